@@ -1,0 +1,3 @@
+"""State server for timed, shared sessions."""
+
+__version__ = "3.0.0"
