@@ -1,0 +1,144 @@
+"""What can be asked of a session, as values. Shapes are checked by `wire`; whether they fit the state, by `engine`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.systems import System
+
+
+@dataclass(frozen=True, slots=True)
+class NewParticipant:
+    """A participant to be: `index` None takes the next place, `total_time_ms` None follows from the mode."""
+
+    participant_id: str
+    index: int | None = None
+    total_time_ms: int | None = None
+    display_name: str | None = None
+    group_id: str | None = None
+    clock: System | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup:
+    """A group to be: `total_time_ms` None takes the members' sum."""
+
+    group_id: str
+    total_time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make a session, pending. `on_timeout` None takes the mode's default."""
+
+    sync_mode: SyncMode
+    participants: tuple[NewParticipant, ...] = ()
+    groups: tuple[NewGroup, ...] = ()
+    total_time_ms: int | None = None
+    time_per_cycle_ms: int | None = None
+    increment_ms: int | None = None
+    max_time_ms: int | None = None
+    max_cycles: int | None = None
+    clock: System | None = None
+    on_timeout: OnTimeout | None = None
+    warnings_ms: tuple[int, ...] = ()
+    active_participant_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """End the turn. `current_participant_id` guards against a late press, `next_participant_id` overrides the order."""
+
+    next_participant_id: str | None = None
+    current_participant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFor:
+    """Stop the clock for a reason; `max_ms` (> 0) lifts it by itself."""
+
+    reason: str = "manual"
+    max_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Lift one reason, or all of them where `reason` is None."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """Add (or take, below 0) `delta_ms` for some participants, one group, or everyone where neither is named."""
+
+    delta_ms: int
+    participant_ids: tuple[str, ...] | None = None
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddParticipant:
+    participant: NewParticipant
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveParticipant:
+    participant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMetadata:
+    """Merge `patch` into the metadata by RFC 7396: null removes, objects merge, all else replaces."""
+
+    patch: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Commit what has fallen due and nothing else: the timekeeper's command, and a late reader's."""
+
+
+Command = (
+    Start
+    | Switch
+    | PauseFor
+    | Resume
+    | Complete
+    | Cancel
+    | Adjust
+    | AddParticipant
+    | RemoveParticipant
+    | UpdateMetadata
+    | Delete
+    | Expire
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What the caller believes: `version` alone (`expected_version`), or an ETag's version and epoch (`If-Match`)."""
+
+    version: int | None = None
+    etag: tuple[int, str] | None = None

@@ -1,0 +1,248 @@
+"""A session as JSON: the document that is stored, published, audited and answered, the same bytes each time.
+
+`render_session` and `parse_session` are inverse: rendering what was parsed gives the bytes again. Everything in it is
+a fact as of the last transition, so the document of one version never changes.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from synckairos.clock.model import (
+    Group,
+    OnTimeout,
+    Participant,
+    Pause,
+    Rules,
+    Session,
+    Status,
+    SyncMode,
+    Turn,
+)
+from synckairos.clock.systems import Byoyomi, Canadian, Delay, Hourglass, Reading, System
+from synckairos.clock.timing import active_group, deadline_at_ms, system_of
+from synckairos.wire.clocks import parse_clock, render_clock
+from synckairos.wire.instant import parse_instant, render_instant
+
+SCHEMA = 1
+"""Number of this document's layout, stored beside it."""
+
+
+def render_session(state: Session) -> bytes:
+    """Render the session's document, UTF-8 JSON with its members in the published order."""
+    return orjson.dumps(session_json(state))
+
+
+def session_json(state: Session) -> dict[str, Any]:
+    """Return the session's document as JSON values."""
+    rules = state.rules
+    total_ms, remaining_ms = _totals(state)
+    group = active_group(state)
+    active = state.active_participant
+    document: dict[str, Any] = {
+        "session_id": rules.session_id,
+        "sync_mode": rules.sync_mode,
+        "status": state.status,
+        "version": state.version,
+        "epoch": state.epoch,
+        "participants": participants_json(state),
+        "groups": [_group_json(state, each) for each in state.groups],
+        "active_participant_id": None if active is None else active.participant_id,
+        "active_group_id": None if group is None else group.group_id,
+        "total_time_ms": total_ms,
+        "time_used_ms": state.used_ms,
+        "time_remaining_ms": remaining_ms,
+        "time_per_cycle_ms": rules.time_per_cycle_ms,
+    }
+    # v2 clients validate strictly: these are left out when unset, never null.
+    if rules.increment_ms is not None:
+        document["increment_ms"] = rules.increment_ms
+    if rules.max_time_ms is not None:
+        document["max_time_ms"] = rules.max_time_ms
+    document |= {
+        "max_cycles": rules.max_cycles,
+        "clock": render_clock(rules.clock),
+        "on_timeout": rules.on_timeout,
+        "warnings_ms": rules.warnings_ms,
+        "pauses": [_pause_json(pause) for pause in state.pauses],
+        "deadline_at": _instant(deadline_at_ms(state)),
+        "cycle_started_at": _instant(state.anchor_ms),
+        "session_started_at": _instant(state.started_at_ms),
+        "session_completed_at": _instant(state.completed_at_ms),
+        "created_at": render_instant(rules.created_at_ms),
+        "updated_at": render_instant(state.updated_at_ms),
+        "metadata": state.metadata,
+        "turn": asdict(state.turn),
+    }
+    return document
+
+
+def _totals(state: Session) -> tuple[int, int | None]:
+    """Return the session's total and remaining time; remaining is None where nothing limits it."""
+    match state.rules.sync_mode:
+        case SyncMode.PER_PARTICIPANT:
+            remaining_ms: int | None = sum(p.remaining_ms for p in state.participants)
+        case SyncMode.PER_GROUP:
+            remaining_ms = sum(group.remaining_ms for group in state.groups)
+        case _:
+            remaining_ms = state.remaining_ms
+    return state.used_ms + (remaining_ms or 0), remaining_ms
+
+
+def participants_json(state: Session) -> list[dict[str, Any]]:
+    """Return the session's participants as JSON values, in index order."""
+    return [_participant_json(state, at, p) for at, p in enumerate(state.participants)]
+
+
+def _participant_json(state: Session, at: int, participant: Participant) -> dict[str, Any]:
+    is_turn = at == state.active and state.status is not Status.PENDING
+    remaining_ms = participant.remaining_ms
+    if state.rules.sync_mode is SyncMode.PER_CYCLE:
+        # One budget for whoever's cycle it is: the active one sees what is left of it, the others what awaits them.
+        remaining_ms = (state.remaining_ms if is_turn else state.rules.time_per_cycle_ms) or 0
+    document: dict[str, Any] = {
+        "participant_id": participant.participant_id,
+        "participant_index": participant.index,
+        "display_name": participant.display_name,
+    }
+    if participant.group_id is not None:
+        document["group_id"] = participant.group_id
+    document |= {
+        "total_time_ms": participant.used_ms + remaining_ms,
+        "time_used_ms": participant.used_ms,
+        "time_remaining_ms": remaining_ms,
+        "cycle_count": participant.cycle_count,
+        "is_active": is_turn,
+        "has_expired": participant.has_expired,
+    }
+    if state.rules.sync_mode is SyncMode.PER_PARTICIPANT:
+        if participant.clock is not None:
+            document["clock"] = render_clock(participant.clock)
+        reading = _reading_json(state, system_of(state, participant), participant.reading, is_turn)
+        if reading is not None:
+            document["reading"] = reading
+    return document
+
+
+def _group_json(state: Session, group: Group) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "group_id": group.group_id,
+        "total_time_ms": group.used_ms + group.remaining_ms,
+        "time_used_ms": group.used_ms,
+        "time_remaining_ms": group.remaining_ms,
+        "has_expired": group.has_expired,
+    }
+    if state.rules.sync_mode is SyncMode.PER_GROUP:
+        is_turn = state.status is not Status.PENDING and group == active_group(state)
+        reading = _reading_json(state, state.rules.clock, group.reading, is_turn)
+        if reading is not None:
+            document["reading"] = reading
+    return document
+
+
+def _reading_json(state: Session, system: System, facts: Reading | None, is_turn: bool) -> dict[str, Any] | None:
+    """Return what a client needs besides remaining − elapsed, None where that is all."""
+    reading = {} if facts is None else {k: v for k, v in asdict(facts).items() if v is not None}
+    match system:
+        case Byoyomi() | Canadian():
+            reading["period_ms"] = system.period_ms
+        case Delay():
+            free_ms = system.free_left_ms(state.turn.used_ms)
+            runs = is_turn and state.anchor_ms is not None
+            reading["free_until_at"] = render_instant(state.anchor_ms + free_ms) if runs and state.anchor_ms else None
+        case Hourglass():
+            rate = 0 if state.anchor_ms is None else 1000
+            reading["rate_ms"] = -rate if is_turn else rate
+    return reading or None
+
+
+def _pause_json(pause: Pause) -> dict[str, Any]:
+    return {
+        "reason": pause.reason,
+        "paused_at": render_instant(pause.paused_at_ms),
+        "max_ms": pause.max_ms,
+        "lifts_at": _instant(pause.lifts_at_ms),
+    }
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else render_instant(at_ms)
+
+
+# -- and back ---------------------------------------------------------------------------------------------------------
+
+
+def parse_session(document: bytes, deleted: bool = False) -> Session:
+    """Parse what `render_session` made. `deleted` comes from beside it: a tombstone's document shows its last state."""
+    d: dict[str, Any] = orjson.loads(document)
+    rules = Rules(
+        session_id=d["session_id"],
+        sync_mode=SyncMode(d["sync_mode"]),
+        on_timeout=OnTimeout(d["on_timeout"]),
+        created_at_ms=parse_instant(d["created_at"]),
+        clock=parse_clock(d["clock"]),
+        increment_ms=d.get("increment_ms"),
+        time_per_cycle_ms=d["time_per_cycle_ms"],
+        max_time_ms=d.get("max_time_ms"),
+        max_cycles=d["max_cycles"],
+        warnings_ms=tuple(d["warnings_ms"]),
+    )
+    mode = rules.sync_mode
+    own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
+    active_id = d["active_participant_id"]
+    participants = tuple(_parse_participant(p, mode) for p in d["participants"])
+    turn = d["turn"]
+    return Session(
+        rules=rules,
+        epoch=d["epoch"],
+        version=d["version"],
+        status=Status(d["status"]),
+        updated_at_ms=parse_instant(d["updated_at"]),
+        participants=participants,
+        groups=tuple(_parse_group(group) for group in d["groups"]),
+        active=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
+        used_ms=d["time_used_ms"],
+        remaining_ms=None if own else d["time_remaining_ms"],
+        turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
+        pauses=tuple(Pause(p["reason"], parse_instant(p["paused_at"]), p["max_ms"]) for p in d["pauses"]),
+        anchor_ms=_ms(d["cycle_started_at"]),
+        started_at_ms=_ms(d["session_started_at"]),
+        completed_at_ms=_ms(d["session_completed_at"]),
+        metadata=d["metadata"],
+        deleted=deleted,
+    )
+
+
+def _parse_participant(d: dict[str, Any], mode: SyncMode) -> Participant:
+    return Participant(
+        participant_id=d["participant_id"],
+        index=d["participant_index"],
+        remaining_ms=0 if mode is SyncMode.PER_CYCLE else d["time_remaining_ms"],
+        used_ms=d["time_used_ms"],
+        cycle_count=d["cycle_count"],
+        has_expired=d["has_expired"],
+        display_name=d["display_name"],
+        group_id=d.get("group_id"),
+        clock=parse_clock(d["clock"]) if "clock" in d else None,
+        reading=_parse_reading(d.get("reading")),
+    )
+
+
+def _parse_group(d: dict[str, Any]) -> Group:
+    return Group(
+        group_id=d["group_id"],
+        remaining_ms=d["time_remaining_ms"],
+        used_ms=d["time_used_ms"],
+        has_expired=d["has_expired"],
+        reading=_parse_reading(d.get("reading")),
+    )
+
+
+def _parse_reading(d: dict[str, Any] | None) -> Reading | None:
+    facts = {} if d is None else {name: d[name] for name in ("phase", "periods_left", "moves_left", "stage") if name in d}
+    return Reading(**facts) if facts else None
+
+
+def _ms(text: str | None) -> int | None:
+    return None if text is None else parse_instant(text)
