@@ -79,6 +79,8 @@ def _clock_in_effect(spec: Create) -> System:
 
 def _share_ms(spec: Create, new: NewParticipant, group_shares: dict[str, int | None]) -> int:
     """Return a participant's budget: its own, or else what the mode implies for everyone."""
+    if spec.sync_mode is SyncMode.PER_CYCLE:
+        return 0
     if new.total_time_ms is not None:
         return new.total_time_ms
     match spec.sync_mode:
@@ -86,8 +88,6 @@ def _share_ms(spec: Create, new: NewParticipant, group_shares: dict[str, int | N
             return spec.max_time_ms or 0
         case SyncMode.PER_GROUP:
             return group_shares.get(new.group_id or "") or 0
-        case SyncMode.PER_CYCLE:
-            return 0
         case _:
             return spec.total_time_ms or spec.time_per_cycle_ms or 0
 
@@ -140,7 +140,8 @@ def add(state: Session, new: NewParticipant, now_ms: int) -> Transition:
         raise ValidationFailed.at("participant_id", f"a session has at most {MAX_PARTICIPANTS} participants")
     _check_newcomer(state, new)
     place = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
-    joined = _open(state, new, place, new.total_time_ms or 0)
+    budget_ms = 0 if state.rules.sync_mode is SyncMode.PER_CYCLE else new.total_time_ms or 0
+    joined = _open(state, new, place, budget_ms)
     at = sum(p.index < place for p in state.participants)
     active = state.active + 1 if state.active is not None and at <= state.active else state.active
     groups = state.groups

@@ -129,7 +129,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What was agreed at creation and doesn't change. `clock` is the one in effect: fischer where `increment_ms` says so."""
+    """What was agreed at creation and doesn't change. `clock` is the one in effect, be it named or implied."""
 
     session_id: str
     sync_mode: SyncMode

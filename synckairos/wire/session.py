@@ -240,7 +240,7 @@ def _parse_group(d: dict[str, Any]) -> Group:
 
 
 def _parse_reading(d: dict[str, Any] | None) -> Reading | None:
-    facts = {} if d is None else {name: d[name] for name in ("phase", "periods_left", "moves_left", "stage") if name in d}
+    facts = {name: d[name] for name in ("phase", "periods_left", "moves_left", "stage") if name in d} if d else {}
     return Reading(**facts) if facts else None
 
 
