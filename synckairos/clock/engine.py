@@ -60,16 +60,24 @@ MAX_LINKS = 64
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from a command: transitions to commit in order, and the refusal where there is one.
+    """What follows from a command: what fell due before it, what it brings about itself, what that makes due at once.
 
-    `expired_participant_id` is whose time ran out on the way. `more` says that the chain of overdue links is longer
-    than one decision carries: commit these and decide again.
+    `refusal` says why the command was refused, where it was; the links stand all the same. `expired_participant_id` is
+    whose time ran out on the way. `more` says that the chain of overdue links is longer than one decision carries:
+    commit these and decide again.
     """
 
-    transitions: tuple[Transition, ...] = ()
+    links: tuple[Transition, ...] = ()
+    own: tuple[Transition, ...] = ()
+    later: tuple[Transition, ...] = ()
     refusal: SyncKairosError | None = None
     expired_participant_id: str | None = None
     more: bool = False
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """All of them in the order in which they take effect."""
+        return (*self.links, *self.own, *self.later)
 
 
 def apply(state: Session, command: Command, now_ms: int, precondition: Precondition | None = None) -> Decision:
@@ -92,10 +100,11 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
         else:
             done = _decide(reached, command, now_ms)
     except SyncKairosError as refusal:
-        return Decision(tuple(links), refusal, timed_out)
+        return Decision(tuple(links), refusal=refusal, expired_participant_id=timed_out)
     after = done[-1].state if done else reached
     later = _overdue(after, now_ms) if done else []
-    return Decision((*links, *done, *later), None, timed_out or _timed_out(after, later))
+    expired = timed_out or _timed_out(after, later)
+    return Decision(tuple(links), tuple(done), tuple(later), expired_participant_id=expired)
 
 
 def _check(state: Session, command: Command, precondition: Precondition | None) -> None:
