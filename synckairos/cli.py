@@ -1,0 +1,127 @@
+"""The commands. Each reads its settings, sets the log up and hands over; none does the work itself.
+
+What a command runs is imported when it runs, so that `--help` is quick and `worker` needs no web server.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from synckairos import __version__, config, log
+from synckairos.config import Settings
+from synckairos.errors import SyncKairosError
+from synckairos.ready import render_ready
+
+Result = TypeVar("Result")
+
+
+class _Commands(click.Group):
+    """Turns every named error into its own clear lines and exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SyncKairosError as error:
+            click.echo(error.message, err=True)
+            raise SystemExit(1) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="synckairos")
+def main() -> None:
+    """State server for timed, shared sessions."""
+
+
+@main.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (3000); 0 takes a free one.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep the stores' data here.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback although everybody may do everything.")
+def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -> None:
+    """Run everything here: own Valkey and Postgres, server and worker. Reads .env. Ctrl-C ends all of it."""
+    from synckairos import dev as everything
+
+    settings = _settings(Path(".env"), host=host, port=port, insecure=insecure or None, dev=True)
+    raise SystemExit(asyncio.run(everything.run(settings.refuse_exposure(), data)))
+
+
+@main.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (3000); 0 takes a free one.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback although everybody may do everything.")
+def serve(host: str | None, port: int | None, insecure: bool) -> None:
+    """Serve REST and WebSocket. Stops cleanly on SIGTERM."""
+    from synckairos import app
+
+    settings = _settings(host=host, port=port, insecure=insecure or None).refuse_exposure()
+    _run(app.serve(settings, on_ready=_say_ready))
+
+
+@main.command()
+def worker() -> None:
+    """Move what happened from the outbox to Postgres. Stops cleanly on SIGTERM."""
+    from synckairos.audit import worker as audit_worker
+
+    settings = _settings()
+    _run(_until_told(audit_worker.run(settings)))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's schema up to date, and say what was applied."""
+    from synckairos.audit.migrate import migrate as apply
+
+    settings = _settings()
+    applied = _run(apply(settings.database_url))
+    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+
+
+@main.command()
+def doctor() -> None:
+    """Check every dependency and setting, and say what is wrong and how to mend it."""
+    from synckairos import doctor as checks
+
+    findings = _run(checks.examine())
+    for finding in findings:
+        click.echo(checks.render(finding))
+    raise SystemExit(0 if all(finding.fine for finding in findings) else 1)
+
+
+def _say_ready(url: str) -> None:
+    click.echo(render_ready(url))
+
+
+def _settings(env_file: Path | None = None, **options: Any) -> Settings:
+    """Load settings, options that were given before everything else, and set the log up."""
+    settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
+    log.configure(settings.log_level, dev=settings.dev)
+    return settings
+
+
+def _run(job: Coroutine[Any, Any, Result]) -> Result:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(job)
+
+
+async def _until_told(job: Coroutine[Any, Any, None]) -> None:
+    """Run `job` until it ends, cancelling it on SIGTERM or Ctrl-C: a clean end, not a failure."""
+    task = asyncio.ensure_future(job)
+    told = asyncio.Event()
+
+    def stop() -> None:
+        told.set()
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not told.is_set():
+            raise

@@ -1,0 +1,199 @@
+"""`synckairos doctor`: what a process needs to start and to be safe, each checked, each with its remedy.
+
+Changes nothing, in no store. Never prints a password.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+import psycopg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from synckairos import config
+from synckairos.config import PREFIX, Settings, redact
+from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
+from synckairos.errors import SyncKairosError
+
+_CONNECT_TIMEOUT_S = 3
+_OLDEST_REDIS = (7, 0)
+_OLDEST_POSTGRES = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome; `mend` says what to do where it isn't fine."""
+
+    name: str
+    fine: bool
+    told: str
+    mend: str = ""
+
+
+def render(finding: Finding) -> str:
+    """Render one finding, with its remedy on a line of its own."""
+    line = f"{'ok  ' if finding.fine else 'BAD '} {finding.name}: {finding.told}"
+    return line if finding.fine or not finding.mend else f"{line}\n     -> {finding.mend}"
+
+
+async def examine() -> list[Finding]:
+    """Check everything; what rests on a setting that can't be read, or a store that isn't there, is left out."""
+    findings = [_python(), *_wheels()]
+    try:
+        settings = config.load().refuse_exposure()
+    except config.BadSettings as error:
+        return [
+            *findings,
+            *(Finding("settings", False, line, "mend or unset it") for line in error.message.split("\n")),
+        ]
+    findings.append(_settings())
+    findings.append(_port(settings))
+    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [_redis, _queue_redis, _postgres]
+    for found in await asyncio.gather(*(check(settings) for check in checks)):
+        findings += found
+    return findings
+
+
+def _python() -> Finding:
+    told = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding("python", sys.version_info >= (3, 11), told, "install Python 3.11 or newer")
+
+
+def _wheels() -> list[Finding]:
+    found = []
+    for name, locate in (("embedded valkey", valkey_binary), ("embedded postgres", postgres_home)):
+        try:
+            found.append(Finding(name, True, str(locate())))
+        except EmbeddedStoreFailed as error:
+            # Production does without them: said, not held against anybody.
+            found.append(Finding(name, True, f"not there, so `synckairos dev` needs a store named: {error.message}"))
+    return found
+
+
+def _settings() -> Finding:
+    unknown = config.unknown_variables(os.environ)
+    if unknown:
+        told = f"{', '.join(unknown)} sets nothing"
+        return Finding("settings", False, told, "compare the spelling with .env.example, or unset it")
+    return Finding("settings", True, "every variable that is set has a good value")
+
+
+def _port(settings: Settings) -> Finding:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    place = f"{settings.host}:{settings.port}"
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return Finding("port", False, f"{place} is taken", f"stop who listens there, or set {PREFIX}PORT")
+            return Finding("port", False, f"{place}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT")
+    return Finding("port", True, f"{place} is free")
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    shown = redact(settings.redis_url)
+    client = _client(settings.redis_url)
+    try:
+        information = await client.info("server")
+        policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy")
+        kept = (await client.config_get("appendonly")).get("appendonly")
+        partitions = await cast(Awaitable[str | None], client.hget(f"{settings.key_prefix}:store", "partitions"))
+    except (RedisError, OSError) as error:
+        return [Finding("redis", False, f"{shown}: {_plain(error)}", "start it, or set REDIS_URL to one that runs")]
+    finally:
+        await client.aclose()
+    version = str(information.get("valkey_version") or information.get("redis_version"))
+    found = [
+        Finding(
+            "redis",
+            tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_REDIS,
+            f"{shown} answers, version {version}",
+            "run Valkey, or Redis 7 or newer",
+        ),
+        Finding(
+            "redis maxmemory-policy",
+            policy == "noeviction",
+            str(policy),
+            "CONFIG SET maxmemory-policy noeviction, and in its configuration file: any other drops live sessions",
+        ),
+        Finding(
+            "redis appendonly",
+            kept == "yes",
+            str(kept),
+            "CONFIG SET appendonly yes, and in its configuration file: without it a restart forgets every session",
+        ),
+    ]
+    if partitions is not None:
+        found.append(
+            Finding(
+                "partitions",
+                int(partitions) == settings.partitions,
+                f"the store was made with {int(partitions)}, {PREFIX}PARTITIONS is {settings.partitions}",
+                f"set {PREFIX}PARTITIONS={int(partitions)}: it is fixed for the life of a store",
+            )
+        )
+    else:
+        found.append(Finding("partitions", True, f"the store is new and will have {settings.partitions}"))
+    return found
+
+
+async def _queue_redis(settings: Settings) -> list[Finding]:
+    if settings.queue_redis_url == settings.redis_url:
+        return []
+    shown = redact(settings.queue_redis_url)
+    client = _client(settings.queue_redis_url)
+    try:
+        await client.ping()
+    except (RedisError, OSError) as error:
+        return [Finding("queue redis", False, f"{shown}: {_plain(error)}", "start it, or unset QUEUE_REDIS_URL")]
+    finally:
+        await client.aclose()
+    return [Finding("queue redis", True, f"{shown} answers")]
+
+
+async def _postgres(settings: Settings) -> list[Finding]:
+    from synckairos.audit.migrate import pending
+
+    shown = redact(settings.database_url)
+    try:
+        connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_CONNECT_TIMEOUT_S)
+        async with connection:
+            version = connection.info.server_version // 10_000
+        missing = await pending(settings.database_url)
+    except (psycopg.Error, SyncKairosError) as error:
+        mend = "start it, or set DATABASE_URL to one that runs and lets us in"
+        return [Finding("postgres", False, f"{shown}: {_plain(error)}", mend)]
+    return [
+        Finding(
+            "postgres",
+            version >= _OLDEST_POSTGRES,
+            f"{shown} answers, version {version}",
+            f"run Postgres {_OLDEST_POSTGRES} or newer",
+        ),
+        Finding(
+            "migrations",
+            not missing,
+            f"not applied: {', '.join(missing)}" if missing else "all applied",
+            "synckairos migrate",
+        ),
+    ]
+
+
+def _client(url: str) -> redis.asyncio.Redis:
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        url, decode_responses=True, socket_timeout=_CONNECT_TIMEOUT_S, socket_connect_timeout=_CONNECT_TIMEOUT_S
+    )
+    return client
+
+
+def _plain(error: Exception) -> str:
+    """Say an error in one line without what may be a password in it."""
+    return redact(str(error).strip().split("\n")[0]) or type(error).__name__
