@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 CHECKED = synckairos tests $(wildcard loadtests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test browser check fmt lock
+.PHONY: help install run test browser check fmt env lock
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -40,6 +40,9 @@ check: install ## lint, format, types, layers
 fmt: install ## format and fix what can be fixed
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+env: install ## write .env.example anew from the settings
+	$(PYTHON) -c "from synckairos.config import render_example; print(render_example(), end='')" > .env.example
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv

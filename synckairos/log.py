@@ -44,6 +44,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_uvicorns_copy,
                 structlog.processors.format_exc_info,
                 scrub,
                 render,
@@ -80,6 +81,12 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
 def scrub(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Take secrets and query strings out of every value of a line."""
     return {key: "***" if _SECRET_KEY.search(key) and value else _scrubbed(value) for key, value in event.items()}
+
+
+def _without_uvicorns_copy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Drop the coloured copy that uvicorn adds to some of its messages."""
+    event.pop("color_message", None)
+    return event
 
 
 def _scrubbed(value: object) -> object:

@@ -100,12 +100,14 @@ class Valkey:
             raise
 
     def _answers(self) -> bool:
+        """Ask who answers at our port, and whether it has read its data: another server there isn't ours."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
-                probe.sendall(b"PING\r\n")
-                return probe.recv(64).startswith(b"+PONG")  # -LOADING until its data is read
-        except OSError:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe, probe.makefile("rb") as answer:
+                probe.sendall(b"INFO server persistence\r\n")
+                told = answer.read(int(answer.readline().removeprefix(b"$")))
+        except (OSError, ValueError):
             return False
+        return f"process_id:{self.child.pid}\r\n".encode() in told and b"\r\nloading:0\r\n" in told
 
 
 def _free_port() -> int:

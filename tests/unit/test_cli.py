@@ -1,0 +1,34 @@
+"""The commands say what is wrong in lines of their own, with exit code 1 and no traceback."""
+
+import pytest
+from click.testing import CliRunner
+
+from synckairos import __version__
+from synckairos.cli import main
+
+
+def test_every_command_is_listed() -> None:
+    told = CliRunner().invoke(main, ["--help"]).output
+    for command in ("dev", "serve", "worker", "migrate", "doctor"):
+        assert f"\n  {command} " in told
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"synckairos, version {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate"])
+def test_a_bad_setting_is_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_POOL_MAX", "many")
+    result = CliRunner().invoke(main, [command])
+    assert result.exit_code == 1
+    assert result.output.startswith("DATABASE_POOL_MAX: ")
+    assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["dev", "serve"])
+def test_beyond_loopback_must_be_said_aloud(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--host", "0.0.0.0"])
+    assert result.exit_code == 1
+    assert "--insecure" in result.output
+    assert len(result.output.splitlines()) == 1

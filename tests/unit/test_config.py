@@ -1,0 +1,169 @@
+"""Where settings come from, which one wins, and what a bad one says."""
+
+from pathlib import Path
+
+import pytest
+
+from synckairos import config
+from synckairos.config import BadSettings, Settings
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    settings = config.load()
+    assert (settings.host, settings.port, settings.partitions, settings.auth) == ("127.0.0.1", 3000, 1, "none")
+    assert (settings.rate_limit_general, settings.rate_limit_switch) == (100, 10)
+    assert (settings.history_length, settings.session_ttl_s, settings.key_prefix) == (32, 3600, "sk")
+    assert settings.queue_redis_url == settings.redis_url
+    assert settings.allowed_origins == []
+    assert settings.jwt_secret is None
+
+
+@pytest.mark.parametrize("field", sorted(config.BARE - {"redis_url", "database_url", "queue_redis_url", "log_level"}))
+def test_bare_names_work_and_prefixed_ones_win(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefixed, bare = config.variables(field)
+    monkeypatch.setenv(bare, "7")
+    assert config.load().environ()[prefixed] == "7"
+    monkeypatch.setenv(prefixed, "8")
+    assert config.load().environ()[prefixed] == "8"
+
+
+def test_the_queue_follows_redis_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://one/0")
+    assert config.load().queue_redis_url == "redis://one/0"
+    monkeypatch.setenv("QUEUE_REDIS_URL", "redis://two/0")
+    assert config.load().queue_redis_url == "redis://two/0"
+
+
+def test_only_the_listed_names_work_bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    monkeypatch.setenv("INSECURE", "1")
+    assert config.load() == config.load(host="127.0.0.1", insecure=False)
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "")
+    assert config.load().port == 3000
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCKAIROS_ALLOWED_ORIGINS", "https://a.example, http://b.example:8080,")
+    monkeypatch.setenv("SYNCKAIROS_TRUSTED_PROXIES", "10.0.0.0/8,::1")
+    settings = config.load()
+    assert settings.allowed_origins == ["https://a.example", "http://b.example:8080"]
+    assert settings.trusted_proxies == ["10.0.0.0/8", "::1"]
+
+
+@pytest.mark.parametrize(("told", "level"), [("INFO", "info"), ("warn", "warning"), ("fatal", "critical")])
+def test_v2s_log_levels_still_work(told: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", told)
+    assert config.load().log_level == level
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "abc", "PORT: input should be a valid integer"),
+        ("SYNCKAIROS_PORT", "99999", "SYNCKAIROS_PORT: "),
+        ("SYNCKAIROS_PARTITIONS", "0", "SYNCKAIROS_PARTITIONS: "),
+        ("SYNCKAIROS_AUTH", "jwt", "SYNCKAIROS_AUTH: should be none"),
+        ("SYNCKAIROS_ALLOWED_ORIGINS", "https://a.example/", "SYNCKAIROS_ALLOWED_ORIGINS: "),
+        ("SYNCKAIROS_TRUSTED_PROXIES", "10.0.0.0/33", "SYNCKAIROS_TRUSTED_PROXIES: "),
+        ("SYNCKAIROS_KEY_PREFIX", "a\n", "SYNCKAIROS_KEY_PREFIX: "),
+        ("SYNCKAIROS_KEY_PREFIX", "a{b}", "SYNCKAIROS_KEY_PREFIX: "),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL: "),
+        ("DATABASE_POOL_MIN", "11", "DATABASE_POOL_MIN: 11 is more than DATABASE_POOL_MAX, 10"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_its_variable(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettings) as caught:
+        config.load()
+    assert caught.value.message.startswith(says)
+    assert len(caught.value.message.splitlines()) == 1
+
+
+def test_every_bad_value_is_told_at_once_and_no_password_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("REDIS_URL", "http://user:hidden@host")
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hidden@host")
+    with pytest.raises(BadSettings) as caught:
+        config.load()
+    assert [line.split(":")[0] for line in caught.value.message.splitlines()] == ["PORT", "REDIS_URL", "DATABASE_URL"]
+    assert "hidden" not in caught.value.message
+
+
+def test_secrets_stay_out_of_the_representation() -> None:
+    settings = Settings(jwt_secret="hidden", redis_url="redis://:hidden@h/0", database_url="postgresql://u:hidden@h/d")
+    assert "hidden" not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h/0", "redis://h/0"),
+        ("redis://:p@ss@h:1/0", "redis://:***@h:1/0"),
+        ("postgresql://u:p@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u@/d?host=%2Frun&password=p&port=1", "postgresql://u@/d?host=%2Frun&password=***&port=1"),
+    ],
+)
+def test_redact_hides_passwords_alone(url: str, shown: str) -> None:
+    assert config.redact(url) == shown
+
+
+def test_a_file_counts_less_than_the_environment_under_either_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SYNCKAIROS_PORT=1\nREDIS_URL=redis://file/0\nSYNCKAIROS_ALLOWED_ORIGINS=https://a.example\n")
+    settings = config.load(file)
+    assert (settings.port, settings.redis_url) == (1, "redis://file/0")
+    assert settings.allowed_origins == ["https://a.example"]
+    assert config.is_set(settings, "redis_url")
+    monkeypatch.setenv("PORT", "2")
+    assert config.load(file).port == 2
+    assert config.load(file, port=3).port == 3
+
+
+def test_no_file_is_read_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("PORT=1\n")
+    monkeypatch.chdir(tmp_path)
+    assert config.load().port == 3000
+    assert config.load(tmp_path / "missing").port == 3000
+
+
+def test_whether_somebody_set_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not config.is_set(config.load(), "redis_url")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:6379/0")
+    assert config.is_set(config.load(), "redis_url")
+
+
+def test_a_child_gets_equal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config.load(
+        port=0,
+        jwt_secret="hidden",
+        allowed_origins=["https://a.example", "http://b.example"],
+        insecure=True,
+        redis_timeout_s=0.25,
+    )
+    for name, value in settings.environ().items():
+        monkeypatch.setenv(name, value)
+    assert config.load() == settings
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_may_be_served_without_auth(host: str) -> None:
+    assert config.load(host=host).refuse_exposure().host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_the_world_may_not_unless_it_is_said_aloud(host: str) -> None:
+    with pytest.raises(BadSettings, match="--insecure"):
+        config.load(host=host).refuse_exposure()
+    assert config.load(host=host, insecure=True).refuse_exposure().exposed
+
+
+def test_typing_slips_are_found() -> None:
+    environ = {"SYNCKAIROS_PROT": "1", "SYNCKAIROS_PORT": "1", "PORT": "1", "PATH": "/bin"}
+    assert config.unknown_variables(environ) == ["SYNCKAIROS_PROT"]
