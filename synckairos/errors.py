@@ -4,22 +4,27 @@ Each error carries a stable `code`, an HTTP `status` hint and its data as attrib
 them into problem+json and `wire/frames.py` into socket frames. Nothing here knows HTTP, sockets or Redis.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 
 class SyncKairosError(Exception):
     """What every named error has in common.
 
     `code` is stable and public, `status` is only a hint for doors that speak HTTP, `details` is JSON-ready or None.
+    `standings` are the rate limits the request counted against, `replayed` marks a refusal that was decided before,
+    `document` is the winning state's JSON of a conflict: `details.state` on the wire.
     """
 
-    code: ClassVar[str] = "INTERNAL_ERROR"
-    status: ClassVar[int] = 500
+    code: str = "INTERNAL_ERROR"
+    status: int = 500
 
     def __init__(self, message: str, details: Any = None) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
+        self.standings: tuple[Any, ...] = ()
+        self.replayed = False
+        self.document: bytes | None = None
 
 
 # -- what the caller got wrong ----------------------------------------------------------------------------------------
@@ -175,6 +180,16 @@ class PreconditionFailed(SyncKairosError):
 
     code = "PRECONDITION_FAILED"
     status = 412
+
+
+class Refused(SyncKairosError):
+    """A refusal that was decided before and is given again: it looks like the error it was."""
+
+    def __init__(self, code: str, status: int, message: str, details: Any) -> None:
+        super().__init__(message, details)
+        self.code = code
+        self.status = status
+        self.replayed = True
 
 
 class IdempotencyKeyReused(SyncKairosError):

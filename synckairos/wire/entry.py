@@ -68,12 +68,18 @@ class FeedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What brought a commit about: who, by which command (its REST verb) and arguments, under which command id."""
+    """What brought a commit about: who, by which command (its REST verb) and arguments, under which command id.
+
+    `fingerprint` is the request's digest: it tells a repeated command from another one under the same id. With
+    `expired_participant_id` they are what it takes to give the command's answer again.
+    """
 
     actor: str
     command: str
     args: dict[str, Any] | None = None
     command_id: str | None = None
+    fingerprint: str | None = None
+    expired_participant_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,8 @@ def render_event(transition: Transition, cause: Cause) -> bytes:
     """Render an outbox entry's `event`.
 
     Members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
-    command, args, command_id; those unset are left out.
+    command, args, command_id, fingerprint,
+    expired_participant_id; those unset are left out.
     """
     event = transition.event
     fields: dict[str, Any] = {
@@ -106,5 +113,7 @@ def render_event(transition: Transition, cause: Cause) -> bytes:
         "command": cause.command,
         "args": cause.args,
         "command_id": cause.command_id,
+        "fingerprint": cause.fingerprint,
+        "expired_participant_id": cause.expired_participant_id,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})

@@ -1,0 +1,471 @@
+"""Sessions: load → apply → commit, again on conflict. Every door calls this and nothing below it.
+
+From here on REST, sockets and deadlines are the same. It makes the ids that the clock may not make, and knows what to
+do when somebody else was first, or when the session isn't in Redis any more.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from uuid6 import uuid7
+
+from synckairos.audit.archive import Archive
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Command, Create, Expire, Precondition
+from synckairos.clock.engine import Decision
+from synckairos.clock.model import Session, Transition
+from synckairos.clock.timing import next_due
+from synckairos.errors import (
+    IdempotencyKeyReused,
+    SessionExists,
+    SessionNotFound,
+    StoreUnavailable,
+    SyncKairosError,
+    VersionConflict,
+)
+from synckairos.principal import TIMEKEEPER, Principal
+from synckairos.store.limits import Quota, Standing, check
+from synckairos.store.sessions import (
+    Commit,
+    Committed,
+    Conflict,
+    Evicted,
+    Replay,
+    SessionStore,
+    Step,
+    Stored,
+)
+from synckairos.wire.entry import Cause, FeedMessage, render_event
+from synckairos.wire.record import Record
+from synckairos.wire.session import parse_session, render_session
+
+MAX_ATTEMPTS = 500
+"""Lost races in a row after which a command gives up with a 503; each loss means that somebody else got through."""
+
+CREATION_KEY_TTL_S = 7 * 24 * 3600
+"""How long a creation's Idempotency-Key is remembered where the caller left the session's id to us."""
+
+AFTER_DEADLINE_MS = 3_600_000
+"""A session stays in Redis at least this long after its deadline."""
+
+BY_TIME = Cause(TIMEKEEPER.actor, "expire")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One command, whichever door it came through.
+
+    `verb` is its REST name and `args` its arguments as JSON, for the audit trail. `fingerprint` digests the request:
+    the same `command_id` with another one is refused.
+    """
+
+    principal: Principal
+    session_id: str
+    command: Command
+    verb: str
+    args: dict[str, Any] | None = None
+    precondition: Precondition | None = None
+    command_id: str | None = None
+    fingerprint: str = ""
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.principal.actor, self.verb, self.args)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A session to make; `session_id` None lets us choose (UUIDv7)."""
+
+    principal: Principal
+    spec: Create
+    session_id: str | None = None
+    args: dict[str, Any] | None = None
+    command_id: str | None = None
+    fingerprint: str = ""
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def cause(self) -> Cause:
+        fingerprint = self.fingerprint if self.command_id is not None else None
+        return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.
+
+    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile.
+    """
+
+    document: bytes
+    epoch: str
+    version: int
+    now_ms: int
+    audited_version: int | None = None
+    expired_participant_id: str | None = None
+    replayed: bool = False
+    standings: tuple[Standing, ...] = ()
+    parsed: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """Return the session's state, parsed where it wasn't at hand."""
+        return self.parsed or parse_session(self.document)
+
+
+class Sessions:
+    """All sessions, as every door sees them.
+
+    Refusals are raised as `SyncKairosError`, carrying the request's `standings`. StoreUnavailable decides nothing: the
+    command may have happened; the same command id asked again tells.
+    """
+
+    def __init__(
+        self, store: SessionStore, archive: Archive, on_commit: Callable[[int], None], session_ttl_s: int
+    ) -> None:
+        """Take the stores, and what to call with the partition after each commit (synchronous, must not raise)."""
+        self._store = store
+        self._archive = archive
+        self._on_commit = on_commit
+        self._session_ttl_ms = session_ttl_s * 1000
+        self._running: set[asyncio.Task[Any]] = set()
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def now_ms(self) -> int:
+        """Return Redis TIME in ms since the Unix epoch."""
+        return await self._store.now_ms()
+
+    async def read(self, session_id: str, quotas: tuple[Quota, ...] = ()) -> Answer:
+        """Return a session as it is now; commits what fell due first, so nobody sees a clock past its zero.
+
+        One round trip, where nothing fell due. Raises SessionNotFound, RateLimitExceeded, StoreUnavailable.
+        """
+        loaded = await self._store.load(session_id, quotas=quotas)
+        check(loaded.standings)
+        try:
+            stored = loaded.stored or await self._bring_back(session_id)
+            if stored is None or stored.deleted:
+                raise SessionNotFound(session_id)
+            if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
+                return replace(await self.expire(session_id), standings=loaded.standings)
+        except SyncKairosError as refusal:
+            refusal.standings = loaded.standings
+            raise
+        return _answer(stored, loaded.now_ms, loaded.standings)
+
+    async def read_at(self, session_id: str, at_ms: int, quotas: tuple[Quota, ...] = ()) -> Answer:
+        """Return a session as it was at an instant; an instant to come counts as now.
+
+        Raises SessionNotFound before its creation and after its deletion.
+        """
+        standings: tuple[Standing, ...] = ()
+        try:
+            current = await self.read(session_id, quotas)
+            standings = current.standings
+            if current.session.updated_at_ms <= at_ms:
+                return current
+        except SessionNotFound as missing:
+            standings = missing.standings
+        history = await self._store.history(session_id)
+        past = next((message for message in reversed(history) if message.at_ms <= at_ms), None)
+        if past is None and (archived := await self._archive.state_at(session_id, at_ms)) is not None:
+            return Answer(archived.state, archived.epoch, archived.version, at_ms, standings=standings)
+        if past is None or past.deleted:
+            unknown = SessionNotFound(session_id)
+            unknown.standings = standings
+            raise unknown
+        return Answer(past.state, past.epoch, past.version, at_ms, standings=standings)
+
+    # -- commanding ---------------------------------------------------------------------------------------------------
+
+    async def execute(self, request: Request) -> Answer:
+        """Carry a command out: exactly once for one command id, whatever becomes of the caller.
+
+        Two round trips; one more for each lost race. A caller that goes away doesn't take the commit with it.
+        """
+        return await self._to_the_end(self._execute(request))
+
+    async def create(self, request: CreateRequest) -> Answer:
+        """Make a session. Raises SessionExists, besides what `execute` raises."""
+        return await self._to_the_end(self._create(request))
+
+    async def expire(self, session_id: str) -> Answer:
+        """Commit what fell due, each link effective at its own deadline."""
+        return await self.execute(Request(TIMEKEEPER, session_id, Expire(), "expire"))
+
+    async def drain(self) -> None:
+        """Wait for commands under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        # A cancelled Redis command leaves its outcome unknown: whoever waits may go, the work goes on.
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _execute(self, request: Request) -> Answer:
+        loaded = await self._store.load(request.session_id, request.command_id, request.quotas)
+        if loaded.record is not None:
+            return await self._replay(request, loaded.record, loaded.stored, loaded.now_ms)
+        check(loaded.standings)
+        try:
+            answer = await self._decide(request, loaded.stored, loaded.now_ms)
+        except SyncKairosError as refusal:
+            refusal.standings = loaded.standings
+            raise
+        return replace(answer, standings=loaded.standings)
+
+    async def _decide(self, request: Request, stored: Stored | None, now_ms: int) -> Answer:
+        """Apply and commit until nobody else was first."""
+        for _ in range(MAX_ATTEMPTS):
+            stored = stored or await self._bring_back(request.session_id)
+            if stored is None or stored.deleted:
+                raise SessionNotFound(request.session_id)
+            state = parse_session(stored.document)
+            decision = engine.apply(state, request.command, now_ms, request.precondition)
+            steps = _steps(decision, request)
+            after = decision.transitions[-1].state if steps else state
+            reached = _reached(stored, steps, after)
+            record = b""
+            if request.command_id is not None and not decision.more:
+                record = _record(request.fingerprint, reached, decision.refusal, decision.expired_participant_id)
+            if steps or record:
+                command_id = request.command_id if record else None
+                outcome = await self._commit(request.session_id, stored, after, steps, command_id, record)
+                if isinstance(outcome, Replay):
+                    return await self._replay(request, outcome.record, None, now_ms)
+                if isinstance(outcome, Conflict):
+                    stored, now_ms = outcome.stored, outcome.now_ms
+                    continue
+            if decision.more:
+                stored = reached
+                continue
+            if decision.refusal is not None:
+                if isinstance(decision.refusal, VersionConflict):
+                    decision.refusal.document = reached.document
+                raise decision.refusal
+            answer = _answer(reached, now_ms)
+            return replace(answer, parsed=after, expired_participant_id=decision.expired_participant_id)
+        raise StoreUnavailable("Too many others change this session at once; try again")
+
+    async def _create(self, request: CreateRequest) -> Answer:
+        session_id = request.session_id or str(uuid7())
+        if request.command_id is not None:
+            session_id = await self._reserve(request, request.command_id, session_id)
+        loaded = await self._store.load(session_id, request.command_id, request.quotas)
+        if loaded.record is not None:
+            return await self._replay(request, loaded.record, loaded.stored, loaded.now_ms, session_id)
+        check(loaded.standings)
+        try:
+            answer = await self._make(request, session_id, loaded.stored, loaded.now_ms)
+        except SyncKairosError as refusal:
+            refusal.standings = loaded.standings
+            raise
+        return replace(answer, standings=loaded.standings)
+
+    async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> str:
+        """Return the session id that a creation's key stands for, ours where it is new."""
+        asker = request.principal
+        scoped = f"{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
+        kept = await self._store.reserve_creation(
+            scoped, f"{session_id} {request.fingerprint}", max(CREATION_KEY_TTL_S, self._session_ttl_ms // 1000)
+        )
+        kept_id, _, fingerprint = kept.partition(" ")
+        if fingerprint != request.fingerprint:
+            raise IdempotencyKeyReused
+        return kept_id
+
+    async def _make(self, request: CreateRequest, session_id: str, stored: Stored | None, now_ms: int) -> Answer:
+        for _ in range(MAX_ATTEMPTS):
+            if stored is None and session_id == request.session_id:
+                stored = await self._bring_back_if_reachable(session_id)
+            if stored is not None and not stored.deleted:
+                refusal = SessionExists(session_id)
+                if request.command_id is not None:
+                    record = Record.of_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
+                    commit = Commit(session_id, stored, command_id=request.command_id, record=record)
+                    outcome = await self._store.commit(commit)
+                    if isinstance(outcome, Replay):
+                        return await self._replay(request, outcome.record, None, now_ms, session_id)
+                raise refusal
+            transition = membership.create(request.spec, session_id, secrets.token_hex(8), now_ms)
+            steps = [_step(transition, request.cause)]
+            reached = _reached(stored, steps, transition.state)
+            record = _record(request.fingerprint, reached, None, None) if request.command_id is not None else b""
+            outcome = await self._commit(session_id, stored, transition.state, steps, request.command_id, record)
+            match outcome:
+                case Committed():
+                    return replace(_answer(reached, now_ms), parsed=transition.state)
+                case Replay(record):
+                    return await self._replay(request, record, None, now_ms, session_id)
+                case Conflict(now_ms, stored):
+                    continue
+        raise StoreUnavailable("Too many others create this session at once; try again")
+
+    async def _commit(
+        self,
+        session_id: str,
+        base: Stored | None,
+        after: Session,
+        steps: Sequence[Step],
+        command_id: str | None,
+        record: bytes,
+    ) -> Committed | Replay | Conflict:
+        due = next_due(after)
+        outcome = await self._store.commit(
+            Commit(
+                session_id=session_id,
+                base=base,
+                steps=steps,
+                status=after.status,
+                due_ms=None if due is None else due.at_ms,
+                live_since_ms=_live_since_ms(after),
+                command_id=command_id,
+                record=record,
+            )
+        )
+        if steps and isinstance(outcome, Committed):
+            self._on_commit(self._store.keys.partition_of(session_id))
+        return outcome
+
+    # -- what was decided before, and what Redis let go ---------------------------------------------------------------
+
+    async def _replay(
+        self,
+        request: Request | CreateRequest,
+        record: bytes,
+        stored: Stored | None,
+        now_ms: int,
+        session_id: str | None = None,
+    ) -> Answer:
+        """Give the first decided answer again, rendered from the document of the version it named."""
+        decided = Record.parse(record)
+        if decided.fingerprint != request.fingerprint:
+            raise IdempotencyKeyReused
+        wanted = session_id or request.session_id or (parse_session(stored.document).session_id if stored else "")
+        document = await self._document(wanted, decided.epoch, decided.version, stored)
+        refusal = decided.error()
+        if refusal is not None:
+            refusal.document = document
+            raise refusal
+        return Answer(
+            document,
+            decided.epoch,
+            decided.version,
+            now_ms,
+            expired_participant_id=decided.expired_participant_id,
+            replayed=True,
+        )
+
+    async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
+        """Return the document of one version: from where it is held, nearest first."""
+        if stored is not None and (stored.epoch, stored.version) == (epoch, version):
+            return stored.document
+        for message in reversed(await self._store.history(session_id)):
+            if (message.epoch, message.version) == (epoch, version):
+                return message.state
+        archived = await self._archive.snapshot(session_id, epoch, version)
+        if archived is None:
+            raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
+        return archived
+
+    async def _bring_back(self, session_id: str) -> Stored | None:
+        """Bring a session back that Redis let go: as it was, same epoch and version. None where there never was one.
+
+        A tombstone isn't put back, only told.
+        """
+        archived = await self._archive.latest(session_id)
+        if archived is None:
+            return None
+        if archived.deleted:
+            return Stored(archived.epoch, archived.version, True, archived.state)
+        state = parse_session(archived.state)
+        due = next_due(state)
+        due_ms = None if due is None else due.at_ms
+        now_ms = await self._store.now_ms()
+        until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
+        lost = Evicted(
+            stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
+            status=state.status,
+            live_since_ms=_live_since_ms(state),
+            ttl_ms=max(self._session_ttl_ms, until_ms),
+        )
+        return (await self._store.restore(session_id, lost, archived.records)).stored
+
+    async def _bring_back_if_reachable(self, session_id: str) -> Stored | None:
+        """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
+
+        Its rows can't clash later: the new session has an epoch of its own.
+        """
+        try:
+            stored = await self._bring_back(session_id)
+        except StoreUnavailable:
+            return None
+        # A tombstone that only the archive remembers isn't in Redis: the commit must expect nothing there.
+        return None if stored is None or stored.deleted else stored
+
+
+def _steps(decision: Decision, request: Request) -> list[Step]:
+    """Return what to commit, each with its cause: time's doing is the timekeeper's, whoever asked meanwhile."""
+    causes = [
+        *(BY_TIME for _ in decision.links),
+        *(request.cause for _ in decision.own),
+        *(BY_TIME for _ in decision.later),
+    ]
+    if causes and request.command_id is not None and decision.refusal is None and not decision.more:
+        # The last row of an accepted command carries its id, so that the answer survives Redis letting the session go.
+        at = len(decision.links) + len(decision.own) - 1
+        causes[at] = replace(
+            causes[at],
+            command_id=request.command_id,
+            fingerprint=request.fingerprint,
+            expired_participant_id=decision.expired_participant_id,
+        )
+    return [_step(transition, cause) for transition, cause in zip(decision.transitions, causes, strict=True)]
+
+
+def _step(transition: Transition, cause: Cause) -> Step:
+    document = render_session(transition.state)
+    return Step(render_event(transition, cause), FeedMessage.of(transition, document))
+
+
+def _reached(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
+    """Return what Redis holds once these steps are committed on top of `base`."""
+    if not steps:
+        assert base is not None
+        return base
+    last = steps[-1].message
+    audited = base.audited_version if base is not None and base.epoch == last.epoch else None
+    due = next_due(after)
+    return Stored(last.epoch, last.version, last.deleted, last.state, None if due is None else due.at_ms, audited)
+
+
+def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:
+    if refusal is not None:
+        return Record.of_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
+    return Record(fingerprint, reached.epoch, reached.version, expired).render()
+
+
+def _live_since_ms(state: Session) -> int | None:
+    return None if state.deleted or state.status.is_final else state.rules.created_at_ms
+
+
+def _answer(stored: Stored, now_ms: int, standings: tuple[Standing, ...] = ()) -> Answer:
+    return Answer(
+        stored.document,
+        stored.epoch,
+        stored.version,
+        now_ms,
+        audited_version=stored.audited_version,
+        standings=standings,
+    )

@@ -1,0 +1,61 @@
+"""The names of all keys and channels. The partition stands in braces: it is Redis Cluster's hash tag."""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under a prefix, for a store of `partitions` partitions (fixed for the life of the store)."""
+
+    prefix: str = "sk"
+    partitions: int = 1
+
+    def partition_of(self, session_id: str) -> int:
+        """Return the partition that holds a session, or anything else by its text."""
+        return crc32(session_id.encode()) % self.partitions
+
+    def session(self, session_id: str) -> str:
+        return self._of("session", session_id)
+
+    def history(self, session_id: str) -> str:
+        return self._of("history", session_id)
+
+    def commands(self, session_id: str) -> str:
+        return self._of("commands", session_id)
+
+    def feed(self, session_id: str) -> str:
+        """Return the channel of one session's feed messages."""
+        return self._of("feed", session_id)
+
+    def creation(self, command_id: str) -> str:
+        """Return where the session id is kept that a creation's Idempotency-Key was given."""
+        return self._of("creation", command_id)
+
+    def limit(self, scope: str) -> str:
+        return self._of("limit", scope)
+
+    def deadlines(self, partition: int) -> str:
+        return self._in("deadlines", partition)
+
+    def outbox(self, partition: int) -> str:
+        return self._in("outbox", partition)
+
+    def live(self, partition: int) -> str:
+        return self._in("live", partition)
+
+    @property
+    def wake(self) -> str:
+        """Return the channel that says: an earlier deadline than any before it was written."""
+        return f"{self.prefix}:wake"
+
+    @property
+    def store(self) -> str:
+        """Return the hash that holds what is fixed for the life of the store."""
+        return f"{self.prefix}:store"
+
+    def _of(self, kind: str, text: str) -> str:
+        return f"{self.prefix}:{{{self.partition_of(text)}}}:{kind}:{text}"
+
+    def _in(self, kind: str, partition: int) -> str:
+        return f"{self.prefix}:{{{partition}}}:{kind}"

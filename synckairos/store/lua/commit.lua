@@ -1,0 +1,62 @@
+-- Commit transitions of one session, or only what was decided for a command id.
+-- Validate first, then write, publish last: an error after the first write would not undo it.
+-- User JSON is opaque here, and versions stay strings: Lua's numbers never touch them.
+--
+-- KEYS  1 session  2 history  3 commands  4 deadlines  5 outbox  6 live
+-- ARGV  1 session id          2 epoch that must be there ('' for: no session)   3 version that must be there
+--       4 command id ('')     5 its record         6 schema        7 new epoch   8 status    9 deleted (0/1)
+--      10 due ms ('')        11 versions the history keeps        12 feed channel           13 wake channel
+--      14 live since ms ('' when final)
+--      15… four for each transition: version, event, state, feed message
+-- Returns {'ok'} | {'replay', record} | {'conflict', seconds, microseconds, epoch, version, deleted, due, state, audited}
+
+local session, history, commands = KEYS[1], KEYS[2], KEYS[3]
+local command_id = ARGV[4]
+
+if command_id ~= '' then
+  local record = redis.call('HGET', commands, command_id)
+  if record then return {'replay', record} end
+end
+
+local found = redis.call('HMGET', session, 'epoch', 'version', 'deleted', 'due', 'state', 'audited')
+if (found[1] or '') ~= ARGV[2] or (found[1] and found[2] ~= ARGV[3]) then
+  local time = redis.call('TIME')
+  return {'conflict', time[1], time[2], unpack(found, 1, 6)}
+end
+
+if #ARGV >= 18 then
+  if found[1] and found[1] ~= ARGV[7] then redis.call('HDEL', session, 'audited') end
+  redis.call('HSET', session, 'schema', ARGV[6], 'epoch', ARGV[7], 'version', ARGV[#ARGV - 3],
+    'status', ARGV[8], 'deleted', ARGV[9], 'due', ARGV[10], 'state', ARGV[#ARGV - 1])
+  redis.call('PERSIST', session)
+  for at = 15, #ARGV, 4 do
+    redis.call('RPUSH', history, ARGV[at + 3])
+    redis.call('XADD', KEYS[5], '*', 'session_id', ARGV[1], 'epoch', ARGV[7], 'version', ARGV[at],
+      'event', ARGV[at + 1], 'state', ARGV[at + 2])
+  end
+  redis.call('LTRIM', history, '-' .. ARGV[11], '-1')
+  redis.call('PERSIST', history)
+  if ARGV[10] == '' then
+    redis.call('ZREM', KEYS[4], ARGV[1])
+  else
+    redis.call('ZADD', KEYS[4], ARGV[10], ARGV[1])
+  end
+  if ARGV[14] == '' then
+    redis.call('ZREM', KEYS[6], ARGV[1])
+  else
+    redis.call('ZADD', KEYS[6], ARGV[14], ARGV[1])
+  end
+end
+
+if command_id ~= '' then
+  redis.call('HSET', commands, command_id, ARGV[5])
+  redis.call('PERSIST', commands)
+end
+
+for at = 15, #ARGV, 4 do
+  redis.call('PUBLISH', ARGV[12], ARGV[at + 3])
+end
+if #ARGV >= 18 and ARGV[10] ~= '' and redis.call('ZRANGE', KEYS[4], 0, 0)[1] == ARGV[1] then
+  redis.call('PUBLISH', ARGV[13], ARGV[10])
+end
+return {'ok'}

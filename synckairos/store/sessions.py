@@ -1,0 +1,293 @@
+"""Sessions in Redis: load and commit, one round trip each, and the small reads beside them.
+
+Knows stored bytes, not rules: what a transition means is the clock's business, what to do about a conflict the
+service's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from synckairos.store import limits
+from synckairos.store.keys import Keys
+from synckairos.store.limits import Quota, Standing
+from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.wire.entry import FeedMessage
+from synckairos.wire.session import SCHEMA
+
+FIELDS = ("epoch", "version", "deleted", "due", "state", "audited")
+
+HISTORY_BYTES = 1 << 20
+"""What one session's history may weigh: large sessions keep fewer versions than `history_length`, never under two."""
+
+SESSION_IDS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A session as Redis holds it: `document` is its JSON, `audited_version` what Postgres is known to have.
+
+    `due_ms` is when time itself acts next, None where it doesn't.
+    """
+
+    epoch: str
+    version: int
+    deleted: bool
+    document: bytes
+    due_ms: int | None = None
+    audited_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one load found: the instant by Redis, the session, an earlier decision for the command id, the quotas."""
+
+    now_ms: int
+    stored: Stored | None
+    record: bytes | None = None
+    standings: tuple[Standing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One version to commit: its audit event (JSON) and its feed message, which carries the document."""
+
+    event: bytes
+    message: FeedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What to commit on top of `base` (None: no session there). Without steps only the command's record is kept.
+
+    `due_ms` is when time itself acts next, `live_since_ms` the creation instant of a session that isn't final.
+    """
+
+    session_id: str
+    base: Stored | None
+    steps: Sequence[Step] = ()
+    status: str = ""
+    due_ms: int | None = None
+    live_since_ms: int | None = None
+    command_id: str | None = None
+    record: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """A session to bring back as it was; Redis may let it go again after `ttl_ms`."""
+
+    stored: Stored
+    status: str
+    live_since_ms: int | None
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The command id was decided before; `record` says how."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Somebody else committed first: the winner and the instant, so that deciding again needs no reload."""
+
+    now_ms: int
+    stored: Stored | None
+
+
+class SessionStore:
+    """Session state in Redis. Every method raises StoreUnavailable where Redis doesn't answer in time."""
+
+    def __init__(self, redis: Redis, keys: Keys, history_length: int) -> None:
+        self._redis = redis
+        self.keys = keys
+        self._history_length = history_length
+        self._commit = Script("commit")
+        self._restore = Script("restore")
+
+    async def now_ms(self) -> int:
+        """Return Redis TIME, the only clock that decides anything."""
+        with unavailable_as_named():
+            return _ms(await self._redis.execute_command("TIME"))
+
+    async def load(self, session_id: str, command_id: str | None = None, quotas: Sequence[Quota] = ()) -> Loaded:
+        """Load a session, the instant, a command's record and the quotas' counts, in one round trip."""
+        for attempt in range(2):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.execute_command("TIME")
+                pipe.execute_command("HMGET", self.keys.session(session_id), *FIELDS)
+                if command_id is not None:
+                    pipe.execute_command("HGET", self.keys.commands(session_id), command_id)
+                limits.queue(pipe, self.keys, quotas)
+                try:
+                    with unavailable_as_named():
+                        replies: list[Any] = await pipe.execute()
+                    break
+                except NoScriptError:
+                    if attempt:
+                        raise
+            await self._redis.script_load(limits.LIMIT.text)
+        now_ms, stored = _ms(replies[0]), _stored(replies[1])
+        record = replies[2] if command_id is not None else None
+        counts = replies[len(replies) - len(quotas) :]
+        if record is not None and quotas:
+            await self._refund(quotas)
+        return Loaded(now_ms, stored, record, limits.standings_of(quotas, counts))
+
+    async def _refund(self, quotas: Sequence[Quota]) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            limits.refund(pipe, self.keys, quotas)
+            with unavailable_as_named():
+                await pipe.execute()
+
+    async def commit(self, commit: Commit) -> Committed | Replay | Conflict:
+        """Commit atomically, in one round trip: all steps and the record, or nothing.
+
+        Raises:
+            StoreUnavailable: no answer came, so whether it happened isn't known; a command id makes asking again safe.
+        """
+        keys, session_id = self.keys, commit.session_id
+        partition = keys.partition_of(session_id)
+        names = [
+            keys.session(session_id),
+            keys.history(session_id),
+            keys.commands(session_id),
+            keys.deadlines(partition),
+            keys.outbox(partition),
+            keys.live(partition),
+        ]
+        last = commit.steps[-1].message if commit.steps else None
+        args: list[Any] = [
+            session_id,
+            commit.base.epoch if commit.base else "",
+            commit.base.version if commit.base else "",
+            commit.command_id or "",
+            commit.record,
+            SCHEMA,
+            last.epoch if last else "",
+            commit.status,
+            int(last.deleted) if last else 0,
+            "" if commit.due_ms is None else commit.due_ms,
+            self._versions_kept(last),
+            keys.feed(session_id),
+            keys.wake,
+            "" if commit.live_since_ms is None else commit.live_since_ms,
+        ]
+        for step in commit.steps:
+            args += (step.message.version, step.event, step.message.state, step.message.render())
+        with unavailable_as_named():
+            reply: list[Any] = await self._commit(self._redis, names, args)
+        match reply[0]:
+            case b"ok":
+                return Committed()
+            case b"replay":
+                return Replay(reply[1])
+            case _:
+                return Conflict(_ms(reply[1:3]), _stored(reply[3:]))
+
+    def _versions_kept(self, last: FeedMessage | None) -> int:
+        size = len(last.state) if last else 1
+        return max(2, min(self._history_length, HISTORY_BYTES // max(1, size)))
+
+    async def restore(self, session_id: str, lost: Evicted, records: dict[str, bytes]) -> Loaded:
+        """Bring an evicted session back as it was, unless one is there; return what is there now. One round trip."""
+        keys = self.keys
+        partition = keys.partition_of(session_id)
+        names = [keys.session(session_id), keys.commands(session_id), keys.deadlines(partition), keys.live(partition)]
+        args: list[Any] = [
+            session_id,
+            SCHEMA,
+            lost.stored.epoch,
+            lost.stored.version,
+            lost.status,
+            int(lost.stored.deleted),
+            "" if lost.stored.due_ms is None else lost.stored.due_ms,
+            lost.stored.document,
+            "" if lost.live_since_ms is None else lost.live_since_ms,
+            lost.ttl_ms,
+        ]
+        for command_id, record in records.items():
+            args += (command_id, record)
+        with unavailable_as_named():
+            reply: list[Any] = await self._restore(self._redis, names, args)
+        return Loaded(_ms(reply[:2]), _stored(reply[2:]))
+
+    async def history(self, session_id: str) -> list[FeedMessage]:
+        """Return the last versions that Redis still holds, oldest first."""
+        with unavailable_as_named():
+            messages = await self._redis.execute_command("LRANGE", self.keys.history(session_id), 0, -1)
+        return [FeedMessage.parse(message) for message in messages]
+
+    async def reserve_creation(self, command_id: str, value: str, ttl_s: int) -> str:
+        """Keep what a creation's key stands for, the first time; return what it stands for. One round trip."""
+        with unavailable_as_named():
+            before = await self._redis.execute_command(
+                "SET", self.keys.creation(command_id), value, "NX", "GET", "EX", ttl_s
+            )
+        return value if before is None else str(before, "utf-8")
+
+    async def live_count(self) -> int:
+        """Return how many sessions aren't final, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in range(self.keys.partitions):
+                pipe.execute_command("ZCARD", self.keys.live(partition))
+            with unavailable_as_named():
+                return sum(await pipe.execute())
+
+    async def live(self, limit: int, before: tuple[int, str] | None = None) -> list[tuple[int, str, Stored]]:
+        """Return up to `limit` sessions that aren't final, newest first: (created_at_ms, session id, as stored).
+
+        `before` is the last one's key of the page before. Sessions that Redis gave back to Postgres are left out.
+        Two round trips.
+        """
+        top = "+inf" if before is None else str(before[0])
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for partition in range(self.keys.partitions):
+                pipe.execute_command(
+                    "ZREVRANGEBYSCORE", self.keys.live(partition), top, "-inf", "WITHSCORES",
+                    "LIMIT", 0, limit + SESSION_IDS_AT_ONCE,
+                )  # fmt: skip
+            with unavailable_as_named():
+                replies: list[list[bytes]] = await pipe.execute()
+        found = [(int(float(reply[at + 1])), reply[at].decode()) for reply in replies for at in range(0, len(reply), 2)]
+        page = sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
+        if not page:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for _, session_id in page:
+                pipe.execute_command("HMGET", self.keys.session(session_id), *FIELDS)
+            with unavailable_as_named():
+                rows = await pipe.execute()
+        stored = ((*key, _stored(row)) for key, row in zip(page, rows, strict=True))
+        return [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
+
+
+def _ms(time: Sequence[Any]) -> int:
+    """Return Redis TIME's two numbers as whole milliseconds."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000
+
+
+def _stored(fields: Sequence[Any]) -> Stored | None:
+    """Return the session from its hash fields, None where there is none."""
+    epoch, version, deleted, due, state, audited = fields
+    if epoch is None:
+        return None
+    return Stored(
+        epoch=epoch.decode(),
+        version=int(version),
+        deleted=deleted == b"1",
+        document=state,
+        due_ms=int(due) if due else None,
+        audited_version=None if audited is None else int(audited),
+    )

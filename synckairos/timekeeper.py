@@ -1,0 +1,91 @@
+"""The timekeeper: what falls due happens, on time, with nobody connected. A third door beside HTTP and sockets.
+
+It sleeps until the next deadline, is woken when an earlier one is written, claims what is due by a lease and sends an
+ordinary `Expire` through the service. The version check, not the claim, makes each expiry happen once.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.metrics import TIMEKEEPER_LATENESS
+from synckairos.service import Sessions
+from synckairos.store.deadlines import Claim, Deadlines
+
+LEASE_MS = 2_000
+"""After a claimer dies, its sessions are looked at again this much later."""
+
+AT_ONCE = 64
+"""Sessions claimed and committed together."""
+
+LONGEST_SLEEP_S = 1.0
+"""Even without a wake-up (a lost message, a store that came back) the deadlines are looked at this often."""
+
+log = logging.getLogger(__name__)
+
+
+class Timekeeper:
+    """Brings about what fell due, for as long as `run` runs."""
+
+    def __init__(self, sessions: Sessions, deadlines: Deadlines, partitions: int) -> None:
+        self._sessions = sessions
+        self._deadlines = deadlines
+        self._partitions = partitions
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep time until cancelled; a store that is away is waited for."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            for partition in range(self._partitions):
+                tasks.create_task(self._keep(partition))
+
+    async def _listen(self) -> None:
+        """Wake the sleepers when an earlier deadline was written."""
+        while True:
+            with contextlib.suppress(StoreUnavailable, OSError):
+                async with self._deadlines.wakes() as wakes:
+                    async for _ in wakes:
+                        self._wake.set()
+            await asyncio.sleep(LONGEST_SLEEP_S)
+
+    async def _keep(self, partition: int) -> None:
+        while True:
+            try:
+                claim = await self._deadlines.claim(partition, AT_ONCE, LEASE_MS)
+                await asyncio.gather(*(self._expire(session_id, claim, due_ms) for session_id, due_ms in claim.due))
+            except StoreUnavailable:
+                await asyncio.sleep(LONGEST_SLEEP_S)
+                continue
+            if len(claim.due) < AT_ONCE:
+                await self._sleep(claim)
+
+    async def _sleep(self, claim: Claim) -> None:
+        """Sleep until the next deadline that is known, or until an earlier one is written."""
+        wait_s = LONGEST_SLEEP_S
+        if claim.next_due_ms is not None:
+            elapsed_s = time.monotonic() - claim.asked_at_s
+            wait_s = min(wait_s, (claim.next_due_ms - claim.now_ms) / 1000 - elapsed_s)
+        if wait_s <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _expire(self, session_id: str, claim: Claim, due_ms: int) -> None:
+        try:
+            answer = await self._sessions.expire(session_id)
+        except SessionNotFound:
+            await self._deadlines.realign(session_id)
+        except StoreUnavailable:
+            raise
+        except SyncKairosError:
+            log.exception("a deadline could not be kept", extra={"session_id": session_id})
+        else:
+            TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
+            if answer.parsed is None or answer.session.updated_at_ms < due_ms:
+                # Nothing was due after all: put the deadline back to what the state says.
+                await self._deadlines.realign(session_id)

@@ -1,0 +1,39 @@
+"""What was decided for a command id, small: a pointer to the version, not the answer's body.
+
+The answer is rendered again from that version's document, so it comes out the same byte for byte.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from synckairos.errors import Refused, SyncKairosError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The first decision for a command id. `refusal` is the error's code, status, message and details."""
+
+    fingerprint: str
+    epoch: str
+    version: int
+    expired_participant_id: str | None = None
+    refusal: tuple[str, int, str, Any] | None = None
+
+    @classmethod
+    def of_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "Record":
+        return cls(fingerprint, epoch, version, refusal=(error.code, error.status, error.message, error.details))
+
+    def render(self) -> bytes:
+        """Render the record as a JSON array in the order of the fields."""
+        return orjson.dumps([self.fingerprint, self.epoch, self.version, self.expired_participant_id, self.refusal])
+
+    @classmethod
+    def parse(cls, record: bytes) -> "Record":
+        fingerprint, epoch, version, expired, refusal = orjson.loads(record)
+        return cls(fingerprint, epoch, version, expired, None if refusal is None else tuple(refusal))
+
+    def error(self) -> Refused | None:
+        """Return the refusal as the error to raise again, None where the command was accepted."""
+        return None if self.refusal is None else Refused(*self.refusal)
