@@ -20,6 +20,7 @@ from synckairos import config
 from synckairos.config import PREFIX, Settings, redact
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
 from synckairos.errors import SyncKairosError
+from synckairos.store.keys import Keys
 
 _CONNECT_TIMEOUT_S = 3
 _OLDEST_REDIS = (7, 0)
@@ -105,7 +106,7 @@ async def _redis(settings: Settings) -> list[Finding]:
         information = await client.info("server")
         policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy")
         kept = (await client.config_get("appendonly")).get("appendonly")
-        partitions = await cast(Awaitable[str | None], client.hget(f"{settings.key_prefix}:store", "partitions"))
+        partitions = await cast(Awaitable[str | None], client.hget(Keys(settings.key_prefix).store, "partitions"))
     except (RedisError, OSError) as error:
         return [Finding("redis", False, f"{shown}: {_plain(error)}", "start it, or set REDIS_URL to one that runs")]
     finally:

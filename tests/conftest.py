@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -67,9 +68,22 @@ def redis_url(valkey: Valkey) -> str:
 @pytest.fixture
 def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
     """Give a fresh, migrated database; dropped after the test."""
+    with _database(postgres, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def bare_database_url(postgres: Postgres) -> Iterator[str]:
+    """Give a fresh database that nobody has migrated; dropped after the test."""
+    with _database(postgres, "template1") as url:
+        yield url
+
+
+@contextmanager
+def _database(postgres: Postgres, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         yield postgres.url_of(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

@@ -1,0 +1,25 @@
+# One image for server, worker and migrate; the command chooses. Runs as an ordinary user, without a compiler.
+
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY requirements.lock ./
+RUN python -m venv /opt/synckairos \
+ && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock hatchling editables
+COPY pyproject.toml ./
+COPY synckairos synckairos
+COPY migrations migrations
+# The lock pins what the runtime pulls in; extras (embedded stores, tools) stay out.
+RUN /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock \
+      --no-build-isolation . \
+ && /opt/synckairos/bin/pip uninstall --yes --quiet hatchling editables pip
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos
+COPY --from=build /opt/synckairos /opt/synckairos
+ENV PATH=/opt/synckairos/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER synckairos
+EXPOSE 3000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '3000') + '/health', timeout=2)"]
+ENTRYPOINT ["synckairos"]
+CMD ["serve"]
