@@ -46,13 +46,14 @@ class Timekeeper:
         """Wake the sleepers when an earlier deadline was written."""
         while True:
             with contextlib.suppress(StoreUnavailable, OSError):
-                async with self._deadlines.wakes() as wakes:
-                    async for _ in wakes:
-                        self._wake.set()
+                async for _ in self._deadlines.wakes():
+                    self._wake.set()
+                    self._wake = asyncio.Event()
             await asyncio.sleep(LONGEST_SLEEP_S)
 
     async def _keep(self, partition: int) -> None:
         while True:
+            wake = self._wake  # taken before the look: what is written after it isn't missed
             try:
                 claim = await self._deadlines.claim(partition, AT_ONCE, LEASE_MS)
                 await asyncio.gather(*(self._expire(session_id, claim, due_ms) for session_id, due_ms in claim.due))
@@ -60,9 +61,9 @@ class Timekeeper:
                 await asyncio.sleep(LONGEST_SLEEP_S)
                 continue
             if len(claim.due) < AT_ONCE:
-                await self._sleep(claim)
+                await self._sleep(claim, wake)
 
-    async def _sleep(self, claim: Claim) -> None:
+    async def _sleep(self, claim: Claim, wake: asyncio.Event) -> None:
         """Sleep until the next deadline that is known, or until an earlier one is written."""
         wait_s = LONGEST_SLEEP_S
         if claim.next_due_ms is not None:
@@ -72,8 +73,7 @@ class Timekeeper:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await self._wake.wait()
-        self._wake.clear()
+                await wake.wait()
 
     async def _expire(self, session_id: str, claim: Claim, due_ms: int) -> None:
         try:

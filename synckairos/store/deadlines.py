@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 
 from synckairos.store.keys import Keys
+from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
+
+
+LISTEN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Claim:
 class Deadlines:
     """The sorted sets of deadlines. Raises StoreUnavailable where Redis doesn't answer."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, pipe: RedisPipe, redis: Redis, keys: Keys) -> None:
+        self._pipe = pipe
         self._redis = redis
         self._keys = keys
         self._claim = Script("claim")
@@ -38,7 +41,7 @@ class Deadlines:
         """Claim up to `count` sessions that are due, for `lease_ms`. Atomic, one round trip."""
         asked_at_s = time.monotonic()
         with unavailable_as_named():
-            now, head, *due = await self._claim(self._redis, [self._keys.deadlines(partition)], [count, lease_ms])
+            now, head, *due = await self._claim(self._pipe, [self._keys.deadlines(partition)], [count, lease_ms])
         pairs = tuple((due[at].decode(), int(float(due[at + 1]))) for at in range(0, len(due), 2))
         return Claim(asked_at_s, int(now), int(float(head)) if head else None, pairs)
 
@@ -46,15 +49,17 @@ class Deadlines:
         """Set a session's deadline to what its state says, or drop it where that says none. Atomic, one round trip."""
         names = [self._keys.deadlines(self._keys.partition_of(session_id)), self._keys.session(session_id)]
         with unavailable_as_named():
-            await self._realign(self._redis, names, [session_id])
+            await self._realign(self._pipe, names, [session_id])
 
-    @asynccontextmanager
-    async def wakes(self) -> AsyncIterator[PubSub]:
-        """Listen for deadlines earlier than any before: a message a time, its data the instant in ms."""
-        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-        try:
-            with unavailable_as_named():
+    async def wakes(self) -> AsyncIterator[int]:
+        """Yield each deadline (ms) that was written earlier than any before, until the connection fails.
+
+        Raises StoreUnavailable when it does. A hint only: messages can be lost.
+        """
+        with unavailable_as_named():
+            async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                 await pubsub.subscribe(self._keys.wake)
-            yield pubsub
-        finally:
-            await pubsub.aclose()
+                while True:
+                    message = await pubsub.get_message(timeout=LISTEN_S)
+                    if message is not None:
+                        yield int(message["data"])

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
-from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.store.keys import Keys
-from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.store.pipe import Command, RedisPipe
+from synckairos.store.redis import Script, is_missing_script, unavailable_as_named
 
 LIMIT = Script("limit")
 
@@ -36,8 +36,8 @@ class Standing:
 class Limits:
     """Counts requests that don't load a session; those that do count within the load's own trip."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis = redis
+    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+        self._pipe = pipe
         self._keys = keys
 
     async def take(self, quotas: Sequence[Quota]) -> tuple[Standing, ...]:
@@ -50,35 +50,34 @@ class Limits:
         if not quotas:
             return ()
         with unavailable_as_named():
-            replies = await self._count(quotas)
+            replies = await call_with_limits(self._pipe, counting(self._keys, quotas))
         standings = standings_of(quotas, replies)
         check(standings)
         return standings
 
-    async def _count(self, quotas: Sequence[Quota]) -> list[list[int]]:
-        for attempt in range(2):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                queue(pipe, self._keys, quotas)
-                try:
-                    replies: list[list[int]] = await pipe.execute()
-                    return replies
-                except NoScriptError:
-                    if attempt:
-                        raise
-                    await self._redis.script_load(LIMIT.text)
-        raise AssertionError("unreachable")
+
+def counting(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
+    """Return the commands that count a request against these quotas: one reply each, for `standings_of`."""
+    return [("EVALSHA", LIMIT.sha, 1, keys.limit(quota.scope), quota.window_ms) for quota in quotas]
 
 
-def queue(pipe: Pipeline, keys: Keys, quotas: Sequence[Quota]) -> None:
-    """Put the counting of these quotas into a pipeline: one reply each."""
-    for quota in quotas:
-        pipe.evalsha(LIMIT.sha, 1, keys.limit(quota.scope), str(quota.window_ms))
+def refunding(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
+    """Return the commands that say that these requests weren't counted after all: replays are free."""
+    return [("DECR", keys.limit(quota.scope)) for quota in quotas]
 
 
-def refund(pipe: Pipeline, keys: Keys, quotas: Sequence[Quota]) -> None:
-    """Put into a pipeline that these requests weren't counted after all: replays are free."""
-    for quota in quotas:
-        pipe.decr(keys.limit(quota.scope))
+async def call_with_limits(pipe: RedisPipe, commands: list[Command]) -> list[Any]:
+    """Call commands with counting among them, in one round trip; where the server lost the script, send it first.
+
+    Only for commands that may be repeated.
+    """
+    try:
+        return await pipe.call_many(commands)
+    except ResponseError as refusal:
+        if not is_missing_script(refusal):
+            raise
+    _, *replies = await pipe.call_many([("SCRIPT", "LOAD", LIMIT.text), *commands])
+    return replies
 
 
 def standings_of(quotas: Sequence[Quota], replies: Sequence[Sequence[int]]) -> tuple[Standing, ...]:

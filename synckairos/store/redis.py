@@ -1,4 +1,4 @@
-"""Opening Redis: clients with deadlines and retries, scripts by hash, the checks before a store is trusted."""
+"""Opening Redis: clients with deadlines, scripts by their hash, the checks before a store is trusted."""
 
 import hashlib
 import secrets
@@ -8,24 +8,19 @@ from importlib import resources
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.errors import StoreMismatch, StoreUnavailable
 from synckairos.store.keys import Keys
+from synckairos.store.pipe import Argument, RedisPipe
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 16
 
 
 def open_redis(url: str, timeout_s: float) -> Redis:
-    """Make a client for commands: pooled, every reply within `timeout_s`, a broken connection retried once.
-
-    A retry repeats the command, scripts too; that is safe for a commit only because its command id, or else its
-    version, makes it repeatable.
-    """
+    """Make a client of redis-py, for pub/sub and the background: pooled, every reply within `timeout_s`, no retries."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
@@ -34,10 +29,12 @@ def open_redis(url: str, timeout_s: float) -> Redis:
         socket_timeout=timeout_s,
         socket_keepalive=True,
         protocol=2,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 1),
-        retry_on_error=[RedisConnectionError],
     )
     return Redis.from_pool(pool)
+
+
+CANT_WRITE_NOW = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+"""How replies begin of a server that will take the command later, or elsewhere."""
 
 
 @contextmanager
@@ -45,10 +42,10 @@ def unavailable_as_named() -> Iterator[None]:
     """Turn a store that doesn't answer, or can't write now, into `StoreUnavailable`; other faults stay."""
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError) as cause:
+    except (RedisConnectionError, RedisTimeoutError, OSError) as cause:
         raise StoreUnavailable from cause
     except ResponseError as cause:
-        if str(cause).startswith(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN")):
+        if str(cause).startswith(CANT_WRITE_NOW):
             raise StoreUnavailable from cause
         raise
 
@@ -60,15 +57,22 @@ class Script:
         self.text = resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, redis: Redis, keys: list[str], args: list[Any]) -> Any:
+    async def __call__(self, pipe: RedisPipe, keys: list[str], args: list[Argument]) -> Any:
         """Run the script in one round trip, two where it has to be sent."""
         try:
-            return await redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
+            return await pipe.call("EVALSHA", self.sha, len(keys), *keys, *args)
+        except ResponseError as refusal:
+            if not is_missing_script(refusal):
+                raise
+            return await pipe.call("EVAL", self.text, len(keys), *keys, *args)
 
 
-async def open_store(redis: Redis, keys: Keys) -> None:
+def is_missing_script(refusal: ResponseError) -> bool:
+    """Tell whether the server doesn't know a script's hash: it was restarted, replaced or flushed."""
+    return str(refusal).startswith("NOSCRIPT")
+
+
+async def open_store(pipe: RedisPipe, keys: Keys) -> None:
     """Check that this store may be written to, and mark a new one as ours.
 
     Raises:
@@ -76,26 +80,24 @@ async def open_store(redis: Redis, keys: Keys) -> None:
         StoreUnavailable: it doesn't answer.
     """
     with unavailable_as_named():
-        policy = await _maxmemory_policy(redis)
+        policy = await _maxmemory_policy(pipe)
         if policy not in (None, "noeviction"):
             raise StoreMismatch(
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions under pressure: set it to noeviction"
             )
-        await redis.execute_command("HSETNX", keys.store, "partitions", keys.partitions)
-        await redis.execute_command("HSETNX", keys.store, "generation", secrets.token_hex(8))
-        made_for = int(await redis.execute_command("HGET", keys.store, "partitions"))
+        await pipe.call("HSETNX", keys.store, "partitions", keys.partitions)
+        await pipe.call("HSETNX", keys.store, "generation", secrets.token_hex(8))
+        made_for = int(await pipe.call("HGET", keys.store, "partitions"))
     if made_for != keys.partitions:
         raise StoreMismatch(
             f"This store has {made_for} partitions, not {keys.partitions}: set SYNCKAIROS_PARTITIONS={made_for}"
         )
 
 
-async def _maxmemory_policy(redis: Redis) -> str | None:
+async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
     """Return the eviction policy, None where the server (a managed one, often) doesn't say."""
     try:
-        answer: dict[str, str] = await redis.config_get("maxmemory-policy")
-    except (RedisConnectionError, RedisTimeoutError):
-        raise
-    except RedisError:
+        answer: list[bytes] = await pipe.call("CONFIG", "GET", "maxmemory-policy")
+    except ResponseError:
         return None
-    return answer.get("maxmemory-policy")
+    return answer[1].decode() if answer else None

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
-
 from synckairos.store import limits
 from synckairos.store.keys import Keys
 from synckairos.store.limits import Quota, Standing
+from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.session import SCHEMA
@@ -23,7 +21,8 @@ FIELDS = ("epoch", "version", "deleted", "due", "state", "audited")
 HISTORY_BYTES = 1 << 20
 """What one session's history may weigh: large sessions keep fewer versions than `history_length`, never under two."""
 
-SESSION_IDS_AT_ONCE = 500
+TIES = 500
+"""Sessions created in the same millisecond that a page of live ones looks past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,8 @@ class Conflict:
 class SessionStore:
     """Session state in Redis. Every method raises StoreUnavailable where Redis doesn't answer in time."""
 
-    def __init__(self, redis: Redis, keys: Keys, history_length: int) -> None:
-        self._redis = redis
+    def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int) -> None:
+        self._pipe = pipe
         self.keys = keys
         self._history_length = history_length
         self._commit = Script("commit")
@@ -119,37 +118,22 @@ class SessionStore:
     async def now_ms(self) -> int:
         """Return Redis TIME, the only clock that decides anything."""
         with unavailable_as_named():
-            return _ms(await self._redis.execute_command("TIME"))
+            return _ms(await self._pipe.call("TIME"))
 
     async def load(self, session_id: str, command_id: str | None = None, quotas: Sequence[Quota] = ()) -> Loaded:
         """Load a session, the instant, a command's record and the quotas' counts, in one round trip."""
-        for attempt in range(2):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.execute_command("TIME")
-                pipe.execute_command("HMGET", self.keys.session(session_id), *FIELDS)
-                if command_id is not None:
-                    pipe.execute_command("HGET", self.keys.commands(session_id), command_id)
-                limits.queue(pipe, self.keys, quotas)
-                try:
-                    with unavailable_as_named():
-                        replies: list[Any] = await pipe.execute()
-                    break
-                except NoScriptError:
-                    if attempt:
-                        raise
-            await self._redis.script_load(limits.LIMIT.text)
-        now_ms, stored = _ms(replies[0]), _stored(replies[1])
+        commands: list[Command] = [("TIME",), ("HMGET", self.keys.session(session_id), *FIELDS)]
+        if command_id is not None:
+            commands.append(("HGET", self.keys.commands(session_id), command_id))
+        commands += limits.counting(self.keys, quotas)
+        with unavailable_as_named():
+            replies = await limits.call_with_limits(self._pipe, commands)
         record = replies[2] if command_id is not None else None
-        counts = replies[len(replies) - len(quotas) :]
         if record is not None and quotas:
-            await self._refund(quotas)
-        return Loaded(now_ms, stored, record, limits.standings_of(quotas, counts))
-
-    async def _refund(self, quotas: Sequence[Quota]) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            limits.refund(pipe, self.keys, quotas)
             with unavailable_as_named():
-                await pipe.execute()
+                await self._pipe.call_many(limits.refunding(self.keys, quotas))
+        standings = limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
+        return Loaded(_ms(replies[0]), _stored(replies[1]), record, standings)
 
     async def commit(self, commit: Commit) -> Committed | Replay | Conflict:
         """Commit atomically, in one round trip: all steps and the record, or nothing.
@@ -187,7 +171,7 @@ class SessionStore:
         for step in commit.steps:
             args += (step.message.version, step.event, step.message.state, step.message.render())
         with unavailable_as_named():
-            reply: list[Any] = await self._commit(self._redis, names, args)
+            reply: list[Any] = await self._commit(self._pipe, names, args)
         match reply[0]:
             case b"ok":
                 return Committed()
@@ -220,30 +204,27 @@ class SessionStore:
         for command_id, record in records.items():
             args += (command_id, record)
         with unavailable_as_named():
-            reply: list[Any] = await self._restore(self._redis, names, args)
+            reply: list[Any] = await self._restore(self._pipe, names, args)
         return Loaded(_ms(reply[:2]), _stored(reply[2:]))
 
     async def history(self, session_id: str) -> list[FeedMessage]:
         """Return the last versions that Redis still holds, oldest first."""
         with unavailable_as_named():
-            messages = await self._redis.execute_command("LRANGE", self.keys.history(session_id), 0, -1)
+            messages = await self._pipe.call("LRANGE", self.keys.history(session_id), 0, -1)
         return [FeedMessage.parse(message) for message in messages]
 
     async def reserve_creation(self, command_id: str, value: str, ttl_s: int) -> str:
         """Keep what a creation's key stands for, the first time; return what it stands for. One round trip."""
         with unavailable_as_named():
-            before = await self._redis.execute_command(
-                "SET", self.keys.creation(command_id), value, "NX", "GET", "EX", ttl_s
-            )
-        return value if before is None else str(before, "utf-8")
+            key = self.keys.creation(command_id)
+            before: bytes | None = await self._pipe.call("SET", key, value, "NX", "GET", "EX", ttl_s)
+        return value if before is None else before.decode()
 
     async def live_count(self) -> int:
         """Return how many sessions aren't final, in one round trip."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition in range(self.keys.partitions):
-                pipe.execute_command("ZCARD", self.keys.live(partition))
-            with unavailable_as_named():
-                return sum(await pipe.execute())
+        partitions = range(self.keys.partitions)
+        with unavailable_as_named():
+            return sum(await self._pipe.call_many([("ZCARD", self.keys.live(p)) for p in partitions]))
 
     async def live(self, limit: int, before: tuple[int, str] | None = None) -> list[tuple[int, str, Stored]]:
         """Return up to `limit` sessions that aren't final, newest first: (created_at_ms, session id, as stored).
@@ -252,23 +233,17 @@ class SessionStore:
         Two round trips.
         """
         top = "+inf" if before is None else str(before[0])
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition in range(self.keys.partitions):
-                pipe.execute_command(
-                    "ZREVRANGEBYSCORE", self.keys.live(partition), top, "-inf", "WITHSCORES",
-                    "LIMIT", 0, limit + SESSION_IDS_AT_ONCE,
-                )  # fmt: skip
-            with unavailable_as_named():
-                replies: list[list[bytes]] = await pipe.execute()
+        page_of = ("-inf", "WITHSCORES", "LIMIT", 0, limit + TIES)
+        with unavailable_as_named():
+            replies: list[list[bytes]] = await self._pipe.call_many(
+                [("ZREVRANGEBYSCORE", self.keys.live(p), top, *page_of) for p in range(self.keys.partitions)]
+            )
         found = [(int(float(reply[at + 1])), reply[at].decode()) for reply in replies for at in range(0, len(reply), 2)]
         page = sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
         if not page:
             return []
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for _, session_id in page:
-                pipe.execute_command("HMGET", self.keys.session(session_id), *FIELDS)
-            with unavailable_as_named():
-                rows = await pipe.execute()
+        with unavailable_as_named():
+            rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in page])
         stored = ((*key, _stored(row)) for key, row in zip(page, rows, strict=True))
         return [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
 
