@@ -7,14 +7,15 @@ do when somebody else was first, or when the session isn't in Redis any more.
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from uuid6 import uuid7
 
+from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.audit.archive import Archive
 from synckairos.clock import engine, membership
-from synckairos.clock.commands import Command, Create, Expire, Precondition
+from synckairos.clock.commands import Expire
 from synckairos.clock.engine import Decision
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due
@@ -26,13 +27,14 @@ from synckairos.errors import (
     SyncKairosError,
     VersionConflict,
 )
-from synckairos.principal import TIMEKEEPER, Principal
+from synckairos.metrics import COMMIT_CONFLICTS
+from synckairos.principal import TIMEKEEPER
+from synckairos.recall import Recall, live_since_ms
 from synckairos.store.limits import Quota, Standing, check
 from synckairos.store.sessions import (
     Commit,
     Committed,
     Conflict,
-    Evicted,
     Replay,
     SessionStore,
     Step,
@@ -48,76 +50,9 @@ MAX_ATTEMPTS = 500
 CREATION_KEY_TTL_S = 7 * 24 * 3600
 """How long a creation's Idempotency-Key is remembered where the caller left the session's id to us."""
 
-AFTER_DEADLINE_MS = 3_600_000
-"""A session stays in Redis at least this long after its deadline."""
-
 BY_TIME = Cause(TIMEKEEPER.actor, "expire")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One command, whichever door it came through.
-
-    `verb` is its REST name and `args` its arguments as JSON, for the audit trail. `fingerprint` digests the request:
-    the same `command_id` with another one is refused.
-    """
-
-    principal: Principal
-    session_id: str
-    command: Command
-    verb: str
-    args: dict[str, Any] | None = None
-    precondition: Precondition | None = None
-    command_id: str | None = None
-    fingerprint: str = ""
-    quotas: tuple[Quota, ...] = ()
-
-    @property
-    def cause(self) -> Cause:
-        return Cause(self.principal.actor, self.verb, self.args)
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """A session to make; `session_id` None lets us choose (UUIDv7)."""
-
-    principal: Principal
-    spec: Create
-    session_id: str | None = None
-    args: dict[str, Any] | None = None
-    command_id: str | None = None
-    fingerprint: str = ""
-    quotas: tuple[Quota, ...] = ()
-
-    @property
-    def cause(self) -> Cause:
-        fingerprint = self.fingerprint if self.command_id is not None else None
-        return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.
-
-    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile.
-    """
-
-    document: bytes
-    epoch: str
-    version: int
-    now_ms: int
-    audited_version: int | None = None
-    expired_participant_id: str | None = None
-    replayed: bool = False
-    standings: tuple[Standing, ...] = ()
-    parsed: Session | None = None
-
-    @property
-    def session(self) -> Session:
-        """Return the session's state, parsed where it wasn't at hand."""
-        return self.parsed or parse_session(self.document)
 
 
 class Sessions:
@@ -132,9 +67,8 @@ class Sessions:
     ) -> None:
         """Take the stores, and what to call with the partition after each commit (synchronous, must not raise)."""
         self._store = store
-        self._archive = archive
+        self._recall = Recall(store, archive, session_ttl_s)
         self._on_commit = on_commit
-        self._session_ttl_ms = session_ttl_s * 1000
         self._running: set[asyncio.Task[Any]] = set()
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -151,7 +85,7 @@ class Sessions:
         loaded = await self._store.load(session_id, quotas=quotas)
         check(loaded.standings)
         try:
-            stored = loaded.stored or await self._bring_back(session_id)
+            stored = loaded.stored or await self._recall.bring_back(session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(session_id)
             if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
@@ -174,15 +108,11 @@ class Sessions:
                 return current
         except SessionNotFound as missing:
             standings = missing.standings
-        history = await self._store.history(session_id)
-        past = next((message for message in reversed(history) if message.at_ms <= at_ms), None)
-        if past is None and (archived := await self._archive.state_at(session_id, at_ms)) is not None:
-            return Answer(archived.state, archived.epoch, archived.version, at_ms, standings=standings)
-        if past is None or past.deleted:
-            unknown = SessionNotFound(session_id)
-            unknown.standings = standings
-            raise unknown
-        return Answer(past.state, past.epoch, past.version, at_ms, standings=standings)
+        try:
+            return replace(await self._recall.as_it_was(session_id, at_ms), standings=standings)
+        except SyncKairosError as refusal:
+            refusal.standings = standings
+            raise
 
     # -- commanding ---------------------------------------------------------------------------------------------------
 
@@ -216,7 +146,9 @@ class Sessions:
     async def _execute(self, request: Request) -> Answer:
         loaded = await self._store.load(request.session_id, request.command_id, request.quotas)
         if loaded.record is not None:
-            return await self._replay(request, loaded.record, loaded.stored, loaded.now_ms)
+            return await self._recall.decided(
+                request.session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
+            )
         check(loaded.standings)
         try:
             answer = await self._decide(request, loaded.stored, loaded.now_ms)
@@ -228,7 +160,7 @@ class Sessions:
     async def _decide(self, request: Request, stored: Stored | None, now_ms: int) -> Answer:
         """Apply and commit until nobody else was first."""
         for _ in range(MAX_ATTEMPTS):
-            stored = stored or await self._bring_back(request.session_id)
+            stored = stored or await self._recall.bring_back(request.session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(request.session_id)
             state = parse_session(stored.document)
@@ -243,8 +175,11 @@ class Sessions:
                 command_id = request.command_id if record else None
                 outcome = await self._commit(request.session_id, stored, after, steps, command_id, record)
                 if isinstance(outcome, Replay):
-                    return await self._replay(request, outcome.record, None, now_ms)
+                    return await self._recall.decided(
+                        request.session_id, request.fingerprint, outcome.record, None, now_ms
+                    )
                 if isinstance(outcome, Conflict):
+                    COMMIT_CONFLICTS.inc()
                     stored, now_ms = outcome.stored, outcome.now_ms
                     continue
             if decision.more:
@@ -264,7 +199,9 @@ class Sessions:
             session_id = await self._reserve(request, request.command_id, session_id)
         loaded = await self._store.load(session_id, request.command_id, request.quotas)
         if loaded.record is not None:
-            return await self._replay(request, loaded.record, loaded.stored, loaded.now_ms, session_id)
+            return await self._recall.decided(
+                session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
+            )
         check(loaded.standings)
         try:
             answer = await self._make(request, session_id, loaded.stored, loaded.now_ms)
@@ -277,9 +214,7 @@ class Sessions:
         """Return the session id that a creation's key stands for, ours where it is new."""
         asker = request.principal
         scoped = f"{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
-        kept = await self._store.reserve_creation(
-            scoped, f"{session_id} {request.fingerprint}", max(CREATION_KEY_TTL_S, self._session_ttl_ms // 1000)
-        )
+        kept = await self._store.reserve_creation(scoped, f"{session_id} {request.fingerprint}", CREATION_KEY_TTL_S)
         kept_id, _, fingerprint = kept.partition(" ")
         if fingerprint != request.fingerprint:
             raise IdempotencyKeyReused
@@ -288,7 +223,7 @@ class Sessions:
     async def _make(self, request: CreateRequest, session_id: str, stored: Stored | None, now_ms: int) -> Answer:
         for _ in range(MAX_ATTEMPTS):
             if stored is None and session_id == request.session_id:
-                stored = await self._bring_back_if_reachable(session_id)
+                stored = await self._recall.bring_back_if_reachable(session_id)
             if stored is not None and not stored.deleted:
                 refusal = SessionExists(session_id)
                 if request.command_id is not None:
@@ -296,7 +231,7 @@ class Sessions:
                     commit = Commit(session_id, stored, command_id=request.command_id, record=record)
                     outcome = await self._store.commit(commit)
                     if isinstance(outcome, Replay):
-                        return await self._replay(request, outcome.record, None, now_ms, session_id)
+                        return await self._recall.decided(session_id, request.fingerprint, outcome.record, None, now_ms)
                 raise refusal
             transition = membership.create(request.spec, session_id, secrets.token_hex(8), now_ms)
             steps = [_step(transition, request.cause)]
@@ -307,9 +242,9 @@ class Sessions:
                 case Committed():
                     return replace(_answer(reached, now_ms), parsed=transition.state)
                 case Replay(record):
-                    return await self._replay(request, record, None, now_ms, session_id)
+                    return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
                 case Conflict(now_ms, stored):
-                    continue
+                    COMMIT_CONFLICTS.inc()
         raise StoreUnavailable("Too many others create this session at once; try again")
 
     async def _commit(
@@ -329,7 +264,7 @@ class Sessions:
                 steps=steps,
                 status=after.status,
                 due_ms=None if due is None else due.at_ms,
-                live_since_ms=_live_since_ms(after),
+                live_since_ms=live_since_ms(after),
                 command_id=command_id,
                 record=record,
             )
@@ -337,82 +272,6 @@ class Sessions:
         if steps and isinstance(outcome, Committed):
             self._on_commit(self._store.keys.partition_of(session_id))
         return outcome
-
-    # -- what was decided before, and what Redis let go ---------------------------------------------------------------
-
-    async def _replay(
-        self,
-        request: Request | CreateRequest,
-        record: bytes,
-        stored: Stored | None,
-        now_ms: int,
-        session_id: str | None = None,
-    ) -> Answer:
-        """Give the first decided answer again, rendered from the document of the version it named."""
-        decided = Record.parse(record)
-        if decided.fingerprint != request.fingerprint:
-            raise IdempotencyKeyReused
-        wanted = session_id or request.session_id or (parse_session(stored.document).session_id if stored else "")
-        document = await self._document(wanted, decided.epoch, decided.version, stored)
-        refusal = decided.error()
-        if refusal is not None:
-            refusal.document = document
-            raise refusal
-        return Answer(
-            document,
-            decided.epoch,
-            decided.version,
-            now_ms,
-            expired_participant_id=decided.expired_participant_id,
-            replayed=True,
-        )
-
-    async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
-        """Return the document of one version: from where it is held, nearest first."""
-        if stored is not None and (stored.epoch, stored.version) == (epoch, version):
-            return stored.document
-        for message in reversed(await self._store.history(session_id)):
-            if (message.epoch, message.version) == (epoch, version):
-                return message.state
-        archived = await self._archive.snapshot(session_id, epoch, version)
-        if archived is None:
-            raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
-        return archived
-
-    async def _bring_back(self, session_id: str) -> Stored | None:
-        """Bring a session back that Redis let go: as it was, same epoch and version. None where there never was one.
-
-        A tombstone isn't put back, only told.
-        """
-        archived = await self._archive.latest(session_id)
-        if archived is None:
-            return None
-        if archived.deleted:
-            return Stored(archived.epoch, archived.version, True, archived.state)
-        state = parse_session(archived.state)
-        due = next_due(state)
-        due_ms = None if due is None else due.at_ms
-        now_ms = await self._store.now_ms()
-        until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
-        lost = Evicted(
-            stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
-            status=state.status,
-            live_since_ms=_live_since_ms(state),
-            ttl_ms=max(self._session_ttl_ms, until_ms),
-        )
-        return (await self._store.restore(session_id, lost, archived.records)).stored
-
-    async def _bring_back_if_reachable(self, session_id: str) -> Stored | None:
-        """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
-
-        Its rows can't clash later: the new session has an epoch of its own.
-        """
-        try:
-            stored = await self._bring_back(session_id)
-        except StoreUnavailable:
-            return None
-        # A tombstone that only the archive remembers isn't in Redis: the commit must expect nothing there.
-        return None if stored is None or stored.deleted else stored
 
 
 def _steps(decision: Decision, request: Request) -> list[Step]:
@@ -454,10 +313,6 @@ def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, 
     if refusal is not None:
         return Record.of_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
     return Record(fingerprint, reached.epoch, reached.version, expired).render()
-
-
-def _live_since_ms(state: Session) -> int | None:
-    return None if state.deleted or state.status.is_final else state.rules.created_at_ms
 
 
 def _answer(stored: Stored, now_ms: int, standings: tuple[Standing, ...] = ()) -> Answer:

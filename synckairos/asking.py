@@ -1,0 +1,75 @@
+"""What a door asks of the service, and what it gets: the same shapes for REST, sockets and deadlines."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from synckairos.clock.commands import Command, Create, Precondition
+from synckairos.clock.model import Session
+from synckairos.principal import Principal
+from synckairos.store.limits import Quota, Standing
+from synckairos.wire.entry import Cause
+from synckairos.wire.session import parse_session
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One command, whichever door it came through.
+
+    `verb` is its REST name and `args` its arguments as JSON, for the audit trail. `fingerprint` digests the request:
+    the same `command_id` with another one is refused.
+    """
+
+    principal: Principal
+    session_id: str
+    command: Command
+    verb: str
+    args: dict[str, Any] | None = None
+    precondition: Precondition | None = None
+    command_id: str | None = None
+    fingerprint: str = ""
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.principal.actor, self.verb, self.args)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A session to make; `session_id` None lets us choose (UUIDv7)."""
+
+    principal: Principal
+    spec: Create
+    session_id: str | None = None
+    args: dict[str, Any] | None = None
+    command_id: str | None = None
+    fingerprint: str = ""
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def cause(self) -> Cause:
+        fingerprint = self.fingerprint if self.command_id is not None else None
+        return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.
+
+    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile.
+    """
+
+    document: bytes
+    epoch: str
+    version: int
+    now_ms: int
+    audited_version: int | None = None
+    expired_participant_id: str | None = None
+    replayed: bool = False
+    standings: tuple[Standing, ...] = ()
+    parsed: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """Return the session's state, parsed where it wasn't at hand."""
+        return self.parsed or parse_session(self.document)
