@@ -1,0 +1,230 @@
+"""Whether the parts of a creation fit together: rules across fields, looked at even where single fields are wrong.
+
+Reads the JSON as it came, so that all faults are told at once. It takes what is malformed as absent or as fine,
+whichever adds no second fault to one that the models find.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from synckairos.wire.faults import Fault, fault
+from synckairos.wire.fields import SECOND_MS
+
+OWN_BUDGETS = ("per_participant", "per_group")
+ADVANCING = ("per_participant", "per_group", "per_cycle")
+BUDGETLESS_CLOCKS = ("per_move",)
+ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
+
+
+def unfit(value: Any) -> list[Fault]:
+    """Return what doesn't fit together in the body of a creation."""
+    if not isinstance(value, dict):
+        return []
+    return list(_Creation(value).faults())
+
+
+def _objects(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Return the objects in what should be an array of them, each with its place."""
+    return [(at, item) for at, item in enumerate(value) if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value.lower() if isinstance(value, str) else None
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int
+
+
+class _Creation:
+    """One creation's JSON, seen leniently."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.value = value
+        self.mode = value.get("sync_mode")
+        self.participants = _objects(value.get("participants"))
+        self.groups = _objects(value.get("groups"))
+        self.ids = {_text(each.get("participant_id")): at for at, each in reversed(self.participants)}
+        self.members = {
+            _text(member): _text(group.get("group_id"))
+            for _, group in self.groups
+            for member in (group["members"] if isinstance(group.get("members"), list) else ())
+        }
+        self.clock_name = self._name_of(value.get("clock"))
+
+    def faults(self) -> Iterator[Fault]:
+        yield from self._participants()
+        yield from self._groups()
+        yield from self._who_begins()
+        yield from self._budgets()
+        yield from self._clocks()
+        yield from self._timeout()
+        warnings = self.value.get("warnings_ms")
+        if isinstance(warnings, list):
+            for at, each in enumerate(warnings):
+                if _is_int(each) and each in [other for other in warnings[:at] if _is_int(other)]:
+                    yield fault(("warnings_ms", at), "this threshold is named twice")
+
+    # -- who takes part -----------------------------------------------------------------------------------------------
+
+    def _participants(self) -> Iterator[Fault]:
+        given = self.value.get("participants", [])
+        if isinstance(given, list) and not given and self.mode != "global" and not self.members:
+            yield fault(("participants",), "at least one participant is required")
+        seen: set[str | None] = set()
+        places: set[int] = set()
+        for at, each in self.participants:
+            participant_id, place = _text(each.get("participant_id")), each.get("participant_index", at)
+            if participant_id is not None and participant_id in seen:
+                yield fault(("participants", at, "participant_id"), "this participant is named twice")
+            seen.add(participant_id)
+            if _is_int(place) and place in places:
+                yield fault(("participants", at, "participant_index"), "this place in the rotation is taken")
+            if _is_int(place):
+                places.add(place)
+
+    def _groups(self) -> Iterator[Fault]:
+        seen: set[str | None] = set()
+        member_of: dict[str | None, str | None] = {}
+        for at, group in self.groups:
+            group_id = _text(group.get("group_id"))
+            if group_id is not None and group_id in seen:
+                yield fault(("groups", at, "group_id"), "this group is named twice")
+            seen.add(group_id)
+            members = group.get("members")
+            for place, each in enumerate(members if isinstance(members, list) else ()):
+                member = _text(each)
+                if member is None:
+                    continue
+                if member in member_of:
+                    yield fault(("groups", at, "members", place), "this participant is named as a member twice")
+                elif self.participants and member not in self.ids:
+                    yield fault(("groups", at, "members", place), "this member is not among the participants")
+                member_of.setdefault(member, group_id)
+        if len(member_of) > 1_000:
+            yield fault(("groups",), "a session has at most 1000 participants")
+        for at, each in self.participants:
+            theirs, listed = _text(each.get("group_id")), member_of.get(_text(each.get("participant_id")))
+            if theirs is not None and listed is not None and theirs != listed:
+                yield fault(("participants", at, "group_id"), "another group names this participant as its member")
+            if self.mode == "per_group" and "group_id" not in each and listed is None:
+                yield fault(("participants", at, "group_id"), "required in per_group")
+
+    def _who_begins(self) -> Iterator[Fault]:
+        everybody = set(self.ids) | set(self.members)
+        first = _text(self.value.get("active_participant_id"))
+        if first is not None and first not in everybody:
+            yield fault(("active_participant_id",), "should be one of the participants")
+        group = _text(self.value.get("active_group_id"))
+        if group is None:
+            return
+        ours = {_text(each.get("participant_id")) for _, each in self.participants if self._group_of(each) == group}
+        ours |= {member for member, theirs in self.members.items() if theirs == group}
+        if not ours:
+            yield fault(("active_group_id",), "should be the group of one of the participants")
+        elif first is not None and first not in ours:
+            yield fault(("active_group_id",), "active_participant_id is in another group")
+
+    def _group_of(self, participant: dict[str, Any]) -> str | None:
+        return _text(participant.get("group_id")) or self.members.get(_text(participant.get("participant_id")))
+
+    # -- what time they have ------------------------------------------------------------------------------------------
+
+    def _budgets(self) -> Iterator[Fault]:
+        for at, each in self.participants:
+            yield from self._least(("participants", at, "total_time_ms"), each)
+        match self.mode:
+            case "per_participant":
+                if "total_time_ms" in self.value:
+                    return
+                for at, each in self.participants:
+                    clock = self._name_of(each.get("clock")) or self.clock_name
+                    if "total_time_ms" not in each and clock not in BUDGETLESS_CLOCKS:
+                        yield fault(
+                            ("participants", at, "total_time_ms"),
+                            "required in per_participant, unless the session's total_time_ms is everyone's",
+                        )
+            case "per_cycle":
+                if "time_per_cycle_ms" not in self.value:
+                    yield fault(("time_per_cycle_ms",), "required in per_cycle")
+            case "global":
+                if "total_time_ms" not in self.value and "time_per_cycle_ms" not in self.value:
+                    yield fault(("total_time_ms",), "required in global")
+            case "per_group":
+                yield from self._group_budgets()
+            case _:
+                return
+
+    def _least(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
+        """Hold a participant's budget to the least there is; v2 documents 0 where the mode doesn't use it."""
+        budget = participant.get("total_time_ms")
+        if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget < SECOND_MS:
+            return
+        clock = self._name_of(participant.get("clock")) or self.clock_name
+        if budget == 0 and (self.mode == "per_cycle" or clock in ZERO_MAIN_CLOCKS):
+            return
+        yield fault(path, f"should be at least {SECOND_MS}")
+
+    def _group_budgets(self) -> Iterator[Fault]:
+        with_own = {_text(group.get("group_id")) for _, group in self.groups if "total_time_ms" in group}
+        if self.clock_name in BUDGETLESS_CLOCKS:
+            return
+        by_members = {self._group_of(each) for _, each in self.participants if "total_time_ms" in each}
+        told: set[str | None] = set()
+        for at, group in self.groups:
+            group_id = _text(group.get("group_id"))
+            if group_id is not None and group_id not in with_own | by_members:
+                told.add(group_id)
+                yield fault(("groups", at, "total_time_ms"), "required, where none of its members has a budget")
+        for at, each in self.participants:
+            group_id = self._group_of(each)
+            if group_id is not None and group_id not in with_own | by_members | told:
+                yield fault(("participants", at, "total_time_ms"), "required, where its group has no budget")
+
+    # -- by which clock -----------------------------------------------------------------------------------------------
+
+    def _name_of(self, clock: Any) -> str | None:
+        return next(iter(clock)) if isinstance(clock, dict) and len(clock) == 1 else None
+
+    def _clocks(self) -> Iterator[Fault]:
+        clock = self.value.get("clock")
+        yield from self._single(("clock",), clock)
+        if self.clock_name not in (None, "sudden_death") and self.mode not in (*OWN_BUDGETS, None):
+            yield fault(("clock",), f"{self.clock_name} needs budgets of one's own: per_participant or per_group")
+        if self.clock_name == "hourglass":
+            if self.mode != "per_participant":
+                yield fault(("clock",), "an hourglass runs in per_participant")
+            elif isinstance(self.value.get("participants"), list) and len(self.value["participants"]) != 2:
+                yield fault(("participants",), "an hourglass is for exactly two participants")
+        for at, each in self.participants:
+            path = ("participants", at, "clock")
+            yield from self._single(path, each.get("clock"))
+            if "clock" in each and self.mode not in ("per_participant", None):
+                yield fault(path, "a participant has a clock of its own only in per_participant")
+            name = self._name_of(each.get("clock"))
+            if name is not None and name != "hourglass" and self.clock_name == "hourglass":
+                yield fault(path, "an hourglass is one clock for both")
+            if name == "hourglass" and self.clock_name != "hourglass":
+                yield fault(path, "an hourglass is one clock for both: make it the session's")
+        increment = self.value.get("increment_ms")
+        if "increment_ms" in self.value and clock is not None:
+            settings = clock.get("fischer") if isinstance(clock, dict) else None
+            if not isinstance(settings, dict) or settings.get("increment_ms") != increment:
+                yield fault(("increment_ms",), "says something else than clock: leave it out")
+
+    def _single(self, path: tuple[str | int, ...], clock: Any) -> Iterator[Fault]:
+        if isinstance(clock, dict) and len(clock) != 1:
+            yield fault(path, "should name exactly one clock system")
+        stages = clock.get("stages") if isinstance(clock, dict) else None
+        for at, stage in _objects(stages)[:-1]:
+            if "moves" not in stage:
+                yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
+
+    # -- what happens at zero -----------------------------------------------------------------------------------------
+
+    def _timeout(self) -> Iterator[Fault]:
+        known = self.mode in ("per_participant", "per_cycle", "per_group", "global", "count_up")
+        if known and self.value.get("on_timeout") == "advance" and self.mode not in ADVANCING:
+            yield fault(("on_timeout",), f"nothing is left to advance to in {self.mode}")
+        if known and "max_cycles" in self.value and self.mode != "per_cycle":
+            yield fault(("max_cycles",), "counts cycles in per_cycle alone")
