@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import psycopg
 
 from synckairos import __version__, config, log
 from synckairos.config import Settings
@@ -26,8 +27,11 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SyncKairosError as error:
-            click.echo(error.message, err=True)
-            raise SystemExit(1) from None
+            told = error.message
+        except psycopg.OperationalError as error:
+            told = f"DATABASE_URL: {config.redact(str(error).strip().splitlines()[0])}"
+        click.echo(told, err=True)
+        raise SystemExit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

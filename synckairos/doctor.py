@@ -14,7 +14,7 @@ from typing import cast
 
 import psycopg
 import redis.asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from synckairos import config
 from synckairos.config import PREFIX, Settings, redact
@@ -104,8 +104,8 @@ async def _redis(settings: Settings) -> list[Finding]:
     client = _client(settings.redis_url)
     try:
         information = await client.info("server")
-        policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy")
-        kept = (await client.config_get("appendonly")).get("appendonly")
+        policy = await _option(client, "maxmemory-policy")
+        kept = await _option(client, "appendonly")
         partitions = await cast(Awaitable[str | None], client.hget(Keys(settings.key_prefix).store, "partitions"))
     except (RedisError, OSError) as error:
         return [Finding("redis", False, f"{shown}: {_plain(error)}", "start it, or set REDIS_URL to one that runs")]
@@ -121,14 +121,14 @@ async def _redis(settings: Settings) -> list[Finding]:
         ),
         Finding(
             "redis maxmemory-policy",
-            policy == "noeviction",
-            str(policy),
+            policy in (None, "noeviction"),
+            policy or "it doesn't say; make sure that it is noeviction",
             "CONFIG SET maxmemory-policy noeviction, and in its configuration file: any other drops live sessions",
         ),
         Finding(
             "redis appendonly",
-            kept == "yes",
-            str(kept),
+            kept in (None, "yes"),
+            kept or "it doesn't say; make sure that a restart forgets nothing",
             "CONFIG SET appendonly yes, and in its configuration file: without it a restart forgets every session",
         ),
     ]
@@ -168,24 +168,32 @@ async def _postgres(settings: Settings) -> list[Finding]:
         connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_CONNECT_TIMEOUT_S)
         async with connection:
             version = connection.info.server_version // 10_000
-        missing = await pending(settings.database_url)
-    except (psycopg.Error, SyncKairosError) as error:
+    except psycopg.Error as error:
         mend = "start it, or set DATABASE_URL to one that runs and lets us in"
         return [Finding("postgres", False, f"{shown}: {_plain(error)}", mend)]
-    return [
+    found = [
         Finding(
             "postgres",
             version >= _OLDEST_POSTGRES,
             f"{shown} answers, version {version}",
             f"run Postgres {_OLDEST_POSTGRES} or newer",
-        ),
-        Finding(
-            "migrations",
-            not missing,
-            f"not applied: {', '.join(missing)}" if missing else "all applied",
-            "synckairos migrate",
-        ),
+        )
     ]
+    try:
+        missing = await pending(settings.database_url)
+    except SyncKairosError as error:
+        return [*found, Finding("migrations", False, error.message, "run the version that belongs to this database")]
+    told = f"not applied: {', '.join(missing)}" if missing else "all applied"
+    return [*found, Finding("migrations", not missing, told, "synckairos migrate")]
+
+
+async def _option(client: redis.asyncio.Redis, name: str) -> str | None:
+    """Return one option's value; None where the server (a managed one, often) doesn't say."""
+    try:
+        value: str | None = (await client.config_get(name)).get(name)
+    except ResponseError:
+        return None
+    return value
 
 
 def _client(url: str) -> redis.asyncio.Redis:

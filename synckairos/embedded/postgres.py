@@ -14,7 +14,14 @@ from urllib.parse import quote
 import psycopg
 
 from synckairos.child import Child
-from synckairos.embedded.start import START_TIMEOUT_S, EmbeddedStoreFailed, make_data_dir, package_dir, wait_until
+from synckairos.embedded.start import (
+    START_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    EmbeddedStoreFailed,
+    make_data_dir,
+    package_dir,
+    wait_until,
+)
 
 _SOCKET_PATH_MAX = 100  # the kernel's limit is 107 bytes, macOS's 103
 
@@ -79,7 +86,7 @@ class Postgres:
     def stop(self) -> None:
         """End it cleanly, its clients' connections with it."""
         if self._child is not None:
-            self._child.stop()
+            self._child.stop(STOP_TIMEOUT_S)
         if self._sockets.parent != self.data_dir:
             shutil.rmtree(self._sockets, ignore_errors=True)
 

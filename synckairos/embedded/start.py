@@ -9,6 +9,7 @@ from pathlib import Path
 from synckairos.errors import SyncKairosError
 
 START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 3.0  # then it is killed, which loses nothing that it has acknowledged to disk
 _POLL_S = 0.01
 
 

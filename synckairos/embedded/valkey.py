@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from synckairos.child import Child
-from synckairos.embedded.start import START_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
+from synckairos.embedded.start import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
 
 
 def valkey_binary() -> Path:
@@ -67,7 +67,7 @@ class Valkey:
     def stop(self) -> None:
         """End it cleanly; its data is on disk afterwards."""
         if self._child is not None:
-            self._child.stop()
+            self._child.stop(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
         """End it as a crash would."""

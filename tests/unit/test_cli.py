@@ -32,3 +32,12 @@ def test_beyond_loopback_must_be_said_aloud(command: str) -> None:
     assert result.exit_code == 1
     assert "--insecure" in result.output
     assert len(result.output.splitlines()) == 1
+
+
+def test_a_database_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/d")
+    result = CliRunner().invoke(main, ["migrate"])
+    assert result.exit_code == 1
+    assert result.output.startswith("DATABASE_URL: ")
+    assert len(result.output.splitlines()) == 1
+    assert "hidden" not in result.output
