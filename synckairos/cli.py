@@ -47,10 +47,10 @@ def main() -> None:
 @click.option("--insecure", is_flag=True, help="Listen beyond loopback although everybody may do everything.")
 def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -> None:
     """Run everything here: own Valkey and Postgres, server and worker. Reads .env. Ctrl-C ends all of it."""
+    settings = _settings(Path(".env"), host=host, port=port, insecure=insecure or None, dev=True).refuse_exposure()
     from synckairos import dev as everything
 
-    settings = _settings(Path(".env"), host=host, port=port, insecure=insecure or None, dev=True)
-    raise SystemExit(asyncio.run(everything.run(settings.refuse_exposure(), data)))
+    raise SystemExit(asyncio.run(everything.run(settings, data)))
 
 
 @main.command()
@@ -59,27 +59,27 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
 @click.option("--insecure", is_flag=True, help="Listen beyond loopback although everybody may do everything.")
 def serve(host: str | None, port: int | None, insecure: bool) -> None:
     """Serve REST and WebSocket. Stops cleanly on SIGTERM."""
+    settings = _settings(host=host, port=port, insecure=insecure or None).refuse_exposure()
     from synckairos import app
 
-    settings = _settings(host=host, port=port, insecure=insecure or None).refuse_exposure()
     _run(app.serve(settings, on_ready=_say_ready))
 
 
 @main.command()
 def worker() -> None:
     """Move what happened from the outbox to Postgres. Stops cleanly on SIGTERM."""
+    settings = _settings()
     from synckairos.audit import worker as audit_worker
 
-    settings = _settings()
     _run(_until_told(audit_worker.run(settings)))
 
 
 @main.command()
 def migrate() -> None:
     """Bring the database's schema up to date, and say what was applied."""
+    settings = _settings()
     from synckairos.audit.migrate import migrate as apply
 
-    settings = _settings()
     applied = _run(apply(settings.database_url))
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
 
