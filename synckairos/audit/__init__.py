@@ -1,0 +1,1 @@
+"""Outbox → Postgres and back: every committed version exactly once, and the history that people ask for."""

@@ -1,0 +1,168 @@
+"""The drain: outbox → rows → one transaction → out of the outbox, and the session's TTL.
+
+An entry leaves the stream only after COMMIT, so a drain may die anywhere: what it did is done again and found done.
+An entry that Postgres refuses is isolated, tried again on a schedule, then set aside; it never holds up the rest.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+from synckairos import log
+from synckairos.audit import metrics
+from synckairos.audit.ledger import Ledger, Recorded, Refused, Writer
+from synckairos.audit.rows import Parsed, parse_entry, rows_of
+from synckairos.store.isolation import Isolation
+from synckairos.store.outbox import Delivery, Newest, Outbox
+
+BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 32.0)
+"""Seconds before each further try of an entry that Postgres refused; after the last one it is set aside."""
+
+BATCH_ENTRIES = 2_000
+BATCH_BYTES = 8 << 20
+_DUE_AT_ONCE = 100
+
+_log = log.get(__name__)
+
+
+class Drain:
+    """Moves partitions to Postgres; any number may run anywhere, one at a time works on a partition."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        isolation: Isolation,
+        ledger: Ledger,
+        *,
+        session_ttl_s: int,
+        backoff_s: Sequence[float] = BACKOFF_S,
+        batch_entries: int = BATCH_ENTRIES,
+        batch_bytes: int = BATCH_BYTES,
+        at_once: int = 4,
+    ) -> None:
+        """Take the stores; `at_once` is how many partitions this process works on side by side."""
+        self._outbox = outbox
+        self._isolation = isolation
+        self._ledger = ledger
+        self._ttl_ms = session_ttl_s * 1000
+        self._backoff_s = tuple(backoff_s)
+        self._batch_entries = batch_entries
+        self._batch_bytes = batch_bytes
+        self._slots = asyncio.Semaphore(at_once)
+        self._under_way: set[int] = set()
+        self._again: set[int] = set()
+
+    async def run(self, partition: int) -> int:
+        """Drain a partition until nothing is left; return how many versions are new in Postgres.
+
+        Returns at once where the partition is being drained: whoever does it looks again before it ends, so that what
+        this call came for is taken too.
+
+        Raises:
+            StoreUnavailable: Redis or Postgres doesn't answer; nothing is lost, ask again later.
+        """
+        if partition in self._under_way:
+            self._again.add(partition)
+            return 0
+        self._under_way.add(partition)
+        try:
+            async with self._slots:
+                return await self._run(partition)
+        finally:
+            self._under_way.discard(partition)
+            self._again.discard(partition)
+
+    async def _run(self, partition: int) -> int:
+        drained = 0
+        while True:
+            self._again.discard(partition)
+            async with self._ledger.hold(partition) as writer:
+                if writer is None:
+                    return drained
+                drained += await self._retry_due(partition, writer)
+                while deliveries := await self._outbox.read(partition, self._batch_entries, self._batch_bytes):
+                    drained += await self._drain(partition, writer, deliveries)
+            # Only now can others hold it: what came before is ours to see, what comes later is theirs to take.
+            if await self._outbox.is_empty(partition) and partition not in self._again:
+                return drained
+
+    async def _drain(self, partition: int, writer: Writer, deliveries: Sequence[Delivery]) -> int:
+        """Move one batch, isolating what can't be moved; return how many versions are new in Postgres."""
+        parsed: list[tuple[Delivery, Parsed]] = []
+        for delivery in deliveries:
+            try:
+                parsed.append((delivery, parse_entry(delivery.entry)))
+            except ValueError as fault:
+                await self._isolate(partition, delivery, 0, str(fault))
+        return await self._record(partition, writer, parsed)
+
+    async def _record(self, partition: int, writer: Writer, parsed: Sequence[tuple[Delivery, Parsed]]) -> int:
+        """Write and settle; where the batch is refused, look for the culprit by halves."""
+        if not parsed:
+            return 0
+        began = time.monotonic()
+        try:
+            recorded = await writer.record(rows_of(each for _, each in parsed))
+        except (Refused, ValueError) as fault:
+            if len(parsed) == 1:
+                await self._isolate(partition, parsed[0][0], 0, str(fault))
+                return 0
+            half = len(parsed) // 2
+            first = await self._record(partition, writer, parsed[:half])
+            return first + await self._record(partition, writer, parsed[half:])
+        await self._settle(partition, [delivery.entry_id for delivery, _ in parsed], (p for _, p in parsed), recorded)
+        metrics.DRAIN_SECONDS.observe(time.monotonic() - began)
+        return recorded.new
+
+    async def _settle(
+        self, partition: int, entry_ids: Sequence[str], parsed: Iterable[Parsed], recorded: Recorded
+    ) -> None:
+        for session_id, epoch, version in recorded.conflicts:
+            _log.error("audit conflict", session_id=session_id, epoch=epoch, version=version)
+        newest = {}
+        for each in parsed:
+            session_id, event = each.document["session_id"], each.event
+            newest[session_id] = Newest(session_id, event.epoch, event.version)
+        await self._outbox.settle(
+            partition,
+            entry_ids,
+            newest.values(),
+            self._ttl_ms,
+            drained=recorded.new,
+            conflicts=len(recorded.conflicts),
+        )
+        metrics.DRAINED.inc(recorded.new)
+        metrics.CONFLICTS.inc(len(recorded.conflicts))
+
+    async def _retry_due(self, partition: int, writer: Writer) -> int:
+        """Try isolated entries again that are due, each on its own."""
+        drained = 0
+        for isolated in await self._isolation.due(partition, _DUE_AT_ONCE):
+            delivery = isolated.delivery
+            try:
+                parsed = parse_entry(delivery.entry)
+                recorded = await writer.record(rows_of([parsed]))
+            except (Refused, ValueError) as fault:
+                await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
+                continue
+            await self._settle(partition, [delivery.entry_id], [parsed], recorded)
+            await self._isolation.forget(partition, delivery.entry_id)
+            drained += recorded.new
+        return drained
+
+    async def _isolate(self, partition: int, delivery: Delivery, tries: int, error: str) -> None:
+        next_s = self._backoff_s[tries] if tries < len(self._backoff_s) else None
+        session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
+        known = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
+        if next_s is None:
+            _log.error("audit entry set aside", tries=tries, **known)
+        else:
+            _log.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
+        metrics.FAILURES.inc()
+        await self._isolation.isolate(
+            partition,
+            delivery.entry_id,
+            tries=tries,
+            error=error,
+            next_try_in_ms=None if next_s is None else round(next_s * 1000),
+        )

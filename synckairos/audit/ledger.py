@@ -1,0 +1,153 @@
+"""Writes batches to Postgres: one transaction each, every version once, projections forward only.
+
+Knows rows, not the outbox: taking entries out of the stream is the drain's business, after `record` has returned.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.named_sql import load
+from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow
+from synckairos.errors import StoreUnavailable, SyncKairosError
+
+_DATA_CLASSES = ("22", "23", "54")  # bad data, broken constraint, beyond a limit: the next try would fail as well
+_EVENT = (
+    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea bytea"
+)
+_SESSION = "uuid text int8 text text timestamptz timestamptz timestamptz timestamptz timestamptz text"
+_PARTICIPANT = "uuid uuid int4 text timestamptz timestamptz int8 int4"
+
+
+class Refused(SyncKairosError):
+    """Postgres refuses these rows for what they hold; others may pass."""
+
+    code = "ROWS_REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a transaction did: rows new to Postgres, rows it had already, and versions that came with other content."""
+
+    new: int
+    known: int
+    conflicts: tuple[tuple[str, str, int], ...] = ()
+
+
+class Ledger:
+    """The audit's tables, for writing. Raises StoreUnavailable where Postgres doesn't answer or can't write now."""
+
+    def __init__(self, database_url: str, scope: str, *, connections: int = 4, timeout_s: float = 5.0) -> None:
+        """Take the database, and a name that all drains of the same store share."""
+        self._scope = scope
+        self._pool = AsyncConnectionPool(
+            database_url,
+            min_size=0,
+            max_size=connections,
+            open=False,
+            timeout=timeout_s,
+            reconnect_timeout=1.0,
+            check=AsyncConnectionPool.check_connection,
+            configure=_prepare,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": max(2, int(timeout_s)),
+                "application_name": "synckairos drain",
+                "options": "-c statement_timeout=60s -c lock_timeout=30s -c client_min_messages=warning",
+            },
+        )
+
+    async def open(self) -> None:
+        """Begin to connect; doesn't wait for Postgres."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2.0)
+
+    @asynccontextmanager
+    async def hold(self, partition: int) -> AsyncIterator["Writer | None"]:
+        """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection."""
+        place = {"scope": self._scope, "partition": partition}
+        sql = load("ledger.sql")
+        with _named_faults():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(sql["try_hold"], place)).fetchone()
+                if row is None or not row[0]:
+                    yield None
+                    return
+                try:
+                    yield Writer(connection)
+                finally:
+                    await _let_go(connection, place)
+
+
+class Writer:
+    """The right to write one partition, for as long as `Ledger.hold` lasts."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def record(self, rows: Rows) -> Recorded:
+        """Write a batch: all of it or nothing, in one transaction. Rows that are there already are left alone.
+
+        Raises:
+            Refused: Postgres refuses the data.
+            StoreUnavailable: whether it was written isn't known; doing it again is safe.
+        """
+        sql = load("ledger.sql")
+        with _named_faults():
+            async with self._connection.transaction(), self._connection.cursor() as cursor:
+                await _copy(cursor, "incoming_events", EventRow._fields, _EVENT, rows.events)
+                await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION, rows.sessions)
+                await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT, rows.participants)
+                await cursor.execute(sql["keep_events"])
+                new = cursor.rowcount
+                conflicts: list[tuple[str, str, int]] = []
+                if new < len(rows.events):
+                    await cursor.execute(sql["keep_conflicts"])
+                    conflicts = await cursor.fetchall()
+                await cursor.execute(sql["move_projections"])
+        return Recorded(new, len(rows.events) - new - len(conflicts), tuple(conflicts))
+
+
+async def _prepare(connection: AsyncConnection) -> None:
+    await connection.execute(load("ledger.sql")["prepare"])
+
+
+async def _let_go(connection: AsyncConnection, place: dict[str, Any]) -> None:
+    try:
+        await connection.execute(load("ledger.sql")["let_go"], place)
+    except psycopg.Error:
+        # The lock must not stay with a connection that the pool may hand out again.
+        await connection.close()
+
+
+async def _copy(
+    cursor: AsyncCursor[Any], table: str, columns: Sequence[str], types: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    if not rows:
+        return
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    async with cursor.copy(statement.encode()) as copy:
+        copy.set_types(types.split())
+        for row in rows:
+            await copy.write_row(row)
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    """Tell rows that Postgres refuses from a Postgres that doesn't work."""
+    try:
+        yield
+    except psycopg.Error as fault:
+        state = fault.sqlstate or ""
+        if state[:2] in _DATA_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
+            raise Refused(f"{state} {fault}".strip()) from fault
+        if state.startswith("42"):
+            raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
+        raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault

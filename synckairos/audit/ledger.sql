@@ -1,0 +1,88 @@
+-- What the drain writes. Every statement runs on the drain's own connection, within one transaction a batch.
+
+-- name: prepare
+-- Rows arrive here by COPY; what is there goes at the end of the transaction, whichever way it ends.
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_events (
+    session_id uuid, epoch text, version bigint, occurred_at timestamptz, event_type text, status text,
+    running_participant_id uuid, participant_id uuid, group_id text, time_used_ms bigint, time_remaining_ms bigint,
+    actor text, command text, args text, command_id text, fingerprint text, expired_participant_id text,
+    deleted boolean, payload_hash bytea, snapshot bytea, event bytea
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sessions (
+    session_id uuid, epoch text, version bigint, sync_mode text, status text, created_at timestamptz,
+    started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz, metadata text
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_participants (
+    session_id uuid, participant_id uuid, participant_index integer, group_id text, began_at timestamptz,
+    left_at timestamptz, time_used_ms bigint, cycle_count integer
+) ON COMMIT DELETE ROWS;
+
+-- name: try_hold
+-- A holder that hangs loses its connection, and so the lock, after half a minute.
+SELECT CASE WHEN pg_try_advisory_lock(hashtext(%(scope)s), %(partition)s)
+    THEN set_config('idle_session_timeout', '30s', false) END;
+
+-- name: let_go
+SELECT pg_advisory_unlock(hashtext(%(scope)s), %(partition)s), set_config('idle_session_timeout', '0', false);
+
+-- name: keep_events
+INSERT INTO sync_events (
+    session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
+    time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, deleted,
+    payload_hash, snapshot
+)
+SELECT
+    session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id, participant_id,
+    group_id, time_used_ms, time_remaining_ms, actor, command, args::jsonb, command_id, fingerprint,
+    expired_participant_id, deleted, payload_hash, snapshot
+FROM incoming_events
+ON CONFLICT (session_id, epoch, version) DO NOTHING;
+
+-- name: keep_conflicts
+-- The same version with other content: Redis has issued it twice. Neither is dropped.
+INSERT INTO sync_conflicts (session_id, epoch, version, payload_hash, event, snapshot)
+SELECT i.session_id, i.epoch, i.version, i.payload_hash, i.event, i.snapshot
+FROM incoming_events AS i
+JOIN sync_events AS e USING (session_id, epoch, version)
+WHERE e.payload_hash <> i.payload_hash
+ON CONFLICT DO NOTHING
+RETURNING session_id::text, epoch, version;
+
+-- name: move_projections
+-- Forward only: a later creation, or a later version; or a new life of a session whose tombstone is no younger.
+WITH moved AS (
+    INSERT INTO sync_sessions AS s (
+        session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
+        metadata
+    )
+    SELECT
+        session_id, epoch, version, sync_mode::sync_mode, status::sync_status, created_at, started_at, completed_at,
+        updated_at, deleted_at, metadata::jsonb
+    FROM incoming_sessions
+    ON CONFLICT (session_id) DO UPDATE SET
+        epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode,
+        status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
+        completed_at = excluded.completed_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
+        metadata = excluded.metadata
+    WHERE (excluded.created_at, excluded.version) > (s.created_at, s.version)
+        OR (s.deleted_at IS NOT NULL AND excluded.epoch <> s.epoch AND excluded.created_at >= s.created_at)
+    RETURNING session_id
+)
+INSERT INTO sync_participants AS p (
+    session_id, participant_id, participant_index, group_id, began_at, left_at, time_used_ms, cycle_count
+)
+SELECT
+    i.session_id, i.participant_id, i.participant_index, i.group_id, i.began_at, i.left_at, i.time_used_ms,
+    coalesce(i.cycle_count, 0)
+FROM incoming_participants AS i
+JOIN moved USING (session_id)
+ON CONFLICT (session_id, participant_id) DO UPDATE SET
+    participant_index = coalesce(excluded.participant_index, p.participant_index),
+    group_id = excluded.group_id,
+    began_at = excluded.began_at,
+    left_at = excluded.left_at,
+    time_used_ms = excluded.time_used_ms,
+    cycle_count = CASE WHEN excluded.left_at IS NULL THEN excluded.cycle_count ELSE p.cycle_count END
+WHERE (p.time_used_ms, p.cycle_count, p.began_at, p.left_at, p.group_id, p.participant_index) IS DISTINCT FROM
+    (excluded.time_used_ms, excluded.cycle_count, excluded.began_at, excluded.left_at, excluded.group_id,
+     excluded.participant_index);

@@ -1,0 +1,244 @@
+"""Outbox entries as rows: pure, so that every way an entry can be wrong is a table of a test.
+
+The snapshot keeps the document's bytes as they were; what is taken out of it is for queries alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from synckairos.wire.entry import OutboxEntry
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EventRow(NamedTuple):
+    """One version, its members in the order of `COPY`; `event` is kept only where the version is disputed."""
+
+    session_id: UUID
+    epoch: str
+    version: int
+    occurred_at: datetime
+    event_type: str
+    status: str
+    running_participant_id: UUID | None
+    participant_id: UUID | None
+    group_id: str | None
+    time_used_ms: int | None
+    time_remaining_ms: int | None
+    actor: str | None
+    command: str | None
+    args: str | None
+    command_id: str | None
+    fingerprint: str | None
+    expired_participant_id: str | None
+    deleted: bool
+    payload_hash: bytes
+    snapshot: bytes
+    event: bytes
+
+
+class SessionRow(NamedTuple):
+    """The newest version of a session in a batch."""
+
+    session_id: UUID
+    epoch: str
+    version: int
+    sync_mode: str
+    status: str
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+    deleted_at: datetime | None
+    metadata: str
+
+
+class ParticipantRow(NamedTuple):
+    """Somebody's part in a session as of its newest version in a batch, or as of when they left.
+
+    Of those who left, the index and the count of cycles stay as they were: None.
+    """
+
+    session_id: UUID
+    participant_id: UUID
+    participant_index: int | None
+    group_id: str | None
+    began_at: datetime
+    left_at: datetime | None
+    time_used_ms: int
+    cycle_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One entry understood: its row, and the document it came from."""
+
+    event: EventRow
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one transaction writes."""
+
+    events: list[EventRow]
+    sessions: list[SessionRow]
+    participants: list[ParticipantRow]
+
+
+def parse_entry(entry: OutboxEntry) -> Parsed:
+    """Parse an entry's event and document. Raises ValueError where it can't be a row."""
+    try:
+        return _parse(entry)
+    except (KeyError, TypeError, AttributeError, OverflowError) as fault:
+        raise ValueError(f"not an entry of this product: {type(fault).__name__}: {fault}") from fault
+
+
+def _parse(entry: OutboxEntry) -> Parsed:
+    event: dict[str, Any] = orjson.loads(entry.event)
+    document: dict[str, Any] = orjson.loads(entry.state)
+    session_id = UUID(entry.session_id)
+    if document["session_id"] != entry.session_id or document["version"] != entry.version:
+        raise ValueError("the document is another session's, or another version")
+    participant_id = event.get("participant_id")
+    runs = document["status"] == "running" and document["cycle_started_at"] is not None
+    running_id = document["active_participant_id"] if runs else None
+    row = EventRow(
+        session_id=session_id,
+        epoch=_text(entry.epoch),
+        version=entry.version,
+        occurred_at=_EPOCH + timedelta(milliseconds=event["occurred_at_ms"]),
+        event_type=_text(event["event_type"]),
+        status=document["status"],
+        running_participant_id=None if running_id is None else UUID(running_id),
+        participant_id=None if participant_id is None else UUID(participant_id),
+        group_id=_optional(event.get("group_id")),
+        time_used_ms=event.get("time_used_ms"),
+        time_remaining_ms=event.get("time_remaining_ms"),
+        actor=_optional(event.get("actor")),
+        command=_optional(event.get("command")),
+        args=None if event.get("args") is None else _json(event["args"]),
+        command_id=_optional(event.get("command_id")),
+        fingerprint=_optional(event.get("fingerprint")),
+        expired_participant_id=_optional(event.get("expired_participant_id")),
+        deleted=event.get("deleted", False),
+        payload_hash=sha256(entry.state).digest(),
+        snapshot=entry.state,
+        event=entry.event,
+    )
+    return Parsed(row, document)
+
+
+def rows_of(parsed: Iterable[Parsed]) -> Rows:
+    """Return what to write for parsed entries in the order of their commits.
+
+    Every version is an event; sessions and participants are taken from the newest version of each session alone.
+    Raises ValueError where a newest document has no such parts.
+    """
+    events: list[EventRow] = []
+    newest: dict[UUID, Parsed] = {}
+    leavers: dict[tuple[UUID, UUID], EventRow] = {}
+    for each in parsed:
+        row = each.event
+        events.append(row)
+        before = newest.get(row.session_id)
+        if before is None or before.event.epoch != row.epoch or before.event.version <= row.version:
+            newest[row.session_id] = each
+        if row.event_type == "participant_removed" and row.participant_id is not None:
+            leavers[row.session_id, row.participant_id] = row
+    sessions: list[SessionRow] = []
+    participants: dict[tuple[UUID, UUID], ParticipantRow] = {}
+    try:
+        for session_id, each in newest.items():
+            session = _session(session_id, each)
+            sessions.append(session)
+            for part in _participants(session, each.document):
+                participants[session_id, part.participant_id] = part
+        by_id = {session.session_id: session for session in sessions}
+        for key, row in leavers.items():
+            if key not in participants and by_id[row.session_id].epoch == row.epoch:
+                participants[key] = _leaver(by_id[row.session_id], key[1], row)
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise ValueError(f"not a document of this product: {type(fault).__name__}: {fault}") from fault
+    return Rows(events, sessions, list(participants.values()))
+
+
+def _session(session_id: UUID, newest: Parsed) -> SessionRow:
+    row, document = newest.event, newest.document
+    return SessionRow(
+        session_id=session_id,
+        epoch=row.epoch,
+        version=row.version,
+        sync_mode=document["sync_mode"],
+        status=row.status,
+        created_at=datetime.fromisoformat(document["created_at"]),
+        started_at=_instant(document["session_started_at"]),
+        completed_at=_instant(document["session_completed_at"]),
+        updated_at=datetime.fromisoformat(document["updated_at"]),
+        deleted_at=row.occurred_at if row.deleted else None,
+        metadata=_json(document["metadata"]),
+    )
+
+
+def _participants(session: SessionRow, document: dict[str, Any]) -> Iterable[ParticipantRow]:
+    began_at = session.started_at or session.created_at
+    for part in document["participants"]:
+        yield ParticipantRow(
+            session_id=session.session_id,
+            participant_id=UUID(part["participant_id"]),
+            participant_index=part["participant_index"],
+            group_id=_optional(part.get("group_id")),
+            began_at=began_at,
+            left_at=None,
+            time_used_ms=part["time_used_ms"],
+            cycle_count=part["cycle_count"],
+        )
+
+
+def _leaver(session: SessionRow, participant_id: UUID, row: EventRow) -> ParticipantRow:
+    return ParticipantRow(
+        session_id=session.session_id,
+        participant_id=participant_id,
+        participant_index=None,
+        group_id=row.group_id,
+        began_at=session.started_at or session.created_at,
+        left_at=row.occurred_at,
+        time_used_ms=row.time_used_ms or 0,
+        cycle_count=None,
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text is None else _text(text)
+
+
+def _text(text: str) -> str:
+    # Postgres has no U+0000 in text; the snapshot keeps it.
+    return text.replace("\0", "\ufffd")
+
+
+def _json(value: Any) -> str:
+    rendered = orjson.dumps(value)
+    return (orjson.dumps(_without_nul(value)) if b"\\u0000" in rendered else rendered).decode()
+
+
+def _without_nul(value: Any) -> Any:
+    match value:
+        case str():
+            return _text(value)
+        case list():
+            return [_without_nul(item) for item in value]
+        case dict():
+            return {_text(key): _without_nul(item) for key, item in value.items()}
+        case _:
+            return value

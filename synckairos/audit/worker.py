@@ -1,0 +1,145 @@
+"""The worker process: jobs from arq, and a sweep of its own that needs no queue. The other file that imports arq.
+
+arq's loop ends at the first Redis fault, so it is supervised here; while it is away, the sweep drains alone.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC
+from typing import Any
+
+import orjson
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from synckairos import log
+from synckairos.audit import metrics
+from synckairos.audit.drain import BACKOFF_S, Drain
+from synckairos.audit.lag import LagWatch
+from synckairos.audit.ledger import Ledger
+from synckairos.audit.queue import JOB, kicked_key, open_queue, queue_name, to_json
+from synckairos.config import Settings
+from synckairos.errors import StoreUnavailable
+from synckairos.store.isolation import Isolation
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.redis import open_store
+
+SWEEP_S = 2.0
+"""Seconds between two looks at every partition, for what no kick came for."""
+
+_AT_ONCE = 4
+_POLL_S = 0.05
+_JOB_TIMEOUT_S = 3600  # a long drain is no fault; jobs have ids of their own, so a dead one's stands in nobody's way
+_RESTART_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+_log = log.get(__name__)
+
+
+async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, sweep_s: float = SWEEP_S) -> None:
+    """Drain until cancelled. A store that is away, at the start too, is waited for.
+
+    Cancelling gives up the batch under way: it was not taken out of the outbox, so the next worker does it again.
+    Raises: StoreMismatch, where the store isn't ours to write.
+    """
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # two lines a job, many jobs a second
+    keys = Keys(settings.key_prefix, settings.partitions)
+    ledger = Ledger(settings.database_url, settings.key_prefix, connections=_AT_ONCE)
+    await ledger.open()
+    try:
+        async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+            await _wait_for_store(pipe, keys, sweep_s)
+            outbox = Outbox(pipe, keys)
+            drain = Drain(
+                outbox,
+                Isolation(pipe, keys),
+                ledger,
+                session_ttl_s=settings.session_ttl_s,
+                backoff_s=backoff_s,
+                at_once=_AT_ONCE,
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_sweep(drain, outbox, keys, sweep_s), name="sweep")
+                group.create_task(_take_jobs(drain, settings), name="jobs")
+    finally:
+        await ledger.close()
+
+
+async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
+    while True:
+        try:
+            await open_store(pipe, keys)
+        except StoreUnavailable as fault:
+            _log.warning("worker waits for redis", error=str(fault.__cause__ or fault))
+            await asyncio.sleep(pause_s)
+        else:
+            _log.info("worker started", partitions=keys.partitions)
+            return
+
+
+async def _sweep(drain: Drain, outbox: Outbox, keys: Keys, sweep_s: float) -> None:
+    """Look at every partition every `sweep_s` seconds, and tell how far behind the audit is."""
+    lag = LagWatch()
+    while True:
+        with suppress(StoreUnavailable):
+            lag.see(await outbox.backlog())
+        await asyncio.gather(*(_drain(drain, partition) for partition in range(keys.partitions)))
+        with suppress(StoreUnavailable):
+            lag.see(await outbox.backlog())
+        await asyncio.sleep(sweep_s)
+
+
+async def _drain(drain: Drain, partition: int) -> None:
+    try:
+        await drain.run(partition)
+    except StoreUnavailable as fault:
+        metrics.INTERRUPTIONS.inc()
+        _log.warning("drain interrupted", partition=partition, error=fault.message)
+
+
+async def _take_jobs(drain: Drain, settings: Settings) -> None:
+    """Run arq's worker, again after each end, later each time until it lasts."""
+
+    async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
+        await ctx["redis"].delete(kicked_key(ctx["redis"], partition))
+        await _drain(drain, partition)
+
+    failures = 0
+    while True:
+        worker = Worker(
+            [func(drain_partition, name=JOB)],
+            redis_pool=open_queue(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s),
+            queue_name=queue_name(settings.key_prefix),
+            job_serializer=to_json,
+            job_deserializer=orjson.loads,
+            handle_signals=False,
+            max_jobs=_AT_ONCE + 2 * settings.partitions,
+            job_timeout=_JOB_TIMEOUT_S,
+            keep_result=0,
+            max_tries=3,
+            poll_delay=_POLL_S,
+            timezone=UTC,
+        )
+        began_s = asyncio.get_running_loop().time()
+        try:
+            await worker.async_run()
+        except Exception as fault:  # noqa: BLE001 - whatever ended arq's loop, the answer is to start it again
+            _log.warning("job queue interrupted", error=f"{type(fault).__name__}: {fault}")
+        finally:
+            await _close(worker)
+        if asyncio.get_running_loop().time() - began_s > 2 * _RESTART_S[-1]:
+            failures = 0
+        await asyncio.sleep(_RESTART_S[min(failures, len(_RESTART_S) - 1)])
+        failures += 1
+
+
+async def _close(worker: Worker) -> None:
+    """End arq's worker and its jobs, without waiting on a Redis that is away; what was under way is done again."""
+    worker.handle_sig(signal.SIGUSR1)
+    await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+    with suppress(RedisError, OSError):
+        await worker.pool.aclose(close_connection_pool=True)

@@ -1,0 +1,24 @@
+-- Move an entry that Postgres refuses out of the way, or note that it was refused again.
+--
+-- KEYS  1 outbox  2 isolated (sorted set: id by the instant of its next try, +inf when set aside)  3 the entry's hash
+--       4 tally
+-- ARGV  1 entry id  2 ms until the next try ('' sets it aside)  3 tries so far  4 the error
+-- Returns 1, or 0 where there is no such entry.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found and redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+
+local next_try = 'inf'
+if ARGV[2] ~= '' then next_try = string.format('%.0f', now + tonumber(ARGV[2])) end
+if found then
+  -- The entry's own fields stay as they are, whatever they are; ours begin with a colon.
+  redis.call('HSET', KEYS[3], unpack(found[2]))
+  redis.call('HSET', KEYS[3], ':first_failed_at_ms', string.format('%.0f', now))
+  redis.call('XDEL', KEYS[1], ARGV[1])
+  redis.call('HINCRBY', KEYS[4], 'isolated', 1)
+end
+redis.call('HSET', KEYS[3], ':tries', ARGV[3], ':error', ARGV[4])
+redis.call('ZADD', KEYS[2], next_try, ARGV[1])
+return 1

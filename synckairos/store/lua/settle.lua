@@ -1,0 +1,41 @@
+-- After Postgres has a batch: take its entries out of the outbox, and let go of sessions it holds in full.
+-- Only here does a session get a TTL, and never one that ends before an hour after its next deadline.
+--
+-- KEYS  1 outbox  2 tally  3… three for each session: session, history, commands
+-- ARGV  1 ttl ms  2 grace ms  3 rows new to Postgres  4 conflicts among them  5 how many entries
+--       6… their ids, then two for each session: epoch, newest version in Postgres
+-- Returns how many entries were still there.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local count = tonumber(ARGV[5])
+
+local at = 6 + count
+for key = 3, #KEYS, 3 do
+  local epoch, version = ARGV[at], ARGV[at + 1]
+  at = at + 2
+  local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited')
+  -- Another epoch is another life of this session: what Postgres has says nothing about it.
+  if found[1] == epoch then
+    if not found[4] or tonumber(found[4]) < tonumber(version) then
+      redis.call('HSET', KEYS[key], 'audited', version)
+    end
+    if found[2] == version then
+      local ttl = tonumber(ARGV[1])
+      if found[3] and found[3] ~= '' then
+        ttl = math.max(ttl, tonumber(found[3]) + tonumber(ARGV[2]) - now)
+      end
+      for each = key, key + 2 do
+        redis.call('PEXPIRE', KEYS[each], string.format('%.0f', ttl))
+      end
+    end
+  end
+end
+
+local gone = 0
+for first = 6, 5 + count, 1000 do
+  gone = gone + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 5 + count)))
+end
+if ARGV[3] ~= '0' then redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3]) end
+if ARGV[4] ~= '0' then redis.call('HINCRBY', KEYS[2], 'conflicts', ARGV[4]) end
+return gone

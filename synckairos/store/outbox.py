@@ -1,0 +1,184 @@
+"""The outbox in Redis: what was committed and isn't in Postgres yet. The audit's source of truth until it is.
+
+Entries are written by `lua/commit.lua` alone. This module reads them, takes them out once Postgres has them, and moves
+those that Postgres refuses out of the way. What rows they become is the audit's business.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synckairos.store.keys import Keys
+from synckairos.store.pipe import Command, RedisPipe
+from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.wire.entry import OutboxEntry
+
+GRACE_MS = 3_600_000
+"""A session stays in Redis at least this long after its next deadline."""
+
+_FIRST_PAGE = 16  # entries may be large: the first few tell how many fit
+_MAX_PAGE = 500
+_PENDING_LOOK = 5_000
+_FIELDS = (b"session_id", b"epoch", b"version", b"event", b"state")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One entry as it lies in the stream, under its id there; `fields` are whatever was written."""
+
+    entry_id: str
+    fields: Mapping[bytes, bytes]
+
+    @property
+    def entry(self) -> OutboxEntry:
+        """Return the entry. Raises ValueError where it isn't one."""
+        try:
+            session_id, epoch, version, event, state = (self.fields[name] for name in _FIELDS)
+        except KeyError as missing:
+            raise ValueError(f"the entry has no field {missing}") from None
+        return OutboxEntry(session_id.decode(), epoch.decode(), int(version), event, state)
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes it has."""
+        return sum(map(len, self.fields.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest version of a session that Postgres has, of those in a batch."""
+
+    session_id: str
+    epoch: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in one partition: entries, the age of the oldest in ms (0 without one), and those isolated.
+
+    `retrying` are isolated entries that will be tried again by themselves, `set_aside` those that somebody must look
+    at. `drained`, `conflicts` and `isolated` count since the store was made.
+    """
+
+    entries: int
+    oldest_age_ms: int
+    retrying: int
+    set_aside: int
+    drained: int
+    conflicts: int
+    isolated: int
+
+
+class Outbox:
+    """The outbox streams, one a partition. Raises StoreUnavailable where Redis doesn't answer."""
+
+    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+        self._pipe = pipe
+        self.keys = keys
+        self._settle = Script("settle")
+        self._pending = Script("pending")
+
+    async def read(self, partition: int, max_entries: int, max_bytes: int, after: str | None = None) -> list[Delivery]:
+        """Return the oldest entries (of those after the id `after`), in order; they stay where they are.
+
+        Stops at `max_entries`, or at the first entry that brings the sum to `max_bytes` (so at least one comes).
+        """
+        name = self.keys.outbox(partition)
+        found: list[Delivery] = []
+        size, page = 0, _FIRST_PAGE
+        while len(found) < max_entries and size < max_bytes:
+            page = min(page, max_entries - len(found))
+            start = "-" if after is None else f"({after}"
+            with unavailable_as_named():
+                replies: list[tuple[bytes, list[bytes]]] = await self._pipe.call(
+                    "XRANGE", name, start, "+", "COUNT", page
+                )
+            for entry_id, fields in replies:
+                found.append(Delivery(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))))
+                size += found[-1].size
+            if len(replies) < page:
+                break
+            after = found[-1].entry_id
+            page = min(_MAX_PAGE, max(1, (max_bytes - size) * len(found) // max(size, 1)))
+        return found
+
+    async def settle(
+        self,
+        partition: int,
+        entry_ids: Sequence[str],
+        newest: Iterable[Newest],
+        ttl_ms: int,
+        *,
+        drained: int = 0,
+        conflicts: int = 0,
+    ) -> int:
+        """Take entries that Postgres has out of the stream and settle their sessions; atomic, one round trip.
+
+        Each session whose newest version Postgres now has may leave Redis after `ttl_ms`, at the earliest an hour
+        after its next deadline; for the others only the audited version is noted. Returns how many entries were there.
+        """
+        names = [self.keys.outbox(partition), tally_key(self.keys, partition)]
+        args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, len(entry_ids), *entry_ids]
+        for each in newest:
+            session_id = each.session_id
+            names += (self.keys.session(session_id), self.keys.history(session_id), self.keys.commands(session_id))
+            args += (each.epoch, each.version)
+        with unavailable_as_named():
+            gone: int = await self._settle(self._pipe, names, args)
+        return gone
+
+    async def is_empty(self, partition: int) -> bool:
+        """Tell whether nothing waits in a partition."""
+        with unavailable_as_named():
+            return not await self._pipe.call("XLEN", self.keys.outbox(partition))
+
+    async def pending(self, session_id: str) -> list[OutboxEntry]:
+        """Return a session's versions that are still on their way to Postgres, oldest first.
+
+        One round trip. Looks at the newest 5,000 entries of the partition: beyond such a backlog some may be missing.
+        """
+        names = [self.keys.outbox(self.keys.partition_of(session_id)), self.keys.session(session_id)]
+        with unavailable_as_named():
+            reply: list[bytes] = await self._pending(self._pipe, names, [session_id, _PENDING_LOOK])
+        return [
+            OutboxEntry(session_id, reply[at].decode(), int(reply[at + 1]), reply[at + 2], reply[at + 3])
+            for at in range(len(reply) - 4, -1, -4)
+        ]
+
+    async def backlog(self) -> Backlog:
+        """Measure what waits in all partitions together, in one round trip."""
+        commands: list[Command] = [("TIME",)]
+        for partition in range(self.keys.partitions):
+            commands += [
+                ("XLEN", self.keys.outbox(partition)),
+                ("XRANGE", self.keys.outbox(partition), "-", "+", "COUNT", 1),
+                ("ZCOUNT", isolated_key(self.keys, partition), "-inf", "(inf"),
+                ("ZCOUNT", isolated_key(self.keys, partition), "inf", "inf"),
+                ("HMGET", tally_key(self.keys, partition), "drained", "conflicts", "isolated"),
+            ]
+        with unavailable_as_named():
+            (seconds, microseconds), *replies = await self._pipe.call_many(commands)
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        oldest = [int(first[0][0].partition(b"-")[0]) for first in replies[1::5] if first]
+        tallies = [[int(value or 0) for value in tally] for tally in replies[4::5]]
+        drained, conflicts, isolated = (sum(column) for column in zip(*tallies, strict=True))
+        return Backlog(
+            entries=sum(replies[0::5]),
+            oldest_age_ms=max(0, now_ms - min(oldest)) if oldest else 0,
+            retrying=sum(replies[2::5]),
+            set_aside=sum(replies[3::5]),
+            drained=drained,
+            conflicts=conflicts,
+            isolated=isolated,
+        )
+
+
+def isolated_key(keys: Keys, partition: int) -> str:
+    """Return the sorted set of isolated entries' ids, by the instant of their next try."""
+    return f"{keys.outbox(partition)}:isolated"
+
+
+def tally_key(keys: Keys, partition: int) -> str:
+    """Return the hash that counts what was drained, and what went wrong, for as long as the store lives."""
+    return f"{keys.outbox(partition)}:tally"
