@@ -1,0 +1,51 @@
+"""The server's parts without its doors, opened on a test's own stores."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.archive import Archive, open_pool
+from synckairos.clock.timing import next_due
+from synckairos.config import Settings
+from synckairos.service import Sessions
+from synckairos.store.keys import Keys
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.redis import open_store
+from synckairos.store.sessions import SessionStore
+from synckairos.wire.session import parse_session, render_session
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    pipe: RedisPipe
+    store: SessionStore
+    archive: Archive
+    sessions: Sessions
+    kicked: list[int] = field(default_factory=list)
+
+    async def rewind(self, session_id: str, ms: int) -> None:
+        """Make a running session look as if its turn had begun `ms` earlier: an instance was down for that long."""
+        key = self.store.keys.session(session_id)
+        state = parse_session(await self.pipe.call("HGET", key, "state"))
+        assert state.anchor_ms is not None
+        past = replace(state, anchor_ms=state.anchor_ms - ms, updated_at_ms=state.updated_at_ms - ms)
+        due = next_due(past)
+        due_ms = "" if due is None else due.at_ms
+        await self.pipe.call("HSET", key, "state", render_session(past), "due", due_ms)
+        if due is not None:
+            deadlines = self.store.keys.deadlines(self.store.keys.partition_of(session_id))
+            await self.pipe.call("ZADD", deadlines, due.at_ms, session_id)
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    keys = Keys(settings.key_prefix, settings.partitions)
+    pool: AsyncConnectionPool
+    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_pool(settings) as pool:
+        await open_store(pipe, keys)
+        store = SessionStore(pipe, keys, settings.history_length)
+        archive = Archive(pool)
+        kicked: list[int] = []
+        yield Parts(pipe, store, archive, Sessions(store, archive, kicked.append, settings.session_ttl_s), kicked)

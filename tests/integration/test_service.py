@@ -1,0 +1,245 @@
+"""The service on real stores: exactly once, gapless versions, one winner a version, time conserved."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from synckairos.asking import Answer, CreateRequest, Request
+from synckairos.clock.commands import (
+    Cancel,
+    Command,
+    Create,
+    Delete,
+    NewParticipant,
+    PauseFor,
+    Precondition,
+    Start,
+    Switch,
+    UpdateMetadata,
+)
+from synckairos.clock.model import OnTimeout, Status, SyncMode
+from synckairos.config import Settings
+from synckairos.errors import (
+    IdempotencyKeyReused,
+    InvalidTransition,
+    PreconditionFailed,
+    RateLimitExceeded,
+    Refused,
+    SessionExists,
+    SessionNotFound,
+    SyncKairosError,
+    VersionConflict,
+)
+from synckairos.principal import Principal
+from synckairos.service import Sessions
+from synckairos.store.limits import Quota
+from synckairos.store.sessions import SessionStore
+from tests.integration.parts import Parts, open_parts
+from tests.waiting import eventually
+
+SOMEBODY = Principal(subject="somebody")
+
+
+@pytest.fixture
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    async with open_parts(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sessions(parts: Parts) -> Sessions:
+    return parts.sessions
+
+
+@pytest.fixture
+def store(parts: Parts) -> SessionStore:
+    return parts.store
+
+
+def chess(budget_ms: int = 60_000, **rules: object) -> Create:
+    two = tuple(NewParticipant(str(uuid4()), total_time_ms=budget_ms) for _ in range(2))
+    return replace(Create(SyncMode.PER_PARTICIPANT, two), **rules)
+
+
+async def make(sessions: Sessions, spec: Create | None = None) -> Answer:
+    return await sessions.create(CreateRequest(SOMEBODY, spec or chess()))
+
+
+async def started(sessions: Sessions, spec: Create | None = None) -> str:
+    session_id = (await make(sessions, spec)).session.session_id
+    await sessions.execute(ask(session_id, Start()))
+    return session_id
+
+
+def ask(session_id: str, command: Command, **more: object) -> Request:
+    return replace(Request(SOMEBODY, session_id, command, type(command).__name__.lower()), **more)
+
+
+async def test_what_was_committed_is_what_is_read(sessions: Sessions) -> None:
+    made = await make(sessions)
+    read = await sessions.read(made.session.session_id)
+    assert (read.document, read.version, read.epoch) == (made.document, 1, made.epoch)
+
+
+async def test_fifty_switches_from_two_instances_leave_no_gap_and_lose_no_time(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
+        session_id = await started(one.sessions)
+        answers = await asyncio.gather(
+            *((one, two)[n % 2].sessions.execute(ask(session_id, Switch())) for n in range(50))
+        )
+        assert sorted(answer.version for answer in answers) == list(range(3, 53))
+        history = [orjson.loads(message.state) for message in await one.store.history(session_id)]
+        assert [state["version"] for state in history] == list(range(21, 53))
+        last = (await two.sessions.read(session_id)).session
+        assert last.anchor_ms is not None
+        assert last.started_at_ms is not None
+        assert sum(p.used_ms for p in last.participants) == last.anchor_ms - last.started_at_ms
+        assert sum(p.cycle_count for p in last.participants) == 50
+
+
+async def test_one_command_id_counts_once_however_often_it_is_sent(sessions: Sessions) -> None:
+    session_id = await started(sessions)
+    request = ask(session_id, Switch(), command_id="press-1", fingerprint="f")
+    answers = await asyncio.gather(*(sessions.execute(request) for _ in range(100)))
+    assert {answer.document for answer in answers} == {answers[0].document}
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert (await sessions.read(session_id)).version == 3
+
+
+async def test_a_replay_is_the_first_answer_even_after_more_happened(sessions: Sessions) -> None:
+    session_id = await started(sessions)
+    request = ask(session_id, Switch(), command_id="press-1", fingerprint="f")
+    first = await sessions.execute(request)
+    await sessions.execute(ask(session_id, Switch()))
+    again = await sessions.execute(request)
+    assert again.replayed
+    assert again.document == first.document
+
+
+async def test_a_refusal_is_decided_too(sessions: Sessions) -> None:
+    session_id = (await make(sessions)).session.session_id
+    request = ask(session_id, Switch(), command_id="early", fingerprint="f")
+    with pytest.raises(InvalidTransition, match="pending"):
+        await sessions.execute(request)
+    await sessions.execute(ask(session_id, Start()))
+    with pytest.raises(Refused, match="pending") as again:
+        await sessions.execute(request)
+    assert again.value.replayed
+    assert again.value.code == InvalidTransition.code
+
+
+async def test_another_request_under_the_same_key_is_refused(sessions: Sessions) -> None:
+    session_id = await started(sessions)
+    await sessions.execute(ask(session_id, Switch(), command_id="k", fingerprint="one"))
+    with pytest.raises(IdempotencyKeyReused):
+        await sessions.execute(ask(session_id, Switch(), command_id="k", fingerprint="two"))
+
+
+async def test_a_creation_key_makes_one_session_with_one_id(sessions: Sessions) -> None:
+    request = CreateRequest(SOMEBODY, chess(), command_id=uuid4().hex, fingerprint="f")
+    answers = await asyncio.gather(*(sessions.create(request) for _ in range(20)))
+    assert {answer.document for answer in answers} == {answers[0].document}
+    with pytest.raises(IdempotencyKeyReused):
+        await sessions.create(replace(request, fingerprint="other"))
+
+
+async def test_a_taken_id_is_refused_and_a_deleted_one_is_free_again(sessions: Sessions) -> None:
+    request = CreateRequest(SOMEBODY, chess(), session_id=str(uuid4()))
+    first = await sessions.create(request)
+    with pytest.raises(SessionExists):
+        await sessions.create(request)
+    await sessions.execute(ask(first.session.session_id, Delete()))
+    with pytest.raises(SessionNotFound):
+        await sessions.read(first.session.session_id)
+    second = await sessions.create(request)
+    assert second.version == 1
+    assert second.epoch != first.epoch
+
+
+@pytest.mark.parametrize(
+    ("precondition", "error"),
+    [(Precondition(version=1), VersionConflict), (Precondition(etag=(2, "other")), PreconditionFailed)],
+)
+async def test_a_stale_belief_is_refused(
+    sessions: Sessions, precondition: Precondition, error: type[SyncKairosError]
+) -> None:
+    session_id = await started(sessions)
+    with pytest.raises(error) as refused:
+        await sessions.execute(ask(session_id, Switch(), precondition=precondition))
+    if error is VersionConflict:
+        assert orjson.loads(refused.value.document or b"")["version"] == 2
+
+
+async def test_no_change_is_no_version(sessions: Sessions) -> None:
+    session_id = (await make(sessions, chess(metadata={"a": 1}))).session.session_id
+    same = await sessions.execute(ask(session_id, UpdateMetadata({"a": 1})))
+    assert same.version == 1
+
+
+async def test_a_read_past_the_deadline_commits_it_at_the_deadline(sessions: Sessions) -> None:
+    spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
+    session_id = await started(sessions, spec)
+    deadline_ms = orjson.loads((await sessions.read(session_id)).document)["deadline_at"]
+
+    async def is_over() -> bool:
+        return (await sessions.read(session_id)).session.status is Status.EXPIRED
+
+    await eventually(is_over)
+    over = orjson.loads((await sessions.read(session_id)).document)
+    assert over["session_completed_at"] == over["deadline_at"] == deadline_ms == over["updated_at"]
+
+
+async def test_a_long_chain_of_missed_cycles_is_committed_piece_by_piece(parts: Parts) -> None:
+    spec = replace(
+        Create(SyncMode.PER_CYCLE, chess().participants, time_per_cycle_ms=1_000, max_cycles=500),
+        on_timeout=OnTimeout.ADVANCE,
+    )
+    session_id = await started(parts.sessions, spec)
+    await parts.rewind(session_id, 200_500)
+    answer = await parts.sessions.execute(ask(session_id, PauseFor()))
+    assert answer.version == 2 + 200 + 1
+    assert answer.session.turn.cycles == 200
+    assert answer.session.used_ms == pytest.approx(200_500, abs=500)
+
+
+async def test_time_travel_within_what_redis_holds(sessions: Sessions) -> None:
+    made = await make(sessions)
+    session_id = made.session.session_id
+    created_ms = made.session.rules.created_at_ms
+    begun = await sessions.execute(ask(session_id, Start()))
+    ended = await sessions.execute(ask(session_id, Cancel()))
+    assert (await sessions.read_at(session_id, ended.now_ms + 10**9)).document == ended.document
+    at_start = await sessions.read_at(session_id, begun.session.updated_at_ms)
+    assert at_start.session.updated_at_ms <= begun.session.updated_at_ms
+    with pytest.raises(SessionNotFound):
+        await sessions.read_at(session_id, created_ms - 1)
+
+
+async def test_limits_count_before_anything_happens_and_replays_are_free(sessions: Sessions) -> None:
+    session_id = await started(sessions)
+    quotas = (Quota(f"switch:{session_id}", 2, 60_000),)
+    request = ask(session_id, Switch(), command_id="k", fingerprint="f", quotas=quotas)
+    first = await sessions.execute(request)
+    assert first.standings[0].remaining == 1
+    for _ in range(5):
+        assert (await sessions.execute(request)).replayed
+    await sessions.execute(ask(session_id, Switch(), quotas=quotas))
+    with pytest.raises(RateLimitExceeded) as refused:
+        await sessions.execute(ask(session_id, Switch(), quotas=quotas))
+    assert refused.value.standings[0].remaining == 0
+    assert (await sessions.read(session_id)).version == 4
+
+
+async def test_a_caller_that_goes_away_doesnt_take_the_commit_with_it(sessions: Sessions) -> None:
+    session_id = await started(sessions)
+    pressed = asyncio.create_task(sessions.execute(ask(session_id, Switch())))
+    await asyncio.sleep(0)
+    pressed.cancel()
+    await sessions.drain()
+    assert (await sessions.read(session_id)).version == 3
