@@ -1,0 +1,316 @@
+"""What Postgres remembers: sessions that Redis let go, trails, lists and hours. Reads only, never beside a live read.
+
+Every method takes about two seconds at most (reports ten) and raises StoreUnavailable where Postgres doesn't answer.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.errors import InvalidParameterValue
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.cursor import parse_cursor, render_cursor
+from synckairos.audit.named_sql import load
+from synckairos.audit.records import (
+    Archived,
+    Bucket,
+    ListedSession,
+    Page,
+    ParticipantSession,
+    TimeSlice,
+    TrailEvent,
+)
+from synckairos.errors import StoreUnavailable, ValidationFailed
+from synckairos.wire.record import Record
+
+MAX_PAGE = 200
+MAX_SLICES = 10_000
+
+_TIMEOUT_S = 2.0
+_REPORT_TIMEOUT_S = 10.0
+_AWAY_S = 0.5  # after Postgres didn't answer, the next questions aren't even asked for so long
+_ZONE = re.compile(r"UTC|GMT|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
+_LAST_ID = "f" * 32
+
+Row = tuple[Any, ...]
+
+
+class Archive:
+    """The audit's tables, for reading."""
+
+    def __init__(self, database_url: str, *, pool_min: int = 1, pool_max: int = 10) -> None:
+        """Take the database and how many connections to keep open, and to open at most."""
+        self._pool = AsyncConnectionPool(
+            database_url,
+            min_size=pool_min,
+            max_size=pool_max,
+            open=False,
+            timeout=_TIMEOUT_S,
+            reconnect_timeout=2.0,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None,
+                "connect_timeout": 2,
+                "application_name": "synckairos archive",
+                "options": f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s -c timezone=UTC",
+            },
+        )
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._away_until_s = 0.0
+
+    async def open(self) -> None:
+        """Begin to connect; doesn't wait for Postgres, so a server starts without it."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Give up what is being asked, and the connections."""
+        for task in self._asking:
+            task.cancel()
+        await self._pool.close(timeout=1.0)
+
+    async def is_reachable(self) -> bool:
+        """Tell whether Postgres answers."""
+        try:
+            await self._ask("ping", {})
+        except StoreUnavailable:
+            return False
+        return True
+
+    # -- one session --------------------------------------------------------------------------------------------------
+
+    async def latest(self, session_id: str) -> Archived | None:
+        """Return the newest version of a session with the newest 100 commands' records, None where there never was one.
+
+        A tombstone comes back as `deleted`. Two round trips.
+        """
+        rows = await self._ask("latest", {"session_id": _uuid(session_id)})
+        if not rows:
+            return None
+        epoch, version, state, deleted, created_at, recorded_at = rows[0]
+        commands = await self._ask("latest_commands", {"session_id": session_id, "created_at": created_at})
+        records = {
+            command_id: Record(fingerprint, decided_in, decided, expired).render()
+            for command_id, fingerprint, decided_in, decided, expired in reversed(commands)
+        }
+        return Archived(session_id, epoch, version, state, deleted, _ms(recorded_at), records)
+
+    async def snapshot(self, session_id: str, epoch: str, version: int) -> bytes | None:
+        """Return the document of one version, None where Postgres hasn't got it (yet)."""
+        rows = await self._ask("snapshot", {"session_id": _uuid(session_id), "epoch": epoch, "version": version})
+        return rows[0][0] if rows else None
+
+    async def state_at(self, session_id: str, at_ms: int) -> Archived | None:
+        """Return the newest version in effect at an instant, a tombstone too; None before the first."""
+        rows = await self._ask("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
+        if not rows:
+            return None
+        epoch, version, state, deleted, recorded_at = rows[0]
+        return Archived(session_id, epoch, version, state, deleted, _ms(recorded_at))
+
+    async def events(
+        self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
+    ) -> Page[TrailEvent]:
+        """Return a page of a session's trail over all its epochs, oldest first; `limit` is 1 to 200.
+
+        What is still on its way isn't in it: `trail.Trail` adds that. Raises ValidationFailed for a bad cursor.
+        """
+        after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
+        rows = await self._ask(
+            "events",
+            {
+                "session_id": _uuid(session_id),
+                "after_at": "-infinity" if after_ms is None else _at(after_ms),
+                "after_version": version,
+                "after_epoch": epoch,
+                "snapshots": snapshots,
+                "limit": _limit(limit) + 1,
+            },
+        )
+        found = [
+            TrailEvent(row[0], row[1], row[2], _ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
+            for row in rows
+        ]
+        return page_of_trail(found, limit)
+
+    # -- lists --------------------------------------------------------------------------------------------------------
+
+    async def sessions(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        status: str | None = None,
+        sync_mode: str | None = None,
+    ) -> Page[ListedSession]:
+        """Return a page of sessions that aren't deleted, newest creation first; `limit` is 1 to 200.
+
+        The cursor's key is (created_at_ms, session_id). Raises ValidationFailed for a bad one.
+        """
+        rows = await self._ask(
+            "sessions",
+            {**_before(cursor), "status": status, "sync_mode": sync_mode, "limit": _limit(limit) + 1},
+        )
+        found = tuple(ListedSession(row[0], row[1], row[2], _ms(row[3]), row[4]) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
+
+    async def participant_sessions(
+        self, participant_id: str, *, since_ms: int, now_ms: int, cursor: str | None = None, limit: int = 50
+    ) -> Page[ParticipantSession]:
+        """Return a page of the sessions somebody took part in that began since an instant, newest first.
+
+        The cursor's key is (began_at_ms, session_id); `limit` is 1 to 200. Raises ValidationFailed for a bad cursor.
+        """
+        rows = await self._ask(
+            "participant_sessions",
+            {
+                **_before(cursor),
+                "participant_id": _uuid(participant_id),
+                "since": _at(since_ms),
+                "now": _at(now_ms),
+                "limit": _limit(limit) + 1,
+            },
+        )
+        found = tuple(
+            ParticipantSession(
+                session_id=row[0],
+                epoch=row[1],
+                version=row[2],
+                sync_mode=row[3],
+                status=row[4],
+                started_at_ms=None if row[5] is None else _ms(row[5]),
+                completed_at_ms=None if row[6] is None else _ms(row[6]),
+                time_used_ms=row[7],
+                paused_ms=row[8],
+                cycle_count=row[9],
+                metadata=row[10],
+                began_at_ms=_ms(row[11]),
+            )
+            for row in rows[:limit]
+        )
+        more = len(rows) > limit
+        return Page(found, render_cursor(found[-1].began_at_ms, found[-1].session_id) if more else None)
+
+    async def participant_time(
+        self,
+        participant_id: str,
+        *,
+        from_ms: int,
+        to_ms: int,
+        now_ms: int,
+        tz: str = "UTC",
+        bucket: Bucket = "day",
+        metadata_key: str | None = None,
+    ) -> list[TimeSlice]:
+        """Return how long somebody's time ran in [from_ms, to_ms), per session, local day or ISO week; in order.
+
+        A turn that runs now counts up to `now_ms`. At most 10,000 rows. Raises ValidationFailed for an unknown `tz`,
+        an IANA name.
+        """
+        unknown = ValidationFailed.at("tz", "should be the name of a time zone, such as Europe/Berlin")
+        if not _ZONE.fullmatch(tz):
+            raise unknown
+        try:
+            rows = await self._ask(
+                "participant_time",
+                {
+                    "participant_id": _uuid(participant_id),
+                    "since": _at(from_ms),
+                    "until": _at(min(to_ms, now_ms)),
+                    "now": _at(now_ms),
+                    "tz": tz,
+                    "bucket": bucket,
+                    "key": metadata_key,
+                    "limit": MAX_SLICES,
+                },
+                timeout_s=_REPORT_TIMEOUT_S,
+            )
+        except InvalidParameterValue:
+            raise unknown from None
+        return [TimeSlice(bucket=row[0], key=row[1], time_used_ms=row[2], session_count=row[3]) for row in rows]
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, name: str, values: Mapping[str, Any], timeout_s: float = _TIMEOUT_S) -> list[Row]:
+        """Run one named query and return its rows, within `timeout_s` whatever becomes of Postgres."""
+        if time.monotonic() < self._away_until_s:
+            raise StoreUnavailable("Postgres doesn't answer; try again shortly")
+        # Cancelling a query waits for the server: a task of its own lets whoever asks go in time.
+        task = asyncio.ensure_future(self._fetch(name, values))
+        self._asking.add(task)
+        task.add_done_callback(self._asked)
+        done, _ = await asyncio.wait([task], timeout=timeout_s)
+        if not done:
+            task.cancel()
+            self._away_until_s = time.monotonic() + _AWAY_S
+            raise StoreUnavailable(f"Postgres didn't answer within {timeout_s:.0f} s; try again shortly")
+        try:
+            return task.result()
+        except psycopg.OperationalError as fault:
+            self._away_until_s = time.monotonic() + _AWAY_S
+            raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
+        except psycopg.ProgrammingError as fault:
+            if (fault.sqlstate or "").startswith("42"):
+                raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
+            raise
+
+    async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(load("queries.sql")[name], values)
+            rows: list[Row] = await cursor.fetchall()
+            return rows
+
+    def _asked(self, task: asyncio.Task[Any]) -> None:
+        self._asking.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; then nobody is to be warned about it
+
+
+def page_of_trail(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
+    """Make a page of up to `limit` events out of at least one more, where there are more."""
+    items = tuple(found[:limit])
+    return Page(items, render_cursor(*items[-1].key) if len(found) > limit else None)
+
+
+def _before(cursor: str | None) -> dict[str, Any]:
+    """Return what a page newest first begins below: the whole list's end without a cursor."""
+    if cursor is None:
+        return {"before_at": "infinity", "before_id": _LAST_ID}
+    before_ms, before_id = parse_cursor(cursor, int, str)
+    try:
+        return {"before_at": _at(before_ms), "before_id": UUID(before_id)}
+    except ValueError:
+        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before") from None
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise ValidationFailed.at("limit", f"should be from 1 to {MAX_PAGE}")
+    return limit
+
+
+def _uuid(text: str) -> UUID | None:
+    """Return the id; None, which is nobody's, where it isn't one."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _at(at_ms: int) -> datetime:
+    """Return the instant; one beyond what a calendar has is before or after everything."""
+    return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
+
+
+def _ms(at: datetime) -> int:
+    return (at - _EPOCH) // _MS

@@ -1,0 +1,158 @@
+-- What the archive reads. Planned for the values at hand each time (nothing is prepared): a filter that isn't given is
+-- null and costs nothing. EXPLAIN of each is checked by a test.
+
+-- name: latest
+-- The newest version of a session, by the projection that only moves forward.
+SELECT e.epoch, e.version, e.snapshot, e.deleted, s.created_at, e.recorded_at
+FROM sync_sessions AS s
+JOIN sync_events AS e USING (session_id, epoch, version)
+WHERE s.session_id = %(session_id)s;
+
+-- name: latest_commands
+-- The newest decisions of this life of the session, so that a repeated command gets its answer again.
+SELECT command_id, coalesce(fingerprint, ''), epoch, version, expired_participant_id
+FROM sync_events
+WHERE session_id = %(session_id)s AND occurred_at >= %(created_at)s AND command_id IS NOT NULL
+ORDER BY occurred_at DESC, version DESC
+LIMIT 100;
+
+-- name: snapshot
+SELECT snapshot FROM sync_events WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
+
+-- name: state_at
+SELECT epoch, version, snapshot, deleted, recorded_at
+FROM sync_events
+WHERE session_id = %(session_id)s AND occurred_at <= %(at)s
+ORDER BY occurred_at DESC, version DESC, epoch DESC
+LIMIT 1;
+
+-- name: sessions
+-- Newest first; the row-wise comparison is the index's own order.
+SELECT s.session_id::text, s.epoch, s.version, s.created_at, e.snapshot
+FROM sync_sessions AS s
+JOIN sync_events AS e USING (session_id, epoch, version)
+WHERE s.deleted_at IS NULL
+    AND (%(status)s::sync_status IS NULL OR s.status = %(status)s::sync_status)
+    AND (%(sync_mode)s::sync_mode IS NULL OR s.sync_mode = %(sync_mode)s::sync_mode)
+    AND (s.created_at, s.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
+ORDER BY s.created_at DESC, s.session_id DESC
+LIMIT %(limit)s;
+
+-- name: events
+-- The trail of a session over all its epochs, oldest first.
+SELECT
+    epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
+    CASE WHEN %(snapshots)s::boolean THEN snapshot END
+FROM sync_events
+WHERE session_id = %(session_id)s
+    AND (occurred_at, version, epoch) > (%(after_at)s::timestamptz, %(after_version)s::bigint, %(after_epoch)s::text)
+ORDER BY occurred_at, version, epoch
+LIMIT %(limit)s;
+
+-- name: participant_sessions
+-- A participant's sessions, newest first. A break lasts from a version that left the session paused to the next one.
+WITH page AS (
+    SELECT
+        s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
+        s.metadata, p.began_at, p.left_at, p.time_used_ms, p.cycle_count
+    FROM sync_participants AS p
+    JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+    WHERE p.participant_id = %(participant_id)s
+        AND p.began_at >= %(since)s::timestamptz
+        AND (p.began_at, p.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
+        AND s.deleted_at IS NULL
+    ORDER BY p.began_at DESC, p.session_id DESC
+    LIMIT %(limit)s
+)
+SELECT
+    page.session_id::text, page.epoch, page.version, page.sync_mode::text, page.status::text, page.started_at,
+    page.completed_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
+FROM page
+CROSS JOIN LATERAL (
+    SELECT coalesce(round(1000 * sum(extract(epoch FROM coalesce(n.occurred_at, %(now)s) - e.occurred_at))), 0)::bigint
+        AS ms
+    FROM sync_events AS e
+    LEFT JOIN LATERAL (
+        SELECT n.occurred_at
+        FROM sync_events AS n
+        WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+        ORDER BY n.occurred_at, n.version
+        LIMIT 1
+    ) AS n ON true
+    WHERE e.session_id = page.session_id AND e.status = 'paused' AND e.occurred_at >= page.created_at
+) AS paused
+ORDER BY page.began_at DESC, page.session_id DESC;
+
+-- name: participant_time
+-- A participant's hours. A stretch lasts from a version that left its time running to the next one (or to now), cut at
+-- the ends of what is asked for and at each local midnight, or each local Monday's.
+WITH taken_part AS (
+    SELECT s.session_id, s.created_at, s.metadata
+    FROM sync_participants AS p
+    JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+    WHERE p.participant_id = %(participant_id)s
+        AND p.began_at < %(until)s
+        AND s.deleted_at IS NULL
+        AND (s.completed_at IS NULL OR s.completed_at > %(since)s)
+),
+stretch AS (
+    SELECT
+        t.session_id,
+        t.metadata,
+        greatest(e.occurred_at, %(since)s) AS began_at,
+        least(coalesce(n.occurred_at, %(now)s), %(until)s) AS ended_at
+    FROM taken_part AS t
+    CROSS JOIN LATERAL (
+        -- The stretch under way at the beginning counts too.
+        SELECT coalesce(max(b.occurred_at), t.created_at) AS at
+        FROM sync_events AS b
+        WHERE b.running_participant_id = %(participant_id)s AND b.session_id = t.session_id
+            AND b.occurred_at <= %(since)s AND b.occurred_at >= t.created_at
+    ) AS first
+    JOIN sync_events AS e
+        ON e.running_participant_id = %(participant_id)s AND e.session_id = t.session_id
+        AND e.occurred_at >= first.at AND e.occurred_at < %(until)s
+    LEFT JOIN LATERAL (
+        SELECT n.occurred_at
+        FROM sync_events AS n
+        WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+        ORDER BY n.occurred_at, n.version
+        LIMIT 1
+    ) AS n ON true
+),
+piece AS (
+    SELECT
+        session_id,
+        metadata,
+        CASE %(bucket)s
+            WHEN 'day' THEN to_char(local.start, 'YYYY-MM-DD')
+            WHEN 'week' THEN to_char(local.start, 'IYYY-"W"IW')
+            ELSE session_id::text
+        END AS bucket,
+        least(ended_at, (local.start + local.step) AT TIME ZONE %(tz)s)
+            - greatest(began_at, local.start AT TIME ZONE %(tz)s) AS lasted
+    FROM stretch
+    CROSS JOIN LATERAL (
+        SELECT start, step
+        FROM (SELECT CASE %(bucket)s WHEN 'day' THEN interval '1 day' ELSE interval '1 week' END AS step) AS steps
+        CROSS JOIN LATERAL generate_series(
+            date_trunc(CASE %(bucket)s WHEN 'day' THEN 'day' ELSE 'week' END, began_at AT TIME ZONE %(tz)s),
+            ended_at AT TIME ZONE %(tz)s,
+            step
+        ) AS start
+    ) AS local
+    WHERE ended_at > began_at
+)
+SELECT
+    bucket,
+    CASE WHEN %(key)s::text IS NULL THEN NULL ELSE metadata ->> %(key)s::text END AS key,
+    round(1000 * sum(extract(epoch FROM lasted)))::bigint AS time_used_ms,
+    count(DISTINCT session_id) AS session_count
+FROM piece
+WHERE lasted > interval '0'
+GROUP BY 1, 2
+ORDER BY 1, 2
+LIMIT %(limit)s;
+
+-- name: ping
+SELECT 1;

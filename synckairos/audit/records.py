@@ -1,0 +1,100 @@
+"""What the archive returns. Instants are whole milliseconds since the Unix epoch, durations whole milliseconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+Bucket = Literal["session", "day", "week"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of items, and the cursor of the one after it; None where there is none."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One version as Postgres has it. `state` is the document's bytes as they were published.
+
+    `records` are what was decided for command ids, as `wire.record` renders them: given by `Archive.latest` alone.
+    """
+
+    session_id: str
+    epoch: str
+    version: int
+    state: bytes
+    deleted: bool
+    audited_at_ms: int
+    records: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """The newest version of a session in a list."""
+
+    session_id: str
+    epoch: str
+    version: int
+    created_at_ms: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrailEvent:
+    """One version in a session's trail; `state` is the document where it was asked for."""
+
+    epoch: str
+    version: int
+    event_type: str
+    occurred_at_ms: int
+    participant_id: str | None = None
+    group_id: str | None = None
+    actor: str | None = None
+    time_used_ms: int | None = None
+    time_remaining_ms: int | None = None
+    state: bytes | None = None
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """Return its place in the trail."""
+        return (self.occurred_at_ms, self.version, self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantSession:
+    """Somebody's part in a session, as of the newest version Postgres has.
+
+    `time_used_ms` is as of that version's instant; `paused_ms` all breaks of the session, one under way included.
+    `began_at_ms` is the session's start, its creation while it has none.
+    """
+
+    session_id: str
+    epoch: str
+    version: int
+    sync_mode: str
+    status: str
+    started_at_ms: int | None
+    completed_at_ms: int | None
+    time_used_ms: int
+    paused_ms: int
+    cycle_count: int
+    metadata: Mapping[str, Any]
+    began_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSlice:
+    """Hours in one bucket: a session's id, a local day (`2026-01-31`) or an ISO week (`2026-W05`).
+
+    `key` is the metadata member grouped by, None where it is missing or nothing was asked for.
+    """
+
+    bucket: str
+    time_used_ms: int
+    session_count: int
+    key: str | None = None

@@ -1,0 +1,59 @@
+"""A session's trail whole: what Postgres has, and behind it what is still on its way there."""
+
+from typing import Any
+
+import orjson
+
+from synckairos.audit.archive import MAX_PAGE, Archive, page_of_trail
+from synckairos.audit.cursor import parse_cursor
+from synckairos.audit.records import Page, TrailEvent
+from synckairos.store.outbox import Outbox
+from synckairos.wire.entry import OutboxEntry
+
+
+class Trail:
+    """The trail of any session, for `GET /sessions/{id}/events`."""
+
+    def __init__(self, archive: Archive, outbox: Outbox) -> None:
+        self._archive = archive
+        self._outbox = outbox
+
+    async def page(
+        self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
+    ) -> Page[TrailEvent]:
+        """Return a page of the trail over all epochs, oldest first; `limit` is 1 to 200.
+
+        Every committed version is in it once, unless the backlog is beyond 5,000 entries. A page without a
+        `next_cursor` is the last for now; an empty one is a session that never was.
+
+        Raises:
+            ValidationFailed: the cursor isn't one of ours, or the limit is out of range.
+            StoreUnavailable: Redis or Postgres doesn't answer.
+        """
+        # In this order: what is drained in between is then in both, and in neither never.
+        waiting = await self._outbox.pending(session_id)
+        page = await self._archive.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+        if page.next_cursor is not None or not waiting:
+            return page
+        known = {(event.epoch, event.version) for event in page.items}
+        after = parse_cursor(cursor, int, int, str) if cursor else (-1, 0, "")
+        later = [event_of(entry, snapshots) for entry in waiting if (entry.epoch, entry.version) not in known]
+        fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
+        return page_of_trail(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
+
+
+def event_of(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
+    """Return an outbox entry as the trail shows it."""
+    fields: dict[str, Any] = orjson.loads(entry.event)
+    return TrailEvent(
+        epoch=entry.epoch,
+        version=entry.version,
+        event_type=fields["event_type"],
+        occurred_at_ms=fields["occurred_at_ms"],
+        participant_id=fields.get("participant_id"),
+        group_id=fields.get("group_id"),
+        actor=fields.get("actor"),
+        time_used_ms=fields.get("time_used_ms"),
+        time_remaining_ms=fields.get("time_remaining_ms"),
+        state=entry.state if snapshots else None,
+    )
