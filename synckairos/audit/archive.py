@@ -6,7 +6,8 @@ Every method takes about two seconds at most (reports ten) and raises StoreUnava
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from synckairos.audit.records import (
     TimeSlice,
     TrailEvent,
 )
+from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.wire.record import Record
 
@@ -44,39 +46,39 @@ _LAST_ID = "f" * 32
 Row = tuple[Any, ...]
 
 
+@asynccontextmanager
+async def open_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
+    """Open connections for an archive; doesn't wait for Postgres, so a server starts without it."""
+    pool = AsyncConnectionPool(
+        settings.database_url,
+        min_size=settings.database_pool_min,
+        max_size=settings.database_pool_max,
+        open=False,
+        timeout=_TIMEOUT_S,
+        reconnect_timeout=2.0,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": None,
+            "connect_timeout": 2,
+            "application_name": "synckairos archive",
+            "options": f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s -c timezone=UTC",
+        },
+    )
+    await pool.open(wait=False)
+    try:
+        yield pool
+    finally:
+        await pool.close(timeout=1.0)
+
+
 class Archive:
     """The audit's tables, for reading."""
 
-    def __init__(self, database_url: str, *, pool_min: int = 1, pool_max: int = 10) -> None:
-        """Take the database and how many connections to keep open, and to open at most."""
-        self._pool = AsyncConnectionPool(
-            database_url,
-            min_size=pool_min,
-            max_size=pool_max,
-            open=False,
-            timeout=_TIMEOUT_S,
-            reconnect_timeout=2.0,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": None,
-                "connect_timeout": 2,
-                "application_name": "synckairos archive",
-                "options": f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s -c timezone=UTC",
-            },
-        )
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
         self._asking: set[asyncio.Task[Any]] = set()
         self._away_until_s = 0.0
-
-    async def open(self) -> None:
-        """Begin to connect; doesn't wait for Postgres, so a server starts without it."""
-        await self._pool.open(wait=False)
-
-    async def close(self) -> None:
-        """Give up what is being asked, and the connections."""
-        for task in self._asking:
-            task.cancel()
-        await self._pool.close(timeout=1.0)
 
     async def is_reachable(self) -> bool:
         """Tell whether Postgres answers."""
