@@ -1,0 +1,194 @@
+"""One client: a newest-wins slot for each session it watches, and a short queue for what may not be dropped.
+
+Written by the socket's own backpressure: nothing is timed, nothing grows. Knows neither dialect; each is a subclass.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synckairos.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED
+from synckairos.principal import Principal
+from synckairos.realtime.socket import Socket
+from synckairos.realtime.update import Update
+from synckairos.wire.websocket import PING
+
+if TYPE_CHECKING:
+    from synckairos.realtime.hub import Hub
+
+QUEUE = 64
+"""Frames that may wait for a client; they are small, and one more than this says that it is too slow."""
+
+PING_AFTER_S = 20.0
+SILENT_AFTER_S = 40.0
+STUCK_AFTER_S = 15.0
+
+MESSAGES_A_SECOND = 200
+MESSAGES_AT_ONCE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCodes:
+    """What a dialect's sockets are closed with, and why."""
+
+    going_away: int
+    too_slow: int
+    silent: int
+    too_many_messages: int
+
+
+class Subscription:
+    """A connection's place in a session: what it was sent last, and the newest that waits."""
+
+    __slots__ = ("backlog", "connection", "must_sync", "pending", "sent", "session_id")
+
+    def __init__(self, connection: "Connection", session_id: str) -> None:
+        self.connection = connection
+        self.session_id = session_id
+        self.sent: Update | None = None
+        self.pending: Update | None = None
+        self.must_sync = False
+        """Whether the client waits for a full state as an answer."""
+        self.backlog: list[Update] | None = []
+        """What came while the first read was under way; None once that is done."""
+
+
+class Connection:
+    """A socket's client, as the hub sees it."""
+
+    __slots__ = (
+        *("_allowance", "_allowed_at", "_pinged", "_queue", "_stalled_at", "_stalled_with"),
+        *("hub", "is_lost", "principal", "socket", "subscriptions"),
+    )
+
+    codes: CloseCodes
+
+    def __init__(self, hub: "Hub", socket: Socket, principal: Principal) -> None:
+        self.hub = hub
+        self.socket = socket
+        self.principal = principal
+        self.subscriptions: dict[str, Subscription] = {}
+        self.is_lost = False
+        self._queue: deque[bytes] | None = None
+        self._pinged = False
+        self._stalled_at = 0.0
+        self._stalled_with = 0
+        self._allowance = float(MESSAGES_AT_ONCE)
+        self._allowed_at = time.monotonic()
+
+    # -- to the client ------------------------------------------------------------------------------------------------
+
+    def tell(self, frame: bytes) -> None:
+        """Send a frame that may not be dropped; one that can't be kept either ends the connection."""
+        if self.socket.ready:
+            self.socket.write(frame)
+        elif not self.is_lost:
+            if self._queue is None:
+                self._queue = deque()
+            if len(self._queue) >= QUEUE:
+                self.close(self.codes.too_slow, "too slow")
+            else:
+                self._queue.append(frame)
+
+    def offer(self, subscription: Subscription, update: Update) -> None:
+        """Send a newer state, or let it wait in its slot instead of the one there."""
+        if self.socket.ready:
+            self._write(subscription, update)
+        else:
+            if subscription.pending is not None:
+                WEBSOCKET_CONFLATED.inc()
+            subscription.pending = update
+
+    def _write(self, subscription: Subscription, update: Update) -> None:
+        self.socket.write(self.frame_of(subscription, update))
+        subscription.sent = update
+
+    def frame_of(self, subscription: Subscription, update: Update) -> bytes:
+        """Render a state for this client, at the moment it is written."""
+        raise NotImplementedError
+
+    def resumed(self) -> None:
+        """Write what waited, now that the socket takes more."""
+        socket, queue = self.socket, self._queue
+        while queue and socket.ready:
+            socket.write(queue.popleft())
+        if socket.ready:
+            self._queue = None
+            for subscription in self.subscriptions.values():
+                if (update := subscription.pending) is not None and socket.ready:
+                    subscription.pending = None
+                    self._write(subscription, update)
+
+    def going_away(self, spread_s: float) -> None:
+        """Hear that this instance stops; all its clients are closed within `spread_s`."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Leave all sessions and say goodbye."""
+        if not self.is_lost:
+            WEBSOCKET_CLOSED.labels(code).inc()
+        self._forget()
+        self.socket.close(code, reason)
+
+    # -- from the client ----------------------------------------------------------------------------------------------
+
+    def received(self, text: str) -> None:
+        """Take a message."""
+        raise NotImplementedError
+
+    def received_bytes(self, data: bytes) -> None:
+        """Take a binary message."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """Hear from the socket that nobody is there any more."""
+        self._forget()
+        self.hub.forget(self)
+
+    def may_ask(self) -> bool:
+        """Count a message; False, and the connection closed, where there were too many."""
+        now = time.monotonic()
+        refill = (now - self._allowed_at) * MESSAGES_A_SECOND
+        self._allowance, self._allowed_at = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now
+        if self._allowance < 0:
+            self.close(self.codes.too_many_messages, "too many messages")
+        return self._allowance >= 0
+
+    # -- what happens to sessions -------------------------------------------------------------------------------------
+
+    def happened(self, subscription: Subscription, update: Update) -> None:
+        """Hear of a version, before the state that shows it."""
+
+    def deleted(self, subscription: Subscription, update: Update) -> None:
+        """Hear that a session is gone."""
+        raise NotImplementedError
+
+    # -- health -------------------------------------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Ping a quiet client, let go of one that is silent or stuck. `now` is `time.monotonic()`."""
+        socket = self.socket
+        if not socket.ready:
+            waiting = socket.waiting()
+            if not self._stalled_at or waiting < self._stalled_with:
+                self._stalled_at = now
+            elif now - self._stalled_at > STUCK_AFTER_S:
+                self.close(self.codes.too_slow, "too slow")
+            self._stalled_with = waiting
+            return
+        self._stalled_at = 0.0
+        quiet_s = now - socket.heard_at
+        if quiet_s > SILENT_AFTER_S:
+            self.close(self.codes.silent, "silent")
+        elif quiet_s <= PING_AFTER_S:
+            self._pinged = False
+        elif not self._pinged:
+            self._pinged = True
+            socket.write(PING)
+
+    def _forget(self) -> None:
+        if not self.is_lost:
+            self.is_lost = True
+            self._queue = None
+            self.hub.leave(list(self.subscriptions.values()))
+            self.subscriptions.clear()

@@ -1,0 +1,239 @@
+"""Who watches what on this instance, and the fan-out: one update, offered to each watcher without waiting for any.
+
+Knows sockets only by their connections, Redis only by the feed, sessions only by how to read one.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from synckairos import log
+from synckairos.asking import Answer
+from synckairos.errors import SessionNotFound, StoreUnavailable
+from synckairos.metrics import WEBSOCKET_CONNECTIONS
+from synckairos.realtime.connection import Connection, Subscription
+from synckairos.realtime.update import Update
+from synckairos.store.feed import Feed
+from synckairos.store.sessions import Stored
+from synckairos.wire.entry import FeedMessage
+
+CHECK_S = 2.5
+DRAIN_BATCH = 100
+DRAIN_A_SECOND = 2_500
+"""Clients sent away a second: they all come back somewhere else."""
+
+logger = log.get(__name__)
+
+Read = Callable[[str], Awaitable[Answer]]
+
+
+class _Channel:
+    """A session watched here."""
+
+    __slots__ = ("latest", "read", "read_next", "subscriptions")
+
+    def __init__(self) -> None:
+        self.subscriptions: set[Subscription] = set()
+        self.latest: Update | None = None
+        self.read: asyncio.Task[Update] | None = None
+        self.read_next: asyncio.Task[Update] | None = None
+
+
+class Hub:
+    """All connections of this instance and the sessions they watch; it is the feed's listener."""
+
+    def __init__(self, feed: Feed, read: Read, *, max_connections: int) -> None:
+        """Take the feed to watch by and the read that a joining client's first state comes from."""
+        self.server_time = feed.server_time
+        self.connections: set[Connection] = set()
+        self.is_draining = False
+        self._feed = feed
+        self._read = read
+        self._max_connections = max_connections
+        self._channels: dict[str, _Channel] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.connections) >= self._max_connections
+
+    @property
+    def watched_sessions(self) -> int:
+        return len(self._channels)
+
+    def now_ms(self) -> int:
+        """Return Redis time, as the feed's heartbeats estimate it."""
+        return self.server_time.now_ms()
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def add(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        WEBSOCKET_CONNECTIONS.set(len(self.connections))
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        WEBSOCKET_CONNECTIONS.set(len(self.connections))
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Run a client's request beside its socket; it must handle its own errors."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            logger.error("a client's request failed", exc_info=fault)
+
+    # -- joining and leaving ------------------------------------------------------------------------------------------
+
+    async def join(self, subscription: Subscription) -> Update | None:
+        """Subscribe, then read: return the session as it is now, None where there is none.
+
+        From the call on nothing is missed: what comes before `settle` waits in the subscription's backlog.
+        Raises StoreUnavailable; the subscription stands, and is caught up when the store is back.
+        """
+        session_id = subscription.session_id
+        channel = self._channels.get(session_id)
+        if channel is None:
+            channel = self._channels[session_id] = _Channel()
+        channel.subscriptions.add(subscription)
+        await self._feed.watch(session_id)
+        return await self.read(session_id)
+
+    async def read(self, session_id: str) -> Update | None:
+        """Return a watched session as it is now or newer, None where there is none. Raises StoreUnavailable.
+
+        Callers at the same time share a read that began after each of them asked.
+        """
+        channel = self._channels.get(session_id) or _Channel()
+        try:
+            update = await self._read_shared(session_id, channel)
+            before = channel.latest
+            if before is not None and before.epoch != update.epoch:
+                # One of the two epochs is over. A read that begins now knows which.
+                update = await self._read_shared(session_id, channel)
+        except SessionNotFound:
+            return None
+        self._feed.seed(session_id, update.epoch, update.version)
+        if channel.latest is None or not update.is_covered_by(channel.latest):
+            channel.latest = update
+        return channel.latest
+
+    async def _read_shared(self, session_id: str, channel: _Channel) -> Update:
+        if channel.read is None:
+            channel.read = asyncio.create_task(self._read_once(session_id, channel))
+            task = channel.read
+        else:
+            # The one under way may have begun before what the caller must see.
+            if channel.read_next is None:
+                channel.read_next = asyncio.create_task(self._read_after(channel.read, session_id, channel))
+            task = channel.read_next
+        return await asyncio.shield(task)
+
+    async def _read_once(self, session_id: str, channel: _Channel) -> Update:
+        try:
+            answer = await self._read(session_id)
+            return Update(session_id, answer.epoch, answer.version, answer.document, self.now_ms())
+        finally:
+            channel.read, channel.read_next = channel.read_next, None
+
+    async def _read_after(self, first: asyncio.Task[Update], session_id: str, channel: _Channel) -> Update:
+        await asyncio.wait((first,))
+        return await self._read_once(session_id, channel)
+
+    def settle(self, subscription: Subscription, sent: Update | None) -> None:
+        """End a subscription's joining: it has `sent`, and gets what came meanwhile and isn't in it."""
+        backlog, subscription.backlog = subscription.backlog or [], None
+        subscription.sent = sent
+        for update in backlog:
+            self._offer(subscription, update)
+
+    def leave(self, subscriptions: list[Subscription]) -> None:
+        """Take subscriptions out; a session that nobody watches any more is unsubscribed."""
+        for subscription in subscriptions:
+            channel = self._channels.get(subscription.session_id)
+            if channel is not None:
+                channel.subscriptions.discard(subscription)
+                if not channel.subscriptions:
+                    del self._channels[subscription.session_id]
+                    self._feed.unwatch(subscription.session_id)
+
+    # -- the feed's listener ------------------------------------------------------------------------------------------
+
+    def publish(self, message: FeedMessage) -> None:
+        """Offer a version to all who watch its session."""
+        self._fan_out(Update.of(message, self.now_ms()))
+
+    def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
+        """Offer a state that was read because messages were lost."""
+        if went_back and (channel := self._channels.get(session_id)) is not None:
+            for subscription in channel.subscriptions:
+                subscription.sent = None
+        self._fan_out(
+            Update(session_id, stored.epoch, stored.version, stored.document, self.now_ms(), deleted=stored.deleted)
+        )
+
+    def absent(self, session_id: str) -> None:
+        """Ask for a session that Redis let go: whoever reads it brings it back."""
+        self.spawn(self._bring_back(session_id))
+
+    async def _bring_back(self, session_id: str) -> None:
+        try:
+            await self._read(session_id)
+        except (SessionNotFound, StoreUnavailable) as trouble:
+            logger.warning("a watched session is gone", session_id=session_id, cause=trouble.code)
+
+    def _fan_out(self, update: Update) -> None:
+        channel = self._channels.get(update.session_id)
+        if channel is None:
+            return
+        channel.latest = None if update.deleted else update
+        for subscription in tuple(channel.subscriptions):
+            self._offer(subscription, update)
+
+    def _offer(self, subscription: Subscription, update: Update) -> None:
+        if subscription.backlog is not None:
+            subscription.backlog.append(update)
+        elif not (update.is_covered_by(subscription.sent) or update.is_covered_by(subscription.pending)):
+            if update.deleted:
+                subscription.connection.deleted(subscription, update)
+            else:
+                subscription.connection.happened(subscription, update)
+                subscription.connection.offer(subscription, update)
+
+    # -- health and the end -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Listen to the feed and look after the connections, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed.run(self))
+            group.create_task(self._check())
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            now = time.monotonic()
+            for connection in tuple(self.connections):
+                connection.check(now)
+
+    async def drain(self, within_s: float) -> None:
+        """Send everybody away in random order, spread over at most half of `within_s`; requests under way finish first.
+
+        Their sockets go by themselves, at the latest `protocol.GOODBYE_S` after this returns.
+        """
+        self.is_draining = True
+        leaving = list(self.connections)
+        random.shuffle(leaving)
+        spread_s = min(within_s / 2, len(leaving) / DRAIN_A_SECOND)
+        for connection in leaving:
+            connection.going_away(spread_s)
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=within_s / 2)
+        for at in range(0, len(leaving), DRAIN_BATCH):
+            if at:
+                await asyncio.sleep(spread_s * DRAIN_BATCH / len(leaving))
+            for connection in leaving[at : at + DRAIN_BATCH]:
+                connection.close(connection.codes.going_away, "going away")

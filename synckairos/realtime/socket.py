@@ -1,0 +1,113 @@
+"""What a connection needs of its socket, and the plain ASGI way to have it.
+
+The other way is `protocol.SocketProtocol`, which writes to the transport itself. Both take whole WebSocket frames.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from synckairos.wire.websocket import text_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+EXTENSION = "synckairos.socket"
+"""Under this name `SocketProtocol` puts itself into `scope["extensions"]`."""
+
+
+class Socket(Protocol):
+    """A socket after its handshake. `ready` says that a frame written now isn't kept waiting behind others."""
+
+    ready: bool
+    heard_at: float
+    """When the client was last heard of, by `time.monotonic()`."""
+
+    def write(self, frame: bytes, /) -> None:
+        """Write a whole frame; never blocks. Clears `ready` when the client takes no more."""
+
+    def waiting(self) -> int:
+        """Return how many bytes the client hasn't taken yet, as far as one can see."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye and go, soon even if the client takes nothing; `Client.lost` follows."""
+
+    def abort(self) -> None:
+        """Go at once."""
+
+
+class Client(Protocol):
+    """What a socket tells. Called synchronously."""
+
+    def received(self, text: str) -> None: ...
+    def received_bytes(self, data: bytes) -> None: ...
+    def resumed(self) -> None: ...
+    def lost(self) -> None: ...
+
+
+class AsgiSocket:
+    """The fallback on any ASGI server: one frame at a time through `send`, ready again when that returned.
+
+    The server pings and notices dead clients by its own rules, and a client that never reads is only let go when the
+    server's own buffers say so.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.ready = True
+        self.heard_at = time.monotonic()
+        self._send = send
+        self._closing: Message | None = None
+        self._frame: bytes | None = None
+        self._work = asyncio.Event()
+
+    def write(self, frame: bytes, /) -> None:
+        if frame[0] == 0x81 and self._closing is None:
+            self._frame = frame
+            self.ready = False
+            self._work.set()
+
+    def waiting(self) -> int:
+        return 0 if self._frame is None else len(self._frame)
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            self.ready = False
+            self._closing = {"type": "websocket.close", "code": code, "reason": reason}
+            self._work.set()
+
+    def abort(self) -> None:
+        self.close(1001, "")
+
+    async def run(self, client: Client, receive: Receive) -> None:
+        """Serve a client whose connection was accepted, until it is gone."""
+        writing = asyncio.create_task(self._write_all(client))
+        try:
+            while (message := await receive())["type"] == "websocket.receive":
+                self.heard_at = time.monotonic()
+                if (text := message.get("text")) is not None:
+                    client.received(text)
+                else:
+                    client.received_bytes(message.get("bytes") or b"")
+        finally:
+            self.ready = False
+            writing.cancel()
+            client.lost()
+
+    async def _write_all(self, client: Client) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                if self._frame is not None:
+                    await self._send({"type": "websocket.send", "text": text_of(self._frame).decode()})
+                    self._frame = None
+                if self._closing is not None:
+                    await self._send(self._closing)
+                    return
+            except (OSError, RuntimeError):
+                return  # the client went away; `receive` says so, too
+            self.ready = True
+            client.resumed()

@@ -1,0 +1,87 @@
+"""The first dialect, as v2 spoke it: one session a socket, full states, and nothing a v2 client doesn't know."""
+
+from synckairos import log
+from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError
+from synckairos.realtime.connection import CloseCodes, Connection, Subscription
+from synckairos.realtime.update import Update
+from synckairos.wire import v2
+
+NO_PARAMETER = (1008, "Missing sessionId parameter")
+NO_UUID = (1008, "Invalid sessionId format")
+DELETED = (1000, "Session deleted")
+
+logger = log.get(__name__)
+
+
+class V2Connection(Connection):
+    """A client that watches the one session it named in the URL."""
+
+    __slots__ = ()
+
+    codes = CloseCodes(going_away=1001, too_slow=1013, silent=1001, too_many_messages=1008)
+
+    async def open(self, session_id: str) -> None:
+        """Greet, then send the session if there is one; if not, the client waits until it is created."""
+        self.tell(v2.connected(session_id, self.hub.now_ms()))
+        subscription = self.subscriptions[session_id] = Subscription(self, session_id)
+        found: Update | None = None
+        try:
+            found = await self.hub.join(subscription)
+        except SyncKairosError as trouble:
+            # The state comes as soon as the store is back; meanwhile the client has its connection.
+            logger.warning("a watcher joined without a state", session_id=session_id, cause=trouble.code)
+        if self.is_lost:
+            return
+        if found is not None:
+            subscription.must_sync = True
+            self.offer(subscription, found)
+        self.hub.settle(subscription, found)
+
+    def frame_of(self, subscription: Subscription, update: Update) -> bytes:
+        if subscription.must_sync:
+            subscription.must_sync = False
+            return v2.state_sync(update.session_id, self.hub.now_ms(), update.state)
+        return update.frame("v2", _state_update)
+
+    def received(self, text: str) -> None:
+        if not self.may_ask():
+            return
+        try:
+            asked = v2.parse(text)
+        except MalformedMessage as refusal:
+            self.tell(v2.error(refusal))
+            return
+        match asked:
+            case v2.Ask.PING:
+                self.tell(v2.pong(self.hub.now_ms()))
+            case v2.Ask.RECONNECT:
+                self.hub.spawn(self._sync())
+
+    def received_bytes(self, data: bytes) -> None:
+        if self.may_ask():
+            self.tell(v2.error(MalformedMessage("Messages are text frames, this one is binary")))
+
+    async def _sync(self) -> None:
+        for session_id, subscription in tuple(self.subscriptions.items()):
+            try:
+                found = await self.hub.read(session_id)
+                if found is None:
+                    raise SessionNotFound(session_id)
+            except SyncKairosError as refusal:
+                self.tell(v2.error(refusal))
+                continue
+            if not self.is_lost:
+                subscription.must_sync = True
+                self.offer(subscription, found)
+
+    def deleted(self, subscription: Subscription, update: Update) -> None:
+        self.tell(update.frame("v2 deleted", _session_deleted))
+        self.close(*DELETED)
+
+
+def _state_update(update: Update) -> bytes:
+    return v2.state_update(update.session_id, update.server_time_ms, update.state)
+
+
+def _session_deleted(update: Update) -> bytes:
+    return v2.session_deleted(update.session_id, update.server_time_ms)

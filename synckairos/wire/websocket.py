@@ -1,0 +1,28 @@
+"""WebSocket frames a server sends, as bytes (RFC 6455, section 5.2): unmasked, never fragmented, never compressed.
+
+A frame built here once is written to any number of sockets. Parses nothing: what clients send is the server's business.
+"""
+
+PING = b"\x89\x00"
+MAX_REASON_BYTES = 123
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Frame UTF-8 text."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def text_of(frame: bytes) -> bytes:
+    """Return the text of what `text_frame` made."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Frame a close; the reason is cut to what a control frame holds."""
+    payload = code.to_bytes(2, "big") + reason.encode()[:MAX_REASON_BYTES]
+    return bytes((0x88, len(payload))) + payload

@@ -1,0 +1,104 @@
+"""Serving instances in the test's own process, on real stores, and clients for their sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+
+from synckairos.asking import Answer, CreateRequest, Request
+from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch
+from synckairos.clock.model import SyncMode
+from synckairos.config import Settings
+from synckairos.http.origins import Origins
+from synckairos.principal import Principal
+from synckairos.realtime.endpoint import Endpoint
+from synckairos.realtime.hub import Hub
+from synckairos.realtime.server import Server, listen
+from synckairos.service import Sessions
+from synckairos.store.feed import Feed
+from synckairos.store.redis import open_redis
+from tests.integration.parts import Parts, open_parts
+
+SOMEBODY = Principal(subject="somebody")
+VERBS: dict[type[Command], str] = {Start: "start", Switch: "switch", Delete: "delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One server with its hub."""
+
+    parts: Parts
+    feed: Feed
+    hub: Hub
+    server: Server
+    done: asyncio.Task[None]
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.parts.sessions
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.server.port}/ws"
+
+    async def create(self, session_id: str | None = None, participants: int = 2) -> str:
+        """Create a session of some participants with five minutes each."""
+        people = tuple(NewParticipant(str(uuid4()), total_time_ms=300_000) for _ in range(participants))
+        session_id = session_id or str(uuid4())
+        spec = Create(SyncMode.PER_PARTICIPANT, people)
+        await self.sessions.create(CreateRequest(SOMEBODY, spec, session_id))
+        return session_id
+
+    async def command(self, session_id: str, command: Command) -> Answer:
+        return await self.sessions.execute(Request(SOMEBODY, session_id, command, VERBS[type(command)]))
+
+
+@asynccontextmanager
+async def serving(settings: Settings, endpoint: Any = None) -> AsyncIterator[Instance]:
+    """Serve, drained at the end; `endpoint` stands in for ours where a test needs another application."""
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(open_parts(settings))
+        redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
+        feed = Feed(redis, parts.store.keys, session_ttl_s=settings.session_ttl_s)
+        hub = Hub(feed, parts.sessions.read, max_connections=settings.ws_max_connections)
+        principal_of = lambda scope: SOMEBODY  # noqa: E731
+        app = Endpoint(hub, allows=Origins.of(settings).admits, principal_of=principal_of)
+        server = Server(app, settings, hub, listen(settings.host, settings.port))
+        running = asyncio.create_task(hub.run())
+        ready = asyncio.Event()
+        done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
+        await ready.wait()
+        try:
+            yield Instance(parts, feed, hub, server, done)
+        finally:
+            server.stop()
+            await done
+            running.cancel()
+            await asyncio.wait((running,))
+
+
+@asynccontextmanager
+async def watching(instance: Instance, session_id: str, **options: Any) -> AsyncIterator[ClientConnection]:
+    """Connect a v2 client."""
+    async with connect(f"{instance.ws_url}?sessionId={session_id}", proxy=None, **options) as client:
+        yield client
+
+
+async def take(client: ClientConnection, deadline_s: float = 10) -> dict[str, Any]:
+    """Receive the next message."""
+    async with asyncio.timeout(deadline_s):
+        message: dict[str, Any] = orjson.loads(await client.recv())
+    return message
+
+
+async def take_until(client: ClientConnection, version: int) -> list[dict[str, Any]]:
+    """Receive messages up to the one whose state is of this version."""
+    taken: list[dict[str, Any]] = []
+    while not taken or taken[-1].get("state", {}).get("version") != version:
+        taken.append(await take(client))
+    return taken

@@ -1,0 +1,203 @@
+"""The v2 dialect to the letter, on real sockets and a real store."""
+
+import asyncio
+from uuid import uuid4
+
+import orjson
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from synckairos.clock.commands import Delete, Start, Switch
+from synckairos.config import Settings
+from tests.integration.realtime.instances import Instance, serving, take, take_until, watching
+
+
+async def test_a_watcher_is_greeted_and_given_the_state(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as client:
+        greeting = await take(client)
+        assert greeting.pop("timestamp") > 1_600_000_000_000
+        assert greeting == {"type": "CONNECTED", "sessionId": session_id}
+        sync = await take(client)
+        assert list(sync) == ["type", "sessionId", "timestamp", "state"]
+        assert (sync["type"], sync["sessionId"]) == ("STATE_SYNC", session_id)
+        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).document)
+
+
+async def test_an_upper_case_id_names_the_same_session(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id.upper()) as client:
+        assert (await take(client))["sessionId"] == session_id
+        assert (await take(client))["state"]["session_id"] == session_id
+
+
+async def test_every_change_arrives_also_from_another_instance(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as here, watching(other_instance, session_id) as there:
+        for client in (here, there):
+            assert [(await take(client))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+        await instance.command(session_id, Start())
+        for _ in range(3):
+            await other_instance.command(session_id, Switch())
+        for client in (here, there):
+            updates = [await take(client) for _ in range(4)]
+            assert [list(update) for update in updates] == [["type", "sessionId", "timestamp", "state"]] * 4
+            assert [update["type"] for update in updates] == ["STATE_UPDATE"] * 4
+            assert [update["state"]["version"] for update in updates] == [2, 3, 4, 5]
+
+
+async def test_a_watcher_may_wait_for_a_session_to_be_created(instance: Instance) -> None:
+    session_id = str(uuid4())
+    async with watching(instance, session_id) as client:
+        assert (await take(client))["type"] == "CONNECTED"
+        await client.send('{"type":"RECONNECT"}')
+        answer = await take(client)
+        assert (answer["type"], answer["code"]) == ("ERROR", "SESSION_NOT_FOUND")
+        assert set(answer) == {"type", "code", "message"}
+        await instance.create(session_id)
+        update = await take(client)
+        assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
+
+
+async def test_ping_and_reconnect_are_answered(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as client:
+        await take_until(client, 1)
+        await client.send('{"type":"PING"}')
+        pong = await take(client)
+        assert set(pong) == {"type", "timestamp"}
+        assert abs(pong["timestamp"] - await instance.sessions.now_ms()) < 2_000
+        await client.send('{"type":"RECONNECT","sessionId":"ignored"}')
+        assert (await take(client))["type"] == "STATE_SYNC"
+
+
+async def test_a_deleted_session_says_so_and_closes(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as client:
+        await take_until(client, 1)
+        await other_instance.command(session_id, Delete())
+        message = await take(client)
+        assert message.pop("timestamp")
+        assert message == {"type": "SESSION_DELETED", "sessionId": session_id}
+        with pytest.raises(ConnectionClosed):
+            await take(client)
+        assert client.close_code == 1000
+    assert instance.hub.watched_sessions == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        "{",
+        "nope",
+        "[]",
+        "null",
+        "1",
+        '"PING"',
+        "{}",
+        '{"type":1}',
+        '{"type":null}',
+        '{"type":[]}',
+        '{"type":"ping"}',
+        '{"type":"SUBSCRIBE"}',
+        "[" * 5_000,
+        b"\x00\x01",
+        b'{"type":"PING"}',
+    ],
+)
+async def test_what_isnt_understood_gets_an_error_and_the_connection_stays(instance: Instance, sent: str) -> None:
+    async with watching(instance, str(uuid4())) as client:
+        await take(client)
+        await client.send(sent)
+        error = await take(client)
+        assert set(error) == {"type", "code", "message"}
+        assert (error["type"], error["code"]) == ("ERROR", "MALFORMED_MESSAGE")
+        await client.send('{"type":"PING"}')
+        assert (await take(client))["type"] == "PONG"
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?sessionId=", "?sessionId=nope", "?session=x", "?sessionId=%00", "?sessionId=1234"]
+)
+async def test_a_missing_or_malformed_id_is_closed_with_1008(instance: Instance, query: str) -> None:
+    async with connect(instance.ws_url + query, proxy=None) as client:
+        with pytest.raises(ConnectionClosed):
+            await take(client)
+        assert client.close_code == 1008
+
+
+async def test_an_oversized_frame_is_closed_with_1009(instance: Instance) -> None:
+    async with watching(instance, str(uuid4())) as client:
+        await take(client)
+        await client.send("x" * 65_536)
+        assert (await take(client))["type"] == "ERROR"
+        await client.send("x" * 1_000_000)
+        with pytest.raises(ConnectionClosed):
+            await take(client)
+        assert client.close_code == 1009
+
+
+async def test_a_foreign_origin_is_refused(instance: Instance) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with watching(instance, str(uuid4()), origin="https://evil.example"):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_too_many_connections_are_refused_with_503(settings: Settings) -> None:
+    few = settings.model_copy(update={"ws_max_connections": 1})
+    async with serving(few) as instance, watching(instance, str(uuid4())) as client:
+        await take(client)
+        with pytest.raises(InvalidStatus) as refused:
+            async with watching(instance, str(uuid4())):
+                pass
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["retry-after"]) > 0
+
+
+async def test_a_session_is_listened_to_only_while_it_is_watched(instance: Instance) -> None:
+    session_id = await instance.create()
+    channel = instance.parts.store.keys.feed(session_id)
+    assert await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) == [channel.encode(), 0]
+    async with watching(instance, session_id) as first, watching(instance, session_id) as second:
+        await take_until(first, 1)
+        await take_until(second, 1)
+        assert await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
+        await first.close()
+        await instance.command(session_id, Start())
+        await take_until(second, 2)
+    async with asyncio.timeout(5):
+        while await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) != [channel.encode(), 0]:
+            pass
+
+
+async def test_joining_while_it_changes_misses_nothing_and_goes_never_back(instance: Instance) -> None:
+    session_id = await instance.create()
+    await instance.command(session_id, Start())
+
+    async def switch_on() -> None:
+        for _ in range(200):
+            await instance.command(session_id, Switch())
+
+    async def join() -> list[int]:
+        async with watching(instance, session_id) as client:
+            messages = await take_until(client, 202)
+        assert [message["type"] for message in messages[:2]] == ["CONNECTED", "STATE_SYNC"]
+        return [message["state"]["version"] for message in messages[1:]]
+
+    switching = asyncio.create_task(switch_on())
+    for versions in await asyncio.gather(*(join() for _ in range(20))):
+        assert versions == list(range(versions[0], 203))
+    await switching
+
+
+async def test_draining_closes_watchers_and_refuses_new_ones(instance: Instance) -> None:
+    async with watching(instance, str(uuid4())) as client:
+        await take(client)
+        instance.server.stop()
+        with pytest.raises(ConnectionClosed):
+            await take(client)
+        assert client.close_code == 1001
+    await instance.done
