@@ -29,7 +29,7 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make a session, pending. `on_timeout` None takes the mode's default."""
+    """Make a session, pending. What is None follows from the mode (`membership.create`)."""
 
     sync_mode: SyncMode
     participants: tuple[NewParticipant, ...] = ()
@@ -42,6 +42,7 @@ class Create:
     clock: System | None = None
     on_timeout: OnTimeout | None = None
     warnings_ms: tuple[int, ...] = ()
+    extend_on_switch_ms: int | None = None
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 

@@ -1,13 +1,15 @@
 """The rules: `apply` turns a state, a command and an instant into transitions.
 
-What is overdue comes first, each link of the chain effective at its own deadline, then the command. Pure: no I/O, no
-clock read, no ids made. The status table below is the whole life of a session; a missing entry is the refusal.
+What is overdue comes first (`chain.py`), each link effective at its own deadline, then the command. Pure: no I/O, no
+clock read, no ids made.
 """
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 
-from synckairos.clock import membership, turns
+from synckairos.clock import joining, pausing, turns
 from synckairos.clock.adjusting import adjust
+from synckairos.clock.chain import first_timeout, overdue
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -24,38 +26,22 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
-from synckairos.clock.merge import merge_patch
-from synckairos.clock.model import (
-    TIMEOUT_REASON,
-    EventType,
-    OnTimeout,
-    Pause,
-    Session,
-    Status,
-    Transition,
+from synckairos.clock.evolve import evolve
+from synckairos.clock.merge import merge_patch, same_json
+from synckairos.clock.model import EventType, Session, Status, Transition
+from synckairos.clock.statuses import TABLE, name_of
+from synckairos.clock.steps import about_all, close, step
+from synckairos.clock.timing import settle
+from synckairos.errors import (
+    InvalidTransition,
+    PreconditionFailed,
+    SessionNotFound,
+    SyncKairosError,
+    ValidationFailed,
+    VersionConflict,
 )
-from synckairos.clock.timing import Due, next_due, settle, to_zero_ms
-from synckairos.clock.turns import close, event, step
-from synckairos.errors import InvalidTransition, PreconditionFailed, SyncKairosError, VersionConflict
 
-ALLOWED: dict[type[Command], frozenset[Status]] = {
-    Start: frozenset({Status.PENDING}),
-    Switch: frozenset({Status.RUNNING, Status.PAUSED}),
-    PauseFor: frozenset({Status.RUNNING, Status.PAUSED}),
-    Resume: frozenset({Status.PAUSED}),
-    Complete: frozenset({Status.PENDING, Status.RUNNING, Status.PAUSED}),
-    Cancel: frozenset({Status.PENDING, Status.RUNNING, Status.PAUSED}),
-    Adjust: frozenset({Status.PENDING, Status.RUNNING, Status.PAUSED}),
-    AddParticipant: frozenset({Status.PENDING, Status.RUNNING, Status.PAUSED}),
-    RemoveParticipant: frozenset({Status.PENDING, Status.RUNNING, Status.PAUSED}),
-    UpdateMetadata: frozenset(Status),
-    Delete: frozenset(Status),
-    Expire: frozenset(Status),
-}
-"""Which command fits which status. `switch` on a paused session needs a timeout pause besides (`turns.switch`)."""
-
-MAX_LINKS = 64
-"""Overdue links in one decision: a longer chain is committed piece by piece, so that no commit grows without bound."""
+MAX_METADATA_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +49,8 @@ class Decision:
     """What follows from a command: what fell due before it, what it brings about itself, what that makes due at once.
 
     `refusal` says why the command was refused, where it was; the links stand all the same. `expired_participant_id` is
-    whose time ran out on the way. `more` says that the chain of overdue links is longer than one decision carries:
-    commit these and decide again.
+    whose time ran out where a switch was consumed by that. `more` says that the chain of overdue links is longer than
+    one decision carries: commit these and decide again.
     """
 
     links: tuple[Transition, ...] = ()
@@ -88,194 +74,89 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
     that fell due. Never raises and never mutates `state`.
     """
     now_ms = max(now_ms, state.updated_at_ms)
-    links = _overdue(state, now_ms)
+    links, more = overdue(state, now_ms)
+    if more:
+        return Decision(links, more=True)
     reached = links[-1].state if links else state
-    if len(links) == MAX_LINKS:
-        return Decision(tuple(links), more=True)
-    timed_out = _timed_out(state, links)
     try:
         _check(reached, command, precondition)
-        if isinstance(command, Switch) and timed_out is not None and _is_consumed(state, reached, command):
-            done: list[Transition] = []
-        else:
-            done = _decide(reached, command, now_ms)
+        # A plain press was meant for the turn that just ran out, so it passes nobody else's. One that names its turn
+        # is judged by the state it meets: its verdict doesn't depend on who noticed the expiry first.
+        if isinstance(command, Switch) and command.current_participant_id is None:
+            met = first_timeout(state, links)
+            if met is not None:
+                late = met.active_participant
+                return Decision(links, expired_participant_id=None if late is None else late.participant_id)
+        own = _decide(reached, command, now_ms)
     except SyncKairosError as refusal:
-        return Decision(tuple(links), refusal=refusal, expired_participant_id=timed_out)
-    after = done[-1].state if done else reached
-    later = _overdue(after, now_ms) if done else []
-    expired = timed_out or _timed_out(after, later)
-    return Decision(tuple(links), tuple(done), tuple(later), expired_participant_id=expired)
+        return Decision(links, refusal=refusal)
+    if own is None:
+        return Decision(links)
+    later, _ = overdue(own.state, now_ms)
+    return Decision(links, (own,), later)
 
 
 def _check(state: Session, command: Command, precondition: Precondition | None) -> None:
-    """Refuse by status, then by version."""
-    if state.status not in ALLOWED[type(command)]:
-        raise InvalidTransition(f"A session that is {state.status} can't {_verb(command)}")
-    if precondition is None:
+    """Refuse by final status, then by version, then by any other status."""
+    if isinstance(command, Expire):
         return
-    if precondition.etag is not None and precondition.etag != (state.version, state.epoch):
-        raise PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
-    if precondition.version is not None and precondition.version != state.version:
-        raise VersionConflict(precondition.version, state.version)
+    if state.deleted:
+        raise SessionNotFound(state.session_id)
+    is_allowed = type(command) in TABLE[state.status]
+    if not is_allowed and state.status.is_final:
+        raise _wrong_status(state, command)
+    if precondition is not None:
+        if precondition.etag is not None and precondition.etag != (state.version, state.epoch):
+            raise PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
+        if precondition.version is not None and precondition.version != state.version:
+            raise VersionConflict(precondition.version, state.version)
+    if not is_allowed:
+        raise _wrong_status(state, command)
 
 
-def _is_consumed(before: Session, reached: Session, command: Switch) -> bool:
-    """Tell whether a switch was meant for the turn that just ran out, so that it passes nobody else's turn."""
-    if reached.status.is_final:
-        return False
-    if command.current_participant_id is None:
-        return True
-    was, now = before.active_participant, reached.active_participant
-    if now is not None and command.current_participant_id == now.participant_id:
-        return reached.status is Status.PAUSED
-    return was is not None and command.current_participant_id == was.participant_id
+def _wrong_status(state: Session, command: Command) -> InvalidTransition:
+    words = name_of(type(command)).replace("_", " ")
+    return InvalidTransition(f"Can't {words}: the session is {state.status}")
 
 
-def _timed_out(before: Session, links: list[Transition]) -> str | None:
-    """Return whose clock ran out first among these links."""
-    state = before
-    for link in links:
-        if link.event.type in TIMEOUTS or (link.event.type is EventType.SESSION_PAUSED and _at_zero(link.state)):
-            active = state.active_participant
-            return None if active is None else active.participant_id
-        state = link.state
-    return None
-
-
-TIMEOUTS = frozenset(
-    {
-        EventType.PARTICIPANT_EXPIRED,
-        EventType.GROUP_EXPIRED,
-        EventType.CYCLE_EXPIRED,
-        EventType.SESSION_EXPIRED,
-    }
-)
-
-
-def _at_zero(state: Session) -> bool:
-    return any(pause.reason == TIMEOUT_REASON for pause in state.pauses)
-
-
-# -- what time does ---------------------------------------------------------------------------------------------------
-
-
-def _overdue(state: Session, now_ms: int) -> list[Transition]:
-    """Return what fell due up to `now_ms`, in order, each effective at its own instant; at most `MAX_LINKS`."""
-    links: list[Transition] = []
-    while len(links) < MAX_LINKS and (due := next_due(state)) is not None and due.at_ms <= now_ms:
-        links.append(_link(state, due))
-        state = links[-1].state
-    return links
-
-
-def _link(state: Session, due: Due) -> Transition:
-    at_ms = max(due.at_ms, state.updated_at_ms)
-    match due.kind:
-        case "warning":
-            turn = replace(state.turn, warned_ms=(*state.turn.warned_ms, due.warning_ms))
-            warned = replace(step(state, at_ms), turn=turn)
-            seen = event(EventType.TIME_WARNING, warned, at_ms)
-            return Transition(replace(seen, remaining_ms=due.warning_ms), warned)
-        case "lift":
-            standing = tuple(pause for pause in state.pauses if pause.lifts_at_ms != due.at_ms)
-            return _lift(state, standing, at_ms)
-        case "timeout":
-            return _time_out(settle(state, at_ms), at_ms)
-
-
-def _time_out(state: Session, at_ms: int) -> Transition:
-    """Bring about what `on_timeout` says, at the deadline itself."""
-    state = turns.mark_expired(state)
-    match state.rules.on_timeout:
-        case OnTimeout.ADVANCE:
-            return turns.advance(state, at_ms)
-        case OnTimeout.PAUSE:
-            paused = replace(
-                step(state, at_ms),
-                status=Status.PAUSED,
-                anchor_ms=None,
-                pauses=(*state.pauses, Pause(TIMEOUT_REASON, at_ms)),
-            )
-            return Transition(event(EventType.SESSION_PAUSED, paused, at_ms), paused)
-        case _:
-            return close(state, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
-
-
-# -- what somebody asks -----------------------------------------------------------------------------------------------
-
-
-def _decide(state: Session, command: Command, now_ms: int) -> list[Transition]:
+def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
+    """Return what the command brings about, None where it changes nothing."""
     match command:
         case Start():
-            return [turns.start(state, now_ms)]
+            return turns.start(state, now_ms)
         case Switch():
-            return [turns.switch(state, command, now_ms)]
+            return turns.switch(state, command, now_ms)
         case PauseFor():
-            return [_pause(state, command, now_ms)]
+            return pausing.pause(state, command, now_ms)
         case Resume():
-            return [_resume(state, command, now_ms)]
+            return pausing.resume(state, command, now_ms)
         case Complete():
-            return [close(settle(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)]
+            return close(settle(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
         case Cancel():
-            return [close(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)]
+            return close(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)
         case Adjust():
-            return [adjust(state, command, now_ms)]
+            return adjust(state, command, now_ms)
         case AddParticipant():
-            return [membership.add(state, command.participant, now_ms)]
+            return joining.join(state, command.participant, now_ms)
         case RemoveParticipant():
-            return membership.remove(state, command.participant_id, now_ms)
+            return joining.leave(state, command.participant_id, now_ms)
         case UpdateMetadata():
             return _update_metadata(state, command, now_ms)
         case Delete():
-            return [_delete(state, now_ms)]
+            return _delete(state, now_ms)
         case Expire():
-            return []
+            return None
 
 
-def _pause(state: Session, command: PauseFor, now_ms: int) -> Transition:
-    if any(pause.reason == command.reason for pause in state.pauses):
-        raise InvalidTransition(f"The session is already paused for the reason {command.reason!r}")
-    settled = settle(state, now_ms)
-    paused = replace(
-        step(settled, now_ms),
-        status=Status.PAUSED,
-        anchor_ms=None,
-        pauses=(*settled.pauses, Pause(command.reason, now_ms, command.max_ms)),
-    )
-    return Transition(event(EventType.SESSION_PAUSED, paused, now_ms), paused)
-
-
-def _resume(state: Session, command: Resume, now_ms: int) -> Transition:
-    if command.reason is None:
-        standing: tuple[Pause, ...] = ()
-    else:
-        standing = tuple(pause for pause in state.pauses if pause.reason != command.reason)
-        if len(standing) == len(state.pauses):
-            raise InvalidTransition(f"The session is paused, but not for the reason {command.reason!r}")
-    if not standing and _at_zero(state):
-        left_ms = to_zero_ms(state)
-        if left_ms is not None and left_ms <= 0:
-            raise InvalidTransition("The session is paused at zero: add time with adjust, or switch")
-    return _lift(state, standing, now_ms)
-
-
-def _lift(state: Session, standing: tuple[Pause, ...], at_ms: int) -> Transition:
-    runs = not standing
-    lifted = replace(
-        step(state, at_ms),
-        status=Status.RUNNING if runs else Status.PAUSED,
-        anchor_ms=at_ms if runs else None,
-        pauses=standing,
-    )
-    return Transition(event(EventType.SESSION_RESUMED, lifted, at_ms), lifted)
-
-
-def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> list[Transition]:
+def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Transition | None:
     metadata = merge_patch(state.metadata, command.patch)
-    if metadata == state.metadata:
-        return []
-    updated = replace(step(state, now_ms), metadata=metadata)
-    return [Transition(event(EventType.METADATA_UPDATED, updated, now_ms), updated)]
+    if same_json(metadata, state.metadata):
+        return None
+    # The patch alone was measured at the door; many small ones must not add up to more than one big one may bring.
+    if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
+        raise ValidationFailed.at("metadata", f"the whole would be larger than {MAX_METADATA_BYTES} bytes of JSON")
+    updated = evolve(step(state, now_ms), metadata=metadata)
+    return Transition(about_all(EventType.METADATA_UPDATED, updated, now_ms), updated)
 
 
 def _delete(state: Session, now_ms: int) -> Transition:
@@ -284,19 +165,4 @@ def _delete(state: Session, now_ms: int) -> Transition:
         gone = step(state, now_ms)
     else:
         gone = close(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
-    return Transition(event(EventType.SESSION_DELETED, gone, now_ms), replace(gone, deleted=True))
-
-
-def _verb(command: Command) -> str:
-    return {
-        Start: "be started",
-        Switch: "switch",
-        PauseFor: "be paused",
-        Resume: "be resumed",
-        Complete: "be completed",
-        Cancel: "be cancelled",
-        Adjust: "be adjusted",
-        AddParticipant: "take a participant",
-        RemoveParticipant: "lose a participant",
-    }.get(type(command), "do that")
-
+    return Transition(about_all(EventType.SESSION_DELETED, gone, now_ms), evolve(gone, deleted=True))

@@ -18,3 +18,14 @@ def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]
         else:
             merged[name] = value
     return merged
+
+
+def same_json(a: Any, b: Any) -> bool:
+    """Tell whether two JSON values are the same, types included: to Python alone, `1`, `1.0` and `true` are equal."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_json(value, b[name]) for name, value in a.items())
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same_json, a, b))
+    return bool(a == b)

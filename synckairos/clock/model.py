@@ -120,7 +120,11 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The turn that runs: time in it before the anchor, turns ended in the session, warnings given in this turn."""
+    """The turn that runs.
+
+    `used_ms` is its time before the anchor, `cycles` the turns ended in the session before it, `warned_ms` the warning
+    thresholds that its clock has passed, or began below.
+    """
 
     used_ms: int = 0
     cycles: int = 0
@@ -129,7 +133,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What was agreed at creation and doesn't change. `clock` is the one in effect, be it named or implied."""
+    """What was agreed at creation and doesn't change.
+
+    `clock` is the one in effect, be it named or implied. `warnings_ms` is sorted, greatest first.
+    """
 
     session_id: str
     sync_mode: SyncMode
@@ -141,6 +148,7 @@ class Rules:
     max_time_ms: int | None = None
     max_cycles: int | None = None
     warnings_ms: tuple[int, ...] = ()
+    extend_on_switch_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, and to whom: `used_ms` and `remaining_ms` are that participant's (or the session's) after it."""
+    """What happened, and to whom: `used_ms` and `remaining_ms` are that one's after it, or else the session's."""
 
     type: EventType
     at_ms: int

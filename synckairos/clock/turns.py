@@ -1,12 +1,9 @@
-"""Turns: who begins, who is next, what the end of a turn does, and how a session ends."""
-
-from dataclasses import replace
+"""Turns: who begins, who is next, and what the end of a turn does."""
 
 from synckairos.clock.commands import Switch
+from synckairos.clock.evolve import evolve
 from synckairos.clock.model import (
     MAX_CYCLES,
-    TIMEOUT_REASON,
-    Event,
     EventType,
     OnTimeout,
     Participant,
@@ -16,30 +13,70 @@ from synckairos.clock.model import (
     Transition,
     Turn,
 )
-from synckairos.clock.systems import Purse
-from synckairos.clock.timing import active_group, group_position, put, settle, system_of, to_zero_ms
-from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired, ParticipantNotFound
+from synckairos.clock.pausing import is_at_zero, leave_zero
+from synckairos.clock.steps import close, event, position_of
+from synckairos.clock.systems import Budget, System
+from synckairos.clock.timing import (
+    active_group_position,
+    group_position,
+    put,
+    settle,
+    system_of,
+    thresholds_passed,
+    to_zero_ms,
+)
+from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
 
 
-def step(state: Session, at_ms: int) -> Session:
-    """Return the state one version on, in effect from `at_ms`."""
-    return replace(state, version=state.version + 1, updated_at_ms=at_ms)
+def start(state: Session, now_ms: int) -> Transition:
+    """Begin: the designated participant, or the first in index order, is active."""
+    first = state.active if state.active is not None else successor(state, None)
+    running = evolve(state, status=Status.RUNNING, started_at_ms=now_ms)
+    begun = begin_turn(running, first, state.remaining_ms, now_ms)
+    return Transition(event(EventType.SESSION_STARTED, begun, now_ms), begun)
 
 
-def event(kind: EventType, state: Session, at_ms: int, of: Participant | None = None) -> Event:
-    """Make the event that led to `state`, about `of` or else whoever is active, with that one's times."""
-    about = of or state.active_participant
-    if about is None:
-        return Event(kind, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
-    return Event(kind, at_ms, about.participant_id, about.group_id, about.used_ms, about.remaining_ms)
+def switch(state: Session, command: Switch, now_ms: int) -> Transition:
+    """End the turn and begin the next one's. The event is about the one whose turn ended.
+
+    Raises:
+        InvalidTransition: paused, and not at zero; or nobody has time left.
+        NotActiveParticipant: `current_participant_id` isn't the one whose turn it is.
+        ParticipantNotFound: `next_participant_id` isn't there.
+        ParticipantExpired: `next_participant_id` has no time left.
+    """
+    at_zero = is_at_zero(state)
+    if state.status is Status.PAUSED and not at_zero:
+        raise InvalidTransition(f"Can't switch: the session is {state.status}; resume it first")
+    active = state.active_participant
+    presser = command.current_participant_id
+    if presser is not None and (active is None or active.participant_id != presser):
+        raise NotActiveParticipant(presser, None if active is None else active.participant_id)
+    settled = settle(state, now_ms)
+    flagged = has_flagged(settled)
+    ended = end_turn(settled, flagged)
+    follower = _follower(ended, command.next_participant_id)
+    if is_last_cycle(ended):
+        return close(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
+    ended_by = None if ended.active is None else ended.participants[ended.active]
+    begun = begin_turn(ended, follower, _budget_after_switch_ms(ended, flagged), now_ms)
+    if at_zero:
+        begun = leave_zero(begun, now_ms)
+    return Transition(event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
 
 
-def position_of(state: Session, participant_id: str) -> int:
-    """Return where a participant stands. Raises ParticipantNotFound."""
-    for at, participant in enumerate(state.participants):
-        if participant.participant_id == participant_id:
-            return at
-    raise ParticipantNotFound(participant_id)
+def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
+    """Return the session's own budget for the next turn: fresh in `per_cycle`, else what is left of it.
+
+    A soft close lets no accepted switch leave less than `extend_on_switch_ms`; at zero it comes too late.
+    """
+    at_least_ms = ended.rules.extend_on_switch_ms
+    if at_least_ms is None or flagged or ended.remaining_ms is None:
+        return fresh_budget_ms(ended)
+    return max(ended.remaining_ms, at_least_ms)
+
+
+# -- the rotation -----------------------------------------------------------------------------------------------------
 
 
 def is_in_rotation(state: Session, participant: Participant) -> bool:
@@ -53,7 +90,7 @@ def is_in_rotation(state: Session, participant: Participant) -> bool:
 
 
 def successor(state: Session, after: int | None) -> int | None:
-    """Return the position of the next participant in index order after `after`, around, whose turn can come.
+    """Return the position of the next in index order after `after`, around, whose turn can come.
 
     It can be `after` itself; None where nobody is left.
     """
@@ -66,130 +103,91 @@ def successor(state: Session, after: int | None) -> int | None:
     return None
 
 
-# -- beginning and ending turns ---------------------------------------------------------------------------------------
-
-
-def start(state: Session, now_ms: int) -> Transition:
-    """Begin: the designated participant, or the first in index order, is active."""
-    first = state.active if state.active is not None else successor(state, None)
-    begun = replace(
-        step(state, now_ms), status=Status.RUNNING, active=first, anchor_ms=now_ms, started_at_ms=now_ms, turn=Turn()
-    )
-    return Transition(event(EventType.SESSION_STARTED, begun, now_ms), begun)
-
-
-def switch(state: Session, command: Switch, now_ms: int) -> Transition:
-    """End the turn and begin the next one's. The event is about the one whose turn ended."""
-    at_zero = any(pause.reason == TIMEOUT_REASON for pause in state.pauses)
-    if state.status is Status.PAUSED and not at_zero:
-        raise InvalidTransition("A session that is paused can't switch; resume it first")
-    active = state.active_participant
-    wanted = command.current_participant_id
-    if wanted is not None and (active is None or active.participant_id != wanted):
-        position_of(state, wanted)
-        raise NotActiveParticipant(wanted, None if active is None else active.participant_id)
-    settled = settle(state, now_ms)
-    follower = _follower(settled, command.next_participant_id)
-    ended = end_turn(settled)
-    ended_by = None if state.active is None else ended.participants[state.active]
-    if ended.rules.sync_mode is SyncMode.PER_CYCLE and ended.turn.cycles >= (ended.rules.max_cycles or MAX_CYCLES):
-        return close(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
-    begun = begin_turn(step(ended, now_ms), follower, now_ms)
-    if at_zero:
-        begun = _leave_zero(begun, now_ms)
-    return Transition(event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
-
-
-def _follower(state: Session, next_participant_id: str | None) -> int | None:
+def _follower(ended: Session, next_participant_id: str | None) -> int | None:
     if next_participant_id is not None:
-        at = position_of(state, next_participant_id)
-        if not is_in_rotation(state, state.participants[at]):
+        at = position_of(ended, next_participant_id)
+        if not is_in_rotation(ended, ended.participants[at]):
             raise ParticipantExpired(next_participant_id)
         return at
-    follower = successor(state, state.active)
-    if follower is None and state.participants:
-        raise InvalidTransition(f"The session is {state.status} and nobody has time left; add time with adjust")
+    follower = successor(ended, ended.active)
+    if follower is None and ended.participants:
+        raise InvalidTransition(
+            f"Can't switch: the session is {ended.status} and nobody has time left; adjust it first"
+        )
     return follower
 
 
-def end_turn(state: Session) -> Session:
-    """Count the settled turn for the active participant and give what its clock system gives."""
-    flagged = (left_ms := to_zero_ms(state)) is not None and left_ms <= 0
+# -- ending and beginning turns ---------------------------------------------------------------------------------------
+
+
+def has_flagged(settled: Session) -> bool:
+    """Tell whether the turn has run past its zero: it waits there, or is in overtime. Else the chain came before."""
+    if is_at_zero(settled):
+        return True
+    if settled.rules.on_timeout is not OnTimeout.OVERTIME:
+        return False
+    left_ms = to_zero_ms(settled)
+    return left_ms is not None and left_ms <= 0
+
+
+def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
+    """Count the settled turn, and give the owner of the budget what its clock system gives at the end of one.
+
+    Nothing is given to who `flagged`, and who `is_out` gets no next turn made ready.
+    """
     participants, groups = state.participants, state.groups
-    if state.active is not None and (active := state.active_participant) is not None:
-        active = replace(active, cycle_count=active.cycle_count + 1)
-        if state.rules.sync_mode is SyncMode.PER_PARTICIPANT:
-            purse = _finish(state, active, Purse(active.remaining_ms, active.reading), flagged)
-            expired = active.has_expired and purse.remaining_ms <= 0
-            active = replace(active, remaining_ms=purse.remaining_ms, reading=purse.reading, has_expired=expired)
+    used_ms, mode = state.turn.used_ms, state.rules.sync_mode
+    if state.active is not None:
+        active = participants[state.active]
+        if mode is SyncMode.PER_PARTICIPANT and not is_out:
+            left = _end(system_of(state, active), active, used_ms, flagged)
+            active = evolve(
+                active,
+                cycle_count=active.cycle_count + 1,
+                remaining_ms=left.remaining_ms,
+                reading=left.reading,
+                has_expired=active.has_expired and left.remaining_ms <= 0,
+            )
+        else:
+            active = evolve(active, cycle_count=active.cycle_count + 1)
         participants = put(participants, state.active, active)
-    if state.rules.sync_mode is SyncMode.PER_GROUP and (group := active_group(state)) is not None:
-        purse = _finish(state, None, Purse(group.remaining_ms, group.reading), flagged)
-        expired = group.has_expired and purse.remaining_ms <= 0
-        group = replace(group, remaining_ms=purse.remaining_ms, reading=purse.reading, has_expired=expired)
-        groups = put(groups, group_position(state, group.group_id) or 0, group)
-    turn = Turn(used_ms=state.turn.used_ms, cycles=state.turn.cycles + 1)
-    return replace(state, participants=participants, groups=groups, turn=turn)
+    if mode is SyncMode.PER_GROUP and not is_out and (at := active_group_position(state)) is not None:
+        group = groups[at]
+        left = _end(state.rules.clock, group, used_ms, flagged)
+        has_expired = group.has_expired and left.remaining_ms <= 0
+        group = evolve(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
+        groups = put(groups, at, group)
+    return evolve(state, participants=participants, groups=groups, turn=Turn(used_ms, state.turn.cycles + 1))
 
 
-def _finish(state: Session, owner: Participant | None, purse: Purse, flagged: bool) -> Purse:
-    system = system_of(state, owner)
-    return system.lapse(purse) if flagged else system.finish(purse, state.turn.used_ms)
+def _end(system: System, budget: Budget, turn_used_ms: int, flagged: bool) -> Budget:
+    return system.lapse(budget) if flagged else system.finish(budget, turn_used_ms)
 
 
-def begin_turn(state: Session, active: int | None, at_ms: int) -> Session:
-    """Give the turn to `active` from `at_ms`; in `per_cycle` with the cycle's whole budget."""
-    fresh = state.rules.time_per_cycle_ms if state.rules.sync_mode is SyncMode.PER_CYCLE else state.remaining_ms
-    return replace(state, active=active, anchor_ms=at_ms, remaining_ms=fresh, turn=Turn(cycles=state.turn.cycles))
-
-
-def _leave_zero(state: Session, now_ms: int) -> Session:
-    """Let the session run again after a timeout pause, if the next clock has time and no other reason stands."""
-    left_ms = to_zero_ms(state)
-    if left_ms is not None and left_ms <= 0:
-        return replace(state, anchor_ms=None)
-    standing = tuple(pause for pause in state.pauses if pause.reason != TIMEOUT_REASON)
-    if standing:
-        return replace(state, pauses=standing, anchor_ms=None)
-    return replace(state, pauses=(), status=Status.RUNNING, anchor_ms=now_ms)
-
-
-# -- running out ------------------------------------------------------------------------------------------------------
-
-
-def mark_expired(state: Session) -> Session:
-    """Mark whose time ran out: the active participant, or its group in `per_group`."""
-    mode = state.rules.sync_mode
-    if mode is SyncMode.PER_GROUP and (group := active_group(state)) is not None:
-        at = group_position(state, group.group_id) or 0
-        return replace(state, groups=put(state.groups, at, replace(group, has_expired=True)))
-    if mode is SyncMode.PER_PARTICIPANT and state.active is not None:
-        flagged = replace(state.participants[state.active], has_expired=True)
-        return replace(state, participants=put(state.participants, state.active, flagged))
-    return state
-
-
-def advance(state: Session, at_ms: int) -> Transition:
-    """End the turn that ran out and begin the next at the same instant; nobody or no cycle left: expired."""
-    mode = state.rules.sync_mode
-    ended = end_turn(state)
-    out = None if state.active is None else ended.participants[state.active]
-    follower = successor(ended, state.active)
-    last_cycle = mode is SyncMode.PER_CYCLE and ended.turn.cycles >= (state.rules.max_cycles or MAX_CYCLES)
-    if follower is None or last_cycle:
-        return close(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
-    kind = {
-        SyncMode.PER_PARTICIPANT: EventType.PARTICIPANT_EXPIRED,
-        SyncMode.PER_GROUP: EventType.GROUP_EXPIRED,
-    }.get(mode, EventType.CYCLE_EXPIRED)
-    begun = begin_turn(step(ended, at_ms), follower, at_ms)
-    return Transition(event(kind, begun, at_ms, out), begun)
-
-
-def close(state: Session, status: Status, kind: EventType, at_ms: int) -> Transition:
-    """End the session: nothing runs, nobody is active. The event is about whoever was."""
-    last = state.active_participant
-    ended = replace(
-        step(state, at_ms), status=status, active=None, anchor_ms=None, pauses=(), completed_at_ms=at_ms
+def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_ms: int) -> Session:
+    """Give the turn to `active` from `at_ms`, one version on, with `remaining_ms` as the session's own budget."""
+    begun = evolve(
+        state,
+        version=state.version + 1,
+        updated_at_ms=at_ms,
+        active=active,
+        remaining_ms=remaining_ms,
+        anchor_ms=at_ms,
+        turn=Turn(0, state.turn.cycles),
     )
-    return Transition(event(kind, ended, at_ms, last), ended)
+    if passed := thresholds_passed(begun):
+        # A clock that begins its turn below a threshold doesn't cross it.
+        begun = evolve(begun, turn=Turn(0, state.turn.cycles, passed))
+    return begun
+
+
+def fresh_budget_ms(state: Session) -> int | None:
+    """Return the session's own budget for a next turn: the whole cycle's in `per_cycle`, else what is left of it."""
+    is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
+    return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms
+
+
+def is_last_cycle(ended: Session) -> bool:
+    """Tell whether the turn that ended was the last one of a `per_cycle` session."""
+    limit = ended.rules.max_cycles or MAX_CYCLES
+    return ended.rules.sync_mode is SyncMode.PER_CYCLE and ended.turn.cycles >= limit
