@@ -219,27 +219,32 @@ class Archive:
         A turn that runs now counts up to `now_ms`. At most 10,000 rows. Raises ValidationFailed for an unknown `tz`,
         an IANA name.
         """
+        await self._check_zone(tz)
+        rows = await self._ask(
+            "participant_time",
+            {
+                "participant_id": _uuid(participant_id),
+                "since": _at(from_ms),
+                "until": _at(min(to_ms, now_ms)),
+                "now": _at(now_ms),
+                "tz": tz,
+                "bucket": bucket,
+                "key": metadata_key,
+                "limit": MAX_SLICES,
+            },
+            timeout_s=_REPORT_TIMEOUT_S,
+        )
+        return [TimeSlice(bucket=row[0], key=row[1], time_used_ms=row[2], session_count=row[3]) for row in rows]
+
+    async def _check_zone(self, tz: str) -> None:
         unknown = ValidationFailed.at("tz", "should be the name of a time zone, such as Europe/Berlin")
+        # Postgres also takes abbreviations and POSIX rules, whose signs are the other way round: names only.
         if not _ZONE.fullmatch(tz):
             raise unknown
         try:
-            rows = await self._ask(
-                "participant_time",
-                {
-                    "participant_id": _uuid(participant_id),
-                    "since": _at(from_ms),
-                    "until": _at(min(to_ms, now_ms)),
-                    "now": _at(now_ms),
-                    "tz": tz,
-                    "bucket": bucket,
-                    "key": metadata_key,
-                    "limit": MAX_SLICES,
-                },
-                timeout_s=_REPORT_TIMEOUT_S,
-            )
+            await self._ask("time_zone", {"tz": tz})
         except InvalidParameterValue:
             raise unknown from None
-        return [TimeSlice(bucket=row[0], key=row[1], time_used_ms=row[2], session_count=row[3]) for row in rows]
 
     # -- asking -------------------------------------------------------------------------------------------------------
 

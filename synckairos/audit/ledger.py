@@ -136,7 +136,10 @@ async def _copy(
     async with cursor.copy(statement.encode()) as copy:
         copy.set_types(types.split())
         for row in rows:
-            await copy.write_row(row)
+            try:
+                await copy.write_row(row)
+            except (OverflowError, TypeError, ValueError, AttributeError) as fault:
+                raise Refused(f"{type(fault).__name__}: {fault}") from fault
 
 
 @contextmanager

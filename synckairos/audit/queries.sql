@@ -154,5 +154,8 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 LIMIT %(limit)s;
 
+-- name: time_zone
+SELECT now() AT TIME ZONE %(tz)s;
+
 -- name: ping
 SELECT 1;

@@ -1,0 +1,77 @@
+"""Makes history: real transitions committed by the real script, at the instants a test chooses."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Command, Create, NewParticipant
+from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.timing import next_due
+from synckairos.store.sessions import Commit, Committed, SessionStore, Step, Stored
+from synckairos.wire.entry import Cause, FeedMessage, render_event
+from synckairos.wire.session import render_session
+
+ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
+BOB = "bbbbbbbb-0000-4000-8000-000000000002"
+HOUR_MS = 3_600_000
+
+
+def chess(budget_ms: int = HOUR_MS, **more: Any) -> Create:
+    players = tuple(NewParticipant(participant_id, total_time_ms=budget_ms) for participant_id in (ALICE, BOB))
+    return Create(SyncMode.PER_PARTICIPANT, players, on_timeout=OnTimeout.EXPIRE, **more)
+
+
+@dataclass(slots=True)
+class Life:
+    """One session as its author knows it: every version's document by its number."""
+
+    state: Session
+    stored: Stored
+    documents: dict[int, bytes]
+
+    @property
+    def session_id(self) -> str:
+        return self.state.session_id
+
+
+class Author:
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+
+    async def create(self, spec: Create, at_ms: int, session_id: str | None = None, base: Stored | None = None) -> Life:
+        made = membership.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
+        life = Life(made.state, base or Stored("", 0, False, b""), {})
+        await self._commit(life, [made], Cause("somebody", "create"), base)
+        return life
+
+    async def apply(self, life: Life, command: Command, at_ms: int, command_id: str | None = None) -> Life:
+        decision = engine.apply(life.state, command, at_ms)
+        assert decision.refusal is None, decision.refusal
+        name = type(command).__name__.lower()
+        fingerprint = None if command_id is None else f"print of {command_id}"
+        cause = Cause("somebody", name, {"at": at_ms}, command_id, fingerprint)
+        await self._commit(life, list(decision.transitions), cause, life.stored)
+        return life
+
+    async def _commit(self, life: Life, transitions: list[Transition], cause: Cause, base: Stored | None) -> None:
+        steps = []
+        for transition in transitions:
+            document = render_session(transition.state)
+            life.documents[transition.state.version] = document
+            steps.append(Step(render_event(transition, cause), FeedMessage.of(transition, document)))
+        after = transitions[-1].state
+        due = next_due(after)
+        outcome = await self.store.commit(
+            Commit(
+                session_id=after.session_id,
+                base=base,
+                steps=steps,
+                status=after.status,
+                due_ms=None if due is None else due.at_ms,
+                live_since_ms=None if after.status.is_final else after.rules.created_at_ms,
+            )
+        )
+        assert isinstance(outcome, Committed)
+        life.state = after
+        life.stored = Stored(after.epoch, after.version, after.deleted, life.documents[after.version])

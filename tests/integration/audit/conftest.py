@@ -1,0 +1,69 @@
+"""The audit's parts on a test's own stores."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.drain import Drain
+from synckairos.audit.ledger import Ledger
+from synckairos.config import Settings
+from synckairos.store.isolation import Isolation
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.sessions import SessionStore
+from tests.integration.audit.author import Author
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything between a commit and a history, and a look into Postgres past all of it."""
+
+    settings: Settings
+    keys: Keys
+    pipe: RedisPipe
+    author: Author
+    outbox: Outbox
+    isolation: Isolation
+    ledger: Ledger
+    archive: Archive
+    database: psycopg.AsyncConnection
+
+    def drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> Drain:
+        return Drain(
+            self.outbox,
+            self.isolation,
+            self.ledger,
+            session_ttl_s=self.settings.session_ttl_s,
+            backoff_s=backoff_s,
+            batch_entries=batch_entries,
+        )
+
+    async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return await (await self.database.execute(query.encode(), values)).fetchall()
+
+
+@pytest.fixture
+async def audit(settings: Settings) -> AsyncIterator[Audit]:
+    keys = Keys(settings.key_prefix, settings.partitions)
+    ledger = Ledger(settings.database_url, settings.key_prefix)
+    await ledger.open()
+    database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
+    async with RedisPipe(settings.redis_url, 2.0) as pipe, open_pool(settings) as pool, database:
+        await pipe.call("PING")
+        yield Audit(
+            settings=settings,
+            keys=keys,
+            pipe=pipe,
+            author=Author(SessionStore(pipe, keys, settings.history_length)),
+            outbox=Outbox(pipe, keys),
+            isolation=Isolation(pipe, keys),
+            ledger=ledger,
+            archive=Archive(pool),
+            database=database,
+        )
+    await ledger.close()

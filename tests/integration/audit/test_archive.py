@@ -1,0 +1,262 @@
+"""The archive on a real Postgres: what comes back is what was published, and hours add up."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from synckairos.audit.records import TimeSlice, TrailEvent
+from synckairos.audit.trail import Trail
+from synckairos.clock.commands import Complete, Delete, PauseFor, RemoveParticipant, Resume, Start, Switch
+from synckairos.errors import ValidationFailed
+from synckairos.wire.record import Record
+from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
+from tests.integration.audit.conftest import Audit
+
+T0 = 1_700_000_000_123  # 2023-11-14 22:13:20.123 UTC, 23:13:20.123 in Berlin
+DAY_MS = 24 * HOUR_MS
+
+
+async def played(author: Author, at_ms: int = T0, **more: Any) -> Life:
+    """Alice for a minute, Bob for two, a break of five, Bob for another two, Alice for the last."""
+    life = await author.create(chess(**more), at_ms)
+    minute = at_ms + 1
+    for minutes, command in (
+        (0, Start()),
+        (1, Switch()),
+        (3, PauseFor()),
+        (8, Resume()),
+        (10, Switch()),
+        (11, Complete()),
+    ):
+        await author.apply(life, command, minute + minutes * 60_000)
+    return life
+
+
+async def test_the_newest_version_comes_back_with_what_was_decided(audit: Audit) -> None:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Start(), T0 + 1, command_id="first")
+    await audit.author.apply(life, Switch(), T0 + 2, command_id="second")
+    assert await audit.archive.latest(life.session_id) is None
+    await audit.drain().run(0)
+    archived = await audit.archive.latest(life.session_id)
+    assert archived is not None
+    assert (archived.epoch, archived.version, archived.deleted) == (life.state.epoch, 3, False)
+    assert archived.state == life.documents[3]
+    assert {name: Record.parse(record) for name, record in archived.records.items()} == {
+        "first": Record("print of first", life.state.epoch, 2),
+        "second": Record("print of second", life.state.epoch, 3),
+    }
+
+
+async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones_commands(audit: Audit) -> None:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Delete(), T0 + 5, command_id="gone")
+    await audit.drain().run(0)
+    archived = await audit.archive.latest(life.session_id)
+    assert archived is not None
+    assert (archived.version, archived.deleted) == (2, True)
+    again = await audit.author.create(chess(), T0 + 9, life.session_id, life.stored)
+    await audit.drain().run(0)
+    archived = await audit.archive.latest(life.session_id)
+    assert archived is not None
+    assert (archived.epoch, archived.version, archived.deleted, archived.records) == (again.state.epoch, 1, False, {})
+
+
+@pytest.mark.parametrize("session_id", [str(uuid4()), "no uuid", ""])
+async def test_what_never_was_is_none(audit: Audit, session_id: str) -> None:
+    assert await audit.archive.latest(session_id) is None
+    assert await audit.archive.snapshot(session_id, "e", 1) is None
+    assert await audit.archive.state_at(session_id, T0) is None
+    assert (await audit.archive.events(session_id)).items == ()
+
+
+async def test_time_travel(audit: Audit) -> None:
+    life = await played(audit.author)
+    await audit.drain().run(0)
+
+    async def version_at(at_ms: int) -> int | None:
+        archived = await audit.archive.state_at(life.session_id, at_ms)
+        return None if archived is None else archived.version
+
+    assert [await version_at(T0 + ms) for ms in (-1, 0, 1, 60_000, 60_001, DAY_MS)] == [None, 1, 2, 2, 3, 7]
+    assert await version_at(-(2**62)) is None
+    assert await version_at(2**62) == 7
+
+
+async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -> None:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Start(), T0 + 1000)
+    await audit.drain().run(0)
+    for move in range(5):
+        await audit.author.apply(life, Switch(), T0 + 2000 + move)
+    trail = Trail(audit.archive, audit.outbox)
+    seen: list[TrailEvent] = []
+    cursor = None
+    for _ in range(10):
+        page = await trail.page(life.session_id, cursor=cursor, limit=3, snapshots=True)
+        seen += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        if len(seen) == 3:
+            await audit.drain().run(0)
+    assert [event.version for event in seen] == [1, 2, 3, 4, 5, 6, 7]
+    assert {event.version: event.state for event in seen} == life.documents
+    assert (seen[2].event_type, seen[2].participant_id, seen[2].time_used_ms) == ("cycle_switched", ALICE, 1000)
+    assert (await trail.page(life.session_id)).items[0].state is None
+
+
+async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: Audit) -> None:
+    life, _ = await played(audit.author), await played(audit.author)
+    waiting = await audit.outbox.pending(life.session_id)
+    assert {entry.version: entry.state for entry in waiting} == life.documents
+    assert [entry.version for entry in waiting] == sorted(life.documents)
+    await audit.drain().run(0)
+    assert await audit.outbox.pending(life.session_id) == []
+
+
+async def test_sessions_are_listed_newest_first_by_cursor(audit: Audit) -> None:
+    lives = [await audit.author.create(chess(), T0 + at // 2) for at in range(7)]
+    await audit.author.apply(lives[3], Start(), T0 + 100)
+    await audit.author.apply(lives[5], Delete(), T0 + 100)
+    await audit.drain().run(0)
+    expected = sorted(
+        ((life.state.rules.created_at_ms, life.session_id) for life in lives if not life.state.deleted), reverse=True
+    )
+    seen, cursor = [], None
+    while True:
+        page = await audit.archive.sessions(cursor=cursor, limit=2)
+        seen += [(item.created_at_ms, item.session_id) for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == expected
+    running = await audit.archive.sessions(status="running")
+    assert [(item.session_id, item.state) for item in running.items] == [(lives[3].session_id, lives[3].documents[2])]
+    assert (await audit.archive.sessions(sync_mode="global")).items == ()
+
+
+async def test_a_participants_sessions(audit: Audit) -> None:
+    old = await played(audit.author, T0 - 40 * DAY_MS)
+    life = await played(audit.author, metadata={"project": "x"})
+    paused = await audit.author.create(chess(), T0 + DAY_MS)
+    await audit.author.apply(paused, Start(), T0 + DAY_MS + 1)
+    await audit.author.apply(paused, PauseFor(), T0 + DAY_MS + 1001)
+    gone = await played(audit.author, T0 + DAY_MS)
+    await audit.author.apply(gone, Delete(), T0 + 2 * DAY_MS)
+    await audit.drain().run(0)
+    now_ms = T0 + 2 * DAY_MS
+
+    page = await audit.archive.participant_sessions(BOB, since_ms=now_ms - 30 * DAY_MS, now_ms=now_ms)
+    assert [item.session_id for item in page.items] == [paused.session_id, life.session_id]
+    assert page.items[0].paused_ms == DAY_MS - 1001
+    item = page.items[1]
+    assert (item.time_used_ms, item.paused_ms, item.cycle_count) == (4 * 60_000, 5 * 60_000, 1)
+    assert (item.sync_mode, item.status, item.version) == ("per_participant", "completed", 7)
+    assert (item.started_at_ms, item.completed_at_ms) == (T0 + 1, T0 + 1 + 11 * 60_000)
+    assert item.metadata == {"project": "x"}
+
+    first = await audit.archive.participant_sessions(BOB, since_ms=0, now_ms=now_ms, limit=2)
+    rest = await audit.archive.participant_sessions(BOB, since_ms=0, now_ms=now_ms, cursor=first.next_cursor)
+    assert [item.session_id for item in rest.items] == [old.session_id]
+    assert rest.next_cursor is None
+
+
+async def test_who_left_keeps_the_hours(audit: Audit) -> None:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Start(), T0)
+    await audit.author.apply(life, Switch(), T0 + 7000)
+    await audit.author.apply(life, RemoveParticipant(ALICE), T0 + 8000)
+    await audit.author.apply(life, Complete(), T0 + 9000)
+    await audit.drain().run(0)
+    (item,) = (await audit.archive.participant_sessions(ALICE, since_ms=0, now_ms=T0 + 9000)).items
+    assert item.time_used_ms == 7000
+    (slot,) = await audit.archive.participant_time(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
+    assert slot.time_used_ms == 7000
+    assert await audit.rows("SELECT left_at IS NOT NULL FROM sync_participants ORDER BY participant_id") == [
+        (True,),
+        (False,),
+    ]
+
+
+async def test_hours_by_session_day_and_week(audit: Audit) -> None:
+    first = await played(audit.author, metadata={"project": "x"})
+    second = await played(audit.author, T0 + 7 * DAY_MS, metadata={"project": "y"})
+    await audit.drain().run(0)
+    span: dict[str, Any] = {"from_ms": T0 - DAY_MS, "to_ms": T0 + 30 * DAY_MS, "now_ms": T0 + 30 * DAY_MS}
+    four_minutes = 4 * 60_000
+
+    by_session = await audit.archive.participant_time(BOB, **span, bucket="session")
+    assert sorted(by_session, key=lambda each: each.bucket) == sorted(
+        (TimeSlice(life.session_id, four_minutes, 1) for life in (first, second)), key=lambda each: each.bucket
+    )
+    assert await audit.archive.participant_time(BOB, **span) == [
+        TimeSlice("2023-11-14", four_minutes, 1),
+        TimeSlice("2023-11-21", four_minutes, 1),
+    ]
+    assert await audit.archive.participant_time(BOB, **span, bucket="week", metadata_key="project") == [
+        TimeSlice("2023-W46", four_minutes, 1, "x"),
+        TimeSlice("2023-W47", four_minutes, 1, "y"),
+    ]
+    assert await audit.archive.participant_time(BOB, **(span | {"to_ms": T0 + DAY_MS}), metadata_key="none") == [
+        TimeSlice("2023-11-14", four_minutes, 1, None)
+    ]
+
+
+async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: Audit) -> None:
+    # 22:59:50 UTC is ten seconds to midnight in Berlin; Alice runs for 25 h, through it and the next.
+    begin = 1_700_002_790_000
+    life = await audit.author.create(chess(48 * HOUR_MS), begin)
+    await audit.author.apply(life, Start(), begin)
+    await audit.author.apply(life, Switch(), begin + 25 * HOUR_MS)
+    await audit.drain().run(0)
+    span: dict[str, Any] = {"from_ms": begin - DAY_MS, "to_ms": begin + 3 * DAY_MS, "now_ms": begin + 25 * HOUR_MS}
+
+    berlin = await audit.archive.participant_time(ALICE, **span, tz="Europe/Berlin")
+    assert [(each.bucket, each.time_used_ms) for each in berlin] == [
+        ("2023-11-14", 10_000),
+        ("2023-11-15", DAY_MS),
+        ("2023-11-16", HOUR_MS - 10_000),
+    ]
+    cut = await audit.archive.participant_time(
+        ALICE, from_ms=begin + HOUR_MS, to_ms=begin + 2 * HOUR_MS, now_ms=begin + 25 * HOUR_MS, bucket="week"
+    )
+    assert cut == [TimeSlice("2023-W46", HOUR_MS, 1)]
+
+
+async def test_a_turn_that_runs_counts_up_to_now(audit: Audit) -> None:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Start(), T0)
+    await audit.drain().run(0)
+    (slot,) = await audit.archive.participant_time(ALICE, from_ms=T0, to_ms=T0 + DAY_MS, now_ms=T0 + 90_000)
+    assert slot.time_used_ms == 90_000
+
+
+async def test_a_day_of_23_hours(audit: Audit) -> None:
+    # Clocks in Berlin went forward on 2024-03-31 at 01:00 UTC.
+    begin = 1_711_839_600_000  # 2024-03-31 00:00 in Berlin
+    life = await audit.author.create(chess(48 * HOUR_MS), begin)
+    await audit.author.apply(life, Start(), begin)
+    await audit.author.apply(life, Switch(), begin + 30 * HOUR_MS)
+    await audit.drain().run(0)
+    found = await audit.archive.participant_time(
+        ALICE, from_ms=begin, to_ms=begin + 2 * DAY_MS, now_ms=begin + 2 * DAY_MS, tz="Europe/Berlin"
+    )
+    assert [(each.bucket, each.time_used_ms // HOUR_MS) for each in found] == [("2024-03-31", 23), ("2024-04-01", 7)]
+
+
+@pytest.mark.parametrize("tz", ["Mars/Olympus", "", "UTC; DROP", "foo+3", "Europe/Berlin\n"])
+async def test_unknown_time_zones_are_named(audit: Audit, tz: str) -> None:
+    with pytest.raises(ValidationFailed):
+        await audit.archive.participant_time(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
+
+
+@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "ä", "WzEsIm5vdXVpZCJd"])
+async def test_cursors_of_others_are_refused(audit: Audit, cursor: str) -> None:
+    with pytest.raises(ValidationFailed):
+        await audit.archive.sessions(cursor=cursor)
+    with pytest.raises(ValidationFailed):
+        await audit.archive.events(str(uuid4()), cursor=cursor)
+    with pytest.raises(ValidationFailed):
+        await audit.archive.sessions(limit=201)

@@ -1,0 +1,252 @@
+"""The drain on real stores: every version once, whatever happens in between, and nobody held up by anybody."""
+
+import asyncio
+import hashlib
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+
+from synckairos.audit.failed import failed, retry
+from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
+from synckairos.errors import StoreUnavailable
+from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Life, chess
+from tests.integration.audit.conftest import Audit
+
+T0 = 1_700_000_000_123
+
+
+async def play(audit: Audit, moves: int = 4, at_ms: int = T0, **more: Any) -> Life:
+    life = await audit.author.create(chess(**more), at_ms)
+    await audit.author.apply(life, Start(), at_ms + 1000)
+    for move in range(moves):
+        await audit.author.apply(life, Switch(), at_ms + 2000 + 1000 * move)
+    return life
+
+
+async def test_every_version_becomes_one_row_with_its_bytes(audit: Audit) -> None:
+    life = await play(audit)
+    assert await audit.drain().run(0) == 6
+    rows = await audit.rows(
+        "SELECT version, epoch, event_type, occurred_at, snapshot, payload_hash, actor, command, args, deleted"
+        " FROM sync_events WHERE session_id = %s ORDER BY version",
+        life.session_id,
+    )
+    assert [row[0] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {row[1] for row in rows} == {life.state.epoch}
+    assert [row[2] for row in rows] == ["session_created", "session_started", *["cycle_switched"] * 4]
+    assert [round(row[3].timestamp() * 1000) for row in rows] == [
+        T0,
+        *(T0 + ms for ms in (1000, 2000, 3000, 4000, 5000)),
+    ]
+    assert {row[0]: row[4] for row in rows} == life.documents
+    assert all(row[5] == hashlib.sha256(row[4]).digest() for row in rows)
+    assert rows[2][6:] == ("somebody", "switch", {"at": T0 + 2000}, False)
+    assert await audit.outbox.is_empty(0)
+    assert await audit.drain().run(0) == 0
+
+
+async def test_projections_show_the_newest_version(audit: Audit) -> None:
+    life = await play(audit, moves=3, metadata={"project": "x"})
+    await audit.drain(batch_entries=2).run(0)
+    ((session_id, version, mode, status, metadata),) = await audit.rows(
+        "SELECT session_id, version, sync_mode, status, metadata FROM sync_sessions"
+    )
+    assert (session_id, version, mode, status) == (UUID(life.session_id), 5, "per_participant", "running")
+    assert metadata == {"project": "x"}
+    people = await audit.rows(
+        "SELECT participant_id::text, time_used_ms, cycle_count, left_at FROM sync_participants ORDER BY 1"
+    )
+    assert people == [(ALICE, 2000, 2, None), (BOB, 1000, 1, None)]
+
+
+async def test_a_batch_done_twice_is_done_once(audit: Audit) -> None:
+    life = await play(audit)
+    entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
+    await audit.drain().run(0)
+    for _, fields in entries:
+        await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
+    assert await audit.drain().run(0) == 0
+    assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
+    assert await audit.rows("SELECT 1 FROM sync_conflicts") == []
+    assert await audit.outbox.is_empty(0)
+
+
+async def test_the_same_version_with_other_content_is_kept_and_told(audit: Audit) -> None:
+    life = await play(audit, moves=0)
+    await audit.drain().run(0)
+    other = orjson.loads(life.documents[2]) | {"metadata": {"never": "seen"}}
+    fields = ("session_id", life.session_id, "epoch", life.state.epoch, "version", 2)
+    event = orjson.dumps({"event_type": "session_started", "occurred_at_ms": T0})
+    for _ in range(2):
+        await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields, "event", event, "state", orjson.dumps(other))
+    assert await audit.drain().run(0) == 0
+    ((version, snapshot),) = await audit.rows("SELECT version, snapshot FROM sync_conflicts")
+    assert (version, snapshot) == (2, orjson.dumps(other))
+    ((kept,),) = await audit.rows("SELECT snapshot FROM sync_events WHERE version = 2")
+    assert kept == life.documents[2]
+    assert (await audit.outbox.backlog()).conflicts == 1
+
+
+async def test_only_the_newest_version_lets_a_session_go(audit: Audit) -> None:
+    life = await play(audit, moves=1)
+    session = audit.keys.session(life.session_id)
+    assert await audit.pipe.call("PTTL", session) == -1
+    batch = await audit.outbox.read(0, 2, 1 << 20)
+    async with audit.ledger.hold(0) as writer:
+        assert writer is not None
+        drain = audit.drain()
+        await drain._drain(0, writer, batch)
+    assert await audit.pipe.call("HGET", session, "audited") == b"2"
+    assert await audit.pipe.call("PTTL", session) == -1
+    await audit.drain().run(0)
+    assert await audit.pipe.call("HGET", session, "audited") == b"3"
+    for key in (session, audit.keys.history(life.session_id)):
+        assert 0 < await audit.pipe.call("PTTL", key) <= 3_600_000
+    await audit.author.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
+    assert await audit.pipe.call("PTTL", session) == -1
+
+
+async def test_no_session_goes_before_an_hour_after_its_deadline(audit: Audit) -> None:
+    seconds, _ = await audit.pipe.call("TIME")
+    now_ms = int(seconds) * 1000
+    life = await play(audit, moves=0, at_ms=now_ms, budget_ms=5 * HOUR_MS)
+    await audit.drain().run(0)
+    ttl_ms = await audit.pipe.call("PTTL", audit.keys.session(life.session_id))
+    assert 6 * HOUR_MS - 60_000 < ttl_ms <= 6 * HOUR_MS + 2000
+
+
+async def test_a_session_that_is_gone_stays_gone(audit: Audit) -> None:
+    life = await play(audit)
+    await audit.pipe.call("DEL", audit.keys.session(life.session_id))
+    await audit.drain().run(0)
+    assert await audit.pipe.call("EXISTS", audit.keys.session(life.session_id)) == 0
+
+
+async def test_a_session_made_again_takes_its_place(audit: Audit) -> None:
+    life = await play(audit)
+    await audit.author.apply(life, Delete(), T0 + 50_000)
+    again = await audit.author.create(chess(), T0 + 50_000, life.session_id, life.stored)
+    await audit.drain().run(0)
+    assert await audit.rows("SELECT epoch, version, deleted_at FROM sync_sessions") == [(again.state.epoch, 1, None)]
+    assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents) + 1
+
+
+async def test_a_late_version_never_moves_a_projection_back(audit: Audit) -> None:
+    life = await play(audit)
+    entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
+    await audit.pipe.call("XDEL", audit.keys.outbox(0), entries[2][0])
+    await audit.drain().run(0)
+    await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *entries[2][1])
+    assert await audit.drain().run(0) == 1
+    assert await audit.rows("SELECT version FROM sync_sessions") == [(6,)]
+    people = await audit.rows("SELECT sum(cycle_count)::int FROM sync_participants")
+    assert people == [(4,)]
+    assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"6"
+
+
+async def test_two_drains_take_everything_once(audit: Audit) -> None:
+    lives = [await play(audit, moves=10) for _ in range(10)]
+    drains = [audit.drain(batch_entries=7), audit.drain(batch_entries=5)]
+    counts = await asyncio.gather(*(drain.run(0) for drain in drains * 3))
+    assert (
+        sum(counts) == sum(len(life.documents) for life in lives) == len(await audit.rows("SELECT 1 FROM sync_events"))
+    )
+    assert await audit.outbox.is_empty(0)
+
+
+async def test_text_that_postgres_has_not_is_no_poison(audit: Audit) -> None:
+    life = await play(audit, moves=1, metadata={"nul\0": ["a\0b", {"deep": "\\u0000"}]})
+    assert await audit.drain().run(0) == 3
+    ((metadata,),) = await audit.rows("SELECT metadata FROM sync_sessions")
+    assert metadata == {"nul\ufffd": ["a\ufffdb", {"deep": "\\u0000"}]}
+    assert await audit.archive.snapshot(life.session_id, life.state.epoch, 3) == life.documents[3]
+
+
+async def spoil(audit: Audit, life: Life, version: int) -> None:
+    """Put an entry into the outbox that parses well and that Postgres refuses."""
+    event = orjson.dumps({"event_type": "x", "occurred_at_ms": T0, "time_used_ms": 2**63})
+    fields = ("session_id", life.session_id, "epoch", "spoilt", "version", version)
+    await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields, "event", event, "state", life.documents[version])
+
+
+async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: Audit) -> None:
+    before = await play(audit)
+    await spoil(audit, before, 2)
+    await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
+    after = await play(audit)
+    drain = audit.drain()
+    assert await drain.run(0) == len(before.documents) + len(after.documents)
+    for _ in range(4):
+        await drain.run(0)
+        backlog = await audit.outbox.backlog()
+        assert (backlog.retrying, backlog.set_aside) == (2, 0)
+    await drain.run(0)
+    backlog = await audit.outbox.backlog()
+    assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.isolated) == (0, 0, 2, 2)
+    listed = await failed(audit.isolation, audit.keys)
+    assert [each.tries for each in listed] == [5, 5]
+    assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
+    spoilt = next(each for each in listed if b"state" in each.delivery.fields)
+    assert spoilt.delivery.entry.state == before.documents[2]
+    assert await retry(audit.isolation, audit.keys) == 2
+    await drain.run(0)
+    assert [each.tries for each in await audit.isolation.all(0)] == [1, 1]
+    assert await retry(audit.isolation, audit.keys, "0-0") == 0
+
+
+async def test_tries_are_spaced(audit: Audit) -> None:
+    await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
+    drain = audit.drain(backoff_s=(100, 200))
+    await drain.run(0)
+    await drain.run(0)
+    (isolated,) = await audit.isolation.all(0)
+    assert isolated.tries == 0
+    assert isolated.next_try_at_ms == isolated.first_failed_at_ms + 100_000
+
+
+async def test_what_is_mended_goes_through(audit: Audit) -> None:
+    life = await play(audit)
+    await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 3)")
+    assert await audit.drain(backoff_s=()).run(0) == 5
+    assert (await audit.outbox.backlog()).set_aside == 1
+    await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
+    assert await retry(audit.isolation, audit.keys) == 1
+    assert await audit.drain().run(0) == 1
+    assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
+    backlog = await audit.outbox.backlog()
+    assert (backlog.set_aside, backlog.retrying, backlog.drained) == (0, 0, 6)
+    keys = await audit.pipe.call("KEYS", f"{audit.keys.outbox(0)}*")
+    assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
+
+
+async def test_a_database_that_cannot_be_written_is_no_poison(audit: Audit) -> None:
+    await play(audit)
+    await audit.database.execute("ALTER TABLE sync_events RENAME TO elsewhere")
+    with pytest.raises(StoreUnavailable, match="migrate"):
+        await audit.drain().run(0)
+    await audit.database.execute("ALTER TABLE elsewhere RENAME TO sync_events")
+    backlog = await audit.outbox.backlog()
+    assert (backlog.entries, backlog.isolated) == (6, 0)
+    assert await audit.drain().run(0) == 6
+
+
+async def test_reading_is_bounded_by_count_and_bytes(audit: Audit) -> None:
+    await play(audit, moves=40)
+    assert len(await audit.outbox.read(0, 10, 1 << 30)) == 10
+    few = await audit.outbox.read(0, 1000, 1)
+    assert 1 <= len(few) <= 16
+    everything = await audit.outbox.read(0, 1000, 1 << 30)
+    assert len(everything) == 42
+    rest = await audit.outbox.read(0, 1000, 1 << 30, everything[9].entry_id)
+    assert rest == everything[10:]
+
+
+async def test_breaks_are_in_the_trail(audit: Audit) -> None:
+    life = await play(audit, moves=0)
+    await audit.author.apply(life, PauseFor(), T0 + 3000)
+    await audit.author.apply(life, Resume(), T0 + 5000)
+    await audit.drain().run(0)
+    rows = await audit.rows("SELECT status, running_participant_id::text FROM sync_events ORDER BY version")
+    assert rows == [("pending", None), ("running", ALICE), ("paused", None), ("running", ALICE)]
