@@ -47,7 +47,8 @@ TIMEKEEPER_LATENESS = Histogram(
     buckets=_FAST,
 )
 CLOCK_STEPS = Counter(
-    "synckairos_store_clock_steps_total", "Jumps of the store's clock: `direction` is back or forward", ("direction",))  # fmt: skip
+    "synckairos_store_clock_steps_total", "Jumps of the store's clock: `direction` is back or forward", ("direction",)
+)
 
 # -- sockets ----------------------------------------------------------------------------------------------------------
 

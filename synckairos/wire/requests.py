@@ -179,7 +179,7 @@ class TimedCommand(Strict):
     args: dict[str, Any] = Field(default_factory=dict)
 
 
-class Simulation(Strict):
+class SimulationBody(Strict):
     """A session to make and what is asked of it when; nothing is stored. Rows end at `until_ms` after creation."""
 
     session: CreateSession
@@ -217,7 +217,7 @@ def _look_at(model: type[Model], value: Any) -> tuple[Model | None, list[Fault]]
     faults += in_json(value)
     if model is CreateSession:
         faults += unfit(value)
-    elif model is Simulation and isinstance(value, dict):
+    elif model is SimulationBody and isinstance(value, dict):
         faults += _unfit_simulation(value)
     return parsed, faults
 

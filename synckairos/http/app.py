@@ -1,0 +1,94 @@
+"""REST put together: all operations in one table, behind one door, beside the sockets and the static pages."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.staticfiles import StaticFiles
+from starlette.types import Lifespan
+
+from synckairos.audit.archive import Archive
+from synckairos.audit.trail import Trail
+from synckairos.config import Settings
+from synckairos.http.callers import Callers
+from synckairos.http.door import Door
+from synckairos.http.history import HistoryRoutes
+from synckairos.http.live_tail import LiveTail, Watch
+from synckairos.http.operation import Operation, Table
+from synckairos.http.origins import Origins
+from synckairos.http.sessions import SessionRoutes
+from synckairos.http.simulate import SimulateRoutes
+from synckairos.http.system import SystemRoutes
+from synckairos.metrics import ACTIVE_SESSIONS
+from synckairos.service import Sessions
+from synckairos.store.limits import Limits
+from synckairos.store.sessions import SessionStore
+
+DEMO = "/demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What REST stands on, opened by whoever puts the server together."""
+
+    sessions: Sessions
+    store: SessionStore
+    archive: Archive
+    trail: Trail
+    limits: Limits
+    settings: Settings
+
+
+def build(
+    parts: Parts,
+    *,
+    origins: Origins | None = None,
+    extra_routes: Sequence[BaseRoute] = (),
+    lifespan: "Lifespan[Router] | None" = None,
+    is_draining: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
+    before_scrape: Sequence[Callable[[], Awaitable[None]]] = (),
+) -> Door:
+    """Make the ASGI application.
+
+    `extra_routes` are WebSocket routes, `is_draining` makes `/ready` say no, `watch` wakes live tails (without it they
+    look every second), `before_scrape` refreshes gauges before `/metrics` is rendered. `origins` is shared with the
+    WebSocket door, whose upgrades ask `origins.admits(scope)`.
+    """
+    settings = parts.settings
+
+    async def count_live() -> None:
+        ACTIVE_SESSIONS.set(await parts.store.live_count())
+
+    system = SystemRoutes(parts.sessions, parts.archive.is_reachable, is_draining, (count_live, *before_scrape))
+    operations: list[Operation] = [
+        *SessionRoutes(parts.sessions, settings.rate_limit_switch).operations(),
+        *HistoryRoutes(
+            parts.sessions,
+            parts.store,
+            parts.archive,
+            parts.trail,
+            LiveTail(parts.trail, is_draining, watch),
+            parts.limits,
+        ).operations(),
+        *SimulateRoutes(parts.limits).operations(),
+        *system.operations(),
+    ]
+    system.describe(operations)
+    static = [Mount(DEMO, StaticFiles(directory=demo_dir(), html=True))] if demo_dir().is_dir() else []
+    return Door(
+        Table(operations),
+        parts.limits,
+        origins or Origins.of(settings),
+        Callers(settings.trusted_proxies),
+        settings,
+        beyond=Router([*extra_routes, *static], lifespan=lifespan, redirect_slashes=True),
+        beyond_paths=[DEMO] if static else [],
+    )
+
+
+def demo_dir() -> Path:
+    """Return where the demo's files are."""
+    return Path(str(resources.files("synckairos.http").joinpath("static", "demo")))

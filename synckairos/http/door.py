@@ -1,0 +1,263 @@
+"""The door: one ASGI application from a request's bytes to its answer's, in a single layer.
+
+It matches, checks where the caller comes from, counts, calls the operation, turns errors into problems, and puts on
+every answer what every answer carries. What an operation does is its own business.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from synckairos import log
+from synckairos.config import Settings
+from synckairos.errors import (
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    RateLimitExceeded,
+    StoreUnavailable,
+    SyncKairosError,
+)
+from synckairos.http.call import Call, ClientGone, Headers, Reply
+from synckairos.http.callers import Callers
+from synckairos.http.operation import Operation, Table
+from synckairos.http.origins import Origins
+from synckairos.http.problem import render_failure, render_limits, render_problem
+from synckairos.http.streaming import send_stream
+from synckairos.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
+from synckairos.store.limits import Limits, Standing
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+_log = log.get(__name__)
+_enabled = logging.getLogger(__name__).isEnabledFor
+
+
+class Door:
+    """REST as an ASGI application; what isn't an operation (sockets, files, lifespan) goes to `beyond`."""
+
+    def __init__(
+        self,
+        table: Table,
+        limits: Limits,
+        origins: Origins,
+        callers: Callers,
+        settings: Settings,
+        beyond: ASGIApp,
+        beyond_paths: Sequence[str],
+    ) -> None:
+        """Take the operations and what they stand on; `beyond_paths` are the prefixes that `beyond` serves."""
+        self._table = table
+        self._limits = limits
+        self._origins = origins
+        self._callers = callers
+        self._general_limit = settings.rate_limit_general
+        self._dev = settings.dev
+        self._beyond = beyond
+        self._beyond_paths = tuple(beyond_paths)
+        self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
+        self._timers: dict[tuple[str, str], Callable[[float], None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._beyond(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = _headers(scope)
+        request_id = _request_id(headers)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        common: Headers = [
+            (b"x-request-id", request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            *self._origins.headers(headers.get(b"origin"), headers.get(b"host")),
+        ]
+        path: str = scope["path"]
+        status, route = 500, "unmatched"
+        try:
+            if self._is_beyond(path) and self._origins.admits(scope):
+                route = self._prefix_of(path)
+                status = await self._pass_on(scope, receive, send, common)
+                return
+            call, refusal = self._match(scope, receive, headers, request_id)
+            route = call.operation.route
+            reply = await self._answer(call, refusal)
+            status = reply.status
+            await _send(reply, common, scope, receive, send)
+        except ClientGone:
+            status = 499
+        finally:
+            self._record(scope, route, status, time.perf_counter() - started)
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def _match(
+        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str
+    ) -> tuple[Call, Reply | SyncKairosError | None]:
+        """Return the call, and why it can't be answered by its operation where that is so."""
+        method: str = scope["method"]
+        path: str = scope["path"]
+        methods, texts = self._table.find(path)
+        found = methods.get("GET" if method == "HEAD" else method)
+        refusal: Reply | SyncKairosError | None = None
+        if found is not None:
+            operation, names = found
+        elif methods:
+            operation, names = replace_method(next(iter(methods.values()))[0], method), ()
+            refusal = self._no_such_method(method, methods, headers)
+        else:
+            operation, names = _unmatched(path), ()
+            refusal = NotFound(f"There is nothing at {path}")
+        principal = self._callers.principal_of(scope)
+        params = dict(zip(names, texts, strict=False))
+        call = Call(scope, receive, operation, params, headers, principal, request_id, self._general_limit)
+        if not self._origins.trusts_host(headers.get(b"host")):
+            refusal = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
+        elif method not in SAFE and not self._origins.admits(scope):
+            refusal = Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
+        return call, refusal
+
+    def _no_such_method(
+        self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
+    ) -> Reply | SyncKairosError:
+        names = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
+        allow = (b"allow", ", ".join(names).encode())
+        if method != "OPTIONS":
+            refused = MethodNotAllowed(f"{method} isn't possible here; {', '.join(names)} are")
+            return render_problem(refused, [allow])
+        origin = headers.get(b"origin")
+        if origin is None or b"access-control-request-method" not in headers:
+            return Reply(status=204, headers=[allow])
+        if not self._origins.is_allowed(origin, headers.get(b"host")):
+            return Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
+        return Reply(status=204, headers=[allow, *self._origins.preflight_headers()])
+
+    async def _answer(self, call: Call, refusal: Reply | SyncKairosError | None) -> Reply:
+        """Let the operation answer; whatever it raises becomes a problem, and everything is counted."""
+        try:
+            if isinstance(refusal, Reply):
+                reply = refusal
+                call.standings = await self._count(call)
+            elif refusal is not None:
+                raise refusal
+            else:
+                reply = await call.operation.handle(call)
+        except ClientGone:
+            raise
+        except SyncKairosError as error:
+            reply = await self._refuse(call, error)
+        except Exception as failure:  # noqa: BLE001
+            _log.error("request failed", method=call.scope["method"], route=call.operation.route, exc_info=failure)
+            return render_failure(failure, self._dev)
+        reply.headers += render_limits(call.standings)
+        return reply
+
+    async def _refuse(self, call: Call, error: SyncKairosError) -> Reply:
+        try:
+            call.standings = error.standings or await self._count(call)
+        except RateLimitExceeded as exceeded:
+            error, call.standings = exceeded, exceeded.standings
+        if isinstance(error, RateLimitExceeded):
+            RATE_LIMITED.labels("http").inc()
+        if error.status >= 500:
+            _log.warning("request refused", code=error.code, route=call.operation.route, cause=repr(error.__cause__))
+        return render_problem(error)
+
+    async def _count(self, call: Call) -> tuple[Standing, ...]:
+        """Count a request that never came as far as being counted; a store that is away excuses it."""
+        if not call.is_uncounted:
+            return call.standings
+        try:
+            return await self._limits.take(call.quotas())
+        except StoreUnavailable:
+            return ()
+
+    # -- what lies beyond ---------------------------------------------------------------------------------------------
+
+    def _is_beyond(self, path: str) -> bool:
+        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in self._beyond_paths)
+
+    def _prefix_of(self, path: str) -> str:
+        return next(prefix for prefix in self._beyond_paths if path == prefix or path.startswith(f"{prefix}/"))
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, common: Headers) -> int:
+        """Let somebody else answer, our headers put on it; return the status."""
+        status = 500
+
+        async def dress(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *common]}
+            await send(message)
+
+        await self._beyond(scope, receive, dress)
+        return status
+
+    # -- keeping count ------------------------------------------------------------------------------------------------
+
+    def _record(self, scope: Scope, route: str, status: int, elapsed_s: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        count = self._counters.get((method, route, status))
+        if count is None:
+            count = self._counters[method, route, status] = HTTP_REQUESTS.labels(method, route, str(status)).inc
+        count()
+        observe = self._timers.get((method, route))
+        if observe is None:
+            observe = self._timers[method, route] = HTTP_DURATION.labels(method, route).observe
+        observe(elapsed_s)
+        level = logging.DEBUG if status < 400 else logging.INFO
+        if _enabled(level):
+            _log.log(level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2))
+
+
+def replace_method(operation: Operation, method: str) -> Operation:
+    """Return the operation that stands for a method this path doesn't have."""
+    return Operation(method, operation.path, _never, "", "", limited=operation.limited)
+
+
+def _unmatched(path: str) -> Operation:
+    return UNMATCHED_API if path.startswith("/v1/") else UNMATCHED
+
+
+async def _never(call: Call) -> Reply:
+    raise AssertionError("unreachable")
+
+
+UNMATCHED = Operation("GET", "unmatched", _never, "", "", limited=False)
+UNMATCHED_API = Operation("GET", "unmatched", _never, "", "")
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """Return the request's headers by name, several of one name joined by commas."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id")
+    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+async def _send(reply: Reply, common: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [*reply.headers, *common]
+    if reply.status != 204:
+        headers.append((b"content-type", reply.content_type))
+    if reply.stream is not None:
+        await send_stream(reply.stream, reply.status, headers, receive, send, head=scope["method"] == "HEAD")
+        return
+    if reply.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" or reply.status == 304 else reply.body
+    await send({"type": "http.response.body", "body": body})

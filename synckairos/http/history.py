@@ -1,0 +1,209 @@
+"""What was: lists, a session's events, a participant's sessions and hours, in whichever form the client likes."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+
+from synckairos.audit.archive import Archive
+from synckairos.audit.records import ParticipantSession
+from synckairos.audit.trail import Trail
+from synckairos.errors import SessionNotFound
+from synckairos.http.call import Call, Reply
+from synckairos.http.listing import Listing
+from synckairos.http.live_tail import LiveTail
+from synckairos.http.negotiation import preferred
+from synckairos.http.operation import Operation
+from synckairos.http.periods import DAY_MS, period_of
+from synckairos.http.tables import render_csv, render_ndjson
+from synckairos.service import Sessions
+from synckairos.store.limits import Limits
+from synckairos.store.sessions import SessionStore, Stored
+from synckairos.wire import answers
+from synckairos.wire.events import EVENT_COLUMNS, event_json
+from synckairos.wire.instant import render_instant
+from synckairos.wire.queries import EventsQuery, ListQuery, ParticipantSessionsQuery, ParticipantTimeQuery
+
+JSON, CSV, NDJSON, SSE = "application/json", "text/csv", "application/x-ndjson", "text/event-stream"
+
+PARTICIPATION_COLUMNS = (
+    "session_id", "sync_mode", "status", "started_at", "completed_at", "time_used_ms", "paused_ms", "cycle_count",
+    "metadata", "synced",
+)  # fmt: skip
+TIME_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
+
+
+class HistoryRoutes:
+    """The operations that read what Postgres remembers, with what is on its way there."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        store: SessionStore,
+        archive: Archive,
+        trail: Trail,
+        tail: LiveTail,
+        limits: Limits,
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._archive = archive
+        self._trail = trail
+        self._tail = tail
+        self._limits = limits
+        self._listing = Listing(sessions, store, archive)
+
+    def operations(self) -> list[Operation]:
+        """Return the operations for the table."""
+        return [
+            Operation(
+                "GET", "/v1/sessions", self.list, "List sessions, newest first", "history",
+                answer=answers.SessionPage, query=ListQuery,
+            ),
+            Operation(
+                "GET", "/v1/sessions/{session_id}/events", self.events, "What happened, oldest first", "history",
+                answer=answers.EventPage, query=EventsQuery, refusals=(404,), media_types=(CSV, NDJSON, SSE),
+            ),
+            Operation(
+                "GET", "/v1/participants/{participant_id}/sessions", self.participant_sessions,
+                "In which sessions somebody took part", "history",
+                answer=answers.ParticipationPage, query=ParticipantSessionsQuery, media_types=(CSV,),
+            ),
+            Operation(
+                "GET", "/v1/participants/{participant_id}/time", self.participant_time,
+                "How long somebody's time ran", "history",
+                answer=answers.TimeBuckets, query=ParticipantTimeQuery, media_types=(CSV,),
+            ),
+        ]  # fmt: skip
+
+    async def list(self, call: Call) -> Reply:
+        query = call.query(ListQuery)
+        call.standings = await self._limits.take(call.quotas())
+        page = await self._listing.page(query)
+        body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
+        return Reply(body, headers=_next_link(call, page.next_cursor))
+
+    async def events(self, call: Call) -> Reply:
+        query = call.query(EventsQuery)
+        session_id = call.id("session_id")
+        form = preferred(call.header(b"accept"), (JSON, CSV, NDJSON, SSE))
+        cursor = query.cursor
+        if form == SSE and cursor is None:
+            cursor = call.header(b"last-event-id")
+        call.standings = await self._limits.take(call.quotas())
+        page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
+        if not page.items and cursor is None:
+            raise SessionNotFound(session_id)
+        if form == SSE:
+            stream = self._tail.stream(session_id, page.items, cursor, query.snapshots)
+            return Reply(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
+        rows = [event_json(event) for event in page.items]
+        columns = (*EVENT_COLUMNS, "state") if query.snapshots else EVENT_COLUMNS
+        return _page(call, form, columns, rows, page.next_cursor)
+
+    async def participant_sessions(self, call: Call) -> Reply:
+        query = call.query(ParticipantSessionsQuery)
+        participant_id = call.id("participant_id")
+        form = preferred(call.header(b"accept"), (JSON, CSV))
+        call.standings = await self._limits.take(call.quotas())
+        now_ms = await self._sessions.now_ms()
+        page = await self._archive.participant_sessions(
+            participant_id,
+            since_ms=now_ms - query.days * DAY_MS,
+            now_ms=now_ms,
+            cursor=query.cursor,
+            limit=query.limit,
+        )
+        loaded = await asyncio.gather(*(self._store.load(each.session_id) for each in page.items))
+        rows = [
+            _participation_json(each, now.stored, participant_id)
+            for each, now in zip(page.items, loaded, strict=True)
+            if now.stored is None or not now.stored.deleted
+        ]
+        return _page(call, form, PARTICIPATION_COLUMNS, rows, page.next_cursor)
+
+    async def participant_time(self, call: Call) -> Reply:
+        query = call.query(ParticipantTimeQuery)
+        participant_id = call.id("participant_id")
+        form = preferred(call.header(b"accept"), (JSON, CSV))
+        call.standings = await self._limits.take(call.quotas())
+        now_ms = await self._sessions.now_ms()
+        from_ms, to_ms = period_of(query, now_ms)
+        slices = await self._archive.participant_time(
+            participant_id,
+            from_ms=from_ms,
+            to_ms=to_ms,
+            now_ms=now_ms,
+            tz=query.tz,
+            bucket=query.bucket,
+            metadata_key=None if query.group_by is None else query.group_by.removeprefix("metadata."),
+        )
+        rows: list[dict[str, Any]] = []
+        for each in slices:
+            row: dict[str, Any] = {"bucket": each.bucket}
+            if query.group_by is not None:
+                row["key"] = each.key
+            rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
+        if form == CSV:
+            return _csv(TIME_COLUMNS, rows)
+        return Reply(orjson.dumps({"data": rows}))
+
+
+def _participation_json(part: ParticipantSession, stored: Stored | None, participant_id: str) -> dict[str, Any]:
+    """Return one row; where Redis is further than the audit, as Redis has it and not yet `synced`."""
+    row: dict[str, Any] = {
+        "session_id": part.session_id,
+        "sync_mode": part.sync_mode,
+        "status": part.status,
+        "started_at": None if part.started_at_ms is None else render_instant(part.started_at_ms),
+        "completed_at": None if part.completed_at_ms is None else render_instant(part.completed_at_ms),
+        "time_used_ms": part.time_used_ms,
+        "paused_ms": part.paused_ms,
+        "cycle_count": part.cycle_count,
+        "metadata": part.metadata,
+        "synced": True,
+    }
+    if stored is None or (stored.epoch, stored.version) == (part.epoch, part.version):
+        return row
+    session = orjson.loads(stored.document)
+    row |= {
+        "sync_mode": session["sync_mode"],
+        "status": session["status"],
+        "started_at": session["session_started_at"],
+        "completed_at": session["session_completed_at"],
+        "metadata": session["metadata"],
+        "synced": False,
+    }
+    for participant in session["participants"]:
+        if participant["participant_id"] == participant_id:
+            row |= {"time_used_ms": participant["time_used_ms"], "cycle_count": participant["cycle_count"]}
+    return row
+
+
+def _page(
+    call: Call, form: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], next_cursor: str | None
+) -> Reply:
+    """Render a page in the form asked for; all but JSON tell of the next one in a Link alone."""
+    match form:
+        case "text/csv":
+            reply = _csv(columns, rows)
+        case "application/x-ndjson":
+            reply = Reply(render_ndjson(rows), content_type=NDJSON.encode())
+        case _:
+            reply = Reply(orjson.dumps({"data": rows, "next_cursor": next_cursor}))
+    reply.headers += [*_next_link(call, next_cursor), (b"vary", b"Accept")]
+    return reply
+
+
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Reply:
+    return Reply(render_csv(columns, rows), content_type=b"text/csv; charset=utf-8")
+
+
+def _next_link(call: Call, next_cursor: str | None) -> list[tuple[bytes, bytes]]:
+    if next_cursor is None:
+        return []
+    pairs = [pair for pair in parse_qsl(call.scope["query_string"].decode("ascii")) if pair[0] != "cursor"]
+    query = urlencode([*pairs, ("cursor", next_cursor)])
+    return [(b"link", f'<{call.scope["path"]}?{query}>; rel="next"'.encode())]

@@ -1,0 +1,117 @@
+"""The list of sessions: what the archive has, with what is live now merged in, each session once and as it is now."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from synckairos.audit.archive import Archive
+from synckairos.audit.cursor import parse_cursor, render_cursor
+from synckairos.errors import SessionNotFound, ValidationFailed
+from synckairos.service import Sessions
+from synckairos.store.sessions import SessionStore, Stored
+from synckairos.wire.queries import ListQuery
+
+LIVE_AT_ONCE = 200
+LIVE_LOOKS = 50
+"""Pages of live sessions looked through for those that a filter wants."""
+
+Key = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsPage:
+    """Documents of sessions, newest first, and the cursor of the page after them."""
+
+    documents: list[bytes]
+    next_cursor: str | None
+
+
+class Listing:
+    """Pages of sessions out of both stores."""
+
+    def __init__(self, sessions: Sessions, store: SessionStore, archive: Archive) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._archive = archive
+
+    async def page(self, query: ListQuery) -> SessionsPage:
+        """Return a page, newest creation first.
+
+        Raises ValidationFailed for a bad cursor, StoreUnavailable.
+        """
+        before = _key_of(query.cursor)
+        # Live sessions first: one that ends in between is then in both, and never in neither.
+        live, more_live = await self._live(query, before)
+        archived = await self._archive.sessions(
+            cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
+        )
+        found: dict[Key, bytes] = dict(live)
+        unseen = [item for item in archived.items if (item.created_at_ms, item.session_id) not in found]
+        loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
+        for item, now in zip(unseen, loaded, strict=True):
+            document = await self._as_it_is(item.session_id, now.stored, now.now_ms, item.state)
+            if document is not None and _fits(document, query):
+                found[item.created_at_ms, item.session_id] = document
+        keys = sorted(found, reverse=True)
+        if archived.next_cursor is not None:
+            # Beyond the archive's page there is more of it, which belongs before what is live and older.
+            last = archived.items[-1]
+            keys = [key for key in keys if key >= (last.created_at_ms, last.session_id)]
+        page = keys[: query.limit]
+        more = len(keys) > len(page) or more_live or archived.next_cursor is not None
+        end = page[-1] if page else None
+        if end is None and archived.next_cursor is not None:
+            return SessionsPage([], archived.next_cursor)
+        return SessionsPage([found[key] for key in page], render_cursor(*end) if more and end else None)
+
+    async def _live(self, query: ListQuery, before: Key | None) -> tuple[list[tuple[Key, bytes]], bool]:
+        """Return up to a page of live sessions that the query wants, and whether there may be more."""
+        found: list[tuple[Key, bytes]] = []
+        if query.status in ("expired", "completed", "cancelled"):
+            return found, False
+        for _ in range(LIVE_LOOKS):
+            page = await self._store.live(LIVE_AT_ONCE, before)
+            if not page:
+                break
+            now_ms = await self._store.now_ms()
+            for at_ms, session_id, stored in page:
+                document = await self._as_it_is(session_id, stored, now_ms, None)
+                if document is not None and _fits(document, query):
+                    found.append(((at_ms, session_id), document))
+                    if len(found) > query.limit:
+                        return found[: query.limit], True
+                before = (at_ms, session_id)
+        return found, False
+
+    async def _as_it_is(
+        self, session_id: str, stored: Stored | None, now_ms: int, archived: bytes | None
+    ) -> bytes | None:
+        """Return a session's document as of now, None where it was deleted; nobody is shown a clock past its zero."""
+        if stored is None:
+            return archived
+        if stored.deleted:
+            return None
+        if stored.due_ms is None or stored.due_ms > now_ms:
+            return stored.document
+        try:
+            return (await self._sessions.read(session_id)).document
+        except SessionNotFound:
+            return None
+
+
+def _fits(document: bytes, query: ListQuery) -> bool:
+    if query.status is None and query.sync_mode is None:
+        return True
+    session: dict[str, Any] = orjson.loads(document)
+    return query.status in (None, session["status"]) and query.sync_mode in (None, session["sync_mode"])
+
+
+def _key_of(cursor: str | None) -> Key | None:
+    if cursor is None:
+        return None
+    before_ms, session_id = parse_cursor(cursor, int, str)
+    if not 0 <= before_ms < 2**53:
+        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before")
+    return before_ms, session_id

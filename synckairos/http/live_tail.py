@@ -1,0 +1,90 @@
+"""The live tail of a session's events, as Server-Sent Events: the trail so far, then whatever is committed.
+
+Whoever tells that something was committed only wakes it; what happened is read from the trail, so nothing is missed and
+nothing told twice. Event ids are cursors of the trail: a client that comes back goes on where it was.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import orjson
+
+from synckairos.audit.cursor import render_cursor
+from synckairos.audit.records import TrailEvent
+from synckairos.audit.trail import Trail
+from synckairos.clock.model import EventType
+from synckairos.errors import StoreUnavailable
+from synckairos.wire.events import event_json
+
+Watch = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
+"""Gives, for a session, an event that is set whenever something may have been committed."""
+
+LOOK_S = 1.0
+"""Without anybody to wake it, or where a wake-up got lost, it looks this often."""
+
+QUIET_S = 15.0
+"""After so much silence a comment shows that the connection lives."""
+
+PAGE = 200
+
+
+class LiveTail:
+    """Tails of any session. Ends one when its session was deleted, or when the server drains."""
+
+    def __init__(self, trail: Trail, is_draining: Callable[[], bool], watch: Watch | None = None) -> None:
+        self._trail = trail
+        self._is_draining = is_draining
+        self._watch = watch or _unwatched
+
+    async def stream(
+        self, session_id: str, first: Sequence[TrailEvent], cursor: str | None, snapshots: bool
+    ) -> AsyncIterator[bytes]:
+        """Yield events from `first` on, which is the trail's page after `cursor`, then those to come."""
+        yield b"retry: 1000\n\n"
+        events = first
+        loop = asyncio.get_running_loop()
+        spoke_at = loop.time()
+        async with self._watch(session_id) as woken:
+            while True:
+                for event in events:
+                    cursor = render_cursor(*event.key)
+                    yield _render(event, cursor)
+                    spoke_at = loop.time()
+                    if event.event_type == EventType.SESSION_DELETED and event is events[-1]:
+                        return
+                if self._is_draining():
+                    return
+                # Cleared before the look: what is committed after it sets the event again.
+                woken.clear()
+                events = await self._after(session_id, cursor, snapshots)
+                if not events:
+                    await self._wait(woken)
+                if loop.time() - spoke_at >= QUIET_S:
+                    yield b": still here\n\n"
+                    spoke_at = loop.time()
+
+    async def _wait(self, woken: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await woken.wait()
+
+    async def _after(self, session_id: str, cursor: str | None, snapshots: bool) -> Sequence[TrailEvent]:
+        try:
+            return (await self._trail.page(session_id, cursor=cursor, limit=PAGE, snapshots=snapshots)).items
+        except StoreUnavailable:
+            return ()
+
+
+@contextlib.asynccontextmanager
+async def _unwatched(session_id: str) -> AsyncIterator[asyncio.Event]:
+    yield asyncio.Event()
+
+
+def _render(event: TrailEvent, cursor: str) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (
+        cursor.encode(),
+        event.event_type.encode(),
+        orjson.dumps(event_json(event)),
+    )

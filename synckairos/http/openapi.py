@@ -1,0 +1,171 @@
+"""OpenAPI 3.1, made from the very table that routes and the very models that validate."""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from synckairos import __version__
+from synckairos.http.operation import Operation
+from synckairos.wire import answers
+from synckairos.wire.requests import COMMANDS
+
+ALWAYS = (400, 500, 503)
+"""Refusals that any operation on the stores may give; limited ones give 429 besides."""
+
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+TAGS = [
+    {"name": "sessions", "description": "One session: make it, read it, drive it."},
+    {"name": "history", "description": "What was: lists, events, and a participant's sessions and hours."},
+    {"name": "simulation", "description": "The same engine, nothing stored."},
+    {"name": "system", "description": "The server itself."},
+]
+
+
+class _Schemas(GenerateJsonSchema):
+    """A member that may be left out has no default of null: null is a fault."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if "default_factory" in schema or schema.get("default") in (None, "", 0):
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def get_title_from_name(self, name: str) -> str:
+        return ""
+
+
+def render_openapi(operations: Sequence[Operation]) -> bytes:
+    """Render the description of all operations that have a summary."""
+    shown = [operation for operation in operations if operation.summary]
+    return orjson.dumps(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "SyncKairos",
+                "version": __version__,
+                "description": "Timed, shared sessions. Durations are whole milliseconds, instants ISO 8601 in UTC.",
+            },
+            "servers": [{"url": "/"}],
+            "tags": TAGS,
+            "paths": _paths(shown),
+            "components": {"schemas": _schemas(shown)},
+        },
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
+    models: dict[type[BaseModel], None] = dict.fromkeys((answers.Problem, answers.FaultView, *COMMANDS.values()))
+    for operation in operations:
+        models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
+    _, document = models_json_schema(
+        [(model, "validation") for model in models],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Schemas,
+    )
+    found: dict[str, Any] = _without_titles(document["$defs"])
+    return found
+
+
+def _paths(operations: Sequence[Operation]) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+    return paths
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    name = re.sub(r"[^a-z0-9]+", "_", operation.path.removeprefix("/v1").lower()).strip("_")
+    described: dict[str, Any] = {
+        "operationId": f"{operation.method.lower()}_{name}",
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": _parameters(operation),
+        "responses": _responses(operation),
+    }
+    if operation.body is not None:
+        schema = {"$ref": f"#/components/schemas/{operation.body.__name__}"}
+        types = ("application/json", *(t for t in operation.media_types if t.endswith("+json")))
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {media_type: {"schema": schema} for media_type in types},
+        }
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        for name in re.findall(r"\{(\w+)\}", operation.path)
+    ]
+    if operation.query is not None:
+        schema = _without_titles(operation.query.model_json_schema(schema_generator=_Schemas, by_alias=True))
+        required = schema.get("required", ())
+        parameters += [
+            {"name": name, "in": "query", "required": name in required, "schema": each}
+            for name, each in schema["properties"].items()
+        ]
+    if operation.tag == "sessions" and operation.method != "GET" and 412 in operation.refusals:
+        parameters.append(_header("If-Match", "Only if this is still the version: an ETag"))
+    if operation.tag == "sessions" and 304 in operation.refusals:
+        parameters.append(_header("If-None-Match", "Nothing comes back where this is still the version: an ETag"))
+    if operation.method == "POST" and operation.tag == "sessions":
+        key = _header("Idempotency-Key", "Makes asking again safe: the same key gets the same answer")
+        key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        parameters.append(key)
+    return parameters
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if operation.answer is not None:
+        content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{operation.answer.__name__}"}}
+    for media_type in operation.media_types:
+        if not media_type.endswith("+json"):
+            schema = {"type": "object"} if media_type == "application/json" else {"type": "string"}
+            content[media_type] = {"schema": schema}
+    fine: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
+    if content:
+        fine["content"] = content
+    if operation.tag == "sessions" and operation.answer is not None:
+        fine["headers"] = {"ETag": {"schema": {"type": "string"}, "description": 'The version: `"<version>-<epoch>"`'}}
+    responses: dict[str, Any] = {str(operation.status): fine}
+    if operation.more.get("not_ready"):
+        responses["503"] = {"description": "Not ready", "content": content}
+        return responses
+    refusals = set(operation.refusals)
+    if operation.limited:
+        refusals |= {*ALWAYS, 403, 429}
+    if operation.body is not None:
+        refusals |= {413, 415}
+    for status in sorted(refusals):
+        if status == 304:
+            responses["304"] = {"description": "Not modified"}
+        else:
+            responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": PROBLEM}
+    return responses
+
+
+def _without_titles(schema: Any) -> Any:
+    """Drop the titles pydantic makes up from names: they say nothing that the name doesn't."""
+    match schema:
+        case dict():
+            return {
+                name: _without_titles(value)
+                for name, value in schema.items()
+                if not (name == "title" and isinstance(value, str))
+            }
+        case list():
+            return [_without_titles(item) for item in schema]
+        case _:
+            return schema

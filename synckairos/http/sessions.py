@@ -1,0 +1,229 @@
+"""Sessions over REST: create, read, command, patch, delete. Parses, calls the service, renders; decides nothing."""
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+
+from synckairos.asking import Answer, CreateRequest, Request
+from synckairos.clock.commands import Precondition
+from synckairos.errors import PreconditionFailed, SessionNotFound
+from synckairos.http.call import Call, Reply
+from synckairos.http.etag import NEVER, is_unchanged, render_etag, wanted
+from synckairos.http.operation import Operation
+from synckairos.service import Sessions
+from synckairos.store.limits import Quota
+from synckairos.wire import answers
+from synckairos.wire.creation import CreateSession
+from synckairos.wire.instant import render_instant
+from synckairos.wire.queries import ReadQuery
+from synckairos.wire.requests import (
+    COMMANDS,
+    CommandBody,
+    DeleteBody,
+    JoinBody,
+    LeaveBody,
+    MetadataBody,
+    StartBody,
+)
+from synckairos.wire.session import participants_json
+
+MERGE_PATCH = "application/merge-patch+json"
+
+ONE_SESSION = "/v1/sessions/{session_id}"
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class SessionRoutes:
+    """The operations on one session, and its creation."""
+
+    def __init__(self, sessions: Sessions, switches_per_s: int) -> None:
+        self._sessions = sessions
+        self._switches_per_s = switches_per_s
+
+    def operations(self) -> list[Operation]:
+        """Return the operations for the table."""
+        summaries = {
+            "start": "Start it",
+            "pause": "Pause it for a reason",
+            "resume": "Lift one reason for its pause, or all",
+            "complete": "Complete it",
+            "cancel": "Cancel it",
+            "adjust": "Add or take time",
+        }
+        session = answers.SessionAnswer
+        commands = [
+            Operation(
+                "POST", f"{ONE_SESSION}/{verb}", self._command(verb), summary, "sessions",
+                answer=session, body=COMMANDS[verb], body_required=verb == "adjust",
+                refusals=(404, 409, 412, 422),
+            )
+            for verb, summary in summaries.items()
+        ]  # fmt: skip
+        return [
+            Operation(
+                "POST", f"{ONE_SESSION}/switch", self.switch, "End the turn, begin the next", "sessions",
+                answer=answers.SwitchAnswer, body=COMMANDS["switch"], refusals=(404, 409, 412, 422),
+            ),
+            *commands,
+            Operation(
+                "POST", "/v1/sessions", self.create, "Create a session", "sessions",
+                answer=session, status=201, body=CreateSession, body_required=True, refusals=(409, 422),
+            ),
+            Operation(
+                "GET", ONE_SESSION, self.read, "Read it, as it is or as it was", "sessions",
+                answer=session, query=ReadQuery, refusals=(304, 404, 412),
+            ),
+            Operation(
+                "PATCH", ONE_SESSION, self.patch, "Merge into its metadata", "sessions",
+                answer=session, body=MetadataBody, body_required=True, refusals=(404, 409, 412, 422),
+                media_types=(MERGE_PATCH,),
+            ),
+            Operation(
+                "DELETE", ONE_SESSION, self.delete, "Delete it; its audit trail stays", "sessions",
+                status=204, body=DeleteBody, refusals=(409, 412),
+            ),
+            Operation(
+                "POST", f"{ONE_SESSION}/participants", self.join, "Let someone join", "sessions",
+                answer=session, body=JoinBody, body_required=True, refusals=(404, 409, 412, 422),
+            ),
+            Operation(
+                "DELETE", f"{ONE_SESSION}/participants/{{participant_id}}", self.leave, "Let someone leave", "sessions",
+                answer=session, body=StartBody, refusals=(404, 409, 412),
+            ),
+        ]  # fmt: skip
+
+    # -- one by one ---------------------------------------------------------------------------------------------------
+
+    async def create(self, call: Call) -> Reply:
+        body = await call.body(CreateSession)
+        command_id = call.command_id()
+        answer = await self._sessions.create(
+            CreateRequest(
+                principal=call.principal,
+                spec=body.spec(),
+                session_id=body.session_id,
+                args=body.model_dump(exclude_unset=True),
+                command_id=command_id,
+                fingerprint=call.fingerprint() if command_id is not None else "",
+                quotas=call.quotas(),
+            )
+        )
+        reply = _session_reply(call, answer)
+        reply.status = 201
+        reply.headers.append((b"location", f"/v1/sessions/{answer.session.session_id}".encode()))
+        return reply
+
+    async def read(self, call: Call) -> Reply:
+        query = call.query(ReadQuery)
+        session_id = call.id("session_id")
+        if query.at is None:
+            answer = await self._sessions.read(session_id, call.quotas())
+        else:
+            answer = await self._sessions.read_at(session_id, query.at, call.quotas())
+        reply = _session_reply(call, answer)
+        tags = wanted(call.header(b"if-match"))
+        if tags and (answer.version, answer.epoch) not in tags:
+            raise PreconditionFailed(f"The session is at version {answer.version} of epoch {answer.epoch}")
+        reply.headers.append((b"cache-control", b"no-cache"))
+        if is_unchanged(call.header(b"if-none-match"), render_etag(answer.version, answer.epoch)):
+            reply.status, reply.body = 304, b""
+        return reply
+
+    async def switch(self, call: Call) -> Reply:
+        body = await call.body(COMMANDS["switch"])
+        session_id = call.id("session_id")
+        quota = Quota(f"switch:{session_id}", self._switches_per_s, 1_000)
+        answer = await self._execute(call, session_id, "switch", body, quota)
+        return _session_reply(call, answer, render_switch(answer))
+
+    def _command(self, verb: str) -> Handler:
+        model = COMMANDS[verb]
+
+        async def handle(call: Call) -> Reply:
+            body = await call.body(model)
+            return _session_reply(call, await self._execute(call, call.id("session_id"), verb, body))
+
+        return handle
+
+    async def patch(self, call: Call) -> Reply:
+        body = await call.body(MetadataBody, "application/json", MERGE_PATCH)
+        answer = await self._execute(call, call.id("session_id"), "update_metadata", body)
+        return _session_reply(call, answer)
+
+    async def join(self, call: Call) -> Reply:
+        body = await call.body(JoinBody)
+        return _session_reply(call, await self._execute(call, call.id("session_id"), "add_participant", body))
+
+    async def leave(self, call: Call) -> Reply:
+        body = await call.body(StartBody)
+        leaver = LeaveBody(expected_version=body.expected_version, participant_id=call.id("participant_id"))
+        return _session_reply(call, await self._execute(call, call.id("session_id"), "remove_participant", leaver))
+
+    async def delete(self, call: Call) -> Reply:
+        body = await call.body(DeleteBody)
+        try:
+            answer = await self._execute(call, call.id("session_id"), "delete", body)
+            call.standings = answer.standings
+        except SessionNotFound as missing:
+            call.standings = missing.standings
+        return Reply(status=204)
+
+    # -- together -----------------------------------------------------------------------------------------------------
+
+    async def _execute(self, call: Call, session_id: str, verb: str, body: CommandBody, *quotas: Quota) -> Answer:
+        command_id = call.command_id() if call.scope["method"] in ("POST", "PATCH") else None
+        args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
+        return await self._sessions.execute(
+            Request(
+                principal=call.principal,
+                session_id=session_id,
+                command=body.command(),
+                verb=verb,
+                args=args or None,
+                precondition=await self._precondition(call, session_id, body.expected_version),
+                command_id=command_id,
+                fingerprint=call.fingerprint() if command_id is not None else "",
+                quotas=call.quotas(*quotas),
+            )
+        )
+
+    async def _precondition(self, call: Call, session_id: str, version: int | None) -> Precondition | None:
+        header = call.headers.get(b"if-match")
+        if header is None and version is None:
+            return None
+        tags = wanted(call.header(b"if-match"))
+        etag = tags[0] if tags else None
+        if len(tags) > 1:
+            # Which one of several is meant only the session can tell; the commit checks that it still holds.
+            now = await self._sessions.read(session_id)
+            etag = (now.version, now.epoch) if (now.version, now.epoch) in tags else NEVER
+        return None if etag is None and version is None else Precondition(version=version, etag=etag)
+
+
+def _session_reply(call: Call, answer: Answer, document: bytes | None = None) -> Reply:
+    """Wrap a session's own bytes, or `document` instead, and say which version they are."""
+    call.standings = answer.standings
+    headers = [(b"etag", render_etag(answer.version, answer.epoch).encode())]
+    if answer.audited_version is not None:
+        headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
+    if answer.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    return Reply(b'{"data":%b}' % (answer.document if document is None else document), headers=headers)
+
+
+def render_switch(answer: Answer) -> bytes:
+    """Render the answer to a switch."""
+    session = answer.session
+    active = session.active_participant
+    result = {
+        "session_id": session.session_id,
+        "active_participant_id": None if active is None else active.participant_id,
+        "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
+        "participants": participants_json(session),
+        "status": session.status,
+        "version": session.version,
+    }
+    if answer.expired_participant_id is not None:
+        result["expired_participant_id"] = answer.expired_participant_id
+    return orjson.dumps(result)

@@ -1,0 +1,125 @@
+"""What is asked about the server itself: its time, its health, its numbers, its description."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import resources
+
+import orjson
+
+from synckairos import __version__, log, metrics
+from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.http.call import Call, Reply
+from synckairos.http.openapi import render_openapi
+from synckairos.http.operation import Operation
+from synckairos.service import Sessions
+from synckairos.wire import answers
+
+DRIFT_TOLERANCE_MS = 50
+
+PATIENCE_S = 2.0
+"""How long a store is waited for before it counts as gone."""
+
+PAGE_HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),
+]
+
+_log = log.get(__name__)
+
+
+class SystemRoutes:
+    """The operations that no session is behind."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        is_archive_reachable: Callable[[], Awaitable[bool]],
+        is_draining: Callable[[], bool],
+        before_scrape: Sequence[Callable[[], Awaitable[None]]],
+    ) -> None:
+        """Take what readiness stands on; `before_scrape` refreshes gauges that nobody counts as they change."""
+        self._sessions = sessions
+        self._is_archive_reachable = is_archive_reachable
+        self._is_draining = is_draining
+        self._before_scrape = tuple(before_scrape)
+        self._openapi = b""
+
+    def operations(self) -> list[Operation]:
+        """Return the operations for the table."""
+        page, script, style = (self._file(name) for name in ("index.html", "docs.js", "docs.css"))
+        return [
+            Operation("GET", "/v1/time", self.time, "The time that decides", "system", answer=answers.TimeView,
+                      refusals=(503,), limited=False),
+            Operation("GET", "/health", self.health, "Whether the process lives", "system", answer=answers.Health,
+                      limited=False),
+            Operation("GET", "/ready", self.ready, "Whether it takes requests", "system", answer=answers.Readiness,
+                      limited=False, more={"not_ready": True}),
+            Operation("GET", "/metrics", self.metrics, "Numbers for Prometheus", "system", limited=False,
+                      media_types=("text/plain",)),
+            Operation("GET", "/openapi.json", self.openapi, "This description", "system", limited=False,
+                      media_types=("application/json",)),
+            Operation("GET", "/docs", page, "A page to read it", "system", limited=False, media_types=("text/html",)),
+            Operation("GET", "/docs/docs.js", script, "", "", limited=False),
+            Operation("GET", "/docs/docs.css", style, "", "", limited=False),
+        ]  # fmt: skip
+
+    async def time(self, call: Call) -> Reply:
+        now = {
+            "timestamp_ms": await self._sessions.now_ms(),
+            "server_version": __version__,
+            "drift_tolerance_ms": DRIFT_TOLERANCE_MS,
+        }
+        return Reply(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
+
+    async def health(self, call: Call) -> Reply:
+        return Reply(b'{"status":"ok"}')
+
+    async def ready(self, call: Call) -> Reply:
+        reason = "draining" if self._is_draining() else None
+        archived = False
+        if reason is None:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    _, archived = await asyncio.gather(self._sessions.now_ms(), self._sees_archive())
+            except (SyncKairosError, TimeoutError):
+                reason = "redis is not reachable"
+        if reason is not None:
+            # v2 said `error` where we say `reason`.
+            body = {"status": "not_ready", "reason": reason, "error": reason}
+            return Reply(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
+        if not archived:
+            return Reply(b'{"status":"degraded","reason":"postgres is not reachable"}')
+        return Reply(b'{"status":"ready"}')
+
+    async def _sees_archive(self) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_S / 2):
+                return await self._is_archive_reachable()
+        except (SyncKairosError, TimeoutError):
+            return False
+
+    async def metrics(self, call: Call) -> Reply:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.gather(*(refresh() for refresh in self._before_scrape))
+        except (StoreUnavailable, TimeoutError):
+            _log.warning("some gauges are stale: a store is not reachable")
+        return Reply(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
+
+    async def openapi(self, call: Call) -> Reply:
+        return Reply(self._openapi, headers=[(b"cache-control", b"no-cache")])
+
+    def describe(self, operations: Sequence[Operation]) -> None:
+        """Make the description of all operations, which `/openapi.json` gives."""
+        self._openapi = render_openapi(operations)
+
+    def _file(self, name: str) -> Callable[[Call], Awaitable[Reply]]:
+        kinds = {"html": b"text/html; charset=utf-8", "js": b"text/javascript; charset=utf-8", "css": b"text/css"}
+        body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
+        reply_type = kinds[name.rpartition(".")[2]]
+
+        async def handle(call: Call) -> Reply:
+            return Reply(body, content_type=reply_type, headers=list(PAGE_HEADERS))
+
+        return handle

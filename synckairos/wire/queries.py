@@ -1,0 +1,90 @@
+"""What may stand in a query string, as models. Everything in one is text; numbers are read from plain digits."""
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BeforeValidator, Field
+
+from synckairos.errors import ValidationFailed
+from synckairos.wire.faults import Fault, fault
+from synckairos.wire.fields import Maybe, Strict
+from synckairos.wire.requests import parse
+
+MAX_FIELDS = 100
+
+_DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
+
+Model = TypeVar("Model", bound=Strict)
+
+
+def _number(text: Any) -> Any:
+    return int(text) if isinstance(text, str) and _DIGITS.fullmatch(text) else text
+
+
+def _flag(text: Any) -> Any:
+    return {"1": True, "true": True, "0": False, "false": False}.get(text, text)
+
+
+Number = Annotated[int, BeforeValidator(_number)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Limit = Annotated[Number, Field(ge=1, le=200, description="Entries on a page")]
+Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the page before")]
+
+LAST_INSTANT_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+
+def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
+    """Parse a query string. Raises ValidationFailed with every fault, `known` ones first."""
+    faults = list(known or ())
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise ValidationFailed([*faults, fault((), "the query string is malformed")]) from None
+    values: dict[str, str] = {}
+    for name, text in pairs:
+        if name in values:
+            faults.append(fault((name,), "named twice"))
+        values[name] = text
+    return parse(model, values, faults)
+
+
+class ReadQuery(Strict):
+    """`at` shows a session as it was at that instant, in ms since the Unix epoch."""
+
+    at: Maybe[Annotated[Number, Field(ge=0, le=LAST_INSTANT_MS)]] = None
+
+
+class PageQuery(Strict):
+    limit: Limit = 50
+    cursor: Maybe[Cursor] = None
+
+
+class ListQuery(PageQuery):
+    """Sessions, newest first."""
+
+    status: Maybe[Literal["pending", "running", "paused", "expired", "completed", "cancelled"]] = None
+    sync_mode: Maybe[Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]] = None
+
+
+class EventsQuery(PageQuery):
+    """A session's events, oldest first; `snapshots` adds the state each led to."""
+
+    snapshots: Flag = False
+
+
+class ParticipantSessionsQuery(PageQuery):
+    """A participant's sessions of the last `days`, newest first."""
+
+    days: Annotated[Number, Field(ge=1, le=3_660)] = 30
+
+
+class ParticipantTimeQuery(Strict):
+    """A participant's time, summed in buckets. `from` and `to` are instants, or days of the time zone `tz`."""
+
+    from_: Maybe[Annotated[str, Field(alias="from", max_length=40)]] = None
+    to: Maybe[Annotated[str, Field(max_length=40)]] = None
+    tz: Annotated[str, Field(max_length=64)] = "UTC"
+    bucket: Literal["session", "day", "week"] = "day"
+    group_by: Maybe[Annotated[str, Field(pattern=r"^metadata\.[A-Za-z0-9_.-]{1,64}$")]] = None
