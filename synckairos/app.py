@@ -1,0 +1,120 @@
+"""The composition root of a server: opens everything in order, serves, and closes it the other way round.
+
+The whole service on one page. Decides nothing; every part is told here what it stands on.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.routing import WebSocketRoute
+
+from synckairos import log
+from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.lag import LagWatch
+from synckairos.audit.queue import DrainKick
+from synckairos.audit.trail import Trail
+from synckairos.config import Settings
+from synckairos.http import app as http
+from synckairos.http.callers import Callers
+from synckairos.http.origins import Origins
+from synckairos.realtime.endpoint import Endpoint
+from synckairos.realtime.hub import Hub
+from synckairos.realtime.server import Server, listen
+from synckairos.service import Sessions
+from synckairos.store.deadlines import Deadlines
+from synckairos.store.feed import Feed
+from synckairos.store.keys import Keys
+from synckairos.store.limits import Limits
+from synckairos.store.outbox import Outbox
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.redis import open_redis, open_store
+from synckairos.store.sessions import SessionStore
+from synckairos.timekeeper import Timekeeper
+
+_log = log.get(__name__)
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; `on_ready` gets the base URL, without a trailing slash.
+
+    Raises:
+        PortTaken: somebody else listens there.
+        StoreMismatch, StoreUnavailable: Redis isn't safe to write to, or doesn't answer.
+    """
+    listener = listen(settings.host, settings.port)
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        server, timekeeper, hub = await stack.enter_async_context(_compose(settings, listener))
+
+        def ready() -> None:
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            _log.info("serving", host=settings.host, port=server.port)
+            if on_ready is not None:
+                on_ready(f"http://{host}:{server.port}")
+
+        with _stopping_by_signal(server):
+            async with asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(hub.run()), tasks.create_task(timekeeper.run())]
+                await server.run_until_stopped(on_ready=ready)
+                for task in background:
+                    task.cancel()
+    _log.info("stopped")
+
+
+@asynccontextmanager
+async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, Timekeeper, Hub]]:
+    """Open the stores and put the parts together."""
+    keys = Keys(settings.key_prefix, settings.partitions)
+    async with AsyncExitStack() as stack:
+        pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
+        await open_store(pipe, keys)
+        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+        stack.push_async_callback(redis.aclose)
+        archive = Archive(await stack.enter_async_context(open_pool(settings)))
+        kick = DrainKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        kick.start()
+        stack.push_async_callback(kick.close)
+
+        store = SessionStore(pipe, keys, settings.history_length)
+        sessions = Sessions(store, archive, kick.kick, settings.session_ttl_s)
+        stack.push_async_callback(sessions.drain)
+        timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
+
+        hub = Hub(
+            Feed(redis, keys, session_ttl_s=settings.session_ttl_s),
+            sessions.read,
+            max_connections=settings.ws_max_connections,
+        )
+        origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
+        endpoint = Endpoint(hub, allows=origins.admits, principal_of=callers.principal_of)
+        outbox, lag = Outbox(pipe, keys), LagWatch()
+
+        async def show_backlog() -> None:
+            lag.see(await outbox.backlog())
+
+        application = http.build(
+            http.Parts(sessions, store, archive, Trail(archive, outbox), Limits(pipe, keys), settings),
+            origins=origins,
+            extra_routes=[WebSocketRoute("/ws", endpoint)],
+            is_draining=lambda: hub.is_draining,
+            before_scrape=[show_backlog],
+        )
+        yield Server(application, settings, hub, listener), timekeeper, hub
+
+
+@contextlib.contextmanager
+def _stopping_by_signal(server: Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT begin the drain; a second one cuts everybody at once."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, server.stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
