@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synckairos import log
@@ -83,7 +84,7 @@ class Door:
         path: str = scope["path"]
         status, route = 500, "unmatched"
         try:
-            if self._is_beyond(path) and self._origins.admits(scope):
+            if self._is_beyond(path) and self._origins.trusts_host(headers.get(b"host")):
                 route = self._prefix_of(path)
                 status = await self._pass_on(scope, receive, send, common)
                 return
@@ -111,13 +112,15 @@ class Door:
         if found is not None:
             operation, names = found
         elif methods:
-            operation, names = replace_method(next(iter(methods.values()))[0], method), ()
+            operation, names = _other_method(next(iter(methods.values()))[0], method), ()
             refusal = self._no_such_method(method, methods, headers)
         else:
             operation, names = _unmatched(path), ()
             refusal = NotFound(f"There is nothing at {path}")
         principal = self._callers.principal_of(scope)
         params = dict(zip(names, texts, strict=False))
+        if "session_id" in params:
+            structlog.contextvars.bind_contextvars(session_id=params["session_id"])
         call = Call(scope, receive, operation, params, headers, principal, request_id, self._general_limit)
         if not self._origins.trusts_host(headers.get(b"host")):
             refusal = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
@@ -144,8 +147,10 @@ class Door:
         """Let the operation answer; whatever it raises becomes a problem, and everything is counted."""
         try:
             if isinstance(refusal, Reply):
+                # Answers to OPTIONS, which nobody asks for by hand, and to methods that don't exist.
                 reply = refusal
-                call.standings = await self._count(call)
+                if call.scope["method"] != "OPTIONS":
+                    call.standings = await self._count(call)
             elif refusal is not None:
                 raise refusal
             else:
@@ -190,7 +195,7 @@ class Door:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, common: Headers) -> int:
         """Let somebody else answer, our headers put on it; return the status."""
-        status = 500
+        status = 0
 
         async def dress(message: Message) -> None:
             nonlocal status
@@ -199,8 +204,26 @@ class Door:
                 message = {**message, "headers": [*message["headers"], *common]}
             await send(message)
 
-        await self._beyond(scope, receive, dress)
+        try:
+            # The folder's own page without a redirect: its links are absolute.
+            path = scope["path"] + "/" if scope["path"] in self._beyond_paths else scope["path"]
+            await self._beyond({**scope, "path": path}, receive, dress)
+        except Exception as failure:
+            if status:
+                raise
+            reply = self._problem_of(failure, scope)
+            status = reply.status
+            await _send(reply, common, scope, receive, send)
         return status
+
+    def _problem_of(self, failure: Exception, scope: Scope) -> Reply:
+        if isinstance(failure, HTTPException) and failure.status_code == 404:
+            return render_problem(NotFound(f"There is nothing at {scope['path']}"))
+        if isinstance(failure, HTTPException) and failure.status_code == 405:
+            refused = MethodNotAllowed(f"{scope['method']} isn't possible here; GET, HEAD are")
+            return render_problem(refused, [(b"allow", b"GET, HEAD")])
+        _log.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)
+        return render_failure(failure, self._dev)
 
     # -- keeping count ------------------------------------------------------------------------------------------------
 
@@ -219,7 +242,7 @@ class Door:
             _log.log(level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2))
 
 
-def replace_method(operation: Operation, method: str) -> Operation:
+def _other_method(operation: Operation, method: str) -> Operation:
     """Return the operation that stands for a method this path doesn't have."""
     return Operation(method, operation.path, _never, "", "", limited=operation.limited)
 

@@ -145,14 +145,10 @@ $("new-dialog").onclose = () => {
 };
 setUpJoin(() => game.sessionId);
 
-// What was clicked or tapped doesn't keep the focus, also not by way of a dialog: the space bar is the clock's.
-document.addEventListener("click", (event) => {
-  const button = event.detail > 0 && event.target.closest("button");
-  if (!button) return;
-  button.blur();
-  const dialog = document.querySelector("dialog[open]");
-  dialog?.addEventListener("close", () => document.activeElement?.blur(), { once: true });
-});
+// What is clicked or tapped gives the focus up before anything follows from it, so that no dialog hands it back:
+// the space bar is the clock's.
+const letGo = (event) => event.detail > 0 && event.target.closest("button")?.blur();
+document.addEventListener("click", letGo, { capture: true });
 
 addEventListener("keydown", (event) => {
   const isElsewhere = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
