@@ -69,6 +69,12 @@ class Ledger:
     async def close(self) -> None:
         await self._pool.close(timeout=2.0)
 
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless Postgres answers."""
+        with _named_faults():
+            async with self._pool.connection():
+                pass
+
     @asynccontextmanager
     async def hold(self, partition: int) -> AsyncIterator["Writer | None"]:
         """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection."""

@@ -5,7 +5,6 @@ arq's loop ends at the first Redis fault, so it is supervised here; while it is 
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC
@@ -62,9 +61,10 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
                 backoff_s=backoff_s,
                 at_once=_AT_ONCE,
             )
+            drains = _Drains(drain, ledger)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_sweep(drain, outbox, keys, sweep_s), name="sweep")
-                group.create_task(_take_jobs(drain, settings), name="jobs")
+                group.create_task(_sweep(drains, outbox, sweep_s), name="sweep")
+                group.create_task(_take_jobs(drains, settings), name="jobs")
     finally:
         await ledger.close()
 
@@ -81,32 +81,58 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
             return
 
 
-async def _sweep(drain: Drain, outbox: Outbox, keys: Keys, sweep_s: float) -> None:
+class _Drains:
+    """Drains that are interrupted and come back: said once each time, not at every try."""
+
+    def __init__(self, drain: Drain, ledger: Ledger) -> None:
+        self._drain = drain
+        self._ledger = ledger
+        self._interrupted = False
+
+    async def run(self, partition: int) -> None:
+        """Drain a partition as far as its stores let us."""
+        try:
+            await self._drain.run(partition)
+        except StoreUnavailable as fault:
+            self._note(fault)
+
+    async def sweep(self, partitions: int) -> None:
+        """Drain all partitions; where Postgres doesn't answer, find that out once."""
+        try:
+            await self._ledger.check()
+        except StoreUnavailable as fault:
+            self._note(fault)
+            return
+        if self._interrupted:
+            _log.info("drain goes on")
+            self._interrupted = False
+        await asyncio.gather(*(self.run(partition) for partition in range(partitions)))
+
+    def _note(self, fault: StoreUnavailable) -> None:
+        metrics.INTERRUPTIONS.inc()
+        if not self._interrupted:
+            _log.warning("drain interrupted", error=fault.message)
+            self._interrupted = True
+
+
+async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     """Look at every partition every `sweep_s` seconds, and tell how far behind the audit is."""
     lag = LagWatch()
     while True:
         with suppress(StoreUnavailable):
             lag.see(await outbox.backlog())
-        await asyncio.gather(*(_drain(drain, partition) for partition in range(keys.partitions)))
+        await drains.sweep(outbox.keys.partitions)
         with suppress(StoreUnavailable):
             lag.see(await outbox.backlog())
         await asyncio.sleep(sweep_s)
 
 
-async def _drain(drain: Drain, partition: int) -> None:
-    try:
-        await drain.run(partition)
-    except StoreUnavailable as fault:
-        metrics.INTERRUPTIONS.inc()
-        _log.warning("drain interrupted", partition=partition, error=fault.message)
-
-
-async def _take_jobs(drain: Drain, settings: Settings) -> None:
+async def _take_jobs(drains: _Drains, settings: Settings) -> None:
     """Run arq's worker, again after each end, later each time until it lasts."""
 
     async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
         await ctx["redis"].delete(kicked_key(ctx["redis"], partition))
-        await _drain(drain, partition)
+        await drains.run(partition)
 
     failures = 0
     while True:
@@ -125,21 +151,29 @@ async def _take_jobs(drain: Drain, settings: Settings) -> None:
             timezone=UTC,
         )
         began_s = asyncio.get_running_loop().time()
+        loop = asyncio.create_task(worker.main(), name="arq")
         try:
-            await worker.async_run()
-        except Exception as fault:  # noqa: BLE001 - whatever ended arq's loop, the answer is to start it again
-            _log.warning("job queue interrupted", error=f"{type(fault).__name__}: {fault}")
+            await asyncio.wait([loop])
         finally:
-            await _close(worker)
+            await _close(worker, loop)
+        fault = None if loop.cancelled() else loop.exception()
+        _log.warning("job queue interrupted", error=f"{type(fault).__name__}: {fault}")
         if asyncio.get_running_loop().time() - began_s > 2 * _RESTART_S[-1]:
             failures = 0
         await asyncio.sleep(_RESTART_S[min(failures, len(_RESTART_S) - 1)])
         failures += 1
 
 
-async def _close(worker: Worker) -> None:
-    """End arq's worker and its jobs, without waiting on a Redis that is away; what was under way is done again."""
-    worker.handle_sig(signal.SIGUSR1)
-    await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+async def _close(worker: Worker, loop: asyncio.Task[None]) -> None:
+    """End arq's loop and its jobs, without waiting on a Redis that is away; what was under way is done again."""
+    left: set[asyncio.Task[Any]] = {loop, *worker.tasks.values()}
+    while left:
+        # Again and again: in arq and redis-py there are places that swallow a cancellation.
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=0.2)
+        for task in done:
+            if not task.cancelled():
+                task.exception()
     with suppress(RedisError, OSError):
         await worker.pool.aclose(close_connection_pool=True)

@@ -1,0 +1,79 @@
+"""Migrations: each file once, in order, whoever starts first; and no quiet change of what was applied."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from synckairos.audit.migrate import BadMigrations, migrate, pending, read
+from synckairos.embedded import Postgres
+from synckairos.resources import migrations_dir
+
+ONE = "CREATE TABLE one (id int); INSERT INTO one VALUES (1);"
+TWO = "ALTER TABLE one ADD COLUMN note text DEFAULT '100 % %s';"
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    name = f"empty_{uuid4().hex[:8]}"
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+        yield postgres.url_of(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "0001_one.sql").write_text(ONE)
+    (tmp_path / "0002_two.sql").write_text(TWO)
+    return tmp_path
+
+
+async def test_our_own_apply_once(empty_database: str) -> None:
+    names = [migration.name for migration in read(migrations_dir())]
+    assert names[0] == "0001_audit.sql"
+    assert await pending(empty_database) == names
+    assert await migrate(empty_database) == names
+    assert await migrate(empty_database) == []
+    assert await pending(empty_database) == []
+
+
+async def test_many_processes_at_once(empty_database: str, files: Path) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database, files) for _ in range(5)))
+    assert sorted(applied, key=len) == [[], [], [], [], ["0001_one.sql", "0002_two.sql"]]
+    async with await psycopg.AsyncConnection.connect(empty_database) as connection:
+        assert await (await connection.execute("SELECT * FROM one")).fetchall() == [(1, "100 % %s")]
+
+
+async def test_a_file_that_fails_leaves_nothing_of_itself(empty_database: str, files: Path) -> None:
+    (files / "0002_two.sql").write_text("CREATE TABLE half (id int); SELECT 1/0;")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await migrate(empty_database, files)
+    assert await pending(empty_database, files) == ["0002_two.sql"]
+    (files / "0002_two.sql").write_text(TWO)
+    assert await migrate(empty_database, files) == ["0002_two.sql"]
+
+
+async def test_what_was_applied_is_guarded(empty_database: str, files: Path) -> None:
+    await migrate(empty_database, files)
+    (files / "0001_one.sql").write_text(ONE + " ")
+    with pytest.raises(BadMigrations, match=r"0001_one\.sql was changed"):
+        await migrate(empty_database, files)
+    (files / "0001_one.sql").write_text(ONE)
+    (files / "0002_two.sql").unlink()
+    with pytest.raises(BadMigrations, match=r"0002_two\.sql was applied"):
+        await pending(empty_database, files)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["0002_a.sql", "0001_a.sql 0003_b.sql", "0001_a.sql 0001_b.sql", "0001-a.sql", "1_a.sql", "0001_A.sql"],
+)
+def test_names_without_order_are_refused(tmp_path: Path, names: str) -> None:
+    for name in names.split():
+        (tmp_path / name).write_text("SELECT 1")
+    with pytest.raises(BadMigrations):
+        read(tmp_path)

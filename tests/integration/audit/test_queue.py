@@ -1,0 +1,52 @@
+"""Kicks: coalesced, off the way, and nothing lost when the queue is."""
+
+import asyncio
+import time
+
+import orjson
+
+from synckairos.audit.queue import JOB, DrainKick, open_queue, send_kick
+from synckairos.config import Settings
+from tests.waiting import eventually
+
+
+async def test_a_kick_becomes_one_job_of_json(settings: Settings) -> None:
+    kick = DrainKick(settings.queue_redis_url, settings.key_prefix)
+    kick.start()
+    for _ in range(100):
+        kick.kick(3)
+    async with open_queue(settings.queue_redis_url, settings.key_prefix, 2.0) as queue:
+        jobs = await eventually(queue.queued_jobs)
+        assert [(job.function, tuple(job.args)) for job in jobs] == [(JOB, (3,))]
+        kick.kick(3)
+        kick.kick(4)
+        await kick.close()
+        jobs = await queue.queued_jobs()
+        assert sorted(tuple(job.args) for job in jobs) == [(3,), (4,)]
+        raw = await queue.get(f"arq:job:{jobs[0].job_id}")
+        assert orjson.loads(raw)["f"] == JOB
+        assert await queue.ttl(f"arq:job:{jobs[0].job_id}") <= 60
+        await queue.connection_pool.disconnect()
+
+
+async def test_a_kick_after_the_job_began_is_a_job_of_its_own(settings: Settings) -> None:
+    queue = open_queue(settings.queue_redis_url, settings.key_prefix, 2.0)
+    await send_kick(queue, 0)
+    await send_kick(queue, 0)
+    assert len(await queue.queued_jobs()) == 1
+    await queue.delete(f"{queue.default_queue_name}:kicked:0")  # what the worker does first
+    await send_kick(queue, 0)
+    assert len(await queue.queued_jobs()) == 2
+    await queue.aclose(close_connection_pool=True)
+
+
+async def test_without_a_queue_kicks_are_dropped_at_once() -> None:
+    kick = DrainKick("redis://127.0.0.1:1/0", "nobody")
+    kick.kick(0)
+    kick.start()
+    began = time.monotonic()
+    for partition in range(1000):
+        kick.kick(partition)
+    assert time.monotonic() - began < 0.1
+    await asyncio.wait_for(kick.close(), 3)
+    kick.kick(1)

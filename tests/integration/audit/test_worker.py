@@ -1,0 +1,160 @@
+"""The worker as a process that gets killed and cut off: every acknowledged version once, caught up by itself."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from synckairos.audit import worker
+from synckairos.audit.migrate import migrate
+from synckairos.audit.queue import DrainKick
+from synckairos.audit.rows import parse_entry, rows_of
+from synckairos.clock.commands import Start, Switch
+from synckairos.config import Settings
+from synckairos.embedded import Postgres, Valkey
+from tests.integration.audit.author import Life, chess
+from tests.integration.audit.conftest import Audit
+from tests.processes import Process
+from tests.waiting import eventually
+
+T0 = 1_700_000_000_000
+
+
+@pytest.fixture
+def process(settings: Settings) -> Iterator[Process]:
+    started = Process("worker", env=settings.environ())
+    yield started
+    started.stop()
+
+
+async def play(audit: Audit, moves: int) -> Life:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Start(), T0)
+    for move in range(moves):
+        await audit.author.apply(life, Switch(), T0 + 1 + move)
+    return life
+
+
+async def assert_exactly_once(audit: Audit, lives: list[Life]) -> None:
+    rows = await audit.rows("SELECT session_id::text, epoch, version, snapshot FROM sync_events")
+    found = {(session_id, epoch, version): snapshot for session_id, epoch, version, snapshot in rows}
+    assert found == {
+        (life.session_id, life.state.epoch, version): document
+        for life in lives
+        for version, document in life.documents.items()
+    }
+
+
+async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: Audit, process: Process) -> None:
+    lives = [await play(audit, 3)]
+    await eventually(lambda: audit.outbox.is_empty(0))
+    kick = DrainKick(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    kick.start()
+    for _ in range(3):
+        lives.append(await play(audit, 3))
+        kick.kick(0)
+        await eventually(lambda: audit.outbox.is_empty(0))
+    await kick.close()
+    await assert_exactly_once(audit, lives)
+    assert process.stop() == 0
+
+
+@pytest.mark.slow
+async def test_killed_again_and_again_it_writes_every_version_once(audit: Audit) -> None:
+    lives: list[Life] = []
+    for _ in range(5):
+        process = Process("worker", env=audit.settings.environ())
+        try:
+            process.wait_for_line(lambda line: "worker started" in line)
+            had = len(await audit.rows("SELECT 1 FROM sync_events"))
+
+            async def moved(had: int = had) -> bool:
+                return len(await audit.rows("SELECT 1 FROM sync_events")) > had
+
+            lives += [await play(audit, 200) for _ in range(3)]
+            await eventually(moved)
+        finally:
+            process.kill()
+    process = Process("worker", env=audit.settings.environ())
+    try:
+        await eventually(lambda: audit.outbox.is_empty(0))
+    finally:
+        assert process.stop() == 0
+    await assert_exactly_once(audit, lives)
+    assert await audit.rows("SELECT 1 FROM sync_conflicts") == []
+
+
+async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Audit) -> None:
+    life = await play(audit, 5)
+    batch = await audit.outbox.read(0, 100, 1 << 20)
+    async with audit.ledger.hold(0) as writer:
+        assert writer is not None
+        await writer.record(rows_of([parse_entry(delivery.entry) for delivery in batch]))
+    assert not await audit.outbox.is_empty(0)
+    process = Process("worker", env=audit.settings.environ())
+    try:
+        await eventually(lambda: audit.outbox.is_empty(0))
+    finally:
+        process.stop()
+    await assert_exactly_once(audit, [life])
+    assert await audit.pipe.call("PTTL", audit.keys.session(life.session_id)) > 0
+
+
+async def test_without_its_queue_it_sweeps(audit: Audit) -> None:
+    settings = audit.settings.model_copy(update={"queue_redis_url": "redis://127.0.0.1:1/0"})
+    task = asyncio.create_task(worker.run(settings, sweep_s=0.02))
+    lives = []
+    for _ in range(3):
+        lives.append(await play(audit, 3))
+        await eventually(lambda: audit.outbox.is_empty(0))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await assert_exactly_once(audit, lives)
+
+
+@pytest.mark.slow
+async def test_it_waits_for_postgres_and_catches_up(audit: Audit, data_dir: Path) -> None:
+    with Postgres(data_dir / "own-postgres") as own:
+        await migrate(own.url)
+        own.kill()
+        settings = audit.settings.model_copy(update={"database_url": own.url})
+        task = asyncio.create_task(worker.run(settings, sweep_s=0.02))
+        life = await play(audit, 3)
+        assert (await audit.outbox.backlog()).entries == 5
+        own.start()
+        await eventually(lambda: audit.outbox.is_empty(0), 30)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with await psycopg.AsyncConnection.connect(own.url) as database:
+            await assert_exactly_once(replace(audit, database=database), [life])
+    assert (await audit.outbox.backlog()).isolated == 0
+
+
+@pytest.mark.slow
+async def test_its_queue_may_restart_under_it(audit: Audit, data_dir: Path) -> None:
+    with Valkey(data_dir / "own-queue") as own:
+        settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
+        # A sweep so rare that only kicks can be what drains.
+        task = asyncio.create_task(worker.run(settings, sweep_s=1000))
+        kick = DrainKick(own.url, settings.key_prefix, 1.0)
+        kick.start()
+
+        async def drained() -> bool:
+            kick.kick(0)
+            return await audit.outbox.is_empty(0)
+
+        lives = [await play(audit, 3)]
+        await eventually(drained)
+        own.kill()
+        lives.append(await play(audit, 3))
+        kick.kick(0)
+        own.start()
+        await eventually(drained, 30)
+        await kick.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await assert_exactly_once(audit, lives)
