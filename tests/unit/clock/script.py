@@ -1,0 +1,191 @@
+"""A session in a line: scripts such as `0 start; 10 switch; 70 time`, and what they lead to, as lines.
+
+Times are seconds after creation. Participants are called A, B, C … and have a minute each; the first of `A/x` is in
+group x. Commands: `start switch switch>C switch@A pause pause:tea pause:tea+5 resume resume:tea complete cancel
+adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import (
+    AddParticipant,
+    Adjust,
+    Cancel,
+    Command,
+    Complete,
+    Create,
+    Delete,
+    Expire,
+    NewGroup,
+    NewParticipant,
+    PauseFor,
+    Precondition,
+    RemoveParticipant,
+    Resume,
+    Start,
+    Switch,
+    UpdateMetadata,
+)
+from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.timing import group_position
+
+T0 = 1_750_000_000_000
+MINUTE = 60_000
+
+
+def spec(mode: str, who: str = "A B C", on_timeout: str | None = None, **fields: Any) -> Create:
+    """Return a creation: `who` names participants, `A/x` in a group, `A=30` with a budget in seconds.
+
+    Budgets left out: a minute for whoever the mode gives one, the session or a cycle.
+    """
+    sync_mode = SyncMode(mode)
+    participants = []
+    for word in who.split():
+        match = re.fullmatch(r"(\w)(?:/(\w))?(?:=(\d+))?", word)
+        assert match is not None, word
+        name, group, seconds = match.groups()
+        budget_ms = int(seconds) * 1000 if seconds is not None else None
+        participants.append(NewParticipant(name, total_time_ms=budget_ms, group_id=group))
+    defaults: dict[str, Any] = {}
+    match sync_mode:
+        case SyncMode.PER_PARTICIPANT | SyncMode.GLOBAL:
+            defaults = {"total_time_ms": MINUTE}
+        case SyncMode.PER_CYCLE:
+            defaults = {"time_per_cycle_ms": MINUTE}
+        case SyncMode.COUNT_UP:
+            defaults = {"max_time_ms": MINUTE}
+        case SyncMode.PER_GROUP:
+            names = dict.fromkeys(p.group_id for p in participants if p.group_id is not None)
+            defaults = {"groups": tuple(NewGroup(name, MINUTE) for name in names)}
+    timeout = None if on_timeout is None else OnTimeout(on_timeout)
+    return Create(sync_mode, tuple(participants), on_timeout=timeout, **(defaults | fields))
+
+
+def open_session(creation: Create, at_ms: int = T0) -> Session:
+    return membership.create(creation, "s", "e", at_ms).state
+
+
+@dataclass(slots=True)
+class Played:
+    """A script played through: every transition, and a line for each and for each refusal."""
+
+    state: Session
+    lines: list[str] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+    decision: engine.Decision = field(default_factory=engine.Decision)
+
+    def do(self, at_ms: int, command: Command, precondition: Precondition | None = None) -> engine.Decision:
+        """Decide a command, piece by piece where the chain is long."""
+        while True:
+            before = self.state
+            self.decision = engine.apply(before, command, at_ms, precondition)
+            for transition in self.decision.transitions:
+                assert transition.state.version == self.state.version + 1
+                assert transition.state.updated_at_ms >= self.state.updated_at_ms
+                assert transition.state.updated_at_ms == transition.event.at_ms
+                self.state = transition.state
+                self.transitions.append(transition)
+                self.lines.append(_line(transition))
+            if not self.decision.more:
+                break
+        if self.decision.refusal is not None:
+            self.lines.append(f"{_at(at_ms)} !{self.decision.refusal.code}")
+        if self.decision.expired_participant_id is not None:
+            self.lines.append(f"{_at(at_ms)} consumed by {self.decision.expired_participant_id}")
+        return self.decision
+
+    @property
+    def face(self) -> str:
+        """Return what the clocks show: `A 50 *B 60 C 0x` (seconds, * active, x out), groups and the session's own."""
+        s = self.state
+        words = [
+            f"{'*' * (at == s.active)}{p.participant_id} {_seconds(p.remaining_ms)}{'x' * p.has_expired}"
+            for at, p in enumerate(s.participants)
+            if s.rules.sync_mode is SyncMode.PER_PARTICIPANT
+        ]
+        if s.rules.sync_mode is SyncMode.PER_GROUP:
+            active = None if s.active_participant is None else s.active_participant.group_id
+            words = [
+                f"{'*' if g.group_id == active else ''}{g.group_id} {_seconds(g.remaining_ms)}{'x' * g.has_expired}"
+                for g in s.groups
+            ]
+        if s.remaining_ms is not None:
+            active = "-" if s.active_participant is None else s.active_participant.participant_id
+            words = [f"*{active} {_seconds(s.remaining_ms)}"]
+        return " ".join([s.status, *words])
+
+    @property
+    def used(self) -> str:
+        """Return who used how many seconds: `A 10 B 20`."""
+        return " ".join(f"{p.participant_id} {_seconds(p.used_ms)}" for p in self.state.participants)
+
+    def remaining(self, name: str) -> float:
+        """Return the seconds a participant (or, as `/x`, a group) has left as of the last transition."""
+        if name.startswith("/"):
+            at = group_position(self.state, name[1:])
+            assert at is not None
+            return self.state.groups[at].remaining_ms / 1000
+        return next(p.remaining_ms for p in self.state.participants if p.participant_id == name) / 1000
+
+
+def play(creation: Create, script: str, at_ms: int = T0) -> Played:
+    played = Played(open_session(creation, at_ms))
+    for line in filter(None, map(str.strip, script.split(";"))):
+        at, _, text = line.partition(" ")
+        played.do(at_ms + round(float(at) * 1000), command(text))
+    return played
+
+
+def command(text: str) -> Command:
+    """Parse one command of a script."""
+    verb, _, rest = text.partition(":")
+    if verb.startswith("adjust"):
+        delta_ms = round(float(verb.removeprefix("adjust")) * 1000)
+        if rest.startswith("/"):
+            return Adjust(delta_ms, group_id=rest[1:])
+        return Adjust(delta_ms, tuple(rest.split(",")) if rest else None)
+    if verb.startswith("switch"):
+        guard = re.search(r"@(\w)", verb)
+        follower = re.search(r">(\w)", verb)
+        return Switch(follower and follower[1], guard and guard[1])
+    match verb:
+        case "pause":
+            reason, _, seconds = rest.partition("+")
+            return PauseFor(reason or "manual", round(float(seconds) * 1000) if seconds else None)
+        case "resume":
+            return Resume(rest or None)
+        case "join":
+            match = re.fullmatch(r"(\w)(?:/(\w))?(?:#(\d+))?", rest)
+            assert match is not None
+            name, group, place = match.groups()
+            return AddParticipant(NewParticipant(name, int(place) if place else None, MINUTE, group_id=group))
+        case "leave":
+            return RemoveParticipant(rest)
+        case "merge":
+            return UpdateMetadata(json.loads(rest))
+    plain: dict[str, Command] = {
+        "start": Start(),
+        "complete": Complete(),
+        "cancel": Cancel(),
+        "delete": Delete(),
+        "time": Expire(),
+    }
+    return plain[verb]
+
+
+def _line(transition: Transition) -> str:
+    event = transition.event
+    about = event.participant_id or (f"/{event.group_id}" if event.group_id else "")
+    return f"{_at(event.at_ms)} {event.type.removeprefix('session_')} {about}".rstrip()
+
+
+def _at(at_ms: int) -> str:
+    return _seconds(at_ms - T0)
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:g}"

@@ -1,0 +1,220 @@
+"""Running out: what falls due, at its own instant, however late it is noticed, and what becomes of commands then."""
+
+from dataclasses import replace
+
+import pytest
+
+from synckairos.clock import engine
+from synckairos.clock.chain import MAX_LINKS
+from synckairos.clock.commands import Expire, Switch
+from synckairos.clock.timing import deadline_at_ms, next_due
+from synckairos.errors import InvalidTransition
+from synckairos.wire.session import render_session
+from tests.unit.clock.script import T0, command, play, spec
+
+GROUPS = "A/x B/y C/x"
+
+
+@pytest.mark.parametrize(
+    ("mode", "on_timeout", "script", "lines", "face"),
+    [
+        ("per_participant", None, "60 time", ["60 expired A"], "expired A 0x B 60 C 60"),
+        ("per_participant", None, "59.999 time", [], "running *A 60 B 60 C 60"),
+        (
+            "per_participant",
+            None,
+            "5 switch; 65 time",
+            ["5 cycle_switched A", "65 expired B"],
+            "expired A 55 B 0x C 60",
+        ),
+        ("per_participant", "advance", "60 time", ["60 participant_expired A"], "running A 0x *B 60 C 60"),
+        (
+            "per_participant",
+            "advance",
+            "500 time",
+            ["60 participant_expired A", "120 participant_expired B", "180 expired C"],
+            "expired A 0x B 0x C 0x",
+        ),
+        (
+            "per_participant",
+            "advance",
+            "60 time; 70 switch; 80 switch",
+            ["60 participant_expired A", "70 cycle_switched B", "80 cycle_switched C"],
+            "running A 0x *B 50 C 50",
+        ),
+        ("per_participant", "pause", "90 time", ["60 paused A"], "paused *A 0x B 60 C 60"),
+        ("per_participant", "overtime", "90 time", [], "running *A 60 B 60 C 60"),
+        ("per_participant", "overtime", "90 switch", ["90 cycle_switched A"], "running A -30 *B 60 C 60"),
+        (
+            "per_participant",
+            "overtime",
+            "90 switch>A; 95 switch",
+            ["90 cycle_switched A", "95 cycle_switched A"],
+            "running A -35 *B 60 C 60",
+        ),
+        ("per_cycle", None, "60 time", ["60 cycle_expired A"], "running *B 60"),
+        ("per_cycle", None, "150 time", ["60 cycle_expired A", "120 cycle_expired B"], "running *C 60"),
+        ("per_cycle", "expire", "150 time", ["60 expired A"], "expired *- 0"),
+        ("per_cycle", "pause", "150 time", ["60 paused A"], "paused *A 0"),
+        ("per_cycle", "pause", "150 time; 151 switch", ["60 paused A", "151 cycle_switched A"], "running *B 60"),
+        ("per_cycle", "overtime", "70 switch", ["70 cycle_switched A"], "running *B 60"),
+        ("per_group", None, "60 time", ["60 expired A"], "expired x 0x y 60"),
+        ("per_group", "advance", "60 time", ["60 group_expired A"], "running x 0x *y 60"),
+        (
+            "per_group",
+            "advance",
+            "10 switch; 70 switch@B; 130 time",
+            ["10 cycle_switched A", "70 group_expired B", "70 !NOT_ACTIVE_PARTICIPANT", "120 expired C"],
+            "expired x 0x y 0x",
+        ),
+        ("per_group", "pause", "60 time; 61 switch", ["60 paused A", "61 cycle_switched A"], "running x 0x *y 60"),
+        ("per_group", "overtime", "70 switch", ["70 cycle_switched A"], "running x -10 *y 60"),
+        ("global", None, "30 switch; 60 time", ["30 cycle_switched A", "60 expired B"], "expired *- 0"),
+        ("global", "advance", "60 time", ["60 expired A"], "expired *- 0"),
+        ("global", "pause", "60 time; 61 switch", ["60 paused A", "61 cycle_switched A"], "paused *B 0"),
+        ("global", "overtime", "70 switch", ["70 cycle_switched A"], "running *B -10"),
+        ("count_up", None, "30 switch; 60 time", ["30 cycle_switched A", "60 expired B"], "expired *- 0"),
+        ("count_up", "advance", "60 time", ["60 expired A"], "expired *- 0"),
+    ],
+)
+def test_at_zero(mode: str, on_timeout: str | None, script: str, lines: list[str], face: str) -> None:
+    session = play(spec(mode, GROUPS, on_timeout), f"0 start; {script}")
+    assert session.lines[1:] == lines
+    assert session.face == face
+
+
+@pytest.mark.parametrize("mode", ["per_participant", "per_cycle", "per_group", "global", "count_up"])
+@pytest.mark.parametrize("on_timeout", ["expire", "advance"])
+def test_the_end_is_at_the_deadline(mode: str, on_timeout: str) -> None:
+    session = play(spec(mode, GROUPS, on_timeout, max_cycles=3), "0 start; 3 switch; 9999 time")
+    state, before = session.state, session.transitions[-2].state
+    assert state.status == "expired"
+    assert state.completed_at_ms == state.updated_at_ms == deadline_at_ms(state) == deadline_at_ms(before)
+    assert session.transitions[-1].event.at_ms == state.completed_at_ms
+
+
+LATE = "per_cycle", "per_participant", "per_group"
+
+
+@pytest.mark.parametrize("mode", LATE)
+def test_noticed_late_is_noticed_on_time(mode: str) -> None:
+    who = " ".join(f"{name}/{name}" for name in "ABCDEFGHIJ")
+    creation = spec(mode, who, "advance", max_cycles=10, warnings_ms=(10_000, 5_000))
+    late = play(creation, "0 start; 99999 time")
+    on_time = play(creation, "; ".join(["0 start", *(f"{at} time" for at in range(1, 700))]))
+    to_the_point = play(creation, "0 start")
+    while (due := next_due(to_the_point.state)) is not None:
+        to_the_point.do(due.at_ms, Expire())
+    documents = [render_session(t.state) for t in late.transitions]
+    assert len(documents) == 1 + 3 * 10
+    assert documents == [render_session(t.state) for t in on_time.transitions]
+    assert documents == [render_session(t.state) for t in to_the_point.transitions]
+
+
+def test_a_long_chain_goes_in_pieces() -> None:
+    running = play(spec("per_cycle", "A"), "0 start").state
+    decision = engine.apply(running, command("switch"), T0 + 60_000 * 100)
+    assert len(decision.links) == MAX_LINKS
+    assert decision.more
+    assert decision.own == ()
+    assert decision.refusal is None
+    exactly = engine.apply(running, command("switch"), T0 + 60_000 * MAX_LINKS)
+    assert len(exactly.links) == MAX_LINKS
+    assert not exactly.more
+    assert exactly.expired_participant_id == "A"
+
+
+def test_a_long_chain_still_consumes_the_switch() -> None:
+    for cycles in (MAX_LINKS, MAX_LINKS + 1, 2 * MAX_LINKS, 2 * MAX_LINKS + 1):
+        session = play(spec("per_cycle", "A B", warnings_ms=(9_000,)), f"0 start; {60 * cycles + 1} switch")
+        assert session.lines[-1].startswith(f"{60 * cycles + 1} consumed by")
+        assert not [line for line in session.lines if "cycle_switched" in line]
+
+
+@pytest.mark.parametrize(
+    ("mode", "on_timeout", "script", "lines"),
+    [
+        # A plain press meant the turn that ran out.
+        ("per_participant", "advance", "60 switch", ["60 participant_expired A", "60 consumed by A"]),
+        ("per_participant", "advance", "60 switch>C", ["60 participant_expired A", "60 consumed by A"]),
+        (
+            "per_participant",
+            "advance",
+            "130 switch",
+            ["60 participant_expired A", "120 participant_expired B", "130 consumed by A"],
+        ),
+        ("per_cycle", None, "61 switch", ["60 cycle_expired A", "61 consumed by A"]),
+        ("per_group", "advance", "61 switch", ["60 group_expired A", "61 consumed by A"]),
+        ("per_participant", "pause", "61 switch", ["60 paused A", "61 consumed by A"]),
+        ("global", "pause", "61 switch", ["60 paused A", "61 consumed by A"]),
+        # One that names its turn is judged by the state it meets.
+        ("per_participant", "advance", "60 switch@A", ["60 participant_expired A", "60 !NOT_ACTIVE_PARTICIPANT"]),
+        ("per_participant", "advance", "60 switch@B", ["60 participant_expired A", "60 cycle_switched B"]),
+        ("per_participant", "pause", "61 switch@A", ["60 paused A", "61 cycle_switched A"]),
+        # The session ended.
+        ("per_participant", None, "60 switch", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
+        ("per_participant", None, "60 switch@A", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
+        ("per_participant", "advance", "999 switch", ["60 participant_expired A"]),
+        # Before the deadline, and once the expiry was committed, a switch is a switch.
+        ("per_participant", "advance", "59.999 switch", ["59.999 cycle_switched A"]),
+        ("per_participant", "advance", "60 time; 60 switch", ["60 participant_expired A", "60 cycle_switched B"]),
+        # Other commands aren't consumed, and a refused one leaves the links standing.
+        ("per_participant", "advance", "61 pause", ["60 participant_expired A", "61 paused B"]),
+        ("per_participant", "advance", "61 resume", ["60 participant_expired A", "61 !INVALID_STATE_TRANSITION"]),
+        ("per_participant", None, "61 complete", ["60 expired A", "61 !INVALID_STATE_TRANSITION"]),
+        ("per_participant", None, '61 merge:{"a":1}', ["60 expired A", "61 metadata_updated"]),
+        ("per_participant", "advance", "61 leave:Z", ["60 participant_expired A", "61 !PARTICIPANT_NOT_FOUND"]),
+    ],
+)
+def test_a_command_that_meets_an_expiry(mode: str, on_timeout: str | None, script: str, lines: list[str]) -> None:
+    session = play(spec(mode, GROUPS, on_timeout), f"0 start; {script}")
+    assert session.lines[1 : 1 + len(lines)] == lines
+
+
+def test_the_refusal_names_the_end() -> None:
+    decision = play(spec("per_participant"), "0 start; 61 switch").decision
+    assert isinstance(decision.refusal, InvalidTransition)
+    assert "expired" in decision.refusal.message
+    assert [link.event.type for link in decision.links] == ["session_expired"]
+    assert decision.expired_participant_id is None
+
+
+def test_a_warning_or_a_lifted_pause_consumes_nothing() -> None:
+    warned = play(spec("per_participant", warnings_ms=(10_000,)), "0 start; 51 switch")
+    assert warned.lines == ["0 started A", "50 time_warning A", "51 cycle_switched A"]
+    lifted = play(spec("per_participant"), "0 start; 1 pause:tea+5; 10 switch")
+    assert lifted.lines == ["0 started A", "1 paused A", "6 resumed A", "10 cycle_switched A"]
+    assert lifted.face == "running A 55 *B 60 C 60"
+
+
+def test_a_turn_that_begins_at_zero_ends_at_once() -> None:
+    session = play(spec("per_participant", on_timeout="advance"), "0 adjust-60:B; 0 start; 10 switch")
+    assert session.lines[2:] == ["10 cycle_switched A", "10 participant_expired B"]
+    assert session.decision.expired_participant_id is None
+    assert [t.event.type for t in session.decision.later] == ["participant_expired"]
+
+
+def test_a_consumed_switch_brings_about_nothing_itself() -> None:
+    decision = play(spec("per_participant", on_timeout="advance"), "0 start; 61 switch").decision
+    assert (len(decision.links), decision.own, decision.later, decision.refusal) == (1, (), (), None)
+
+
+def test_nothing_falls_due_where_nothing_runs() -> None:
+    for script in ("", "0 start; 1 pause", "0 start; 1 complete", "0 start; 1 delete"):
+        assert next_due(play(spec("per_participant"), script).state) is None
+    assert next_due(play(spec("count_up", max_time_ms=None), "0 start").state) is None
+    assert next_due(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
+
+
+def test_expire_before_anything_is_due_changes_nothing() -> None:
+    running = play(spec("per_participant"), "0 start").state
+    assert engine.apply(running, Expire(), T0 + 59_999) == engine.Decision()
+
+
+def test_a_session_recovered_after_its_deadline_ends_no_earlier_than_that() -> None:
+    running = play(spec("per_participant"), "0 start").state
+    recovered = replace(running, version=9, updated_at_ms=T0 + 100_000)
+    decision = engine.apply(recovered, Switch(), T0 + 100_000)
+    ended = decision.links[0].state
+    assert (ended.updated_at_ms, ended.used_ms) == (T0 + 100_000, 60_000)
+    assert ended.participants[0].remaining_ms == 0

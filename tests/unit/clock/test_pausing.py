@@ -1,0 +1,160 @@
+"""Pausing: reasons as a set, pauses that lift themselves, and the pause at zero."""
+
+import pytest
+
+from synckairos.clock.timing import next_due
+from tests.unit.clock.script import T0, play, spec
+
+
+@pytest.mark.parametrize(
+    ("script", "lines", "face"),
+    [
+        ("10 pause; 99 resume", ["10 paused A", "99 resumed A"], "running *A 50 B 60"),
+        (
+            "10 pause; 99 resume; 109 switch",
+            ["10 paused A", "99 resumed A", "109 cycle_switched A"],
+            "running A 40 *B 60",
+        ),
+        ("10 pause; 11 pause", ["10 paused A", "11 !INVALID_STATE_TRANSITION"], "paused *A 50 B 60"),
+        ("10 pause; 11 pause:tea", ["10 paused A", "11 paused A"], "paused *A 50 B 60"),
+        (
+            "10 pause; 11 pause:tea; 12 resume:tea; 13 resume:manual",
+            ["10 paused A", "11 paused A", "12 resumed A", "13 resumed A"],
+            "running *A 50 B 60",
+        ),
+        ("10 pause; 11 pause:tea; 12 resume", ["10 paused A", "11 paused A", "12 resumed A"], "running *A 50 B 60"),
+        ("10 pause; 11 resume:tea", ["10 paused A", "11 !INVALID_STATE_TRANSITION"], "paused *A 50 B 60"),
+        (
+            "10 pause:tea; 11 resume:tea; 12 pause:tea",
+            ["10 paused A", "11 resumed A", "12 paused A"],
+            "paused *A 49 B 60",
+        ),
+        ("10 pause:timeout", ["10 !VALIDATION_ERROR"], "running *A 60 B 60"),
+        # A pause with max_ms lifts by itself, at its own instant.
+        ("10 pause:tea+5; 14.999 time", ["10 paused A"], "paused *A 50 B 60"),
+        ("10 pause:tea+5; 15 time", ["10 paused A", "15 resumed A"], "running *A 50 B 60"),
+        ("10 pause:tea+5; 90 time", ["10 paused A", "15 resumed A", "65 expired A"], "expired A 0x B 60"),
+        ("10 pause:tea+5; 12 resume", ["10 paused A", "12 resumed A"], "running *A 50 B 60"),
+        # The clock runs only while no reason stands.
+        ("10 pause; 11 pause:tea+5; 90 time", ["10 paused A", "11 paused A", "16 resumed A"], "paused *A 50 B 60"),
+        (
+            "10 pause:tea+5; 11 pause:nap+20; 40 time",
+            ["10 paused A", "11 paused A", "15 resumed A", "31 resumed A"],
+            "running *A 50 B 60",
+        ),
+        (
+            "10 pause:tea+5; 11 pause:nap+4; 40 time",
+            ["10 paused A", "11 paused A", "15 resumed A"],
+            "running *A 50 B 60",
+        ),
+    ],
+)
+def test_reasons(script: str, lines: list[str], face: str) -> None:
+    session = play(spec("per_participant", "A B"), f"0 start; {script}")
+    assert session.lines[1:] == lines
+    assert session.face == face
+
+
+def test_a_pause_is_no_time_used() -> None:
+    session = play(spec("per_participant", "A B"), "0 start; 10 pause; 500 resume; 505 switch; 506 pause; 900 complete")
+    assert session.used == "A 15 B 1"
+    assert session.state.used_ms == 16_000
+
+
+def test_the_reasons_stand_with_their_instants() -> None:
+    state = play(spec("per_participant"), "0 start; 10 pause:tea+5; 11 pause:nap").state
+    assert [(p.reason, p.paused_at_ms - T0, p.max_ms) for p in state.pauses] == [
+        ("tea", 10_000, 5_000),
+        ("nap", 11_000, None),
+    ]
+    assert state.anchor_ms is None
+    due = next_due(state)
+    assert due is not None
+    assert (due.kind, due.at_ms) == ("lift", T0 + 15_000)
+
+
+@pytest.mark.parametrize(
+    ("script", "lines", "face"),
+    [
+        ("70 resume", ["60 paused A", "70 !INVALID_STATE_TRANSITION"], "paused *A 0x B 60"),
+        ("70 resume:timeout", ["60 paused A", "70 !INVALID_STATE_TRANSITION"], "paused *A 0x B 60"),
+        ("70 adjust+5:A", ["60 paused A", "70 time_adjusted A"], "paused *A 5 B 60"),
+        (
+            "70 adjust+5:B; 71 resume",
+            ["60 paused A", "70 time_adjusted B", "71 !INVALID_STATE_TRANSITION"],
+            "paused *A 0x B 65",
+        ),
+        ("70 adjust+5; 71 resume", ["60 paused A", "70 time_adjusted", "71 resumed A"], "running *A 5 B 65"),
+        (
+            "70 adjust+5:A; 71 resume:timeout",
+            ["60 paused A", "70 time_adjusted A", "71 resumed A"],
+            "running *A 5 B 60",
+        ),
+        ("70 time; 71 switch", ["60 paused A", "71 cycle_switched A"], "running A 0x *B 60"),
+        (
+            "70 time; 71 switch; 81 switch",
+            ["60 paused A", "71 cycle_switched A", "81 cycle_switched B"],
+            "running A 0x *B 50",
+        ),
+        ("70 time; 71 switch>A", ["60 paused A", "71 !PARTICIPANT_EXPIRED"], "paused *A 0x B 60"),
+        ("70 time; 71 switch@B", ["60 paused A", "71 !NOT_ACTIVE_PARTICIPANT"], "paused *A 0x B 60"),
+        ("70 time; 71 switch@A", ["60 paused A", "71 cycle_switched A"], "running A 0x *B 60"),
+        # Another reason besides: lifting it leaves the clock at its zero, switching leaves the other reason.
+        ("70 pause; 71 resume:manual", ["60 paused A", "70 paused A", "71 resumed A"], "paused *A 0x B 60"),
+        ("70 pause; 71 resume", ["60 paused A", "70 paused A", "71 !INVALID_STATE_TRANSITION"], "paused *A 0x B 60"),
+        (
+            "70 pause; 71 resume:timeout",
+            ["60 paused A", "70 paused A", "71 !INVALID_STATE_TRANSITION"],
+            "paused *A 0x B 60",
+        ),
+        ("70 pause:tea+5; 99 time", ["60 paused A", "70 paused A", "75 resumed A"], "paused *A 0x B 60"),
+        ("70 pause; 71 switch", ["60 paused A", "70 paused A", "71 cycle_switched A"], "paused A 0x *B 60"),
+        (
+            "70 pause; 71 switch; 72 switch",
+            ["60 paused A", "70 paused A", "71 cycle_switched A", "72 !INVALID_STATE_TRANSITION"],
+            "paused A 0x *B 60",
+        ),
+        (
+            "70 pause; 71 switch; 72 resume",
+            ["60 paused A", "70 paused A", "71 cycle_switched A", "72 resumed B"],
+            "running A 0x *B 60",
+        ),
+        # Time given back is time: it runs out again.
+        (
+            "70 adjust+5:A; 71 resume; 80 time",
+            ["60 paused A", "70 time_adjusted A", "71 resumed A", "76 paused A"],
+            "paused *A 0x B 60",
+        ),
+        (
+            "70 adjust+5:A; 71 switch; 72 switch",
+            ["60 paused A", "70 time_adjusted A", "71 cycle_switched A", "72 cycle_switched B"],
+            "running *A 5 B 59",
+        ),
+        # Nobody left.
+        (
+            "70 time; 71 switch; 131 time; 132 switch",
+            ["60 paused A", "71 cycle_switched A", "131 paused B", "132 !INVALID_STATE_TRANSITION"],
+            "paused A 0x *B 0x",
+        ),
+        ("70 complete", ["60 paused A", "70 completed A"], "completed A 0x B 60"),
+    ],
+)
+def test_at_zero(script: str, lines: list[str], face: str) -> None:
+    session = play(spec("per_participant", "A B", "pause"), f"0 start; {script}")
+    assert session.lines[1:] == lines
+    assert session.face == face
+    assert (session.state.anchor_ms is not None) == (session.state.status == "running")
+
+
+@pytest.mark.parametrize(
+    ("mode", "who"), [("global", "A"), ("per_cycle", "A"), ("count_up", "A"), ("per_group", "A/x")]
+)
+def test_time_added_at_zero_lets_any_mode_go_on(mode: str, who: str) -> None:
+    session = play(spec(mode, who, "pause"), "0 start; 60 time; 61 resume; 62 adjust+5; 63 resume; 99 time")
+    assert session.lines[1:] == [
+        "60 paused A",
+        "61 !INVALID_STATE_TRANSITION",
+        "62 time_adjusted",
+        "63 resumed A",
+        "68 paused A",
+    ]

@@ -1,0 +1,176 @@
+"""Every command in every status in every mode, and the order in which refusals come."""
+
+from pathlib import Path
+
+import pytest
+
+from synckairos.clock import engine
+from synckairos.clock.commands import Command, Precondition, Start, Switch, UpdateMetadata
+from synckairos.clock.model import Session, Status, SyncMode
+from synckairos.clock.statuses import TABLE, status_page
+from synckairos.errors import SessionNotFound
+from tests.unit.clock.script import T0, Played, command, open_session, play, spec
+
+REACHED_BY = {
+    "pending": "",
+    "running": "0 start",
+    "paused": "0 start; 1 pause",
+    "at zero": "0 start; 60 time",
+    "expired": "0 start; 60 time",
+    "completed": "0 start; 1 complete",
+    "cancelled": "0 start; 1 cancel",
+}
+
+REFUSED = "!"
+
+# The contract's table, written down a second time: what each command makes of each status.
+OUTCOMES = """
+            pending    running    paused     at zero    expired    completed  cancelled
+start       running    !          !          !          !          !          !
+switch      !          running    !          running    !          !          !
+pause:x     !          paused     paused     paused     !          !          !
+resume      !          !          running    !          !          !          !
+complete    completed  completed  completed  completed  !          !          !
+cancel      cancelled  cancelled  cancelled  cancelled  !          !          !
+adjust+5    pending    running    paused     paused     !          !          !
+join:D/x    pending    running    paused     paused     !          !          !
+leave:B     pending    running    paused     paused     !          !          !
+merge:{"a":1} pending  running    paused     paused     expired    completed  cancelled
+delete      cancelled  cancelled  cancelled  cancelled  expired    completed  cancelled
+"""
+
+
+def _outcomes() -> list[tuple[str, str, str]]:
+    header, *rows = OUTCOMES.strip("\n").splitlines()
+    statuses = header.replace("at zero", "at_zero").split()
+    return [
+        (text, status.replace("_", " "), outcome)
+        for row in rows
+        for text, *outcomes in [row.split()]
+        for status, outcome in zip(statuses, outcomes, strict=True)
+    ]
+
+
+def _reach(status: str, mode: str) -> Played:
+    on_timeout = "pause" if status == "at zero" else "expire"
+    return play(spec(mode, "A/x B/y C/x", on_timeout), REACHED_BY[status])
+
+
+@pytest.mark.parametrize("mode", list(SyncMode))
+@pytest.mark.parametrize(("text", "status", "outcome"), _outcomes())
+def test_each_command_in_each_status(mode: str, text: str, status: str, outcome: str) -> None:
+    session = _reach(status, mode)
+    before = session.state
+    assert before.status == ("paused" if status == "at zero" else status)
+    if status == "at zero" and text == "switch" and mode in ("global", "count_up"):
+        outcome = "paused"  # the next one's clock is the same, and at zero as well
+    decision = session.do(T0 + 61_000 if status in ("expired", "at zero") else T0 + 2_000, command(text))
+    if outcome == REFUSED:
+        assert decision.refusal is not None
+        assert (decision.refusal.code, decision.refusal.status) == ("INVALID_STATE_TRANSITION", 400)
+        assert before.status in decision.refusal.message
+        assert session.state is before
+    else:
+        assert decision.refusal is None
+        assert session.state.status == outcome
+        assert session.state.version == before.version + 1
+        assert session.state.status in TABLE[before.status][type(command(text))]
+
+
+@pytest.mark.parametrize("status", REACHED_BY)
+def test_a_final_session_runs_no_clock(status: str) -> None:
+    state = _reach(status, "per_participant").state
+    if not state.status.is_final:
+        return
+    assert state.anchor_ms is None
+    assert state.active is None
+    assert state.completed_at_ms == state.updated_at_ms
+    assert play(spec("per_participant"), "0 start; 60 time; 99 time").state.version == 3
+
+
+def _paused() -> Session:
+    return play(spec("per_participant"), "0 start; 1 pause").state
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "precondition", "code"),
+    [
+        (_reach("completed", "global").state, Start(), Precondition(version=1), "INVALID_STATE_TRANSITION"),
+        (_reach("completed", "global").state, Start(), Precondition(etag=(1, "e")), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), Precondition(version=1), "CONFLICT"),
+        (_paused(), Start(), Precondition(etag=(1, "e")), "PRECONDITION_FAILED"),
+        (_paused(), Start(), Precondition(etag=(3, "other")), "PRECONDITION_FAILED"),
+        (_paused(), Start(), Precondition(version=3), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), Precondition(version=3, etag=(3, "e")), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), Precondition(version=1, etag=(1, "e")), "PRECONDITION_FAILED"),
+        (_reach("running", "global").state, Switch("?"), Precondition(version=1), "CONFLICT"),
+        (_reach("running", "global").state, Switch("?"), Precondition(version=2), "PARTICIPANT_NOT_FOUND"),
+        (_reach("completed", "global").state, UpdateMetadata({"a": 1}), Precondition(version=1), "CONFLICT"),
+    ],
+)
+def test_order_of_checks(state: Session, asked: Command, precondition: Precondition, code: str) -> None:
+    decision = engine.apply(state, asked, T0 + 2_000, precondition)
+    assert decision.refusal is not None
+    assert decision.refusal.code == code
+    assert decision.transitions == ()
+
+
+def test_a_conflict_says_both_versions() -> None:
+    refusal = engine.apply(_paused(), command("resume"), T0 + 2_000, Precondition(version=7)).refusal
+    assert refusal is not None
+    assert refusal.details == {"expected_version": 7, "actual_version": 3}
+
+
+def test_what_falls_due_makes_an_expected_version_stale() -> None:
+    running = play(spec("per_participant", on_timeout="advance"), "0 start").state
+    decision = engine.apply(running, command("switch"), T0 + 60_000, Precondition(version=2))
+    assert [link.event.type for link in decision.links] == ["participant_expired"]
+    assert decision.refusal is not None
+    assert decision.refusal.code == "CONFLICT"
+
+
+@pytest.mark.parametrize("text", ["start", "switch", "merge:{}", "complete", "delete"])
+def test_a_tombstone_is_not_there(text: str) -> None:
+    gone = play(spec("per_participant"), "0 start; 1 delete").state
+    assert gone.deleted
+    decision = engine.apply(gone, command(text), T0 + 2_000)
+    assert isinstance(decision.refusal, SessionNotFound)
+    assert decision.transitions == ()
+
+
+@pytest.mark.parametrize(
+    ("script", "lines", "used"),
+    [
+        ("0 start; 5 delete", ["0 started A", "5 deleted"], 5_000),
+        ("0 start; 5 complete; 9 delete", ["0 started A", "5 completed A", "9 deleted"], 5_000),
+        ("3 delete", ["3 deleted"], 0),
+        ("0 start; 61 delete", ["0 started A", "60 expired A", "61 deleted"], 60_000),
+    ],
+)
+def test_deleting_is_a_version_like_any_other(script: str, lines: list[str], used: int) -> None:
+    session = play(spec("per_participant"), script)
+    assert session.lines == lines
+    assert session.state.deleted
+    assert session.state.status.is_final
+    assert session.state.used_ms == used
+    assert engine.apply(session.state, command("time"), T0 + 10**9) == engine.Decision()
+
+
+def test_time_stepping_back_counts_as_the_last_transition() -> None:
+    session = play(spec("per_participant"), "0 start; 20 switch; 10 switch; 5 pause; 30 resume; 31 switch")
+    assert session.face == "running *A 40 B 60 C 59"
+    assert [t.event.at_ms - T0 for t in session.transitions] == [0, 20_000, 20_000, 20_000, 30_000, 31_000]
+
+
+def test_the_table_has_every_status() -> None:
+    assert set(TABLE) == set(Status)
+
+
+def test_the_page_is_fresh() -> None:
+    page = Path(__file__).parents[3] / "docs" / "status.md"
+    assert page.read_text() == status_page(), "write it anew: python -m synckairos.clock.statuses > docs/status.md"
+
+
+def test_open_session_is_pending_at_version_one() -> None:
+    state = open_session(spec("global"))
+    assert (state.status, state.version, state.anchor_ms) == ("pending", 1, None)

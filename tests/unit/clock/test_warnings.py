@@ -1,0 +1,109 @@
+"""Warnings: one per threshold and turn, armed again by added time."""
+
+import pytest
+
+from synckairos.clock.systems import Byoyomi, Delay, PerMove
+from tests.unit.clock.script import T0, play, spec
+
+
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        ("29.999 time", []),
+        ("30 time", ["30 time_warning A"]),
+        ("31 time; 32 time", ["30 time_warning A"]),
+        ("55 time", ["30 time_warning A", "50 time_warning A"]),
+        ("99 time", ["30 time_warning A", "50 time_warning A", "60 expired A"]),
+        # One for each turn.
+        (
+            "40 switch; 80 switch; 95 time",
+            [
+                "30 time_warning A",
+                "40 cycle_switched A",
+                "70 time_warning B",
+                "80 cycle_switched B",
+                "90 time_warning A",
+            ],
+        ),
+        # A clock that begins its turn below a threshold doesn't cross it.
+        (
+            "55 switch; 56 switch; 58 switch>A; 59 time",
+            [
+                "30 time_warning A",
+                "50 time_warning A",
+                "55 cycle_switched A",
+                "56 cycle_switched B",
+                "58 cycle_switched A",
+            ],
+        ),
+        # A pause is no new turn.
+        ("31 pause; 40 resume; 45 time", ["30 time_warning A", "31 paused A", "40 resumed A"]),
+        ("29 pause; 40 resume; 45 time", ["29 paused A", "40 resumed A", "41 time_warning A"]),
+        # Time added arms again what the clock now stands above, and nothing else.
+        ("31 adjust+10:A; 45 time", ["30 time_warning A", "31 time_adjusted A", "40 time_warning A"]),
+        ("31 adjust+0.5:A; 49 time", ["30 time_warning A", "31 time_adjusted A"]),
+        (
+            "51 adjust+5:A; 59 time",
+            ["30 time_warning A", "50 time_warning A", "51 time_adjusted A", "55 time_warning A"],
+        ),
+        ("31 adjust+1:A; 32 time", ["30 time_warning A", "31 time_adjusted A"]),
+        ("31 adjust+10:B; 45 time", ["30 time_warning A", "31 time_adjusted B"]),
+        # Time taken can jump over thresholds: they are told at once, greatest first, unless nothing is left.
+        ("10 adjust-45:A", ["10 time_adjusted A", "10 time_warning A", "10 time_warning A"]),
+        ("10 adjust-25:A", ["10 time_adjusted A", "10 time_warning A"]),
+        ("10 adjust-50:A", ["10 time_adjusted A", "10 expired A"]),
+        (
+            "10 pause; 20 adjust-45:A; 30 resume",
+            ["10 paused A", "20 time_adjusted A", "30 resumed A", "30 time_warning A", "30 time_warning A"],
+        ),
+    ],
+)
+def test_warnings(script: str, lines: list[str]) -> None:
+    session = play(spec("per_participant", "A B", warnings_ms=(10_000, 30_000, 10_000)), f"0 start; {script}")
+    assert session.lines[1:] == lines
+
+
+def test_a_warning_tells_the_threshold_and_leaves_the_clock_alone() -> None:
+    session = play(spec("per_participant", "A B", warnings_ms=(10_000,)), "0 start; 50 time")
+    event, state = session.transitions[-1].event, session.state
+    assert (event.participant_id, event.used_ms, event.remaining_ms) == ("A", 50_000, 10_000)
+    assert state.anchor_ms == T0
+    assert state.updated_at_ms == T0 + 50_000
+    assert session.face == "running *A 60 B 60"
+    assert state.used_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "script", "lines"),
+    [
+        ("per_cycle", {}, "65 time; 115 time", ["50 time_warning A", "60 cycle_expired A", "110 time_warning B"]),
+        ("per_group", {}, "50 time", ["50 time_warning A"]),
+        (
+            "global",
+            {},
+            "40 switch; 55 switch; 56 time",
+            ["40 cycle_switched A", "50 time_warning B", "55 cycle_switched B"],
+        ),
+        ("global", {"on_timeout": "overtime"}, "99 time", ["50 time_warning A"]),
+        ("count_up", {}, "50 time", ["50 time_warning A"]),
+        ("count_up", {"max_time_ms": None}, "999 time", []),
+        # What counts is the time until the flag, whatever the face shows.
+        ("per_participant", {"clock": Delay(5_000)}, "56 time", ["55 time_warning A"]),
+        ("per_participant", {"clock": Byoyomi(3, 20_000)}, "111 time", ["110 time_warning A"]),
+        (
+            "per_participant",
+            {"clock": PerMove(20_000)},
+            "11 switch; 22 time",
+            ["10 time_warning A", "11 cycle_switched A", "21 time_warning B"],
+        ),
+    ],
+)
+def test_in_each_mode(mode: str, fields: dict[str, object], script: str, lines: list[str]) -> None:
+    session = play(spec(mode, "A/x B/y", warnings_ms=(10_000,), **fields), f"0 start; {script}")  # type: ignore[arg-type]
+    assert session.lines[1:] == lines
+
+
+def test_a_soft_close_arms_again() -> None:
+    creation = spec("global", "A B", warnings_ms=(5_000,), extend_on_switch_ms=10_000)
+    session = play(creation, "0 start; 57 switch; 99 time")
+    assert session.lines[1:] == ["55 time_warning A", "57 cycle_switched A", "62 time_warning B", "67 expired B"]
