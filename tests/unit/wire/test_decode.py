@@ -1,0 +1,70 @@
+"""JSON is read strictly: whatever two readers would take differently is refused."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synckairos.errors import ValidationFailed
+from synckairos.wire.decode import decode
+
+
+def refusal(body: bytes) -> dict[str, str]:
+    with pytest.raises(ValidationFailed) as refused:
+        decode(body)
+    [fault] = refused.value.details
+    told: dict[str, str] = fault
+    return told
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"", {}),
+        (b"{}", {}),
+        (b'{"a": [1, 2.5, null, true, "\xc3\xa9"]}', {"a": [1, 2.5, None, True, "é"]}),
+        (b'{"a": 18446744073709551617}', {"a": 2**64 + 1}),
+        (b"null", None),
+    ],
+)
+def test_json_is_parsed_exactly(body: bytes, value: Any) -> None:
+    assert decode(body) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"nope",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": "\\ud800"}',
+        b'{"a": "\xff"}',
+        b"\xef\xbb\xbf{}",
+        b'{"a": 1} {}',
+        b"[" * 100_000,
+        b'{"a":' * 1_000 + b"1" + b"}" * 1_000,
+        b'{"a": ' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_what_is_no_json_is_malformed(body: bytes) -> None:
+    fault = refusal(body)
+    assert fault["path"] == ""
+    assert fault["message"].startswith("malformed JSON")
+
+
+def test_a_name_that_stands_twice_is_refused() -> None:
+    assert refusal(b'{"a": {"b": 1, "b": 1}}') == {"path": "b", "message": "this name appears twice in one object"}
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0d8123eE+-.truefalsn ', max_size=60).map(str.encode))
+def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
+    try:
+        value = decode(body)
+    except ValidationFailed:
+        return
+    if body:
+        assert value == json.loads(body)
