@@ -83,8 +83,8 @@ class ParticipantSessionsQuery(PageQuery):
 class ParticipantTimeQuery(Strict):
     """A participant's time, summed in buckets. `from` and `to` are instants, or days of the time zone `tz`."""
 
-    from_: Maybe[Annotated[str, Field(alias="from", max_length=40)]] = None
+    from_: Maybe[Annotated[str, Field(max_length=40)]] = Field(default=None, alias="from")
     to: Maybe[Annotated[str, Field(max_length=40)]] = None
     tz: Annotated[str, Field(max_length=64)] = "UTC"
     bucket: Literal["session", "day", "week"] = "day"
-    group_by: Maybe[Annotated[str, Field(pattern=r"^metadata\.[A-Za-z0-9_.-]{1,64}$")]] = None
+    group_by: Maybe[Annotated[str, Field(pattern=r"^metadata\..{1,64}$")]] = None

@@ -1,0 +1,41 @@
+"""ETags by RFC 9110: weak for If-None-Match, strong for If-Match."""
+
+import pytest
+
+from synckairos.http.etag import NEVER, is_unchanged, render_etag, wanted
+
+TAG = '"7-abc"'
+
+
+def test_a_tag_names_version_and_epoch() -> None:
+    assert render_etag(7, "abc") == TAG
+
+
+@pytest.mark.parametrize("header", ["*", TAG, f"W/{TAG}", f'"1-x", {TAG}', f'"a,b",{TAG} , "c"', " * "])
+def test_a_known_version_is_unchanged(header: str) -> None:
+    assert is_unchanged(header, TAG)
+
+
+@pytest.mark.parametrize("header", [None, "", '"7-abd"', "7-abc", '"8-abc"', "W/*"])
+def test_any_other_is_not(header: str | None) -> None:
+    assert not is_unchanged(header, TAG)
+
+
+@pytest.mark.parametrize(
+    ("header", "pairs"),
+    [
+        (None, []),
+        ("*", []),
+        (TAG, [(7, "abc")]),
+        (f'{TAG}, "8-abc"', [(7, "abc"), (8, "abc")]),
+        (f"W/{TAG}", [NEVER]),
+        (f'W/{TAG}, "8-x"', [(8, "x")]),
+        ('"abc"', [NEVER]),
+        ("7-abc", [NEVER]),
+        ("", [NEVER]),
+        ('"٧-abc"', [NEVER]),
+        ('"99999999999999999999-abc"', [NEVER]),
+    ],
+)
+def test_if_match_allows_what_it_names(header: str | None, pairs: list[tuple[int, str]]) -> None:
+    assert wanted(header) == pairs

@@ -1,0 +1,75 @@
+"""A session played through: the same engine, its facts at their own instants."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from synckairos.errors import ValidationFailed
+from synckairos.wire.timeline import NOBODY, run
+
+A, B = (str(UUID(int=at)) for at in (10, 11))
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {
+        "session": {
+            "sync_mode": "per_participant",
+            "total_time_ms": 10_000,
+            "participants": [{"participant_id": A}, {"participant_id": B}],
+        },
+        "commands": [],
+        "until_ms": 60_000,
+    } | fields
+
+
+def test_commands_and_deadlines_meet_in_one_timeline() -> None:
+    commands = [
+        {"at_ms": 4_000, "command": "switch"},
+        {"at_ms": 0, "command": "start"},
+        {"at_ms": 5_000, "command": "resume"},
+        {"at_ms": 6_000, "command": "pause", "args": {"max_ms": 1_000}},
+        {"at_ms": 6_500, "command": "switch", "args": {"expected_version": 1}},
+    ]
+    found = run(body(commands=commands))
+    assert found["timeline"] == [
+        {"at_ms": 0, "event_type": "session_created", "version": 1},
+        {"at_ms": 0, "event_type": "session_started", "version": 2, "participant_id": A},
+        {"at_ms": 4_000, "event_type": "cycle_switched", "version": 3, "participant_id": A},
+        {"at_ms": 5_000, "refused": "INVALID_STATE_TRANSITION"},
+        {"at_ms": 6_000, "event_type": "session_paused", "version": 4, "participant_id": B},
+        {"at_ms": 6_500, "refused": "CONFLICT"},
+        {"at_ms": 7_000, "event_type": "session_resumed", "version": 5, "participant_id": B},
+        {"at_ms": 15_000, "event_type": "session_expired", "version": 6, "participant_id": B},
+    ]
+    final = found["final"]
+    assert (final["session_id"], final["status"], final["version"]) == (NOBODY, "expired", 6)
+    assert final["session_completed_at"] == "1970-01-01T00:00:15.000Z"
+    assert final["created_at"] == "1970-01-01T00:00:00.000Z"
+
+
+def test_it_ends_when_it_is_told_to() -> None:
+    found = run(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=9_999))
+    assert found["final"]["status"] == "running"
+    assert run(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=10_000))["final"]["status"] == "expired"
+
+
+def test_what_was_deleted_is_not_there_any_more() -> None:
+    commands = [{"at_ms": 1, "command": "delete"}, {"at_ms": 2, "command": "start"}]
+    assert [row.get("refused") for row in run(body(commands=commands))["timeline"]] == [
+        None, None, "SESSION_NOT_FOUND",
+    ]  # fmt: skip
+
+
+def test_a_timeline_has_an_end() -> None:
+    cycles = {
+        "sync_mode": "per_cycle",
+        "time_per_cycle_ms": 1_000,
+        "max_cycles": 100_000,
+        "participants": [{"participant_id": A}],
+    }
+    simulation = body(session=cycles, commands=[{"at_ms": 0, "command": "start"}], until_ms=9_998 * 1_000)
+    assert len(run(simulation)["timeline"]) == 10_000
+    with pytest.raises(ValidationFailed, match="failed") as refused:
+        run(simulation | {"until_ms": 9_999 * 1_000})
+    assert refused.value.details[0]["path"] == "until_ms"

@@ -1,0 +1,191 @@
+"""Commands, simulations and query strings: what they may say, and what becomes of it."""
+
+import contextlib
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synckairos.clock.commands import (
+    AddParticipant,
+    Adjust,
+    Cancel,
+    Command,
+    Complete,
+    Delete,
+    NewParticipant,
+    PauseFor,
+    RemoveParticipant,
+    Resume,
+    Start,
+    Switch,
+    UpdateMetadata,
+)
+from synckairos.errors import ValidationFailed
+from synckairos.wire.queries import (
+    EventsQuery,
+    ListQuery,
+    ParticipantTimeQuery,
+    ReadQuery,
+    parse_query,
+)
+from synckairos.wire.requests import COMMANDS, SimulationBody, parse, parse_command
+
+A, B = (str(UUID(int=at)) for at in (10, 11))
+DAY = 86_400_000
+
+
+def paths(verb: str, args: Any) -> list[str]:
+    with pytest.raises(ValidationFailed) as refused:
+        parse_command(verb, args)
+    return [fault["path"] for fault in refused.value.details]
+
+
+@pytest.mark.parametrize(
+    ("verb", "args", "command"),
+    [
+        ("start", {}, Start()),
+        ("complete", {}, Complete()),
+        ("cancel", {}, Cancel()),
+        ("delete", {}, Delete()),
+        ("switch", {}, Switch()),
+        ("switch", {"next_participant_id": A.upper(), "current_participant_id": B}, Switch(A, B)),
+        ("pause", {}, PauseFor("manual", None)),
+        ("pause", {"reason": "toilet", "max_ms": 7 * DAY}, PauseFor("toilet", 7 * DAY)),
+        ("resume", {}, Resume(None)),
+        ("resume", {"reason": "timeout"}, Resume("timeout")),
+        ("adjust", {"delta_ms": -DAY}, Adjust(-DAY)),
+        ("adjust", {"delta_ms": 1, "participant_ids": [A, B]}, Adjust(1, (A, B))),
+        ("adjust", {"delta_ms": 1, "group_id": A}, Adjust(1, None, A)),
+        ("add_participant", {"participant_id": A}, AddParticipant(NewParticipant(A))),
+        (
+            "add_participant",
+            {"participant_id": A, "participant_index": 3, "total_time_ms": 1_000, "group_id": B, "display_name": "é"},
+            AddParticipant(NewParticipant(A, 3, 1_000, "é", B)),
+        ),
+        ("remove_participant", {"participant_id": A}, RemoveParticipant(A)),
+        ("update_metadata", {"metadata": {"a": None}}, UpdateMetadata({"a": None})),
+    ],
+)
+def test_a_body_becomes_its_command(verb: str, args: dict[str, Any], command: Command) -> None:
+    assert parse_command(verb, args).command() == command
+    assert parse_command(verb, args | {"expected_version": 7}).expected_version == 7
+
+
+@pytest.mark.parametrize(
+    ("verb", "args", "path"),
+    [
+        ("start", {"now": True}, "now"),
+        ("start", {"expected_version": -1}, "expected_version"),
+        ("start", {"expected_version": "1"}, "expected_version"),
+        ("start", {"expected_version": 1.0}, "expected_version"),
+        ("start", {"expected_version": True}, "expected_version"),
+        ("start", {"expected_version": None}, "expected_version"),
+        ("start", {"expected_version": 2**53}, "expected_version"),
+        ("start", [], ""),
+        ("switch", {"next_participant_id": "white"}, "next_participant_id"),
+        ("pause", {"reason": ""}, "reason"),
+        ("pause", {"reason": "x" * 65}, "reason"),
+        ("pause", {"reason": "timeout"}, "reason"),
+        ("pause", {"reason": "a\0"}, "reason"),
+        ("pause", {"max_ms": 0}, "max_ms"),
+        ("pause", {"max_ms": 7 * DAY + 1}, "max_ms"),
+        ("adjust", {}, "delta_ms"),
+        ("adjust", {"delta_ms": 0}, "delta_ms"),
+        ("adjust", {"delta_ms": DAY + 1}, "delta_ms"),
+        ("adjust", {"delta_ms": -DAY - 1}, "delta_ms"),
+        ("adjust", {"delta_ms": 1, "participant_ids": []}, "participant_ids"),
+        ("adjust", {"delta_ms": 1, "participant_ids": [A, A.upper()]}, "participant_ids"),
+        ("adjust", {"delta_ms": 1, "participant_ids": [A, "x"]}, "participant_ids.1"),
+        ("add_participant", {}, "participant_id"),
+        ("add_participant", {"participant_id": A, "total_time_ms": 999}, "total_time_ms"),
+        ("add_participant", {"participant_id": A, "display_name": "x" * 201}, "display_name"),
+        ("update_metadata", {}, "metadata"),
+        ("update_metadata", {"metadata": None}, "metadata"),
+        ("update_metadata", {"metadata": {"a": 2**60}}, "metadata.a"),
+        ("dance", {}, "command"),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_place(verb: str, args: Any, path: str) -> None:
+    assert paths(verb, args) == [path]
+
+
+@given(st.sampled_from([*COMMANDS, "x"]), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_any_arguments_make_a_command_or_are_refused(verb: str, args: Any) -> None:
+    for value in (args, {"reason": args, "delta_ms": args}, {"metadata": {"a": args}}):
+        with contextlib.suppress(ValidationFailed):
+            parse_command(verb, value).command()
+
+
+def test_a_simulation_is_checked_to_its_depths() -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        parse(
+            SimulationBody,
+            {
+                "session": {"sync_mode": "global"},
+                "commands": [
+                    {"at_ms": 0, "command": "start"},
+                    {"at_ms": 11, "command": "pause", "args": {"reason": "timeout"}},
+                    {"at_ms": 5, "command": "dance"},
+                    {"command": "start", "extra": 1},
+                ],
+                "until_ms": 10,
+            },
+        )
+    assert {fault["path"] for fault in refused.value.details} == {
+        "session.total_time_ms",
+        "commands.1.at_ms",
+        "commands.1.args.reason",
+        "commands.2.command",
+        "commands.3.at_ms",
+        "commands.3.extra",
+    }
+
+
+# -- query strings ----------------------------------------------------------------------------------------------------
+
+
+def test_query_strings_are_read() -> None:
+    assert parse_query(ReadQuery, b"").at is None
+    assert parse_query(ReadQuery, b"at=1700000000000").at == 1_700_000_000_000
+    assert parse_query(EventsQuery, b"snapshots=1&limit=7&cursor=abc") == EventsQuery(
+        limit=7, cursor="abc", snapshots=True
+    )
+    assert parse_query(ListQuery, b"status=running").status == "running"
+    hours = parse_query(ParticipantTimeQuery, b"from=2026-01-01&to=2026-01-02&group_by=metadata.project%20x")
+    assert (hours.from_, hours.to, hours.tz, hours.group_by) == (
+        "2026-01-01", "2026-01-02", "UTC", "metadata.project x",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "query", "path"),
+    [
+        (ReadQuery, b"at=", "at"),
+        (ReadQuery, b"at=-1", "at"),
+        (ReadQuery, b"at=1.5", "at"),
+        (ReadQuery, b"at=+1", "at"),
+        (ReadQuery, b"at=1_0", "at"),
+        (ReadQuery, b"at=%D9%A1", "at"),
+        (ReadQuery, b"at=253402300800000", "at"),
+        (ReadQuery, b"at=99999999999999999999999", "at"),
+        (ReadQuery, b"at=1&at=2", "at"),
+        (ReadQuery, b"when=1", "when"),
+        (ReadQuery, b"at=%ff", ""),
+        (ReadQuery, b"\xff", ""),
+        (ReadQuery, b"&".join(b"a=1" for _ in range(200)), ""),
+        (ListQuery, b"limit=0", "limit"),
+        (ListQuery, b"limit=201", "limit"),
+        (ListQuery, b"status=gone", "status"),
+        (ListQuery, b"cursor=", "cursor"),
+        (EventsQuery, b"snapshots=maybe", "snapshots"),
+        (ParticipantTimeQuery, b"bucket=month", "bucket"),
+        (ParticipantTimeQuery, b"group_by=project", "group_by"),
+    ],
+)
+def test_a_wrong_query_is_told(model: type[Any], query: bytes, path: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        parse_query(model, query)
+    assert path in [fault["path"] for fault in refused.value.details]
