@@ -80,21 +80,35 @@ class Drain:
                 if writer is None:
                     return drained
                 drained += await self._retry_due(partition, writer)
-                while deliveries := await self._outbox.read(partition, self._batch_entries, self._batch_bytes):
-                    drained += await self._drain(partition, writer, deliveries)
+                drained += await self._drain(partition, writer)
             # Only now can others hold it: what came before is ours to see, what comes later is theirs to take.
             if await self._outbox.is_empty(partition) and partition not in self._again:
                 return drained
 
-    async def _drain(self, partition: int, writer: Writer, deliveries: Sequence[Delivery]) -> int:
-        """Move one batch, isolating what can't be moved; return how many versions are new in Postgres."""
-        parsed: list[tuple[Delivery, Parsed]] = []
-        for delivery in deliveries:
+    async def _drain(self, partition: int, writer: Writer) -> int:
+        """Move batch after batch, each understood while Postgres writes the one before; return how many are new."""
+        drained = 0
+        batch = await self._read(partition, None)
+        while batch:
+            ahead = asyncio.create_task(self._read(partition, batch[-1][0].entry_id))
             try:
-                parsed.append((delivery, parse_entry(delivery.entry)))
-            except ValueError as fault:
-                await self._isolate(partition, delivery, 0, str(fault))
-        return await self._record(partition, writer, parsed)
+                parsed: list[tuple[Delivery, Parsed]] = []
+                for delivery, found in batch:
+                    if isinstance(found, ValueError):
+                        await self._isolate(partition, delivery, 0, str(found))
+                    else:
+                        parsed.append((delivery, found))
+                drained += await self._record(partition, writer, parsed)
+                batch = await ahead
+            finally:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+        return drained
+
+    async def _read(self, partition: int, after: str | None) -> list[tuple[Delivery, Parsed | ValueError]]:
+        """Read a batch and understand it as far as it can be."""
+        deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
+        return [(delivery, _understand(delivery)) for delivery in deliveries]
 
     async def _record(self, partition: int, writer: Writer, parsed: Sequence[tuple[Delivery, Parsed]]) -> int:
         """Write and settle; where the batch is refused, look for the culprit by halves."""
@@ -166,3 +180,10 @@ class Drain:
             error=error,
             next_try_in_ms=None if next_s is None else round(next_s * 1000),
         )
+
+
+def _understand(delivery: Delivery) -> Parsed | ValueError:
+    try:
+        return parse_entry(delivery.entry)
+    except ValueError as fault:
+        return fault

@@ -6,6 +6,7 @@ The snapshot keeps the document's bytes as they were; what is taken out of it is
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,6 +16,7 @@ import orjson
 from synckairos.wire.entry import OutboxEntry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUL = rb"\u0000"
 
 
 class EventRow(NamedTuple):
@@ -103,30 +105,30 @@ def parse_entry(entry: OutboxEntry) -> Parsed:
 def _parse(entry: OutboxEntry) -> Parsed:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.state)
-    session_id = UUID(entry.session_id)
+    if _NUL in entry.event:
+        event = _without_nul(event)
     if document["session_id"] != entry.session_id or document["version"] != entry.version:
         raise ValueError("the document is another session's, or another version")
-    participant_id = event.get("participant_id")
     runs = document["status"] == "running" and document["cycle_started_at"] is not None
-    running_id = document["active_participant_id"] if runs else None
+    args = event.get("args")
     row = EventRow(
-        session_id=session_id,
-        epoch=_text(entry.epoch),
+        session_id=_uuid(entry.session_id),
+        epoch=entry.epoch,
         version=entry.version,
         occurred_at=_EPOCH + timedelta(milliseconds=event["occurred_at_ms"]),
-        event_type=_text(event["event_type"]),
+        event_type=event["event_type"],
         status=document["status"],
-        running_participant_id=None if running_id is None else UUID(running_id),
-        participant_id=None if participant_id is None else UUID(participant_id),
-        group_id=_optional(event.get("group_id")),
+        running_participant_id=_optional_uuid(document["active_participant_id"]) if runs else None,
+        participant_id=_optional_uuid(event.get("participant_id")),
+        group_id=event.get("group_id"),
         time_used_ms=event.get("time_used_ms"),
         time_remaining_ms=event.get("time_remaining_ms"),
-        actor=_optional(event.get("actor")),
-        command=_optional(event.get("command")),
-        args=None if event.get("args") is None else _json(event["args"]),
-        command_id=_optional(event.get("command_id")),
-        fingerprint=_optional(event.get("fingerprint")),
-        expired_participant_id=_optional(event.get("expired_participant_id")),
+        actor=event.get("actor"),
+        command=event.get("command"),
+        args=None if args is None else orjson.dumps(args).decode(),
+        command_id=event.get("command_id"),
+        fingerprint=event.get("fingerprint"),
+        expired_participant_id=event.get("expired_participant_id"),
         deleted=event.get("deleted", False),
         payload_hash=sha256(entry.state).digest(),
         snapshot=entry.state,
@@ -156,9 +158,10 @@ def rows_of(parsed: Iterable[Parsed]) -> Rows:
     participants: dict[tuple[UUID, UUID], ParticipantRow] = {}
     try:
         for session_id, each in newest.items():
-            session = _session(session_id, each)
+            document = _without_nul(each.document) if _NUL in each.event.snapshot else each.document
+            session = _session(session_id, each.event, document)
             sessions.append(session)
-            for part in _participants(session, each.document):
+            for part in _participants(session, document):
                 participants[session_id, part.participant_id] = part
         by_id = {session.session_id: session for session in sessions}
         for key, row in leavers.items():
@@ -169,8 +172,7 @@ def rows_of(parsed: Iterable[Parsed]) -> Rows:
     return Rows(events, sessions, list(participants.values()))
 
 
-def _session(session_id: UUID, newest: Parsed) -> SessionRow:
-    row, document = newest.event, newest.document
+def _session(session_id: UUID, row: EventRow, document: dict[str, Any]) -> SessionRow:
     return SessionRow(
         session_id=session_id,
         epoch=row.epoch,
@@ -182,7 +184,7 @@ def _session(session_id: UUID, newest: Parsed) -> SessionRow:
         completed_at=_instant(document["session_completed_at"]),
         updated_at=datetime.fromisoformat(document["updated_at"]),
         deleted_at=row.occurred_at if row.deleted else None,
-        metadata=_json(document["metadata"]),
+        metadata=orjson.dumps(document["metadata"]).decode(),
     )
 
 
@@ -191,9 +193,9 @@ def _participants(session: SessionRow, document: dict[str, Any]) -> Iterable[Par
     for part in document["participants"]:
         yield ParticipantRow(
             session_id=session.session_id,
-            participant_id=UUID(part["participant_id"]),
+            participant_id=_uuid(part["participant_id"]),
             participant_index=part["participant_index"],
-            group_id=_optional(part.get("group_id")),
+            group_id=part.get("group_id"),
             began_at=began_at,
             left_at=None,
             time_used_ms=part["time_used_ms"],
@@ -218,27 +220,23 @@ def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _optional(text: str | None) -> str | None:
-    return None if text is None else _text(text)
+@lru_cache(maxsize=1 << 16)
+def _uuid(text: str) -> UUID:
+    return UUID(text)
 
 
-def _text(text: str) -> str:
-    # Postgres has no U+0000 in text; the snapshot keeps it.
-    return text.replace("\0", "\ufffd")
-
-
-def _json(value: Any) -> str:
-    rendered = orjson.dumps(value)
-    return (orjson.dumps(_without_nul(value)) if b"\\u0000" in rendered else rendered).decode()
+def _optional_uuid(text: str | None) -> UUID | None:
+    return None if text is None else _uuid(text)
 
 
 def _without_nul(value: Any) -> Any:
+    """Replace U+0000, which Postgres has neither in text nor in JSON; the snapshot keeps it."""
     match value:
         case str():
-            return _text(value)
+            return value.replace("\0", "\ufffd")
         case list():
             return [_without_nul(item) for item in value]
         case dict():
-            return {_text(key): _without_nul(item) for key, item in value.items()}
+            return {_without_nul(key): _without_nul(item) for key, item in value.items()}
         case _:
             return value

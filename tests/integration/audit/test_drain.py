@@ -11,6 +11,7 @@ import pytest
 from synckairos.audit.failed import failed, retry
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
+from synckairos.store.outbox import Newest
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Life, chess
 from tests.integration.audit.conftest import Audit
 
@@ -94,13 +95,12 @@ async def test_only_the_newest_version_lets_a_session_go(audit: Audit) -> None:
     session = audit.keys.session(life.session_id)
     assert await audit.pipe.call("PTTL", session) == -1
     batch = await audit.outbox.read(0, 2, 1 << 20)
-    async with audit.ledger.hold(0) as writer:
-        assert writer is not None
-        drain = audit.drain()
-        await drain._drain(0, writer, batch)
+    await audit.outbox.settle(
+        0, [delivery.entry_id for delivery in batch], [Newest(life.session_id, life.state.epoch, 2)], 3_600_000
+    )
     assert await audit.pipe.call("HGET", session, "audited") == b"2"
     assert await audit.pipe.call("PTTL", session) == -1
-    await audit.drain().run(0)
+    assert await audit.drain().run(0) == 1
     assert await audit.pipe.call("HGET", session, "audited") == b"3"
     for key in (session, audit.keys.history(life.session_id)):
         assert 0 < await audit.pipe.call("PTTL", key) <= 3_600_000

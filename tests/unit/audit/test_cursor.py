@@ -1,0 +1,31 @@
+"""Cursors go there and back, and nothing else passes for one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synckairos.audit.cursor import parse_cursor, render_cursor
+from synckairos.errors import ValidationFailed
+
+
+@given(at=st.integers(-(2**53), 2**53), text=st.text())
+def test_a_key_survives_the_way(at: int, text: str) -> None:
+    cursor = render_cursor(at, text)
+    assert cursor.isascii()
+    assert not set(cursor) & set("+/=")
+    assert parse_cursor(cursor, int, str) == (at, text)
+
+
+@given(text=st.text())
+def test_anything_else_is_refused_or_is_a_key(text: str) -> None:
+    try:
+        key = parse_cursor(text, int, str)
+    except ValidationFailed:
+        return
+    assert [type(each) for each in key] == [int, str]
+
+
+@pytest.mark.parametrize("key", [(1,), (1, 2), ("a", 1), (True, "a"), (1, "a", 2), ()])
+def test_a_key_of_another_kind_is_refused(key: tuple[int | str, ...]) -> None:
+    with pytest.raises(ValidationFailed):
+        parse_cursor(render_cursor(*key), int, str)

@@ -1,0 +1,41 @@
+"""Lag is announced once a threshold, and once when it is over."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from synckairos.audit import metrics
+from synckairos.audit.lag import LagWatch
+from synckairos.store.outbox import Backlog
+
+
+def backlog(age_s: float = 0, set_aside: int = 0) -> Backlog:
+    return Backlog(7, round(age_s * 1000), 0, set_aside, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ages", "told"),
+    [
+        ((0, 5, 9), []),
+        ((11, 12, 59), ["audit lags"]),
+        ((11, 61, 61, 2000), ["audit lags"] * 3),
+        ((4000, 11, 0, 0), ["audit lags", "audit has caught up"]),
+    ],
+)
+def test_what_is_told(ages: tuple[int, ...], told: list[str]) -> None:
+    watch = LagWatch()
+    with capture_logs() as lines:
+        for age_s in ages:
+            watch.see(backlog(age_s))
+    assert [line["event"] for line in lines] == told
+    assert metrics.OUTBOX_AGE_SECONDS._value.get() == ages[-1]
+
+
+def test_what_was_set_aside_is_told_as_it_grows() -> None:
+    watch = LagWatch()
+    with capture_logs() as lines:
+        for count in (0, 1, 1, 0, 2):
+            watch.see(backlog(set_aside=count))
+    seen: list[Any] = [(line["log_level"], line["entries"]) for line in lines]
+    assert seen == [("error", 1), ("error", 2)]

@@ -1,0 +1,159 @@
+"""Entries as rows: what is taken out of a document, and every way an entry can be wrong."""
+
+import hashlib
+from dataclasses import replace
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synckairos.audit.rows import Parsed, parse_entry, rows_of
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import (
+    Command,
+    Complete,
+    Create,
+    Delete,
+    NewParticipant,
+    PauseFor,
+    RemoveParticipant,
+    Start,
+    Switch,
+)
+from synckairos.clock.model import SyncMode
+from synckairos.wire.entry import Cause, OutboxEntry, render_event
+from synckairos.wire.session import render_session
+
+T0 = 1_700_000_000_123
+SESSION = "01890000-0000-7000-8000-000000000000"
+ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
+BOB = "bbbbbbbb-0000-4000-8000-000000000002"
+
+
+def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
+    """The entries of one session, a command a second."""
+    spec = Create(
+        SyncMode.PER_PARTICIPANT,
+        tuple(NewParticipant(each, total_time_ms=600_000) for each in (ALICE, BOB)),
+        **more,  # type: ignore[arg-type]
+    )
+    transitions = [membership.create(spec, SESSION, "e1", T0)]
+    for at, command in enumerate(commands, start=1):
+        transitions += engine.apply(transitions[-1].state, command, T0 + 1000 * at).transitions
+    cause = Cause("somebody", "x", {"n": 1}, "id", "print")
+    return [
+        OutboxEntry(SESSION, "e1", each.state.version, render_event(each, cause), render_session(each.state))
+        for each in transitions
+    ]
+
+
+def parsed(*commands: Command, **more: object) -> list[Parsed]:
+    return [parse_entry(entry) for entry in entries(*commands, **more)]
+
+
+def test_an_event_row_says_what_happened_and_keeps_the_bytes() -> None:
+    (_, _, entry) = entries(Start(), Switch())
+    row = parse_entry(entry).event
+    assert (row.session_id, row.epoch, row.version) == (UUID(SESSION), "e1", 3)
+    assert row.occurred_at.timestamp() * 1000 == T0 + 2000
+    assert (row.event_type, row.participant_id, row.time_used_ms) == ("cycle_switched", UUID(ALICE), 1000)
+    assert (row.actor, row.command, row.args, row.command_id, row.fingerprint) == (
+        "somebody", "x", '{"n":1}', "id", "print",
+    )  # fmt: skip
+    assert row.snapshot is entry.state
+    assert row.payload_hash == hashlib.sha256(entry.state).digest()
+    assert not row.deleted
+
+
+@pytest.mark.parametrize(
+    ("commands", "status", "running"),
+    [
+        ((), "pending", None),
+        ((Start(),), "running", ALICE),
+        ((Start(), Switch()), "running", BOB),
+        ((Start(), PauseFor()), "paused", None),
+        ((Start(), Complete()), "completed", None),
+        ((Start(), Delete()), "cancelled", None),
+    ],
+)
+def test_whose_time_runs_from_a_version_on(commands: tuple[Command, ...], status: str, running: str | None) -> None:
+    row = parsed(*commands)[-1].event
+    assert (row.status, row.running_participant_id) == (status, None if running is None else UUID(running))
+
+
+def test_projections_come_from_the_newest_version_whatever_the_order() -> None:
+    history = parsed(Start(), Switch(), Complete())
+    for order in (history, history[::-1]):
+        rows = rows_of(order)
+        (session,) = rows.sessions
+        assert (session.version, session.status, session.deleted_at) == (4, "completed", None)
+        assert session.started_at is not None
+        assert session.completed_at is not None
+        assert [row.version for row in rows.events] == [each.event.version for each in order]
+        assert {part.participant_id: part.time_used_ms for part in rows.participants} == {
+            UUID(ALICE): 1000,
+            UUID(BOB): 1000,
+        }
+        assert {part.began_at for part in rows.participants} == {session.started_at}
+
+
+def test_a_tombstone_is_told() -> None:
+    (session,) = rows_of(parsed(Delete())).sessions
+    assert session.deleted_at is not None
+
+
+def test_who_left_keeps_a_row_of_its_own() -> None:
+    rows = rows_of(parsed(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
+    left = next(part for part in rows.participants if part.participant_id == UUID(ALICE))
+    assert (left.time_used_ms, left.participant_index, left.cycle_count) == (1000, None, None)
+    assert left.left_at is not None
+    assert len(rows.participants) == 2
+
+
+def test_nul_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
+    (entry,) = entries(metadata={"a\0": "\0"})
+    one = parse_entry(replace(entry, event=orjson.dumps(orjson.loads(entry.event) | {"command_id": "x\0y"})))
+    assert one.event.command_id == "x\ufffdy"
+    assert orjson.loads(rows_of([one]).sessions[0].metadata) == {"a\ufffd": "\ufffd"}
+    assert orjson.loads(one.event.snapshot)["metadata"] == {"a\0": "\0"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"session_id": "nobody"},
+        {"session_id": "01890000-0000-7000-8000-000000000001"},
+        {"version": 2},
+        {"event": b"{}"},
+        {"event": b"[]"},
+        {"event": b"null"},
+        {"event": b"{"},
+        {"event": b'{"event_type": "x", "occurred_at_ms": "soon"}'},
+        {"event": b'{"event_type": "x", "occurred_at_ms": 1e30}'},
+        {"event": b'{"event_type": "x", "occurred_at_ms": 1, "participant_id": "nobody"}'},
+        {"state": b"{}"},
+        {"state": b"7"},
+        {"state": b"\xff"},
+    ],
+)
+def test_what_is_no_entry_is_a_value_error(change: dict[str, object]) -> None:
+    (entry,) = entries()
+    with pytest.raises(ValueError):  # noqa: PT011 - any fault of any field comes as this one
+        parse_entry(replace(entry, **change))  # type: ignore[arg-type]
+
+
+@given(event=st.binary(max_size=50), state=st.binary(max_size=50))
+def test_any_bytes_parse_or_are_a_value_error(event: bytes, state: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - any fault of any field comes as this one
+        parse_entry(OutboxEntry(SESSION, "e1", 1, event, state))
+
+
+def test_a_document_without_its_parts_is_a_value_error() -> None:
+    (entry,) = entries()
+    document = orjson.loads(entry.state)
+    del document["participants"]
+    one = parse_entry(replace(entry, state=orjson.dumps(document)))
+    with pytest.raises(ValueError, match="participants"):
+        rows_of([one])
