@@ -1,0 +1,41 @@
+"""Fills the audit's tables with plausible rows by the hundred thousand, past the drain."""
+
+import psycopg
+
+FILL = """
+INSERT INTO sync_sessions
+SELECT
+    md5('s' || n)::uuid, 'e', 100, 'per_participant', 'completed', at, at, at + interval '50 min',
+    at + interval '50 min', NULL, '{"project": "x"}'
+FROM generate_series(1, %(sessions)s) AS n, LATERAL (SELECT timestamptz '2026-01-01' + n * interval '1 min' AS at) AS t;
+
+INSERT INTO sync_participants
+SELECT s.session_id, md5('p' || (n + side) %% 1000)::uuid, side, NULL, s.created_at, NULL, 1000, 50
+FROM generate_series(1, %(sessions)s) AS n
+CROSS JOIN generate_series(0, 1) AS side
+JOIN sync_sessions AS s ON s.session_id = md5('s' || n)::uuid;
+
+INSERT INTO sync_events (
+    session_id, epoch, version, occurred_at, event_type, status, running_participant_id, command_id, payload_hash,
+    snapshot
+)
+SELECT
+    s.session_id, 'e', v, s.created_at + v * interval '30 s', 'cycle_switched',
+    (CASE WHEN v = 100 THEN 'completed' WHEN v %% 25 = 0 THEN 'paused' ELSE 'running' END)::sync_status,
+    CASE WHEN v < 100 AND v %% 25 <> 0 THEN md5('p' || (n + v %% 2) %% 1000)::uuid END,
+    CASE WHEN v %% 2 = 0 THEN 'c' || v END, sha256(v::text::bytea), convert_to(repeat(md5(n::text), %(size)s), 'UTF8')
+FROM generate_series(1, %(sessions)s) AS n
+JOIN sync_sessions AS s ON s.session_id = md5('s' || n)::uuid
+CROSS JOIN generate_series(1, 100) AS v;
+"""
+
+
+def fill(database_url: str, sessions: int, size: int = 4) -> None:
+    """Make so many sessions of 100 events each, one begun a minute, among a thousand participants.
+
+    `size` is the snapshots', in steps of 32 bytes.
+    """
+    with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
+        cursor.execute(FILL, {"sessions": sessions, "size": size})
+        cursor.execute("VACUUM ANALYZE sync_sessions, sync_participants, sync_events")
+        cursor.connection.close()

@@ -1,0 +1,80 @@
+"""Each query of the archive finds its rows by an index, in a database that is large enough to tell."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from synckairos.audit.named_sql import load
+from synckairos.embedded import Postgres
+from tests.integration.audit.history import fill
+
+
+@pytest.fixture(scope="module")
+def large_database(postgres: Postgres, template_database: str) -> Iterator[str]:
+    name = f"large_{uuid4().hex[:8]}"
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
+        fill(postgres.url_of(name), 1500)
+        yield postgres.url_of(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def uuid_of(text: str) -> UUID:
+    return UUID(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest())
+
+
+SESSION, SOMEBODY = uuid_of("s700"), uuid_of("p700")
+NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+ALL = {"before_at": "infinity", "before_id": "f" * 32, "limit": 51}
+CASES: dict[str, dict[str, Any]] = {
+    "latest": {"session_id": SESSION},
+    "latest_commands": {"session_id": SESSION, "created_at": NOON - timedelta(hours=6)},
+    "snapshot": {"session_id": SESSION, "epoch": "e", "version": 7},
+    "state_at": {"session_id": SESSION, "at": NOON},
+    "sessions": {**ALL, "status": None, "sync_mode": None},
+    "events": {
+        "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
+    },
+    "participant_sessions": {**ALL, "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "now": NOON},
+    "participant_time": {
+        "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30), "now": NOON,
+        "tz": "Europe/Berlin", "bucket": "day", "key": "project", "limit": 1000,
+    },
+}  # fmt: skip
+
+
+def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Name each table scan's kind, its table and how many rows it looked at in all."""
+    if "Relation Name" in plan:
+        looked_at = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+        yield plan["Node Type"], plan["Relation Name"], looked_at * plan["Actual Loops"]
+    for child in plan.get("Plans", ()):
+        yield from scans(child)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_no_query_looks_at_more_than_it_has_to(large_database: str, name: str) -> None:
+    async with await psycopg.AsyncConnection.connect(large_database) as connection:
+        connection.prepare_threshold = None
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("queries.sql")[name]
+        row = await (await connection.execute(sql, CASES[name])).fetchone()
+    assert row is not None
+    found = list(scans(row[0][0]["Plan"]))
+    assert found
+    for kind, table, rows in found:
+        assert "Seq" not in kind, (kind, table)
+        assert rows <= 1000, (kind, table, rows)
+
+
+async def test_what_a_filter_leaves_out_is_not_looked_at(large_database: str) -> None:
+    async with await psycopg.AsyncConnection.connect(large_database) as connection:
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("queries.sql")["sessions"]
+        values = {**ALL, "status": "running", "sync_mode": None}
+        row = await (await connection.execute(sql, values)).fetchone()
+    assert row is not None
+    assert sum(rows for _, _, rows in scans(row[0][0]["Plan"])) == 0
