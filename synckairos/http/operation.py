@@ -66,8 +66,10 @@ class Table:
         node = self._root
         texts: list[str] = []
         for segment in path.split("/")[1:]:
-            # An empty segment would find the methods, which stand under the one name no segment has.
-            found = node.get(segment) if segment and segment != PARAMETER else None
+            # The methods stand under the one name no segment has.
+            if not segment:
+                return {}, []
+            found = node.get(segment) if segment != PARAMETER else None
             if found is None:
                 found = node.get(PARAMETER)
                 if found is None:

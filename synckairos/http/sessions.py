@@ -157,7 +157,8 @@ class SessionRoutes:
 
     async def leave(self, call: Call) -> Reply:
         body = await call.body(StartBody)
-        leaver = LeaveBody(expected_version=body.expected_version, participant_id=call.id("participant_id"))
+        given = body.model_dump(exclude_unset=True)
+        leaver = LeaveBody(**given, participant_id=call.id("participant_id"))
         return _session_reply(call, await self._execute(call, call.id("session_id"), "remove_participant", leaver))
 
     async def delete(self, call: Call) -> Reply:

@@ -121,9 +121,9 @@ export class Board {
     if (this.element.dataset.low !== isLow) this.element.dataset.low = isLow;
     const long = String(shown.digits.length > 5);
     if (this.digits.dataset.long !== long) this.digits.dataset.long = long;
-    this.hand.style.rotate = `${-((ms % 60_000) / 60_000) * 360}deg`;
+    turn(this.hand, -((ms % 60_000) / 60_000) * 360);
     const lift = this.mood === "flagged" ? 0 : Math.max(0, 1 - ms / LIFT_MS);
-    this.flag.style.rotate = `${-lift * 82}deg`;
+    turn(this.flag, -lift * 82);
   }
 
   /** Say when the next try is, while the connection is lost. */
@@ -140,6 +140,12 @@ export class Board {
 
 const put = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
+};
+
+/** Turn by degrees, in steps too small to see: a hand that hardly moved costs no layout. */
+const turn = (element, degrees) => {
+  const rotate = `${Math.round(degrees * 4) / 4}deg`;
+  if (element.style.rotate !== rotate) element.style.rotate = rotate;
 };
 
 const nameOf = (participant, side) => participant?.display_name ?? side[0].toUpperCase() + side.slice(1);

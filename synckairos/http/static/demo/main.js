@@ -153,8 +153,9 @@ document.addEventListener("click", letGo, { capture: true });
 addEventListener("keydown", (event) => {
   const isElsewhere = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
   if (isElsewhere || event.repeat) return;
-  const onOther = event.target.closest?.("button:not(.press), a, input");
-  if (event.code === "Space" && !onOther) {
+  const other = event.target.closest?.("button:not(.press), a, input");
+  const isOther = other && other.getClientRects().length > 0; // one in a closed dialog may keep the focus for a moment
+  if (event.code === "Space" && !isOther) {
     event.preventDefault(); // on a clock's own button, too: the key presses whoever is to move
     const board = game.boards.find((each) => each.canPress());
     if (board && view !== "wall") onpress(board);
@@ -167,6 +168,9 @@ addEventListener("keyup", (event) => {
 
 // -- the frame loop --------------------------------------------------------------------------------------------------
 
+const SUM_EVERY_MS = 50; // more often nobody can read, and each time costs a layout
+let summedMs = 0;
+
 function paint() {
   const nowMs = time.now();
   for (const board of game.boards) {
@@ -174,7 +178,10 @@ function paint() {
     board.paintWait(performance.now());
   }
   const state = newest();
-  if (state) paintSum(state, nowMs);
+  if (state && Math.abs(nowMs - summedMs) >= SUM_EVERY_MS) {
+    summedMs = nowMs;
+    paintSum(state, nowMs);
+  }
   requestAnimationFrame(paint);
 }
 

@@ -50,8 +50,9 @@ export function keepInStep(time) {
   async function ask() {
     const sentMs = performance.now();
     const answer = await fetch("/v1/time", { cache: "no-store" });
-    const { data } = await answer.json();
-    time.learn(sentMs, data.timestamp_ms, performance.now());
+    const receivedMs = performance.now();
+    const { timestamp_ms: serverMs } = await answer.json();
+    if (answer.ok) time.learn(sentMs, serverMs, receivedMs);
   }
 
   async function round(times) {

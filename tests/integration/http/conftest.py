@@ -1,0 +1,88 @@
+"""REST on real stores, asked through ASGI: no port, no process, everything else as it is in production."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from synckairos.audit.trail import Trail
+from synckairos.config import Settings
+from synckairos.http import app
+from synckairos.store.limits import Limits
+from synckairos.store.outbox import Outbox
+from tests.integration.parts import Parts, open_parts
+
+HOST = "http://127.0.0.1:3000"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server in this process: `client` asks it, `parts` are what it stands on."""
+
+    client: httpx.AsyncClient
+    parts: Parts
+    outbox: Outbox
+
+    async def create(self, **fields: Any) -> dict[str, Any]:
+        """Create a session (chess, 10 minutes each) and return it."""
+        answer = await self.client.post("/v1/sessions", json=chess(**fields))
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.json()["data"]
+        return found
+
+    async def started(self, **fields: Any) -> dict[str, Any]:
+        session = await self.create(**fields)
+        answer = await self.client.post(f"/v1/sessions/{session['session_id']}/start")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()["data"]
+        return found
+
+
+def chess(**fields: Any) -> dict[str, Any]:
+    """Return the body of a creation: two participants with ten minutes each, `fields` put in."""
+    body: dict[str, Any] = {
+        "session_id": str(uuid4()),
+        "sync_mode": "per_participant",
+        "participants": [
+            {"participant_id": str(uuid4()), "participant_index": at, "total_time_ms": 600_000} for at in range(2)
+        ],
+        "total_time_ms": 1_200_000,
+    }
+    return {name: value for name, value in (body | fields).items() if value is not None}
+
+
+@asynccontextmanager
+async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
+    """Open a server on a test's own stores; `options` go to `app.build`."""
+    async with open_parts(settings) as parts:
+        keys = parts.store.keys
+        outbox = Outbox(parts.pipe, keys)
+        rest = app.build(
+            app.Parts(
+                sessions=parts.sessions,
+                store=parts.store,
+                archive=parts.archive,
+                trail=Trail(parts.archive, outbox),
+                limits=Limits(parts.pipe, keys),
+                settings=settings,
+            ),
+            **options,
+        )
+        transport = httpx.ASGITransport(rest, client=("127.0.0.1", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+            yield Server(client, parts, outbox)
+
+
+@pytest.fixture
+async def server(settings: Settings) -> AsyncIterator[Server]:
+    async with serving(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(server: Server) -> httpx.AsyncClient:
+    return server.client
