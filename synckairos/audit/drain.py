@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Sequence
 
 from synckairos import log
-from synckairos.audit import metrics
 from synckairos.audit.ledger import Ledger, Recorded, Refused, Writer
 from synckairos.audit.rows import Parsed, parse_entry, rows_of
 from synckairos.store.isolation import Isolation
@@ -124,12 +123,18 @@ class Drain:
             half = len(parsed) // 2
             first = await self._record(partition, writer, parsed[:half])
             return first + await self._record(partition, writer, parsed[half:])
-        await self._settle(partition, [delivery.entry_id for delivery, _ in parsed], (p for _, p in parsed), recorded)
-        metrics.DRAIN_SECONDS.observe(time.monotonic() - began)
+        entry_ids = [delivery.entry_id for delivery, _ in parsed]
+        busy_us = round((time.monotonic() - began) * 1e6)
+        await self._settle(partition, entry_ids, (found for _, found in parsed), recorded, busy_us)
         return recorded.new
 
     async def _settle(
-        self, partition: int, entry_ids: Sequence[str], parsed: Iterable[Parsed], recorded: Recorded
+        self,
+        partition: int,
+        entry_ids: Sequence[str],
+        parsed: Iterable[Parsed],
+        recorded: Recorded,
+        busy_us: int = 0,
     ) -> None:
         for session_id, epoch, version in recorded.conflicts:
             _log.error("audit conflict", session_id=session_id, epoch=epoch, version=version)
@@ -144,9 +149,8 @@ class Drain:
             self._ttl_ms,
             drained=recorded.new,
             conflicts=len(recorded.conflicts),
+            busy_us=busy_us,
         )
-        metrics.DRAINED.inc(recorded.new)
-        metrics.CONFLICTS.inc(len(recorded.conflicts))
 
     async def _retry_due(self, partition: int, writer: Writer) -> int:
         """Try isolated entries again that are due, each on its own."""
@@ -172,7 +176,6 @@ class Drain:
             _log.error("audit entry set aside", tries=tries, **known)
         else:
             _log.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
-        metrics.FAILURES.inc()
         await self._isolation.isolate(
             partition,
             delivery.entry_id,

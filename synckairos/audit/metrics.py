@@ -1,23 +1,41 @@
-"""What the audit tells Prometheus. Counters of the drain are its process' own; the backlog is the whole store's."""
+"""What the audit tells Prometheus: the backlog and what was ever done, of the whole store, as measured last.
 
-from prometheus_client import Counter, Gauge, Histogram
+Both live in Redis, so that any server's `/metrics` shows them, whichever worker did the work.
+"""
 
-from synckairos.store.outbox import Backlog
+from collections.abc import Iterable
 
-DRAINED = Counter("synckairos_audit_drained", "Versions this process has moved to Postgres.")
-DRAIN_SECONDS = Histogram(
-    "synckairos_audit_batch_seconds",
-    "Seconds from reading a batch to its entries having left the outbox.",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-)
-CONFLICTS = Counter("synckairos_audit_conflicts", "Versions that came a second time with other content.")
-FAILURES = Counter("synckairos_audit_failures", "Tries of entries that Postgres refused.")
-INTERRUPTIONS = Counter("synckairos_audit_interruptions", "Drains that ended because a store didn't answer.")
+from prometheus_client import REGISTRY, Gauge
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions on their way to Postgres, in the whole store.")
-OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest of them; 0 without any.")
-RETRYING = Gauge("synckairos_audit_retrying_entries", "Refused entries that will be tried again by themselves.")
-SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Refused entries set aside: `synckairos audit failed` lists them.")
+from synckairos.store.outbox import Backlog, Tally
+
+OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions on their way to Postgres")
+OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest of them; 0 without any")
+RETRYING = Gauge("synckairos_audit_retrying_entries", "Refused entries that will be tried again by themselves")
+SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Refused entries set aside: `synckairos audit failed` lists them")
+
+
+class _Tallied(Collector):
+    """Shows the store's own counters; they only grow, over every restart."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def collect(self) -> Iterable[Metric]:
+        for name, meaning, value in (
+            ("drained", "Versions moved to Postgres", self.tally.drained),
+            ("conflicts", "Versions that came a second time with other content", self.tally.conflicts),
+            ("isolated", "Entries that Postgres refused", self.tally.isolated),
+            ("batches", "Batches moved to Postgres", self.tally.batches),
+            ("drain_seconds", "Time spent on moving them", self.tally.busy_us / 1e6),
+        ):
+            yield CounterMetricFamily(f"synckairos_audit_{name}", meaning, value=value)
+
+
+_TALLIED = _Tallied()
+REGISTRY.register(_TALLIED)
 
 
 def show(backlog: Backlog) -> None:
@@ -26,3 +44,4 @@ def show(backlog: Backlog) -> None:
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)
     RETRYING.set(backlog.retrying)
     SET_ASIDE.set(backlog.set_aside)
+    _TALLIED.tally = backlog.tally

@@ -15,7 +15,6 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from synckairos import log
-from synckairos.audit import metrics
 from synckairos.audit.drain import BACKOFF_S, Drain
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.ledger import Ledger
@@ -109,7 +108,6 @@ class _Drains:
         await asyncio.gather(*(self.run(partition) for partition in range(partitions)))
 
     def _note(self, fault: StoreUnavailable) -> None:
-        metrics.INTERRUPTIONS.inc()
         if not self._interrupted:
             _log.warning("drain interrupted", error=fault.message)
             self._interrupted = True

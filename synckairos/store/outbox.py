@@ -19,6 +19,7 @@ GRACE_MS = 3_600_000
 _FIRST_PAGE = 16  # entries may be large: the first few tell how many fit
 _MAX_PAGE = 500
 _PENDING_LOOK = 5_000
+_TALLY = ("drained", "conflicts", "isolated", "batches", "busy_us")
 _FIELDS = (b"session_id", b"epoch", b"version", b"event", b"state")
 
 
@@ -54,20 +55,32 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What was ever done, by whichever process: versions drained, conflicts, entries isolated, batches, and their time.
+
+    Kept in the store, so that every server can tell and no restart forgets.
+    """
+
+    drained: int = 0
+    conflicts: int = 0
+    isolated: int = 0
+    batches: int = 0
+    busy_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits in one partition: entries, the age of the oldest in ms (0 without one), and those isolated.
+    """What waits: entries, the age of the oldest in ms (0 without one), and those isolated.
 
     `retrying` are isolated entries that will be tried again by themselves, `set_aside` those that somebody must look
-    at. `drained`, `conflicts` and `isolated` count since the store was made.
+    at.
     """
 
     entries: int
     oldest_age_ms: int
     retrying: int
     set_aside: int
-    drained: int
-    conflicts: int
-    isolated: int
+    tally: Tally = Tally()
 
 
 class Outbox:
@@ -112,14 +125,16 @@ class Outbox:
         *,
         drained: int = 0,
         conflicts: int = 0,
+        busy_us: int = 0,
     ) -> int:
         """Take entries that Postgres has out of the stream and settle their sessions; atomic, one round trip.
 
         Each session whose newest version Postgres now has may leave Redis after `ttl_ms`, at the earliest an hour
-        after its next deadline; for the others only the audited version is noted. Returns how many entries were there.
+        after its next deadline; for the others only the audited version is noted. The last three go to the tally.
+        Returns how many entries were there.
         """
         names = [self.keys.outbox(partition), tally_key(self.keys, partition)]
-        args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, len(entry_ids), *entry_ids]
+        args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, busy_us, len(entry_ids), *entry_ids]
         for each in newest:
             session_id = each.session_id
             names += (self.keys.session(session_id), self.keys.history(session_id), self.keys.commands(session_id))
@@ -155,22 +170,19 @@ class Outbox:
                 ("XRANGE", self.keys.outbox(partition), "-", "+", "COUNT", 1),
                 ("ZCOUNT", isolated_key(self.keys, partition), "-inf", "(inf"),
                 ("ZCOUNT", isolated_key(self.keys, partition), "inf", "inf"),
-                ("HMGET", tally_key(self.keys, partition), "drained", "conflicts", "isolated"),
+                ("HMGET", tally_key(self.keys, partition), *_TALLY),
             ]
         with unavailable_as_named():
             (seconds, microseconds), *replies = await self._pipe.call_many(commands)
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         oldest = [int(first[0][0].partition(b"-")[0]) for first in replies[1::5] if first]
         tallies = [[int(value or 0) for value in tally] for tally in replies[4::5]]
-        drained, conflicts, isolated = (sum(column) for column in zip(*tallies, strict=True))
         return Backlog(
             entries=sum(replies[0::5]),
             oldest_age_ms=max(0, now_ms - min(oldest)) if oldest else 0,
             retrying=sum(replies[2::5]),
             set_aside=sum(replies[3::5]),
-            drained=drained,
-            conflicts=conflicts,
-            isolated=isolated,
+            tally=Tally(*(sum(column) for column in zip(*tallies, strict=True))),
         )
 
 

@@ -2,15 +2,15 @@
 -- Only here does a session get a TTL, and never one that ends before an hour after its next deadline.
 --
 -- KEYS  1 outbox  2 tally  3… three for each session: session, history, commands
--- ARGV  1 ttl ms  2 grace ms  3 rows new to Postgres  4 conflicts among them  5 how many entries
---       6… their ids, then two for each session: epoch, newest version in Postgres
+-- ARGV  1 ttl ms  2 grace ms  3 rows new to Postgres  4 conflicts  5 how long it took, µs  6 how many entries
+--       7… their ids, then two for each session: epoch, newest version in Postgres
 -- Returns how many entries were still there.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local count = tonumber(ARGV[5])
+local count = tonumber(ARGV[6])
 
-local at = 6 + count
+local at = 7 + count
 for key = 3, #KEYS, 3 do
   local epoch, version = ARGV[at], ARGV[at + 1]
   at = at + 2
@@ -33,9 +33,11 @@ for key = 3, #KEYS, 3 do
 end
 
 local gone = 0
-for first = 6, 5 + count, 1000 do
-  gone = gone + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 5 + count)))
+for first = 7, 6 + count, 1000 do
+  gone = gone + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 6 + count)))
 end
-if ARGV[3] ~= '0' then redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3]) end
-if ARGV[4] ~= '0' then redis.call('HINCRBY', KEYS[2], 'conflicts', ARGV[4]) end
+redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3])
+redis.call('HINCRBY', KEYS[2], 'conflicts', ARGV[4])
+redis.call('HINCRBY', KEYS[2], 'busy_us', ARGV[5])
+redis.call('HINCRBY', KEYS[2], 'batches', 1)
 return gone

@@ -87,7 +87,7 @@ async def test_the_same_version_with_other_content_is_kept_and_told(audit: Audit
     assert (version, snapshot) == (2, orjson.dumps(other))
     ((kept,),) = await audit.rows("SELECT snapshot FROM sync_events WHERE version = 2")
     assert kept == life.documents[2]
-    assert (await audit.outbox.backlog()).conflicts == 1
+    assert (await audit.outbox.backlog()).tally.conflicts == 1
 
 
 async def test_only_the_newest_version_lets_a_session_go(audit: Audit) -> None:
@@ -184,7 +184,7 @@ async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: Audit) -
         assert (backlog.retrying, backlog.set_aside) == (2, 0)
     await drain.run(0)
     backlog = await audit.outbox.backlog()
-    assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.isolated) == (0, 0, 2, 2)
+    assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.tally.isolated) == (0, 0, 2, 2)
     listed = await failed(audit.isolation, audit.keys)
     assert [each.tries for each in listed] == [5, 5]
     assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
@@ -216,7 +216,7 @@ async def test_what_is_mended_goes_through(audit: Audit) -> None:
     assert await audit.drain().run(0) == 1
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
     backlog = await audit.outbox.backlog()
-    assert (backlog.set_aside, backlog.retrying, backlog.drained) == (0, 0, 6)
+    assert (backlog.set_aside, backlog.retrying, backlog.tally.drained) == (0, 0, 6)
     keys = await audit.pipe.call("KEYS", f"{audit.keys.outbox(0)}*")
     assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
 
@@ -228,7 +228,7 @@ async def test_a_database_that_cannot_be_written_is_no_poison(audit: Audit) -> N
         await audit.drain().run(0)
     await audit.database.execute("ALTER TABLE elsewhere RENAME TO sync_events")
     backlog = await audit.outbox.backlog()
-    assert (backlog.entries, backlog.isolated) == (6, 0)
+    assert (backlog.entries, backlog.tally.isolated) == (6, 0)
     assert await audit.drain().run(0) == 6
 
 

@@ -131,7 +131,7 @@ async def test_it_waits_for_postgres_and_catches_up(audit: Audit, data_dir: Path
         await asyncio.gather(task, return_exceptions=True)
         async with await psycopg.AsyncConnection.connect(own.url) as database:
             await assert_exactly_once(replace(audit, database=database), [life])
-    assert (await audit.outbox.backlog()).isolated == 0
+    assert (await audit.outbox.backlog()).tally.isolated == 0
 
 
 @pytest.mark.slow

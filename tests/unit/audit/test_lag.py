@@ -3,15 +3,16 @@
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from synckairos.audit import metrics
 from synckairos.audit.lag import LagWatch
-from synckairos.store.outbox import Backlog
+from synckairos.store.outbox import Backlog, Tally
 
 
 def backlog(age_s: float = 0, set_aside: int = 0) -> Backlog:
-    return Backlog(7, round(age_s * 1000), 0, set_aside, 0, 0, 0)
+    return Backlog(7, round(age_s * 1000), 0, set_aside)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,18 @@ def test_what_was_set_aside_is_told_as_it_grows() -> None:
             watch.see(backlog(set_aside=count))
     seen: list[Any] = [(line["log_level"], line["entries"]) for line in lines]
     assert seen == [("error", 1), ("error", 2)]
+
+
+def test_what_the_store_counts_is_scraped() -> None:
+    metrics.show(Backlog(3, 1500, 0, 0, Tally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)))
+    text = generate_latest().decode()
+    for line in (
+        "synckairos_audit_outbox_entries 3.0",
+        "synckairos_audit_outbox_age_seconds 1.5",
+        "synckairos_audit_drained_total 10.0",
+        "synckairos_audit_conflicts_total 1.0",
+        "synckairos_audit_isolated_total 2.0",
+        "synckairos_audit_batches_total 4.0",
+        "synckairos_audit_drain_seconds_total 2.5",
+    ):
+        assert f"\n{line}\n" in text
