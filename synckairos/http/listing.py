@@ -37,10 +37,18 @@ class Listing:
         self._archive = archive
 
     async def page(self, query: ListQuery) -> SessionsPage:
-        """Return a page, newest creation first.
+        """Return a page, newest creation first; none that isn't the last is empty.
 
         Raises ValidationFailed for a bad cursor, StoreUnavailable.
         """
+        while True:
+            page = await self._page(query)
+            if page.documents or page.next_cursor is None:
+                return page
+            # All that was on it was deleted meanwhile.
+            query = query.model_copy(update={"cursor": page.next_cursor})
+
+    async def _page(self, query: ListQuery) -> SessionsPage:
         before = _key_of(query.cursor)
         # Live sessions first: one that ends in between is then in both, and never in neither.
         live, more_live = await self._live(query, before)

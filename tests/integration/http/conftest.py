@@ -9,9 +9,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from synckairos.audit.drain import Drain
+from synckairos.audit.ledger import Ledger
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
 from synckairos.http import app
+from synckairos.store.isolation import Isolation
 from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
 from tests.integration.parts import Parts, open_parts
@@ -26,6 +29,7 @@ class Server:
     client: httpx.AsyncClient
     parts: Parts
     outbox: Outbox
+    settings: Settings
 
     async def create(self, **fields: Any) -> dict[str, Any]:
         """Create a session (chess, 10 minutes each) and return it."""
@@ -40,6 +44,18 @@ class Server:
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()["data"]
         return found
+
+    async def drain(self) -> None:
+        """Move everything to Postgres, as a worker does."""
+        ledger = Ledger(self.settings.database_url, self.settings.key_prefix)
+        await ledger.open()
+        try:
+            isolation = Isolation(self.parts.pipe, self.parts.store.keys)
+            drain = Drain(self.outbox, isolation, ledger, session_ttl_s=self.settings.session_ttl_s)
+            for partition in range(self.settings.partitions):
+                await drain.run(partition)
+        finally:
+            await ledger.close()
 
 
 def chess(**fields: Any) -> dict[str, Any]:
@@ -74,7 +90,7 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
         )
         transport = httpx.ASGITransport(rest, client=("127.0.0.1", 50_000))
         async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
-            yield Server(client, parts, outbox)
+            yield Server(client, parts, outbox, settings)
 
 
 @pytest.fixture

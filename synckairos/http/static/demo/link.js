@@ -3,6 +3,7 @@
 
 const PING_EVERY_MS = 5_000;
 const SILENCE_MS = 4_000;
+const ASK_AFTER_MS = 300; // a session that isn't there is told only to who asks for it
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 8_000;
 const REFUSED = 1008;
@@ -15,7 +16,7 @@ export class Link extends EventTarget {
   #sessionId;
   #socket = null;
   #attempt = 0;
-  #timers = { retry: 0, ping: 0, silence: 0 };
+  #timers = { retry: 0, ping: 0, silence: 0, ask: 0 };
   #pingedMs = null;
   #hadConnection = false;
 
@@ -70,7 +71,7 @@ export class Link extends EventTarget {
       case "PONG":
         this.rttMs = performance.now() - this.#pingedMs;
         if (this.state) this.#become("live");
-        else this.#send("RECONNECT"); // nothing to sync so far: ask aloud, so that a missing session is told
+        else this.#timers.ask = setTimeout(() => this.state || this.#send("RECONNECT"), ASK_AFTER_MS);
         break;
       case "SESSION_DELETED":
         this.#become("deleted");

@@ -36,5 +36,5 @@ export class Tape {
   }
 }
 
-const inMs = (ms) => `${Math.max(0, ms) < 10 ? Math.max(0, ms).toFixed(1) : Math.round(ms)} ms`;
+const inMs = (ms) => (ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`);
 const inKb = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;

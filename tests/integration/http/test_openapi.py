@@ -1,0 +1,99 @@
+"""The description: valid OpenAPI 3.1 of all there is, and schemathesis finds that the server keeps to it."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from synckairos.config import Settings
+from tests.integration.http.conftest import Server, chess
+from tests.processes import Process
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+async def test_the_description_names_all_there_is(server: Server) -> None:
+    answer = await server.client.get("/openapi.json")
+    document = answer.json()
+    assert document["openapi"].startswith("3.1")
+    operations = [(path, method) for path, methods in document["paths"].items() for method in methods]
+    assert len(operations) == 24
+    assert ("/v1/sessions/{session_id}/switch", "post") in operations
+    ids = [document["paths"][path][method]["operationId"] for path, method in operations]
+    assert len(set(ids)) == len(ids)
+    schemas = document["components"]["schemas"]
+    assert schemas["CreateSession"]["additionalProperties"] is False
+    assert schemas["CreateSession"]["properties"]["increment_ms"]["maximum"] == 60_000
+    assert "default" not in schemas["CreateSession"]["properties"]["increment_ms"]
+    text = answer.text
+    for each in {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}:
+        assert each in schemas
+    schemathesis.openapi.from_dict(document).validate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_schemathesis_finds_nothing(
+    start_server: Callable[[Settings], Process], settings: Settings, mode: GenerationMode
+) -> None:
+    process = start_server(settings)
+    with httpx.Client(base_url=process.base_url) as client:
+        ids = [_made(client, fields) for fields in _some_sessions()]
+    schema = schemathesis.openapi.from_url(f"{process.base_url}/openapi.json")
+    for found in schema.get_all_operations():
+        operation = found.ok()  # type: ignore[union-attr]
+
+        @given(st.data())
+        @hypothesis_settings(
+            max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        )
+        def keeps_to_it(data: st.DataObject, operation: Any = operation) -> None:
+            case = data.draw(operation.as_strategy(generation_mode=mode))
+            known = data.draw(st.sampled_from([None, *ids]))
+            if known is not None and "session_id" in (case.path_parameters or {}):
+                case.path_parameters["session_id"] = known
+            headers = {"accept": "application/json", "x-request-id": secrets.token_hex(8)}
+            case.call_and_validate(checks=CHECKS, headers=headers, timeout=10)
+
+        keeps_to_it()
+    assert process.child.returncode is None
+
+
+def _some_sessions() -> list[dict[str, Any]]:
+    nobody: list[dict[str, Any]] = []
+    return [
+        chess(increment_ms=2_000),
+        chess(on_timeout="advance", warnings_ms=[1_000]),
+        chess(sync_mode="per_cycle", time_per_cycle_ms=1_000, max_cycles=1_000_000),
+        chess(sync_mode="global", participants=nobody),
+        chess(sync_mode="count_up"),
+        chess(session_id=str(uuid4()), clock={"byoyomi": {"periods": 3, "period_ms": 1_000}}),
+    ]
+
+
+def _made(client: httpx.Client, body: dict[str, Any]) -> str:
+    assert client.post("/v1/sessions", json=body).status_code == 201
+    session_id: str = body["session_id"]
+    assert client.post(f"/v1/sessions/{session_id}/start").status_code == 200
+    return session_id
