@@ -1,0 +1,73 @@
+"""A Postgres that is gone, or silent: a named answer in time, and back by itself."""
+
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.migrate import migrate
+from synckairos.config import Settings
+from synckairos.embedded import Postgres
+from synckairos.errors import StoreUnavailable
+from tests.waiting import eventually
+
+SESSION = "01890000-0000-7000-8000-000000000000"
+
+CALLS: list[Callable[[Archive], Awaitable[object]]] = [
+    lambda archive: archive.latest(SESSION),
+    lambda archive: archive.state_at(SESSION, 0),
+    lambda archive: archive.events(SESSION),
+    lambda archive: archive.sessions(),
+    lambda archive: archive.participant_sessions(SESSION, since_ms=0, now_ms=1),
+]
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield f"postgresql://nobody@127.0.0.1:{listener.getsockname()[1]}/none"
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", None])
+async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None) -> None:
+    settings = Settings(database_url=url or silent)
+    async with open_pool(settings) as pool:
+        archive = Archive(pool)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await archive.latest(SESSION)
+        assert time.monotonic() - began < 2.5
+        for call in CALLS:
+            with pytest.raises(StoreUnavailable):
+                await call(archive)
+        assert not await archive.is_reachable()
+        # Once it is known to be away, the next ones aren't kept waiting for the same.
+        assert time.monotonic() - began < 2.8
+
+
+async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
+    async with open_pool(Settings(database_url=postgres.url_of("template1"))) as pool:
+        with pytest.raises(StoreUnavailable, match="migrate"):
+            await Archive(pool).latest(SESSION)
+
+
+@pytest.mark.slow
+async def test_it_comes_back_by_itself(data_dir: Path) -> None:
+    with Postgres(data_dir / "archive-postgres") as own:
+        await migrate(own.url)
+        async with open_pool(Settings(database_url=own.url)) as pool:
+            archive = Archive(pool)
+            assert await archive.latest(SESSION) is None
+            own.kill()
+
+            async def is_away() -> bool:
+                return not await archive.is_reachable()
+
+            await eventually(is_away)  # its children outlive it by a moment
+            own.start()
+            await eventually(archive.is_reachable)
+            assert await archive.latest(SESSION) is None
