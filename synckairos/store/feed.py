@@ -18,6 +18,7 @@ from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.store.keys import Keys
+from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import unavailable_as_named
 from synckairos.store.servertime import ServerTime
 from synckairos.store.sessions import Stored
@@ -74,15 +75,16 @@ class _Watched:
 class Feed:
     """Feed messages of the watched sessions, each version once and in order."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, session_ttl_s: int) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int) -> None:
+        """Take a client to listen by, the pipe to read by, and the TTL that watched sessions are kept at."""
+        self._pipe = pipe
         self._keys = keys
         self._ttl_s = session_ttl_s
         self._watched: dict[str, _Watched] = {}
         self._dirty: dict[str, None] = {}
         self._dirtied = asyncio.Event()
         self._listener: Listener | None = None
-        self._subscriber = Subscriber(redis, keys.prefix, self._receive, self._resumed)
+        self._subscriber = Subscriber(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
     def server_time(self) -> ServerTime:
@@ -231,24 +233,24 @@ class Feed:
 
     async def _positions(self, ids: list[str], refresh: bool = False) -> list[tuple[str | None, int]]:
         """Return the stored epoch and version of sessions, (None, 0) where there is none; one round trip."""
+        keys = self._keys
+        commands: list[Command] = [("HMGET", keys.session(each), "epoch", "version") for each in ids]
+        if refresh:
+            kept = (key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.commands))
+            commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
         with unavailable_as_named():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for session_id in ids:
-                    pipe.execute_command("HMGET", self._keys.session(session_id), "epoch", "version")
-                for session_id in ids if refresh else ():
-                    for key in (self._keys.session, self._keys.history, self._keys.commands):
-                        pipe.execute_command("EXPIRE", key(session_id), self._ttl_s, "GT")
-                replies = (await pipe.execute())[: len(ids)]
-        return [(None, 0) if epoch is None else (epoch.decode(), int(version)) for epoch, version in replies]
+            replies = await self._pipe.call_many(commands)
+        found = replies[: len(ids)]
+        return [(None, 0) if epoch is None else (epoch.decode(), int(version)) for epoch, version in found]
 
     async def _states(self, ids: list[str]) -> list[tuple[Stored | None, list[FeedMessage]]]:
         """Return what is stored of sessions, and the versions before it that are kept, oldest first; one round trip."""
+        commands: list[Command] = []
+        for session_id in ids:
+            commands.append(("HMGET", self._keys.session(session_id), *_FIELDS))
+            commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
         with unavailable_as_named():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for session_id in ids:
-                    pipe.execute_command("HMGET", self._keys.session(session_id), *_FIELDS)
-                    pipe.execute_command("LRANGE", self._keys.history(session_id), 0, -1)
-                replies = await pipe.execute()
+            replies = await self._pipe.call_many(commands)
         return [
             (_stored(fields), [FeedMessage.parse(message) for message in history])
             for fields, history in zip(replies[::2], replies[1::2], strict=True)

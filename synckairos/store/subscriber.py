@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from redis.asyncio import Connection, Redis
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from synckairos import log
 from synckairos.metrics import FEED_RECONNECTS
+from synckairos.store.pipe import RedisPipe
 from synckairos.store.servertime import ServerTime
 
 HEARTBEAT_S = 1.0
@@ -50,11 +51,17 @@ class Subscriber:
     """
 
     def __init__(
-        self, redis: Redis, prefix: str, receive: Callable[[str, bytes], None], resumed: Callable[[str], None]
+        self,
+        redis: Redis,
+        pipe: RedisPipe,
+        prefix: str,
+        receive: Callable[[str, bytes], None],
+        resumed: Callable[[str], None],
     ) -> None:
         self.server_time = ServerTime()
         self.is_connected = False
         self._redis = redis
+        self._pipe = pipe
         self._receive = receive
         self._resumed = resumed
         self._heartbeat = f"{prefix}:heartbeat:{secrets.token_hex(8)}"
@@ -91,11 +98,12 @@ class Subscriber:
             began = time.monotonic()
             try:
                 await self._listen()
-            except* (RedisError, OSError, _Lost) as group:
+            except (RedisError, OSError, _Lost) as cause:
                 FEED_RECONNECTS.inc()
-                logger.warning("feed lost", cause=repr(group.exceptions[0]))
+                logger.warning("feed lost", cause=repr(cause))
             finally:
                 self.is_connected = False
+            _end_if_cancelled()
             pause_s = RECONNECT_S[0] if time.monotonic() - began > PATIENCE_S else min(pause_s * 2, longest_s)
             await asyncio.sleep(pause_s)
 
@@ -105,16 +113,15 @@ class Subscriber:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await connection.connect()
+            _end_if_cancelled()
             for channel in self._channels.values():
+                channel.interrupted |= channel.confirmed.is_set()
                 channel.confirmed.clear()
-                channel.interrupted = True
             self._unconfirmed.clear()
             self._wishes = dict.fromkeys((self._heartbeat, *self._channels), True)
             self._wished.set()
             self._beat_at = time.monotonic()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._speak(connection))
-                group.create_task(self._hear(connection))
+            await _until_one_ends(self._speak(connection), self._hear(connection))
         finally:
             await connection.disconnect(nowait=True)
 
@@ -129,6 +136,7 @@ class Subscriber:
                     few = names[at : at + CHANNELS_AT_ONCE]
                     self._unconfirmed.update(few if wanted else ())
                     await connection.send_command(command, *few)
+                    _end_if_cancelled()
 
     async def _hear(self, connection: Connection) -> None:
         breath_at = time.monotonic() + SLICE_S
@@ -168,11 +176,34 @@ class Subscriber:
         while True:
             sent_s = time.monotonic()
             try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.execute_command("PUBLISH", self._heartbeat, b"")
-                    pipe.execute_command("TIME")
-                    _, (seconds, micros) = await pipe.execute()
+                _, (seconds, micros) = await self._pipe.call_many((("PUBLISH", self._heartbeat, b""), ("TIME",)))
                 self.server_time.sample(sent_s, time.monotonic(), int(seconds) * 1000 + int(micros) / 1000)
             except (RedisError, OSError) as trouble:
                 logger.debug("no heartbeat sent", cause=repr(trouble))
             await asyncio.sleep(max(0.05, sent_s + HEARTBEAT_S - time.monotonic()))
+
+
+async def _until_one_ends(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Run jobs until one of them ends, and raise what it raised.
+
+    A task group would do, had it not the habit (before Python 3.13) of leaving this task marked as cancelled.
+    """
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+def _end_if_cancelled() -> None:
+    """Raise the cancellation that somebody below swallowed.
+
+    redis-py waits by `asyncio.wait_for`, which before Python 3.12 prefers a result that comes at the same moment.
+    """
+    if (me := asyncio.current_task()) is not None and me.cancelling():
+        raise asyncio.CancelledError

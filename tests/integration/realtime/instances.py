@@ -64,7 +64,7 @@ async def serving(settings: Settings, endpoint: Any = None) -> AsyncIterator[Ins
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
-        feed = Feed(redis, parts.store.keys, session_ttl_s=settings.session_ttl_s)
+        feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
         hub = Hub(feed, parts.sessions.read, max_connections=settings.ws_max_connections)
         principal_of = lambda scope: SOMEBODY  # noqa: E731
         app = Endpoint(hub, allows=Origins.of(settings).admits, principal_of=principal_of)
