@@ -46,10 +46,9 @@ def _check_newcomer(state: Session, new: NewParticipant) -> None:
         raise ValidationFailed.at("participant_index", "this place in the rotation is taken")
     if new.clock is not None and mode is not SyncMode.PER_PARTICIPANT:
         raise ValidationFailed.at("clock", "a participant has a clock of its own only in per_participant")
-    system = new.clock or state.rules.clock
-    if isinstance(system, Hourglass):
+    if isinstance(state.rules.clock, Hourglass) or isinstance(new.clock, Hourglass):
         raise ValidationFailed.at("participant_id", "an hourglass is for exactly two participants")
-    has_budget = new.total_time_ms is not None or system.open(0).remaining_ms > 0
+    has_budget = new.total_time_ms is not None or (new.clock or state.rules.clock).open(0).remaining_ms > 0
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
         raise ValidationFailed.at("total_time_ms", "a participant needs its own budget in per_participant")
     if mode is SyncMode.PER_GROUP:

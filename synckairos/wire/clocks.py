@@ -5,6 +5,9 @@ from typing import Any
 
 from synckairos.clock.systems import SYSTEMS, Stage, Stages, System
 
+SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*SYSTEMS.values(), Stage)}
+"""The names of each system's settings."""
+
 
 def render_clock(system: System) -> dict[str, Any]:
     """Return `{"fischer": {"increment_ms": 2000}}` and its like; settings left unset are left out."""
@@ -22,5 +25,4 @@ def parse_clock(document: dict[str, Any]) -> System:
 
 
 def _settings(system: System | Stage) -> dict[str, Any]:
-    values = ((field.name, getattr(system, field.name)) for field in fields(system))
-    return {name: value for name, value in values if value is not None}
+    return {name: value for name in SETTINGS[type(system)] if (value := getattr(system, name)) is not None}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from synckairos.clock.commands import AddParticipant, NewParticipant, UpdateMetadata
-from synckairos.clock.systems import Byoyomi, Hourglass, PerMove
+from synckairos.clock.systems import Byoyomi, Hourglass, PerMove, System
 from tests.unit.clock.script import T0, play, spec
 
 GROUPS = "A/x B/y C/x"
@@ -209,6 +209,14 @@ def test_an_hourglass_keeps_its_two(text: str) -> None:
     session = play(spec("per_participant", "A B", clock=Hourglass()), f"0 start; 1 {text}")
     assert session.lines[-1] in ("1 !VALIDATION_ERROR", "1 !INVALID_STATE_TRANSITION")
     assert session.state.version == 2
+
+
+@pytest.mark.parametrize(("clock", "own"), [(Hourglass(), PerMove(5_000)), (PerMove(5_000), Hourglass())])
+def test_nobody_joins_an_hourglass_by_another_clock(clock: System, own: System) -> None:
+    session = play(spec("per_participant", "A B", clock=clock), "0 start")
+    refusal = session.do(T0 + 1_000, AddParticipant(NewParticipant("D", total_time_ms=5_000, clock=own))).refusal
+    assert refusal is not None
+    assert refusal.code == "VALIDATION_ERROR"
 
 
 def test_a_thousand_is_the_most() -> None:

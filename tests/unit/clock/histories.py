@@ -1,0 +1,151 @@
+"""Random histories, decoded from bytes: every system and mode, and commands close to each other and to deadlines."""
+
+from collections.abc import Iterator
+
+from synckairos.clock.commands import (
+    AddParticipant,
+    Adjust,
+    Cancel,
+    Command,
+    Complete,
+    Create,
+    Delete,
+    Expire,
+    NewGroup,
+    NewParticipant,
+    PauseFor,
+    Precondition,
+    RemoveParticipant,
+    Resume,
+    Start,
+    Switch,
+    UpdateMetadata,
+)
+from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.systems import (
+    Bronstein,
+    Byoyomi,
+    Canadian,
+    Delay,
+    Fischer,
+    Hourglass,
+    PerMove,
+    Stage,
+    Stages,
+    SuddenDeath,
+    System,
+)
+
+SYSTEMS: tuple[System, ...] = (
+    SuddenDeath(),
+    Fischer(3_000),
+    Fischer(3_000, cap_ms=9_000),
+    Bronstein(2_000),
+    Delay(2_000),
+    Byoyomi(2, 3_000),
+    Canadian(2, 5_000),
+    PerMove(6_000),
+    Stages((Stage(2, 4_000, 500), Stage(1, 2_000, 0), Stage(None, 0, 1_000))),
+    Hourglass(),
+)
+MODES = tuple(SyncMode)
+TIMEOUTS = (None, *OnTimeout)
+NAMES = "ABCD"
+
+
+class Bytes:
+    """A tape of bytes to choose by; past its end every choice is the first one."""
+
+    def __init__(self, tape: bytes) -> None:
+        self._tape = iter(tape)
+
+    def below(self, bound: int) -> int:
+        return next(self._tape, 0) % bound
+
+    def one_in(self, n: int) -> bool:
+        return self.below(n) == n - 1
+
+
+def creation(tape: Bytes) -> Create:
+    """Return a creation whose parts fit together, with budgets of a few seconds."""
+    mode = MODES[tape.below(len(MODES))]
+    own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
+    clock = SYSTEMS[tape.below(len(SYSTEMS))] if own else None
+    count = 1 + tape.below(4)
+    if isinstance(clock, Hourglass):
+        mode, count = SyncMode.PER_PARTICIPANT, 2
+    options = tape.below(256)
+    people = tuple(
+        NewParticipant(
+            NAMES[at],
+            total_time_ms=(5 + 2 * at) * 1_000,
+            group_id="xy"[at % 2] if mode is SyncMode.PER_GROUP or options & 1 else None,
+            clock=SYSTEMS[tape.below(9)]
+            if mode is SyncMode.PER_PARTICIPANT and options & 2 and not isinstance(clock, Hourglass)
+            else None,
+        )
+        for at in range(count)
+    )
+    return Create(
+        mode,
+        people,
+        groups=(NewGroup("y", 8_000),) if mode is SyncMode.PER_GROUP and options & 4 else (),
+        total_time_ms=15_000 if mode is SyncMode.GLOBAL else None,
+        time_per_cycle_ms=6_000 if mode is SyncMode.PER_CYCLE else None,
+        max_time_ms=15_000 if mode is SyncMode.COUNT_UP and options & 8 else None,
+        max_cycles=3 + tape.below(4) if options & 8 else None,
+        clock=clock,
+        on_timeout=TIMEOUTS[tape.below(len(TIMEOUTS))],
+        warnings_ms=(4_000, 1_000) if options & 16 else (),
+        extend_on_switch_ms=3_000 if options & 32 and mode in (SyncMode.GLOBAL, SyncMode.COUNT_UP) else None,
+        active_participant_id=NAMES[count - 1] if options & 64 else None,
+        metadata={"round": 1} if options & 128 else {},
+    )
+
+
+def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, Precondition | None]]:
+    """Yield how many ms after the one before each command comes (now and then before it), and what it is."""
+    for _ in range(tape.below(8) // 6):
+        yield 500, _command(tape), None
+    yield tape.below(3) * 500, Start(), None
+    for _ in range(count):
+        gap = tape.below(256)
+        wait_ms = -300 if gap == 255 else (0, 1, 499, 500, 1_000, 2_500, 4_000, 9_000)[gap % 8]
+        precondition = Precondition(version=tape.below(8)) if gap >= 248 else None
+        yield wait_ms, _command(tape), precondition
+
+
+def _name(tape: Bytes) -> str:
+    return "ABCDZ"[tape.below(5)]
+
+
+def _command(tape: Bytes) -> Command:
+    match tape.below(32):
+        case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7:
+            return Switch()
+        case 8:
+            return Switch(next_participant_id=_name(tape))
+        case 9:
+            return Switch(current_participant_id=_name(tape))
+        case 10 | 11 | 12:
+            return PauseFor(("manual", "tea")[tape.below(2)], (None, 700, 3_000)[tape.below(3)])
+        case 13 | 14 | 15:
+            return Resume((None, None, "tea", "timeout")[tape.below(4)])
+        case 16 | 17:
+            return Adjust((2_000, -2_000, 30_000, -30_000)[tape.below(4)])
+        case 18:
+            return Adjust((2_000, -2_000, 30_000, -30_000)[tape.below(4)], participant_ids=(_name(tape),))
+        case 19:
+            return Adjust((2_000, -2_000)[tape.below(2)], group_id="xyz"[tape.below(3)])
+        case 20 | 21:
+            group = ("x", "y", "z", None)[tape.below(4)]
+            own = SYSTEMS[tape.below(len(SYSTEMS))] if tape.one_in(4) else None
+            return AddParticipant(NewParticipant(_name(tape), None, 4_000, group_id=group, clock=own))
+        case 22 | 23:
+            return RemoveParticipant(_name(tape))
+        case 24:
+            return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
+        case 25:
+            return (Start(), Complete(), Cancel(), Delete())[tape.below(4)] if tape.one_in(4) else Expire()
+        case _:
+            return Expire()

@@ -1,0 +1,214 @@
+"""Laws that hold for every history: 10,000 random ones, each step of each looked at from all sides."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+import orjson
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Adjust, Command, Expire, Precondition
+from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.statuses import TABLE
+from synckairos.clock.systems import Hourglass
+from synckairos.clock.timing import deadline_at_ms, next_due, settle, to_zero_ms
+from synckairos.wire.session import parse_session, render_session
+from tests.unit.clock.histories import Bytes, commands, creation
+from tests.unit.clock.script import T0
+
+HISTORIES = 10_000
+STEPS = 8
+
+# The same histories every time, so that what passes here passes there; nothing is kept between runs.
+steady = settings(
+    max_examples=HISTORIES // 10,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Time as an outsider counts it: by the instants of transitions alone."""
+
+    ran_ms: int = 0
+    paused_ms: int = 0
+    unowned_ms: int = 0
+    left_ms: int = 0
+
+    def note(self, before: Session, after: Session) -> None:
+        passed_ms = after.updated_at_ms - before.updated_at_ms
+        if before.status is Status.RUNNING:
+            self.ran_ms += passed_ms
+            if before.active is None:
+                self.unowned_ms += passed_ms
+        elif before.status is Status.PAUSED:
+            self.paused_ms += passed_ms
+        gone = {p.participant_id for p in before.participants} - {p.participant_id for p in after.participants}
+        ran_on = settle(before, after.updated_at_ms)
+        self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
+
+
+# Ten to an example: by itself, a history takes less time to look at than to make up.
+@given(st.lists(st.binary(min_size=16, max_size=48), min_size=10, max_size=10))
+@steady
+def test_every_history(tapes: list[bytes]) -> None:
+    for tape in tapes:
+        _check_history(tape)
+
+
+def _check_history(tape: bytes) -> None:
+    choices = Bytes(tape)
+    spec = creation(choices)
+    state = membership.create(spec, "s", "e", T0).state
+    ledger, now_ms = Ledger(), T0
+    document = _check_document(state)
+    for wait_ms, command, precondition in commands(choices, STEPS):
+        now_ms += wait_ms
+        decision = _decide(state, command, now_ms, precondition)
+        assert render_session(state) == document, "apply changed the state it was given"
+        before = state
+        for transition in decision.transitions:
+            _check_step(state, transition, max(now_ms, before.updated_at_ms))
+            ledger.note(state, transition.state)
+            state = transition.state
+            document = _check_document(state)
+            _check_balance(state, ledger)
+        _check_table(before, decision, command)
+        _check_hourglass(before, state, decision, command)
+        due = next_due(state)
+        assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "something overdue was left"
+
+
+def _decide(state: Session, command: Command, now_ms: int, precondition: Precondition | None) -> engine.Decision:
+    """Decide, and see that it matters neither when nor in how many pieces what fell due was noticed."""
+    decision = engine.apply(state, command, now_ms, precondition)
+    assert not decision.more
+    assert decision.refusal is None or not decision.own
+    halfway = (state.updated_at_ms + now_ms) // 2
+    first = engine.apply(state, Expire(), halfway)
+    reached = first.transitions[-1].state if first.transitions else state
+    second = engine.apply(reached, Expire(), now_ms)
+    assert first.links + second.links == decision.links
+    if not decision.links:
+        assert engine.apply(reached, command, now_ms, precondition).transitions == decision.transitions
+    return decision
+
+
+def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
+    after, event = transition.state, transition.event
+    assert after.version == before.version + 1
+    assert before.updated_at_ms <= after.updated_at_ms <= now_ms
+    assert event.at_ms == after.updated_at_ms
+    assert (after.rules, after.epoch) == (before.rules, before.epoch)
+    assert (after.anchor_ms is not None) == (after.status is Status.RUNNING)
+    assert after.anchor_ms is None or after.anchor_ms <= after.updated_at_ms
+    assert bool(after.pauses) == (after.status is Status.PAUSED)
+    assert (after.completed_at_ms is not None) == after.status.is_final
+    if after.status in (Status.RUNNING, Status.PAUSED):
+        assert after.active is not None or after.rules.sync_mode is SyncMode.GLOBAL
+    if event.type is EventType.SESSION_EXPIRED:
+        assert deadline_at_ms(after) == after.completed_at_ms == deadline_at_ms(before)
+    if after.rules.on_timeout is not OnTimeout.OVERTIME:
+        deadline = deadline_at_ms(after) if after.status is Status.RUNNING else None
+        assert deadline is None or deadline >= after.updated_at_ms, "a running clock past its zero"
+        assert all(p.remaining_ms >= 0 for p in after.participants)
+        assert all(g.remaining_ms >= 0 for g in after.groups)
+    if event.type in (EventType.TIME_WARNING, EventType.METADATA_UPDATED, EventType.PARTICIPANT_ADDED):
+        for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, to_zero_ms):
+            assert read(after) == read(before)
+    _check_continuous(after)
+
+
+def _check_continuous(state: Session) -> None:
+    """Between events a clock runs down ms by ms, and it doesn't matter how often one looks."""
+    if state.anchor_ms is None:
+        return
+    left_ms = to_zero_ms(state)
+    for ahead_ms in (1, 6_500):
+        if left_ms is not None and ahead_ms > left_ms and state.rules.on_timeout is not OnTimeout.OVERTIME:
+            break
+        later = settle(state, state.anchor_ms + ahead_ms)
+        assert settle(settle(state, state.anchor_ms + ahead_ms // 3), later.anchor_ms or 0) == later
+        assert later.used_ms == state.used_ms + ahead_ms
+        if left_ms is not None and left_ms >= ahead_ms:
+            assert to_zero_ms(later) == left_ms - ahead_ms
+
+
+def _check_balance(state: Session, ledger: Ledger) -> None:
+    """Charged + paused = wall time, for the session and for all who took part together."""
+    if state.started_at_ms is None:
+        assert state.used_ms == 0
+        return
+    settled = settle(state, state.updated_at_ms)
+    assert settled.used_ms == ledger.ran_ms
+    assert ledger.ran_ms + ledger.paused_ms == (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
+    charged = sum(p.used_ms for p in settled.participants)
+    assert charged + ledger.left_ms + ledger.unowned_ms == ledger.ran_ms
+
+
+def _check_table(before: Session, decision: engine.Decision, command: Command) -> None:
+    state = before
+    by_time = {id(link) for link in (*decision.links, *decision.later)}
+    for transition in decision.transitions:
+        leads = TABLE[state.status][Expire if id(transition) in by_time else type(command)]
+        assert transition.state.status in leads
+        state = transition.state
+
+
+def _check_hourglass(before: Session, after: Session, decision: engine.Decision, command: Command) -> None:
+    if isinstance(before.rules.clock, Hourglass) and not (isinstance(command, Adjust) and decision.own):
+        assert sum(p.remaining_ms for p in before.participants) == sum(p.remaining_ms for p in after.participants)
+
+
+NEVER_NULL = ("increment_ms", "max_time_ms", "extend_on_switch_ms", "group_id", "clock", "reading", "total_time_ms")
+
+
+def _check_document(state: Session) -> bytes:
+    """See that the document and the state are two faces of one thing, and that its sums are right."""
+    document = render_session(state)
+    # So rendering what was parsed gives the same bytes again: they are a function of the state alone.
+    assert parse_session(document, state.deleted) == state
+    shown = orjson.loads(document)
+    for each in (shown, *shown["participants"], *shown["groups"]):
+        assert each["total_time_ms"] == each["time_used_ms"] + (each["time_remaining_ms"] or 0)
+        assert all(each[name] is not None for name in NEVER_NULL if name in each)
+    assert sum(p["is_active"] for p in shown["participants"]) == (
+        state.active is not None and state.status is not Status.PENDING
+    )
+    if state.rules.sync_mode is SyncMode.PER_PARTICIPANT:
+        assert shown["time_remaining_ms"] == sum(p.remaining_ms for p in state.participants)
+    return document
+
+
+def test_the_histories_go_everywhere() -> None:
+    """Laws that never meet a case prove nothing of it: every mode, system, event and refusal comes up."""
+    seen: Counter[str] = Counter()
+    dice = random.Random(1)
+    for _ in range(2_000):
+        choices = Bytes(dice.randbytes(72))
+        spec = creation(choices)
+        state, now_ms = membership.create(spec, "s", "e", T0).state, T0
+        seen[spec.sync_mode] += 1
+        seen[state.rules.clock.name] += 1
+        for wait_ms, command, precondition in commands(choices, 12):
+            now_ms += wait_ms
+            decision = engine.apply(state, command, now_ms, precondition)
+            for transition in decision.transitions:
+                seen[transition.event.type] += 1
+                seen[f"{state.status} {transition.state.status}"] += 1
+                state = transition.state
+            if decision.refusal is not None:
+                seen[decision.refusal.code] += 1
+            if decision.expired_participant_id is not None:
+                seen["consumed"] += 1
+    never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED}
+    assert {kind for kind in EventType if kind not in never} <= seen.keys()
+    assert set(SyncMode) <= seen.keys()
+    moves = {f"{a} {b}" for a, leads in TABLE.items() for bs in leads.values() for b in bs}
+    assert moves - seen.keys() <= {"pending completed"}
+    assert {"consumed", "NOT_ACTIVE_PARTICIPANT", "PARTICIPANT_EXPIRED", "CONFLICT", "SESSION_NOT_FOUND"} <= seen.keys()

@@ -1,0 +1,78 @@
+"""Recovery: one version on, a new epoch, and the outage's cost as the operator declared it."""
+
+from dataclasses import replace
+
+import pytest
+
+from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, PauseFor, Start
+from synckairos.clock.engine import apply
+from synckairos.clock.membership import create
+from synckairos.clock.model import EventType, Session, Status, SyncMode
+from synckairos.clock.recovery import OutagePolicy, recover
+
+GONE_MS = 40_000
+TWO = (NewParticipant("a", total_time_ms=60_000), NewParticipant("b", total_time_ms=60_000))
+SPECS = {
+    "per_participant": Create(SyncMode.PER_PARTICIPANT, TWO),
+    "per_group": Create(
+        SyncMode.PER_GROUP, tuple(replace(p, group_id="g") for p in TWO), groups=(NewGroup("g", total_time_ms=60_000),)
+    ),
+    "per_cycle": Create(SyncMode.PER_CYCLE, TWO, time_per_cycle_ms=60_000),
+    "global": Create(SyncMode.GLOBAL, total_time_ms=60_000),
+    "count_up": Create(SyncMode.COUNT_UP, TWO, max_time_ms=60_000),
+}
+
+
+def running(spec: Create) -> Session:
+    state = create(spec, "s", "old", 0).state
+    return apply(state, Start(), 1_000).own[0].state
+
+
+def left_of(state: Session) -> int | None:
+    """Return what is left of the budget that runs."""
+    match state.rules.sync_mode:
+        case SyncMode.PER_PARTICIPANT:
+            return state.participants[0].remaining_ms
+        case SyncMode.PER_GROUP:
+            return state.groups[0].remaining_ms
+        case _:
+            return state.remaining_ms
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize(
+    ("policy", "left_ms"),
+    [
+        (OutagePolicy("charge"), 20_000),
+        (OutagePolicy("freeze"), 60_000),
+        (OutagePolicy("credit", 15_000), 35_000),
+    ],
+    ids=lambda each: getattr(each, "kind", each),
+)
+def test_each_policy_leaves_its_time(spec: Create, policy: OutagePolicy, left_ms: int) -> None:
+    known = running(spec)
+    now_ms = 1_000 + GONE_MS
+    transition = recover(known, "new", now_ms, policy)
+    assert (transition.state.version, transition.state.epoch) == (known.version + 1, "new")
+    assert transition.event.type is EventType.SESSION_RECOVERED
+    left = apply(transition.state, PauseFor(), now_ms).own[0].state
+    assert left_of(left) == left_ms
+
+
+def test_a_deadline_that_passed_meanwhile_keeps_its_instant() -> None:
+    known = running(SPECS["global"])
+    recovered = recover(known, "new", 500_000).state
+    (expired,) = apply(recovered, Expire(), 500_000).links
+    assert expired.state.status is Status.EXPIRED
+    assert expired.state.completed_at_ms == 61_000
+
+
+@pytest.mark.parametrize("kind", ["charge", "freeze", "credit"])
+def test_what_doesnt_run_or_has_no_limit_just_goes_on(kind: str) -> None:
+    policy = OutagePolicy(kind, 1_000)  # type: ignore[arg-type]
+    pending = create(SPECS["global"], "s", "old", 0).state
+    assert recover(pending, "new", 9_000, policy).state == replace(
+        pending, epoch="new", version=2, updated_at_ms=recover(pending, "new", 9_000, policy).event.at_ms
+    )
+    endless = running(Create(SyncMode.COUNT_UP, TWO))
+    assert recover(endless, "new", 9_000, policy).state.remaining_ms is None

@@ -1,0 +1,391 @@
+"""Each clock system by worked examples of its source's rules, alone and in a session."""
+
+from dataclasses import replace
+
+import pytest
+
+from synckairos.clock.commands import NewParticipant
+from synckairos.clock.evolve import evolve
+from synckairos.clock.systems import (
+    SYSTEMS,
+    Bronstein,
+    Budget,
+    Byoyomi,
+    Canadian,
+    Delay,
+    Fischer,
+    Hourglass,
+    PerMove,
+    Purse,
+    Reading,
+    Stage,
+    Stages,
+    SuddenDeath,
+    System,
+)
+from synckairos.clock.timing import deadline_at_ms
+from tests.unit.clock.script import T0, play, spec
+
+MINUTE = 60_000
+
+
+def main(ms: int, periods: int) -> Purse:
+    return Purse(ms, Reading(phase="main", periods_left=periods))
+
+
+def period(ms: int, periods: int) -> Purse:
+    return Purse(ms, Reading(phase="overtime", periods_left=periods))
+
+
+def stones(ms: int, left: int, phase: str = "overtime") -> Purse:
+    return Purse(ms, Reading(phase="main" if phase == "main" else "overtime", moves_left=left))
+
+
+def stage(ms: int, place: int, left: int | None) -> Purse:
+    return Purse(ms, Reading(stage=place, moves_left=left))
+
+
+BYOYOMI = Byoyomi(3, 30_000)
+CANADIAN = Canadian(5, 300_000)
+FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
+
+
+@pytest.mark.parametrize(
+    ("system", "before", "turn_used", "elapsed", "after"),
+    [
+        (SuddenDeath(), Purse(60_000), 0, 10_000, Purse(50_000)),
+        (Fischer(2_000), Purse(60_000), 0, 10_000, Purse(50_000)),
+        (Bronstein(5_000), Purse(60_000), 3_000, 10_000, Purse(50_000)),
+        # US delay: free first, then the main time runs; what was free before a pause isn't free again.
+        (Delay(5_000), Purse(60_000), 0, 3_000, Purse(60_000)),
+        (Delay(5_000), Purse(60_000), 0, 5_000, Purse(60_000)),
+        (Delay(5_000), Purse(60_000), 0, 8_000, Purse(57_000)),
+        (Delay(5_000), Purse(60_000), 3_000, 8_000, Purse(54_000)),
+        (Delay(5_000), Purse(60_000), 9_000, 8_000, Purse(52_000)),
+        # Byo-yomi: a period that runs out exactly is lost.
+        (BYOYOMI, main(60_000, 3), 0, 59_999, main(1, 3)),
+        (BYOYOMI, main(60_000, 3), 0, 60_000, period(30_000, 3)),
+        (BYOYOMI, main(60_000, 3), 0, 89_999, period(1, 3)),
+        (BYOYOMI, main(60_000, 3), 0, 90_000, period(30_000, 2)),
+        (BYOYOMI, main(60_000, 3), 0, 149_999, period(1, 1)),
+        (BYOYOMI, main(60_000, 3), 0, 150_000, period(0, 0)),
+        (BYOYOMI, period(30_000, 2), 0, 29_999, period(1, 2)),
+        (BYOYOMI, period(30_000, 2), 0, 30_000, period(30_000, 1)),
+        (BYOYOMI, period(10_000, 2), 20_000, 15_000, period(25_000, 1)),
+        (BYOYOMI, period(45_000, 2), 0, 20_000, period(25_000, 2)),
+        (BYOYOMI, period(45_000, 1), 0, 10_000, period(35_000, 1)),
+        (BYOYOMI, period(30_000, 1), 0, 35_000, period(-5_000, 0)),
+        (BYOYOMI, period(-5_000, 0), 0, 1_000, period(-6_000, 0)),
+        # Canadian: into overtime within a turn.
+        (CANADIAN, stones(60_000, 5, "main"), 0, 59_999, stones(1, 5, "main")),
+        (CANADIAN, stones(60_000, 5, "main"), 0, 60_000, stones(300_000, 5)),
+        (CANADIAN, stones(60_000, 5, "main"), 0, 100_000, stones(260_000, 5)),
+        (CANADIAN, stones(260_000, 3), 0, 60_000, stones(200_000, 3)),
+        (PerMove(30_000), Purse(30_000), 0, 10_000, Purse(20_000)),
+        (Hourglass(), Purse(60_000), 0, 10_000, Purse(50_000)),
+        (FIDE, stage(60_000, 0, 40), 0, 10_000, stage(50_000, 0, 40)),
+    ],
+)
+def test_spending(system: System, before: Purse, turn_used: int, elapsed: int, after: Purse) -> None:
+    assert system.spend(before, turn_used, elapsed) == after
+    assert system.spend(before, turn_used, 0) in (before, after)
+    # What was spent is missing from the time to the flag, to the millisecond.
+    to_zero = system.to_zero_ms(before, turn_used)
+    assert system.to_zero_ms(after, turn_used + elapsed) == to_zero - elapsed
+
+
+@pytest.mark.parametrize(
+    ("system", "before", "turn_used", "to_zero"),
+    [
+        (SuddenDeath(), Purse(60_000), 0, 60_000),
+        (Fischer(2_000), Purse(1_000), 0, 1_000),
+        (Bronstein(5_000), Purse(1_000), 0, 1_000),
+        (Delay(5_000), Purse(1_000), 0, 6_000),
+        (Delay(5_000), Purse(1_000), 4_000, 2_000),
+        (Delay(5_000), Purse(1_000), 9_000, 1_000),
+        (Delay(5_000), Purse(-1_000), 0, -1_000),
+        (BYOYOMI, main(60_000, 3), 0, 150_000),
+        (BYOYOMI, period(10_000, 3), 0, 70_000),
+        (BYOYOMI, period(10_000, 1), 0, 10_000),
+        (BYOYOMI, period(0, 0), 0, 0),
+        (CANADIAN, stones(60_000, 5, "main"), 0, 360_000),
+        (CANADIAN, stones(60_000, 5), 0, 60_000),
+        (PerMove(30_000), Purse(12_000), 0, 12_000),
+        (FIDE, stage(60_000, 0, 1), 0, 60_000),
+    ],
+)
+def test_the_deadline_in_closed_form(system: System, before: Purse, turn_used: int, to_zero: int) -> None:
+    assert system.to_zero_ms(before, turn_used) == to_zero
+
+
+@pytest.mark.parametrize(
+    ("system", "before", "turn_used", "after"),
+    [
+        (SuddenDeath(), Purse(50_000), 10_000, Purse(50_000)),
+        (Fischer(2_000), Purse(50_000), 10_000, Purse(52_000)),
+        (Fischer(2_000, cap_ms=60_000), Purse(59_000), 0, Purse(60_000)),
+        (Fischer(2_000, cap_ms=60_000), Purse(58_000), 0, Purse(60_000)),
+        (Fischer(2_000, cap_ms=60_000), Purse(57_999), 0, Purse(59_999)),
+        (Fischer(2_000, cap_ms=60_000), Purse(75_000), 0, Purse(75_000)),
+        # Bronstein gives back what the turn took, at most the delay: never a gain.
+        (Bronstein(5_000), Purse(57_000), 3_000, Purse(60_000)),
+        (Bronstein(5_000), Purse(55_000), 5_000, Purse(60_000)),
+        (Bronstein(5_000), Purse(52_000), 8_000, Purse(57_000)),
+        (Delay(5_000), Purse(57_000), 8_000, Purse(57_000)),
+        (BYOYOMI, main(10_000, 3), 50_000, main(10_000, 3)),
+        (BYOYOMI, period(1, 2), 29_999, period(30_000, 2)),
+        (BYOYOMI, period(45_000, 2), 0, period(30_000, 2)),
+        (CANADIAN, stones(10_000, 5, "main"), 50_000, stones(10_000, 5, "main")),
+        (CANADIAN, stones(200_000, 5), 100_000, stones(200_000, 4)),
+        (CANADIAN, stones(10_000, 2), 1_000, stones(10_000, 1)),
+        (CANADIAN, stones(10_000, 1), 1_000, stones(300_000, 5)),
+        (PerMove(30_000), Purse(1), 29_999, Purse(30_000)),
+        (Hourglass(), Purse(50_000), 10_000, Purse(50_000)),
+        # Stages: the increment for each turn, the bonus once on reaching the move count.
+        (FIDE, stage(100_000, 0, 40), 0, stage(130_000, 0, 39)),
+        (FIDE, stage(100_000, 0, 2), 0, stage(130_000, 0, 1)),
+        (FIDE, stage(100_000, 0, 1), 0, stage(1_930_000, 1, None)),
+        (FIDE, stage(100_000, 1, None), 0, stage(130_000, 1, None)),
+        (Stages((Stage(1, 5_000, 1_000),)), stage(10_000, 0, 1), 0, stage(16_000, 0, None)),
+        (Stages((Stage(1, 5_000, 1_000),)), stage(16_000, 0, None), 0, stage(17_000, 0, None)),
+        (Stages((Stage(1, 5_000), Stage(1, 3_000), Stage())), stage(10_000, 1, 1), 0, stage(13_000, 2, None)),
+    ],
+)
+def test_finishing_a_turn(system: System, before: Purse, turn_used: int, after: Purse) -> None:
+    left = system.finish(before, turn_used)
+    assert Purse(left.remaining_ms, left.reading) == after
+
+
+@pytest.mark.parametrize("system", [Fischer(2_000), Bronstein(5_000), Delay(5_000), Hourglass(), SuddenDeath()])
+@pytest.mark.parametrize("left", [0, -3_000])
+def test_nothing_is_given_after_a_flag(system: System, left: int) -> None:
+    assert system.lapse(Purse(left)) == Purse(left)
+
+
+def test_no_period_move_or_stage_is_given_after_a_flag_either() -> None:
+    for system, flagged in ((BYOYOMI, period(0, 0)), (CANADIAN, stones(0, 1)), (FIDE, stage(0, 0, 1))):
+        assert system.lapse(flagged) == flagged
+    assert PerMove(30_000).lapse(Purse(-1)) == Purse(30_000), "the next turn has its own time"
+
+
+@pytest.mark.parametrize(
+    ("system", "budget", "opened"),
+    [
+        (SuddenDeath(), 60_000, Purse(60_000)),
+        (PerMove(30_000), 60_000, Purse(30_000)),
+        (BYOYOMI, 60_000, main(60_000, 3)),
+        (BYOYOMI, 0, period(30_000, 3)),
+        (CANADIAN, 60_000, stones(60_000, 5, "main")),
+        (CANADIAN, 0, stones(300_000, 5)),
+        (FIDE, 60_000, stage(60_000, 0, 40)),
+    ],
+)
+def test_opening(system: System, budget: int, opened: Purse) -> None:
+    assert system.open(budget) == opened
+
+
+@pytest.mark.parametrize(
+    ("system", "before", "delta", "after"),
+    [
+        (SuddenDeath(), Purse(50_000), 5_000, Purse(55_000)),
+        (SuddenDeath(), Purse(50_000), -60_000, Purse(0)),
+        (SuddenDeath(), Purse(-5_000), 2_000, Purse(-3_000)),
+        (SuddenDeath(), Purse(-5_000), -2_000, Purse(-5_000)),
+        (SuddenDeath(), Purse(0), -1, Purse(0)),
+        (BYOYOMI, main(50_000, 3), 5_000, main(55_000, 3)),
+        (BYOYOMI, period(10_000, 2), 5_000, period(15_000, 2)),
+        (BYOYOMI, period(10_000, 2), -20_000, period(0, 2)),
+        (BYOYOMI, period(0, 0), 5_000, period(5_000, 1)),
+        (BYOYOMI, period(-5_000, 0), 5_000, period(0, 0)),
+        (BYOYOMI, period(-5_000, 0), 6_000, period(1_000, 1)),
+        (CANADIAN, stones(0, 2), 5_000, stones(5_000, 2)),
+        (FIDE, stage(0, 0, 3), 5_000, stage(5_000, 0, 3)),
+        (Fischer(1_000, cap_ms=60_000), Purse(60_000), 5_000, Purse(65_000)),
+    ],
+)
+def test_adding_and_taking(system: System, before: Purse, delta: int, after: Purse) -> None:
+    assert system.adjust(before, delta) == after
+
+
+def test_every_system_has_its_name() -> None:
+    assert sorted(SYSTEMS) == [
+        "bronstein",
+        "byoyomi",
+        "canadian",
+        "delay",
+        "fischer",
+        "hourglass",
+        "per_move",
+        "stages",
+        "sudden_death",
+    ]
+
+
+# -- in a session -----------------------------------------------------------------------------------------------------
+
+CLOCKS = {
+    "sudden death": SuddenDeath(),
+    "fischer": Fischer(2_000),
+    "fischer with cap": Fischer(5_000, cap_ms=61_000),
+    "bronstein": Bronstein(5_000),
+    "delay": Delay(5_000),
+    "byo-yomi": Byoyomi(2, 10_000),
+    "canadian": Canadian(2, 20_000),
+    "per move": PerMove(30_000),
+    "hourglass": Hourglass(),
+    "stages": Stages((Stage(2, 30_000, 1_000), Stage(None, 0, 2_000))),
+}
+
+
+@pytest.mark.parametrize(
+    ("clock", "script", "face"),
+    [
+        ("sudden death", "0 start; 10 switch; 20 switch", "running *A 50 B 50"),
+        ("fischer", "0 start; 10 switch; 20 switch", "running *A 52 B 52"),
+        ("fischer", "0 start; 60 time", "expired A 0x B 60"),
+        ("fischer", "0 start; 59.999 switch", "running A 2.001 *B 60"),
+        ("fischer with cap", "0 start; 2 switch; 12 switch", "running *A 61 B 55"),
+        ("bronstein", "0 start; 3 switch; 11 switch", "running *A 60 B 57"),
+        ("bronstein", "0 start; 58 switch; 59 switch; 66 time", "expired A 0x B 60"),
+        ("delay", "0 start; 3 switch; 11 switch", "running *A 60 B 57"),
+        ("delay", "0 start; 64 time", "running *A 60 B 60"),
+        ("delay", "0 start; 65 time", "expired A 0x B 60"),
+        ("delay", "0 start; 3 pause; 100 resume; 105 switch", "running A 57 *B 60"),
+        ("delay", "0 start; 8 pause; 100 resume; 105 switch", "running A 52 *B 60"),
+        ("byo-yomi", "0 start; 59 switch", "running A 1 *B 60"),
+        ("byo-yomi", "0 start; 65 pause", "paused *A 5 B 60"),
+        ("byo-yomi", "0 start; 65 switch", "running A 10 *B 60"),
+        ("byo-yomi", "0 start; 75 switch; 76 switch; 85 switch", "running A 10 *B 59"),
+        ("byo-yomi", "0 start; 75 switch; 76 switch; 86 time", "expired A 0x B 59"),
+        ("byo-yomi", "0 start; 80 time", "expired A 0x B 60"),
+        ("canadian", "0 start; 70 switch", "running A 10 *B 60"),
+        ("canadian", "0 start; 70 switch; 71 switch; 75 switch", "running A 20 *B 59"),
+        ("canadian", "0 start; 70 pause; 71 resume; 72 pause; 73 resume; 74 switch", "running A 8 *B 60"),
+        ("canadian", "0 start; 80 time", "expired A 0x B 60"),
+        ("per move", "0 start; 20 switch", "running A 30 *B 30"),
+        ("per move", "0 start; 20 pause; 90 resume; 95 pause", "paused *A 5 B 30"),
+        ("per move", "0 start; 20 pause; 90 resume; 100 time", "expired A 0x B 30"),
+        ("hourglass", "0 start; 10 switch", "running A 50 *B 70"),
+        ("hourglass", "0 start; 10 switch; 40 switch; 45 pause", "paused *A 75 B 45"),
+        ("hourglass", "0 start; 10 switch; 80 time", "expired A 120 B 0x"),
+        ("stages", "0 start; 1 switch; 2 switch; 3 switch", "running A 90 *B 60"),
+        ("stages", "0 start; 1 switch; 2 switch; 3 switch; 4 switch; 5 switch", "running A 91 *B 90"),
+    ],
+)
+def test_in_per_participant(clock: str, script: str, face: str) -> None:
+    assert play(spec("per_participant", "A B", clock=CLOCKS[clock]), script).face == face
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_who_runs_out_gets_nothing(clock: str) -> None:
+    creation = spec("per_participant", "A B", "advance", clock=CLOCKS[clock])
+    session = play(creation, "0 start; 200 time")
+    flagged = session.transitions[1].state.participants[0]
+    assert session.transitions[1].event.type == "participant_expired"
+    assert (flagged.remaining_ms, flagged.has_expired, flagged.cycle_count) == (0, True, 1)
+    assert session.state.status == "expired"
+
+
+@pytest.mark.parametrize("clock", [clock for clock in CLOCKS if clock not in ("per move", "hourglass")])
+def test_time_given_at_zero_earns_no_increment(clock: str) -> None:
+    creation = spec("per_participant", "A B", "pause", clock=CLOCKS[clock])
+    session = play(creation, "0 start; 200 time; 201 adjust+4:A; 202 switch")
+    assert session.remaining("A") == 4
+    assert session.state.status == "running"
+
+
+def test_the_next_turn_has_its_own_time_after_the_pause_at_zero() -> None:
+    session = play(
+        spec("per_participant", "A", "pause", clock=PerMove(30_000)), "0 start; 40 time; 50 switch; 60 switch"
+    )
+    assert session.face == "running *A 30"
+    assert session.lines[1:] == ["30 paused A", "50 cycle_switched A", "60 cycle_switched A"]
+
+
+@pytest.mark.parametrize(
+    ("clock", "script", "face"),
+    [
+        ("fischer", "0 start; 10 switch; 20 switch", "running *x 52 y 52"),
+        ("bronstein", "0 start; 3 switch; 11 switch", "running *x 60 y 57"),
+        ("delay", "0 start; 3 switch; 11 switch", "running *x 60 y 57"),
+        ("byo-yomi", "0 start; 65 switch; 70 switch; 79 switch>B; 80 switch", "running *x 10 y 54"),
+        ("canadian", "0 start; 70 switch; 71 switch; 75 switch", "running x 20 *y 59"),
+        ("per move", "0 start; 20 switch; 40 pause", "paused x 30 *y 10"),
+        ("stages", "0 start; 1 switch; 2 switch; 3 switch", "running *x 90 y 60"),
+        ("byo-yomi", "0 start; 80 time", "expired x 0x y 60"),
+    ],
+)
+def test_in_per_group(clock: str, script: str, face: str) -> None:
+    session = play(spec("per_group", "A/x B/y C/x", clock=CLOCKS[clock]), script.replace("75 switch", "75 switch>B"))
+    assert session.face == face
+
+
+def test_each_by_a_clock_of_its_own() -> None:
+    creation = spec("per_participant", "A B C D", clock=Fischer(1_000))
+    a, b, c, d = creation.participants
+    own = (a, replace(b, clock=Delay(5_000)), replace(c, clock=Byoyomi(1, 10_000), total_time_ms=5_000), d)
+    session = play(
+        replace(creation, participants=own), "0 start; 10 switch; 20 switch; 30 switch; 40 switch; 41 switch>C; 60 time"
+    )
+    assert session.face == "expired A 51 B 55 C 0x D 51"
+    assert session.lines[-1] == "51 expired C"
+
+
+def test_deadlines_follow_the_system() -> None:
+    for clock, seconds in (("delay", 65), ("byo-yomi", 80), ("canadian", 80), ("per move", 30), ("hourglass", 60)):
+        state = play(spec("per_participant", "A B", clock=CLOCKS[clock]), "0 start").state
+        assert deadline_at_ms(state) == T0 + seconds * 1000
+
+
+def test_in_overtime_deadlines_lie_behind() -> None:
+    creation = spec("per_participant", "A B", "overtime", clock=Delay(5_000))
+    state = play(creation, "0 start").state
+    assert deadline_at_ms(state) == T0 + 65_000
+    late = play(creation, "0 start; 70 switch; 80 switch")
+    assert late.face == "running *A -5 B 55"
+    assert deadline_at_ms(late.state) is None
+
+
+@pytest.mark.parametrize(
+    ("clock", "script", "face"),
+    [
+        ("fischer", "0 start; 70 switch; 80 switch; 90 switch", "running A -20 *B 52"),
+        ("bronstein", "0 start; 70 switch; 80 switch; 90 switch", "running A -20 *B 55"),
+        ("byo-yomi", "0 start; 90 switch; 91 switch; 92 switch", "running A -11 *B 59"),
+        ("canadian", "0 start; 90 switch; 91 switch; 92 switch", "running A -11 *B 59"),
+        ("per move", "0 start; 40 switch; 41 switch", "running *A 30 B 30"),
+        ("hourglass", "0 start; 70 switch; 75 switch", "running *A -5 B 125"),
+    ],
+)
+def test_overtime_is_a_debt_that_nothing_pays(clock: str, script: str, face: str) -> None:
+    assert play(spec("per_participant", "A B", "overtime", clock=CLOCKS[clock]), script).face == face
+
+
+def test_increment_alone_means_fischer_where_turns_have_budgets() -> None:
+    assert play(spec("per_participant", increment_ms=2_000), "").state.rules.clock == Fischer(2_000)
+    assert play(spec("per_group", "A/x", increment_ms=2_000), "").state.rules.clock == Fischer(2_000)
+    assert play(spec("per_participant", increment_ms=0), "").state.rules.clock == SuddenDeath()
+    assert play(spec("global", increment_ms=2_000), "").state.rules.clock == SuddenDeath()
+    assert play(spec("per_participant", increment_ms=2, clock=Delay(1)), "").state.rules.clock == Delay(1)
+
+
+# -- the copies all this is made of -----------------------------------------------------------------------------------
+
+
+def test_evolving_changes_a_copy() -> None:
+    one = Purse(1, Reading(stage=3))
+    other = evolve(one, remaining_ms=2)
+    assert (one, other) == (Purse(1, Reading(stage=3)), Purse(2, Reading(stage=3)))
+    assert other.reading is one.reading
+    with pytest.raises(TypeError):
+        evolve(one, remaining=2)  # type: ignore[call-arg]
+
+
+def test_a_participant_is_a_budget() -> None:
+    budget: Budget = play(spec("per_participant", "A"), "").state.participants[0]
+    assert SuddenDeath().to_zero_ms(budget, 0) == MINUTE
+
+
+def test_a_create_takes_participants_as_they_are() -> None:
+    creation = replace(spec("per_participant", ""), participants=(NewParticipant("A", display_name="Ann"),))
+    assert play(creation, "").state.participants[0].display_name == "Ann"
