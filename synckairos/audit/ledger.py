@@ -57,6 +57,7 @@ class Ledger:
             kwargs={
                 "autocommit": True,
                 "connect_timeout": max(2, int(timeout_s)),
+                "target_session_attrs": "read-write",
                 "application_name": "synckairos drain",
                 "options": "-c statement_timeout=60s -c lock_timeout=30s -c client_min_messages=warning",
             },
@@ -88,6 +89,10 @@ class Ledger:
                     return
                 try:
                     yield Writer(connection)
+                except StoreUnavailable:
+                    # After a failover it may lead to a replica: the next one begins anew.
+                    await connection.close()
+                    raise
                 finally:
                     await _let_go(connection, place)
 
@@ -126,6 +131,8 @@ async def _prepare(connection: AsyncConnection) -> None:
 
 
 async def _let_go(connection: AsyncConnection, place: dict[str, Any]) -> None:
+    if connection.closed:
+        return
     try:
         await connection.execute(load("ledger.sql")["let_go"], place)
     except psycopg.Error:

@@ -46,7 +46,9 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # two lines a job, many jobs a second
     keys = Keys(settings.key_prefix, settings.partitions)
-    ledger = Ledger(settings.database_url, settings.key_prefix, connections=_AT_ONCE)
+    ledger = Ledger(
+        settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1
+    )  # one to ask whether Postgres answers
     await ledger.open()
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
@@ -95,17 +97,17 @@ class _Drains:
         except StoreUnavailable as fault:
             self._note(fault)
 
-    async def sweep(self, partitions: int) -> None:
-        """Drain all partitions; where Postgres doesn't answer, find that out once."""
+    async def is_possible(self) -> bool:
+        """Tell whether Postgres answers: found out once, not by every partition."""
         try:
             await self._ledger.check()
         except StoreUnavailable as fault:
             self._note(fault)
-            return
+            return False
         if self._interrupted:
             _log.info("drain goes on")
             self._interrupted = False
-        await asyncio.gather(*(self.run(partition) for partition in range(partitions)))
+        return True
 
     def _note(self, fault: StoreUnavailable) -> None:
         if not self._interrupted:
@@ -116,13 +118,15 @@ class _Drains:
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     """Look at every partition every `sweep_s` seconds, and tell how far behind the audit is."""
     lag = LagWatch()
-    while True:
-        with suppress(StoreUnavailable):
-            lag.see(await outbox.backlog())
-        await drains.sweep(outbox.keys.partitions)
-        with suppress(StoreUnavailable):
-            lag.see(await outbox.backlog())
-        await asyncio.sleep(sweep_s)
+    async with asyncio.TaskGroup() as group:
+        while True:
+            with suppress(StoreUnavailable):
+                lag.see(await outbox.backlog())
+            if await drains.is_possible():
+                # Nobody waits here: a partition that is never empty must not keep us from the others.
+                for partition in range(outbox.keys.partitions):
+                    group.create_task(drains.run(partition))
+            await asyncio.sleep(sweep_s)
 
 
 async def _take_jobs(drains: _Drains, settings: Settings) -> None:

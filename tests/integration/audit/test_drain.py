@@ -232,6 +232,19 @@ async def test_a_database_that_cannot_be_written_is_no_poison(audit: Audit) -> N
     assert await audit.drain().run(0) == 6
 
 
+async def test_a_replica_is_left_for_the_primary(audit: Audit) -> None:
+    await play(audit)
+    async with audit.ledger.hold(0):
+        pass
+    # What a demoted primary does to connections it had.
+    async with audit.ledger._pool.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable):
+        await audit.drain().run(0)
+    assert await audit.drain().run(0) == 6
+    assert (await audit.outbox.backlog()).tally.isolated == 0
+
+
 async def test_reading_is_bounded_by_count_and_bytes(audit: Audit) -> None:
     await play(audit, moves=40)
     assert len(await audit.outbox.read(0, 10, 1 << 30)) == 10
