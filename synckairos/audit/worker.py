@@ -46,9 +46,8 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # two lines a job, many jobs a second
     keys = Keys(settings.key_prefix, settings.partitions)
-    ledger = Ledger(
-        settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1
-    )  # one to ask whether Postgres answers
+    # One more than drains may hold, to ask whether Postgres answers.
+    ledger = Ledger(settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1)
     await ledger.open()
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
