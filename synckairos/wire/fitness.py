@@ -23,6 +23,17 @@ def unfit(value: Any) -> list[Fault]:
     return list(_Creation(value).faults())
 
 
+def unfit_clock(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
+    """Find what doesn't fit together in a clock of a request."""
+    if not isinstance(clock, dict):
+        return
+    if len(clock) != 1:
+        yield fault(path, "should name exactly one clock system")
+    for at, stage in _objects(clock.get("stages"))[:-1]:
+        if "moves" not in stage:
+            yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
+
+
 def _objects(value: Any) -> list[tuple[int, dict[str, Any]]]:
     """Return the objects in what should be an array of them, each with its place."""
     return [(at, item) for at, item in enumerate(value) if isinstance(item, dict)] if isinstance(value, list) else []
@@ -188,7 +199,7 @@ class _Creation:
 
     def _clocks(self) -> Iterator[Fault]:
         clock = self.value.get("clock")
-        yield from self._single(("clock",), clock)
+        yield from unfit_clock(clock)
         if self.clock_name not in (None, "sudden_death") and self.mode not in (*OWN_BUDGETS, None):
             yield fault(("clock",), f"{self.clock_name} needs budgets of one's own: per_participant or per_group")
         if self.clock_name == "hourglass":
@@ -198,7 +209,7 @@ class _Creation:
                 yield fault(("participants",), "an hourglass is for exactly two participants")
         for at, each in self.participants:
             path = ("participants", at, "clock")
-            yield from self._single(path, each.get("clock"))
+            yield from unfit_clock(each.get("clock"), path)
             if "clock" in each and self.mode not in ("per_participant", None):
                 yield fault(path, "a participant has a clock of its own only in per_participant")
             name = self._name_of(each.get("clock"))
@@ -211,14 +222,6 @@ class _Creation:
             settings = clock.get("fischer") if isinstance(clock, dict) else None
             if not isinstance(settings, dict) or settings.get("increment_ms") != increment:
                 yield fault(("increment_ms",), "says something else than clock: leave it out")
-
-    def _single(self, path: tuple[str | int, ...], clock: Any) -> Iterator[Fault]:
-        if isinstance(clock, dict) and len(clock) != 1:
-            yield fault(path, "should name exactly one clock system")
-        stages = clock.get("stages") if isinstance(clock, dict) else None
-        for at, stage in _objects(stages)[:-1]:
-            if "moves" not in stage:
-                yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
 
     # -- what happens at zero -----------------------------------------------------------------------------------------
 

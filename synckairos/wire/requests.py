@@ -28,7 +28,7 @@ from synckairos.errors import ValidationFailed
 from synckairos.wire.creation import CreateSession, Participant
 from synckairos.wire.faults import Fault, in_json, of_pydantic, refuse
 from synckairos.wire.fields import DAY_MS, MAX_PARTICIPANTS, Budget, Maybe, Metadata, Reason, Strict, Uuid, Version
-from synckairos.wire.fitness import unfit
+from synckairos.wire.fitness import unfit, unfit_clock
 
 
 def _not_zero(value: int) -> int:
@@ -217,6 +217,8 @@ def _look_at(model: type[Model], value: Any) -> tuple[Model | None, list[Fault]]
     faults += in_json(value)
     if model is CreateSession:
         faults += unfit(value)
+    elif model is JoinBody and isinstance(value, dict):
+        faults += unfit_clock(value.get("clock"))
     elif model is SimulationBody and isinstance(value, dict):
         faults += _unfit_simulation(value)
     return parsed, faults

@@ -102,6 +102,8 @@ def test_a_body_becomes_its_command(verb: str, args: dict[str, Any], command: Co
         ("add_participant", {}, "participant_id"),
         ("add_participant", {"participant_id": A, "total_time_ms": 999}, "total_time_ms"),
         ("add_participant", {"participant_id": A, "display_name": "x" * 201}, "display_name"),
+        ("add_participant", {"participant_id": A, "clock": {}}, "clock"),
+        ("add_participant", {"participant_id": A, "clock": {"stages": [{}, {"moves": 1}]}}, "clock.stages.0.moves"),
         ("update_metadata", {}, "metadata"),
         ("update_metadata", {"metadata": None}, "metadata"),
         ("update_metadata", {"metadata": {"a": 2**60}}, "metadata.a"),
