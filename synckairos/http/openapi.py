@@ -36,9 +36,6 @@ class _Schemas(GenerateJsonSchema):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
-    def get_title_from_name(self, name: str) -> str:
-        return ""
-
 
 def render_openapi(operations: Sequence[Operation]) -> bytes:
     """Render the description of all operations that have a summary."""

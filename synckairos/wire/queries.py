@@ -26,13 +26,15 @@ def _flag(text: Any) -> Any:
     return {"1": True, "true": True, "0": False, "false": False}.get(text, text)
 
 
-Number = Annotated[int, BeforeValidator(_number)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Limit = Annotated[Number, Field(ge=1, le=200, description="Entries on a page")]
-Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the page before")]
-
 LAST_INSTANT_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Limit = Annotated[int, Field(ge=1, le=200, description="Entries on a page"), BeforeValidator(_number)]
+Days = Annotated[int, Field(ge=1, le=3_660), BeforeValidator(_number)]
+At = Annotated[int, Field(ge=0, le=LAST_INSTANT_MS), BeforeValidator(_number)]
+Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the page before")]
+When = Annotated[str, Field(max_length=40, description="An instant with a time zone, or a day such as 2026-01-31")]
 
 
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
@@ -53,7 +55,7 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
 class ReadQuery(Strict):
     """`at` shows a session as it was at that instant, in ms since the Unix epoch."""
 
-    at: Maybe[Annotated[Number, Field(ge=0, le=LAST_INSTANT_MS)]] = None
+    at: Maybe[At] = None
 
 
 class PageQuery(Strict):
@@ -77,14 +79,14 @@ class EventsQuery(PageQuery):
 class ParticipantSessionsQuery(PageQuery):
     """A participant's sessions of the last `days`, newest first."""
 
-    days: Annotated[Number, Field(ge=1, le=3_660)] = 30
+    days: Days = 30
 
 
 class ParticipantTimeQuery(Strict):
     """A participant's time, summed in buckets. `from` and `to` are instants, or days of the time zone `tz`."""
 
-    from_: Maybe[Annotated[str, Field(max_length=40)]] = Field(default=None, alias="from")
-    to: Maybe[Annotated[str, Field(max_length=40)]] = None
+    from_: Maybe[When] = Field(default=None, alias="from")
+    to: Maybe[When] = None
     tz: Annotated[str, Field(max_length=64)] = "UTC"
     bucket: Literal["session", "day", "week"] = "day"
     group_by: Maybe[Annotated[str, Field(pattern=r"^metadata\..{1,64}$")]] = None
