@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from starlette.routing import WebSocketRoute
 
@@ -17,6 +18,7 @@ from synckairos.audit.archive import Archive, open_pool
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.queue import DrainKick
 from synckairos.audit.trail import Trail
+from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
 from synckairos.http import app as http
 from synckairos.http.callers import Callers
@@ -24,9 +26,13 @@ from synckairos.http.origins import Origins
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.server import Server, listen
+from synckairos.recall import Recall
+from synckairos.recovery import Recovery
+from synckairos.restoring import Restorer
 from synckairos.service import Sessions
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
+from synckairos.store.generation import Generations
 from synckairos.store.keys import Keys
 from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
@@ -36,6 +42,8 @@ from synckairos.store.sessions import SessionStore
 from synckairos.timekeeper import Timekeeper
 
 _log = log.get(__name__)
+
+Job = Coroutine[Any, Any, None]
 
 
 async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
@@ -48,7 +56,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
     listener = listen(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        server, timekeeper, hub = await stack.enter_async_context(_compose(settings, listener))
+        server, jobs = await stack.enter_async_context(_compose(settings, listener))
 
         def ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -58,7 +66,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
         with _stopping_by_signal(server):
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(hub.run()), tasks.create_task(timekeeper.run())]
+                background = [tasks.create_task(job) for job in jobs]
                 await server.run_until_stopped(on_ready=ready)
                 for task in background:
                     task.cancel()
@@ -66,8 +74,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
 
 @asynccontextmanager
-async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, Timekeeper, Hub]]:
-    """Open the stores and put the parts together."""
+async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[Job]]]:
+    """Open the stores and put the parts together: the server, and what runs beside it."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
@@ -80,12 +88,15 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         stack.push_async_callback(kick.close)
 
         store = SessionStore(pipe, keys, settings.history_length)
-        sessions = Sessions(store, archive, kick.kick, settings.session_ttl_s)
+        generations = Generations(pipe, keys)
+        policy = OutagePolicy.parse(settings.outage_policy)
+        restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        sessions = Sessions(store, Recall(store, archive), restorer, generations, kick.kick)
         stack.push_async_callback(sessions.drain)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
         hub = Hub(
-            Feed(redis, keys, session_ttl_s=settings.session_ttl_s),
+            Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s),
             sessions.read,
             max_connections=settings.ws_max_connections,
         )
@@ -103,7 +114,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             is_draining=lambda: hub.is_draining,
             before_scrape=[show_backlog],
         )
-        yield Server(application, settings, hub, listener), timekeeper, hub
+        recovery = Recovery(sessions, archive, generations, keys)
+        yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
 
 
 @contextlib.contextmanager

@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     dev: bool = Field(False, description="readable logs and stack traces in answers; `synckairos dev` sets it")
     history_length: int = Field(32, ge=1, le=10_000, description="latest versions of a session kept in Redis to resume")
     session_ttl_s: int = Field(3600, ge=1, description="seconds a session stays in Redis after its last audited change")
+    outage_policy: str = Field(
+        "charge",
+        pattern=r"^(charge|freeze|credit:[0-9]{1,9})\z",
+        description="what an outage costs sessions that Redis really lost: charge, freeze or credit:<ms>",
+    )
     key_prefix: str = Field("sk", pattern=r"^[A-Za-z0-9_.-]{1,64}\z", description="first part of every Redis key")
     redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
     drain_timeout_s: float = Field(8, ge=0, description="seconds open connections get to leave at a shutdown")

@@ -37,6 +37,7 @@ COMMAND_DURATION = Histogram(
 COMMIT_CONFLICTS = Counter(
     "synckairos_commit_conflicts_total", "Commits that met a newer version and were decided again"
 )
+RECOVERED_SESSIONS = Counter("synckairos_recovered_sessions_total", "Sessions taken up again after Redis lost its data")
 RESTORED_SESSIONS = Counter("synckairos_restored_sessions_total", "Sessions brought back from Postgres")
 
 # -- time -------------------------------------------------------------------------------------------------------------

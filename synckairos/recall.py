@@ -1,26 +1,18 @@
-"""Recall: answers decided before, and sessions that Redis let go. Where the hot path ends and memory begins."""
+"""Recall: answers decided before, and sessions as they were. Where the hot path ends and memory begins."""
 
 from synckairos.asking import Answer
 from synckairos.audit.archive import Archive
-from synckairos.clock.model import Session
-from synckairos.clock.timing import next_due
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
-from synckairos.metrics import RESTORED_SESSIONS
-from synckairos.store.sessions import Evicted, SessionStore, Stored
+from synckairos.store.sessions import SessionStore, Stored
 from synckairos.wire.record import Record
-from synckairos.wire.session import parse_session
-
-AFTER_DEADLINE_MS = 3_600_000
-"""A session stays in Redis at least this long after its deadline."""
 
 
 class Recall:
     """Looks in Redis first, then in Postgres. Raises StoreUnavailable where the one that is needed doesn't answer."""
 
-    def __init__(self, store: SessionStore, archive: Archive, session_ttl_s: int) -> None:
+    def __init__(self, store: SessionStore, archive: Archive) -> None:
         self._store = store
         self._archive = archive
-        self._session_ttl_ms = session_ttl_s * 1000
 
     async def decided(
         self, session_id: str, fingerprint: str, record: bytes, stored: Stored | None, now_ms: int
@@ -59,42 +51,6 @@ class Recall:
             raise SessionNotFound(session_id)
         return Answer(archived.state, archived.epoch, archived.version, at_ms)
 
-    async def bring_back(self, session_id: str) -> Stored | None:
-        """Bring a session back that Redis let go: as it was, same epoch and version. None where there never was one.
-
-        A tombstone isn't put back, only told.
-        """
-        archived = await self._archive.latest(session_id)
-        if archived is None:
-            return None
-        if archived.deleted:
-            return Stored(archived.epoch, archived.version, True, archived.state)
-        state = parse_session(archived.state)
-        due = next_due(state)
-        due_ms = None if due is None else due.at_ms
-        now_ms = await self._store.now_ms()
-        until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
-        lost = Evicted(
-            stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
-            status=state.status,
-            live_since_ms=live_since_ms(state),
-            ttl_ms=max(self._session_ttl_ms, until_ms),
-        )
-        RESTORED_SESSIONS.inc()
-        return (await self._store.restore(session_id, lost, archived.records)).stored
-
-    async def bring_back_if_reachable(self, session_id: str) -> Stored | None:
-        """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
-
-        Its rows can't clash later: the new session has an epoch of its own.
-        """
-        try:
-            stored = await self.bring_back(session_id)
-        except StoreUnavailable:
-            return None
-        # A tombstone that only the archive remembers isn't in Redis: the commit must expect nothing there.
-        return None if stored is None or stored.deleted else stored
-
     async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
         """Return the document of one version: from where it is held, nearest first."""
         if stored is not None and (stored.epoch, stored.version) == (epoch, version):
@@ -106,8 +62,3 @@ class Recall:
         if archived is None:
             raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
         return archived
-
-
-def live_since_ms(state: Session) -> int | None:
-    """Return a session's creation instant, None where it is final or deleted."""
-    return None if state.deleted or state.status.is_final else state.rules.created_at_ms

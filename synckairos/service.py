@@ -5,7 +5,6 @@ do when somebody else was first, or when the session isn't in Redis any more.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,12 +12,10 @@ from typing import Any, TypeVar
 from uuid6 import uuid7
 
 from synckairos.asking import Answer, CreateRequest, Request
-from synckairos.audit.archive import Archive
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Expire
 from synckairos.clock.engine import Decision
-from synckairos.clock.model import Session, Transition
-from synckairos.clock.timing import next_due
+from synckairos.clock.model import Session
 from synckairos.errors import (
     IdempotencyKeyReused,
     SessionExists,
@@ -29,7 +26,9 @@ from synckairos.errors import (
 )
 from synckairos.metrics import COMMIT_CONFLICTS
 from synckairos.principal import TIMEKEEPER
-from synckairos.recall import Recall, live_since_ms
+from synckairos.recall import Recall
+from synckairos.restoring import Restorer, due_at_ms, live_since_ms, step_of
+from synckairos.store.generation import Generations, new_epoch
 from synckairos.store.limits import Quota, Standing, check
 from synckairos.store.sessions import (
     Commit,
@@ -40,9 +39,9 @@ from synckairos.store.sessions import (
     Step,
     Stored,
 )
-from synckairos.wire.entry import Cause, FeedMessage, render_event
+from synckairos.wire.entry import Cause
 from synckairos.wire.record import Record
-from synckairos.wire.session import parse_session, render_session
+from synckairos.wire.session import parse_session
 
 MAX_ATTEMPTS = 500
 """Lost races in a row after which a command gives up with a 503; each loss means that somebody else got through."""
@@ -63,11 +62,18 @@ class Sessions:
     """
 
     def __init__(
-        self, store: SessionStore, archive: Archive, on_commit: Callable[[int], None], session_ttl_s: int
+        self,
+        store: SessionStore,
+        recall: Recall,
+        restorer: Restorer,
+        generations: Generations,
+        on_commit: Callable[[int], None],
     ) -> None:
-        """Take the stores, and what to call with the partition after each commit (synchronous, must not raise)."""
+        """Take what it stands on, and what to call with the partition after each commit (synchronous, never raises)."""
         self._store = store
-        self._recall = Recall(store, archive, session_ttl_s)
+        self._recall = recall
+        self._restorer = restorer
+        self._generations = generations
         self._on_commit = on_commit
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -85,7 +91,7 @@ class Sessions:
         loaded = await self._store.load(session_id, quotas=quotas)
         check(loaded.standings)
         try:
-            stored = loaded.stored or await self._recall.bring_back(session_id)
+            stored = loaded.stored or await self._restorer.bring_back(session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(session_id)
             if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
@@ -160,7 +166,7 @@ class Sessions:
     async def _decide(self, request: Request, stored: Stored | None, now_ms: int) -> Answer:
         """Apply and commit until nobody else was first."""
         for _ in range(MAX_ATTEMPTS):
-            stored = stored or await self._recall.bring_back(request.session_id)
+            stored = stored or await self._restorer.bring_back(request.session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(request.session_id)
             state = parse_session(stored.document)
@@ -223,7 +229,7 @@ class Sessions:
     async def _make(self, request: CreateRequest, session_id: str, stored: Stored | None, now_ms: int) -> Answer:
         for _ in range(MAX_ATTEMPTS):
             if stored is None and session_id == request.session_id:
-                stored = await self._recall.bring_back_if_reachable(session_id)
+                stored = await self._restorer.bring_back_if_reachable(session_id)
             if stored is not None and not stored.deleted:
                 refusal = SessionExists(session_id)
                 if request.command_id is not None:
@@ -233,8 +239,12 @@ class Sessions:
                     if isinstance(outcome, Replay):
                         return await self._recall.decided(session_id, request.fingerprint, outcome.record, None, now_ms)
                 raise refusal
-            transition = membership.create(request.spec, session_id, secrets.token_hex(8), now_ms)
-            steps = [_step(transition, request.cause)]
+            if stored is not None:
+                # A new life begins after the old one's end, even where the store's clock was set back meanwhile.
+                now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
+            generation = await self._generations.current(self._store.keys.partition_of(session_id))
+            transition = membership.create(request.spec, session_id, new_epoch(generation), now_ms)
+            steps = [step_of(transition, request.cause)]
             reached = _reached(stored, steps, transition.state)
             record = _record(request.fingerprint, reached, None, None) if request.command_id is not None else b""
             outcome = await self._commit(session_id, stored, transition.state, steps, request.command_id, record)
@@ -256,14 +266,13 @@ class Sessions:
         command_id: str | None,
         record: bytes,
     ) -> Committed | Replay | Conflict:
-        due = next_due(after)
         outcome = await self._store.commit(
             Commit(
                 session_id=session_id,
                 base=base,
                 steps=steps,
                 status=after.status,
-                due_ms=None if due is None else due.at_ms,
+                due_ms=due_at_ms(after),
                 live_since_ms=live_since_ms(after),
                 command_id=command_id,
                 record=record,
@@ -290,12 +299,7 @@ def _steps(decision: Decision, request: Request) -> list[Step]:
             fingerprint=request.fingerprint,
             expired_participant_id=decision.expired_participant_id,
         )
-    return [_step(transition, cause) for transition, cause in zip(decision.transitions, causes, strict=True)]
-
-
-def _step(transition: Transition, cause: Cause) -> Step:
-    document = render_session(transition.state)
-    return Step(render_event(transition, cause), FeedMessage.of(transition, document))
+    return [step_of(transition, cause) for transition, cause in zip(decision.transitions, causes, strict=True)]
 
 
 def _reached(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
@@ -305,8 +309,7 @@ def _reached(base: Stored | None, steps: Sequence[Step], after: Session) -> Stor
         return base
     last = steps[-1].message
     audited = base.audited_version if base is not None and base.epoch == last.epoch else None
-    due = next_due(after)
-    return Stored(last.epoch, last.version, last.deleted, last.state, None if due is None else due.at_ms, audited)
+    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited)
 
 
 def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:

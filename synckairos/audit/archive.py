@@ -144,6 +144,12 @@ class Archive:
         ]
         return page_of_trail(found, limit)
 
+    async def open_sessions(self, *, not_of: str, after: str | None, limit: int) -> list[str]:
+        """Return ids of sessions that aren't over and whose epoch doesn't begin with `not_of`, in order of id."""
+        nil = "00000000-0000-0000-0000-000000000000"
+        rows = await self._ask("open_sessions", {"not_of": not_of, "after": after or nil, "limit": limit})
+        return [row[0] for row in rows]
+
     # -- lists --------------------------------------------------------------------------------------------------------
 
     async def sessions(

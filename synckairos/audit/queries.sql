@@ -159,3 +159,14 @@ SELECT now() AT TIME ZONE %(tz)s;
 
 -- name: ping
 SELECT 1;
+
+-- name: open_sessions
+-- Sessions that aren't over and whose epoch wasn't made in this life of the store: an epoch begins with the life's id.
+SELECT session_id::text
+FROM sync_sessions
+WHERE deleted_at IS NULL
+    AND status = ANY('{pending,running,paused}'::sync_status[])
+    AND NOT starts_with(epoch, %(not_of)s)
+    AND session_id > %(after)s::uuid
+ORDER BY session_id
+LIMIT %(limit)s;

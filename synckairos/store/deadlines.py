@@ -10,7 +10,6 @@ from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
 
-
 LISTEN_S = 30.0
 
 

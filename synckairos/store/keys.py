@@ -44,6 +44,14 @@ class Keys:
     def live(self, partition: int) -> str:
         return self._in("live", partition)
 
+    def generation(self, partition: int) -> str:
+        """Return where a partition keeps which life of the store this is; gone when its data are."""
+        return self._in("generation", partition)
+
+    def recovery(self, partition: int) -> str:
+        """Return the lease of whoever looks after a partition whose data were lost."""
+        return self._in("recovery", partition)
+
     @property
     def wake(self) -> str:
         """Return the channel that says: an earlier deadline than any before it was written."""

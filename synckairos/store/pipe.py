@@ -96,8 +96,16 @@ class RedisPipe:
 
     async def _connect(self) -> "_Connection":
         """Connect, say who we are and see that the server answers."""
-        loop, address = asyncio.get_running_loop(), self._address
         connection = _Connection(self._timeout_s)
+        try:
+            await self._greet(connection)
+        except BaseException:
+            connection.lose(RedisConnectionError("closed"))
+            raise
+        return connection
+
+    async def _greet(self, connection: "_Connection") -> None:
+        loop, address = asyncio.get_running_loop(), self._address
         async with asyncio.timeout(self._timeout_s):
             if "path" in address:
                 await loop.create_unix_connection(lambda: connection, address["path"])
@@ -117,9 +125,7 @@ class RedisPipe:
             replies = await connection.send([_pack(command) for command in greeting])
         for reply in replies:
             if isinstance(reply, RedisError):
-                connection.lose(reply)
                 raise reply
-        return connection
 
 
 def _pack(command: Command) -> bytes:
@@ -144,6 +150,8 @@ class _Connection(asyncio.Protocol):
         """Send packed commands with whatever else is sent in this turn of the loop; return their replies."""
         if self.lost.is_set():
             raise RedisConnectionError("connection to Redis lost")
+        if not commands:
+            return []
         waiter = _Waiter(len(commands), self._loop.create_future(), self._loop.time() + self._timeout_s)
         if not self._unwritten:
             self._loop.call_soon(self._write)

@@ -1,7 +1,6 @@
 """Opening Redis: clients with deadlines, scripts by their hash, the checks before a store is trusted."""
 
 import hashlib
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -86,7 +85,6 @@ async def open_store(pipe: RedisPipe, keys: Keys) -> None:
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions under pressure: set it to noeviction"
             )
         await pipe.call("HSETNX", keys.store, "partitions", keys.partitions)
-        await pipe.call("HSETNX", keys.store, "generation", secrets.token_hex(8))
         made_for = int(await pipe.call("HGET", keys.store, "partitions"))
     if made_for != keys.partitions:
         raise StoreMismatch(

@@ -4,7 +4,7 @@ Knows stored bytes, not rules: what a transition means is the clock's business, 
 service's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,6 +206,12 @@ class SessionStore:
         with unavailable_as_named():
             reply: list[Any] = await self._restore(self._pipe, names, args)
         return Loaded(_ms(reply[:2]), _stored(reply[2:]))
+
+    async def remember(self, session_id: str, records: Mapping[str, bytes]) -> None:
+        """Keep what was decided for command ids, beside what is known already. One round trip."""
+        key = self.keys.commands(session_id)
+        with unavailable_as_named():
+            await self._pipe.call_many([("HSETNX", key, *pair) for pair in records.items()])
 
     async def history(self, session_id: str) -> list[FeedMessage]:
         """Return the last versions that Redis still holds, oldest first."""

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field, replace
 from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.archive import Archive, open_pool
+from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due
 from synckairos.config import Settings
+from synckairos.recall import Recall
+from synckairos.restoring import Restorer
 from synckairos.service import Sessions
+from synckairos.store.generation import Generations
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import open_store
@@ -47,5 +51,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         await open_store(pipe, keys)
         store = SessionStore(pipe, keys, settings.history_length)
         archive = Archive(pool)
+        generations = Generations(pipe, keys)
+        policy = OutagePolicy.parse(settings.outage_policy)
+        restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
         kicked: list[int] = []
-        yield Parts(pipe, store, archive, Sessions(store, archive, kicked.append, settings.session_ttl_s), kicked)
+        sessions = Sessions(store, Recall(store, archive), restorer, generations, kicked.append)
+        yield Parts(pipe, store, archive, sessions, kicked)

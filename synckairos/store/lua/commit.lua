@@ -50,7 +50,13 @@ end
 
 if command_id ~= '' then
   redis.call('HSET', commands, command_id, ARGV[5])
-  redis.call('PERSIST', commands)
+  local ttl = redis.call('PTTL', session)
+  if ttl > 0 then
+    -- Nothing new for the drain, which alone gives time to live: remember as long as the session, an hour at least.
+    redis.call('PEXPIRE', commands, math.max(ttl, 3600000))
+  else
+    redis.call('PERSIST', commands)
+  end
 end
 
 for at = 15, #ARGV, 4 do

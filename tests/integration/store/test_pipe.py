@@ -36,6 +36,10 @@ async def test_several_commands_are_answered_in_order(pipe: RedisPipe, key_prefi
     assert await pipe.call_many(commands) == [b"OK", 2, b"2", 1]
 
 
+async def test_no_command_has_no_reply(pipe: RedisPipe) -> None:
+    assert await pipe.call_many([]) == []
+
+
 async def test_a_refusal_is_raised_and_spoils_nothing(pipe: RedisPipe, key_prefix: str) -> None:
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await pipe.call_many([("SET", key_prefix, "text"), ("LPUSH", key_prefix, "x")])

@@ -1,0 +1,121 @@
+"""Restoring: sessions that Redis doesn't hold, whether it let them go as agreed or lost them with everything else."""
+
+from synckairos import log
+from synckairos.audit.archive import Archive
+from synckairos.audit.records import Archived
+from synckairos.clock.model import Session, Transition
+from synckairos.clock.recovery import OutagePolicy, recover
+from synckairos.clock.timing import next_due
+from synckairos.errors import StoreUnavailable
+from synckairos.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
+from synckairos.store.generation import Generations, is_of, new_epoch
+from synckairos.store.sessions import Commit, Conflict, Evicted, SessionStore, Step, Stored
+from synckairos.wire.entry import Cause, FeedMessage, render_event
+from synckairos.wire.session import parse_session, render_session
+
+AFTER_DEADLINE_MS = 3_600_000
+"""A session stays in Redis at least this long after its deadline."""
+
+BY_RECOVERY = Cause("recovery", "recover")
+
+_log = log.get(__name__)
+
+
+class Restorer:
+    """Brings sessions back from Postgres. Raises StoreUnavailable where it, or Redis, doesn't answer."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        archive: Archive,
+        generations: Generations,
+        *,
+        session_ttl_s: int,
+        policy: OutagePolicy,
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._generations = generations
+        self._session_ttl_ms = session_ttl_s * 1000
+        self._policy = policy
+
+    async def bring_back(self, session_id: str) -> Stored | None:
+        """Bring a session back that Redis doesn't hold. None where there never was one.
+
+        One that Redis let go comes back as it was, same epoch and version; one that it lost goes on at the next
+        version under a new epoch. A tombstone isn't put back, only told.
+        """
+        archived = await self._archive.latest(session_id)
+        if archived is None:
+            return None
+        if archived.deleted:
+            return Stored(archived.epoch, archived.version, True, archived.state)
+        state = parse_session(archived.state)
+        generation = await self._generations.current(self._store.keys.partition_of(session_id))
+        if state.status.is_final or is_of(archived.epoch, generation):
+            return await self._restore(archived, state)
+        return await self._recover(archived, state, new_epoch(generation))
+
+    async def _restore(self, archived: Archived, state: Session) -> Stored | None:
+        due_ms = due_at_ms(state)
+        now_ms = await self._store.now_ms()
+        until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
+        evicted = Evicted(
+            stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
+            status=state.status,
+            live_since_ms=live_since_ms(state),
+            ttl_ms=max(self._session_ttl_ms, until_ms),
+        )
+        RESTORED_SESSIONS.inc()
+        return (await self._store.restore(state.session_id, evicted, archived.records)).stored
+
+    async def _recover(self, archived: Archived, state: Session, epoch: str) -> Stored | None:
+        """Take up a session whose newest versions are lost; whoever is first decides under which epoch."""
+        transition = recover(state, epoch, await self._store.now_ms(), self._policy)
+        recovered = transition.state
+        step = step_of(transition, BY_RECOVERY)
+        await self._store.remember(state.session_id, archived.records)
+        outcome = await self._store.commit(
+            Commit(
+                session_id=state.session_id,
+                base=None,
+                steps=[step],
+                status=recovered.status,
+                due_ms=due_at_ms(recovered),
+                live_since_ms=live_since_ms(recovered),
+            )
+        )
+        if isinstance(outcome, Conflict):
+            return outcome.stored
+        RECOVERED_SESSIONS.inc()
+        _log.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
+        return Stored(epoch, recovered.version, False, step.message.state, due_at_ms(recovered))
+
+    async def bring_back_if_reachable(self, session_id: str) -> Stored | None:
+        """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
+
+        Its rows can't clash later: the new session has an epoch of its own.
+        """
+        try:
+            stored = await self.bring_back(session_id)
+        except StoreUnavailable:
+            return None
+        # A tombstone that only the archive remembers isn't in Redis: the commit must expect nothing there.
+        return None if stored is None or stored.deleted else stored
+
+
+def due_at_ms(state: Session) -> int | None:
+    """Return the instant at which time itself acts next, None where it doesn't any more."""
+    due = next_due(state)
+    return None if due is None else due.at_ms
+
+
+def step_of(transition: Transition, cause: Cause) -> Step:
+    """Return what to commit for a transition."""
+    document = render_session(transition.state)
+    return Step(render_event(transition, cause), FeedMessage.of(transition, document))
+
+
+def live_since_ms(state: Session) -> int | None:
+    """Return a session's creation instant, None where it is final or deleted."""
+    return None if state.deleted or state.status.is_final else state.rules.created_at_ms
