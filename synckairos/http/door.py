@@ -82,7 +82,7 @@ class Door:
             *self._origins.headers(headers.get(b"origin"), headers.get(b"host")),
         ]
         path: str = scope["path"]
-        status, route = 500, "unmatched"
+        status, route, lasting = 500, "unmatched", False
         try:
             if self._is_beyond(path) and self._origins.trusts_host(headers.get(b"host")):
                 route = self._prefix_of(path)
@@ -91,12 +91,12 @@ class Door:
             call, refusal = self._match(scope, receive, headers, request_id)
             route = call.operation.route
             reply = await self._answer(call, refusal)
-            status = reply.status
+            status, lasting = reply.status, reply.stream is not None
             await _send(reply, common, scope, receive, send)
         except ClientGone:
             status = 499
         finally:
-            self._record(scope, route, status, time.perf_counter() - started)
+            self._record(scope, route, status, time.perf_counter() - started, lasting)
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -227,16 +227,18 @@ class Door:
 
     # -- keeping count ------------------------------------------------------------------------------------------------
 
-    def _record(self, scope: Scope, route: str, status: int, elapsed_s: float) -> None:
+    def _record(self, scope: Scope, route: str, status: int, elapsed_s: float, lasting: bool) -> None:
+        """Count the request, and its time where that says something: a tail lasts as long as somebody reads it."""
         method = scope["method"] if scope["method"] in METHODS else "other"
         count = self._counters.get((method, route, status))
         if count is None:
             count = self._counters[method, route, status] = HTTP_REQUESTS.labels(method, route, str(status)).inc
         count()
-        observe = self._timers.get((method, route))
-        if observe is None:
-            observe = self._timers[method, route] = HTTP_DURATION.labels(method, route).observe
-        observe(elapsed_s)
+        if not lasting:
+            observe = self._timers.get((method, route))
+            if observe is None:
+                observe = self._timers[method, route] = HTTP_DURATION.labels(method, route).observe
+            observe(elapsed_s)
         level = logging.DEBUG if status < 400 else logging.INFO
         if _enabled(level):
             _log.log(level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2))

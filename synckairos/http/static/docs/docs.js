@@ -10,6 +10,9 @@ const make = (name, attributes = {}, ...children) => {
 
 let spec;
 
+// Text with `code` in it, as nodes.
+const prose = (text) => text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
+
 const resolve = (schema) => {
   while (schema && schema.$ref) schema = spec.components.schemas[schema.$ref.split("/").pop()];
   return schema || {};
@@ -60,7 +63,7 @@ const members = (given, depth = 0) => {
     const inner = depth < 5 && objectIn(member);
     const told = make("td", {}, make("code", {}, typeOf(member)), " ", boundsOf(member));
     const text = resolve(member).description || member.description;
-    if (text) told.append(make("p", {}, text));
+    if (text) told.append(make("p", {}, ...prose(text)));
     if (inner) {
       const nested = make("details", { class: "nested" }, make("summary", {}, "members"));
       // Filled when it is opened: sessions stand inside sessions' answers many times over.
@@ -77,7 +80,7 @@ const parameters = (list) => {
   for (const each of list) {
     const told = make("td", {}, make("code", {}, typeOf(each.schema)), " ", boundsOf(each.schema));
     const text = each.description || resolve(each.schema).description;
-    if (text) told.append(make("p", {}, text));
+    if (text) told.append(make("p", {}, ...prose(text)));
     table.append(make("tr", {}, make("td", {}, make("code", each.required ? { class: "required" } : {}, each.name), ` ${each.in}`), told));
   }
   return table;
@@ -110,7 +113,7 @@ const operation = (method, path, described) => {
     if (described.requestBody) {
       const [content] = Object.values(described.requestBody.content);
       const text = resolve(content.schema).description;
-      inside.append(make("h3", {}, described.requestBody.required ? "Body" : "Body, may be left out"), text ? make("p", {}, text) : "", members(content.schema));
+      inside.append(make("h3", {}, described.requestBody.required ? "Body" : "Body, may be left out"), text ? make("p", {}, ...prose(text)) : "", members(content.schema));
     }
     inside.append(make("h3", {}, "Answers"), responses(described.responses));
   });
