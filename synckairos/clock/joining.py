@@ -3,7 +3,7 @@
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.evolve import evolve
 from synckairos.clock.membership import open_group, open_participant
-from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition
+from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, Turn
 from synckairos.clock.steps import event, position_of, step
 from synckairos.clock.systems import Hourglass
 from synckairos.clock.timing import group_position, settle
@@ -104,7 +104,7 @@ def _leave_turn(state: Session, at: int, now_ms: int) -> Transition:
     if state.rules.sync_mode is SyncMode.PER_GROUP:
         # The budget stays with the group, so its clock system ends the turn as any other.
         settled = end_turn(settled, has_flagged(settled))
-    rest = _without(settled, at)
+    rest = evolve(_without(settled, at), turn=Turn(cycles=settled.turn.cycles))
     follower = successor(rest, at - 1)
     if follower is None and rest.participants:
         follower = at % len(rest.participants)

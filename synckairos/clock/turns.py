@@ -133,7 +133,7 @@ def has_flagged(settled: Session) -> bool:
 def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
     """Count the settled turn, and give the owner of the budget what its clock system gives at the end of one.
 
-    Nothing is given to who `flagged`, and who `is_out` gets no next turn made ready.
+    Nothing is given to who `flagged`, and who `is_out` gets no next turn made ready. `turn` is the next one's, unused.
     """
     participants, groups = state.participants, state.groups
     used_ms, mode = state.turn.used_ms, state.rules.sync_mode
@@ -157,7 +157,7 @@ def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = evolve(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
         groups = put(groups, at, group)
-    return evolve(state, participants=participants, groups=groups, turn=Turn(used_ms, state.turn.cycles + 1))
+    return evolve(state, participants=participants, groups=groups, turn=Turn(cycles=state.turn.cycles + 1))
 
 
 def _end(system: System, budget: Budget, turn_used_ms: int, flagged: bool) -> Budget:
@@ -165,7 +165,7 @@ def _end(system: System, budget: Budget, turn_used_ms: int, flagged: bool) -> Bu
 
 
 def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_ms: int) -> Session:
-    """Give the turn to `active` from `at_ms`, one version on, with `remaining_ms` as the session's own budget."""
+    """Give the unused turn to `active` from `at_ms`, one version on; `remaining_ms` is the session's own budget."""
     begun = evolve(
         state,
         version=state.version + 1,
@@ -173,11 +173,10 @@ def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_
         active=active,
         remaining_ms=remaining_ms,
         anchor_ms=at_ms,
-        turn=Turn(0, state.turn.cycles),
     )
     if passed := thresholds_passed(begun):
         # A clock that begins its turn below a threshold doesn't cross it.
-        begun = evolve(begun, turn=Turn(0, state.turn.cycles, passed))
+        return evolve(begun, turn=Turn(0, state.turn.cycles, passed))
     return begun
 
 

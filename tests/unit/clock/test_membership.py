@@ -77,6 +77,10 @@ def test_shares_for_the_record() -> None:
     assert (session.remaining("A"), session.remaining("B")) == (0, 60)
     groups = play(spec("global", "A/x=20 B/x"), "0 start; 30 switch")
     assert groups.remaining("/x") == 50
+    assert groups.state.groups[0].used_ms == 30_000
+    late = play(spec("per_group", "A/x B/y"), "0 start; 30 switch; 50 switch; 60 complete")
+    assert [group.used_ms for group in late.state.groups] == [40_000, 20_000]
+    assert (late.remaining("A"), late.remaining("B")) == (20, 40)
 
 
 def test_a_designated_one_waits_for_the_start() -> None:

@@ -349,6 +349,8 @@ def test_in_overtime_deadlines_lie_behind() -> None:
 @pytest.mark.parametrize(
     ("clock", "script", "face"),
     [
+        ("fischer", "0 start; 60 switch", "running A 0 *B 60"),
+        ("fischer", "0 start; 59.999 switch", "running A 2.001 *B 60"),
         ("fischer", "0 start; 70 switch; 80 switch; 90 switch", "running A -20 *B 52"),
         ("bronstein", "0 start; 70 switch; 80 switch; 90 switch", "running A -20 *B 55"),
         ("byo-yomi", "0 start; 90 switch; 91 switch; 92 switch", "running A -11 *B 59"),

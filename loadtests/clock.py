@@ -1,0 +1,88 @@
+"""The pure clock: what one decision costs, and what a document costs, with two participants and with a thousand.
+
+No store, no loop: `apply` of a switch in `per_participant` with fischer, then rendering and parsing the state. The
+states are those of a session that runs on, so that nothing is the same twice. Prints one JSON line, in µs of processor
+time: a neighbour on the machine doesn't count.
+"""
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Create, NewParticipant, Start, Switch
+from synckairos.clock.model import Session, SyncMode
+from synckairos.wire.session import parse_session, render_session
+
+SWITCHES = 5_000
+DOCUMENTS = {2: 2_000, 1_000: 60}
+ROUNDS = 5
+
+LIMIT_US = 20.0
+LIMIT_RATIO = 5.0
+
+
+def running(participants: int) -> Session:
+    """Return a session that has just started, with a day for everyone."""
+    people = tuple(
+        NewParticipant(f"01980000-0000-7000-8000-{n:012d}", total_time_ms=86_400_000) for n in range(participants)
+    )
+    spec = Create(SyncMode.PER_PARTICIPANT, people, increment_ms=2_000)
+    created = membership.create(spec, "01980000-0000-7000-8000-ffffffffffff", "epoch", 1_750_000_000_000).state
+    return engine.apply(created, Start(), 1_750_000_000_000).own[0].state
+
+
+def switching(participants: int) -> float:
+    """Return the µs of one switch, over a session that goes on and on."""
+    state, command, now_ms = running(participants), Switch(), 1_750_000_000_000
+    began = time.process_time()
+    for _ in range(SWITCHES):
+        now_ms += 1_500
+        state = engine.apply(state, command, now_ms).own[0].state
+    return (time.process_time() - began) / SWITCHES * 1e6
+
+
+def timed(work: Callable[[], object], times: int) -> float:
+    """Return the µs of one call."""
+    began = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - began) / times * 1e6
+
+
+def measure(participants: int) -> dict[str, float]:
+    """Return the median of some rounds for each thing measured."""
+    state, times = running(participants), DOCUMENTS[participants]
+    document = render_session(state)
+    figures = {
+        "apply_us": [switching(participants) for _ in range(ROUNDS)],
+        "render_us": [timed(lambda: render_session(state), times) for _ in range(ROUNDS)],
+        "parse_us": [timed(lambda: parse_session(document), times) for _ in range(ROUNDS)],
+    }
+    return {name: round(statistics.median(values), 1) for name, values in figures.items()} | {"bytes": len(document)}
+
+
+def main() -> None:
+    """Measure, print, and say whether the limits hold."""
+    gc.collect()
+    gc.freeze()
+    two, thousand = measure(2), measure(1_000)
+    ratio = thousand["apply_us"] / two["apply_us"]
+    print(
+        json.dumps(
+            {
+                "benchmark": "clock",
+                "participants_2": two,
+                "participants_1000": thousand,
+                "apply_ratio": round(ratio, 2),
+                "limits": {"apply_us": LIMIT_US, "apply_ratio": LIMIT_RATIO},
+                "ok": two["apply_us"] <= LIMIT_US and ratio <= LIMIT_RATIO,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
