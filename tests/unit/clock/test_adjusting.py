@@ -82,6 +82,15 @@ def test_time_brings_back_who_ran_out() -> None:
     assert groups.face == "running *x 9 y 58"
 
 
+def test_taking_time_brings_nobody_back() -> None:
+    session = play(
+        spec("per_participant", on_timeout="advance"), "0 start; 60 time; 61 adjust-9:A; 62 switch; 63 switch"
+    )
+    assert session.face == "running A 0x *B 58 C 59"
+    groups = play(spec("per_group", "A/x B/y", "pause"), "0 start; 60 time; 61 adjust-9:/x; 62 switch; 63 switch>A")
+    assert groups.lines[-1] == "63 !PARTICIPANT_EXPIRED"
+
+
 def test_adjusting_before_the_start() -> None:
     session = play(spec("per_cycle"), "0 adjust+5; 1 start; 66 time")
     assert session.lines == ["0 time_adjusted", "1 started A", "66 cycle_expired A"]
