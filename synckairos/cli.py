@@ -7,7 +7,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 import psycopg
@@ -82,6 +82,17 @@ def migrate() -> None:
 
     applied = _run(apply(settings.database_url))
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON, as POST /v1/simulate would.")
+def simulate(file: BinaryIO, as_json: bool) -> None:
+    """Play a session through without a store: FILE holds what POST /v1/simulate takes; - reads standard input."""
+    from synckairos import simulating
+
+    for line in simulating.lines(file.read(), as_json=as_json):
+        click.echo(line)
 
 
 @main.command()

@@ -1,0 +1,45 @@
+"""`synckairos simulate`: a timeline in the terminal. The engine does the work, `wire` the reading; this only shows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from synckairos.errors import SyncKairosError, ValidationFailed
+from synckairos.wire.decode import decode
+from synckairos.wire.timeline import run
+
+
+class BadSimulation(SyncKairosError):
+    """The file can't be simulated; the message has one line a fault."""
+
+    code = ValidationFailed.code
+
+
+def lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
+    """Yield a simulation's timeline, a line a row: the instant, what happened, the version, to whom; last, its end.
+
+    Raises: BadSimulation.
+    """
+    try:
+        result = run(decode(text))
+    except ValidationFailed as faulty:
+        raise BadSimulation(
+            "\n".join(f"{each['path'] or 'file'}: {each['message']}" for each in faulty.details)
+        ) from None
+    if as_json:
+        yield orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
+        return
+    names = {p["participant_id"]: p["display_name"] or p["participant_id"] for p in result["final"]["participants"]}
+    for row in result["timeline"]:
+        yield _line(row, names)
+    final = result["final"]
+    yield f"{final['status']}, {final['time_used_ms'] / 1000:.3f} s used"
+
+
+def _line(row: dict[str, Any], names: dict[str, str]) -> str:
+    at = f"{row['at_ms'] / 1000:>12.3f}"
+    if "refused" in row:
+        return f"{at}    -  refused: {row['refused']}"
+    who = row.get("participant_id", "")
+    return f"{at} {row['version']:>4}  {row['event_type']:<20} {names.get(who, who)}".rstrip()

@@ -1,0 +1,122 @@
+"""The ten published use cases play out as they should, each from the file that users run."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from synckairos.cli import main
+from synckairos.wire.timeline import run
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+# What happens after creation: (instant in ms, event, last digit of the participant it is about), and how it ends.
+PLAYED = {
+    "auction-rounds": (
+        (
+            "0 session_started 1|10000 cycle_switched 1|25000 cycle_switched 2|55000 cycle_expired 1|85000 cycle_expired 2"
+            "|115000 cycle_expired 3|145000 session_expired 1"
+        ),
+        "expired",
+    ),
+    "chess-10-3": (
+        (
+            "0 session_started 1|12000 cycle_switched 1|20000 cycle_switched 2|601000 time_warning 1"
+            "|611000 session_expired 1|620000 INVALID_STATE_TRANSITION"
+        ),
+        "expired",
+    ),
+    "countdown": (
+        (
+            "0 session_started|540000 time_warning|590000 time_warning|597000 time_warning|598000 time_warning"
+            "|599000 time_warning|600000 session_expired"
+        ),
+        "expired",
+    ),
+    "exam": (
+        "0 session_started|1800000 time_adjusted|3600000 time_warning|3840000 time_warning|3900000 session_expired",
+        "expired",
+    ),
+    "interval-training": (
+        (
+            "0 session_started 1|40000 cycle_expired 1|80000 cycle_expired 2|100000 session_paused 1"
+            "|130000 session_resumed 1|150000 cycle_expired 1|190000 cycle_expired 2|230000 cycle_expired 1"
+            "|270000 cycle_expired 2|310000 cycle_expired 1|350000 session_expired 2"
+        ),
+        "expired",
+    ),
+    "meeting-agenda": (
+        "0 session_started 1|240000 cycle_switched 1|600000 cycle_switched 2|700000 session_completed 3",
+        "completed",
+    ),
+    "poker-turns": (
+        (
+            "0 session_started 3|5000 cycle_switched 3|35000 cycle_expired 4|50000 cycle_switched 1"
+            "|60000 participant_removed 2|90000 cycle_expired 3|120000 cycle_expired 4|150000 cycle_expired 1"
+            "|180000 session_expired 3"
+        ),
+        "expired",
+    ),
+    "quiz-30s-a-question": (
+        (
+            "0 session_started 1|25000 time_warning 1|30000 cycle_expired 1|42000 cycle_switched 1|67000 time_warning 1"
+            "|72000 cycle_expired 1|97000 time_warning 1|102000 cycle_expired 1|127000 time_warning 1"
+            "|132000 session_expired 1"
+        ),
+        "expired",
+    ),
+    "speedrun": (
+        "0 session_started 1|1500000 session_paused 1|1560000 session_resumed 1|3000000 session_completed 1",
+        "completed",
+    ),
+    "team-budgets": (
+        (
+            "0 session_started 1|100000 cycle_switched 1|220000 cycle_switched 2|420000 group_expired 3"
+            "|600000 session_expired 4"
+        ),
+        "expired",
+    ),
+}
+
+
+def test_every_example_is_tested_and_told_of() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.json")} == PLAYED.keys()
+    told = (EXAMPLES / "README.md").read_text()
+    assert all(f"({name}.json)" in told for name in PLAYED)
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_an_example_plays_out(name: str) -> None:
+    result = run(orjson.loads((EXAMPLES / f"{name}.json").read_bytes()))
+    rows = [
+        f"{row['at_ms']} {row.get('event_type', row.get('refused'))} {row.get('participant_id', '')[-1:]}".rstrip()
+        for row in result["timeline"]
+    ]
+    timeline, status = PLAYED[name]
+    assert "|".join(rows[1:]) == timeline
+    assert result["final"]["status"] == status
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_the_command_shows_it(name: str) -> None:
+    shown = CliRunner().invoke(main, ["simulate", str(EXAMPLES / f"{name}.json")])
+    assert shown.exit_code == 0
+    assert len(shown.stdout.splitlines()) == PLAYED[name][0].count("|") + 3
+    assert shown.stdout.splitlines()[-1].startswith(PLAYED[name][1])
+
+
+def test_the_command_gives_the_whole_answer_as_json() -> None:
+    shown = CliRunner().invoke(main, ["simulate", "--json", "-"], input=(EXAMPLES / "exam.json").read_text())
+    assert orjson.loads(shown.stdout)["final"]["status"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("{", "JSON"), ('{"session": {"sync_mode": "global"}, "until_ms": -1}', "until_ms")],
+)
+def test_a_file_that_cant_be_played_is_named_in_lines(text: str, fault: str) -> None:
+    shown = CliRunner().invoke(main, ["simulate", "-"], input=text)
+    assert shown.exit_code == 1
+    assert fault in shown.stderr
+    assert "Traceback" not in shown.output
