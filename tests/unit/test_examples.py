@@ -15,8 +15,8 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PLAYED = {
     "auction-rounds": (
         (
-            "0 session_started 1|10000 cycle_switched 1|25000 cycle_switched 2|55000 cycle_expired 1|85000 cycle_expired 2"
-            "|115000 cycle_expired 3|145000 session_expired 1"
+            "0 session_started 1|10000 cycle_switched 1|25000 cycle_switched 2|55000 cycle_expired 1"
+            "|85000 cycle_expired 2|115000 cycle_expired 3|145000 session_expired 1"
         ),
         "expired",
     ),
