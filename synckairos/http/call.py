@@ -1,7 +1,7 @@
 """One request as the routes see it, and their reply. Reads bodies within bounds; knows no route and no session."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ class Reply:
     status: int = 200
     content_type: bytes = b"application/json"
     headers: Headers = field(default_factory=list)
-    stream: AsyncIterator[bytes] | None = None
+    stream: AsyncGenerator[bytes, None] | None = None
 
 
 class Call:

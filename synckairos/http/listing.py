@@ -14,8 +14,8 @@ from synckairos.store.sessions import SessionStore, Stored
 from synckairos.wire.queries import ListQuery
 
 LIVE_AT_ONCE = 200
-LIVE_LOOKS = 50
-"""Pages of live sessions looked through for those that a filter wants."""
+LIVE_LOOKS = 10
+"""Pages of live sessions looked through, for one page of the list, for those that a filter wants."""
 
 Key = tuple[int, str]
 
@@ -51,7 +51,7 @@ class Listing:
     async def _page(self, query: ListQuery) -> SessionsPage:
         before = _key_of(query.cursor)
         # Live sessions first: one that ends in between is then in both, and never in neither.
-        live, more_live = await self._live(query, before)
+        live, live_to = await self._live(query, before)
         archived = await self._archive.sessions(
             cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
         )
@@ -62,36 +62,37 @@ class Listing:
             document = await self._as_it_is(item.session_id, now.stored, now.now_ms, item.state)
             if document is not None and _fits(document, query):
                 found[item.created_at_ms, item.session_id] = document
-        keys = sorted(found, reverse=True)
+        # Beyond where a source was looked through there may be more of it, which belongs before what is older.
+        ends = [] if live_to is None else [live_to]
         if archived.next_cursor is not None:
-            # Beyond the archive's page there is more of it, which belongs before what is live and older.
             last = archived.items[-1]
-            keys = [key for key in keys if key >= (last.created_at_ms, last.session_id)]
-        page = keys[: query.limit]
-        more = len(keys) > len(page) or more_live or archived.next_cursor is not None
-        end = page[-1] if page else None
-        if end is None and archived.next_cursor is not None:
-            return SessionsPage([], archived.next_cursor)
-        return SessionsPage([found[key] for key in page], render_cursor(*end) if more and end else None)
+            ends.append((last.created_at_ms, last.session_id))
+        end = max(ends, default=None)
+        keys = sorted((key for key in found if end is None or key >= end), reverse=True)
+        if len(keys) > query.limit:
+            end = keys[query.limit - 1]
+        documents = [found[key] for key in keys[: query.limit]]
+        return SessionsPage(documents, None if end is None else render_cursor(*end))
 
-    async def _live(self, query: ListQuery, before: Key | None) -> tuple[list[tuple[Key, bytes]], bool]:
-        """Return up to a page of live sessions that the query wants, and whether there may be more."""
+    async def _live(self, query: ListQuery, before: Key | None) -> tuple[list[tuple[Key, bytes]], Key | None]:
+        """Return up to a page of live sessions that the query wants, and how far it looked, None for to the end."""
         found: list[tuple[Key, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
-            return found, False
+            return found, None
+        at_once = LIVE_AT_ONCE if query.status or query.sync_mode else query.limit
         for _ in range(LIVE_LOOKS):
-            page = await self._store.live(LIVE_AT_ONCE, before)
+            page = await self._store.live(at_once, before)
             if not page:
-                break
+                return found, None
             now_ms = await self._store.now_ms()
             for at_ms, session_id, stored in page:
+                before = (at_ms, session_id)
                 document = await self._as_it_is(session_id, stored, now_ms, None)
                 if document is not None and _fits(document, query):
-                    found.append(((at_ms, session_id), document))
-                    if len(found) > query.limit:
-                        return found[: query.limit], True
-                before = (at_ms, session_id)
-        return found, False
+                    found.append((before, document))
+                    if len(found) == query.limit:
+                        return found, before
+        return found, before
 
     async def _as_it_is(
         self, session_id: str, stored: Stored | None, now_ms: int, archived: bytes | None

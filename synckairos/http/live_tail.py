@@ -6,7 +6,7 @@ nothing told twice. Event ids are cursors of the trail: a client that comes back
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import orjson
@@ -40,7 +40,7 @@ class LiveTail:
 
     async def stream(
         self, session_id: str, first: Sequence[TrailEvent], cursor: str | None, snapshots: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield events from `first` on, which is the trail's page after `cursor`, then those to come."""
         yield b"retry: 1000\n\n"
         events = first

@@ -12,8 +12,8 @@ from synckairos.wire import answers
 from synckairos.wire.requests import SimulationBody
 from synckairos.wire.timeline import NOBODY, timed_commands, timeline_json
 
-AT_ONCE = 20
-"""Decisions made before others get a turn."""
+AT_ONCE_S = 0.002
+"""How long decisions are made before others get a turn."""
 
 
 class SimulateRoutes:
@@ -37,7 +37,10 @@ class SimulateRoutes:
         simulation = Simulation()
         session_id = body.session.session_id or NOBODY
         steps = simulation.play(body.session.spec(), timed_commands(body), body.until_ms, session_id)
-        for count, _ in enumerate(steps, 1):
-            if count % AT_ONCE == 0:
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        for _ in steps:
+            if loop.time() - began_at >= AT_ONCE_S:
                 await asyncio.sleep(0)
+                began_at = loop.time()
         return Reply(orjson.dumps({"data": timeline_json(simulation)}))

@@ -1,13 +1,13 @@
 """Answers that come piece by piece: sent as they are made, and ended as soon as nobody reads them any more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from starlette.types import Receive, Send
 
 
 async def send_stream(
-    stream: AsyncIterator[bytes],
+    stream: AsyncGenerator[bytes, None],
     status: int,
     headers: Sequence[tuple[bytes, bytes]],
     receive: Receive,
@@ -39,5 +39,6 @@ async def send_stream(
         for task in (pouring, leaving):
             task.cancel()
         await asyncio.gather(pouring, leaving, return_exceptions=True)
+        await stream.aclose()
     if pouring_failed:
         raise pouring.exception() or RuntimeError

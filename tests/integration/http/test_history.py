@@ -14,6 +14,7 @@ import pytest
 
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
+from synckairos.http import listing
 from synckairos.http.live_tail import LiveTail
 from synckairos.wire.answers import EventPage, ParticipationPage, SessionPage, TimeBuckets
 from tests.integration.http.conftest import Server, serving
@@ -73,6 +74,20 @@ async def test_the_list_can_be_narrowed(server: Server) -> None:
     await server.client.post(url(running, "/pause"))
     assert await ids(status="running") == []
     assert await ids(status="paused") == [running["session_id"]]
+
+
+async def test_a_narrow_list_of_many_sessions_is_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "LIVE_AT_ONCE", 2)
+    monkeypatch.setattr(listing, "LIVE_LOOKS", 2)
+    made = [await server.create(metadata={"at": at}) for at in range(14)]
+    for at in (1, 7, 13):
+        await server.client.post(url(made[at], "/start"))
+    await server.drain()
+    for limit in (1, 2, 50):
+        listed = await pages(server.client, "/v1/sessions", status="running", limit=limit)
+        assert [each["metadata"]["at"] for each in listed] == [13, 7, 1]
+        everything = await pages(server.client, "/v1/sessions", limit=limit)
+        assert [each["metadata"]["at"] for each in everything] == list(range(13, -1, -1))
 
 
 async def test_nobody_is_listed_past_zero(server: Server) -> None:
@@ -184,7 +199,7 @@ async def test_a_tail_goes_on_where_it_was(server: Server) -> None:
     woken.set()
     switched = await tail.next()
     assert orjson.loads(switched["data"])["version"] == 3
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await server.client.post(url(session, "/pause"))
     await server.client.delete(url(session))
     # A client that lost its connection comes back with the last id, and the end of the session ends the tail.
