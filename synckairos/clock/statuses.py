@@ -1,11 +1,9 @@
 """The life of a session as one table: what each status allows, and where it leads. A missing entry is the refusal.
 
-`docs/status.md` is drawn from this table (`python -m synckairos.clock.statuses > docs/status.md`).
+`docs/status.md` is drawn from this table.
 """
 
 import re
-import sys
-from collections.abc import Iterable
 
 from synckairos.clock.commands import (
     AddParticipant,
@@ -69,51 +67,6 @@ TABLE: dict[Status, Leads] = {
 """
 
 
-# -- the table as a page ----------------------------------------------------------------------------------------------
-
-
-def status_page() -> str:
-    """Return `docs/status.md`: the table as a Mermaid diagram, and in words."""
-    arrows: dict[tuple[Status, Status], list[str]] = {}
-    for before, leads in TABLE.items():
-        for command, afters in leads.items():
-            for after in Status:
-                if after in afters and (before, after) != (after, before):
-                    arrows.setdefault((before, after), []).append(name_of(command))
-    diagram = [f"    {before} --> {after}: {', '.join(names)}" for (before, after), names in arrows.items()]
-    finals = [status for status in Status if status in FINAL]
-    rows = [
-        f"| `{before}` | `{name_of(command)}` | {_code(after for after in Status if after in afters)} |"
-        for before, leads in TABLE.items()
-        if before not in FINAL
-        for command, afters in leads.items()
-    ]
-    return "\n".join(
-        [
-            "# The life of a session",
-            "",
-            "Drawn from the table in `synckairos/clock/statuses.py`; a test fails where this page is stale.",
-            "`time` is what happens by itself: warnings, timeouts, pauses that lift.",
-            "",
-            "```mermaid",
-            "stateDiagram-v2",
-            "    [*] --> pending: create",
-            *diagram,
-            *(f"    {final} --> [*]" for final in finals),
-            "```",
-            "",
-            "| from | by | to |",
-            "|---|---|---|",
-            *rows,
-            f"| {_code(finals)} | {_code(name_of(command) for command in TABLE[Status.COMPLETED])} | itself |",
-            "",
-            "`switch` while paused is allowed only in the pause at zero (`on_timeout: pause`). What isn't in the table",
-            "is refused with `INVALID_STATE_TRANSITION`.",
-            "",
-        ]
-    )
-
-
 def name_of(command: type[Command]) -> str:
     """Return a command's name in words: `add_participant`; `time` for what nobody asks."""
     if command is Expire:
@@ -121,11 +74,3 @@ def name_of(command: type[Command]) -> str:
     if command is PauseFor:
         return "pause"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", command.__name__).lower()
-
-
-def _code(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(status_page())

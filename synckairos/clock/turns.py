@@ -70,10 +70,10 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 
     A soft close lets no accepted switch leave less than `extend_on_switch_ms`; at zero it comes too late.
     """
-    at_least_ms = ended.rules.extend_on_switch_ms
-    if at_least_ms is None or flagged or ended.remaining_ms is None:
-        return fresh_budget_ms(ended)
-    return max(ended.remaining_ms, at_least_ms)
+    left_ms, at_least_ms = fresh_budget_ms(ended), ended.rules.extend_on_switch_ms
+    if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
+        return left_ms
+    return max(left_ms, at_least_ms)
 
 
 # -- the rotation -----------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ import pytest
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Precondition, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status, SyncMode
-from synckairos.clock.statuses import TABLE, status_page
+from synckairos.clock.statuses import TABLE
 from synckairos.errors import SessionNotFound
 from tests.unit.clock.script import T0, Played, command, open_session, play, spec
+from tests.unit.clock.status_page import status_page
 
 REACHED_BY = {
     "pending": "",
@@ -168,7 +169,7 @@ def test_the_table_has_every_status() -> None:
 
 def test_the_page_is_fresh() -> None:
     page = Path(__file__).parents[3] / "docs" / "status.md"
-    assert page.read_text() == status_page(), "write it anew: python -m synckairos.clock.statuses > docs/status.md"
+    assert page.read_text() == status_page(), "write it anew: python -m tests.unit.clock.status_page > docs/status.md"
 
 
 def test_open_session_is_pending_at_version_one() -> None:

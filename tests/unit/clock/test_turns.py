@@ -190,6 +190,9 @@ def test_nothing_is_changed_by_starting_twice() -> None:
         ("global", "0 start; 55 pause; 56 resume", "running *A 5"),
         ("global", "0 start; 60 switch", "expired *- 0"),
         ("count_up", "0 start; 55 switch", "running *B 10"),
+        # Each cycle's budget is fresh as it is, and a budget of one's own ends with the turn.
+        ("per_cycle", "0 start; 10 switch", "running *B 60"),
+        ("per_participant", "0 start; 55 switch", "running A 5 *B 60 C 60"),
     ],
 )
 def test_a_soft_close_moves_the_deadline_for_accepted_switches_alone(mode: str, script: str, face: str) -> None:

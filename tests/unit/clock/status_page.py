@@ -1,0 +1,60 @@
+"""Draw `docs/status.md` from the status table: python -m tests.unit.clock.status_page > docs/status.md"""
+
+from synckairos.clock.commands import Expire
+from synckairos.clock.model import FINAL, Status
+from synckairos.clock.statuses import TABLE, name_of
+
+OPEN = [status for status in Status if status not in FINAL]
+ENDED = [status for status in Status if status in FINAL]
+
+
+def status_page() -> str:
+    """Return the page: the table as a Mermaid diagram, and as a table."""
+    commands = dict.fromkeys(command for leads in TABLE.values() for command in leads)
+    rows = [
+        f"| `{name_of(command)}` | {' | '.join(_cell(TABLE[status].get(command)) for status in OPEN)} "
+        f"| {'stays' if command in TABLE[Status.EXPIRED] else '–'} |"
+        for command in sorted(commands, key=lambda command: (command is Expire, name_of(command)))
+    ]
+    return "\n".join(
+        [
+            "# The life of a session",
+            "",
+            "Drawn from the table in `synckairos/clock/statuses.py`; a test fails where this page is stale.",
+            "`time` is what happens by itself: warnings, timeouts, pauses that lift.",
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            "    [*] --> pending: create",
+            *_arrows(),
+            *(f"    {status} --> [*]" for status in ENDED),
+            "```",
+            "",
+            f"| | {' | '.join(f'`{status}`' for status in OPEN)} | {', '.join(f'`{status}`' for status in ENDED)} |",
+            f"|---|{'---|' * (len(OPEN) + 1)}",
+            *rows,
+            "",
+            "A cell says where a command can lead; – is refused with `INVALID_STATE_TRANSITION`. `switch` while paused",
+            "is allowed only in the pause at zero (`on_timeout: pause`).",
+            "",
+        ]
+    )
+
+
+def _cell(afters: frozenset[Status] | None) -> str:
+    return ", ".join(status for status in Status if status in afters) if afters else "–"
+
+
+def _arrows() -> list[str]:
+    arrows: dict[tuple[Status, Status], list[str]] = {}
+    for before in Status:
+        for command, afters in TABLE[before].items():
+            for after in afters - {before}:
+                arrows.setdefault((before, after), []).append(name_of(command))
+    return [
+        f"    {before} --> {after}: {', '.join(sorted(names))}" for (before, after), names in sorted(arrows.items())
+    ]
+
+
+if __name__ == "__main__":
+    print(status_page(), end="")
