@@ -1,0 +1,19 @@
+"""`python -m loadtests NAME [options]`: run one benchmark, the module of that name."""
+
+import importlib
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if "\ndef main(" in path.read_text())
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    names.remove("__main__")
+    if name not in names:
+        sys.exit(f"usage: python -m loadtests NAME [options]\nNAME is one of {', '.join(names)}")
+    sys.argv[:2] = [f"python -m loadtests {name}"]
+    importlib.import_module(f"loadtests.{name}").main()
+
+
+if __name__ == "__main__":
+    main()
