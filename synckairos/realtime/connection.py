@@ -39,13 +39,14 @@ class CloseCodes:
 
 
 class Subscription:
-    """A connection's place in a session: what it was sent last, and the newest that waits."""
+    """A connection's place in a session: what it heard of last, what it was sent last, and the newest that waits."""
 
-    __slots__ = ("backlog", "connection", "must_sync", "pending", "sent", "session_id")
+    __slots__ = ("backlog", "connection", "heard", "must_sync", "pending", "sent", "session_id")
 
     def __init__(self, connection: "Connection", session_id: str) -> None:
         self.connection = connection
         self.session_id = session_id
+        self.heard: Update | None = None
         self.sent: Update | None = None
         self.pending: Update | None = None
         self.must_sync = False
@@ -94,15 +95,12 @@ class Connection:
     def offer(self, subscription: Subscription, update: Update) -> None:
         """Send a newer state, or let it wait in its slot instead of the one there."""
         if self.socket.ready:
-            self._write(subscription, update)
+            self.socket.write(self.frame_of(subscription, update))
+            subscription.sent = update
         else:
             if subscription.pending is not None:
                 WEBSOCKET_CONFLATED.inc()
             subscription.pending = update
-
-    def _write(self, subscription: Subscription, update: Update) -> None:
-        self.socket.write(self.frame_of(subscription, update))
-        subscription.sent = update
 
     def frame_of(self, subscription: Subscription, update: Update) -> bytes:
         """Render a state for this client, at the moment it is written."""
@@ -118,7 +116,7 @@ class Connection:
             for subscription in self.subscriptions.values():
                 if (update := subscription.pending) is not None and socket.ready:
                     subscription.pending = None
-                    self._write(subscription, update)
+                    self.offer(subscription, update)
 
     def going_away(self, spread_s: float) -> None:
         """Hear that this instance stops; all its clients are closed within `spread_s`."""
@@ -156,11 +154,8 @@ class Connection:
 
     # -- what happens to sessions -------------------------------------------------------------------------------------
 
-    def happened(self, subscription: Subscription, update: Update) -> None:
-        """Hear of a version, before the state that shows it."""
-
-    def deleted(self, subscription: Subscription, update: Update) -> None:
-        """Hear that a session is gone."""
+    def take(self, subscription: Subscription, update: Update) -> None:
+        """Hear of a version that is newer than all before."""
         raise NotImplementedError
 
     # -- health -------------------------------------------------------------------------------------------------------

@@ -144,12 +144,14 @@ class Hub:
         await asyncio.wait((first,))
         return await self._read_once(session_id, channel)
 
-    def settle(self, subscription: Subscription, sent: Update | None) -> None:
-        """End a subscription's joining: it has `sent`, and gets what came meanwhile and isn't in it."""
+    def settle(self, subscription: Subscription, had: Update | None) -> None:
+        """End a subscription's joining: it has `had`, and takes what came meanwhile and isn't in it."""
         backlog, subscription.backlog = subscription.backlog or [], None
-        subscription.sent = sent
+        subscription.heard = had
         for update in backlog:
-            self._offer(subscription, update)
+            if not update.is_covered_by(subscription.heard):
+                subscription.heard = update
+                subscription.connection.take(subscription, update)
 
     def leave(self, subscriptions: list[Subscription]) -> None:
         """Take subscriptions out; a session that nobody watches any more is unsubscribed."""
@@ -171,7 +173,7 @@ class Hub:
         """Offer a state that was read because messages were lost."""
         if went_back and (channel := self._channels.get(session_id)) is not None:
             for subscription in channel.subscriptions:
-                subscription.sent = None
+                subscription.heard = None
         self._fan_out(
             Update(session_id, stored.epoch, stored.version, stored.document, self.now_ms(), deleted=stored.deleted)
         )
@@ -191,18 +193,15 @@ class Hub:
         if channel is None:
             return
         channel.latest = None if update.deleted else update
+        # This loop is what a watcher costs: nothing in it that could stand outside.
+        epoch, version = update.epoch, update.version
         for subscription in tuple(channel.subscriptions):
-            self._offer(subscription, update)
-
-    def _offer(self, subscription: Subscription, update: Update) -> None:
-        if subscription.backlog is not None:
-            subscription.backlog.append(update)
-        elif not (update.is_covered_by(subscription.sent) or update.is_covered_by(subscription.pending)):
-            if update.deleted:
-                subscription.connection.deleted(subscription, update)
-            else:
-                subscription.connection.happened(subscription, update)
-                subscription.connection.offer(subscription, update)
+            heard = subscription.heard
+            if subscription.backlog is not None:
+                subscription.backlog.append(update)
+            elif heard is None or heard.version < version or heard.epoch != epoch:
+                subscription.heard = update
+                subscription.connection.take(subscription, update)
 
     # -- health and the end -------------------------------------------------------------------------------------------
 

@@ -74,9 +74,14 @@ class V2Connection(Connection):
                 subscription.must_sync = True
                 self.offer(subscription, found)
 
-    def deleted(self, subscription: Subscription, update: Update) -> None:
-        self.tell(update.frame("v2 deleted", _session_deleted))
-        self.close(*DELETED)
+    def take(self, subscription: Subscription, update: Update) -> None:
+        if update.deleted:
+            self.tell(update.frame("v2 deleted", _session_deleted))
+            self.close(*DELETED)
+        elif self.socket.ready:  # and so nothing waits, no STATE_SYNC either
+            self.socket.write(update.frame("v2", _state_update))
+        else:
+            self.offer(subscription, update)
 
 
 def _state_update(update: Update) -> bytes:
