@@ -82,6 +82,7 @@ class SessionView(BaseModel):
     clock: dict[str, Any]
     on_timeout: Timeout
     warnings_ms: list[Ms]
+    extend_on_switch_ms: Ms = Field(default=0, description="Left out where it wasn't given")
     pauses: list[PauseView]
     deadline_at: Instant | None = Field(description="Zero of the running clock")
     cycle_started_at: Instant | None = Field(description="The anchor: from here the running clock is measured")

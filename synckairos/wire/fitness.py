@@ -12,6 +12,7 @@ from synckairos.wire.fields import SECOND_MS
 
 OWN_BUDGETS = ("per_participant", "per_group")
 ADVANCING = ("per_participant", "per_group", "per_cycle")
+SHARED_BUDGET = ("global", "count_up")
 BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
@@ -231,3 +232,5 @@ class _Creation:
             yield fault(("on_timeout",), f"nothing is left to advance to in {self.mode}")
         if known and "max_cycles" in self.value and self.mode != "per_cycle":
             yield fault(("max_cycles",), "counts cycles in per_cycle alone")
+        if known and "extend_on_switch_ms" in self.value and self.mode not in SHARED_BUDGET:
+            yield fault(("extend_on_switch_ms",), "extends one budget for all: global, or count_up with max_time_ms")
