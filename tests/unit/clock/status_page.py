@@ -49,11 +49,10 @@ def _arrows() -> list[str]:
     arrows: dict[tuple[Status, Status], list[str]] = {}
     for before in Status:
         for command, afters in TABLE[before].items():
-            for after in afters - {before}:
-                arrows.setdefault((before, after), []).append(name_of(command))
-    return [
-        f"    {before} --> {after}: {', '.join(sorted(names))}" for (before, after), names in sorted(arrows.items())
-    ]
+            for after in Status:
+                if after in afters and after is not before:
+                    arrows.setdefault((before, after), []).append(name_of(command))
+    return [f"    {before} --> {after}: {', '.join(sorted(names))}" for (before, after), names in arrows.items()]
 
 
 if __name__ == "__main__":

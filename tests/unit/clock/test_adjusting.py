@@ -157,6 +157,12 @@ def test_the_rotation_goes_on_in_index_order(active: str, after: str) -> None:
     assert [p.index for p in session.state.participants] == [0, 10, 15, 20]
 
 
+def test_who_names_no_place_has_the_one_after_the_last() -> None:
+    places = [p.index for p in play(spec("global"), "0 join:D#9; 1 join:E").state.participants]
+    assert places == [0, 1, 2, 9, 10]
+    assert [p.index for p in play(spec("global", ""), "0 join:D; 1 join:E").state.participants] == [0, 1]
+
+
 @pytest.mark.parametrize("leaver", ["A", "B", "C", "D"])
 @pytest.mark.parametrize("active", ["A", "B", "C", "D"])
 def test_whoever_leaves_the_turn_stays_or_passes_to_the_next(active: str, leaver: str) -> None:
