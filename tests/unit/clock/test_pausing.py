@@ -2,6 +2,7 @@
 
 import pytest
 
+from synckairos.clock.commands import Expire
 from synckairos.clock.timing import next_due
 from tests.unit.clock.script import T0, play, spec
 
