@@ -95,6 +95,36 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
         click.echo(line)
 
 
+@main.group()
+def audit() -> None:
+    """Look after what Postgres refused."""
+
+
+@audit.command("failed")
+def audit_failed() -> None:
+    """List the entries that were set aside; exit code 1 where there are any."""
+    settings = _settings()
+    from synckairos import operating
+
+    lines = _run(operating.failed(settings))
+    click.echo("\n".join(lines) or "nothing was set aside")
+    raise SystemExit(1 if lines else 0)
+
+
+@audit.command("retry")
+@click.argument("entry", required=False)
+@click.option("--all", "everything", is_flag=True, help="All that were set aside.")
+def audit_retry(entry: str | None, everything: bool) -> None:
+    """Have ENTRY, or --all, tried again with a fresh schedule: by the next sweep of a worker."""
+    if (entry is None) is not everything:
+        raise click.UsageError("Name one ENTRY, or say --all.")
+    settings = _settings()
+    from synckairos import operating
+
+    sent = _run(operating.retry(settings, entry))
+    click.echo(f"{sent} {'entry' if sent == 1 else 'entries'} will be tried again" if sent else "nothing was set aside")
+
+
 @main.command()
 def doctor() -> None:
     """Check every dependency and setting, and say what is wrong and how to mend it."""
