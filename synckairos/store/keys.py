@@ -1,6 +1,7 @@
 """The names of all keys and channels. The partition stands in braces: it is Redis Cluster's hash tag."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from zlib import crc32
 
 
@@ -13,7 +14,7 @@ class Keys:
 
     def partition_of(self, session_id: str) -> int:
         """Return the partition that holds a session, or anything else by its text."""
-        return crc32(session_id.encode()) % self.partitions
+        return _crc(session_id) % self.partitions
 
     def session(self, session_id: str) -> str:
         return self._of("session", session_id)
@@ -67,3 +68,9 @@ class Keys:
 
     def _in(self, kind: str, partition: int) -> str:
         return f"{self.prefix}:{{{partition}}}:{kind}"
+
+
+@lru_cache(maxsize=4096)
+def _crc(text: str) -> int:
+    # One command names half a dozen keys of one session.
+    return crc32(text.encode())

@@ -1,8 +1,6 @@
 """Opening Redis: clients with deadlines, scripts by their hash, the checks before a store is trusted."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -36,17 +34,22 @@ CANT_WRITE_NOW = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MI
 """How replies begin of a server that will take the command later, or elsewhere."""
 
 
-@contextmanager
-def unavailable_as_named() -> Iterator[None]:
+class unavailable_as_named:  # noqa: N801  it reads as what it does, and is too hot for a generator
     """Turn a store that doesn't answer, or can't write now, into `StoreUnavailable`; other faults stay."""
-    try:
-        yield
-    except (RedisConnectionError, RedisTimeoutError, OSError) as cause:
-        raise StoreUnavailable from cause
-    except ResponseError as cause:
-        if str(cause).startswith(CANT_WRITE_NOW):
-            raise StoreUnavailable from cause
-        raise
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: object) -> None:
+        match fault:
+            case None:
+                pass
+            case RedisConnectionError() | RedisTimeoutError() | OSError():
+                raise StoreUnavailable from fault
+            case ResponseError() if str(fault).startswith(CANT_WRITE_NOW):
+                raise StoreUnavailable from fault
 
 
 class Script:
