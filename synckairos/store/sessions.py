@@ -169,7 +169,7 @@ class SessionStore:
             "" if commit.live_since_ms is None else commit.live_since_ms,
         ]
         for step in commit.steps:
-            args += (step.message.version, step.event, step.message.state, step.message.render())
+            args += (step.message.version, step.event, step.message.state, step.message.header())
         with unavailable_as_named():
             reply: list[Any] = await self._commit(self._pipe, names, args)
         match reply[0]:

@@ -42,8 +42,8 @@ class FeedMessage:
             deleted=after.deleted,
         )
 
-    def render(self) -> bytes:
-        """Render a header line of JSON, a line feed, and the state's bytes."""
+    def header(self) -> bytes:
+        """Render what makes a message of the state's bytes when put before them: a line of JSON and its line feed."""
         header: dict[str, Any] = {
             "session_id": self.session_id,
             "epoch": self.epoch,
@@ -55,11 +55,11 @@ class FeedMessage:
             header["participant_id"] = self.participant_id
         if self.deleted:
             header["deleted"] = True
-        return orjson.dumps(header) + b"\n" + self.state
+        return orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
 
     @classmethod
     def parse(cls, message: bytes) -> "FeedMessage":
-        """Parse what `render` made; the state's JSON isn't looked at."""
+        """Parse a header and the state after it, whose JSON isn't looked at."""
         header, _, state = message.partition(b"\n")
         fields = orjson.loads(header)
         fields["event_type"] = EventType(fields["event_type"])

@@ -7,7 +7,7 @@
 --       4 command id ('')     5 its record         6 schema        7 new epoch   8 status    9 deleted (0/1)
 --      10 due ms ('')        11 versions the history keeps        12 feed channel           13 wake channel
 --      14 live since ms ('' when final)
---      15… four for each transition: version, event, state, feed message
+--      15… four for each transition: version, event, state, and the header that makes a feed message of the state
 -- Returns {'ok'} | {'replay', record} | {'conflict', seconds, microseconds, epoch, version, deleted, due, state, audited}
 
 local session, history, commands = KEYS[1], KEYS[2], KEYS[3]
@@ -18,24 +18,28 @@ if command_id ~= '' then
   if record then return {'replay', record} end
 end
 
-local found = redis.call('HMGET', session, 'epoch', 'version', 'deleted', 'due', 'state', 'audited')
+local found = redis.call('HMGET', session, 'epoch', 'version')
 if (found[1] or '') ~= ARGV[2] or (found[1] and found[2] ~= ARGV[3]) then
   local time = redis.call('TIME')
-  return {'conflict', time[1], time[2], unpack(found, 1, 6)}
+  local winner = redis.call('HMGET', session, 'epoch', 'version', 'deleted', 'due', 'state', 'audited')
+  return {'conflict', time[1], time[2], unpack(winner, 1, 6)}
 end
 
 if #ARGV >= 18 then
   if found[1] and found[1] ~= ARGV[7] then redis.call('HDEL', session, 'audited') end
   redis.call('HSET', session, 'schema', ARGV[6], 'epoch', ARGV[7], 'version', ARGV[#ARGV - 3],
     'status', ARGV[8], 'deleted', ARGV[9], 'due', ARGV[10], 'state', ARGV[#ARGV - 1])
-  redis.call('PERSIST', session)
   for at = 15, #ARGV, 4 do
-    redis.call('RPUSH', history, ARGV[at + 3])
+    redis.call('RPUSH', history, ARGV[at + 3] .. ARGV[at + 2])
     redis.call('XADD', KEYS[5], '*', 'session_id', ARGV[1], 'epoch', ARGV[7], 'version', ARGV[at],
       'event', ARGV[at + 1], 'state', ARGV[at + 2])
   end
   redis.call('LTRIM', history, '-' .. ARGV[11], '-1')
-  redis.call('PERSIST', history)
+  if redis.call('PERSIST', session) == 1 then
+    -- A time to live is given to all three together.
+    redis.call('PERSIST', history)
+    redis.call('PERSIST', commands)
+  end
   if ARGV[10] == '' then
     redis.call('ZREM', KEYS[4], ARGV[1])
   else
@@ -60,7 +64,7 @@ if command_id ~= '' then
 end
 
 for at = 15, #ARGV, 4 do
-  redis.call('PUBLISH', ARGV[12], ARGV[at + 3])
+  redis.call('PUBLISH', ARGV[12], ARGV[at + 3] .. ARGV[at + 2])
 end
 if #ARGV >= 18 and ARGV[10] ~= '' and redis.call('ZRANGE', KEYS[4], 0, 0)[1] == ARGV[1] then
   redis.call('PUBLISH', ARGV[13], ARGV[10])
