@@ -25,7 +25,7 @@ from synckairos.wire.requests import (
     MetadataBody,
     StartBody,
 )
-from synckairos.wire.session import participants_json
+from synckairos.wire.session import participants_of
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -214,14 +214,14 @@ def _session_reply(call: Call, answer: Answer, document: bytes | None = None) ->
 
 
 def render_switch(answer: Answer) -> bytes:
-    """Render the answer to a switch."""
+    """Render the answer to a switch; the participants are the document's own bytes."""
     session = answer.session
     active = session.active_participant
     result = {
         "session_id": session.session_id,
         "active_participant_id": None if active is None else active.participant_id,
         "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
-        "participants": participants_json(session),
+        "participants": orjson.Fragment(participants_of(answer.document)),
         "status": session.status,
         "version": session.version,
     }
