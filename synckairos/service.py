@@ -25,6 +25,7 @@ from synckairos.errors import (
     VersionConflict,
 )
 from synckairos.metrics import COMMIT_CONFLICTS
+from synckairos.parsed import Parsed
 from synckairos.principal import TIMEKEEPER
 from synckairos.recall import Recall
 from synckairos.restoring import Restorer, due_at_ms, live_since_ms, step_of
@@ -34,6 +35,7 @@ from synckairos.store.sessions import (
     Commit,
     Committed,
     Conflict,
+    Loaded,
     Replay,
     SessionStore,
     Step,
@@ -75,6 +77,7 @@ class Sessions:
         self._restorer = restorer
         self._generations = generations
         self._on_commit = on_commit
+        self._parsed = Parsed()
         self._running: set[asyncio.Task[Any]] = set()
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ class Sessions:
 
         Two round trips; one more for each lost race. A caller that goes away doesn't take the commit with it.
         """
-        return await self._to_the_end(self._execute(request))
+        return await self._to_the_end(self.carry_out(request))
 
     async def create(self, request: CreateRequest) -> Answer:
         """Make a session. Raises SessionExists, besides what `execute` raises."""
@@ -149,7 +152,11 @@ class Sessions:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _execute(self, request: Request) -> Answer:
+    async def carry_out(self, request: Request) -> Answer:
+        """Do as `execute` does in the caller's own task: for a caller that nobody cancels, so it costs no second one.
+
+        Cancelled all the same, it has committed everything or nothing.
+        """
         loaded = await self._store.load(request.session_id, request.command_id, request.quotas)
         if loaded.record is not None:
             return await self._recall.decided(
@@ -157,19 +164,19 @@ class Sessions:
             )
         check(loaded.standings)
         try:
-            answer = await self._decide(request, loaded.stored, loaded.now_ms)
+            return await self._decide(request, loaded)
         except SyncKairosError as refusal:
             refusal.standings = loaded.standings
             raise
-        return replace(answer, standings=loaded.standings)
 
-    async def _decide(self, request: Request, stored: Stored | None, now_ms: int) -> Answer:
+    async def _decide(self, request: Request, loaded: Loaded) -> Answer:
         """Apply and commit until nobody else was first."""
+        stored, now_ms = loaded.stored, loaded.now_ms
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restorer.bring_back(request.session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(request.session_id)
-            state = parse_session(stored.document)
+            state = self._parsed.of(request.session_id, stored.document)
             decision = engine.apply(state, request.command, now_ms, request.precondition)
             steps = _steps(decision, request)
             after = decision.transitions[-1].state if steps else state
@@ -188,6 +195,7 @@ class Sessions:
                     COMMIT_CONFLICTS.inc()
                     stored, now_ms = outcome.stored, outcome.now_ms
                     continue
+                self._parsed.keep(request.session_id, reached.document, after)
             if decision.more:
                 stored = reached
                 continue
@@ -195,8 +203,7 @@ class Sessions:
                 if isinstance(decision.refusal, VersionConflict):
                     decision.refusal.document = reached.document
                 raise decision.refusal
-            answer = _answer(reached, now_ms)
-            return replace(answer, parsed=after, expired_participant_id=decision.expired_participant_id)
+            return _answer(reached, now_ms, loaded.standings, after, decision.expired_participant_id)
         raise StoreUnavailable("Too many others change this session at once; try again")
 
     async def _create(self, request: CreateRequest) -> Answer:
@@ -250,7 +257,8 @@ class Sessions:
             outcome = await self._commit(session_id, stored, transition.state, steps, request.command_id, record)
             match outcome:
                 case Committed():
-                    return replace(_answer(reached, now_ms), parsed=transition.state)
+                    self._parsed.keep(session_id, reached.document, transition.state)
+                    return _answer(reached, now_ms, parsed=transition.state)
                 case Replay(record):
                     return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
                 case Conflict(now_ms, stored):
@@ -318,12 +326,20 @@ def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, 
     return Record(fingerprint, reached.epoch, reached.version, expired).render()
 
 
-def _answer(stored: Stored, now_ms: int, standings: tuple[Standing, ...] = ()) -> Answer:
+def _answer(
+    stored: Stored,
+    now_ms: int,
+    standings: tuple[Standing, ...] = (),
+    parsed: Session | None = None,
+    expired_participant_id: str | None = None,
+) -> Answer:
     return Answer(
         stored.document,
         stored.epoch,
         stored.version,
         now_ms,
         audited_version=stored.audited_version,
+        expired_participant_id=expired_participant_id,
         standings=standings,
+        parsed=parsed,
     )

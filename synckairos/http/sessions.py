@@ -175,7 +175,8 @@ class SessionRoutes:
     async def _execute(self, call: Call, session_id: str, verb: str, body: CommandBody, *quotas: Quota) -> Answer:
         command_id = call.command_id() if call.scope["method"] in ("POST", "PATCH") else None
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
-        return await self._sessions.execute(
+        # A request is answered to its end, also when its client is gone.
+        return await self._sessions.carry_out(
             Request(
                 principal=call.principal,
                 session_id=session_id,
