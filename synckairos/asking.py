@@ -6,11 +6,13 @@ from typing import Any
 from synckairos.clock.commands import Command, Create, Precondition
 from synckairos.clock.model import Session
 from synckairos.principal import Principal
+from synckairos.quick import quick
 from synckairos.store.limits import Quota, Standing
 from synckairos.wire.entry import Cause
 from synckairos.wire.session import parse_session
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Request:
     """One command, whichever door it came through.
@@ -52,6 +54,7 @@ class CreateRequest:
         return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.

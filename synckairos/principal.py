@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from synckairos.quick import quick
+
 Role = Literal["viewer", "participant", "controller", "admin"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Someone who asks: `subject` is a participant id where one is known, `address` the peer's IP address."""

@@ -40,10 +40,12 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
+from synckairos.quick import quick
 
 MAX_METADATA_BYTES = 32 * 1024
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What follows from a command: what fell due before it, what it brings about itself, what that makes due at once.

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from synckairos.clock.systems import Reading, System
+from synckairos.quick import quick
 
 
 class SyncMode(StrEnum):
@@ -74,6 +75,7 @@ MAX_CYCLES = 1_000
 """Cycles of a `per_cycle` session where `max_cycles` isn't given."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Participant:
     """One who takes turns.
@@ -94,6 +96,7 @@ class Participant:
     reading: Reading | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Group:
     """A team with one budget, which runs in `per_group`."""
@@ -118,6 +121,7 @@ class Pause:
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Turn:
     """The turn that runs.
@@ -131,6 +135,7 @@ class Turn:
     warned_ms: tuple[int, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What was agreed at creation and doesn't change.
@@ -151,6 +156,7 @@ class Rules:
     extend_on_switch_ms: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session as of its last transition.
@@ -187,6 +193,7 @@ class Session:
         return None if self.active is None else self.participants[self.active]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened, and to whom: `used_ms` and `remaining_ms` are that one's after it, or else the session's."""
@@ -199,6 +206,7 @@ class Event:
     remaining_ms: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One fact: an event and the state it leads to, one version on."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from synckairos.clock.evolve import evolve
+from synckairos.quick import quick
 
 Phase = Literal["main", "overtime"]
 
@@ -41,6 +42,7 @@ class Budget(Protocol):
     def reading(self) -> Reading | None: ...
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Purse:
     """A budget by itself."""

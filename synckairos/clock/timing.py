@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from synckairos.clock.evolve import evolve
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, Turn
 from synckairos.clock.systems import Hourglass, SuddenDeath, System
+from synckairos.quick import quick
 
 SUDDEN_DEATH = SuddenDeath()
 
@@ -73,6 +74,7 @@ def deadline_at_ms(state: Session) -> int | None:
 # -- what time itself will do -----------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Due:
     """The next thing that time itself will do: at which instant, and what. `warning_ms` is the threshold reached."""

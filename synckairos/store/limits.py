@@ -7,6 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
+from synckairos.quick import quick
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import Script, is_missing_script, unavailable_as_named
@@ -14,6 +15,7 @@ from synckairos.store.redis import Script, is_missing_script, unavailable_as_nam
 LIMIT = Script("limit")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Quota:
     """`limit` requests in each window of `window_ms`, for all requests of one scope, such as `general:<address>`."""
@@ -23,6 +25,7 @@ class Quota:
     window_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A quota after a request: `remaining` ≥ 0 requests, `reset_s` whole seconds until the window ends."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synckairos.quick import quick
 from synckairos.store import limits
 from synckairos.store.keys import Keys
 from synckairos.store.limits import Quota, Standing
@@ -25,6 +26,7 @@ TIES = 500
 """Sessions created in the same millisecond that a page of live ones looks past."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A session as Redis holds it: `document` is its JSON, `audited_version` what Postgres is known to have.
@@ -40,6 +42,7 @@ class Stored:
     audited_version: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What one load found: the instant by Redis, the session, an earlier decision for the command id, the quotas."""
@@ -50,6 +53,7 @@ class Loaded:
     standings: tuple[Standing, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Step:
     """One version to commit: its audit event (JSON) and its feed message, which carries the document."""
@@ -58,6 +62,7 @@ class Step:
     message: FeedMessage
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What to commit on top of `base` (None: no session there). Without steps only the command's record is kept.

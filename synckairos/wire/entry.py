@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 
 from synckairos.clock.model import EventType, Transition
+from synckairos.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FeedMessage:
     """What instances tell each other about one version; also what the bounded history keeps.
@@ -66,6 +68,7 @@ class FeedMessage:
         return cls(state=state, **fields)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What brought a commit about: who, by which command (its REST verb) and arguments, under which command id.
