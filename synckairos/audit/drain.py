@@ -19,6 +19,9 @@ BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 
 BATCH_ENTRIES = 2_000
 BATCH_BYTES = 8 << 20
+REST_S = 0.2
+"""Seconds to let entries gather that came during a drain: a transaction for each handful would cost the most."""
+
 _DUE_AT_ONCE = 100
 
 _log = log.get(__name__)
@@ -83,26 +86,37 @@ class Drain:
             # Only now can others hold it: what came before is ours to see, what comes later is theirs to take.
             if await self._outbox.is_empty(partition) and partition not in self._again:
                 return drained
+            await asyncio.sleep(REST_S)
 
     async def _drain(self, partition: int, writer: Writer) -> int:
-        """Move batch after batch, each understood while Postgres writes the one before; return how many are new."""
+        """Move full batches, each understood while Postgres writes the one before, up to one that isn't full.
+
+        Returns how many versions are new in Postgres.
+        """
         drained = 0
         batch = await self._read(partition, None)
-        while batch:
+        while self._is_full(batch):
             ahead = asyncio.create_task(self._read(partition, batch[-1][0].entry_id))
             try:
-                parsed: list[tuple[Delivery, Parsed]] = []
-                for delivery, found in batch:
-                    if isinstance(found, ValueError):
-                        await self._isolate(partition, delivery, 0, str(found))
-                    else:
-                        parsed.append((delivery, found))
-                drained += await self._record(partition, writer, parsed)
+                drained += await self._move(partition, writer, batch)
                 batch = await ahead
             finally:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
-        return drained
+        return drained + await self._move(partition, writer, batch)
+
+    def _is_full(self, batch: Sequence[tuple[Delivery, object]]) -> bool:
+        return len(batch) >= self._batch_entries or sum(each.size for each, _ in batch) >= self._batch_bytes
+
+    async def _move(self, partition: int, writer: Writer, batch: Sequence[tuple[Delivery, Parsed | ValueError]]) -> int:
+        """Move one batch, isolating what can't be understood."""
+        parsed: list[tuple[Delivery, Parsed]] = []
+        for delivery, found in batch:
+            if isinstance(found, ValueError):
+                await self._isolate(partition, delivery, 0, str(found))
+            else:
+                parsed.append((delivery, found))
+        return await self._record(partition, writer, parsed)
 
     async def _read(self, partition: int, after: str | None) -> list[tuple[Delivery, Parsed | ValueError]]:
         """Read a batch and understand it as far as it can be."""

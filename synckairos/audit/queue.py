@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from synckairos import log
 
 JOB = "drain"
-_COALESCE_S = 0.05  # kicks within this time are one
+_COALESCE_S = 0.2  # kicks within this time are one
 _GIVE_UP_S = 5.0  # a queued job that nobody took for so long no longer stands in for later kicks
 _JOB_EXPIRES_S = 60
 _PAUSE_AFTER_FAULT_S = 1.0
