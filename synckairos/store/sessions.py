@@ -240,9 +240,21 @@ class SessionStore:
     async def live(self, limit: int, before: tuple[int, str] | None = None) -> list[tuple[int, str, Stored]]:
         """Return up to `limit` sessions that aren't final, newest first: (created_at_ms, session id, as stored).
 
-        `before` is the last one's key of the page before. Sessions that Redis gave back to Postgres are left out.
-        Two round trips.
+        `before` is the last one's key of the page before. Fewer than `limit` only at the end. Two round trips, two
+        more where Redis gave sessions of the page back to Postgres: those are taken off the list.
         """
+        found: list[tuple[int, str, Stored]] = []
+        while len(found) < limit and (keys := await self._live_keys(limit - len(found), before)):
+            before = keys[-1]
+            with unavailable_as_named():
+                rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in keys])
+            stored = [(at_ms, session_id, _stored(row)) for (at_ms, session_id), row in zip(keys, rows, strict=True)]
+            found += [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
+            await self._forget_live([session_id for _, session_id, session in stored if session is None])
+        return found
+
+    async def _live_keys(self, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
+        """Return up to `limit` keys (created_at_ms, session id) of the list, newest first."""
         top = "+inf" if before is None else str(before[0])
         page_of = ("-inf", "WITHSCORES", "LIMIT", 0, limit + TIES)
         with unavailable_as_named():
@@ -250,13 +262,13 @@ class SessionStore:
                 [("ZREVRANGEBYSCORE", self.keys.live(p), top, *page_of) for p in range(self.keys.partitions)]
             )
         found = [(int(float(reply[at + 1])), reply[at].decode()) for reply in replies for at in range(0, len(reply), 2)]
-        page = sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
-        if not page:
-            return []
+        return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
+
+    async def _forget_live(self, session_ids: Sequence[str]) -> None:
+        """Take sessions off the list that Redis let go; what brings one back puts it on again."""
+        partition_of = self.keys.partition_of
         with unavailable_as_named():
-            rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in page])
-        stored = ((*key, _stored(row)) for key, row in zip(page, rows, strict=True))
-        return [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
+            await self._pipe.call_many([("ZREM", self.keys.live(partition_of(sid)), sid) for sid in session_ids])
 
 
 def _ms(time: Sequence[Any]) -> int:

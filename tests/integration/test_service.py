@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -61,7 +62,7 @@ def store(parts: Parts) -> SessionStore:
     return parts.store
 
 
-def chess(budget_ms: int = 60_000, **rules: object) -> Create:
+def chess(budget_ms: int = 60_000, **rules: Any) -> Create:
     two = tuple(NewParticipant(str(uuid4()), total_time_ms=budget_ms) for _ in range(2))
     return replace(Create(SyncMode.PER_PARTICIPANT, two), **rules)
 
@@ -76,7 +77,7 @@ async def started(sessions: Sessions, spec: Create | None = None) -> str:
     return session_id
 
 
-def ask(session_id: str, command: Command, **more: object) -> Request:
+def ask(session_id: str, command: Command, **more: Any) -> Request:
     return replace(Request(SOMEBODY, session_id, command, type(command).__name__.lower()), **more)
 
 
@@ -243,3 +244,14 @@ async def test_a_caller_that_goes_away_doesnt_take_the_commit_with_it(sessions: 
     pressed.cancel()
     await sessions.drain()
     assert (await sessions.read(session_id)).version == 3
+
+
+async def test_live_sessions_are_listed_newest_first_and_those_let_go_are_not(parts: Parts) -> None:
+    made = [await make(parts.sessions) for _ in range(6)]
+    ids = [answer.session.session_id for answer in reversed(made)]
+    await parts.sessions.execute(ask(ids[2], Cancel()))
+    await parts.pipe.call("DEL", parts.store.keys.session(ids[0]), parts.store.keys.session(ids[1]))
+    page = await parts.store.live(2)
+    assert [session_id for _, session_id, _ in page] == ids[3:5]
+    assert [session_id for _, session_id, _ in await parts.store.live(9, page[-1][:2])] == ids[5:]
+    assert await parts.store.live_count() == 3
