@@ -159,3 +159,18 @@ def test_time_added_at_zero_lets_any_mode_go_on(mode: str, who: str) -> None:
         "63 resumed A",
         "68 paused A",
     ]
+
+
+def test_a_single_millisecond_brings_back_who_ran_out() -> None:
+    for mode, who, added in (("per_participant", "A B", "A"), ("per_group", "A/x B/y", "/x")):
+        session = play(spec(mode, who, "pause"), f"0 start; 60 time; 61 adjust+0.001:{added}; 62 switch; 63 switch")
+        assert session.lines[-1] == "63 cycle_switched B"
+        session.do(T0 + 63_001, Expire())
+        assert session.lines[-1] == "63.001 paused A"
+
+
+@pytest.mark.parametrize("text", ["complete", "cancel", "delete"])
+def test_no_reason_stands_once_it_is_over(text: str) -> None:
+    session = play(spec("per_participant"), f"0 start; 10 pause:tea+5; 11 pause; 12 {text}; 99 time")
+    assert session.state.pauses == ()
+    assert session.lines[-1].startswith("12 ")
