@@ -173,13 +173,13 @@ class Connection:
             return
         self._stalled_at = 0.0
         quiet_s = now - socket.heard_at
-        if quiet_s > SILENT_AFTER_S:
-            self.close(self.codes.silent, "silent")
-        elif quiet_s <= PING_AFTER_S:
+        if quiet_s <= PING_AFTER_S:
             self._pinged = False
         elif not self._pinged:
             self._pinged = True
             socket.write(PING)
+        elif quiet_s > SILENT_AFTER_S:
+            self.close(self.codes.silent, "silent")
 
     def _forget(self) -> None:
         if not self.is_lost:

@@ -4,7 +4,6 @@ A frame built here once is written to any number of sockets. Parses nothing: wha
 """
 
 PING = b"\x89\x00"
-MAX_REASON_BYTES = 123
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -20,9 +19,3 @@ def text_frame(payload: bytes) -> bytes:
 def text_of(frame: bytes) -> bytes:
     """Return the text of what `text_frame` made."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
-
-
-def close_frame(code: int, reason: str = "") -> bytes:
-    """Frame a close; the reason is cut to what a control frame holds."""
-    payload = code.to_bytes(2, "big") + reason.encode()[:MAX_REASON_BYTES]
-    return bytes((0x88, len(payload))) + payload

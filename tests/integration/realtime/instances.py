@@ -18,6 +18,7 @@ from synckairos.http.origins import Origins
 from synckairos.principal import Principal
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.protocol import SocketProtocol
 from synckairos.realtime.server import Server, listen
 from synckairos.service import Sessions
 from synckairos.store.feed import Feed
@@ -59,16 +60,16 @@ class Instance:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, endpoint: Any = None) -> AsyncIterator[Instance]:
-    """Serve, drained at the end; `endpoint` stands in for ours where a test needs another application."""
+async def serving(settings: Settings, *, ws: Any = SocketProtocol) -> AsyncIterator[Instance]:
+    """Serve, drained at the end; `ws` may be another server's idea of a WebSocket than ours."""
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
         hub = Hub(feed, parts.sessions.read, max_connections=settings.ws_max_connections)
-        principal_of = lambda scope: SOMEBODY  # noqa: E731
-        app = Endpoint(hub, allows=Origins.of(settings).admits, principal_of=principal_of)
+        app = Endpoint(hub, allows=Origins.of(settings).admits, principal_of=lambda scope: SOMEBODY)
         server = Server(app, settings, hub, listen(settings.host, settings.port))
+        server.config.ws = ws
         running = asyncio.create_task(hub.run())
         ready = asyncio.Event()
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))

@@ -1,0 +1,87 @@
+"""A socket client that does only what a test tells it to: it reads when asked, and answers no ping by itself."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+class RawClient:
+    """A connection to a server on loopback."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = b""
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    async def upgrade(self, target: str, *headers: str) -> bytes:
+        """Ask for a WebSocket and return the head of the answer."""
+        lines = [f"GET {target} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"]
+        lines += [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13", *headers, "", ""]
+        await self.send("\r\n".join(lines).encode())
+        return await self.head()
+
+    async def head(self) -> bytes:
+        """Return what comes up to an empty line, or all there is."""
+        while b"\r\n\r\n" not in self._buffer and await self._more():
+            pass
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        return head
+
+    async def frame(self) -> tuple[int, bytes] | None:
+        """Return the next frame's opcode and payload, None at the end."""
+        while True:
+            size = self._buffer[1] if len(self._buffer) > 1 else 0
+            begin = {126: 4, 127: 10}.get(size, 2)
+            if len(self._buffer) >= begin:
+                end = begin + (size if begin == 2 else int.from_bytes(self._buffer[2:begin], "big"))
+                if len(self._buffer) >= end:
+                    opcode, payload = self._buffer[0] & 0x0F, self._buffer[begin:end]
+                    self._buffer = self._buffer[end:]
+                    return opcode, payload
+            if not await self._more():
+                return None
+
+    async def versions_until(self, version: int) -> list[int]:
+        """Return the versions of the states that come, up to one."""
+        found: list[int] = []
+        while version not in found:
+            frame = await self.frame()
+            assert frame is not None, found
+            if frame[0] == 1 and (state := orjson.loads(frame[1]).get("state")):
+                found.append(state["version"])
+        return found
+
+    async def close_code(self) -> int | None:
+        """Read to the end and return the close code that came, None if none did."""
+        code = None
+        while (frame := await self.frame()) is not None:
+            if frame[0] == 8:
+                code = int.from_bytes(frame[1][:2], "big")
+        return code
+
+    async def _more(self) -> bool:
+        try:
+            async with asyncio.timeout(20):
+                data = await asyncio.get_running_loop().sock_recv(self._sock, 1 << 20)
+        except ConnectionError:
+            return False
+        self._buffer += data
+        return bool(data)
+
+
+@asynccontextmanager
+async def raw_client(port: int, receive_buffer: int = 0) -> AsyncIterator[RawClient]:
+    """Connect; `receive_buffer` bytes are what the kernel may keep for us (0: its default)."""
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        yield RawClient(sock)

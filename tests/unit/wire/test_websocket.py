@@ -1,0 +1,31 @@
+"""Frames as another implementation of RFC 6455 reads them."""
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from synckairos.wire.websocket import PING, text_frame, text_of
+
+
+def parsed(frame: bytes) -> Frame:
+    reader = StreamReader()
+    reader.feed_data(frame)
+    reading = Frame.parse(reader.read_exact, mask=False)
+    try:
+        next(reading)
+    except StopIteration as end:
+        result: Frame = end.value
+        assert not reader.buffer
+        return result
+    raise AssertionError("not a whole frame")
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 300_000])
+def test_text_of_any_size_is_one_frame(size: int) -> None:
+    frame = text_frame(b"x" * size)
+    assert parsed(frame) == Frame(Opcode.TEXT, b"x" * size)
+    assert text_of(frame) == b"x" * size
+
+
+def test_a_ping_is_a_ping() -> None:
+    assert parsed(PING) == Frame(Opcode.PING, b"")
