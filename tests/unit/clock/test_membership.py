@@ -73,6 +73,7 @@ def test_the_first_fact() -> None:
 def test_shares_for_the_record() -> None:
     for mode, seconds in (("global", 60), ("count_up", 60), ("per_cycle", 0), ("per_group", 60)):
         assert play(spec(mode, "A/x"), "").remaining("A") == seconds
+    assert play(spec("count_up", "A", max_time_ms=None), "").remaining("A") == 0
     session = play(spec("global", "A=20 B"), "0 start; 30 switch")
     assert (session.remaining("A"), session.remaining("B")) == (0, 60)
     groups = play(spec("global", "A/x=20 B/x"), "0 start; 30 switch")

@@ -148,6 +148,7 @@ def test_the_deadline_in_closed_form(system: System, before: Purse, turn_used: i
         (FIDE, stage(100_000, 1, None), 0, stage(130_000, 1, None)),
         (Stages((Stage(1, 5_000, 1_000),)), stage(10_000, 0, 1), 0, stage(16_000, 0, None)),
         (Stages((Stage(1, 5_000, 1_000),)), stage(16_000, 0, None), 0, stage(17_000, 0, None)),
+        (Stages((Stage(1, 5_000), Stage(9, 3_000), Stage())), stage(10_000, 0, 1), 0, stage(15_000, 1, 9)),
         (Stages((Stage(1, 5_000), Stage(1, 3_000), Stage())), stage(10_000, 1, 1), 0, stage(13_000, 2, None)),
     ],
 )
