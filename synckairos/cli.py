@@ -5,7 +5,7 @@ What a command runs is imported when it runs, so that `--help` is quick and `wor
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -125,6 +125,22 @@ def audit_retry(entry: str | None, everything: bool) -> None:
     click.echo(f"{sent} {'entry' if sent == 1 else 'entries'} will be tried again" if sent else "nothing was set aside")
 
 
+@main.command("verify-audit")
+@click.argument("session_id", metavar="ID", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every session there is.")
+def verify_audit(session_id: str | None, everything: bool) -> None:
+    """Replay the audit of session ID, or --all, through the engine and compare byte for byte; exit code 1 on a fault.
+
+    Only reads, and only Postgres: what is still on its way there isn't looked at.
+    """
+    if (session_id is None) is not everything:
+        raise click.UsageError("Name one ID, or say --all.")
+    settings = _settings()
+    from synckairos import operating
+
+    _run(_tell(operating.verify(settings, session_id)))
+
+
 @main.command()
 def doctor() -> None:
     """Check every dependency and setting, and say what is wrong and how to mend it."""
@@ -138,6 +154,11 @@ def doctor() -> None:
 
 def _say_ready(url: str) -> None:
     click.echo(render_ready(url))
+
+
+async def _tell(lines: AsyncIterator[str]) -> None:
+    async for line in lines:
+        click.echo(line)
 
 
 def _settings(env_file: Path | None = None, **options: Any) -> Settings:

@@ -3,17 +3,26 @@
 Opens the stores, asks the audit, and tells; what is asked and answered is the audit's own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from synckairos.audit import failed as audit_failed
+from synckairos.audit.verify import Verified, Verifier, open_verifier
+from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.store.isolation import Isolated, Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import open_store
+from synckairos.wire.fields import as_uuid
 from synckairos.wire.instant import render_instant
+
+
+class BadAudit(SyncKairosError):
+    """The audit doesn't say what the engine says; everything about it was told before."""
+
+    code = "BAD_AUDIT"
 
 
 class NoSuchEntry(SyncKairosError):
@@ -40,6 +49,42 @@ async def retry(settings: Settings, entry_id: str | None) -> int:
     if entry_id is not None and not sent:
         raise NoSuchEntry(f"No entry {entry_id} was set aside: `synckairos audit failed` lists those that were")
     return sent
+
+
+async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[str]:
+    """Verify one session, or all of them where none is named; yield a line for each finding, and a sum at the end.
+
+    Raises:
+        BadAudit: after the last line, where there was any fault; or there is no such session.
+        psycopg.OperationalError: Postgres isn't reachable.
+    """
+    sessions = versions = faults = 0
+    policy = OutagePolicy.parse(settings.outage_policy)
+    async with open_verifier(settings.database_url, policy) as verifier:
+        async for verified in verifier.all() if session_id is None else _one(verifier, session_id):
+            sessions += 1
+            versions += verified.versions
+            faults += sum(finding.is_fault for finding in verified.findings)
+            for line in _findings(verified):
+                yield line
+    yield f"{sessions:,} sessions, {versions:,} versions, {faults:,} faults"
+    if faults:
+        raise BadAudit("The audit isn't what the engine says: see docs/audit.md")
+
+
+async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[Verified]:
+    try:
+        verified = await verifier.session(as_uuid(session_id))
+    except ValueError as fault:
+        raise BadAudit(f"ID {fault}") from None
+    if verified is None:
+        raise BadAudit(f"The archive has nothing of a session {session_id}")
+    yield verified
+
+
+def _findings(verified: Verified) -> Iterator[str]:
+    for each in verified.findings:
+        yield f"{verified.session_id}  version {each.version} of epoch {each.epoch}: {each.kind}: {each.text}"
 
 
 @asynccontextmanager

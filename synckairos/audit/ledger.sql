@@ -33,7 +33,7 @@ INSERT INTO sync_events (
 )
 SELECT
     session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id, participant_id,
-    group_id, time_used_ms, time_remaining_ms, actor, command, args::jsonb, command_id, fingerprint,
+    group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
     expired_participant_id, deleted, payload_hash, snapshot
 FROM incoming_events
 ON CONFLICT (session_id, epoch, version) DO NOTHING;

@@ -105,12 +105,12 @@ def parse_entry(entry: OutboxEntry) -> Parsed:
 def _parse(entry: OutboxEntry) -> Parsed:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.state)
+    args = event.get("args")  # kept as they were, to be replayed
     if _NUL in entry.event:
         event = _without_nul(event)
     if document["session_id"] != entry.session_id or document["version"] != entry.version:
         raise ValueError("the document is another session's, or another version")
     runs = document["status"] == "running" and document["cycle_started_at"] is not None
-    args = event.get("args")
     row = EventRow(
         session_id=_uuid(entry.session_id),
         epoch=entry.epoch,

@@ -1,0 +1,211 @@
+"""A session's audit rows played through the engine again, one by one. Pure: where rows come from is `verify.py`'s.
+
+Each row says what was asked, by whom, and when it took effect; the engine says what follows. What it says is made into
+a row just as the drain makes one, and compared with the row that is there, column by column and byte for byte.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Literal
+
+import orjson
+
+from synckairos.audit.rows import EventRow, parse_entry
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Command, Expire
+from synckairos.clock.model import Session, Transition
+from synckairos.clock.recovery import OutagePolicy, recover
+from synckairos.errors import ValidationFailed
+from synckairos.wire.creation import CreateSession
+from synckairos.wire.entry import Cause, OutboxEntry, render_event
+from synckairos.wire.requests import parse, parse_command
+from synckairos.wire.session import parse_session, render_session
+
+Kind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_GIVEN = frozenset({"args", "event"})  # what the replay is fed, so that comparing it would say nothing
+_NO_STATE = (LookupError, TypeError, ValueError, AttributeError)  # what a document that isn't one may raise
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about one version: all but `taken` are faults.
+
+    `taken` is a recovered state that no known outage policy leads to, which is taken as it stands.
+    """
+
+    epoch: str
+    version: int
+    kind: Kind
+    text: str
+
+    @property
+    def is_fault(self) -> bool:
+        return self.kind != "taken"
+
+
+class _Unplayable(Exception):
+    """The engine can't be asked, or answers that this can't have happened."""
+
+
+class Replay:
+    """One session: `see` its rows in the order of epoch and version."""
+
+    def __init__(self, policy: OutagePolicy) -> None:
+        """Take the outage policy that is declared; others are tried after it."""
+        self._policies = dict.fromkeys((policy, OutagePolicy("charge"), OutagePolicy("freeze")))
+        self._state: Session | None = None
+        self._epoch: str | None = None
+        self._version = 0
+
+    def see(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[Finding]:
+        """Play one row and tell what is wrong with it.
+
+        `bases` are the documents a recovered session may go on from: of the version before, in any other epoch. After
+        a fault the row's own document is what the next one is played on.
+        """
+        if sha256(row.snapshot).digest() != row.payload_hash:
+            yield _finding(row, "hash", "the document's bytes aren't what payload_hash says")
+        is_first = row.epoch != self._epoch
+        if is_first:
+            self._state = None
+        broken = None if is_first and row.command in ("create", "recover") else self._gap(row, is_first)
+        self._epoch, self._version = row.epoch, row.version
+        if broken is not None:
+            yield broken
+            self._take(row)
+            return
+        try:
+            transition = self._play(row, bases)
+        except _Unplayable as why:
+            yield _finding(row, "unplayable", str(why))
+            self._take(row)
+            return
+        if transition is None:
+            yield _finding(row, "taken", "no outage policy leads here from the version before: taken as it stands")
+            self._take(row)
+            return
+        self._state = transition.state
+        differing = list(_differing(row, transition))
+        if differing:
+            yield _finding(row, "mismatch", "; ".join(differing))
+            self._take(row)
+
+    def _gap(self, row: EventRow, is_first: bool) -> Finding | None:
+        if is_first:
+            return _finding(row, "gap", "the epoch begins here: all versions before are missing")
+        if row.version != self._version + 1:
+            missing = f"{self._version + 1}" if row.version == self._version + 2 else f"{self._version + 1} and on"
+            return _finding(row, "gap", f"version {missing} before it: missing")
+        return None
+
+    def _take(self, row: EventRow) -> None:
+        """Go on from the row's own document, as far as it is one."""
+        try:
+            self._state = parse_session(row.snapshot, row.deleted)
+        except _NO_STATE:
+            self._state = None
+
+    def _play(self, row: EventRow, bases: Iterable[bytes]) -> Transition | None:
+        """Return what the engine makes of a row; None for a recovery that can't be told from what is known."""
+        at_ms = (row.occurred_at - _EPOCH) // _MS
+        args = None if row.args is None else orjson.loads(row.args)
+        try:
+            match row.command:
+                case "create":
+                    spec = parse(CreateSession, args).spec()
+                    return membership.create(spec, str(row.session_id), row.epoch, at_ms)
+                case "recover":
+                    return self._recover(row, bases, at_ms)
+                case "expire":
+                    return self._apply(Expire(), at_ms)
+                case None:
+                    raise _Unplayable("it names no command")
+                case verb:
+                    return self._apply(parse_command(verb, args or {}).command(), at_ms)
+        except ValidationFailed as refusal:
+            told = ", ".join(f"{each['path']}: {each['message']}" for each in refusal.details)
+            raise _Unplayable(f"its command isn't one: {told}") from None
+
+    def _apply(self, command: Command, at_ms: int) -> Transition:
+        if self._state is None:
+            raise _Unplayable("nothing to play it on: the version before has no state")
+        try:
+            decision = engine.apply(self._state, command, at_ms)
+        except _NO_STATE as fault:
+            raise _Unplayable(f"the version before is in no state to play it on: {fault!r}") from fault
+        if isinstance(command, Expire):
+            if not decision.links:
+                raise _Unplayable("nothing was due")
+            return decision.links[0]
+        if decision.links:
+            due = decision.links[0].event
+            raise _Unplayable(f"{due.type} was due before it and has no version of its own")
+        if decision.refusal is not None:
+            raise _Unplayable(f"the engine refuses it: {decision.refusal.message}")
+        if not decision.own:
+            raise _Unplayable("it changes nothing")
+        return decision.own[0]
+
+    def _recover(self, row: EventRow, bases: Iterable[bytes], at_ms: int) -> Transition | None:
+        is_known = False
+        for base in bases:
+            is_known = True
+            try:
+                state = parse_session(base)
+            except _NO_STATE:
+                continue
+            for policy in self._policies:
+                transition = recover(state, row.epoch, at_ms, policy)
+                if render_session(transition.state) == row.snapshot:
+                    return transition
+        if not is_known:
+            raise _Unplayable("the version it was recovered from is missing")
+        return None
+
+
+def _finding(row: EventRow, kind: Kind, text: str) -> Finding:
+    return Finding(row.epoch, row.version, kind, text)
+
+
+def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
+    """Tell in which columns the row isn't what the drain would have made of this transition."""
+    args = None if row.args is None else orjson.loads(row.args)
+    cause = Cause(row.actor or "", row.command or "", args, row.command_id, row.fingerprint, row.expired_participant_id)
+    after = transition.state
+    document = render_session(after)
+    entry = OutboxEntry(after.session_id, after.epoch, after.version, render_event(transition, cause), document)
+    expected = parse_entry(entry).event
+    for name, found, due in zip(EventRow._fields, row, expected, strict=True):
+        if found == due or name in _GIVEN:
+            continue
+        if name == "snapshot":
+            yield from _differing_members(row.snapshot, document)
+        elif name != "payload_hash":  # follows from the snapshot, or is a finding of its own
+            yield f"{name} is {_text(found)}, not {_text(due)}"
+
+
+def _differing_members(found: bytes, due: bytes) -> Iterator[str]:
+    """Tell which members of the document differ."""
+    try:
+        theirs: Any = orjson.loads(found)
+    except orjson.JSONDecodeError:
+        theirs = None
+    if not isinstance(theirs, dict):
+        yield "snapshot is no document"
+        return
+    ours: dict[str, Any] = orjson.loads(due)
+    names = [name for name in ours | theirs if theirs.get(name) != ours.get(name) or (name in ours) != (name in theirs)]
+    if not names:
+        yield "snapshot is the same JSON in other bytes"
+    for name in names:
+        yield f"snapshot.{name} is {_text(theirs.get(name))}, not {_text(ours.get(name))}"
+
+
+def _text(value: object) -> str:
+    text = value.isoformat() if isinstance(value, datetime) else orjson.dumps(value, default=str).decode()
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,119 @@
+"""Verifying the audit: every session's rows, read from Postgres and played through the engine again.
+
+Reads only, and Postgres only: what is still on its way there isn't looked at.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection, IsolationLevel
+
+from synckairos.audit.named_sql import load
+from synckairos.audit.replay import Finding, Replay
+from synckairos.audit.rows import EventRow
+from synckairos.clock.recovery import OutagePolicy
+
+_SQL = "verify.sql"
+_IDS = 500
+_ROWS = 500
+_CONNECT_TIMEOUT_S = 10
+_NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What verifying one session found: how many rows in how many epochs, and all that is to be said about them."""
+
+    session_id: str
+    versions: int
+    epochs: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        return not any(finding.is_fault for finding in self.findings)
+
+
+@asynccontextmanager
+async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["Verifier"]:
+    """Connect, for reading alone. Raises psycopg.OperationalError where Postgres isn't reachable."""
+    connection = await AsyncConnection.connect(
+        database_url,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        application_name="synckairos verify",
+        options="-c timezone=UTC",
+    )
+    async with connection:
+        await connection.set_read_only(True)
+        # One snapshot for all of a session: a drain in between would look like a gap.
+        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        yield Verifier(connection, policy)
+
+
+class Verifier:
+    """Verifies sessions one by one, on a connection of its own."""
+
+    def __init__(self, connection: AsyncConnection, policy: OutagePolicy) -> None:
+        self._connection = connection
+        self._policy = policy
+
+    async def session(self, session_id: str) -> Verified | None:
+        """Verify one session; None where the archive has nothing of it. A few rows are in memory at a time."""
+        replay = Replay(self._policy)
+        findings: list[Finding] = []
+        newest: dict[str, EventRow] = {}
+        versions = 0
+        async with self._connection.transaction():
+            async with self._connection.cursor(name="rows", binary=True) as cursor:
+                cursor.itersize = _ROWS
+                await cursor.execute(load(_SQL)["rows"], {"session_id": session_id})
+                async for values in cursor:
+                    row = EventRow(*values)
+                    bases = await self._bases(row) if row.command == "recover" else ()
+                    findings += replay.see(row, bases)
+                    newest[row.epoch] = row
+                    versions += 1
+            findings += [finding async for finding in self._beside(session_id, newest)]
+        if not versions and not findings:
+            return None
+        return Verified(session_id, versions, len(newest), tuple(findings))
+
+    async def all(self) -> AsyncIterator[Verified]:
+        """Verify every session, in order of id."""
+        after = _NIL
+        while True:
+            async with self._connection.transaction():
+                page = await self._fetch("ids", after=after, limit=_IDS)
+            for (session_id,) in page:
+                verified = await self.session(session_id)
+                if verified is not None:
+                    yield verified
+            if not page:
+                return
+            after = page[-1][0]
+
+    async def _bases(self, row: EventRow) -> list[bytes]:
+        found = await self._fetch("bases", session_id=row.session_id, version=row.version - 1, epoch=row.epoch)
+        return [document for (document,) in found]
+
+    async def _beside(self, session_id: str, newest: dict[str, EventRow]) -> AsyncIterator[Finding]:
+        """Look at what the other tables say of the same versions."""
+        for epoch, version in await self._fetch("conflicts", session_id=session_id):
+            yield Finding(epoch, version, "conflict", "this version came a second time with other content")
+        projected = await self._fetch("newest", session_id=session_id)
+        for epoch, version, status, deleted in projected:
+            row = newest.get(epoch)
+            if row is None or row.version < version:
+                yield Finding(epoch, version, "gap", "this version and what may be before it: missing")
+            elif (row.version, row.status, row.deleted) != (version, status, deleted):
+                yield Finding(epoch, row.version, "projection", "sync_sessions says something else")
+        if newest and not projected:
+            epoch, row = next(reversed(newest.items()))
+            yield Finding(epoch, row.version, "projection", "sync_sessions has no row")
+
+    async def _fetch(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        async with self._connection.cursor(binary=True) as cursor:
+            await cursor.execute(load(_SQL)[name], values)
+            return await cursor.fetchall()

@@ -1,0 +1,153 @@
+"""Busy sessions at random, through the real service and the real stores, in a time of their own."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from synckairos.asking import CreateRequest, Request
+from synckairos.errors import SyncKairosError
+from synckairos.principal import Principal
+from synckairos.service import Sessions
+from synckairos.store.limits import Quota
+from synckairos.store.sessions import Loaded, SessionStore
+from synckairos.wire.creation import CreateSession
+from synckairos.wire.requests import parse, parse_command
+
+T0 = 1_800_000_000_000
+
+CLOCKS: list[dict[str, Any]] = [
+    {"sudden_death": {}},
+    {"fischer": {"increment_ms": 700, "cap_ms": 9_000}},
+    {"bronstein": {"delay_ms": 900}},
+    {"delay": {"delay_ms": 900}},
+    {"byoyomi": {"periods": 2, "period_ms": 1_500}},
+    {"canadian": {"moves": 2, "period_ms": 3_000}},
+    {"per_move": {"move_ms": 2_500}},
+    {"hourglass": {}},
+    {"stages": [{"moves": 2, "add_ms": 4_000, "increment_ms": 100}, {"add_ms": 2_000}]},
+]
+
+
+class OwnTime(SessionStore):
+    """The store, but for what time it is: `at_ms` is."""
+
+    at_ms = T0
+
+    async def now_ms(self) -> int:
+        return self.at_ms
+
+    async def load(self, session_id: str, command_id: str | None = None, quotas: Sequence[Quota] = ()) -> Loaded:
+        return replace(await super().load(session_id, command_id, quotas), now_ms=self.at_ms)
+
+
+class Player:
+    """Plays one session as its seed says."""
+
+    def __init__(self, sessions: Sessions, store: OwnTime, seed: int) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._random = random.Random(seed)
+        self._people = [self._uuid() for _ in range(6)]
+        self._groups = [self._uuid() for _ in range(2)]
+        self.session_id = self._uuid()
+        self.outcomes: set[str] = set()
+
+    async def play(self, commands: int) -> None:
+        """Create it, and send so many commands at it, with time going by in between."""
+        pick = self._random
+        self._store.at_ms = T0 + pick.randrange(1_000_000)
+        await self._create()
+        await self._send("start", {})
+        for at in range(commands):
+            self._store.at_ms += pick.choice((0, 0, 1, 300, 499, 500, 1_500, 2_500, 6_000))
+            await self._send(*self._command(), command_id=f"{at}" if pick.random() < 0.2 else None)
+        if pick.random() < 0.3:
+            await self._send("delete", {})
+            self._store.at_ms += 1
+            await self._create()
+
+    async def _create(self) -> None:
+        body = self._body()
+        model = parse(CreateSession, body)
+        args = model.model_dump(exclude_unset=True)
+        await self._sessions.create(CreateRequest(Principal(), model.spec(), self.session_id, args))
+
+    async def _send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
+        body = parse_command(verb, args)
+        sent = body.model_dump(exclude_unset=True) or None
+        request = Request(
+            Principal(), self.session_id, body.command(), verb, sent, command_id=command_id, fingerprint=verb
+        )
+        try:
+            await self._sessions.execute(request)
+            self.outcomes.add(verb)
+        except SyncKairosError as refusal:
+            self.outcomes.add(refusal.code)
+
+    def _body(self) -> dict[str, Any]:
+        pick = self._random
+        mode = pick.choice(("per_participant", "per_participant", "per_group", "per_cycle", "global", "count_up"))
+        own = mode in ("per_participant", "per_group")
+        clock = pick.choice(CLOCKS[: 9 if mode == "per_participant" else 7]) if own else None
+        count = 2 if clock == {"hourglass": {}} else pick.randint(2, 4)
+        body: dict[str, Any] = {
+            "session_id": self.session_id,
+            "sync_mode": mode,
+            "participants": [self._newcomer(mode, person) for person in self._people[:count]],
+            "warnings_ms": pick.choice(([], [3_000, 1_000])),
+            "metadata": {"z": 1, "a": [1.5, "ü\u2028", {"z": None, "b": {}}], "10": 1e-7},
+        }
+        if mode in ("global", "per_cycle"):
+            body["total_time_ms" if mode == "global" else "time_per_cycle_ms"] = pick.randint(4_000, 15_000)
+        if mode == "count_up" and pick.random() < 0.5:
+            body["max_time_ms"] = 15_000
+        timeouts = ["expire", "pause", "overtime", *(["advance"] * 3 if own or mode == "per_cycle" else [])]
+        if pick.random() < 0.7:
+            body["on_timeout"] = pick.choice(timeouts)
+        return body if clock is None else body | {"clock": clock}
+
+    def _newcomer(self, mode: str, person: str) -> dict[str, Any]:
+        newcomer: dict[str, Any] = {"participant_id": person}
+        if mode in ("per_participant", "per_group"):
+            newcomer["total_time_ms"] = self._random.randint(2_000, 9_000)
+        if mode == "per_group":
+            newcomer["group_id"] = self._groups[self._people.index(person) % 2]
+        return newcomer
+
+    def _command(self) -> tuple[str, dict[str, Any]]:
+        pick = self._random
+        person = pick.choice(self._people)
+        match pick.randrange(24):
+            case 0:
+                return "switch", {"next_participant_id": person}
+            case 1:
+                return "switch", {"current_participant_id": person}
+            case 2 | 3:
+                return "pause", {"reason": pick.choice(("rain", "ä b")), "max_ms": pick.choice((1, 700, 5_000))}
+            case 4:
+                return "pause", {}
+            case 5 | 6:
+                return "resume", {}
+            case 7:
+                return "resume", {"reason": "rain"}
+            case 8:
+                return "adjust", {"delta_ms": pick.choice((-1_500, 4_000))}
+            case 9:
+                return "adjust", {"delta_ms": 5_000, "participant_ids": [person]}
+            case 10:
+                return "adjust", {"delta_ms": -800, "group_id": pick.choice(self._groups)}
+            case 11:
+                return "add_participant", self._newcomer("per_group", person) | {"display_name": "Ä"}
+            case 12:
+                return "remove_participant", {"participant_id": person}
+            case 13 | 14:
+                return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
+            case 15 if pick.random() < 0.2:
+                return pick.choice(("complete", "cancel")), {}
+            case _:
+                return "switch", {}
+
+    def _uuid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
