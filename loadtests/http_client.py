@@ -4,23 +4,29 @@ A full client would spend more of a small machine than the server that it measur
 """
 
 import asyncio
-from typing import Self
+from typing import Self, cast
 from urllib.parse import urlsplit
 
+LENGTH = b"content-length: "
 
-class HttpConnection:
+
+class HttpConnection(asyncio.Protocol):
     """One connection; `post` and `get` return the status and the body."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, host: str) -> None:
         self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
 
     @classmethod
     async def open(cls, base_url: str) -> Self:
         address = urlsplit(base_url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        return cls(reader, writer, address.netloc)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: cls(address.netloc), address.hostname or "", address.port or 80
+        )
+        return connection
 
     async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes]:
         return await self._ask("POST", path, body)
@@ -28,18 +34,37 @@ class HttpConnection:
     async def get(self, path: str) -> tuple[int, bytes]:
         return await self._ask("GET", path, b"")
 
-    async def close(self) -> None:
-        self._writer.close()
-        await self._writer.wait_closed()
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
 
     async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        self._writer.write(
+        assert self._transport is not None
+        head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        status = int(head[9:12])
-        at = head.lower().index(b"content-length:") + len(b"content-length:")
-        length = int(head[at : head.index(b"\r\n", at)])
-        return status, await self._reader.readexactly(length)
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(head.encode() + body)
+        return await self._answer
+
+    # -- what asyncio calls -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's isn't one by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received = self._received + data
+        end = received.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return
+        at = received.index(LENGTH) + len(LENGTH)
+        if len(received) < end + int(received[at : received.index(b"\r", at)]):
+            return
+        self._received = b""
+        assert self._answer is not None
+        self._answer.set_result((int(received[9:12]), received[end:]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("the server closed the connection"))

@@ -1,16 +1,20 @@
 """REST switch, beside a bare loop of the same two Redis trips.
 
 The server runs as users run it: its own process, the worker beside it, audit and rate limiter on (limits set high).
-The bare loop sends what one switch sends and nothing else: TIME, HMGET, HGET-less load and count, then the commit
-script with a real payload. It is run twice, through this product's shared connection and through redis-py's pool.
+The bare loop sends what one switch sends and nothing else: TIME, the load and the two counters, then the commit script
+with a real payload. It runs twice: through redis-py's pool, as a program without this product would, and through this
+product's shared connection, which is the harder measure. All three take turns in short rounds, so that what else the
+machine does meanwhile meets them alike.
 """
 
+import argparse
 import asyncio
 import json
 import shutil
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -20,83 +24,106 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.http_client import HttpConnection
 from synckairos.audit.migrate import migrate
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Create, NewParticipant, Start, Switch
+from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.restoring import step_of
 from synckairos.store.keys import Keys
 from synckairos.store.limits import LIMIT
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script
-from synckairos.store.sessions import FIELDS
+from synckairos.store.sessions import FIELDS, Step
+from synckairos.wire.entry import Cause
 from tests.processes import Process
 
-SESSIONS = 256
 CONCURRENCY = (1, 32)
-SECONDS = 5.0
+ROUNDS = 3
+DAY_MS = 86_400_000
+LEGEND = {
+    "rest": "POST /v1/sessions/{id}/switch on one server process, its worker beside it",
+    "bare_redis_py": "the same two trips in a loop, through redis-py's connection pool",
+    "bare_shared": "the same two trips in a loop, through this product's one shared connection",
+    "rate_to_*": "rest's rate by the bare loop's; p50_to_*: rest's median latency by the bare loop's",
+}
 
-Worker = Callable[[int], Awaitable[None]]
-
-
-async def measure(workers: list[Worker], seconds: float) -> dict[str, float]:
-    """Run each worker in a loop of its own for some seconds; return the rate and the latency's median and p99."""
-    until = time.perf_counter() + seconds
-    taken: list[float] = []
-
-    async def loop(worker: Worker) -> None:
-        turn = 0
-        while (began := time.perf_counter()) < until:
-            await worker(turn)
-            taken.append(time.perf_counter() - began)
-            turn += 1
-
-    began = time.perf_counter()
-    await asyncio.gather(*(loop(worker) for worker in workers))
-    elapsed = time.perf_counter() - began
-    taken.sort()
-    return {
-        "per_s": round(len(taken) / elapsed),
-        "p50_ms": round(statistics.median(taken) * 1000, 3),
-        "p99_ms": round(taken[int(len(taken) * 0.99)] * 1000, 3),
-    }
+Worker = Callable[[], Awaitable[None]]
 
 
-async def measure_rest(base_url: str, concurrency: int) -> dict[str, float]:
-    """Switch `SESSIONS` running sessions over REST, each connection going round its own share of them."""
-    setup = await HttpConnection.open(base_url)
-    sessions = []
-    for _ in range(SESSIONS):
-        body = {
-            "sync_mode": "per_participant",
-            "participants": [{"participant_id": str(uuid4()), "total_time_ms": 86_400_000} for _ in range(2)],
+class Measured:
+    """Latencies of one kind of worker, over all its rounds."""
+
+    def __init__(self) -> None:
+        self._elapsed_s = 0.0
+        self._taken_s: list[float] = []
+
+    async def run(self, workers: list[Worker], seconds: float) -> None:
+        """Run each worker in a loop of its own for some seconds."""
+        began_s = time.perf_counter()
+        until_s = began_s + seconds
+
+        async def loop(worker: Worker) -> None:
+            while (asked_s := time.perf_counter()) < until_s:
+                await worker()
+                self._taken_s.append(time.perf_counter() - asked_s)
+
+        await asyncio.gather(*(loop(worker) for worker in workers))
+        self._elapsed_s += time.perf_counter() - began_s
+
+    def figures(self) -> dict[str, float]:
+        taken_s = sorted(self._taken_s)
+        return {
+            "per_s": round(len(taken_s) / self._elapsed_s),
+            "p50_ms": round(statistics.median(taken_s) * 1000, 3),
+            "p99_ms": round(taken_s[int(len(taken_s) * 0.99)] * 1000, 3),
         }
-        status, answer = await setup.post("/v1/sessions", orjson.dumps(body))
+
+
+async def start_sessions(base_url: str, count: int) -> list[str]:
+    """Create and start sessions of two participants; return their ids."""
+    connection = await HttpConnection.open(base_url)
+    sessions = []
+    for _ in range(count):
+        people = [{"participant_id": str(uuid4()), "total_time_ms": DAY_MS} for _ in range(2)]
+        body = {"sync_mode": "per_participant", "participants": people}
+        status, answer = await connection.post("/v1/sessions", orjson.dumps(body))
         assert status == 201, answer
         sessions.append(orjson.loads(answer)["data"]["session_id"])
-        status, answer = await setup.post(f"/v1/sessions/{sessions[-1]}/start")
+        status, answer = await connection.post(f"/v1/sessions/{sessions[-1]}/start")
         assert status == 200, answer
-    await setup.close()
+    connection.close()
+    return sessions
 
-    def worker(connection: HttpConnection, share: list[str]) -> Worker:
-        async def switch(turn: int) -> None:
-            status, answer = await connection.post(f"/v1/sessions/{share[turn % len(share)]}/switch")
-            assert status == 200, answer
 
-        return switch
+def rest_worker(connection: HttpConnection, share: list[str]) -> Worker:
+    """Switch one after the other of its sessions over a connection of its own."""
+    turn = 0
 
-    connections = [await HttpConnection.open(base_url) for _ in range(concurrency)]
-    shares = [sessions[at::concurrency] for at in range(concurrency)]
-    figures = await measure([worker(c, s) for c, s in zip(connections, shares, strict=True)], SECONDS)
-    for connection in connections:
-        await connection.close()
-    return figures
+    async def switch() -> None:
+        nonlocal turn
+        status, answer = await connection.post(f"/v1/sessions/{share[turn % len(share)]}/switch")
+        assert status == 200, answer
+        turn += 1
+
+    return switch
+
+
+def real_step() -> Step:
+    """Return what a switch between two participants commits."""
+    people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
+    made = membership.create(Create(SyncMode.PER_PARTICIPANT, people), str(uuid4()), "e" * 16, 0).state
+    running = engine.apply(made, Start(), 1_000).transitions[-1].state
+    return step_of(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
 
 
 class Bare:
     """The two trips of a switch, without anything around them."""
 
-    def __init__(self, keys: Keys, document: bytes) -> None:
+    def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._commit = Script("commit")
-        self._document = document
+        self._step = real_step()
 
     def load(self, session_id: str) -> list[tuple[Any, ...]]:
         return [
@@ -107,57 +134,88 @@ class Bare:
         ]
 
     def commit(self, session_id: str, version: int) -> tuple[Any, ...]:
-        keys = self._keys
+        keys, message = self._keys, self._step.message
         names = (
             *(keys.session(session_id), keys.history(session_id), keys.commands(session_id)),
             *(keys.deadlines(0), keys.outbox(0), keys.live(0)),
         )
-        due_ms = int(time.time() * 1000) + 86_400_000
-        base = ("e", version - 1) if version > 1 else ("", "")
+        now_ms = int(time.time() * 1000)
+        base = (message.epoch, version - 1) if version > 1 else ("", "")
         args = (
-            *(session_id, *base, "", "", 1, "e", "running", 0, due_ms, 32, keys.feed(session_id), keys.wake, 1),
-            *(version, b'{"event_type":"cycle_switched"}', self._document, self._document),
+            *(session_id, *base, "", b"", 1, message.epoch, "running", 0, now_ms + DAY_MS, 32),
+            *(keys.feed(session_id), keys.wake, now_ms),
+            *(version, self._step.event, message.state, message.header()),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 
-    def load_script(self) -> list[tuple[Any, ...]]:
+    def scripts(self) -> list[tuple[Any, ...]]:
         return [("SCRIPT", "LOAD", self._commit.text), ("SCRIPT", "LOAD", LIMIT.text)]
 
 
-async def measure_bare(url: str, document: bytes, concurrency: int, *, stock: bool) -> dict[str, float]:
-    """Run the bare trips: through redis-py's pool (`stock`), or through the shared connection."""
-    bare = Bare(Keys(prefix=f"bare{uuid4().hex[:8]}"), document)
-    async with RedisPipe(url, 5) as pipe:
-        await pipe.call_many(bare.load_script())
-        redis = Redis.from_pool(BlockingConnectionPool.from_url(url, max_connections=concurrency))
+CallMany = Callable[[list[tuple[Any, ...]]], Awaitable[list[Any]]]
 
-        async def together(commands: list[tuple[Any, ...]]) -> list[Any]:
-            async with redis.pipeline(transaction=False) as batch:
-                for command in commands:
-                    batch.execute_command(*command)
-                replies: list[Any] = await batch.execute()
-                return replies
 
-        call_many = together if stock else pipe.call_many
-        counts: dict[str, int] = {}
+def bare_worker(bare: Bare, call_many: CallMany, share: list[str]) -> Worker:
+    """Do the bare trips for one after the other of its sessions, which begin to exist with the first."""
+    turn = 0
 
-        def worker(share: list[str]) -> Worker:
-            async def switch(turn: int) -> None:
-                session_id = share[turn % len(share)]
-                await call_many(bare.load(session_id))
-                counts[session_id] = counts.get(session_id, 0) + 1
-                (reply,) = await call_many([bare.commit(session_id, counts[session_id])])
-                assert reply[0] == b"ok", reply
+    async def switch() -> None:
+        nonlocal turn
+        session_id, version = share[turn % len(share)], turn // len(share) + 1
+        await call_many(bare.load(session_id))
+        (reply,) = await call_many([bare.commit(session_id, version)])
+        assert reply[0] == b"ok", reply
+        turn += 1
 
-            return switch
+    return switch
 
-        sessions = [str(uuid4()) for _ in range(SESSIONS)]
-        figures = await measure([worker(sessions[at::concurrency]) for at in range(concurrency)], SECONDS)
-        await redis.aclose()
+
+def through(redis: Redis) -> CallMany:
+    """Return a call of several commands at once through redis-py."""
+
+    async def call_many(commands: list[tuple[Any, ...]]) -> list[Any]:
+        async with redis.pipeline(transaction=False) as batch:
+            for command in commands:
+                batch.execute_command(*command)
+            replies: list[Any] = await batch.execute()
+            return replies
+
+    return call_many
+
+
+async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int, seconds: float) -> dict[str, Any]:
+    """Measure all three in turns; return their figures and ratios."""
+
+    def shares(ids: list[str]) -> list[list[str]]:
+        return [ids[at::concurrency] for at in range(concurrency)]
+
+    async with AsyncExitStack() as stack:
+        pipe = await stack.enter_async_context(RedisPipe(redis_url, 5))
+        redis = Redis.from_pool(BlockingConnectionPool.from_url(redis_url, max_connections=concurrency))
+        stack.push_async_callback(redis.aclose)
+        connections = [await HttpConnection.open(base_url) for _ in range(concurrency)]
+        for connection in connections:
+            stack.callback(connection.close)
+        started = await start_sessions(base_url, sessions)
+        workers = {"rest": [rest_worker(c, share) for c, share in zip(connections, shares(started), strict=True)]}
+        for name, call_many in (("bare_redis_py", through(redis)), ("bare_shared", pipe.call_many)):
+            bare = Bare(Keys(prefix=f"bare{uuid4().hex[:8]}"))
+            await pipe.call_many(bare.scripts())
+            ids = [str(uuid4()) for _ in range(sessions)]
+            workers[name] = [bare_worker(bare, call_many, share) for share in shares(ids)]
+        measured = {name: Measured() for name in workers}
+        for _ in range(ROUNDS):
+            for name, some in workers.items():
+                await measured[name].run(some, seconds / ROUNDS)
+    figures: dict[str, Any] = {name: each.figures() for name, each in measured.items()}
+    rest = figures["rest"]
+    for name in ("bare_redis_py", "bare_shared"):
+        figures[f"rate_to_{name}"] = round(rest["per_s"] / figures[name]["per_s"], 3)
+        figures[f"p50_to_{name}"] = round(rest["p50_ms"] / figures[name]["p50_ms"], 2)
     return figures
 
 
-async def run() -> dict[str, Any]:
+async def run(sessions: int, seconds: float) -> dict[str, Any]:
     """Start the stores, the server and the worker; measure; return the figures."""
     data = make_data_dir()
     try:
@@ -174,7 +232,12 @@ async def run() -> dict[str, Any]:
             worker = Process("worker", env=settings.environ())
             server = Process("serve", env=settings.environ()).wait_ready()
             try:
-                return await _figures(server.base_url, valkey.url)
+                return {
+                    f"concurrency_{concurrency}": await compare(
+                        server.base_url, valkey.url, concurrency, sessions, seconds
+                    )
+                    for concurrency in CONCURRENCY
+                }
             finally:
                 server.stop()
                 worker.stop()
@@ -182,29 +245,14 @@ async def run() -> dict[str, Any]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-async def _figures(base_url: str, redis_url: str) -> dict[str, Any]:
-    connection = await HttpConnection.open(base_url)
-    participants = [{"participant_id": str(uuid4()), "total_time_ms": 60_000} for _ in range(2)]
-    body = orjson.dumps({"sync_mode": "per_participant", "participants": participants})
-    _, answer = await connection.post("/v1/sessions", body)
-    document = orjson.dumps(orjson.loads(answer)["data"])
-    await connection.close()
-    figures: dict[str, Any] = {"benchmark": "switch", "sessions": SESSIONS}
-    for concurrency in CONCURRENCY:
-        rest = await measure_rest(base_url, concurrency)
-        bare = await measure_bare(redis_url, document, concurrency, stock=False)
-        stock = await measure_bare(redis_url, document, concurrency, stock=True)
-        figures[f"concurrency_{concurrency}"] = {
-            "rest": rest,
-            "bare_shared_connection": bare,
-            "bare_redis_py": stock,
-            "rate_to_bare": round(rest["per_s"] / bare["per_s"], 3),
-            "rate_to_bare_redis_py": round(rest["per_s"] / stock["per_s"], 3),
-            "p50_to_bare": round(rest["p50_ms"] / bare["p50_ms"], 2),
-            "p50_to_bare_redis_py": round(rest["p50_ms"] / stock["p50_ms"], 2),
-        }
-    return figures
-
-
 def main() -> None:
-    print(json.dumps(uvloop.run(run())))
+    parser = argparse.ArgumentParser(prog="python -m loadtests switch", description=__doc__)
+    parser.add_argument("--sessions", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=6, help="for each measure and concurrency, in three rounds")
+    options = parser.parse_args()
+    figures = uvloop.run(run(options.sessions, options.seconds))
+    print(json.dumps({"benchmark": "switch", "sessions": options.sessions, **figures, "legend": LEGEND}))
+
+
+if __name__ == "__main__":
+    main()
