@@ -25,6 +25,7 @@ if (found[1] or '') ~= ARGV[2] or (found[1] and found[2] ~= ARGV[3]) then
   return {'conflict', time[1], time[2], unpack(winner, 1, 6)}
 end
 
+local is_earlier = false
 if #ARGV >= 18 then
   if found[1] and found[1] ~= ARGV[7] then redis.call('HDEL', session, 'audited') end
   redis.call('HSET', session, 'schema', ARGV[6], 'epoch', ARGV[7], 'version', ARGV[#ARGV - 3],
@@ -43,6 +44,8 @@ if #ARGV >= 18 then
   if ARGV[10] == '' then
     redis.call('ZREM', KEYS[4], ARGV[1])
   else
+    local first = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+    is_earlier = not first[2] or tonumber(ARGV[10]) < tonumber(first[2])
     redis.call('ZADD', KEYS[4], ARGV[10], ARGV[1])
   end
   if ARGV[14] == '' then
@@ -66,7 +69,5 @@ end
 for at = 15, #ARGV, 4 do
   redis.call('PUBLISH', ARGV[12], ARGV[at + 3] .. ARGV[at + 2])
 end
-if #ARGV >= 18 and ARGV[10] ~= '' and redis.call('ZRANGE', KEYS[4], 0, 0)[1] == ARGV[1] then
-  redis.call('PUBLISH', ARGV[13], ARGV[10])
-end
+if is_earlier then redis.call('PUBLISH', ARGV[13], ARGV[10]) end
 return {'ok'}
