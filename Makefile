@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 CHECKED = synckairos tests $(wildcard loadtests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test browser check fmt env lock
+.PHONY: help install run test tools check fmt env lock
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -24,12 +24,12 @@ $(STAMP): requirements.lock pyproject.toml
 run: install ## synckairos dev: embedded stores, server and worker; ARGS="--port 0 --data DIR" is passed on
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
-test: install browser ## every test there is, on real stores; ARGS is passed to pytest
+test: install tools ## every test there is, on real stores; ARGS is passed to pytest
 	$(PYTHON) -m pytest $(ARGS)
 
-# The pages are tested in Debian's Chromium. CHROMIUM=/path/to/one names another.
-browser:
-	@.ci/browser
+# Pages are tested in a Chromium, clocks with libfaketime. CHROMIUM and LIBFAKETIME name others than Debian's.
+tools:
+	@.ci/tools
 
 check: install ## lint, format, types, layers
 	$(PYTHON) -m ruff check .

@@ -6,12 +6,13 @@ ordinary `Expire` through the service. The version check, not the claim, makes e
 
 import asyncio
 import contextlib
-import logging
 import time
 
+from synckairos import log
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
-from synckairos.metrics import TIMEKEEPER_LATENESS
+from synckairos.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
 from synckairos.service import Sessions
+from synckairos.store.clocksteps import StepWatch
 from synckairos.store.deadlines import Claim, Deadlines
 
 LEASE_MS = 2_000
@@ -23,7 +24,7 @@ AT_ONCE = 64
 LONGEST_SLEEP_S = 1.0
 """Even without a wake-up (a lost message, a store that came back) the deadlines are looked at this often."""
 
-log = logging.getLogger(__name__)
+_log = log.get(__name__)
 
 
 class Timekeeper:
@@ -34,6 +35,7 @@ class Timekeeper:
         self._deadlines = deadlines
         self._partitions = partitions
         self._wake = asyncio.Event()
+        self._steps = StepWatch()
 
     async def run(self) -> None:
         """Keep time until cancelled; a store that is away is waited for."""
@@ -56,12 +58,21 @@ class Timekeeper:
             wake = self._wake  # taken before the look: what is written after it isn't missed
             try:
                 claim = await self._deadlines.claim(partition, AT_ONCE, LEASE_MS)
+                self._look_for_step(claim)
                 await asyncio.gather(*(self._expire(session_id, claim, due_ms) for session_id, due_ms in claim.due))
             except StoreUnavailable:
                 await asyncio.sleep(LONGEST_SLEEP_S)
                 continue
             if len(claim.due) < AT_ONCE:
                 await self._sleep(claim, wake)
+
+    def _look_for_step(self, claim: Claim) -> None:
+        """Tell where the store's clock was set: what it says goes, but somebody should know."""
+        step_ms = self._steps.see(claim.asked_at_s, claim.answered_at_s, claim.now_ms)
+        if step_ms:
+            direction = "forward" if step_ms > 0 else "back"
+            CLOCK_STEPS.labels(direction).inc()
+            _log.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
 
     async def _sleep(self, claim: Claim, wake: asyncio.Event) -> None:
         """Sleep until the next deadline that is known, or until an earlier one is written."""
@@ -83,7 +94,7 @@ class Timekeeper:
         except StoreUnavailable:
             raise
         except SyncKairosError:
-            log.exception("a deadline could not be kept", extra={"session_id": session_id})
+            _log.exception("a deadline could not be kept", session_id=session_id)
         else:
             TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:

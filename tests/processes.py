@@ -110,9 +110,9 @@ class Process:
         self._lines.put(None)
 
 
-def spawn_server(settings: Settings) -> Process:
+def spawn_server(settings: Settings, env: Mapping[str, str] | None = None) -> Process:
     """Start a server with these settings, on a free port, and wait until it serves."""
-    process = Process("serve", "--port", "0", env=settings.environ())
+    process = Process("serve", "--port", "0", env={**settings.environ(), **(env or {})})
     try:
         return process.wait_ready()
     except AssertionError:

@@ -4,7 +4,7 @@ import fcntl
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,13 +21,22 @@ def valkey_binary() -> Path:
 
 
 class Valkey:
-    """One Valkey with an append-only file in `data_dir`; `port` 0 takes a free one and keeps it over restarts."""
+    """One Valkey with an append-only file in `data_dir`; `port` 0 takes a free one and keeps it over restarts.
+
+    `env` replaces the environment it runs in.
+    """
 
     def __init__(
-        self, data_dir: Path, *, port: int = 0, appendfsync: Literal["always", "everysec", "no"] = "everysec"
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        appendfsync: Literal["always", "everysec", "no"] = "everysec",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.port = port
+        self._env = env
         self._appendfsync = appendfsync
         self._child: Child | None = None
 
@@ -57,6 +66,7 @@ class Valkey:
                     *("--appendonly", "yes", "--appendfsync", self._appendfsync, "--save", ""),
                     *("--maxmemory-policy", "noeviction"),
                 ],
+                env=self._env,
                 stdout=output,
                 stderr=output,
                 pass_fds=[lock.fileno()],

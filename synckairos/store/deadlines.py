@@ -17,10 +17,11 @@ LISTEN_S = 30.0
 class Claim:
     """Sessions claimed, each with the instant at which it fell due, and when the next one will (None: none).
 
-    `asked_at_s` is this process' monotonic clock when it asked: how long ago `now_ms` was, at most.
+    `asked_at_s` and `answered_at_s` are this process' monotonic clock: it was `now_ms` at some instant between them.
     """
 
     asked_at_s: float
+    answered_at_s: float
     now_ms: int
     next_due_ms: int | None
     due: tuple[tuple[str, int], ...]
@@ -42,7 +43,7 @@ class Deadlines:
         with unavailable_as_named():
             now, head, *due = await self._claim(self._pipe, [self._keys.deadlines(partition)], [count, lease_ms])
         pairs = tuple((due[at].decode(), int(float(due[at + 1]))) for at in range(0, len(due), 2))
-        return Claim(asked_at_s, int(now), int(float(head)) if head else None, pairs)
+        return Claim(asked_at_s, time.monotonic(), int(now), int(float(head)) if head else None, pairs)
 
     async def realign(self, session_id: str) -> None:
         """Set a session's deadline to what its state says, or drop it where that says none. Atomic, one round trip."""

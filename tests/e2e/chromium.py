@@ -1,4 +1,4 @@
-"""A real Chromium for the tests that look at pages. `.ci/browser` installs one; without one they fail, never skip.
+"""A real Chromium for the tests that look at pages. `.ci/tools` installs one; without one they fail, never skip.
 
 Playwright's event loop runs under the test's own code: while a browser is open no other loop can run, so it belongs
 to one module and opens after what the stores need.
