@@ -91,17 +91,20 @@ class Restorer:
         _log.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
         return Stored(epoch, recovered.version, False, step.message.state, due_at_ms(recovered))
 
+    async def bring_back_unless_deleted(self, session_id: str) -> Stored | None:
+        """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""
+        stored = await self.bring_back(session_id)
+        return None if stored is None or stored.deleted else stored
+
     async def bring_back_if_reachable(self, session_id: str) -> Stored | None:
         """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
 
         Its rows can't clash later: the new session has an epoch of its own.
         """
         try:
-            stored = await self.bring_back(session_id)
+            return await self.bring_back_unless_deleted(session_id)
         except StoreUnavailable:
             return None
-        # A tombstone that only the archive remembers isn't in Redis: the commit must expect nothing there.
-        return None if stored is None or stored.deleted else stored
 
 
 def due_at_ms(state: Session) -> int | None:

@@ -208,8 +208,9 @@ class Sessions:
 
     async def _create(self, request: CreateRequest) -> Answer:
         session_id = request.session_id or str(uuid7())
+        is_known = False
         if request.command_id is not None:
-            session_id = await self._reserve(request, request.command_id, session_id)
+            session_id, is_known = await self._reserve(request, request.command_id, session_id)
         loaded = await self._store.load(session_id, request.command_id, request.quotas)
         if loaded.record is not None:
             return await self._recall.decided(
@@ -217,25 +218,31 @@ class Sessions:
             )
         check(loaded.standings)
         try:
-            answer = await self._make(request, session_id, loaded.stored, loaded.now_ms)
+            answer = await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
         except SyncKairosError as refusal:
             refusal.standings = loaded.standings
             raise
         return replace(answer, standings=loaded.standings)
 
-    async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> str:
-        """Return the session id that a creation's key stands for, ours where it is new."""
+    async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
+        """Return the session id that a creation's key stands for, and whether it stood for it before."""
         asker = request.principal
         scoped = f"{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
-        kept = await self._store.reserve_creation(scoped, f"{session_id} {request.fingerprint}", CREATION_KEY_TTL_S)
+        ours = f"{session_id} {request.fingerprint}"
+        kept = await self._store.reserve_creation(scoped, ours, CREATION_KEY_TTL_S)
         kept_id, _, fingerprint = kept.partition(" ")
         if fingerprint != request.fingerprint:
             raise IdempotencyKeyReused
-        return kept_id
+        return kept_id, kept != ours
 
-    async def _make(self, request: CreateRequest, session_id: str, stored: Stored | None, now_ms: int) -> Answer:
+    async def _make(
+        self, request: CreateRequest, session_id: str, is_known: bool, stored: Stored | None, now_ms: int
+    ) -> Answer:
+        """Commit a new session; `is_known` says that its key was used before, so that it may exist already."""
         for _ in range(MAX_ATTEMPTS):
-            if stored is None and session_id == request.session_id:
+            if stored is None and is_known:
+                stored = await self._restorer.bring_back_unless_deleted(session_id)
+            elif stored is None and session_id == request.session_id:
                 stored = await self._restorer.bring_back_if_reachable(session_id)
             if stored is not None and not stored.deleted:
                 refusal = SessionExists(session_id)

@@ -12,12 +12,12 @@ import pytest
 
 from synckairos.asking import CreateRequest, Request
 from synckairos.audit import worker
-from synckairos.clock.commands import Create, Start, Switch
+from synckairos.clock.commands import Cancel, Create, Start, Switch
 from synckairos.clock.commands import NewParticipant as Newcomer
 from synckairos.clock.model import EventType, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.errors import SessionNotFound
+from synckairos.errors import InvalidTransition, Refused, SessionNotFound
 from synckairos.principal import Principal
 from synckairos.recovery import Recovery
 from synckairos.store.generation import Generations
@@ -130,6 +130,46 @@ async def test_one_that_redis_let_go_is_not_lost(own_settings: Settings) -> None
         await parts.pipe.call("DEL", parts.store.keys.session(session_id), parts.store.keys.history(session_id))
         after = await parts.sessions.read(session_id)
         assert (after.epoch, after.version, after.document) == (before.epoch, before.version, before.document)
+
+
+async def test_a_creation_key_finds_its_session_although_redis_let_it_go(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        request = CreateRequest(
+            SOMEBODY, Create(SyncMode.GLOBAL, total_time_ms=60_000), command_id="c", fingerprint="f"
+        )
+        made = await parts.sessions.create(request)
+        session_id = made.session.session_id
+        await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+        await drained(parts)
+        keys = parts.store.keys
+        await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id), keys.commands(session_id))
+        again = await parts.sessions.create(request)
+        assert again.replayed
+        assert again.document == made.document
+        assert (await parts.sessions.read(session_id)).version == 2
+
+
+async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        session_id = await start(parts)
+        refused = Request(SOMEBODY, session_id, Start(), "start", command_id="again", fingerprint="f")
+        with pytest.raises(InvalidTransition):
+            await parts.sessions.execute(refused)
+        await press(parts, session_id)
+        await drained(parts)
+        keys = parts.store.keys
+
+        async def has_ttl() -> bool:
+            return bool(await parts.pipe.call("PTTL", keys.session(session_id)) > 0)
+
+        await eventually(has_ttl)
+        assert await parts.pipe.call("PTTL", keys.commands(session_id)) == -1
+        with pytest.raises(Refused):
+            await parts.sessions.execute(refused)
+        await parts.sessions.execute(Request(SOMEBODY, session_id, Cancel(), "cancel"))
+        await drained(parts)
+        await eventually(has_ttl)
+        assert await parts.pipe.call("PTTL", keys.commands(session_id)) > 0
 
 
 async def test_a_thousand_open_sessions_come_back_with_nobody_asking(own_settings: Settings) -> None:

@@ -10,6 +10,7 @@
 --      15… four for each transition: version, event, state, and the header that makes a feed message of the state
 -- Returns {'ok'} | {'replay', record} | {'conflict', seconds, microseconds, epoch, version, deleted, due, state, audited}
 
+local FINAL = {expired = true, completed = true, cancelled = true}
 local session, history, commands = KEYS[1], KEYS[2], KEYS[3]
 local command_id = ARGV[4]
 
@@ -37,7 +38,7 @@ if #ARGV >= 18 then
   end
   redis.call('LTRIM', history, '-' .. ARGV[11], '-1')
   if redis.call('PERSIST', session) == 1 then
-    -- A time to live is given to all three together.
+    -- A time to live is given to all of them together.
     redis.call('PERSIST', history)
     redis.call('PERSIST', commands)
   end
@@ -58,11 +59,9 @@ end
 if command_id ~= '' then
   redis.call('HSET', commands, command_id, ARGV[5])
   local ttl = redis.call('PTTL', session)
-  if ttl > 0 then
+  if ttl > 0 and FINAL[redis.call('HGET', session, 'status')] then
     -- Nothing new for the drain, which alone gives time to live: remember as long as the session, an hour at least.
     redis.call('PEXPIRE', commands, math.max(ttl, 3600000))
-  else
-    redis.call('PERSIST', commands)
   end
 end
 

@@ -6,6 +6,8 @@
 --       7… their ids, then two for each session: epoch, newest version in Postgres
 -- Returns how many entries were still there.
 
+local FINAL = {expired = true, completed = true, cancelled = true}
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = tonumber(ARGV[6])
@@ -14,7 +16,7 @@ local at = 7 + count
 for key = 3, #KEYS, 3 do
   local epoch, version = ARGV[at], ARGV[at + 1]
   at = at + 2
-  local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited')
+  local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status')
   -- Another epoch is another life of this session: what Postgres has says nothing about it.
   if found[1] == epoch then
     if not found[4] or tonumber(found[4]) < tonumber(version) then
@@ -25,8 +27,11 @@ for key = 3, #KEYS, 3 do
       if found[3] and found[3] ~= '' then
         ttl = math.max(ttl, tonumber(found[3]) + tonumber(ARGV[2]) - now)
       end
-      for each = key, key + 2 do
-        redis.call('PEXPIRE', KEYS[each], string.format('%.0f', ttl))
+      redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
+      redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))
+      if FINAL[found[5]] then
+        -- What was decided for command ids is remembered for as long as the session lives, wherever it is kept.
+        redis.call('PEXPIRE', KEYS[key + 2], string.format('%.0f', ttl))
       end
     end
   end
