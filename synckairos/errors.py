@@ -112,6 +112,17 @@ class RateLimitExceeded(SyncKairosError):
         self.reset_s = reset_s
 
 
+class TooManySubscriptions(SyncKairosError):
+    """A socket watches as many sessions as it may: `limit`."""
+
+    code = "TOO_MANY_SUBSCRIPTIONS"
+    status = 400
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A socket watches at most {limit} sessions; unsubscribe from one or open another socket")
+        self.limit = limit
+
+
 # -- what the session's state forbids ---------------------------------------------------------------------------------
 
 
@@ -212,6 +223,22 @@ class StoreUnavailable(SyncKairosError):
 
     def __init__(self, message: str = "The store is not reachable; try again shortly") -> None:
         super().__init__(message)
+
+
+class BacklogFull(StoreUnavailable):
+    """So much waits to be audited that only what time does is taken on; `bound` is which limit: entries, bytes or age.
+
+    Nothing was decided or remembered: once the backlog drains, the same command is taken.
+    """
+
+    retry_after_s = 5
+
+    def __init__(self, bound: str) -> None:
+        super().__init__(
+            f"The audit is too far behind (the outbox has reached its limit of {bound}), so changes are refused until "
+            "it catches up; try again later"
+        )
+        self.bound = bound
 
 
 class StoreMismatch(SyncKairosError):

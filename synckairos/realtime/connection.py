@@ -36,12 +36,13 @@ class CloseCodes:
     too_slow: int
     silent: int
     too_many_messages: int
+    too_big: int = 1009
 
 
 class Subscription:
     """A connection's place in a session: what it heard of last, what it was sent last, and the newest that waits."""
 
-    __slots__ = ("backlog", "connection", "heard", "must_sync", "pending", "sent", "session_id")
+    __slots__ = ("asked", "backlog", "connection", "heard", "pending", "sent", "session_id")
 
     def __init__(self, connection: "Connection", session_id: str) -> None:
         self.connection = connection
@@ -49,8 +50,8 @@ class Subscription:
         self.heard: Update | None = None
         self.sent: Update | None = None
         self.pending: Update | None = None
-        self.must_sync = False
-        """Whether the client waits for a full state as an answer."""
+        self.asked: object | None = None
+        """The request, as the dialect knows it, that a full state is still to answer."""
         self.backlog: list[Update] | None = []
         """What came while the first read was under way; None once that is done."""
 
@@ -77,6 +78,10 @@ class Connection:
         self._stalled_with = 0
         self._allowance = float(MESSAGES_AT_ONCE)
         self._allowed_at = time.monotonic()
+
+    @property
+    def too_big_code(self) -> int:
+        return self.codes.too_big
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
@@ -127,6 +132,9 @@ class Connection:
             WEBSOCKET_CLOSED.labels(code).inc()
         self._forget()
         self.socket.close(code, reason)
+
+    async def open(self) -> None:
+        """Do what a dialect does before the client asked for anything; the socket is open."""
 
     # -- from the client ----------------------------------------------------------------------------------------------
 

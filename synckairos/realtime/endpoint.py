@@ -8,12 +8,16 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from synckairos.principal import Principal
-from synckairos.realtime import v2
+from synckairos.realtime import v2, v3
+from synckairos.realtime.commands import Commands
+from synckairos.realtime.connection import Connection
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.protocol import SocketProtocol
-from synckairos.realtime.socket import EXTENSION, AsgiSocket, Receive, Scope, Send
+from synckairos.realtime.socket import EXTENSION, AsgiSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2 import V2Connection
+from synckairos.realtime.v3 import V3Connection
 from synckairos.wire.fields import as_uuid
+from synckairos.wire.v3 import SUBPROTOCOL
 
 RETRY_AFTER_S = 5
 
@@ -27,20 +31,25 @@ class Endpoint:
     def __init__(
         self,
         hub: Hub,
+        commands: Commands,
         *,
         allows: Callable[[Scope], bool],
         principal_of: Callable[[Scope], Principal],
     ) -> None:
         self._hub = hub
+        self._commands = commands
         self._allows = allows
         self._principal_of = principal_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
+        speaks_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
         if not self._allows(scope):
             await _refuse(scope, send, 403, b"This Origin may not connect")
-        elif self._hub.is_draining or self._hub.is_full:
+        elif self._hub.is_draining or (self._hub.is_full and not speaks_v3):
             await _refuse(scope, send, 503, b"No more connections here; try again")
+        elif speaks_v3:
+            await self._speak_v3(scope, receive, send)
         else:
             await self._speak_v2(scope, receive, send)
 
@@ -51,28 +60,44 @@ class Endpoint:
             session_id = as_uuid(asked)
         except ValueError:
             # A browser sees a close code only after the handshake, so it is accepted first.
-            code, reason = v2.NO_UUID if asked else v2.NO_PARAMETER
-            await send({"type": "websocket.close", "code": code, "reason": reason})
+            await _close(send, *(v2.NO_UUID if asked else v2.NO_PARAMETER))
             return
-        direct = scope["extensions"].get(EXTENSION) if "extensions" in scope else None
+        principal = self._principal_of(scope)
+        await self._run(lambda socket: V2Connection(self._hub, socket, principal, session_id), scope, receive, send)
+
+    async def _speak_v3(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+        if self._hub.is_full:
+            await _close(send, *v3.TOO_MANY_CONNECTIONS)
+            return
+        principal = self._principal_of(scope)
+        await self._run(lambda socket: V3Connection(self._hub, socket, principal, self._commands), scope, receive, send)
+
+    async def _run(self, make: Callable[[Socket], Connection], scope: Scope, receive: Receive, send: Send) -> None:
+        """Connect an accepted socket; returns at once where the server hands it over, at its end where not."""
+        direct = (scope.get("extensions") or {}).get(EXTENSION)
         if isinstance(direct, SocketProtocol):
-            connection = V2Connection(self._hub, direct, self._principal_of(scope))
+            connection = make(direct)
             self._hub.add(connection)
             direct.adopt(connection)
-            await connection.open(session_id)
+            await connection.open()
         else:
             socket = AsgiSocket(send)
-            connection = V2Connection(self._hub, socket, self._principal_of(scope))
+            connection = make(socket)
             self._hub.add(connection)
-            self._hub.spawn(connection.open(session_id))
+            self._hub.spawn(connection.open())
             await socket.run(connection, receive)
+
+
+async def _close(send: Send, code: int, reason: str) -> None:
+    await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
 async def _refuse(scope: Scope, send: Send, status: int, why: bytes) -> None:
     """Answer the handshake by HTTP where the server can, by its plain 403 where not."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
     if "websocket.http.response" not in extensions:
-        await send({"type": "websocket.close", "code": 1008})
+        await _close(send, 1008, "")
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if status == 503:

@@ -122,6 +122,11 @@ class Hub:
             channel.latest = update
         return channel.latest
 
+    async def history(self, session_id: str) -> list[Update]:
+        """Return the versions of a session that are kept to resume from, oldest first. Raises StoreUnavailable."""
+        now_ms = self.now_ms()
+        return [Update.of(message, now_ms) for message in await self._feed.history(session_id)]
+
     async def _read_shared(self, session_id: str, channel: _Channel) -> Update:
         if channel.read is None:
             channel.read = asyncio.create_task(self._read_once(session_id, channel))

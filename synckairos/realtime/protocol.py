@@ -18,10 +18,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame
 from websockets.http11 import Request
 
 from synckairos.realtime.socket import EXTENSION, Client, Message
+from synckairos.wire.websocket import close_frame
 
 BORROWED_METHODS = (
     *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "shutdown"),
@@ -172,7 +174,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self.close_sent:
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        farewell = b"".join(self.conn.data_to_send())
+        if self._client is not None and isinstance(self.conn.parser_exc, PayloadTooBig):
+            farewell = close_frame(self._client.too_big_code, "message too big")
+        self.transport.write(farewell)
         self.close_sent = True
         self._abort_soon()
         self.close_timer = self._goodbye

@@ -31,6 +31,9 @@ UNSENT_BYTES = 16_384
 USER_TIMEOUT_MS = 30_000
 """How long sent bytes may stay unacknowledged, and a window closed, before the kernel ends the connection."""
 
+NOT_READY_S = 1.0
+"""How long a draining server answers at least (a quarter of its time at most), so that `/ready` is seen to say no."""
+
 LAST_SECOND_S = 0.5
 
 logger = log.get(__name__)
@@ -119,7 +122,8 @@ class Server(uvicorn.Server):
         deadline = loop.time() + self._drain_s
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
-                await self._hub.drain(self._drain_s)
+                seen = asyncio.sleep(min(NOT_READY_S, self._drain_s / 4))
+                await asyncio.gather(self._hub.drain(self._drain_s), seen)
                 for server in self.servers:
                     server.close()
                 for connection in list(self.server_state.connections):

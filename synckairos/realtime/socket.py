@@ -42,6 +42,10 @@ class Socket(Protocol):
 class Client(Protocol):
     """What a socket tells. Called synchronously."""
 
+    @property
+    def too_big_code(self) -> int:
+        """Return what a socket is closed with whose client sends too large a message."""
+
     def received(self, text: str) -> None: ...
     def received_bytes(self, data: bytes) -> None: ...
     def resumed(self) -> None: ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 
+from synckairos.wire.delta import Json, keyed
 from synckairos.wire.entry import FeedMessage
 
 
@@ -11,7 +12,7 @@ class Update:
     `state` is the stored document, `server_time_ms` Redis time, as estimated here, at which this instance had it.
     """
 
-    __slots__ = ("_frames", "deleted", "epoch", "message", "server_time_ms", "session_id", "state", "version")
+    __slots__ = ("_frames", "_keyed", "deleted", "epoch", "message", "server_time_ms", "session_id", "state", "version")
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Update:
         self.deleted = deleted
         self.message = message
         self._frames: dict[Hashable, bytes] = {}
+        self._keyed: Json | None = None
 
     @classmethod
     def of(cls, message: FeedMessage, server_time_ms: int) -> "Update":
@@ -51,6 +53,12 @@ class Update:
         if frame is None:
             frame = self._frames[kind] = make(self)
         return frame
+
+    def keyed(self) -> Json:
+        """Return the state in the form that patches are made on, parsed the first time it is asked for."""
+        if self._keyed is None:
+            self._keyed = keyed(self.state)
+        return self._keyed
 
     def is_covered_by(self, other: "Update | None") -> bool:
         """Tell whether who has `other` has this one, too, as far as one epoch can tell."""

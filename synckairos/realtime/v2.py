@@ -2,7 +2,10 @@
 
 from synckairos import log
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError
+from synckairos.principal import Principal
 from synckairos.realtime.connection import CloseCodes, Connection, Subscription
+from synckairos.realtime.hub import Hub
+from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
 from synckairos.wire import v2
 
@@ -16,12 +19,17 @@ logger = log.get(__name__)
 class V2Connection(Connection):
     """A client that watches the one session it named in the URL."""
 
-    __slots__ = ()
+    __slots__ = ("_session_id",)
 
     codes = CloseCodes(going_away=1001, too_slow=1013, silent=1001, too_many_messages=1008)
 
-    async def open(self, session_id: str) -> None:
+    def __init__(self, hub: Hub, socket: Socket, principal: Principal, session_id: str) -> None:
+        super().__init__(hub, socket, principal)
+        self._session_id = session_id
+
+    async def open(self) -> None:
         """Greet, then send the session if there is one; if not, the client waits until it is created."""
+        session_id = self._session_id
         self.tell(v2.connected(session_id, self.hub.now_ms()))
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
         found: Update | None = None
@@ -33,13 +41,13 @@ class V2Connection(Connection):
         if self.is_lost:
             return
         if found is not None:
-            subscription.must_sync = True
+            subscription.asked = v2.Ask.RECONNECT
             self.offer(subscription, found)
         self.hub.settle(subscription, found)
 
     def frame_of(self, subscription: Subscription, update: Update) -> bytes:
-        if subscription.must_sync:
-            subscription.must_sync = False
+        if subscription.asked is not None:
+            subscription.asked = None
             return v2.state_sync(update.session_id, self.hub.now_ms(), update.state)
         return update.frame("v2", _state_update)
 
@@ -71,7 +79,7 @@ class V2Connection(Connection):
                 self.tell(v2.error(refusal))
                 continue
             if not self.is_lost:
-                subscription.must_sync = True
+                subscription.asked = v2.Ask.RECONNECT
                 self.offer(subscription, found)
 
     def take(self, subscription: Subscription, update: Update) -> None:

@@ -124,6 +124,11 @@ class Feed:
         if watched is not None and watched.epoch is None:
             watched.epoch, watched.version = epoch, version
 
+    async def history(self, session_id: str) -> list[FeedMessage]:
+        """Return the versions of a session that are kept, oldest first. One round trip. Raises StoreUnavailable."""
+        ((_, history),) = await self._states([session_id])
+        return history
+
     async def run(self, listener: Listener) -> None:
         """Listen until cancelled, through any trouble with Redis."""
         self._listener = listener

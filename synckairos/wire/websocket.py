@@ -19,3 +19,9 @@ def text_frame(payload: bytes) -> bytes:
 def text_of(frame: bytes) -> bytes:
     """Return the text of what `text_frame` made."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Frame a close; the reason has at most 123 bytes."""
+    payload = code.to_bytes(2, "big") + reason.encode()
+    return bytes((0x88, len(payload))) + payload

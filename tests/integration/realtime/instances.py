@@ -11,11 +11,12 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
 from synckairos.asking import Answer, CreateRequest, Request
-from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch
+from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.origins import Origins
 from synckairos.principal import Principal
+from synckairos.realtime.commands import Commands
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.protocol import SocketProtocol
@@ -26,7 +27,12 @@ from synckairos.store.redis import open_redis
 from tests.integration.parts import Parts, open_parts
 
 SOMEBODY = Principal(subject="somebody")
-VERBS: dict[type[Command], str] = {Start: "start", Switch: "switch", Delete: "delete"}
+VERBS: dict[type[Command], str] = {
+    Start: "start",
+    Switch: "switch",
+    Delete: "delete",
+    UpdateMetadata: "update_metadata",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ async def serving(settings: Settings, *, ws: Any = SocketProtocol) -> AsyncItera
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
         hub = Hub(feed, parts.sessions.read, max_connections=settings.ws_max_connections)
-        app = Endpoint(hub, allows=Origins.of(settings).admits, principal_of=lambda scope: SOMEBODY)
+        commands = Commands(parts.sessions, settings)
+        app = Endpoint(hub, commands, allows=Origins.of(settings).admits, principal_of=lambda scope: SOMEBODY)
         server = Server(app, settings, hub, listen(settings.host, settings.port))
         server.config.ws = ws
         running = asyncio.create_task(hub.run())

@@ -1,0 +1,73 @@
+"""Commands that come by socket: the same requests that REST makes, counted and remembered alike."""
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from synckairos.asking import Answer, Request
+from synckairos.clock.commands import Precondition
+from synckairos.config import Settings
+from synckairos.errors import SyncKairosError
+from synckairos.principal import Principal
+from synckairos.service import Sessions
+from synckairos.store.limits import Quota
+from synckairos.wire import v3
+from synckairos.wire.requests import parse_command
+
+_REST = {
+    "add_participant": ("POST", "/participants"),
+    "remove_participant": ("DELETE", "/participants"),
+    "update_metadata": ("PATCH", ""),
+    "delete": ("DELETE", ""),
+}
+"""Method and end of the path of commands that REST doesn't name by their verb."""
+
+_UNDECIDED = frozenset({"RATE_LIMIT_EXCEEDED", "STORE_UNAVAILABLE", "SESSION_NOT_FOUND", "IDEMPOTENCY_KEY_REUSED"})
+
+
+class Commands:
+    """Carries commands out; the id of one is its idempotency key, in one space with REST's."""
+
+    def __init__(self, sessions: Sessions, settings: Settings) -> None:
+        self._sessions = sessions
+        self._general = settings.rate_limit_general
+        self._switches = settings.rate_limit_switch
+
+    async def carry_out(self, principal: Principal, asked: v3.Command) -> Answer:
+        """Carry a command out, once for its id.
+
+        Raises SyncKairosError; a refusal that was decided carries the state it was decided on as `document`.
+        """
+        given = dict(asked.args)
+        if asked.expected_version is not None:
+            given["expected_version"] = asked.expected_version
+        body = parse_command(asked.command, given)
+        quotas = [Quota(f"general:{principal.address}", self._general, 60_000)]
+        if asked.command == "switch":
+            quotas.append(Quota(f"switch:{asked.session_id}", self._switches, 1_000))
+        args = body.model_dump(exclude_unset=True, exclude={"expected_version"})
+        request = Request(
+            principal=principal,
+            session_id=asked.session_id,
+            command=body.command(),
+            verb=asked.command,
+            args=args or None,
+            precondition=None if body.expected_version is None else Precondition(version=body.expected_version),
+            command_id=asked.id,
+            fingerprint=fingerprint(asked.session_id, asked.command, given),
+            quotas=tuple(quotas),
+        )
+        try:
+            return await self._sessions.execute(request)
+        except SyncKairosError as refusal:
+            if refusal.document is None and refusal.code not in _UNDECIDED:
+                return await self._sessions.execute(request)  # as it was decided, with the state it was decided on
+            raise
+
+
+def fingerprint(session_id: str, verb: str, given: dict[str, Any]) -> str:
+    """Digest what a command id stands for, as REST digests the request that means the same."""
+    method, end = _REST.get(verb, ("POST", f"/{verb}"))
+    text = f"{method} /v1/sessions/{session_id}{end}\n".encode() + orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

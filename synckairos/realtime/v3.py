@@ -1,0 +1,231 @@
+"""`synckairos.v3`: many sessions a socket, deltas, resuming, commands that happen once."""
+
+import itertools
+import random
+from collections import deque
+
+from synckairos.clock.model import EventType
+from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
+from synckairos.principal import Principal
+from synckairos.realtime.commands import Commands
+from synckairos.realtime.connection import CloseCodes, Connection, Subscription
+from synckairos.realtime.hub import Hub
+from synckairos.realtime.socket import Socket
+from synckairos.realtime.update import Update
+from synckairos.wire import delta, v3
+
+MAX_SUBSCRIPTIONS = 32
+MAX_WAITING = 512
+"""Messages of one client that may wait for those before them."""
+
+NO_SUCH_SESSION = (4504, "no such session")
+DELETED = (4510, "deleted")
+TOO_MANY_CONNECTIONS = (4520, "too many connections")
+
+TOLD = frozenset(
+    {
+        EventType.TIME_WARNING,
+        EventType.PARTICIPANT_EXPIRED,
+        EventType.GROUP_EXPIRED,
+        EventType.CYCLE_EXPIRED,
+        EventType.SESSION_EXPIRED,
+        EventType.SESSION_DELETED,
+    }
+)
+"""What is an EVENT of its own: it happened by itself, and a state that skips it wouldn't tell."""
+
+
+class V3Connection(Connection):
+    """A client of the third dialect. What it asks is done in the order it was asked, PINGs at once."""
+
+    __slots__ = ("_commands", "_inbox")
+
+    codes = CloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
+
+    def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: Commands) -> None:
+        super().__init__(hub, socket, principal)
+        self._commands = commands
+        self._inbox: deque[v3.Asked] | None = None
+
+    # -- from the client ----------------------------------------------------------------------------------------------
+
+    def received(self, text: str) -> None:
+        received_ms = self.hub.now_ms()
+        if not self.may_ask():
+            return
+        try:
+            asked = v3.parse(text)
+        except SyncKairosError as refusal:
+            self.tell(v3.error(refusal, received_ms, v3.id_of(text)))
+            return
+        if isinstance(asked, v3.Ping):
+            self.tell(v3.pong(asked, received_ms, self.hub.now_ms()))
+        elif self._inbox is None:
+            self._inbox = deque((asked,))
+            self.hub.spawn(self._work())
+        elif len(self._inbox) >= MAX_WAITING:
+            self.close(self.codes.too_many_messages, "too many messages")
+        else:
+            self._inbox.append(asked)
+
+    def received_bytes(self, data: bytes) -> None:
+        if self.may_ask():
+            refusal = MalformedMessage("Messages are text frames, this one is binary")
+            self.tell(v3.error(refusal, self.hub.now_ms()))
+
+    async def _work(self) -> None:
+        """Do what was asked, one after the other; ends with the inbox, so that an idle client has no task."""
+        inbox = self._inbox
+        assert inbox is not None
+        try:
+            while inbox and not self.is_lost:
+                asked = inbox.popleft()
+                match asked:
+                    case v3.Command():
+                        await self._carry_out(asked)
+                    case v3.Subscribe():
+                        await self._subscribe(asked)
+                    case v3.Unsubscribe():
+                        self._unsubscribe(asked)
+        finally:
+            self._inbox = None
+
+    async def _carry_out(self, asked: v3.Command) -> None:
+        try:
+            answer = await self._commands.carry_out(self.principal, asked)
+        except SyncKairosError as refusal:
+            # A decided refusal comes out the same each time, so its time is that of the state it was decided on.
+            at_ms = self.hub.now_ms() if refusal.document is None else v3.updated_at_ms(refusal.document)
+            self.tell(v3.error(refusal, at_ms, asked.id, asked.session_id))
+            return
+        at_ms = v3.updated_at_ms(answer.document)
+        expired = answer.expired_participant_id
+        self.tell(v3.command_ack(asked.id, asked.session_id, answer.epoch, answer.version, at_ms, expired))
+
+    # -- sessions -----------------------------------------------------------------------------------------------------
+
+    async def _subscribe(self, asked: v3.Subscribe) -> None:
+        session_id = asked.session_id
+        self._drop(session_id)
+        subscription = Subscription(self, session_id)
+        try:
+            if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
+                raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
+            self.subscriptions[session_id] = subscription
+            found = await self.hub.join(subscription)
+            if found is None:
+                raise SessionNotFound(session_id)
+            missed = await self._missed(asked, found)
+        except SyncKairosError as refusal:
+            self._drop(session_id)
+            self.tell(v3.error(refusal, self.hub.now_ms(), asked.id, session_id))
+            if isinstance(refusal, SessionNotFound) and not self.subscriptions:
+                self.close(*NO_SUCH_SESSION)
+            return
+        if self.is_lost:
+            return
+        if missed is None:
+            subscription.asked = asked
+            self.offer(subscription, found)
+        else:
+            self._recover(asked, missed)
+            subscription.sent = found
+        self.hub.settle(subscription, found)
+
+    def _unsubscribe(self, asked: v3.Unsubscribe) -> None:
+        self._drop(asked.session_id)
+        if asked.id is not None:
+            self.tell(v3.ack(asked.id, asked.session_id, self.hub.now_ms()))
+
+    def _drop(self, session_id: str) -> None:
+        subscription = self.subscriptions.pop(session_id, None)
+        if subscription is not None:
+            self.hub.leave([subscription])
+
+    async def _missed(self, asked: v3.Subscribe, found: Update) -> list[Update] | None:
+        """Return the versions from the client's own to the one found; None where not all of them are kept."""
+        if asked.version is None or asked.epoch != found.epoch or asked.version > found.version:
+            return None
+        if asked.version == found.version:
+            return [found]
+        history = await self.hub.history(found.session_id)
+        wanted = range(asked.version, found.version + 1)
+        missed = [each for each in history if each.epoch == found.epoch and each.version in wanted]
+        return missed if [each.version for each in missed] == list(wanted) else None
+
+    def _recover(self, asked: v3.Subscribe, missed: list[Update]) -> None:
+        """Send what the client missed, each version with its event; nothing missed is an empty delta."""
+        more = {"recovered": True} if asked.id is None else {"reply_to": asked.id, "recovered": True}
+        if len(missed) == 1:
+            (here,) = missed
+            at_ms = here.server_time_ms
+            self.tell(v3.state_delta(here.session_id, here.epoch, here.version, here.version, at_ms, {}, **more))
+        for before, after in itertools.pairwise(missed):
+            if after.message is not None and after.message.event_type in TOLD:
+                self.tell(_event(after))
+            patch = delta.diff(before.keyed(), after.keyed())
+            name = after.session_id, after.epoch
+            if patch is None:
+                told = v3.state("STATE_UPDATE", *name, after.version, after.server_time_ms, after.state, **more)
+            else:
+                told = v3.state_delta(*name, before.version, after.version, after.server_time_ms, patch, **more)
+            self.tell(told)
+
+    # -- to the client ------------------------------------------------------------------------------------------------
+
+    def take(self, subscription: Subscription, update: Update) -> None:
+        message = update.message
+        if message is not None and message.event_type in TOLD:
+            self.tell(update.frame("v3 event", _event))
+        if not update.deleted:
+            self.offer(subscription, update)
+            return
+        self._drop(subscription.session_id)
+        if not self.subscriptions:
+            self.close(*DELETED)
+
+    def frame_of(self, subscription: Subscription, update: Update) -> bytes:
+        asked, sent = subscription.asked, subscription.sent
+        if isinstance(asked, v3.Subscribe):
+            subscription.asked = None
+            return _state_sync(asked, update, self.hub.now_ms())
+        if sent is None or sent.epoch != update.epoch:
+            return update.frame("v3", _state_update)
+        return update.frame(("v3", sent.version), lambda update: _smaller(sent, update))
+
+    def going_away(self, spread_s: float) -> None:
+        # All come back at another time, after the last of them was sent away.
+        retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
+        self.tell(v3.goaway(retry_after_ms, self.hub.now_ms()))
+
+
+def _event(update: Update) -> bytes:
+    assert update.message is not None
+    return v3.event(update.message, update.server_time_ms)
+
+
+def _state_sync(asked: v3.Subscribe, update: Update, now_ms: int) -> bytes:
+    more: dict[str, object] = {} if asked.id is None else {"reply_to": asked.id}
+    if asked.has_position:
+        more["recovered"] = False
+    return v3.state("STATE_SYNC", update.session_id, update.epoch, update.version, now_ms, update.state, **more)
+
+
+def _state_update(update: Update) -> bytes:
+    name = update.session_id, update.epoch, update.version
+    return v3.state("STATE_UPDATE", *name, update.server_time_ms, update.state)
+
+
+def _smaller(sent: Update, update: Update) -> bytes:
+    """Return the delta from what was sent last, or the full state where that is no larger; a jump says from where."""
+    name = update.session_id, update.epoch
+    patch = delta.diff(sent.keyed(), update.keyed())
+    if patch is not None:
+        told = v3.state_delta(*name, sent.version, update.version, update.server_time_ms, patch)
+        if len(told) < len(update.state):
+            return told
+    if sent.version + 1 == update.version:
+        return update.frame("v3", _state_update)
+    return v3.state(
+        "STATE_UPDATE", *name, update.version, update.server_time_ms, update.state, from_version=sent.version
+    )

@@ -1,0 +1,316 @@
+"""`synckairos.v3` on real sockets and a real store."""
+
+import asyncio
+from uuid import uuid4
+
+import orjson
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
+from synckairos.config import Settings
+from synckairos.wire.v3 import MODELS
+from tests.integration.realtime.instances import Instance, serving, take, watching
+from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3_client
+
+ODD_ARGS = f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start","args":{{"x":1}}}}'
+
+
+async def converged(client: V3Client, instance: Instance, session_id: str) -> None:
+    """Check that a client has exactly what is stored."""
+    stored = (await instance.sessions.read(session_id)).document
+    await client.take_until(session_id, orjson.loads(stored)["version"])
+    assert normal(client.states[session_id]) == shown(stored)
+
+
+async def test_subscribing_is_answered_with_the_state(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        await client.send("SUBSCRIBE", session_id=session_id)
+        sync = await client.take()
+        assert list(sync) == ["type", "session_id", "version", "server_time_ms", "epoch", "state"]
+        assert (sync["type"], sync["session_id"], sync["version"]) == ("STATE_SYNC", session_id, 1)
+        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).document)
+        assert abs(sync["server_time_ms"] - await instance.sessions.now_ms()) < 2_000
+
+
+async def test_changes_come_as_deltas_from_any_instance(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create(participants=20)
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        await other_instance.command(session_id, Start())
+        await other_instance.command(session_id, Switch())
+        deltas = await client.take_until(session_id, 3)
+        assert [each["type"] for each in deltas] == ["STATE_DELTA", "STATE_DELTA"]
+        assert [(each["from_version"], each["version"]) for each in deltas] == [(1, 2), (2, 3)]
+        await converged(client, instance, session_id)
+
+
+async def test_a_switch_of_a_thousand_costs_a_watcher_little(instance: Instance) -> None:
+    session_id = await instance.create(participants=1_000)
+    await instance.command(session_id, Start())
+    async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:
+        await socket.send(orjson.dumps({"type": "SUBSCRIBE", "session_id": session_id}).decode())
+        await take(socket)
+        await instance.command(session_id, Switch())
+        assert len(await socket.recv()) <= 1_500
+
+
+async def test_a_null_in_metadata_makes_it_a_full_state(instance: Instance) -> None:
+    session_id = await instance.create(participants=20)
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        await instance.command(session_id, UpdateMetadata({"a": [None], "b": 1}))
+        assert (await client.take())["type"] == "STATE_UPDATE"
+        await instance.command(session_id, UpdateMetadata({"a": {"c": True}, "b": 1.5}))
+        assert (await client.take())["type"] == "STATE_UPDATE"
+        await instance.command(session_id, UpdateMetadata({"b": 2}))
+        assert (await client.take())["type"] == "STATE_DELTA"
+        await converged(client, instance, session_id)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 5])
+async def test_resuming_brings_what_was_missed(instance: Instance, other_instance: Instance, behind: int) -> None:
+    session_id = await instance.create()
+    await instance.command(session_id, Start())
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        known = client.states[session_id]
+    for _ in range(behind):
+        await instance.command(session_id, Switch())
+    async with v3_client(other_instance) as client:
+        client.states[session_id] = known
+        await client.send("SUBSCRIBE", session_id=session_id, epoch=known["epoch"], version=known["version"])
+        answers = [await client.take() for _ in range(max(1, behind))]
+        assert [each["type"] for each in answers] == ["STATE_DELTA"] * len(answers)
+        assert all(each["recovered"] for each in answers)
+        if not behind:
+            assert answers[0]["patch"] == {}
+        await converged(client, instance, session_id)
+        await instance.command(session_id, Switch())
+        await converged(client, instance, session_id)
+
+
+@pytest.mark.parametrize("position", [{"version": 99}, {"epoch": "other", "version": 2}, {"epoch": "other"}])
+async def test_what_cant_be_resumed_is_sent_whole(instance: Instance, position: dict[str, object]) -> None:
+    session_id = await instance.create()
+    await instance.command(session_id, Start())
+    epoch = (await instance.sessions.read(session_id)).epoch
+    async with v3_client(instance) as client:
+        answer = await client.ask("SUBSCRIBE", session_id=session_id, **{"epoch": epoch, **position})
+        assert (answer["type"], answer["recovered"]) == ("STATE_SYNC", False)
+
+
+async def test_a_position_older_than_the_history_is_sent_whole(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"history_length": 3})) as instance:
+        session_id = await instance.create()
+        await instance.command(session_id, Start())
+        for _ in range(5):
+            await instance.command(session_id, Switch())
+        epoch = (await instance.sessions.read(session_id)).epoch
+        async with v3_client(instance) as client:
+            answer = await client.ask("SUBSCRIBE", session_id=session_id, epoch=epoch, version=2)
+            assert (answer["type"], answer["recovered"], answer["version"]) == ("STATE_SYNC", False, 7)
+
+
+async def test_a_session_that_isnt_there_is_told_and_closed(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        error = await client.ask("SUBSCRIBE", session_id=str(uuid4()))
+        assert (error["type"], error["code"]) == ("ERROR", "SESSION_NOT_FOUND")
+        await client.ask("UNSUBSCRIBE", session_id=session_id)
+        await client.ask("SUBSCRIBE", session_id=str(uuid4()))
+        with pytest.raises(ConnectionClosed):
+            await client.take()
+        assert client.socket.close_code == 4504
+
+
+async def test_a_deleted_session_is_told_and_closed(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        await instance.command(session_id, Delete())
+        event = await client.take()
+        assert (event["type"], event["event_type"], event["version"]) == ("EVENT", "session_deleted", 2)
+        with pytest.raises(ConnectionClosed):
+            await client.take()
+        assert client.socket.close_code == 4510
+
+
+async def test_many_sessions_share_a_socket_up_to_a_limit(instance: Instance) -> None:
+    ids = [await instance.create() for _ in range(33)]
+    async with v3_client(instance) as client:
+        for session_id in ids[:32]:
+            assert (await client.ask("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
+        error = await client.ask("SUBSCRIBE", session_id=ids[32])
+        assert (error["type"], error["code"]) == ("ERROR", "TOO_MANY_SUBSCRIPTIONS")
+        assert (await client.ask("SUBSCRIBE", session_id=ids[0]))["type"] == "STATE_SYNC"
+        await client.ask("UNSUBSCRIBE", session_id=ids[0])
+        assert (await client.ask("SUBSCRIBE", session_id=ids[32]))["type"] == "STATE_SYNC"
+        await instance.command(ids[0], Start())
+        await instance.command(ids[1], Start())
+        assert (await client.take())["session_id"] == ids[1]
+
+
+async def test_a_command_is_acknowledged_and_its_order_kept(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        for number, command in enumerate(("start", "switch", "pause", "resume", "complete")):
+            await client.send("COMMAND", id=f"c{number}", session_id=session_id, command=command)
+        acks = [await client.take() for _ in range(5)]
+        assert [(each["type"], each["reply_to"]) for each in acks] == [("ACK", f"c{number}") for number in range(5)]
+        assert [each["version"] for each in acks] == [2, 3, 4, 5, 6]
+
+
+async def test_a_command_sent_again_happens_once_and_is_answered_the_same(
+    instance: Instance, other_instance: Instance
+) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as here, v3_client(other_instance) as there:
+        answers = []
+        for _ in range(20):
+            for client in (here, there):
+                await client.send("COMMAND", id="once", session_id=session_id, command="start")
+        for _ in range(20):
+            answers += [await here.socket.recv(), await there.socket.recv()]
+        assert len(set(answers)) == 1
+        assert orjson.loads(answers[0])["version"] == 2
+        refused = []
+        for client in (here, there, here):
+            await client.send("COMMAND", id="twice", session_id=session_id, command="start")
+            refused.append(await client.socket.recv())
+        assert len(set(refused)) == 1
+        assert orjson.loads(refused[0])["code"] == "INVALID_STATE_TRANSITION"
+        other = await here.ask("COMMAND", id="once", session_id=session_id, command="pause")
+        assert other["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert (await instance.sessions.read(session_id)).version == 2
+
+
+async def test_a_stale_expectation_is_told_with_the_state(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        error = await client.ask("COMMAND", session_id=session_id, command="start", expected_version=7)
+        assert error["code"] == "CONFLICT"
+        assert (error["details"]["actual_version"], error["details"]["state"]["version"]) == (1, 1)
+        ack = await client.ask("COMMAND", session_id=session_id, command="start", expected_version=1)
+        assert ack["type"] == "ACK"
+
+
+async def test_switches_by_socket_are_limited_as_by_rest(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"rate_limit_switch": 2})) as instance, v3_client(instance) as client:
+        session_id = await instance.create()
+        await client.ask("COMMAND", session_id=session_id, command="start")
+        codes = [(await client.ask("COMMAND", session_id=session_id, command="switch")).get("code") for _ in range(6)]
+        assert "RATE_LIMIT_EXCEEDED" in codes
+
+
+async def test_a_ping_tells_redis_time(instance: Instance) -> None:
+    async with v3_client(instance) as client:
+        before = await instance.sessions.now_ms()
+        pong = await client.ask("PING", t0=12.5)
+        after = await instance.sessions.now_ms()
+        assert pong["type"] == "PONG"
+        assert pong["t0"] == 12.5
+        assert before - 50 <= pong["t1"] <= pong["t2"] <= after + 50
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("", "MALFORMED_MESSAGE"),
+        ("[]", "MALFORMED_MESSAGE"),
+        ("nope", "MALFORMED_MESSAGE"),
+        ('{"type":"NOPE"}', "MALFORMED_MESSAGE"),
+        ('{"type":"PING","type":"PING"}', "MALFORMED_MESSAGE"),
+        (b"{}", "MALFORMED_MESSAGE"),
+        ('{"type":"PING"}', "VALIDATION_ERROR"),
+        ('{"type":"PING","t0":NaN}', "MALFORMED_MESSAGE"),
+        ('{"type":"SUBSCRIBE","session_id":"x"}', "VALIDATION_ERROR"),
+        ('{"type":"SUBSCRIBE"}', "VALIDATION_ERROR"),
+        (f'{{"type":"COMMAND","session_id":"{uuid4()}","command":"start"}}', "VALIDATION_ERROR"),
+        (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"nope"}}', "VALIDATION_ERROR"),
+        (
+            f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start","args":{{"x":1}}}}',
+            "VALIDATION_ERROR",
+        ),
+        (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start"}}', "SESSION_NOT_FOUND"),
+    ],
+)
+async def test_what_isnt_right_gets_an_error_and_the_connection_stays(
+    instance: Instance, sent: str | bytes, code: str
+) -> None:
+    async with v3_client(instance) as client:
+        await client.socket.send(sent)
+        error = await client.take()
+        assert (error["type"], error["code"]) == ("ERROR", code)
+        if b'"id":"1"' in (sent if isinstance(sent, bytes) else sent.encode()):
+            assert error["reply_to"] == "1"
+        assert (await client.ask("PING", t0=0))["type"] == "PONG"
+
+
+def test_every_model_is_asked_for_by_its_name() -> None:
+    assert all(model.model_fields["type"].annotation.__args__ == (name,) for name, model in MODELS.items())  # type: ignore[union-attr]
+
+
+async def test_too_large_a_message_is_closed_with_4513(instance: Instance) -> None:
+    async with v3_client(instance) as client:
+        await client.socket.send("x" * 1_000_000)
+        with pytest.raises(ConnectionClosed):
+            await client.take()
+        assert client.socket.close_code == 4513
+
+
+async def test_too_many_connections_are_closed_with_4520(settings: Settings) -> None:
+    few = settings.model_copy(update={"ws_max_connections": 1})
+    async with serving(few) as instance, v3_client(instance) as first:
+        await first.ask("PING", t0=0)
+        async with v3_client(instance) as second:
+            with pytest.raises(ConnectionClosed):
+                await second.take()
+            assert second.socket.close_code == 4520
+
+
+async def test_draining_says_goaway_before_it_closes(instance: Instance) -> None:
+    async with v3_client(instance) as client:
+        await client.ask("PING", t0=0)
+        instance.server.stop()
+        goaway = await client.take()
+        assert goaway["type"] == "GOAWAY"
+        assert goaway["retry_after_ms"] >= 0
+        with pytest.raises(ConnectionClosed):
+            await client.take()
+        assert client.socket.close_code == 4000
+    await instance.done
+
+
+async def test_both_dialects_watch_one_session_together(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as old, v3_client(instance) as new:
+        await new.ask("SUBSCRIBE", session_id=session_id)
+        await take(old)
+        await take(old)
+        await instance.command(session_id, Start())
+        assert (await take(old))["state"]["version"] == 2
+        await new.take_until(session_id, 2)
+
+
+async def test_joining_while_it_changes_converges(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create()
+    await instance.command(session_id, Start())
+
+    async def switch_on() -> None:
+        for _ in range(150):
+            await other_instance.command(session_id, Switch())
+
+    async def follow() -> None:
+        async with v3_client(instance) as client:
+            await client.ask("SUBSCRIBE", session_id=session_id)
+            await client.take_until(session_id, 152)
+            known = client.states[session_id]
+        assert normal(known) == shown((await instance.sessions.read(session_id)).document)
+
+    switching = asyncio.create_task(switch_on())
+    await asyncio.gather(*(follow() for _ in range(10)))
+    await switching

@@ -1,0 +1,77 @@
+"""A client of `synckairos.v3` that keeps its sessions by deltas, as a real one does."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from synckairos.wire.delta import Json, apply, keyed
+from tests.integration.realtime.instances import Instance, take
+
+V3 = Subprotocol("synckairos.v3")
+
+
+class V3Client:
+    """A connection, and what it knows of each session: the state by deltas, the events."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.states: dict[str, Json] = {}
+        self.events: list[Json] = []
+        self._ids = itertools.count(1)
+
+    async def send(self, kind: str, **members: Any) -> None:
+        await self.socket.send(orjson.dumps({"type": kind, **members}).decode())
+
+    async def take(self) -> dict[str, Any]:
+        """Receive a message and keep what it says of a session."""
+        message = await take(self.socket)
+        match message["type"]:
+            case "STATE_SYNC" | "STATE_UPDATE":
+                self.states[message["session_id"]] = keyed(orjson.dumps(message["state"]))
+            case "STATE_DELTA":
+                state = self.states[message["session_id"]]
+                assert (state["epoch"], state["version"]) == (message["epoch"], message["from_version"])
+                self.states[message["session_id"]] = apply(state, message["patch"])
+            case "EVENT":
+                self.events.append(message)
+        if "state" in message or "patch" in message:
+            assert self.states[message["session_id"]]["version"] == message["version"]
+        return message
+
+    async def take_until(self, session_id: str, version: int) -> list[dict[str, Any]]:
+        taken = []
+        while self.states.get(session_id, {}).get("version") != version:
+            taken.append(await self.take())
+        return taken
+
+    async def ask(self, kind: str, **members: Any) -> dict[str, Any]:
+        """Send a message with an id, and return its answer, whatever comes in between."""
+        members.setdefault("id", f"m{next(self._ids)}")
+        await self.send(kind, **members)
+        while (message := await self.take()).get("reply_to") != members["id"]:
+            pass
+        return message
+
+
+@asynccontextmanager
+async def v3_client(instance: Instance) -> AsyncIterator[V3Client]:
+    async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:
+        assert socket.subprotocol == V3
+        yield V3Client(socket)
+
+
+def shown(document: bytes) -> bytes:
+    """Render a stored document as a client shows what it has by deltas: keyed, and absent means null."""
+    return normal(keyed(document))
+
+
+def normal(state: Json) -> bytes:
+    def bare(value: Any) -> Any:
+        return {k: bare(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+    return orjson.dumps(bare(state), option=orjson.OPT_SORT_KEYS)

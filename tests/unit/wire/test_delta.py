@@ -1,0 +1,79 @@
+"""Patches lead from any version to any other, or say that they can't."""
+
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synckairos.wire.delta import apply, diff, keyed
+
+SCALARS = st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("ab", max_size=2)
+METADATA = st.dictionaries(
+    st.sampled_from("abc"),
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_size=3,
+)
+PEOPLE = st.lists(
+    st.fixed_dictionaries(
+        {"participant_id": st.sampled_from("pqrs"), "display_name": st.none() | st.text("ab", max_size=1)},
+        optional={"reading": st.dictionaries(st.sampled_from("xy"), st.integers(0, 3), max_size=2)},
+    ),
+    max_size=4,
+    unique_by=lambda each: str(each["participant_id"]),
+)
+STATES = st.fixed_dictionaries(
+    {
+        "version": st.integers(1, 9),
+        "participants": PEOPLE,
+        "groups": st.lists(
+            st.fixed_dictionaries({"group_id": st.sampled_from("gh")}), max_size=2, unique_by=lambda g: g["group_id"]
+        ),
+        "active_participant_id": st.none() | st.sampled_from("pq"),
+        "pauses": st.lists(st.fixed_dictionaries({"max_ms": st.none() | st.integers(0, 2)}), max_size=2),
+        "clock": st.sampled_from([{"sudden_death": {}}, {"fischer": {"increment_ms": 1, "cap_ms": None}}]),
+        "metadata": METADATA,
+    },
+    optional={"increment_ms": st.integers(0, 3)},
+)
+
+
+def without_nulls(value: Any) -> Any:
+    """Absent means null; what stands in an array is itself."""
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return value
+
+
+def text_of(value: Any) -> bytes:
+    return orjson.dumps(without_nulls(value), option=orjson.OPT_SORT_KEYS)
+
+
+@given(STATES, STATES)
+def test_a_patch_leads_from_one_state_to_another(before: dict[str, Any], after: dict[str, Any]) -> None:
+    old, new = keyed(orjson.dumps(before)), keyed(orjson.dumps(after))
+    patch = diff(old, new)
+    assert patch is not None
+    assert text_of(apply(old, orjson.loads(orjson.dumps(patch)))) == text_of(new)
+
+
+@given(STATES)
+def test_nothing_changed_is_an_empty_patch(state: dict[str, Any]) -> None:
+    assert diff(keyed(orjson.dumps(state)), keyed(orjson.dumps(state))) == {}
+
+
+def test_a_null_that_is_meant_needs_the_full_state() -> None:
+    plain: dict[str, Any] = {"participants": [], "groups": [], "metadata": {}}
+    for metadata in ({"a": None}, {"a": {"b": [1, {"c": None}]}}):
+        with_null = keyed(orjson.dumps({**plain, "metadata": metadata}))
+        assert diff(keyed(orjson.dumps(plain)), with_null) is None
+        assert diff(with_null, keyed(orjson.dumps(plain))) is None
+
+
+def test_a_participant_who_left_is_null() -> None:
+    base: dict[str, Any] = {"groups": [], "metadata": {}}
+    before = keyed(orjson.dumps({**base, "participants": [{"participant_id": "p"}, {"participant_id": "q"}]}))
+    after = keyed(orjson.dumps({**base, "participants": [{"participant_id": "q"}]}))
+    assert diff(before, after) == {"participants": {"p": None}}
