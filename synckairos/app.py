@@ -24,6 +24,7 @@ from synckairos.config import Settings
 from synckairos.http import app as http
 from synckairos.http.callers import Callers
 from synckairos.http.origins import Origins
+from synckairos.realtime.commands import Commands
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.server import Server, listen
@@ -103,7 +104,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             max_connections=settings.ws_max_connections,
         )
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
-        endpoint = Endpoint(hub, allows=origins.admits, principal_of=callers.principal_of)
+        commands = Commands(sessions, settings)
+        endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
         outbox, lag = Outbox(pipe, keys), LagWatch()
 
         async def show_backlog() -> None:
