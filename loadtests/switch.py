@@ -30,6 +30,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey, make_data_dir
 from synckairos.restoring import step_of
+from synckairos.store.bounds import Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.limits import LIMIT
 from synckairos.store.pipe import RedisPipe
@@ -123,6 +124,7 @@ class Bare:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._commit = Script("commit")
+        self._bounds = Bounds.of(Settings()).arguments()
         self._step = real_step()
 
     def load(self, session_id: str) -> list[tuple[Any, ...]]:
@@ -137,13 +139,13 @@ class Bare:
         keys, message = self._keys, self._step.message
         names = (
             *(keys.session(session_id), keys.history(session_id), keys.commands(session_id)),
-            *(keys.deadlines(0), keys.outbox(0), keys.live(0)),
+            *(keys.deadlines(0), keys.outbox(0), keys.live(0), keys.outbox_bytes(0)),
         )
         now_ms = int(time.time() * 1000)
         base = (message.epoch, version - 1) if version > 1 else ("", "")
         args = (
             *(session_id, *base, "", b"", 1, message.epoch, "running", 0, now_ms + DAY_MS, 32),
-            *(keys.feed(session_id), keys.wake, now_ms),
+            *(keys.feed(session_id), keys.wake, now_ms, *self._bounds),
             *(version, self._step.event, message.state, message.header()),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)

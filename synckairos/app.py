@@ -32,6 +32,7 @@ from synckairos.recall import Recall
 from synckairos.recovery import Recovery
 from synckairos.restoring import Restorer
 from synckairos.service import Sessions
+from synckairos.store.bounds import Bounds
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.generation import Generations
@@ -90,7 +91,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         kick.start()
         stack.push_async_callback(kick.close)
 
-        store = SessionStore(pipe, keys, settings.history_length)
+        bounds = Bounds.of(settings)
+        store = SessionStore(pipe, keys, settings.history_length, bounds)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
@@ -106,7 +108,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
         commands = Commands(sessions, settings)
         endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
-        outbox, lag = Outbox(pipe, keys), LagWatch()
+        outbox, lag = Outbox(pipe, keys, bounds), LagWatch()
 
         async def show_backlog() -> None:
             lag.see(await outbox.backlog())

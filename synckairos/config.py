@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     dev: bool = Field(False, description="readable logs and stack traces in answers; `synckairos dev` sets it")
     history_length: int = Field(32, ge=1, le=10_000, description="latest versions of a session kept in Redis to resume")
     session_ttl_s: int = Field(3600, ge=1, description="seconds a session stays in Redis after its last audited change")
+    outbox_max_entries: int = Field(
+        2_000_000, ge=1, description="versions that may wait to be audited; beyond it changes are refused with 503"
+    )
+    outbox_max_bytes: int = Field(2 << 30, ge=1, description="bytes that these versions may hold, all in Redis' memory")
+    outbox_max_age_s: int = Field(0, ge=0, description="seconds that the oldest of them may wait; 0: any time")
     outage_policy: str = Field(
         "charge",
         pattern=r"^(charge|freeze|credit:[0-9]{1,9})\z",

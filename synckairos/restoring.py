@@ -83,6 +83,7 @@ class Restorer:
                 status=recovered.status,
                 due_ms=due_at_ms(recovered),
                 live_since_ms=live_since_ms(recovered),
+                by_time=True,
             )
         )
         if isinstance(outcome, Conflict):

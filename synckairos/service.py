@@ -186,7 +186,8 @@ class Sessions:
                 record = _record(request.fingerprint, reached, decision.refusal, decision.expired_participant_id)
             if steps or record:
                 command_id = request.command_id if record else None
-                outcome = await self._commit(request.session_id, stored, after, steps, command_id, record)
+                by_time = not decision.own
+                outcome = await self._commit(request.session_id, stored, after, steps, command_id, record, by_time)
                 if isinstance(outcome, Replay):
                     return await self._recall.decided(
                         request.session_id, request.fingerprint, outcome.record, None, now_ms
@@ -280,6 +281,7 @@ class Sessions:
         steps: Sequence[Step],
         command_id: str | None,
         record: bytes,
+        by_time: bool = False,
     ) -> Committed | Replay | Conflict:
         outcome = await self._store.commit(
             Commit(
@@ -291,6 +293,7 @@ class Sessions:
                 live_since_ms=live_since_ms(after),
                 command_id=command_id,
                 record=record,
+                by_time=by_time,
             )
         )
         if steps and isinstance(outcome, Committed):

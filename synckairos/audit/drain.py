@@ -6,7 +6,7 @@ An entry that Postgres refuses is isolated, tried again on a schedule, then set 
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from synckairos import log
 from synckairos.audit.ledger import Ledger, Recorded, Refused, Writer
@@ -137,30 +137,29 @@ class Drain:
             half = len(parsed) // 2
             first = await self._record(partition, writer, parsed[:half])
             return first + await self._record(partition, writer, parsed[half:])
-        entry_ids = [delivery.entry_id for delivery, _ in parsed]
         busy_us = round((time.monotonic() - began) * 1e6)
-        await self._settle(partition, entry_ids, (found for _, found in parsed), recorded, busy_us)
+        await self._settle(partition, parsed, recorded, busy_us)
         return recorded.new
 
     async def _settle(
         self,
         partition: int,
-        entry_ids: Sequence[str],
-        parsed: Iterable[Parsed],
+        parsed: Sequence[tuple[Delivery, Parsed]],
         recorded: Recorded,
         busy_us: int = 0,
     ) -> None:
         for session_id, epoch, version in recorded.conflicts:
             _log.error("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
-        for each in parsed:
+        for _, each in parsed:
             session_id, event = each.document["session_id"], each.event
             newest[session_id] = Newest(session_id, event.epoch, event.version)
         await self._outbox.settle(
             partition,
-            entry_ids,
+            [delivery.entry_id for delivery, _ in parsed],
             newest.values(),
             self._ttl_ms,
+            size=sum(delivery.size for delivery, _ in parsed),
             drained=recorded.new,
             conflicts=len(recorded.conflicts),
             busy_us=busy_us,
@@ -177,7 +176,7 @@ class Drain:
             except (Refused, ValueError) as fault:
                 await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
                 continue
-            await self._settle(partition, [delivery.entry_id], [parsed], recorded)
+            await self._settle(partition, [(delivery, parsed)], recorded)
             await self._isolation.forget(partition, delivery.entry_id)
             drained += recorded.new
         return drained

@@ -1,4 +1,4 @@
-"""Says aloud when the audit falls behind, once a threshold, and when it has caught up."""
+"""Says aloud when the audit falls behind or its backlog fills up, once a threshold, and when that is over."""
 
 from synckairos import log
 from synckairos.audit import metrics
@@ -6,6 +6,9 @@ from synckairos.store.outbox import Backlog
 
 THRESHOLDS_S = (10, 60, 300, 1800)
 """Ages of the oldest entry, in seconds, each of which is announced once on the way up."""
+
+FULLNESS = (0.5, 0.8, 1.0)
+"""Parts of what may wait at all, each of which is announced once on the way up; at 1 changes are refused."""
 
 _log = log.get(__name__)
 
@@ -15,6 +18,7 @@ class LagWatch:
 
     def __init__(self) -> None:
         self._announced = 0
+        self._filled = 0
         self._set_aside = 0
 
     def see(self, backlog: Backlog) -> None:
@@ -28,6 +32,19 @@ class LagWatch:
         elif not reached and self._announced:
             _log.info("audit has caught up", entries=backlog.entries)
             self._announced = 0
+        self._see_fullness(backlog)
         if backlog.set_aside > self._set_aside:
             _log.error("audit entries wait for somebody: see `synckairos audit failed`", entries=backlog.set_aside)
         self._set_aside = backlog.set_aside
+
+    def _see_fullness(self, backlog: Backlog) -> None:
+        told = {"entries": backlog.entries, "bytes": backlog.bytes, "fullness": round(backlog.fullness, 2)}
+        filled = sum(backlog.fullness >= part for part in FULLNESS)
+        if filled == len(FULLNESS) > self._filled:
+            _log.error("audit backlog is full, changes are refused", **told)
+        elif filled > self._filled:
+            _log.warning("audit backlog fills up, when it is full changes are refused", **told)
+        elif not filled and self._filled:
+            _log.info("audit backlog has room again", **told)
+        if filled > self._filled or not filled:
+            self._filled = filled

@@ -13,6 +13,10 @@ from synckairos.store.outbox import Backlog, Tally
 
 OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions on their way to Postgres")
 OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest of them; 0 without any")
+OUTBOX_BYTES = Gauge("synckairos_audit_outbox_bytes", "Bytes that versions on their way to Postgres hold")
+OUTBOX_FULLNESS = Gauge(
+    "synckairos_audit_outbox_fullness_ratio", "How near the outbox is to its bounds; at 1 changes are refused"
+)
 RETRYING = Gauge("synckairos_audit_retrying_entries", "Refused entries that will be tried again by themselves")
 SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Refused entries set aside: `synckairos audit failed` lists them")
 
@@ -42,6 +46,8 @@ def show(backlog: Backlog) -> None:
     """Make a measured backlog what the next scrape sees."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)
+    OUTBOX_BYTES.set(backlog.bytes)
+    OUTBOX_FULLNESS.set(backlog.fullness)
     RETRYING.set(backlog.retrying)
     SET_ASIDE.set(backlog.set_aside)
     _TALLIED.tally = backlog.tally

@@ -21,6 +21,7 @@ from synckairos.audit.ledger import Ledger
 from synckairos.audit.queue import JOB, kicked_key, open_queue, queue_name, to_json
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
+from synckairos.store.bounds import Bounds
 from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -52,7 +53,7 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             await _wait_for_store(pipe, keys, sweep_s)
-            outbox = Outbox(pipe, keys)
+            outbox = Outbox(pipe, keys, Bounds.of(settings))
             drain = Drain(
                 outbox,
                 Isolation(pipe, keys),

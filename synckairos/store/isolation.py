@@ -42,6 +42,7 @@ class Isolation:
             isolated_key(self._keys, partition),
             self._key(partition, entry_id),
             tally_key(self._keys, partition),
+            self._keys.outbox_bytes(partition),
         ]
         args: list[Any] = [entry_id, "" if next_try_in_ms is None else next_try_in_ms, tries, error]
         with unavailable_as_named():

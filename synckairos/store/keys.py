@@ -42,6 +42,10 @@ class Keys:
     def outbox(self, partition: int) -> str:
         return self._in("outbox", partition)
 
+    def outbox_bytes(self, partition: int) -> str:
+        """Return where a partition counts the bytes that its outbox's entries hold; gone when there are none."""
+        return f"{self.outbox(partition)}:bytes"
+
     def live(self, partition: int) -> str:
         return self._in("live", partition)
 

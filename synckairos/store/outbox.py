@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synckairos.store.bounds import UNBOUNDED, Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
@@ -73,7 +74,7 @@ class Backlog:
     """What waits: entries, the age of the oldest in ms (0 without one), and those isolated.
 
     `retrying` are isolated entries that will be tried again by themselves, `set_aside` those that somebody must look
-    at.
+    at. `bytes` is what the entries hold; `fullness` how near the fullest partition is to its bounds, 1 is full.
     """
 
     entries: int
@@ -81,14 +82,17 @@ class Backlog:
     retrying: int
     set_aside: int
     tally: Tally = Tally()
+    bytes: int = 0
+    fullness: float = 0.0
 
 
 class Outbox:
     """The outbox streams, one a partition. Raises StoreUnavailable where Redis doesn't answer."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+    def __init__(self, pipe: RedisPipe, keys: Keys, bounds: Bounds = UNBOUNDED) -> None:
         self._pipe = pipe
         self.keys = keys
+        self._bounds = bounds
         self._settle = Script("settle")
         self._pending = Script("pending")
 
@@ -123,6 +127,7 @@ class Outbox:
         newest: Iterable[Newest],
         ttl_ms: int,
         *,
+        size: int,
         drained: int = 0,
         conflicts: int = 0,
         busy_us: int = 0,
@@ -130,11 +135,12 @@ class Outbox:
         """Take entries that Postgres has out of the stream and settle their sessions; atomic, one round trip.
 
         Each session whose newest version Postgres now has may leave Redis after `ttl_ms`, at the earliest an hour
-        after its next deadline; for the others only the audited version is noted. The last three go to the tally.
+        after its next deadline; for the others only the audited version is noted. `size` is the entries' bytes; the
+        last three go to the tally.
         Returns how many entries were there.
         """
-        names = [self.keys.outbox(partition), tally_key(self.keys, partition)]
-        args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, busy_us, len(entry_ids), *entry_ids]
+        names = [self.keys.outbox(partition), tally_key(self.keys, partition), self.keys.outbox_bytes(partition)]
+        args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, busy_us, len(entry_ids), size, *entry_ids]
         for each in newest:
             session_id = each.session_id
             names += (self.keys.session(session_id), self.keys.history(session_id), self.keys.commands(session_id))
@@ -171,18 +177,22 @@ class Outbox:
                 ("ZCOUNT", isolated_key(self.keys, partition), "-inf", "(inf"),
                 ("ZCOUNT", isolated_key(self.keys, partition), "inf", "inf"),
                 ("HMGET", tally_key(self.keys, partition), *_TALLY),
+                ("GET", self.keys.outbox_bytes(partition)),
             ]
         with unavailable_as_named():
             (seconds, microseconds), *replies = await self._pipe.call_many(commands)
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        oldest = [int(first[0][0].partition(b"-")[0]) for first in replies[1::5] if first]
-        tallies = [[int(value or 0) for value in tally] for tally in replies[4::5]]
+        ages = [max(0, now_ms - int(first[0][0].partition(b"-")[0])) if first else 0 for first in replies[1::6]]
+        tallies = [[int(value or 0) for value in tally] for tally in replies[4::6]]
+        sizes = [int(size or 0) for size in replies[5::6]]
         return Backlog(
-            entries=sum(replies[0::5]),
-            oldest_age_ms=max(0, now_ms - min(oldest)) if oldest else 0,
-            retrying=sum(replies[2::5]),
-            set_aside=sum(replies[3::5]),
+            entries=sum(replies[0::6]),
+            oldest_age_ms=max(ages),
+            retrying=sum(replies[2::6]),
+            set_aside=sum(replies[3::6]),
             tally=Tally(*(sum(column) for column in zip(*tallies, strict=True))),
+            bytes=sum(sizes),
+            fullness=max(map(self._bounds.fullness, replies[0::6], sizes, ages)),
         )
 
 

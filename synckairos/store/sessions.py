@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synckairos.errors import BacklogFull
+from synckairos.metrics import BACKLOG_REFUSALS
 from synckairos.quick import quick
 from synckairos.store import limits
+from synckairos.store.bounds import UNBOUNDED, Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.limits import Quota, Standing
 from synckairos.store.pipe import Command, RedisPipe
@@ -24,6 +27,8 @@ HISTORY_BYTES = 1 << 20
 
 TIES = 500
 """Sessions created in the same millisecond that a page of live ones looks past."""
+
+_NO_BOUNDS = UNBOUNDED.arguments()
 
 
 @quick
@@ -67,7 +72,8 @@ class Step:
 class Commit:
     """What to commit on top of `base` (None: no session there). Without steps only the command's record is kept.
 
-    `due_ms` is when time itself acts next, `live_since_ms` the creation instant of a session that isn't final.
+    `due_ms` is when time itself acts next, `live_since_ms` the creation instant of a session that isn't final. What
+    only time brings about, `by_time`, is taken on however much waits in the outbox.
     """
 
     session_id: str
@@ -78,6 +84,7 @@ class Commit:
     live_since_ms: int | None = None
     command_id: str | None = None
     record: bytes = b""
+    by_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +120,11 @@ class Conflict:
 class SessionStore:
     """Session state in Redis. Every method raises StoreUnavailable where Redis doesn't answer in time."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int) -> None:
+    def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int, bounds: Bounds = UNBOUNDED) -> None:
         self._pipe = pipe
         self.keys = keys
         self._history_length = history_length
+        self._bounds = bounds.arguments()
         self._commit = Script("commit")
         self._restore = Script("restore")
 
@@ -144,6 +152,7 @@ class SessionStore:
         """Commit atomically, in one round trip: all steps and the record, or nothing.
 
         Raises:
+            BacklogFull: nothing was committed, because too much waits in the outbox.
             StoreUnavailable: no answer came, so whether it happened isn't known; a command id makes asking again safe.
         """
         keys, session_id = self.keys, commit.session_id
@@ -155,6 +164,7 @@ class SessionStore:
             keys.deadlines(partition),
             keys.outbox(partition),
             keys.live(partition),
+            keys.outbox_bytes(partition),
         ]
         last = commit.steps[-1].message if commit.steps else None
         args: list[Any] = [
@@ -172,6 +182,7 @@ class SessionStore:
             keys.feed(session_id),
             keys.wake,
             "" if commit.live_since_ms is None else commit.live_since_ms,
+            *(_NO_BOUNDS if commit.by_time else self._bounds),
         ]
         for step in commit.steps:
             args += (step.message.version, step.event, step.message.state, step.message.header())
@@ -182,6 +193,9 @@ class SessionStore:
                 return Committed()
             case b"replay":
                 return Replay(reply[1])
+            case b"full":
+                BACKLOG_REFUSALS.inc()
+                raise BacklogFull(reply[1].decode())
             case _:
                 return Conflict(_ms(reply[1:3]), _stored(reply[3:]))
 

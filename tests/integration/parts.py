@@ -13,6 +13,7 @@ from synckairos.config import Settings
 from synckairos.recall import Recall
 from synckairos.restoring import Restorer
 from synckairos.service import Sessions
+from synckairos.store.bounds import Bounds
 from synckairos.store.generation import Generations
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
@@ -49,7 +50,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     pool: AsyncConnectionPool
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_pool(settings) as pool:
         await open_store(pipe, keys)
-        store = SessionStore(pipe, keys, settings.history_length)
+        store = SessionStore(pipe, keys, settings.history_length, Bounds.of(settings))
         archive = Archive(pool)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)

@@ -2,13 +2,15 @@
 -- Validate first, then write, publish last: an error after the first write would not undo it.
 -- User JSON is opaque here, and versions stay strings: Lua's numbers never touch them.
 --
--- KEYS  1 session  2 history  3 commands  4 deadlines  5 outbox  6 live
+-- KEYS  1 session  2 history  3 commands  4 deadlines  5 outbox  6 live  7 how many bytes wait in the outbox
 -- ARGV  1 session id          2 epoch that must be there ('' for: no session)   3 version that must be there
 --       4 command id ('')     5 its record         6 schema        7 new epoch   8 status    9 deleted (0/1)
 --      10 due ms ('')        11 versions the history keeps        12 feed channel           13 wake channel
 --      14 live since ms ('' when final)
---      15… four for each transition: version, event, state, and the header that makes a feed message of the state
+--      15 entries that may wait ('' for what goes in however many do)   16 bytes   17 ms that the oldest may ('')
+--      18… four for each transition: version, event, state, and the header that makes a feed message of the state
 -- Returns {'ok'} | {'replay', record} | {'conflict', seconds, microseconds, epoch, version, deleted, due, state, audited}
+--       | {'full', which bound was reached: entries, bytes or age}
 
 local FINAL = {expired = true, completed = true, cancelled = true}
 local session, history, commands = KEYS[1], KEYS[2], KEYS[3]
@@ -27,15 +29,28 @@ if (found[1] or '') ~= ARGV[2] or (found[1] and found[2] ~= ARGV[3]) then
 end
 
 local is_earlier = false
-if #ARGV >= 18 then
+if #ARGV >= 21 then
+  if ARGV[15] ~= '' then
+    if redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[15]) then return {'full', 'entries'} end
+    if tonumber(redis.call('GET', KEYS[7]) or 0) >= tonumber(ARGV[16]) then return {'full', 'bytes'} end
+    local oldest = ARGV[17] ~= '' and redis.call('XRANGE', KEYS[5], '-', '+', 'COUNT', 1)[1]
+    if oldest then
+      local time = redis.call('TIME')
+      local age = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(oldest[1], '^%d+'))
+      if age >= tonumber(ARGV[17]) then return {'full', 'age'} end
+    end
+  end
   if found[1] and found[1] ~= ARGV[7] then redis.call('HDEL', session, 'audited') end
   redis.call('HSET', session, 'schema', ARGV[6], 'epoch', ARGV[7], 'version', ARGV[#ARGV - 3],
     'status', ARGV[8], 'deleted', ARGV[9], 'due', ARGV[10], 'state', ARGV[#ARGV - 1])
-  for at = 15, #ARGV, 4 do
+  local bytes = 0
+  for at = 18, #ARGV, 4 do
     redis.call('RPUSH', history, ARGV[at + 3] .. ARGV[at + 2])
     redis.call('XADD', KEYS[5], '*', 'session_id', ARGV[1], 'epoch', ARGV[7], 'version', ARGV[at],
       'event', ARGV[at + 1], 'state', ARGV[at + 2])
+    bytes = bytes + #ARGV[1] + #ARGV[7] + #ARGV[at] + #ARGV[at + 1] + #ARGV[at + 2]
   end
+  redis.call('INCRBY', KEYS[7], bytes)
   redis.call('LTRIM', history, '-' .. ARGV[11], '-1')
   if redis.call('PERSIST', session) == 1 then
     -- A time to live is given to all of them together.
@@ -65,7 +80,7 @@ if command_id ~= '' then
   end
 end
 
-for at = 15, #ARGV, 4 do
+for at = 18, #ARGV, 4 do
   redis.call('PUBLISH', ARGV[12], ARGV[at + 3] .. ARGV[at + 2])
 end
 if is_earlier then redis.call('PUBLISH', ARGV[13], ARGV[10]) end

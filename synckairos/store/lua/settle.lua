@@ -1,9 +1,9 @@
 -- After Postgres has a batch: take its entries out of the outbox, and let go of sessions it holds in full.
 -- Only here does a session get a TTL, and never one that ends before an hour after its next deadline.
 --
--- KEYS  1 outbox  2 tally  3… three for each session: session, history, commands
+-- KEYS  1 outbox  2 tally  3 how many bytes wait  4… three for each session: session, history, commands
 -- ARGV  1 ttl ms  2 grace ms  3 rows new to Postgres  4 conflicts  5 how long it took, µs  6 how many entries
---       7… their ids, then two for each session: epoch, newest version in Postgres
+--       7 bytes that they hold  8… their ids, then two for each session: epoch, newest version in Postgres
 -- Returns how many entries were still there.
 
 local FINAL = {expired = true, completed = true, cancelled = true}
@@ -12,8 +12,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = tonumber(ARGV[6])
 
-local at = 7 + count
-for key = 3, #KEYS, 3 do
+local at = 8 + count
+for key = 4, #KEYS, 3 do
   local epoch, version = ARGV[at], ARGV[at + 1]
   at = at + 2
   local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status')
@@ -38,8 +38,14 @@ for key = 3, #KEYS, 3 do
 end
 
 local gone = 0
-for first = 7, 6 + count, 1000 do
-  gone = gone + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 6 + count)))
+for first = 8, 7 + count, 1000 do
+  gone = gone + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 7 + count)))
+end
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[3])
+elseif gone > 0 then
+  -- All of them, but where another drain was here before; until the outbox is empty next, their part of it is as good.
+  redis.call('DECRBY', KEYS[3], string.format('%.0f', ARGV[7] * gone / count))
 end
 redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3])
 redis.call('HINCRBY', KEYS[2], 'conflicts', ARGV[4])

@@ -96,7 +96,11 @@ async def test_only_the_newest_version_lets_a_session_go(audit: Audit) -> None:
     assert await audit.pipe.call("PTTL", session) == -1
     batch = await audit.outbox.read(0, 2, 1 << 20)
     await audit.outbox.settle(
-        0, [delivery.entry_id for delivery in batch], [Newest(life.session_id, life.state.epoch, 2)], 3_600_000
+        0,
+        [delivery.entry_id for delivery in batch],
+        [Newest(life.session_id, life.state.epoch, 2)],
+        3_600_000,
+        size=sum(delivery.size for delivery in batch),
     )
     assert await audit.pipe.call("HGET", session, "audited") == b"2"
     assert await audit.pipe.call("PTTL", session) == -1

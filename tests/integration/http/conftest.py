@@ -14,6 +14,7 @@ from synckairos.audit.ledger import Ledger
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
 from synckairos.http import app
+from synckairos.store.bounds import Bounds
 from synckairos.store.isolation import Isolation
 from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
@@ -76,7 +77,7 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
     """Open a server on a test's own stores; `options` go to `app.build`."""
     async with open_parts(settings) as parts:
         keys = parts.store.keys
-        outbox = Outbox(parts.pipe, keys)
+        outbox = Outbox(parts.pipe, keys, Bounds.of(settings))
         rest = app.build(
             app.Parts(
                 sessions=parts.sessions,

@@ -42,12 +42,36 @@ def test_what_was_set_aside_is_told_as_it_grows() -> None:
     assert seen == [("error", 1), ("error", 2)]
 
 
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ((0, 0.49), []),
+        ((0.5, 0.6, 0.79, 0.5), ["warning"]),
+        ((0.5, 0.8, 1.0, 1.2), ["warning", "warning", "error"]),
+        ((1.0, 0.9, 1.0), ["error"]),
+        ((0.9, 0.1, 0.9), ["warning", "info", "warning"]),
+    ],
+)
+def test_a_backlog_is_told_as_it_fills_up_and_when_there_is_room_again(
+    parts: tuple[float, ...], told: list[str]
+) -> None:
+    watch = LagWatch()
+    with capture_logs() as lines:
+        for part in parts:
+            watch.see(Backlog(7, 0, 0, 0, bytes=700, fullness=part))
+    assert [line["log_level"] for line in lines] == told
+    assert all((line["entries"], line["bytes"]) == (7, 700) for line in lines)
+
+
 def test_what_the_store_counts_is_scraped() -> None:
-    metrics.show(Backlog(3, 1500, 0, 0, Tally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)))
+    tally = Tally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)
+    metrics.show(Backlog(3, 1500, 0, 0, tally, bytes=999, fullness=0.25))
     text = generate_latest().decode()
     for line in (
         "synckairos_audit_outbox_entries 3.0",
         "synckairos_audit_outbox_age_seconds 1.5",
+        "synckairos_audit_outbox_bytes 999.0",
+        "synckairos_audit_outbox_fullness_ratio 0.25",
         "synckairos_audit_drained_total 10.0",
         "synckairos_audit_conflicts_total 1.0",
         "synckairos_audit_isolated_total 2.0",

@@ -1,0 +1,127 @@
+"""A backlog that has reached its bound: changes get a clean 503, time goes on, and all is well once it drains."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from synckairos.audit.failed import failed
+from synckairos.clock.commands import Start, Switch, UpdateMetadata
+from synckairos.config import Settings
+from tests.integration.audit.author import chess
+from tests.integration.audit.conftest import Audit
+from tests.integration.http.conftest import Server, serving
+
+T0 = 1_700_000_000_123
+
+
+def bounded(settings: Settings, **bounds: int) -> Settings:
+    return settings.model_copy(update=bounds)
+
+
+async def refused(server: Server, path: str, **options: Any) -> httpx.Response:
+    answer = await server.client.post(path, **options)
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["error"]["code"] == "STORE_UNAVAILABLE"
+    return answer
+
+
+async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: Settings) -> None:
+    async with serving(bounded(settings, outbox_max_entries=4)) as server:
+        first, second = await server.started(), await server.started()
+        path = f"/v1/sessions/{first['session_id']}"
+        before = (await server.client.get(path)).content
+        answer = await refused(server, f"{path}/switch", headers={"Idempotency-Key": "again"})
+        assert answer.headers["retry-after"] == "5"
+        assert "the outbox has reached its limit of entries" in answer.json()["detail"]
+        await refused(server, "/v1/sessions", json={"sync_mode": "global", "total_time_ms": 5000})
+        for verb, below in (("POST", "/pause"), ("POST", "/cancel"), ("DELETE", "")):
+            assert (await server.client.request(verb, path + below)).status_code == 503
+        assert (await server.client.patch(path, json={"metadata": {"a": 1}})).status_code == 503
+        # Nothing was decided: it is as it was, and what is refused anyway is refused for what it is.
+        assert (await server.client.get(path)).content == before
+        assert (await server.client.post(f"{path}/start")).status_code == 400
+        # What time does is committed, whoever notices it.
+        await server.parts.rewind(second["session_id"], 3_600_000)
+        await server.parts.sessions.expire(second["session_id"])
+        assert (await server.client.get(f"/v1/sessions/{second['session_id']}")).json()["data"]["status"] == "expired"
+        await server.parts.rewind(first["session_id"], 3_600_000)
+        assert (await server.client.get(path)).json()["data"]["status"] == "expired"
+        await server.drain()
+        metrics = (await server.client.get("/metrics")).text
+        assert "synckairos_backlog_refusals_total 0.0" not in metrics
+
+
+async def test_what_was_refused_is_taken_once_there_is_room(settings: Settings) -> None:
+    async with serving(bounded(settings, outbox_max_entries=2)) as server:
+        session = await server.started()
+        path = f"/v1/sessions/{session['session_id']}/switch"
+        await refused(server, path, headers={"Idempotency-Key": "again"})
+        await server.drain()
+        answer = await server.client.post(path, headers={"Idempotency-Key": "again"})
+        assert answer.status_code == 200
+        assert answer.json()["data"]["version"] == 3
+        assert "idempotency-replayed" not in answer.headers
+        await server.client.post(path)
+        # An answer given before is given again, however much waits.
+        assert (await server.client.post(path, headers={"Idempotency-Key": "again"})).content == answer.content
+        await refused(server, path)
+
+
+async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
+    async with serving(bounded(settings, outbox_max_bytes=3_000)) as server:
+        session = await server.create(metadata={"much": "x" * 3_000})
+        answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
+        assert "limit of bytes" in answer.json()["detail"]
+        await server.drain()
+        assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
+        await server.drain()
+    async with serving(bounded(settings, outbox_max_age_s=60)) as server:
+        session = await server.create()
+        await server.drain()
+        outbox = server.parts.store.keys.outbox(0)
+        await server.parts.pipe.call("DEL", outbox)
+        await server.parts.pipe.call("XADD", outbox, "1-1", "some", "junk")
+        answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
+        assert "limit of age" in answer.json()["detail"]
+        await server.drain()
+        assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
+
+
+@pytest.mark.parametrize("max_entries", [None, 10])
+async def test_how_full_it_is_is_measured(settings: Settings, max_entries: int | None) -> None:
+    bounds = {} if max_entries is None else {"outbox_max_entries": max_entries}
+    async with serving(bounded(settings, **bounds)) as server:
+        for _ in range(5):
+            await server.create()
+        backlog = await server.outbox.backlog()
+        assert backlog.fullness == pytest.approx(0.5 if max_entries else 0, abs=1e-5)
+
+
+async def test_bytes_are_counted_exactly(audit: Audit) -> None:
+    async def counted() -> tuple[int, int]:
+        waiting = await audit.outbox.read(0, 1000, 1 << 30)
+        return (await audit.outbox.backlog()).bytes, sum(delivery.size for delivery in waiting)
+
+    life = await audit.author.create(chess(metadata={"ä": "ö" * 100}), T0)
+    await audit.author.apply(life, Start(), T0 + 1000)
+    for move in range(5):
+        await audit.author.apply(life, Switch(), T0 + 2000 + move)
+    counter, sum_of_all = await counted()
+    assert counter == sum_of_all > 5_000
+    (one,) = await audit.outbox.read(0, 1, 1)
+    await audit.isolation.isolate(0, one.entry_id, tries=9, error="none", next_try_in_ms=None)
+    assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size
+    batch = await audit.outbox.read(0, 3, 1 << 30)
+    for _ in range(2):  # a reply that was lost: doing it again takes nothing off again
+        size = sum(delivery.size for delivery in batch)
+        await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size=size)
+        counter, rest = await counted()
+        assert counter == rest > 0
+    await audit.drain().run(0)
+    assert await counted() == (0, 0)
+    assert await audit.pipe.call("EXISTS", audit.keys.outbox_bytes(0)) == 0
+    await audit.author.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
+    counter, sum_of_all = await counted()
+    assert counter == sum_of_all > 0
+    assert len(await failed(audit.isolation, audit.keys)) == 1

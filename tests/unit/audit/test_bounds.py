@@ -1,0 +1,32 @@
+"""Bounds of the outbox: an equal part for each partition, and how near the nearest of them is."""
+
+import pytest
+
+from synckairos.config import Settings
+from synckairos.store.bounds import UNBOUNDED, Bounds
+
+
+def test_each_partition_has_an_equal_part() -> None:
+    settings = Settings(partitions=4, outbox_max_entries=1000, outbox_max_bytes=3, outbox_max_age_s=7)
+    assert Bounds.of(settings) == Bounds(entries=250, bytes=1, age_ms=7_000)
+    assert Bounds.of(Settings()) == Bounds(entries=2_000_000, bytes=2 << 30, age_ms=None)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "found", "fullness"),
+    [
+        (UNBOUNDED, (10**9, 10**12, 10**9), 0.0),
+        (Bounds(10, 100, 1000), (0, 0, 0), 0.0),
+        (Bounds(10, 100, 1000), (5, 10, 100), 0.5),
+        (Bounds(10, 100, 1000), (5, 80, 100), 0.8),
+        (Bounds(10, 100, 1000), (5, 80, 1100), 1.1),
+        (Bounds(10, 100), (5, 10, 10**9), 0.5),
+    ],
+)
+def test_the_nearest_bound_counts(bounds: Bounds, found: tuple[int, int, int], fullness: float) -> None:
+    assert bounds.fullness(*found) == fullness
+
+
+def test_what_isnt_bounded_is_empty_for_the_script() -> None:
+    assert UNBOUNDED.arguments() == ("", "", "")
+    assert Bounds(1, 2, 3).arguments() == (1, 2, 3)
