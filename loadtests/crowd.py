@@ -1,4 +1,6 @@
-"""A crowd of watchers in a process of its own: `python -m loadtests.crowd URL COUNT`.
+"""A crowd of watchers in a process of its own: `python -m loadtests.crowd URL COUNT [SESSION]`.
+
+With a session they speak synckairos.v3 and subscribe to it, else v2, and the URL says what they watch.
 
 Says `ready` when all are connected and have a first message with a version, then one line for each version that the
 last of them has got: the version, and how many frames all have got so far. Clients are as cheap as they can be, so that
@@ -43,9 +45,10 @@ class Crowd:
 class Watcher(asyncio.Protocol):
     """One WebSocket client that looks at nothing but versions. Frames must hold one within their first kilobyte."""
 
-    def __init__(self, crowd: Crowd, url: str) -> None:
+    def __init__(self, crowd: Crowd, url: str, session_id: str) -> None:
         self._crowd = crowd
         self._url = urlsplit(url)
+        self._session_id = session_id
         self._buffer = b""
         self._is_open = False
         self._version = 0
@@ -54,9 +57,11 @@ class Watcher(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         target = f"{self._url.path or '/'}?{self._url.query}"
-        cast(asyncio.Transport, transport).write(
+        dialect = "Sec-WebSocket-Protocol: synckairos.v3\r\n" if self._session_id else ""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(
             f"GET {target} HTTP/1.1\r\nHost: {self._url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"{dialect}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -68,6 +73,10 @@ class Watcher(asyncio.Protocol):
                 return
             self._is_open = head.startswith(b"HTTP/1.1 101")
             self.upgraded.set_result(self._is_open)
+            if self._session_id:
+                asked = f'{{"type":"SUBSCRIBE","session_id":"{self._session_id}"}}'.encode()
+                # A mask of zeros is as good as any where nobody stands in between.
+                self._transport.write(bytes((0x81, 0x80 | len(asked), 0, 0, 0, 0)) + asked)
         at = 0
         while len(data) - at >= 2:
             size, begin = data[at + 1], at + 2
@@ -93,12 +102,12 @@ class Watcher(asyncio.Protocol):
         os._exit(1)
 
 
-async def watch(url: str, count: int) -> None:
+async def watch(url: str, count: int, session_id: str) -> None:
     crowd, parts, loop = Crowd(count), urlsplit(url), asyncio.get_running_loop()
     host, port = parts.hostname or "", parts.port or 80
 
     async def join() -> None:
-        _, watcher = await loop.create_connection(lambda: Watcher(crowd, url), host, port)
+        _, watcher = await loop.create_connection(lambda: Watcher(crowd, url, session_id), host, port)
         assert await watcher.upgraded, "refused"
 
     for at in range(0, count, CONNECTS_AT_ONCE):
@@ -110,4 +119,4 @@ async def watch(url: str, count: int) -> None:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(watch(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(watch(sys.argv[1], int(sys.argv[2]), "".join(sys.argv[3:])))

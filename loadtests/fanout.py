@@ -71,9 +71,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(url: str, count: int) -> AsyncIterator[Crowd]:
+async def crowd(url: str, count: int, session_id: str = "") -> AsyncIterator[Crowd]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "loadtests.crowd", url, str(count), stdout=PIPE
+        sys.executable, "-m", "loadtests.crowd", url, str(count), *filter(None, (session_id,)), stdout=PIPE
     )
     try:
         watching = Crowd(process)
@@ -139,7 +139,9 @@ def _resident_kb(pid: int) -> int:
 
 
 @asynccontextmanager
-async def our_side(parts: Parts, session_id: str, settings: Settings, count: int) -> AsyncIterator[tuple[Side, float]]:
+async def our_side(
+    parts: Parts, session_id: str, settings: Settings, count: int, dialect: str
+) -> AsyncIterator[tuple[Side, float]]:
     """Give the server with its watchers, and its memory for each of them in KB."""
     server = await asyncio.to_thread(spawn_server, settings)
 
@@ -148,7 +150,10 @@ async def our_side(parts: Parts, session_id: str, settings: Settings, count: int
 
     try:
         idle_kb = _resident_kb(server.pid)
-        async with crowd(f"{server.ws_url}?sessionId={session_id}", count) as watching:
+        target = (server.ws_url, count, session_id)
+        if dialect == "v2":
+            target = (f"{server.ws_url}?sessionId={session_id}", count, "")
+        async with crowd(*target) as watching:
             yield Side(server.pid, watching, switch, 2), (_resident_kb(server.pid) - idle_kb) / count
     finally:
         await asyncio.to_thread(server.stop)
@@ -176,7 +181,7 @@ async def plain_side(frame_bytes: int, count: int) -> AsyncIterator[Side]:
         await process.wait()
 
 
-async def run(count: int, participants: int, rounds: int, updates: int) -> dict[str, Any]:
+async def run(count: int, participants: int, rounds: int, updates: int, dialect: str) -> dict[str, Any]:
     """Measure both sides in turn, so that whatever else the machine does troubles both alike."""
     data = make_data_dir()
     try:
@@ -192,7 +197,7 @@ async def run(count: int, participants: int, rounds: int, updates: int) -> dict[
                 session_id, document_bytes = await _start(parts, participants)
                 frame_bytes = document_bytes + ENVELOPE_BYTES
                 async with (
-                    our_side(parts, session_id, settings, count) as (ours, memory_kb),
+                    our_side(parts, session_id, settings, count, dialect) as (ours, memory_kb),
                     plain_side(frame_bytes, count) as plain,
                 ):
                     for side in (ours, plain) * (rounds + 1):
@@ -202,7 +207,9 @@ async def run(count: int, participants: int, rounds: int, updates: int) -> dict[
         shutil.rmtree(data, ignore_errors=True)
     return {
         "benchmark": "fanout",
+        "dialect": dialect,
         "watchers": count,
+        "participants": participants,
         "frame_bytes": frame_bytes,
         "ratio": round(told[0]["deliveries_per_s"] / told[1]["deliveries_per_s"], 3),
         "latency_ratio": round(told[1]["latency_p50_ms"] / told[0]["latency_p50_ms"], 3),
@@ -225,9 +232,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests fanout", description=__doc__)
     parser.add_argument("--watchers", type=int, default=1_000)
     parser.add_argument("--participants", type=int, default=2)
+    parser.add_argument("--dialect", choices=("v2", "v3"), default="v2")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--updates", type=int, default=20, help="updates of each kind a round")
     options = parser.parse_args()
     log.configure("critical")
-    told = uvloop.run(run(options.watchers, options.participants, options.rounds, options.updates))
+    told = uvloop.run(run(options.watchers, options.participants, options.rounds, options.updates, options.dialect))
     print(json.dumps(told))
