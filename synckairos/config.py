@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     )
     key_prefix: str = Field("sk", pattern=r"^[A-Za-z0-9_.-]{1,64}\z", description="first part of every Redis key")
     redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
-    drain_timeout_s: float = Field(8, ge=0, description="seconds open connections get to leave at a shutdown")
+    drain_timeout_s: float = Field(5, ge=0, description="seconds open connections get to leave at a shutdown")
     ws_max_connections: int = Field(20_000, ge=1, description="sockets a process accepts")
 
     @property

@@ -144,6 +144,9 @@ class Server(uvicorn.Server):
             logger.warning("clients cut at shutdown", connections=left)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        # Requests whose client is gone end by themselves; what still doesn't is cancelled.
+        if self.server_state.tasks:
+            await asyncio.wait(tuple(self.server_state.tasks), timeout=LAST_SECOND_S)
         for task in list(self.server_state.tasks):
             task.cancel()
         if self.server_state.tasks:
