@@ -14,7 +14,7 @@ from synckairos.asking import CreateRequest, Request
 from synckairos.audit import worker
 from synckairos.clock.commands import Cancel, Create, Start, Switch
 from synckairos.clock.commands import NewParticipant as Newcomer
-from synckairos.clock.model import EventType, Status, SyncMode
+from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import InvalidTransition, Refused, SessionNotFound
@@ -170,6 +170,19 @@ async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_s
         await drained(parts)
         await eventually(has_ttl)
         assert await parts.pipe.call("PTTL", keys.commands(session_id)) > 0
+
+
+async def test_a_clock_that_runs_without_an_end_is_not_let_go(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        spec = Create(SyncMode.GLOBAL, total_time_ms=86_400_000, on_timeout=OnTimeout.OVERTIME)
+        session_id = (await parts.sessions.create(CreateRequest(SOMEBODY, spec))).session.session_id
+        await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+
+        async def is_audited() -> bool:
+            return bool(await parts.pipe.call("HGET", parts.store.keys.session(session_id), "audited") == b"2")
+
+        await eventually(is_audited)
+        assert await parts.pipe.call("PTTL", parts.store.keys.session(session_id)) == -1
 
 
 async def test_a_thousand_open_sessions_come_back_with_nobody_asking(own_settings: Settings) -> None:

@@ -22,11 +22,11 @@ for key = 4, #KEYS, 3 do
     if not found[4] or tonumber(found[4]) < tonumber(version) then
       redis.call('HSET', KEYS[key], 'audited', version)
     end
-    if found[2] == version then
+    local due = found[3] and found[3] ~= '' and tonumber(found[3])
+    -- A clock that runs with nothing due, in overtime or counting up without end, stays where it can be read.
+    if found[2] == version and (due or found[5] ~= 'running') then
       local ttl = tonumber(ARGV[1])
-      if found[3] and found[3] ~= '' then
-        ttl = math.max(ttl, tonumber(found[3]) + tonumber(ARGV[2]) - now)
-      end
+      if due then ttl = math.max(ttl, due + tonumber(ARGV[2]) - now) end
       redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
       redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))
       if FINAL[found[5]] then
