@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from synckairos.clock.systems import System
 from synckairos.wire.clocks import parse_clock
-from synckairos.wire.fields import Budget, Maybe, Span, Strict
+from synckairos.wire.fields import MAX_STAGES, Budget, Maybe, Span, Strict
 
 Moves = Annotated[int, Field(ge=1, le=1_000, description="Turns")]
 
@@ -69,7 +69,7 @@ class Clock(Strict):
     canadian: Maybe[CanadianSettings] = None
     per_move: Maybe[PerMoveSettings] = None
     hourglass: Maybe[Nothing] = None
-    stages: Maybe[Annotated[list[StageSettings], Field(min_length=1, max_length=16)]] = None
+    stages: Maybe[Annotated[list[StageSettings], Field(min_length=1, max_length=MAX_STAGES)]] = None
 
     def system(self) -> System:
         """Return the system as the clock knows it."""

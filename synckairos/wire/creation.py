@@ -13,6 +13,7 @@ from synckairos.wire.clock_settings import Clock
 from synckairos.wire.fields import (
     DAY_MS,
     MAX_PARTICIPANTS,
+    MAX_WARNINGS,
     SECOND_MS,
     Budget,
     Count,
@@ -22,6 +23,7 @@ from synckairos.wire.fields import (
     Metadata,
     Name,
     Strict,
+    Tried,
     Uuid,
 )
 
@@ -40,7 +42,8 @@ Main = Annotated[
     ),
 ]
 Warnings = Annotated[
-    list[Annotated[int, Field(ge=1, le=DAY_MS)]], Field(max_length=16, json_schema_extra={"uniqueItems": True})
+    list[Annotated[int, Field(ge=1, le=DAY_MS)]],
+    Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
 
 
@@ -91,8 +94,8 @@ class CreateSession(Strict):
 
     session_id: Maybe[Uuid] = None
     sync_mode: Mode
-    participants: Annotated[list[Participant], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
-    groups: Annotated[list[Group], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
+    participants: Annotated[list[Tried[Participant]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
+    groups: Annotated[list[Tried[Group]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
     total_time_ms: Maybe[Budget] = None
     time_per_cycle_ms: Maybe[Budget] = None
     increment_ms: Maybe[Increment] = None

@@ -6,19 +6,26 @@ from typing import Any
 import orjson
 
 from synckairos.errors import ValidationFailed
+from synckairos.wire.faults import MAX_MEMBERS, MAX_VALUES, in_excess, refuse
 
 
 def decode(body: bytes) -> Any:
     """Parse a JSON text; nothing at all counts as an empty object.
 
     Raises:
-        ValidationFailed: it isn't JSON (NaN and lone surrogates aren't), names a member twice, or is nested too deep.
+        ValidationFailed: it isn't JSON (NaN and lone surrogates aren't), names a member twice, is nested too deep or
+            holds too many values.
     """
     if not body or body == b"{}":
         return {}
     try:
         # The strict reader decides what is JSON; it would let duplicate names and inexact integers through, though.
-        orjson.loads(body)
+        # Nothing that holds more than anybody needs is looked at for long: arrays alone take their time to be made.
+        if body.count(b"[") > MAX_VALUES:
+            raise ValidationFailed.at("", f"a body holds at most {MAX_VALUES} values")
+        value = orjson.loads(body)
+        if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
+            refuse(in_excess(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
         raise ValidationFailed.at("", f"malformed JSON: {error}") from None
@@ -26,6 +33,8 @@ def decode(body: bytes) -> Any:
         raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
     except _TwiceNamed as error:
         raise ValidationFailed.at(error.name, "this name appears twice in one object") from None
+    except _TooManyMembers:
+        raise ValidationFailed.at("", f"an object has at most {MAX_MEMBERS} members") from None
     except ValueError:
         raise ValidationFailed.at("", "malformed JSON: a number with too many digits") from None
 
@@ -36,7 +45,13 @@ class _TwiceNamed(Exception):
         self.name = name
 
 
+class _TooManyMembers(Exception):
+    pass
+
+
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(members) > MAX_MEMBERS:
+        raise _TooManyMembers
     made = dict(members)
     if len(made) < len(members):
         seen: set[str] = set()

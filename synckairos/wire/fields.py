@@ -4,13 +4,17 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema, WrapValidator
 from pydantic_core import CoreSchema, PydanticCustomError
+
+from synckairos.wire.faults import Patience
 
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
 
 MAX_PARTICIPANTS = 1_000
+MAX_STAGES = 16
+MAX_WARNINGS = 16
 
 MAX_METADATA_BYTES = 32 * 1024
 MAX_METADATA_DEPTH = 32
@@ -39,6 +43,10 @@ class _NeverNull:
 
 Maybe = Annotated[T | None, _NeverNull()]
 """A member that may be left out; it is None then, and null on the wire is a fault all the same."""
+
+
+Tried = Annotated[T, WrapValidator(Patience.tried)]
+"""An item of a long list, of which no more are validated once enough are wrong."""
 
 
 def as_uuid(text: str) -> str:

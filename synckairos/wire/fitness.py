@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from synckairos.wire.faults import Fault, fault
-from synckairos.wire.fields import SECOND_MS
+from synckairos.wire.fields import MAX_PARTICIPANTS, MAX_STAGES, MAX_WARNINGS, SECOND_MS
 
 OWN_BUDGETS = ("per_participant", "per_group")
 ADVANCING = ("per_participant", "per_group", "per_cycle")
@@ -17,11 +17,10 @@ BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
 
-def unfit(value: Any) -> list[Fault]:
-    """Return what doesn't fit together in the body of a creation."""
-    if not isinstance(value, dict):
-        return []
-    return list(_Creation(value).faults())
+def unfit(value: Any) -> Iterator[Fault]:
+    """Find what doesn't fit together in the body of a creation."""
+    if isinstance(value, dict):
+        yield from _Creation(value).faults()
 
 
 def unfit_clock(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
@@ -30,14 +29,19 @@ def unfit_clock(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterato
         return
     if len(clock) != 1:
         yield fault(path, "should name exactly one clock system")
-    for at, stage in _objects(clock.get("stages"))[:-1]:
+    for at, stage in _objects(MAX_STAGES, clock.get("stages"))[:-1]:
         if "moves" not in stage:
             yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
 
 
-def _objects(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    """Return the objects in what should be an array of them, each with its place."""
-    return [(at, item) for at, item in enumerate(value) if isinstance(item, dict)] if isinstance(value, list) else []
+def _first(most: int, value: Any) -> list[Any]:
+    """Return the first items of what should be an array: beyond its bound, which the models hold, nothing is judged."""
+    return value[:most] if isinstance(value, list) else []
+
+
+def _objects(most: int, value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Return the objects in what should be an array of up to so many of them, each with its place."""
+    return [(at, item) for at, item in enumerate(_first(most, value)) if isinstance(item, dict)]
 
 
 def _text(value: Any) -> str | None:
@@ -54,13 +58,13 @@ class _Creation:
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
         self.mode = value.get("sync_mode")
-        self.participants = _objects(value.get("participants"))
-        self.groups = _objects(value.get("groups"))
+        self.participants = _objects(MAX_PARTICIPANTS, value.get("participants"))
+        self.groups = _objects(MAX_PARTICIPANTS, value.get("groups"))
         self.ids = {_text(each.get("participant_id")): at for at, each in reversed(self.participants)}
         self.members = {
             _text(member): _text(group.get("group_id"))
             for _, group in self.groups
-            for member in (group["members"] if isinstance(group.get("members"), list) else ())
+            for member in _first(MAX_PARTICIPANTS, group.get("members"))
         }
         self.clock_name = self._name_of(value.get("clock"))
 
@@ -71,11 +75,7 @@ class _Creation:
         yield from self._budgets()
         yield from self._clocks()
         yield from self._timeout()
-        warnings = self.value.get("warnings_ms")
-        if isinstance(warnings, list):
-            for at, each in enumerate(warnings):
-                if _is_int(each) and each in [other for other in warnings[:at] if _is_int(other)]:
-                    yield fault(("warnings_ms", at), "this threshold is named twice")
+        yield from self._warnings()
 
     # -- who takes part -----------------------------------------------------------------------------------------------
 
@@ -103,8 +103,7 @@ class _Creation:
             if group_id is not None and group_id in seen:
                 yield fault(("groups", at, "group_id"), "this group is named twice")
             seen.add(group_id)
-            members = group.get("members")
-            for place, each in enumerate(members if isinstance(members, list) else ()):
+            for place, each in enumerate(_first(MAX_PARTICIPANTS, group.get("members"))):
                 member = _text(each)
                 if member is None:
                     continue
@@ -113,8 +112,8 @@ class _Creation:
                 elif self.participants and member not in self.ids:
                     yield fault(("groups", at, "members", place), "this member is not among the participants")
                 member_of.setdefault(member, group_id)
-        if len(member_of) > 1_000:
-            yield fault(("groups",), "a session has at most 1000 participants")
+        if len(member_of) > MAX_PARTICIPANTS:
+            yield fault(("groups",), f"a session has at most {MAX_PARTICIPANTS} participants")
         for at, each in self.participants:
             theirs, listed = _text(each.get("group_id")), member_of.get(_text(each.get("participant_id")))
             if theirs is not None and listed is not None and theirs != listed:
@@ -234,3 +233,12 @@ class _Creation:
             yield fault(("max_cycles",), "counts cycles in per_cycle alone")
         if known and "extend_on_switch_ms" in self.value and self.mode not in SHARED_BUDGET:
             yield fault(("extend_on_switch_ms",), "extends one budget for all: global, or count_up with max_time_ms")
+
+    def _warnings(self) -> Iterator[Fault]:
+        seen: set[int] = set()
+        for at, each in enumerate(_first(MAX_WARNINGS, self.value.get("warnings_ms"))):
+            if not _is_int(each):
+                continue
+            if each in seen:
+                yield fault(("warnings_ms", at), "this threshold is named twice")
+            seen.add(each)

@@ -4,9 +4,11 @@ A body becomes a value of `clock.commands`; both doors parse commands here. Whet
 is the clock's business.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.commands import (
@@ -26,8 +28,19 @@ from synckairos.clock.commands import (
 from synckairos.clock.model import TIMEOUT_REASON
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation import CreateSession, Participant
-from synckairos.wire.faults import Fault, in_json, of_pydantic, refuse
-from synckairos.wire.fields import DAY_MS, MAX_PARTICIPANTS, Budget, Maybe, Metadata, Reason, Strict, Uuid, Version
+from synckairos.wire.faults import Fault, Patience, fault, in_json, of_pydantic, refuse
+from synckairos.wire.fields import (
+    DAY_MS,
+    MAX_PARTICIPANTS,
+    Budget,
+    Maybe,
+    Metadata,
+    Reason,
+    Strict,
+    Tried,
+    Uuid,
+    Version,
+)
 from synckairos.wire.fitness import unfit, unfit_clock
 
 
@@ -171,19 +184,40 @@ COMMANDS: dict[str, type[CommandBody]] = {
 """The body of each command, by its verb."""
 
 
+MAX_COMMANDS = 10_000
+"""Commands that a simulation may hold."""
+
+
+def _known_command(verb: str) -> str:
+    if verb not in COMMANDS:
+        raise PydanticCustomError("command", "should be one of {verbs}", {"verbs": ", ".join(COMMANDS)})
+    return verb
+
+
+def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
+    if "command" not in info.data:
+        return StartBody()  # the command itself is at fault: nobody can tell what its arguments should be
+    return COMMANDS[info.data["command"]].model_validate(value, context=info.context)
+
+
 class TimedCommand(Strict):
     """A command at an instant of a simulation, `at_ms` after creation."""
 
     at_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
-    command: str
-    args: dict[str, Any] = Field(default_factory=dict)
+    command: Annotated[str, AfterValidator(_known_command)]
+    args: Annotated[
+        Any,  # the body of that command, once it is in
+        PlainValidator(_parse_args),
+        Field(default_factory=dict, validate_default=True),
+        WithJsonSchema({"type": "object", "additionalProperties": True}),
+    ]
 
 
 class SimulationBody(Strict):
     """A session to make and what is asked of it when; nothing is stored. Rows end at `until_ms` after creation."""
 
     session: CreateSession
-    commands: Annotated[list[TimedCommand], Field(max_length=10_000)] = Field(default_factory=list)
+    commands: Annotated[list[Tried[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(default_factory=list)
     until_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
 
 
@@ -193,12 +227,17 @@ _OF_NOTHING: dict[type[Strict], Strict] = {}
 """What an empty object says in each model. Most commands are asked with one, and models are frozen."""
 
 
-def parse(model: type[Model], value: Any, known: list[Fault] | None = None) -> Model:
+def parse(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
     """Parse JSON values into a request, or raise ValidationFailed with every fault there is, `known` ones first."""
     if not known and value == {} and model in _OF_NOTHING:
         return cast(Model, _OF_NOTHING[model])
-    parsed, faults = _look_at(model, value)
-    refuse([*(known or ()), *faults])
+    parsed: Model | None = None
+    faults: Iterable[Fault] = known
+    try:
+        parsed = model.model_validate(value, context=Patience())
+    except ValidationError as error:
+        faults = [*known, *of_pydantic(error)]
+    refuse(chain(faults, in_json(value), _unfit(model, value)))
     assert parsed is not None
     if value == {}:
         _OF_NOTHING[model] = parsed
@@ -213,43 +252,27 @@ def parse_command(verb: str, args: Any) -> CommandBody:
     return parse(model, args)
 
 
-def _look_at(model: type[Model], value: Any) -> tuple[Model | None, list[Fault]]:
-    """Return the request, where it is one, and all that is wrong with it."""
-    faults: list[Fault] = []
-    parsed: Model | None = None
-    try:
-        parsed = model.model_validate(value)
-    except ValidationError as error:
-        faults += of_pydantic(error)
-    faults += in_json(value)
+def _unfit(model: type[Strict], value: Any) -> Iterable[Fault]:
+    """Find what doesn't fit together in a request, whatever else is wrong with it."""
     if model is CreateSession:
-        faults += unfit(value)
-    elif model is JoinBody and isinstance(value, dict):
-        faults += unfit_clock(value.get("clock"))
-    elif model is SimulationBody and isinstance(value, dict):
-        faults += _unfit_simulation(value)
-    return parsed, faults
+        return unfit(value)
+    if model is JoinBody and isinstance(value, dict):
+        return unfit_clock(value.get("clock"))
+    if model is SimulationBody and isinstance(value, dict):
+        return _unfit_simulation(value)
+    return ()
 
 
-def _unfit_simulation(value: dict[str, Any]) -> list[Fault]:
-    """Find what is wrong inside a simulation's session and commands, at their places."""
-    faults = [_below(each, "session") for each in unfit(value.get("session"))]
+def _unfit_simulation(value: dict[str, Any]) -> Iterator[Fault]:
+    """Find what doesn't fit together in a simulation's session and commands, at their places."""
+    for each in unfit(value.get("session")):
+        yield fault(("session", each["path"]), each["message"])
     commands, until_ms = value.get("commands"), value.get("until_ms")
-    for at, timed in enumerate(commands if isinstance(commands, list) else ()):
-        if not isinstance(timed, dict) or not isinstance(timed.get("command"), str):
+    for at, timed in enumerate(commands[:MAX_COMMANDS] if isinstance(commands, list) else ()):
+        if not isinstance(timed, dict):
             continue
-        at_ms = timed.get("at_ms")
+        at_ms, args = timed.get("at_ms"), timed.get("args")
         if isinstance(at_ms, int) and isinstance(until_ms, int) and at_ms > until_ms:
-            faults.append({"path": f"commands.{at}.at_ms", "message": "should be at most until_ms"})
-        model = COMMANDS.get(timed["command"])
-        if model is None:
-            told = f"should be one of {', '.join(COMMANDS)}"
-            faults.append({"path": f"commands.{at}.command", "message": told})
-            continue
-        faults += [_below(each, f"commands.{at}.args") for each in _look_at(model, timed.get("args", {}))[1]]
-    return faults
-
-
-def _below(found: Fault, place: str) -> Fault:
-    path = f"{place}.{found['path']}" if found["path"] else place
-    return {"path": path, "message": found["message"]}
+            yield fault(("commands", at, "at_ms"), "should be at most until_ms")
+        if timed.get("command") == "add_participant" and isinstance(args, dict):
+            yield from unfit_clock(args.get("clock"), ("commands", at, "args", "clock"))

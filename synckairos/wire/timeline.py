@@ -5,7 +5,7 @@ from typing import Any
 from synckairos.clock.commands import Precondition
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Row, Simulation, Timed, simulate
-from synckairos.wire.requests import SimulationBody, parse, parse_command
+from synckairos.wire.requests import CommandBody, SimulationBody, parse
 from synckairos.wire.session import session_json
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -16,7 +16,7 @@ def timed_commands(body: SimulationBody) -> list[Timed]:
     """Return a simulation's commands as the clock knows them."""
     commands = []
     for each in body.commands:
-        asked = parse_command(each.command, each.args)
+        asked: CommandBody = each.args
         precondition = None if asked.expected_version is None else Precondition(version=asked.expected_version)
         commands.append(Timed(each.at_ms, asked.command(), precondition))
     return commands

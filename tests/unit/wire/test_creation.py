@@ -17,6 +17,7 @@ from synckairos.clock.systems import Byoyomi, Fischer, Stage, Stages
 from synckairos.errors import ValidationFailed
 from synckairos.wire.answers import SessionView
 from synckairos.wire.creation import CreateSession
+from synckairos.wire.faults import MAX_FAULTS
 from synckairos.wire.requests import parse
 from synckairos.wire.session import render_session
 
@@ -151,8 +152,17 @@ def test_a_body_can_be_no_abyss_outside_metadata_either() -> None:
 
 def test_many_faults_are_cut_short() -> None:
     found = faults(chess(**{f"x{at}": 1 for at in range(5_000)}))
-    assert len(found) == 1_001
-    assert found[""] == "and 4000 more"
+    assert len(found) == MAX_FAULTS + 1
+    assert found[""] == "and more than these 200"
+    people = faults(chess(participants=[{"participant_id": at} for at in range(1_000)]))
+    assert len(people) == MAX_FAULTS + 1
+    assert people["participants.0.participant_id"] == "should be a valid string"
+
+
+def test_a_list_is_looked_at_no_further_than_it_may_reach() -> None:
+    assert faults(chess(participants=[{}] * 1_001))["participants"].startswith("list should have at most 1000 items")
+    assert list(faults(chess(warnings_ms=[*range(1_000, 1_017)]))) == ["warnings_ms"]
+    assert list(faults(chess(warnings_ms=[1_000, 2_000, 1_000]))) == ["warnings_ms.2"]
 
 
 # -- what fits together -----------------------------------------------------------------------------------------------

@@ -60,6 +60,31 @@ def test_a_name_that_stands_twice_is_refused() -> None:
     assert refusal(b'{"a": {"b": 1, "b": 1}}') == {"path": "b", "message": "this name appears twice in one object"}
 
 
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (b'{"a":[' + b"{}," * 100_000 + b"{}]}", "a"),
+        (b'{"a":[1,{"b":[' + b"1," * 99_997 + b"1]}]}", "a.1.b"),
+        (b'{"a":[' + b'{"x":1},' * 50_001 + b"1]}", "a."),
+        (b'{"a":[' + b"[]," * 100_000 + b"1]}", ""),
+        (b"[" * 100_001, ""),
+        (b'{"a":{' + b",".join(b'"%d":1' % at for at in range(5_001)) + b"}}", ""),
+    ],
+    ids=["objects", "numbers", "members", "arrays", "depths", "names"],
+)
+def test_a_body_holds_so_many_values_and_no_more(body: bytes, path: str) -> None:
+    fault = refusal(body)
+    assert "at most" in fault["message"]
+    assert fault["path"].startswith(path)
+    assert bool(fault["path"]) == bool(path)
+
+
+def test_as_many_values_as_a_body_may_hold_are_fine() -> None:
+    assert len(decode(b'{"a":[' + b"1," * 99_998 + b"1]}")["a"]) == 99_999
+    text = b"," * 60_000 + b"[{" * 30_000
+    assert decode(b'{"a":"' + text + b'"}') == {"a": text.decode()}
+
+
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0d8123eE+-.truefalsn ', max_size=60).map(str.encode))
 def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
     try:

@@ -1,0 +1,61 @@
+"""No body of a megabyte keeps the others waiting: what is too much is refused before it is looked at closely."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from synckairos.errors import ValidationFailed
+from synckairos.http.call import MAX_BODY_BYTES
+from synckairos.wire.creation import CreateSession
+from synckairos.wire.decode import decode
+from synckairos.wire.faults import MAX_FAULTS
+from synckairos.wire.fields import Strict
+from synckairos.wire.requests import AdjustBody, SimulationBody, StartBody, parse
+
+ENOUGH_S = 0.4
+"""Of the processor: some four times what the worst of these takes, a tenth of what each took without bounds."""
+
+
+def many(item: bytes, around: tuple[bytes, bytes]) -> bytes:
+    """Return as many of an item as a body has room for."""
+    begin, end = around
+    return begin + b",".join([item] * ((MAX_BODY_BYTES - len(begin) - len(end)) // (len(item) + 1))) + end
+
+
+def bodies() -> Iterator[tuple[str, type[Strict], bytes]]:
+    """Yield what a malicious client might send."""
+    participants = (b'{"sync_mode":"global","participants":[', b"]}")
+    groups = (b'{"sync_mode":"per_group","groups":[', b"]}")
+    metadata = (b'{"sync_mode":"global","total_time_ms":5000,"metadata":{"a":[', b"]}}")
+    commands = (b'{"session":{"sync_mode":"global"},"until_ms":1,"commands":[', b"]}")
+    yield "warnings", CreateSession, many(b"100000", (b'{"sync_mode":"global","warnings_ms":[', b"]}"))
+    yield "objects", CreateSession, many(b"{}", participants)
+    yield "unknown fields of each", CreateSession, many(b'{"x":1}', participants)
+    yield "ids", AdjustBody, many(b'"x"', (b'{"delta_ms":1,"participant_ids":[', b"]}"))
+    yield "unknown fields", StartBody, orjson.dumps({f"f{at}": 1 for at in range(90_000)})
+    yield "commands", SimulationBody, many(b"{}", commands)
+    yield "names of commands", SimulationBody, many(b'{"at_ms":0,"command":"' + b"z" * 80 + b'"}', commands)
+    yield "groups", CreateSession, many(b'{"x":1,"y":2,"z":3}', groups)
+    yield "members", CreateSession, many(b'{"group_id":"x","members":[' + b'"x",' * 90 + b'"x"]}', groups)
+    yield "numbers", CreateSession, many(b"1", metadata)
+    yield "large numbers", CreateSession, many(b"99999999999999999", metadata)
+    yield "texts", CreateSession, many(b'"\\u0000"', metadata)
+    yield "depths", CreateSession, many(b"[" * 60 + b"]" * 60, metadata)
+    yield "deeper objects", CreateSession, many(b'{"a":' * 60 + b"1" + b"}" * 60, metadata)
+    stages = b'{"clock":{"stages":[' + b'{"moves":-1,"add_ms":-5,"increment_ms":-3},' * 15 + b"{}]}}"
+    yield "stages", CreateSession, many(stages, participants)
+    people = [{"participant_id": str(uuid4()), **dict.fromkeys(map(str, range(90)), 1)} for _ in range(1_000)]
+    yield "everybody's unknown fields", CreateSession, orjson.dumps({"sync_mode": "global", "participants": people})
+
+
+@pytest.mark.parametrize(("model", "body"), [pytest.param(*rest, id=name) for name, *rest in bodies()])
+def test_no_body_takes_long_to_refuse(model: type[Strict], body: bytes) -> None:
+    assert len(body) <= MAX_BODY_BYTES
+    began_s = time.process_time()
+    with pytest.raises(ValidationFailed) as refused:
+        parse(model, decode(body))
+    assert time.process_time() - began_s < ENOUGH_S
+    assert len(refused.value.details) <= MAX_FAULTS + 1
