@@ -152,12 +152,13 @@ class Sessions:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def carry_out(self, request: Request) -> Answer:
+    async def carry_out(self, request: Request, loaded: Loaded | None = None) -> Answer:
         """Do as `execute` does in the caller's own task: for a caller that nobody cancels, so it costs no second one.
 
-        Cancelled all the same, it has committed everything or nothing.
+        Cancelled all the same, it has committed everything or nothing. Who has the session `loaded` already, and sends
+        no command id, saves a round trip.
         """
-        loaded = await self._store.load(request.session_id, request.command_id, request.quotas)
+        loaded = loaded or await self._store.load(request.session_id, request.command_id, request.quotas)
         if loaded.record is not None:
             return await self._recall.decided(
                 request.session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms

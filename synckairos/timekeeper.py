@@ -9,17 +9,24 @@ import contextlib
 import time
 
 from synckairos import log
-from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.asking import Request
+from synckairos.clock.commands import Expire
+from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
+from synckairos.principal import TIMEKEEPER
 from synckairos.service import Sessions
 from synckairos.store.clocksteps import StepWatch
 from synckairos.store.deadlines import Claim, Deadlines
+from synckairos.store.sessions import Loaded
 
-LEASE_MS = 2_000
+LEASE_MS = 1_000
 """After a claimer dies, its sessions are looked at again this much later."""
 
 AT_ONCE = 64
 """Sessions claimed and committed together."""
+
+BATCHES = 4
+"""Batches of one partition under way: while the store works on one, this process decides another."""
 
 LONGEST_SLEEP_S = 1.0
 """Even without a wake-up (a lost message, a store that came back) the deadlines are looked at this often."""
@@ -42,7 +49,7 @@ class Timekeeper:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             for partition in range(self._partitions):
-                tasks.create_task(self._keep(partition))
+                tasks.create_task(self._keep(partition, tasks))
 
     async def _listen(self) -> None:
         """Wake the sleepers when an earlier deadline was written."""
@@ -53,18 +60,24 @@ class Timekeeper:
                     self._wake = asyncio.Event()
             await asyncio.sleep(LONGEST_SLEEP_S)
 
-    async def _keep(self, partition: int) -> None:
+    async def _keep(self, partition: int, tasks: asyncio.TaskGroup) -> None:
+        room = asyncio.Semaphore(BATCHES)
         while True:
             wake = self._wake  # taken before the look: what is written after it isn't missed
+            await room.acquire()  # before the claim, so that no lease runs while its sessions wait here
             try:
                 claim = await self._deadlines.claim(partition, AT_ONCE, LEASE_MS)
-                self._look_for_step(claim)
-                await asyncio.gather(*(self._expire(session_id, claim, due_ms) for session_id, due_ms in claim.due))
             except StoreUnavailable:
+                room.release()
                 await asyncio.sleep(LONGEST_SLEEP_S)
                 continue
+            tasks.create_task(self._expire_all(claim)).add_done_callback(lambda _: room.release())
+            self._look_for_step(claim)
             if len(claim.due) < AT_ONCE:
                 await self._sleep(claim, wake)
+
+    async def _expire_all(self, claim: Claim) -> None:
+        await asyncio.gather(*(self._expire(*claimed) for claimed in claim.due))
 
     def _look_for_step(self, claim: Claim) -> None:
         """Tell where the store's clock was set: what it says goes, but somebody should know."""
@@ -86,17 +99,18 @@ class Timekeeper:
             async with asyncio.timeout(wait_s):
                 await wake.wait()
 
-    async def _expire(self, session_id: str, claim: Claim, due_ms: int) -> None:
+    async def _expire(self, session_id: str, due_ms: int, loaded: Loaded) -> None:
+        """Commit what fell due in one session; whatever becomes of it, the lease brings it back."""
         try:
-            answer = await self._sessions.expire(session_id)
-        except SessionNotFound:
-            await self._deadlines.realign(session_id)
-        except StoreUnavailable:
-            raise
-        except SyncKairosError:
-            _log.exception("a deadline could not be kept", session_id=session_id)
-        else:
+            answer = await self._sessions.carry_out(Request(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
             TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
                 # Nothing was due after all: put the deadline back to what the state says.
                 await self._deadlines.realign(session_id)
+        except SessionNotFound:
+            with contextlib.suppress(StoreUnavailable):
+                await self._deadlines.realign(session_id)
+        except StoreUnavailable:
+            pass
+        except Exception:  # noqa: BLE001 one broken session must not stop the clock for all others
+            _log.exception("a deadline could not be kept", session_id=session_id)

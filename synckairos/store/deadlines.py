@@ -9,13 +9,14 @@ from redis.asyncio import Redis
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.store.sessions import FIELDS, Loaded, stored_of
 
 LISTEN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Sessions claimed, each with the instant at which it fell due, and when the next one will (None: none).
+    """Sessions claimed: id, the instant when it fell due, how it is stored. And when the next one will (None: none).
 
     `asked_at_s` and `answered_at_s` are this process' monotonic clock: it was `now_ms` at some instant between them.
     """
@@ -24,7 +25,7 @@ class Claim:
     answered_at_s: float
     now_ms: int
     next_due_ms: int | None
-    due: tuple[tuple[str, int], ...]
+    due: tuple[tuple[str, int, Loaded], ...]
 
 
 class Deadlines:
@@ -38,12 +39,20 @@ class Deadlines:
         self._realign = Script("realign")
 
     async def claim(self, partition: int, count: int, lease_ms: int) -> Claim:
-        """Claim up to `count` sessions that are due, for `lease_ms`. Atomic, one round trip."""
+        """Claim up to `count` sessions that are due, for `lease_ms`, and load them. Atomic, one round trip."""
         asked_at_s = time.monotonic()
         with unavailable_as_named():
-            now, head, *due = await self._claim(self._pipe, [self._keys.deadlines(partition)], [count, lease_ms])
-        pairs = tuple((due[at].decode(), int(float(due[at + 1]))) for at in range(0, len(due), 2))
-        return Claim(asked_at_s, time.monotonic(), int(now), int(float(head)) if head else None, pairs)
+            now, head, *due = await self._claim(
+                self._pipe,
+                [self._keys.deadlines(partition)],
+                [count, lease_ms, self._keys.sessions(partition), *FIELDS],
+            )
+        now_ms = int(now)
+        claimed = tuple(
+            (due[at].decode(), int(float(due[at + 1])), Loaded(now_ms, stored_of(due[at + 2])))
+            for at in range(0, len(due), 3)
+        )
+        return Claim(asked_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)
 
     async def realign(self, session_id: str) -> None:
         """Set a session's deadline to what its state says, or drop it where that says none. Atomic, one round trip."""

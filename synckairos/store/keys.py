@@ -19,6 +19,10 @@ class Keys:
     def session(self, session_id: str) -> str:
         return self._of("session", session_id)
 
+    def sessions(self, partition: int) -> str:
+        """Return what the keys of a partition's sessions begin with, up to the id."""
+        return f"{self._in('session', partition)}:"
+
     def history(self, session_id: str) -> str:
         return self._of("history", session_id)
 

@@ -146,7 +146,7 @@ class SessionStore:
             with unavailable_as_named():
                 await self._pipe.call_many(limits.refunding(self.keys, quotas))
         standings = limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
-        return Loaded(_ms(replies[0]), _stored(replies[1]), record, standings)
+        return Loaded(_ms(replies[0]), stored_of(replies[1]), record, standings)
 
     async def commit(self, commit: Commit) -> Committed | Replay | Conflict:
         """Commit atomically, in one round trip: all steps and the record, or nothing.
@@ -197,7 +197,7 @@ class SessionStore:
                 BACKLOG_REFUSALS.inc()
                 raise BacklogFull(reply[1].decode())
             case _:
-                return Conflict(_ms(reply[1:3]), _stored(reply[3:]))
+                return Conflict(_ms(reply[1:3]), stored_of(reply[3:]))
 
     def _versions_kept(self, last: FeedMessage | None) -> int:
         size = len(last.state) if last else 1
@@ -224,7 +224,7 @@ class SessionStore:
             args += (command_id, record)
         with unavailable_as_named():
             reply: list[Any] = await self._restore(self._pipe, names, args)
-        return Loaded(_ms(reply[:2]), _stored(reply[2:]))
+        return Loaded(_ms(reply[:2]), stored_of(reply[2:]))
 
     async def remember(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Keep what was decided for command ids, beside what is known already. One round trip."""
@@ -262,7 +262,7 @@ class SessionStore:
             before = keys[-1]
             with unavailable_as_named():
                 rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in keys])
-            stored = [(at_ms, session_id, _stored(row)) for (at_ms, session_id), row in zip(keys, rows, strict=True)]
+            stored = [(at_ms, session_id, stored_of(row)) for (at_ms, session_id), row in zip(keys, rows, strict=True)]
             found += [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
             await self._forget_live([session_id for _, session_id, session in stored if session is None])
         return found
@@ -290,7 +290,7 @@ def _ms(time: Sequence[Any]) -> int:
     return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
-def _stored(fields: Sequence[Any]) -> Stored | None:
+def stored_of(fields: Sequence[Any]) -> Stored | None:
     """Return the session from its hash fields, None where there is none."""
     epoch, version, deleted, due, state, audited = fields
     if epoch is None:

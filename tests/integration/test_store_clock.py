@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
-import orjson
 import pytest
 from prometheus_client import REGISTRY
 
@@ -18,6 +17,7 @@ from synckairos.embedded import Valkey
 from tests.faketime import SettableClock
 from tests.integration.parts import Parts
 from tests.integration.test_timekeeper import SOMEBODY, keeping_time, start, stored
+from tests.outbox import committed_events
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -59,10 +59,8 @@ def told() -> dict[str, float]:
 
 
 async def rows(parts: Parts, session_id: str) -> list[dict[str, object]]:
-    """Return all rows of a session that are on their way to the audit, in order."""
-    entries = await parts.pipe.call("XRANGE", parts.store.keys.outbox(0), "-", "+")
-    found = (dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in entries)
-    return [orjson.loads(row[b"event"]) for row in found if row[b"session_id"].decode() == session_id]
+    """Return all events of a session, in order."""
+    return [each.event for each in await committed_events(parts) if each.session_id == session_id]
 
 
 async def test_a_clock_set_back_takes_and_gives_nobody_time(parts: Parts, clock: SettableClock) -> None:
