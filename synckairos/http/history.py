@@ -91,7 +91,7 @@ class HistoryRoutes:
         form = preferred(call.header(b"accept"), (JSON, CSV, NDJSON, SSE))
         cursor = query.cursor
         if form == SSE and cursor is None:
-            cursor = call.header(b"last-event-id")
+            cursor = call.header(b"last-event-id") or None
         call.standings = await self._limits.take(call.quotas())
         page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         if not page.items and cursor is None:

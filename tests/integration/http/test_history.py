@@ -12,6 +12,7 @@ import httpx
 import orjson
 import pytest
 
+from synckairos.audit.cursor import render_cursor
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
 from synckairos.http import listing
@@ -97,14 +98,38 @@ async def test_nobody_is_listed_past_zero(server: Server) -> None:
     assert listed["status"] == "expired"
 
 
-@pytest.mark.parametrize("cursor", ["x", "bm9wZQ", "WyJhIiwxXQ", "WzEsIngiXQ", "Wy0xLCJ4Il0", "é"])
-async def test_a_cursor_is_one_of_ours(server: Server, cursor: str) -> None:
-    session = await server.create()
-    for path in ("/v1/sessions", url(session, "/events"), f"/v1/participants/{uuid4()}/sessions"):
-        answer = await server.client.get(path, params={"cursor": cursor})
-        assert answer.status_code in (200, 400)
-        if answer.status_code == 400:
-            assert answer.json()["error"]["details"][0]["path"] == "cursor"
+TEXTS = ("", "x", "x\0", "\0", "{" + str(uuid4()) + "}", str(uuid4()), "\uffff", "x" * 200, "x" * 300)
+NUMBERS = (0, 1, -1, 2**31, -(2**53), 2**53 - 1, 2**63, 2**64 - 1, -(2**63), 1_795_327_676_331)
+
+
+async def test_a_cursor_is_one_of_ours(settings: Settings) -> None:
+    cursors = [
+        *("x", "bm9wZQ", "WyJhIiwxXQ", "WzEsIngiXQ", "Wy0xLCJ4Il0", "é", "\0", "===", "W10"),
+        *(render_cursor(number, text) for number in NUMBERS for text in TEXTS),
+        *(render_cursor(number, 1, "x") for number in NUMBERS),
+        *(render_cursor(1, number, "x") for number in NUMBERS),
+        *(render_cursor(1_795_327_676_331, 1, text) for text in TEXTS),
+    ]
+    # A server that drains ends its tails at once.
+    async with serving(settings, is_draining=lambda: True) as server:
+        session = await server.create()
+        for cursor in cursors:
+            for path in ("/v1/sessions", url(session, "/events"), f"/v1/participants/{uuid4()}/sessions"):
+                answer = await server.client.get(path, params={"cursor": cursor})
+                assert answer.status_code in (200, 400), (path, cursor, answer.text)
+                if answer.status_code == 400:
+                    assert answer.json()["error"]["details"][0]["path"] == "cursor"
+            headers = {"accept": "text/event-stream", "last-event-id": cursor.encode()}
+            answer = await server.client.get(url(session, "/events"), headers=headers)
+            assert answer.status_code in (200, 400), (cursor, answer.text)
+
+
+async def test_a_tail_without_a_last_event_begins_at_the_first(settings: Settings) -> None:
+    async with serving(settings, is_draining=lambda: True) as server:
+        session = await server.create()
+        headers = {"accept": "text/event-stream", "last-event-id": ""}
+        assert "session_created" in (await server.client.get(url(session, "/events"), headers=headers)).text
+        assert (await server.client.get(f"/v1/sessions/{uuid4()}/events", headers=headers)).status_code == 404
 
 
 # -- events -----------------------------------------------------------------------------------------------------------

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.cursor import parse_cursor, render_cursor
+from synckairos.audit.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, render_cursor
 from synckairos.errors import ValidationFailed
 
 
-@given(at=st.integers(-(2**53), 2**53), text=st.text())
+@given(at=st.integers(-MAX_NUMBER, MAX_NUMBER), text=st.text(st.characters(exclude_characters="\0"), max_size=MAX_TEXT))
 def test_a_key_survives_the_way(at: int, text: str) -> None:
     cursor = render_cursor(at, text)
     assert cursor.isascii()
@@ -25,7 +25,13 @@ def test_anything_else_is_refused_or_is_a_key(text: str) -> None:
     assert [type(each) for each in key] == [int, str]
 
 
-@pytest.mark.parametrize("key", [(1,), (1, 2), ("a", 1), (True, "a"), (1, "a", 2), ()])
+@pytest.mark.parametrize(
+    "key",
+    [
+        (1,), (1, 2), ("a", 1), (True, "a"), (1, "a", 2), (),
+        (1, "x\0"), (1, "x" * 201), (2**53, "a"), (-(2**53), "a"), (2**63, "a"),
+    ],
+)  # fmt: skip
 def test_a_key_of_another_kind_is_refused(key: tuple[int | str, ...]) -> None:
     with pytest.raises(ValidationFailed):
         parse_cursor(render_cursor(*key), int, str)
