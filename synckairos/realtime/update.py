@@ -12,7 +12,18 @@ class Update:
     `state` is the stored document, `server_time_ms` Redis time, as estimated here, at which this instance had it.
     """
 
-    __slots__ = ("_frames", "_keyed", "deleted", "epoch", "message", "server_time_ms", "session_id", "state", "version")
+    __slots__ = (
+        "_frames",
+        "_keyed",
+        "deleted",
+        "deltas",
+        "epoch",
+        "message",
+        "server_time_ms",
+        "session_id",
+        "state",
+        "version",
+    )
 
     def __init__(
         self,
@@ -34,6 +45,8 @@ class Update:
         self.message = message
         self._frames: dict[Hashable, bytes] = {}
         self._keyed: Json | None = None
+        self.deltas: dict[int, bytes] = {}
+        """Frames that lead here from an earlier version of this epoch, by that version."""
 
     @classmethod
     def of(cls, message: FeedMessage, server_time_ms: int) -> "Update":

@@ -161,8 +161,8 @@ class V3Connection(Connection):
             at_ms = here.server_time_ms
             self.tell(v3.state_delta(here.session_id, here.epoch, here.version, here.version, at_ms, {}, **more))
         for before, after in itertools.pairwise(missed):
-            if after.message is not None and after.message.event_type in TOLD:
-                self.tell(_event(after))
+            if event := _event(after):
+                self.tell(event)
             patch = delta.diff(before.keyed(), after.keyed())
             name = after.session_id, after.epoch
             if patch is None:
@@ -174,9 +174,8 @@ class V3Connection(Connection):
     # -- to the client ------------------------------------------------------------------------------------------------
 
     def take(self, subscription: Subscription, update: Update) -> None:
-        message = update.message
-        if message is not None and message.event_type in TOLD:
-            self.tell(update.frame("v3 event", _event))
+        if event := update.frame("v3 event", _event):
+            self.tell(event)
         if not update.deleted:
             self.offer(subscription, update)
             return
@@ -191,7 +190,10 @@ class V3Connection(Connection):
             return _state_sync(asked, update, self.hub.now_ms())
         if sent is None or sent.epoch != update.epoch:
             return update.frame("v3", _state_update)
-        return update.frame(("v3", sent.version), lambda update: _smaller(sent, update))
+        frame = update.deltas.get(sent.version)
+        if frame is None:
+            frame = update.deltas[sent.version] = _smaller(sent, update)
+        return frame
 
     def going_away(self, spread_s: float) -> None:
         # All come back at another time, after the last of them was sent away.
@@ -200,7 +202,9 @@ class V3Connection(Connection):
 
 
 def _event(update: Update) -> bytes:
-    assert update.message is not None
+    """Return the EVENT that an update comes with, nothing where it comes with none."""
+    if update.message is None or update.message.event_type not in TOLD:
+        return b""
     return v3.event(update.message, update.server_time_ms)
 
 

@@ -8,6 +8,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.server import ServerProtocol
 
 from synckairos.realtime import handshake, protocol
 
@@ -51,3 +52,8 @@ def test_an_application_is_run_and_ended_as_we_expect() -> None:
     source = inspect.getsource(WebSocketsSansIOProtocol.run_asgi)
     for line in ("await self.app(self.scope, self.receive, self.send)", "if self.close_timer is None:"):
         assert line in source
+
+
+def test_a_handshake_ends_in_the_parser_that_we_start_anew() -> None:
+    source = inspect.getsource(ServerProtocol.parse)
+    assert source.rstrip().endswith("yield from super().parse()")
