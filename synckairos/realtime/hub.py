@@ -6,7 +6,8 @@ Knows sockets only by their connections, Redis only by the feed, sessions only b
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 from synckairos import log
 from synckairos.asking import Answer
@@ -31,9 +32,10 @@ Read = Callable[[str], Awaitable[Answer]]
 class _Channel:
     """A session watched here."""
 
-    __slots__ = ("latest", "read", "read_next", "subscriptions")
+    __slots__ = ("latest", "read", "read_next", "subscriptions", "wakers")
 
     def __init__(self) -> None:
+        self.wakers: set[asyncio.Event] = set()
         self.subscriptions: set[Subscription] = set()
         self.latest: Update | None = None
         self.read: asyncio.Task[Update] | None = None
@@ -96,10 +98,7 @@ class Hub:
         Raises StoreUnavailable; the subscription stands, and is caught up when the store is back.
         """
         session_id = subscription.session_id
-        channel = self._channels.get(session_id)
-        if channel is None:
-            channel = self._channels[session_id] = _Channel()
-        channel.subscriptions.add(subscription)
+        self._open(session_id).subscriptions.add(subscription)
         await self._feed.watch(session_id)
         return await self.read(session_id)
 
@@ -164,9 +163,32 @@ class Hub:
             channel = self._channels.get(subscription.session_id)
             if channel is not None:
                 channel.subscriptions.discard(subscription)
-                if not channel.subscriptions:
-                    del self._channels[subscription.session_id]
-                    self._feed.unwatch(subscription.session_id)
+                self._close_unwatched(subscription.session_id, channel)
+
+    @asynccontextmanager
+    async def waking(self, session_id: str) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set at each version of a session, and when we drain: for who reads elsewhere."""
+        waker = asyncio.Event()
+        channel = self._open(session_id)
+        channel.wakers.add(waker)
+        try:
+            with suppress(StoreUnavailable):
+                await self._feed.watch(session_id)
+            yield waker
+        finally:
+            channel.wakers.discard(waker)
+            self._close_unwatched(session_id, channel)
+
+    def _open(self, session_id: str) -> _Channel:
+        channel = self._channels.get(session_id)
+        if channel is None:
+            channel = self._channels[session_id] = _Channel()
+        return channel
+
+    def _close_unwatched(self, session_id: str, channel: _Channel) -> None:
+        if not channel.subscriptions and not channel.wakers and self._channels.get(session_id) is channel:
+            del self._channels[session_id]
+            self._feed.unwatch(session_id)
 
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
@@ -198,6 +220,8 @@ class Hub:
         if channel is None:
             return
         channel.latest = None if update.deleted else update
+        for waker in channel.wakers:
+            waker.set()
         # This loop is what a watcher costs: nothing in it that could stand outside.
         epoch, version = update.epoch, update.version
         for subscription in tuple(channel.subscriptions):
@@ -229,6 +253,9 @@ class Hub:
         Their sockets go by themselves, at the latest `protocol.GOODBYE_S` after this returns.
         """
         self.is_draining = True
+        for channel in self._channels.values():
+            for waker in channel.wakers:
+                waker.set()
         leaving = list(self.connections)
         random.shuffle(leaving)
         spread_s = min(within_s / 2, len(leaving) / DRAIN_A_SECOND)
