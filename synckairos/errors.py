@@ -95,6 +95,18 @@ class PayloadTooLarge(SyncKairosError):
     status = 413
 
 
+class HeadersTooLarge(SyncKairosError):
+    code = "HEADERS_TOO_LARGE"
+    status = 431
+
+
+class RequestTimeout(SyncKairosError):
+    """The request's body didn't come in time."""
+
+    code = "REQUEST_TIMEOUT"
+    status = 408
+
+
 class UnsupportedMediaType(SyncKairosError):
     code = "UNSUPPORTED_MEDIA_TYPE"
     status = 415
@@ -110,6 +122,7 @@ class RateLimitExceeded(SyncKairosError):
         super().__init__(f"Too many requests: {limit} are allowed; try again in {reset_s} s")
         self.limit = limit
         self.reset_s = reset_s
+        self.retry_after_s = max(1, reset_s)
 
 
 class TooManySubscriptions(SyncKairosError):

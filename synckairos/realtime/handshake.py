@@ -1,16 +1,23 @@
-"""uvicorn's HTTP protocol with bounds on what comes before a request: its headers, in bytes, number and time.
+"""uvicorn's HTTP protocol with bounds on a request: its headers in bytes, number and time, its body in time.
 
-Without them a client may send headers for ever, and a WebSocket handshake with one too many hangs.
+Without them a client may send for ever, and a WebSocket handshake with one header too many hangs. What is refused here,
+and what is no HTTP at all, gets the same kind of answer as anything else.
 """
 
 import asyncio
+import re
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from synckairos.errors import HeadersTooLarge, MethodNotAllowed, RequestTimeout, SyncKairosError, ValidationFailed
+from synckairos.wire.problem import MEDIA_TYPE, problem_json
+
 HEADERS_WITHIN_S = 5.0
+BODY_WITHIN_S = 15.0
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 8_000
 """One header's, and the request line's; `websockets` reads lines of up to 8 KiB."""
@@ -18,16 +25,21 @@ MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_768
 
 BORROWED_METHODS = (
-    *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade"),
+    *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "send_400_response"),
     *("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
 )
-BORROWED_ATTRIBUTES = ("loop", "parser", "transport", "url")
+BORROWED_ATTRIBUTES = ("cycle", "flow", "loop", "parser", "pipeline", "transport", "url")
 
-_RESPONSE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/1\.[01]\r?\n")
+_METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+"""Of all that is here; the parser stops at a method it doesn't know, before it reads which of it is meant."""
 
 
 class RequestProtocol(HttpToolsProtocol):
-    """One HTTP connection. Headers must be there within 5 s: of connecting, later of a request's first byte."""
+    """One HTTP connection. Headers must be there within 5 s: of connecting, later of a request's first byte.
+
+    The body must be there 15 s after them, whoever reads it.
+    """
 
     def __init__(
         self,
@@ -40,8 +52,11 @@ class RequestProtocol(HttpToolsProtocol):
         self._received = 0
         self._header_bytes = 0
         self._header_count = 0
-        self._is_too_large = False
+        self._is_refused = False
         self._patience: asyncio.TimerHandle | None = None
+        self._is_in_body = False
+        self._body_patience: asyncio.TimerHandle | None = None
+        self._latest = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,17 +64,23 @@ class RequestProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_headers()
+        self._have_body()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_too_large:
+        if self._is_refused:
             return
+        self._latest = data
         super().data_received(data)
+        self._latest = b""
+        # Here and not with the headers: most bodies come with them, and need no timer.
+        if self._is_in_body and self._body_patience is None:
+            self._await_body()
         if self._patience is not None:
             # All of it were headers, and the parser tells of none before its end.
             self._received += len(data)
             if self._received > MAX_HEADERS_BYTES:
-                self._refuse()
+                self._refuse_headers()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -78,34 +99,66 @@ class RequestProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._have_headers()
-        if not self._is_too_large:
+        if not self._is_refused:
             super().on_headers_complete()
+            self._is_in_body = True
 
     def on_body(self, body: bytes) -> None:
-        if not self._is_too_large:
+        if not self._is_refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._is_too_large:
+        self._have_body()
+        if not self._is_refused:
             super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        if self._is_too_large:
+        self._have_body()
+        if self._is_refused:
             return
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # it and this hold each other
 
+    def send_400_response(self, msg: str) -> None:
+        line = _REQUEST_LINE.match(self._latest)
+        if line is None or line[1] in _METHODS.split(b", "):
+            self._refuse(ValidationFailed.at("", "this is not HTTP/1.1 as RFC 9112 has it"))
+        else:
+            name = line[1].decode()[:64]
+            refusal = MethodNotAllowed(f"{name} isn't possible here; {_METHODS.decode()} may be")
+            self._refuse(refusal, b"allow: %b\r\n" % _METHODS)
+
+    # -- refusing -----------------------------------------------------------------------------------------------------
+
     def _bound(self, more: int, one: int) -> None:
         self._header_bytes += more
         if one > MAX_HEADER_BYTES or self._header_bytes > MAX_HEADERS_BYTES or self._header_count > MAX_HEADERS:
-            self._refuse()
+            self._refuse_headers()
 
-    def _refuse(self) -> None:
-        if not self._is_too_large:
-            self._is_too_large = True
-            self._have_headers()
-            self.transport.write(_RESPONSE)
-            self.transport.close()
+    def _refuse_headers(self) -> None:
+        told = f"Send at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes, {MAX_HEADERS_BYTES} bytes together"
+        self._refuse(HeadersTooLarge(told))
+
+    def _refuse(self, error: SyncKairosError, headers: bytes = b"") -> None:
+        """Answer what will never become a request, or a whole one, and close."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._have_headers()
+        self._have_body()
+        if not self._is_answering:
+            self.transport.write(_render(error, headers))
+        self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether an answer is under way, or owed to a request before: what we write would be taken for that."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        return bool(self.pipeline) or cycle.response_started or not cycle.more_body
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
 
     def _await_headers(self) -> None:
         self._patience = self.loop.call_later(HEADERS_WITHIN_S, self._lose_patience)
@@ -118,3 +171,31 @@ class RequestProtocol(HttpToolsProtocol):
     def _lose_patience(self) -> None:
         self._patience = None
         self.transport.abort()
+
+    def _await_body(self) -> None:
+        self._body_patience = self.loop.call_later(BODY_WITHIN_S, self._miss_body)
+
+    def _have_body(self) -> None:
+        self._is_in_body = False
+        if self._body_patience is not None:
+            self._body_patience.cancel()
+            self._body_patience = None
+
+    def _miss_body(self) -> None:
+        if self.flow.read_paused:
+            self._await_body()  # it is us who don't read
+        else:
+            self._refuse(RequestTimeout(f"The body wasn't there within {BODY_WITHIN_S:.0f} s"))
+
+
+def _render(error: SyncKairosError, headers: bytes) -> bytes:
+    """Render an answer after which the connection is closed."""
+    body = problem_json(error)
+    return b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
+        error.status,
+        HTTPStatus(error.status).phrase.encode(),
+        headers,
+        MEDIA_TYPE,
+        len(body),
+        body,
+    )

@@ -206,6 +206,7 @@ class ErrorView(BaseModel):
     code: str
     message: str
     details: Any = Field(default=None, description="For VALIDATION_ERROR every fault: `[{path, message}]`")
+    retry_after_seconds: int = Field(default=1, description="For RATE_LIMIT_EXCEEDED alone")
 
 
 class Problem(BaseModel):

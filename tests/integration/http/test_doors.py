@@ -116,6 +116,7 @@ async def test_requests_of_an_address_are_counted_together(limited: Server) -> N
     ):
         assert (over.status_code, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
         assert int(over.headers["retry-after"]) >= 1
+        assert over.json()["error"]["retry_after_seconds"] == int(over.headers["retry-after"])
         assert over.headers["ratelimit-remaining"] == "0"
         assert 0 <= int(over.headers["ratelimit-reset"]) <= 60
     for free in ("/v1/time", "/health", "/ready", "/metrics", "/openapi.json", "/docs"):

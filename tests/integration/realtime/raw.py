@@ -34,6 +34,13 @@ class RawClient:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return head
 
+    async def rest(self) -> bytes:
+        """Return all that comes until the other side closes."""
+        while await self._more():
+            pass
+        rest, self._buffer = self._buffer, b""
+        return rest
+
     async def frame(self) -> tuple[int, bytes] | None:
         """Return the next frame's opcode and payload, None at the end."""
         while True:

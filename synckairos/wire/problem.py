@@ -1,0 +1,32 @@
+"""A refusal as JSON: RFC 9457's members, and v2's `error` beside them."""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from synckairos.errors import RateLimitExceeded, SyncKairosError
+
+MEDIA_TYPE = b"application/problem+json"
+
+
+def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
+    """Render a named error; it comes out the same for the same error, so that replays are. `stack` is for dev alone."""
+    named: dict[str, Any] = {"code": error.code, "message": error.message}
+    details = error.details
+    if error.code == "CONFLICT" and error.document is not None:
+        details = {**(details or {}), "state": orjson.Fragment(error.document)}
+    if details is not None:
+        named["details"] = details
+    if isinstance(error, RateLimitExceeded):
+        named["retry_after_seconds"] = error.retry_after_s  # where v2 said it
+    if stack is not None:
+        named["stack"] = stack
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+        "error": named,
+    }
+    return orjson.dumps(problem)
