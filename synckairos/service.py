@@ -13,7 +13,7 @@ from uuid6 import uuid7
 
 from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.clock import engine, membership
-from synckairos.clock.commands import Expire
+from synckairos.clock.commands import Expire, asked_by
 from synckairos.clock.engine import Decision
 from synckairos.clock.model import Session
 from synckairos.errors import (
@@ -173,12 +173,13 @@ class Sessions:
     async def _decide(self, request: Request, loaded: Loaded) -> Answer:
         """Apply and commit until nobody else was first."""
         stored, now_ms = loaded.stored, loaded.now_ms
+        command = asked_by(request.command, request.principal.actor)
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restorer.bring_back(request.session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(request.session_id)
             state = self._parsed.of(request.session_id, stored.document)
-            decision = engine.apply(state, request.command, now_ms, request.precondition)
+            decision = engine.apply(state, command, now_ms, request.precondition)
             steps = _steps(decision, request)
             after = decision.transitions[-1].state if steps else state
             reached = _reached(stored, steps, after)

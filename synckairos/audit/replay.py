@@ -14,7 +14,7 @@ import orjson
 
 from synckairos.audit.rows import EventRow, parse_entry
 from synckairos.clock import engine, membership
-from synckairos.clock.commands import Command, Expire
+from synckairos.clock.commands import Command, Expire, asked_by
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
@@ -126,7 +126,8 @@ class Replay:
                 case None:
                     raise _Unplayable("it names no command")
                 case verb:
-                    return self._apply(parse_command(verb, args or {}).command(), at_ms)
+                    asked = parse_command(verb, args or {}).command()
+                    return self._apply(asked_by(asked, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
             told = ", ".join(f"{each['path']}: {each['message']}" for each in refusal.details)
             raise _Unplayable(f"its command isn't one: {told}") from None

@@ -1,6 +1,6 @@
 """What can be asked of a session, as values. Shapes are checked by `wire`; whether they fit the state, by `engine`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synckairos.clock.model import OnTimeout, SyncMode
@@ -43,6 +43,7 @@ class Create:
     on_timeout: OnTimeout | None = None
     warnings_ms: tuple[int, ...] = ()
     extend_on_switch_ms: int | None = None
+    pause_budget: int | None = None
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -62,10 +63,11 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class PauseFor:
-    """Stop the clock for a reason; `max_ms` (> 0) lifts it by itself."""
+    """Stop the clock for a reason; `max_ms` (> 0) lifts it by itself. `by` is who asks, see `asked_by`."""
 
     reason: str = "manual"
     max_ms: int | None = None
+    by: str = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,11 @@ Command = (
     | Delete
     | Expire
 )
+
+
+def asked_by(command: Command, actor: str) -> Command:
+    """Return a command with the name of who asks, where the session remembers it: who paused takes from a budget."""
+    return replace(command, by=actor) if isinstance(command, PauseFor) else command
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         max_cycles=(spec.max_cycles or MAX_CYCLES) if mode is SyncMode.PER_CYCLE else spec.max_cycles,
         warnings_ms=tuple(sorted(set(spec.warnings_ms), reverse=True)),
         extend_on_switch_ms=spec.extend_on_switch_ms,
+        pause_budget=spec.pause_budget,
     )
     empty = Session(
         rules=rules,

@@ -110,11 +110,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One standing reason why nothing runs; `max_ms` lifts it by itself that long after `paused_at_ms`."""
+    """One standing reason why nothing runs; `max_ms` lifts it by itself that long after `paused_at_ms`.
+
+    `by` is who paused, by the name the audit trail keeps; None is the clock itself.
+    """
 
     reason: str
     paused_at_ms: int
     max_ms: int | None = None
+    by: str | None = None
 
     @property
     def lifts_at_ms(self) -> int | None:
@@ -140,7 +144,8 @@ class Turn:
 class Rules:
     """What was agreed at creation and doesn't change.
 
-    `clock` is the one in effect, be it named or implied. `warnings_ms` is sorted, greatest first.
+    `clock` is the one in effect, be it named or implied. `warnings_ms` is sorted, greatest first. `pause_budget` is how
+    many pauses each who asks may take, None any number.
     """
 
     session_id: str
@@ -154,6 +159,7 @@ class Rules:
     max_cycles: int | None = None
     warnings_ms: tuple[int, ...] = ()
     extend_on_switch_ms: int | None = None
+    pause_budget: int | None = None
 
 
 @quick
@@ -164,6 +170,7 @@ class Session:
     `anchor_ms` is the instant from which the running clock is measured, None when nothing runs. `active` is a position
     in `participants`, which are kept in index order. `remaining_ms` is the session's own budget: what is left of it in
     `global`, of this cycle in `per_cycle`, of the cap in `count_up` (None without one); unused elsewhere (None).
+    `pauses_taken` counts the pauses of each who took some, where there is a budget for them.
     """
 
     rules: Rules
@@ -178,6 +185,7 @@ class Session:
     remaining_ms: int | None = None
     turn: Turn = Turn()
     pauses: tuple[Pause, ...] = ()
+    pauses_taken: dict[str, int] = field(default_factory=dict)
     anchor_ms: int | None = None
     started_at_ms: int | None = None
     completed_at_ms: int | None = None

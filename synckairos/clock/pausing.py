@@ -15,14 +15,27 @@ def pause(state: Session, command: PauseFor, now_ms: int) -> Transition:
     """Stop the clock for a reason, or add one to those that stand.
 
     Raises:
-        InvalidTransition: this reason stands already.
+        InvalidTransition: this reason stands already, or who asks has taken all pauses of the budget.
         ValidationFailed: the reason is the clock's own.
     """
     if command.reason == TIMEOUT_REASON:
         raise ValidationFailed.at("reason", f"{TIMEOUT_REASON!r} is the clock's own reason, choose another")
     if any(standing.reason == command.reason for standing in state.pauses):
         raise InvalidTransition(f"Can't pause: the session is {state.status} for the reason {command.reason!r} already")
-    return stop(settle(state, now_ms), Pause(command.reason, now_ms, command.max_ms))
+    counted = _count(state, command.by)
+    return stop(settle(counted, now_ms), Pause(command.reason, now_ms, command.max_ms, command.by))
+
+
+def _count(state: Session, by: str) -> Session:
+    """Take one pause from the budget of who asks, where there is one. A further reason counts like the first."""
+    budget, taken = state.rules.pause_budget, state.pauses_taken.get(by, 0)
+    if budget is None:
+        return state
+    if taken >= budget:
+        raise InvalidTransition(
+            f"Can't pause: {by} has taken {taken} of {budget} pauses; the session is {state.status}"
+        )
+    return evolve(state, pauses_taken={**state.pauses_taken, by: taken + 1})
 
 
 def stop(settled: Session, reason: Pause) -> Transition:

@@ -58,6 +58,7 @@ class PauseView(BaseModel):
     paused_at: Instant
     max_ms: Ms | None
     lifts_at: Instant | None
+    paused_by: str | None = Field(description="Who paused; null is the clock itself")
 
 
 class SessionView(BaseModel):
@@ -83,6 +84,8 @@ class SessionView(BaseModel):
     on_timeout: Timeout
     warnings_ms: list[Ms]
     extend_on_switch_ms: Ms = Field(default=0, description="Left out where it wasn't given")
+    pause_budget: int = Field(default=0, description="Left out where it wasn't given")
+    pauses_taken: dict[str, int] = Field(default_factory=dict, description="By who; left out without a budget")
     pauses: list[PauseView]
     deadline_at: Instant | None = Field(description="Zero of the running clock")
     cycle_started_at: Instant | None = Field(description="The anchor: from here the running clock is measured")

@@ -105,6 +105,7 @@ class CreateSession(Strict):
     on_timeout: Maybe[Timeout] = None
     warnings_ms: Warnings = Field(default_factory=list)
     extend_on_switch_ms: Maybe[Budget] = None
+    pause_budget: Maybe[Annotated[int, Field(ge=0, le=1_000, description="Pauses each who asks may take")]] = None
     active_participant_id: Maybe[Uuid] = None
     active_group_id: Maybe[Uuid] = None
     auto_advance: Maybe[bool] = None
@@ -135,6 +136,7 @@ class CreateSession(Strict):
             on_timeout=self._timeout(),
             warnings_ms=tuple(self.warnings_ms),
             extend_on_switch_ms=self.extend_on_switch_ms,
+            pause_budget=self.pause_budget,
             active_participant_id=active,
             metadata=self.metadata,
         )

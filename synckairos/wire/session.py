@@ -69,6 +69,9 @@ def session_json(state: Session) -> dict[str, Any]:
         document["max_time_ms"] = rules.max_time_ms
     if rules.extend_on_switch_ms is not None:
         document["extend_on_switch_ms"] = rules.extend_on_switch_ms
+    if rules.pause_budget is not None:
+        document["pause_budget"] = rules.pause_budget
+        document["pauses_taken"] = state.pauses_taken
     document |= {
         "max_cycles": rules.max_cycles,
         "clock": render_clock(rules.clock),
@@ -177,6 +180,7 @@ def _pause_json(pause: Pause) -> dict[str, Any]:
         "paused_at": render_instant(pause.paused_at_ms),
         "max_ms": pause.max_ms,
         "lifts_at": _instant(pause.lifts_at_ms),
+        "paused_by": pause.by,
     }
 
 
@@ -204,6 +208,7 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
         clock=parse_clock(d["clock"]),
         increment_ms=d.get("increment_ms"),
         extend_on_switch_ms=d.get("extend_on_switch_ms"),
+        pause_budget=d.get("pause_budget"),
         time_per_cycle_ms=d["time_per_cycle_ms"],
         max_time_ms=d.get("max_time_ms"),
         max_cycles=d["max_cycles"],
@@ -226,7 +231,10 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
         used_ms=d["time_used_ms"],
         remaining_ms=None if own else d["time_remaining_ms"],
         turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
-        pauses=tuple(Pause(p["reason"], parse_instant(p["paused_at"]), p["max_ms"]) for p in d["pauses"]),
+        pauses=tuple(
+            Pause(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
+        ),
+        pauses_taken=d.get("pauses_taken", {}),
         anchor_ms=_ms(d["cycle_started_at"]),
         started_at_ms=_ms(d["session_started_at"]),
         completed_at_ms=_ms(d["session_completed_at"]),

@@ -98,6 +98,7 @@ def creation(tape: Bytes) -> Create:
         on_timeout=TIMEOUTS[tape.below(len(TIMEOUTS))],
         warnings_ms=(4_000, 1_000) if options & 16 else (),
         extend_on_switch_ms=3_000 if options & 32 and mode in (SyncMode.GLOBAL, SyncMode.COUNT_UP) else None,
+        pause_budget=tape.below(3) if options & 4 else None,
         active_participant_id=NAMES[count - 1] if options & 64 else None,
         metadata={"round": 1} if options & 128 else {},
     )
@@ -128,7 +129,7 @@ def _command(tape: Bytes) -> Command:
         case 9:
             return Switch(current_participant_id=_name(tape))
         case 10 | 11 | 12:
-            return PauseFor(("manual", "tea")[tape.below(2)], (None, 700, 3_000)[tape.below(3)])
+            return PauseFor(("manual", "tea")[tape.below(2)], (None, 700, 3_000)[tape.below(3)], "ab"[tape.below(2)])
         case 13 | 14 | 15:
             return Resume((None, None, "tea", "timeout")[tape.below(4)])
         case 16 | 17:

@@ -165,7 +165,16 @@ def _check_hourglass(before: Session, after: Session, decision: engine.Decision,
         assert sum(p.remaining_ms for p in before.participants) == sum(p.remaining_ms for p in after.participants)
 
 
-NEVER_NULL = ("increment_ms", "max_time_ms", "extend_on_switch_ms", "group_id", "clock", "reading", "total_time_ms")
+NEVER_NULL = (
+    "increment_ms",
+    "max_time_ms",
+    "extend_on_switch_ms",
+    "pause_budget",
+    "group_id",
+    "clock",
+    "reading",
+    "total_time_ms",
+)
 
 
 def _check_document(state: Session) -> bytes:

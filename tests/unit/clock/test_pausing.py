@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.clock.commands import Expire
+from synckairos.clock.commands import Expire, PauseFor, Resume
 from synckairos.clock.timing import next_due
 from tests.unit.clock.script import T0, play, spec
 
@@ -174,3 +174,41 @@ def test_no_reason_stands_once_it_is_over(text: str) -> None:
     session = play(spec("per_participant"), f"0 start; 10 pause:tea+5; 11 pause; 12 {text}; 99 time")
     assert session.state.pauses == ()
     assert session.lines[-1].startswith("12 ")
+
+
+def test_a_pause_says_who_took_it_and_the_clocks_own_is_nobodys() -> None:
+    session = play(spec("global", on_timeout="pause"), "0 start")
+    session.do(T0 + 1_000, PauseFor("tea", by="ann"))
+    session.do(T0 + 2_000, PauseFor("rain", by="bob"))
+    assert [(pause.reason, pause.by) for pause in session.state.pauses] == [("tea", "ann"), ("rain", "bob")]
+    session.do(T0 + 3_000, Resume())
+    session.do(T0 + 90_000, Expire())
+    assert [(pause.reason, pause.by) for pause in session.state.pauses] == [("timeout", None)]
+    assert session.state.pauses_taken == {}  # nothing is counted where nothing is budgeted
+
+
+def test_each_has_a_budget_of_pauses() -> None:
+    session = play(spec("per_participant", "A B", pause_budget=2), "0 start")
+    for second, by, refused in (
+        (1, "ann", False),
+        (2, "ann", False),
+        (3, "ann", True),  # the third
+        (4, "bob", False),  # everyone has two of their own
+        (5, "ann", True),
+    ):
+        decision = session.do(T0 + second * 1_000, PauseFor(f"reason {second}", 100, by))
+        assert (decision.refusal is not None) == refused
+        if decision.refusal is not None:
+            assert decision.refusal.status == 400
+            assert decision.refusal.message == "Can't pause: ann has taken 2 of 2 pauses; the session is running"
+    assert session.state.pauses_taken == {"ann": 2, "bob": 1}
+
+
+def test_what_is_refused_or_the_clocks_own_takes_no_pause() -> None:
+    session = play(spec("global", on_timeout="pause", pause_budget=1), "0 start; 60 time")
+    assert session.state.pauses_taken == {}
+    session.do(T0 + 61_000, PauseFor("tea"))
+    session.do(T0 + 62_000, PauseFor("tea"))  # stands already
+    assert session.state.pauses_taken == {"anonymous": 1}
+    none = play(spec("global", pause_budget=0), "0 start; 1 pause")
+    assert none.lines[1:] == ["1 !INVALID_STATE_TRANSITION"]

@@ -42,6 +42,8 @@ MEMBERS = [
     "increment_ms",
     "max_time_ms",
     "extend_on_switch_ms",
+    "pause_budget",
+    "pauses_taken",
     "max_cycles",
     "clock",
     "on_timeout",
@@ -79,7 +81,7 @@ def document(creation: Any, script: str) -> dict[str, Any]:
 
 
 def test_the_members_in_the_published_order() -> None:
-    creation = spec("count_up", "A/x", increment_ms=5, extend_on_switch_ms=7)
+    creation = spec("count_up", "A/x", increment_ms=5, extend_on_switch_ms=7, pause_budget=2)
     assert list(document(creation, "")) == MEMBERS
     own = NewParticipant("A", 0, 5_000, "Ann", "x", Byoyomi(3, 1_000))
     shown = document(replace(spec("per_participant", ""), participants=(own,)), "")
@@ -88,7 +90,7 @@ def test_the_members_in_the_published_order() -> None:
 
 def test_what_is_unset_is_left_out_where_clients_are_strict() -> None:
     shown = document(spec("per_participant"), "")
-    left_out = {"increment_ms", "max_time_ms", "extend_on_switch_ms"}
+    left_out = {"increment_ms", "max_time_ms", "extend_on_switch_ms", "pause_budget", "pauses_taken"}
     assert [name for name in MEMBERS if name not in shown] == [name for name in MEMBERS if name in left_out]
     assert list(shown["participants"][0]) == [n for n in PARTICIPANT if n not in ("group_id", "clock", "reading")]
     assert shown["active_participant_id"] is shown["deadline_at"] is shown["session_started_at"] is None
@@ -127,6 +129,7 @@ def test_the_anchor_and_the_deadline() -> None:
             "paused_at": render_instant(T0 + 10_000),
             "max_ms": 5_000,
             "lifts_at": render_instant(T0 + 15_000),
+            "paused_by": "anonymous",
         }
     ]
     ended = document(spec("per_participant"), "0 start; 99 time")

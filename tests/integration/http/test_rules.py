@@ -1,0 +1,42 @@
+"""Rules that are agreed at creation, over REST: soft close, budgets of pauses."""
+
+from tests.integration.http.conftest import Server, chess
+
+
+async def test_a_pause_keeps_who_took_it_and_counts_against_the_budget(server: Server) -> None:
+    session = await server.started(pause_budget=1)
+    path = f"/v1/sessions/{session['session_id']}"
+    assert (session["pause_budget"], session["pauses_taken"]) == (1, {})
+    paused = (await server.client.post(f"{path}/pause", json={"reason": "tea"})).json()["data"]
+    assert [pause["paused_by"] for pause in paused["pauses"]] == ["anonymous"]
+    assert paused["pauses_taken"] == {"anonymous": 1}
+    await server.client.post(f"{path}/resume")
+    refused = await server.client.post(f"{path}/pause")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "INVALID_STATE_TRANSITION")
+    assert "1 of 1 pauses" in refused.json()["error"]["message"]
+    assert (await server.client.get(path)).json()["data"]["version"] == 4
+    without = await server.create()
+    assert "pause_budget" not in without
+
+
+async def test_a_soft_close_extends_on_an_accepted_switch_alone(server: Server) -> None:
+    bidders = chess()["participants"]
+    session = await server.started(
+        sync_mode="global",
+        participants=[{"participant_id": each["participant_id"]} for each in bidders],
+        total_time_ms=30_000,
+        extend_on_switch_ms=60_000,
+        clock={"sudden_death": {}},
+    )
+    path = f"/v1/sessions/{session['session_id']}"
+    before = (await server.client.get(path)).json()["data"]
+    stale = {"expected_version": 1}
+    late = {"current_participant_id": bidders[1]["participant_id"]}
+    for body in (stale, late):
+        assert (await server.client.post(f"{path}/switch", json=body)).status_code == 409
+    same = (await server.client.get(path)).json()["data"]
+    assert (same["version"], same["deadline_at"]) == (before["version"], before["deadline_at"])
+    assert (await server.client.post(f"{path}/switch")).status_code == 200
+    after = (await server.client.get(path)).json()["data"]
+    assert (after["status"], after["time_remaining_ms"]) == ("running", 60_000)
+    assert after["version"] == before["version"] + 1
