@@ -5,7 +5,7 @@ WORKDIR /src
 COPY requirements.lock ./
 RUN python -m venv /opt/synckairos \
  && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock hatchling editables
-COPY pyproject.toml ./
+COPY pyproject.toml README.md ./
 COPY synckairos synckairos
 COPY migrations migrations
 # The lock pins what the runtime pulls in; extras (embedded stores, tools) stay out.
