@@ -152,8 +152,7 @@ class Drain:
             _log.error("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
-            session_id, event = each.document["session_id"], each.event
-            newest[session_id] = Newest(session_id, event.epoch, event.version)
+            newest[each.session_id] = Newest(each.session_id, each.event.epoch, each.event.version)
         await self._outbox.settle(
             partition,
             [delivery.entry_id for delivery, _ in parsed],

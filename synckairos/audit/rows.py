@@ -77,12 +77,20 @@ class ParticipantRow(NamedTuple):
     cycle_count: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """One entry understood: its row, and the document it came from."""
+class Parsed(NamedTuple):
+    """One entry understood: its row, and the session's id as text.
+
+    The document isn't kept: thousands of them at once are what the garbage collector would spend its time on.
+    """
 
     event: EventRow
-    document: dict[str, Any]
+    session_id: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the document, parsed anew."""
+        document: dict[str, Any] = orjson.loads(self.event.snapshot)
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +119,32 @@ def _parse(entry: OutboxEntry) -> Parsed:
     if document["session_id"] != entry.session_id or document["version"] != entry.version:
         raise ValueError("the document is another session's, or another version")
     runs = document["status"] == "running" and document["cycle_started_at"] is not None
+    get = event.get
+    # By place, which takes a third of the time that names do.
     row = EventRow(
-        session_id=_uuid(entry.session_id),
-        epoch=entry.epoch,
-        version=entry.version,
-        occurred_at=_EPOCH + timedelta(milliseconds=event["occurred_at_ms"]),
-        event_type=event["event_type"],
-        status=document["status"],
-        running_participant_id=_optional_uuid(document["active_participant_id"]) if runs else None,
-        participant_id=_optional_uuid(event.get("participant_id")),
-        group_id=event.get("group_id"),
-        time_used_ms=event.get("time_used_ms"),
-        time_remaining_ms=event.get("time_remaining_ms"),
-        actor=event.get("actor"),
-        command=event.get("command"),
-        args=None if args is None else orjson.dumps(args).decode(),
-        command_id=event.get("command_id"),
-        fingerprint=event.get("fingerprint"),
-        expired_participant_id=event.get("expired_participant_id"),
-        deleted=event.get("deleted", False),
-        payload_hash=sha256(entry.state).digest(),
-        snapshot=entry.state,
-        event=entry.event,
+        _uuid(entry.session_id),
+        entry.epoch,
+        entry.version,
+        _EPOCH + timedelta(milliseconds=event["occurred_at_ms"]),
+        event["event_type"],
+        document["status"],
+        _optional_uuid(document["active_participant_id"]) if runs else None,
+        _optional_uuid(get("participant_id")),
+        get("group_id"),
+        get("time_used_ms"),
+        get("time_remaining_ms"),
+        get("actor"),
+        get("command"),
+        None if args is None else orjson.dumps(args).decode(),
+        get("command_id"),
+        get("fingerprint"),
+        get("expired_participant_id"),
+        get("deleted", False),
+        sha256(entry.state).digest(),
+        entry.state,
+        entry.event,
     )
-    return Parsed(row, document)
+    return Parsed(row, entry.session_id)
 
 
 def rows_of(parsed: Iterable[Parsed]) -> Rows:

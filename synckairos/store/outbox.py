@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synckairos.quick import quick
 from synckairos.store.bounds import UNBOUNDED, Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import Command, RedisPipe
@@ -21,9 +22,9 @@ _FIRST_PAGE = 16  # entries may be large: the first few tell how many fit
 _MAX_PAGE = 500
 _PENDING_LOOK = 5_000
 _TALLY = ("drained", "conflicts", "isolated", "batches", "busy_us")
-_FIELDS = (b"session_id", b"epoch", b"version", b"event", b"state")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One entry as it lies in the stream, under its id there; `fields` are whatever was written."""
@@ -34,11 +35,12 @@ class Delivery:
     @property
     def entry(self) -> OutboxEntry:
         """Return the entry. Raises ValueError where it isn't one."""
+        of = self.fields
         try:
-            session_id, epoch, version, event, state = (self.fields[name] for name in _FIELDS)
+            session_id, epoch, version = of[b"session_id"].decode(), of[b"epoch"].decode(), int(of[b"version"])
+            return OutboxEntry(session_id, epoch, version, of[b"event"], of[b"state"])
         except KeyError as missing:
             raise ValueError(f"the entry has no field {missing}") from None
-        return OutboxEntry(session_id.decode(), epoch.decode(), int(version), event, state)
 
     @property
     def size(self) -> int:

@@ -85,6 +85,7 @@ class Cause:
     expired_participant_id: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
     """One audit row to be. `event` is the row's columns as JSON (see `render_event`), `state` the document's bytes."""

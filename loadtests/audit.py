@@ -1,0 +1,301 @@
+"""The audit: how fast one worker drains, how far it lags under load, how soon the archive answers.
+
+Postgres is durable here (fsync on): an entry leaves the stream only after its COMMIT is on disk. Three lines:
+`drain` moves a standing backlog of real entries, beside a bare loop that COPYs the same rows, batch by batch, into a
+table with the same indexes; `lag` is what a worker keeps up with while a server is switched as fast as it can; `reads`
+asks a large archive.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from hashlib import md5
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import psycopg
+import uvloop
+
+from loadtests.http_client import HttpConnection
+from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.drain import BATCH_ENTRIES, Drain
+from synckairos.audit.ledger import Ledger
+from synckairos.audit.migrate import migrate
+from synckairos.audit.rows import EventRow, parse_entry
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
+from synckairos.clock.model import SyncMode, Transition
+from synckairos.config import Settings
+from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.restoring import due_at_ms, live_since_ms, step_of
+from synckairos.store.isolation import Isolation
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.sessions import Commit, Committed, SessionStore, Stored
+from synckairos.wire.entry import Cause
+from tests.integration.audit.history import fill
+from tests.processes import Process
+from tests.waiting import eventually
+
+VERSIONS = 100
+"""Versions a session of the backlog has: it was created, started, and switched."""
+
+BUDGET_MS = 86_400_000
+LOOK_S = 0.02
+ROUNDS = 3
+READS = 300
+
+
+@asynccontextmanager
+async def stores() -> AsyncIterator[tuple[Settings, Postgres]]:
+    """Start a Valkey and a durable, migrated Postgres."""
+    data = make_data_dir()
+    try:
+        with Valkey(data / "valkey") as valkey, Postgres(data / "postgres") as postgres:
+            await migrate(postgres.url)
+            limit = 10**9
+            yield (
+                Settings(
+                    port=0,
+                    redis_url=valkey.url,
+                    database_url=postgres.url,
+                    rate_limit_general=limit,
+                    rate_limit_switch=limit,
+                    log_level="warning",
+                    redis_timeout_s=30,
+                ),
+                postgres,
+            )
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+# -- the drain --------------------------------------------------------------------------------------------------------
+
+
+async def play(store: SessionStore, versions: int, now_ms: int) -> None:
+    """Commit the versions of one session, a second between them, as the service would."""
+    players = tuple(NewParticipant(str(uuid4()), total_time_ms=BUDGET_MS, display_name="somebody") for _ in range(2))
+    spec = Create(SyncMode.PER_PARTICIPANT, players, metadata={"project": "load test"})
+    stored: Stored | None = None
+    transition: Transition = membership.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
+    for version in range(1, versions + 1):
+        if version > 1:
+            command: Command = Start() if version == 2 else Switch()
+            transition = engine.apply(transition.state, command, now_ms + version * 1000).own[0]
+        after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
+        step = step_of(transition, Cause("anonymous", verb))
+        due_ms = due_at_ms(after)
+        commit = Commit(after.session_id, stored, [step], after.status, due_ms, live_since_ms(after))
+        assert isinstance(await store.commit(commit), Committed)
+        stored = Stored(after.epoch, after.version, False, step.message.state, due_ms)
+
+
+async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
+    """COPY rows into a table like `sync_events`, a transaction a batch; return rows a second."""
+    # An enum and json are sent as the texts they are.
+    columns = [name for name in EventRow._fields if name != "event"]
+    at = [EventRow._fields.index(name) for name in columns]
+    types = (
+        "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
+    )
+    batches = [
+        [tuple(row[each] for each in at) for row in rows[first : first + BATCH_ENTRIES]]
+        for first in range(0, len(rows), BATCH_ENTRIES)
+    ]
+    connection = await psycopg.AsyncConnection.connect(postgres.url, autocommit=True)
+    async with connection, connection.cursor() as cursor:
+        await cursor.execute("DROP TABLE IF EXISTS bare")
+        await cursor.execute("CREATE TABLE bare (LIKE sync_events INCLUDING ALL)")
+        began = time.perf_counter()
+        for batch in batches:
+            async with connection.transaction():
+                statement = f"COPY bare ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+                async with cursor.copy(statement.encode()) as copy:
+                    copy.set_types(types.split())
+                    for row in batch:
+                        await copy.write_row(row)
+        return len(rows) / (time.perf_counter() - began)
+
+
+async def measure_drain(entries: int) -> dict[str, Any]:
+    async with stores() as (settings, postgres):
+        keys = Keys(settings.key_prefix, settings.partitions)
+        ledger = Ledger(settings.database_url, settings.key_prefix)
+        await ledger.open()
+        rates: list[float] = []
+        bare_rates: list[float] = []
+        async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+            outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
+            drain = Drain(outbox, Isolation(pipe, keys), ledger, session_ttl_s=settings.session_ttl_s)
+            for _ in range(ROUNDS):
+                now_ms = await store.now_ms()
+                await asyncio.gather(*(play(store, VERSIONS, now_ms) for _ in range(entries // VERSIONS)))
+                waiting = await outbox.read(0, entries, 1 << 40)
+                rows = [parse_entry(delivery.entry).event for delivery in waiting]
+                size = sum(delivery.size for delivery in waiting)
+                del waiting
+                bare_rates.append(await bare_copy(postgres, rows))
+                count = len(rows)
+                del rows  # a worker has no such heap for its garbage collector to look through
+                began = time.perf_counter()
+                moved = await drain.run(0)
+                rates.append(moved / (time.perf_counter() - began))
+                assert moved == count == entries // VERSIONS * VERSIONS
+                assert await outbox.is_empty(0)
+        await ledger.close()
+    ratios = [rate / bare for rate, bare in zip(rates, bare_rates, strict=True)]
+    return {
+        "entries": count,
+        "bytes_an_entry": size // count,
+        "drained_per_s": round(statistics.median(rates)),
+        "bare_copy_per_s": round(statistics.median(bare_rates)),
+        "rate_to_bare_copy": round(statistics.median(ratios), 3),
+        "rounds": [round(rate) for rate in rates],
+    }
+
+
+# -- the lag ----------------------------------------------------------------------------------------------------------
+
+
+async def switch_until(base_url: str, sessions: list[str], until: float) -> int:
+    """Switch one session after the other on one connection; return how often."""
+    connection = await HttpConnection.open(base_url)
+    count = 0
+    while time.perf_counter() < until:
+        status, answer = await connection.post(f"/v1/sessions/{sessions[count % len(sessions)]}/switch")
+        assert status == 200, answer
+        count += 1
+    connection.close()
+    return count
+
+
+async def measure_lag(seconds: float, concurrency: int) -> dict[str, Any]:
+    async with stores() as (settings, postgres):
+        worker = Process("worker", env=settings.environ())
+        server = Process("serve", env=settings.environ()).wait_ready()
+        try:
+            sessions = [await started(server.base_url) for _ in range(concurrency * 8)]
+            async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+                outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions))
+                ages: list[int] = []
+                watch = asyncio.create_task(_watch(outbox, ages))
+                until = time.perf_counter() + seconds
+                shares = (sessions[at::concurrency] for at in range(concurrency))
+                counts = await asyncio.gather(*(switch_until(server.base_url, share, until) for share in shares))
+                watch.cancel()
+                await eventually(lambda: outbox.is_empty(0))
+            with psycopg.connect(postgres.url) as connection:
+                row = connection.execute(
+                    "SELECT count(*), percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY lag) FROM ("
+                    " SELECT (extract(epoch FROM recorded_at - occurred_at) * 1000)::int AS lag FROM sync_events"
+                    " WHERE event_type = 'cycle_switched') AS lags"
+                ).fetchone()
+        finally:
+            server.stop()
+            worker.stop()
+    assert row is not None
+    assert row[0] == sum(counts), (row, sum(counts))
+    ages.sort()
+    return {
+        "switches_per_s": round(sum(counts) / seconds),
+        "lag_of_a_version_ms": dict(zip(("p50", "p99", "max"), row[1], strict=True)),
+        "oldest_age_ms": {"p50": ages[len(ages) // 2], "p99": ages[int(len(ages) * 0.99)], "max": ages[-1]},
+    }
+
+
+async def started(base_url: str) -> str:
+    connection = await HttpConnection.open(base_url)
+    participants = [{"participant_id": str(uuid4()), "total_time_ms": BUDGET_MS} for _ in range(2)]
+    body = {"sync_mode": "per_participant", "participants": participants}
+    _, answer = await connection.post("/v1/sessions", orjson.dumps(body))
+    session_id: str = orjson.loads(answer)["data"]["session_id"]
+    status, answer = await connection.post(f"/v1/sessions/{session_id}/start")
+    assert status == 200, answer
+    connection.close()
+    return session_id
+
+
+async def _watch(outbox: Outbox, ages: list[int]) -> None:
+    while True:
+        ages.append((await outbox.backlog()).oldest_age_ms)
+        await asyncio.sleep(LOOK_S)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def measure_reads(sessions: int) -> dict[str, Any]:
+    async with stores() as (settings, postgres):
+        fill(postgres.url, sessions, size=32)
+        async with open_pool(settings) as pool:
+            archive = Archive(pool)
+            figures = {name: await median_ms(read) for name, read in reads(archive, sessions).items()}
+    return {"events": sessions * 100, "p50_ms": figures}
+
+
+def reads(archive: Archive, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Name the reads, each of a session or participant at random."""
+    first_ms = 1_767_225_600_000  # when `fill` begins
+
+    def session() -> str:
+        return _id(f"s{random.randint(1, sessions)}")
+
+    def somebody() -> str:
+        return _id(f"p{random.randrange(1000)}")
+
+    def instant() -> int:
+        return first_ms + random.randrange(sessions * 60_000)
+
+    month_ms = 30 * 86_400_000
+    return {
+        "latest": lambda: archive.latest(session()),
+        "state_at": lambda: archive.state_at(session(), instant()),
+        "events": lambda: archive.events(session()),
+        "sessions": lambda: archive.sessions(),
+        "participant_sessions": lambda: archive.participant_sessions(
+            somebody(), since_ms=first_ms, now_ms=first_ms + month_ms
+        ),
+        "participant_time": lambda: archive.participant_time(
+            somebody(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
+        ),
+    }
+
+
+async def median_ms(read: Callable[[], Awaitable[object]]) -> float:
+    taken: list[float] = []
+    for _ in range(READS):
+        began = time.perf_counter()
+        await read()
+        taken.append(time.perf_counter() - began)
+    return round(statistics.median(taken) * 1000, 2)
+
+
+def _id(text: str) -> str:
+    return str(UUID(md5(text.encode(), usedforsecurity=False).hexdigest()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests audit", description=__doc__)
+    parser.add_argument("--only", choices=("drain", "lag", "reads"))
+    parser.add_argument("--entries", type=int, default=60_000, help="of the standing backlog")
+    parser.add_argument("--seconds", type=float, default=10, help="of switching")
+    parser.add_argument("--concurrency", type=int, default=32, help="connections that switch")
+    parser.add_argument("--sessions", type=int, default=10_000, help="in the archive, a hundred events each")
+    options = parser.parse_args()
+    benchmarks: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
+        "drain": lambda: measure_drain(options.entries),
+        "lag": lambda: measure_lag(options.seconds, options.concurrency),
+        "reads": lambda: measure_reads(options.sessions),
+    }
+    for name, benchmark in benchmarks.items():
+        if options.only in (None, name):
+            print(json.dumps({"benchmark": f"audit {name}", **uvloop.run(benchmark())}), flush=True)
