@@ -8,7 +8,10 @@ from synckairos.audit.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, render_c
 from synckairos.errors import ValidationFailed
 
 
-@given(at=st.integers(-MAX_NUMBER, MAX_NUMBER), text=st.text(st.characters(exclude_characters="\0"), max_size=MAX_TEXT))
+@given(
+    at=st.integers(-MAX_NUMBER, MAX_NUMBER),
+    text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=MAX_TEXT),
+)
 def test_a_key_survives_the_way(at: int, text: str) -> None:
     cursor = render_cursor(at, text)
     assert cursor.isascii()
