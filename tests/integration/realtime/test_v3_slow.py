@@ -64,19 +64,18 @@ async def test_it_gets_every_answer_in_order_and_then_the_newest_state(instance:
             await instance.command(session_id, Switch())
         last = (await instance.sessions.read(session_id)).version
 
-        async def are_answers_waiting() -> bool:
-            return len(connection._queue or ()) == 20
-
-        await eventually(are_answers_waiting)
-        told: list[dict[str, object]] = []
-        while not told or told[-1].get("version") != last:
-            told.append(await message_of(slow))
-        assert [each["t0"] for each in told if each["type"] == "PONG"] == list(range(20))
-        after = [each for each in told if "from_version" in each and isinstance(each["version"], int)]
-        assert after[-1]["version"] == last
-        assert after[-1]["from_version"] == stalled_at
-        states = [each["version"] for each in told if each["type"] != "PONG"]
-        assert len([version for version in states if isinstance(version, int) and version > stalled_at]) == 1
+        states: list[dict[str, object]] = []
+        answers: list[object] = []
+        while not states or states[-1]["version"] != last or len(answers) < 20:
+            message = await message_of(slow)
+            if message["type"] == "PONG":
+                answers.append(message["t0"])
+            else:
+                states.append(message)
+        assert answers == list(range(20))
+        assert [each["from_version"] for each in states[1:]] == [each["version"] for each in states[:-1]]
+        # Its kernel may have taken one or two more after the first time it took none.
+        assert len([each for each in states if each["version"] in range(stalled_at + 1, last + 1)]) <= 3
 
 
 async def test_it_is_cut_where_its_answers_pile_up(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
