@@ -1,6 +1,9 @@
 -- What the drain writes. Every statement runs on the drain's own connection, within one transaction a batch.
 
 -- name: prepare
+-- Once COMMIT has answered, entries leave the stream: they must be on disk by then, whatever the database's default is.
+-- Stricter settings (remote_apply, say) stay as they are.
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 -- Rows arrive here by COPY; what is there goes at the end of the transaction, whichever way it ends.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_events (
     session_id uuid, epoch text, version bigint, occurred_at timestamptz, event_type text, status text,

@@ -249,6 +249,16 @@ async def test_a_replica_is_left_for_the_primary(audit: Audit) -> None:
     assert (await audit.outbox.backlog()).tally.isolated == 0
 
 
+@pytest.mark.parametrize(("default", "drains_by"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_a_commit_is_on_disk_before_entries_go(audit: Audit, default: str, drains_by: str) -> None:
+    name = audit.database.info.dbname
+    await audit.database.execute(f"ALTER DATABASE {name} SET synchronous_commit = {default}".encode())
+    async with audit.ledger.hold(0) as writer:
+        assert writer is not None
+        found = await (await writer._connection.execute("SHOW synchronous_commit")).fetchone()
+    assert found == (drains_by,)
+
+
 async def test_reading_is_bounded_by_count_and_bytes(audit: Audit) -> None:
     await play(audit, moves=40)
     assert len(await audit.outbox.read(0, 10, 1 << 30)) == 10
