@@ -146,7 +146,10 @@ def asked_by(command: Command, actor: str) -> Command:
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What the caller believes: `version` alone (`expected_version`), or an ETag's version and epoch (`If-Match`)."""
+    """What the caller believes: `version` alone (`expected_version`), or ETags' versions and epochs (`If-Match`).
+
+    Of several `etags` one must be right; none means that any will do.
+    """
 
     version: int | None = None
-    etag: tuple[int, str] | None = None
+    etags: tuple[tuple[int, str], ...] = ()

@@ -29,7 +29,7 @@ from synckairos.clock.commands import (
 from synckairos.clock.evolve import evolve
 from synckairos.clock.merge import merge_patch, same_json
 from synckairos.clock.model import EventType, Session, Status, Transition
-from synckairos.clock.statuses import TABLE, name_of
+from synckairos.clock.statuses import TABLE
 from synckairos.clock.steps import about_all, close, step
 from synckairos.clock.timing import settle
 from synckairos.errors import (
@@ -43,6 +43,18 @@ from synckairos.errors import (
 from synckairos.quick import quick
 
 MAX_METADATA_BYTES = 32 * 1024
+
+DONE: dict[type[Command], str] = {
+    Start: "started",
+    PauseFor: "paused",
+    Resume: "resumed",
+    Complete: "completed",
+    Cancel: "cancelled",
+    Adjust: "adjusted",
+    AddParticipant: "joined",
+    RemoveParticipant: "left",
+}
+"""What can't be done with a session in some statuses, in v2's words."""
 
 
 @quick
@@ -108,7 +120,7 @@ def _check(state: Session, command: Command, precondition: Precondition | None) 
     if not is_allowed and state.status.is_final:
         raise _wrong_status(state, command)
     if precondition is not None:
-        if precondition.etag is not None and precondition.etag != (state.version, state.epoch):
+        if precondition.etags and (state.version, state.epoch) not in precondition.etags:
             raise PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
         if precondition.version is not None and precondition.version != state.version:
             raise VersionConflict(precondition.version, state.version)
@@ -117,8 +129,9 @@ def _check(state: Session, command: Command, precondition: Precondition | None) 
 
 
 def _wrong_status(state: Session, command: Command) -> InvalidTransition:
-    words = name_of(type(command)).replace("_", " ")
-    return InvalidTransition(f"Can't {words}: the session is {state.status}")
+    if isinstance(command, Switch):
+        return InvalidTransition(f"Session is not running (it is {state.status})")
+    return InvalidTransition(f"Session cannot be {DONE[type(command)]}: the session is {state.status}")
 
 
 def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:

@@ -21,7 +21,9 @@ def pause(state: Session, command: PauseFor, now_ms: int) -> Transition:
     if command.reason == TIMEOUT_REASON:
         raise ValidationFailed.at("reason", f"{TIMEOUT_REASON!r} is the clock's own reason, choose another")
     if any(standing.reason == command.reason for standing in state.pauses):
-        raise InvalidTransition(f"Can't pause: the session is {state.status} for the reason {command.reason!r} already")
+        raise InvalidTransition(
+            f"Session cannot be paused: the session is {state.status} for the reason {command.reason!r} already"
+        )
     counted = _count(state, command.by)
     return stop(settle(counted, now_ms), Pause(command.reason, now_ms, command.max_ms, command.by))
 
@@ -60,10 +62,12 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
     lifted = tuple(pause for pause in state.pauses if command.reason in (None, pause.reason))
     if not lifted:
         raise InvalidTransition(
-            f"Can't resume: the session is {state.status}, but not for the reason {command.reason!r}"
+            f"Session cannot be resumed: the session is {state.status}, but not for the reason {command.reason!r}"
         )
     if is_at_zero(state) and TIMEOUT_REASON in (pause.reason for pause in lifted) and not _has_time(state):
-        raise InvalidTransition(f"Can't resume: the session is {state.status} at zero; adjust it first, or switch")
+        raise InvalidTransition(
+            f"Session cannot be resumed: the session is {state.status} at zero; adjust it first, or switch"
+        )
     return lift(state, lifted, now_ms)
 
 

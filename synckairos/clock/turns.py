@@ -47,7 +47,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
     """
     at_zero = is_at_zero(state)
     if state.status is Status.PAUSED and not at_zero:
-        raise InvalidTransition(f"Can't switch: the session is {state.status}; resume it first")
+        raise InvalidTransition(f"Session is not running (it is {state.status}); resume it first")
     active = state.active_participant
     presser = command.current_participant_id
     if presser is not None and (active is None or active.participant_id != presser):

@@ -8,7 +8,7 @@ from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.clock.commands import Precondition
 from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.call import Call, Reply
-from synckairos.http.etag import NEVER, is_unchanged, render_etag, wanted
+from synckairos.http.etag import is_unchanged, render_etag, wanted
 from synckairos.http.operation import Operation
 from synckairos.service import Sessions
 from synckairos.store.limits import Quota
@@ -183,24 +183,17 @@ class SessionRoutes:
                 command=body.command(),
                 verb=verb,
                 args=args or None,
-                precondition=await self._precondition(call, session_id, body.expected_version),
+                precondition=_precondition(call, body.expected_version),
                 command_id=command_id,
                 fingerprint=call.fingerprint() if command_id is not None else "",
                 quotas=call.quotas(*quotas),
             )
         )
 
-    async def _precondition(self, call: Call, session_id: str, version: int | None) -> Precondition | None:
-        header = call.headers.get(b"if-match")
-        if header is None and version is None:
-            return None
-        tags = wanted(call.header(b"if-match"))
-        etag = tags[0] if tags else None
-        if len(tags) > 1:
-            # Which one of several is meant only the session can tell; the commit checks that it still holds.
-            now = await self._sessions.read(session_id)
-            etag = (now.version, now.epoch) if (now.version, now.epoch) in tags else NEVER
-        return None if etag is None and version is None else Precondition(version=version, etag=etag)
+
+def _precondition(call: Call, version: int | None) -> Precondition | None:
+    etags = tuple(wanted(call.header(b"if-match")))
+    return Precondition(version, etags) if etags or version is not None else None
 
 
 def _session_reply(call: Call, answer: Answer, document: bytes | None = None) -> Reply:

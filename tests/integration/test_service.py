@@ -165,7 +165,7 @@ async def test_a_taken_id_is_refused_and_a_deleted_one_is_free_again(sessions: S
 
 @pytest.mark.parametrize(
     ("precondition", "error"),
-    [(Precondition(version=1), VersionConflict), (Precondition(etag=(2, "other")), PreconditionFailed)],
+    [(Precondition(version=1), VersionConflict), (Precondition(etags=((2, "other"),)), PreconditionFailed)],
 )
 async def test_a_stale_belief_is_refused(
     sessions: Sessions, precondition: Precondition, error: type[SyncKairosError]

@@ -114,7 +114,7 @@ TAMPERED: list[tuple[str, str, str]] = [
     ("command = 'dance'", "unplayable", "command: should be one of"),
     ("command = 'expire'", "unplayable", "nothing was due"),
     ("command = NULL", "unplayable", "it names no command"),
-    ("command = 'start'", "unplayable", "the engine refuses it: Can't start"),
+    ("command = 'start'", "unplayable", "the engine refuses it: Session cannot be started"),
     ("args = '{\"x\": 1}'", "unplayable", "x: unknown field"),
 ]
 

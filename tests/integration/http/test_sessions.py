@@ -212,6 +212,25 @@ async def test_what_is_known_is_not_sent_again(server: Server) -> None:
     assert (stale.status_code, code_of(stale)) == (412, "PRECONDITION_FAILED")
 
 
+async def test_one_of_several_etags_may_be_right(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await server.started()
+    path = url(session, "pause")
+
+    async def explode(*_: Any) -> None:
+        raise AssertionError("what the tags mean is decided with the command, not before it")
+
+    monkeypatch.setattr(type(server.parts.sessions), "read", explode)
+    stale = {"if-match": f'"1-{session["epoch"]}", "2-other", W/"2-{session["epoch"]}"', "idempotency-key": "a"}
+    refused = await server.client.post(path, headers=stale)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (412, "PRECONDITION_FAILED")
+    right = {"if-match": f'"1-{session["epoch"]}", "2-{session["epoch"]}"', "idempotency-key": "b"}
+    paused = await server.client.post(path, headers=right)
+    assert paused.status_code == 200
+    for headers, first in ((stale, refused), (right, paused)):
+        again = await server.client.post(path, headers=headers)
+        assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+
+
 async def test_an_old_etag_changes_nothing(server: Server) -> None:
     session = await server.create()
     tag = f'"1-{session["epoch"]}"'

@@ -97,13 +97,15 @@ def _paused() -> Session:
     ("state", "asked", "precondition", "code"),
     [
         (_reach("completed", "global").state, Start(), Precondition(version=1), "INVALID_STATE_TRANSITION"),
-        (_reach("completed", "global").state, Start(), Precondition(etag=(1, "e")), "INVALID_STATE_TRANSITION"),
+        (_reach("completed", "global").state, Start(), Precondition(etags=((1, "e"),)), "INVALID_STATE_TRANSITION"),
         (_paused(), Start(), Precondition(version=1), "CONFLICT"),
-        (_paused(), Start(), Precondition(etag=(1, "e")), "PRECONDITION_FAILED"),
-        (_paused(), Start(), Precondition(etag=(3, "other")), "PRECONDITION_FAILED"),
+        (_paused(), Start(), Precondition(etags=((1, "e"),)), "PRECONDITION_FAILED"),
+        (_paused(), Start(), Precondition(etags=((3, "other"),)), "PRECONDITION_FAILED"),
         (_paused(), Start(), Precondition(version=3), "INVALID_STATE_TRANSITION"),
-        (_paused(), Start(), Precondition(version=3, etag=(3, "e")), "INVALID_STATE_TRANSITION"),
-        (_paused(), Start(), Precondition(version=1, etag=(1, "e")), "PRECONDITION_FAILED"),
+        (_paused(), Start(), Precondition(version=3, etags=((3, "e"),)), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), Precondition(version=1, etags=((1, "e"),)), "PRECONDITION_FAILED"),
+        (_paused(), Start(), Precondition(etags=((1, "e"), (3, "e"))), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), Precondition(etags=((1, "e"), (3, "f"))), "PRECONDITION_FAILED"),
         (_reach("running", "global").state, Switch("?"), Precondition(version=1), "CONFLICT"),
         (_reach("running", "global").state, Switch("?"), Precondition(version=2), "PARTICIPANT_NOT_FOUND"),
         (_reach("completed", "global").state, UpdateMetadata({"a": 1}), Precondition(version=1), "CONFLICT"),
@@ -114,6 +116,25 @@ def test_order_of_checks(state: Session, asked: Command, precondition: Precondit
     assert decision.refusal is not None
     assert decision.refusal.code == code
     assert decision.transitions == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "told"),
+    [
+        ("pending", "switch", "Session is not running (it is pending)"),
+        ("paused", "switch", "Session is not running (it is paused); resume it first"),
+        ("expired", "switch", "Session is not running (it is expired)"),
+        ("running", "start", "Session cannot be started: the session is running"),
+        ("pending", "pause", "Session cannot be paused: the session is pending"),
+        ("paused", "pause", "Session cannot be paused: the session is paused for the reason 'manual' already"),
+        ("running", "resume", "Session cannot be resumed: the session is running"),
+        ("completed", "cancel", "Session cannot be cancelled: the session is completed"),
+    ],
+)
+def test_a_refusal_reads_like_v2s(status: str, text: str, told: str) -> None:
+    refusal = engine.apply(_reach(status, "per_participant").state, command(text), T0 + 2_000).refusal
+    assert refusal is not None
+    assert refusal.message == told
 
 
 def test_a_conflict_says_both_versions() -> None:
