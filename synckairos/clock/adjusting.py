@@ -13,8 +13,10 @@ from synckairos.errors import ParticipantNotFound, ValidationFailed
 Owner = TypeVar("Owner", Participant, Group)
 
 
-def adjust(state: Session, command: Adjust, now_ms: int) -> Transition:
+def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     """Add `delta_ms` to the budgets named; none falls below 0, and one that reaches 0 while it runs is due now.
+
+    Returns None where that leaves every budget as it is.
 
     Raises:
         ParticipantNotFound: a participant named isn't there.
@@ -28,6 +30,8 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition:
             adjusted = _adjust_groups(settled, command)
         case _:
             adjusted = _adjust_session(settled, command)
+    if _budgets(adjusted) == _budgets(settled):
+        return None
     adjusted = _rearm(adjusted)
     about: Participant | Group | None = None
     if command.participant_ids is not None and len(command.participant_ids) == 1:
@@ -37,6 +41,10 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition:
     if about is None:
         return Transition(about_all(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
     return Transition(event(EventType.TIME_ADJUSTED, adjusted, now_ms, about), adjusted)
+
+
+def _budgets(state: Session) -> tuple[object, ...]:
+    return state.participants, state.groups, state.remaining_ms
 
 
 def _adjust_participants(state: Session, command: Adjust) -> Session:

@@ -52,7 +52,8 @@ def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHAR
         at_ms = max(now_ms, at_ms)
         again = evolve(step(settle(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
     elif policy.kind == "credit" and state.anchor_ms is not None and (added := _credit(state, policy)) is not None:
-        again = adjust(state, added, at_ms).state
+        credited = adjust(state, added, at_ms)
+        again = step(state, at_ms) if credited is None else credited.state
     else:
         again = step(state, at_ms)
     recovered = evolve(again, epoch=epoch)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.clock.commands import AddParticipant, NewParticipant, UpdateMetadata
+from synckairos.clock.commands import AddParticipant, Adjust, NewParticipant, UpdateMetadata
 from synckairos.clock.systems import Byoyomi, Hourglass, PerMove, System
 from tests.unit.clock.script import T0, play, spec
 
@@ -54,6 +54,23 @@ def test_adjusting_everyone_is_one_version() -> None:
     assert {p.remaining_ms for p in session.state.participants} == {360_000, 359_000}
 
 
+@pytest.mark.parametrize(
+    ("mode", "script"),
+    [
+        ("per_participant", "10 adjust-99:B; 11 adjust-1:B"),
+        ("per_group", "10 adjust-99:/y; 11 adjust-1:/y"),
+    ],
+)
+def test_adjusting_nothing_is_no_version(mode: str, script: str) -> None:
+    session = play(spec(mode, GROUPS), f"0 start; {script}")
+    assert session.state.version == 2 + script.count(";")
+    assert not any("!" in line for line in session.lines)
+    state = session.state
+    decision = session.do(T0 + 12_000, Adjust(5_000, ("B",) if mode == "per_participant" else None, "x"))
+    assert decision.refusal is None
+    assert (session.state is state) == (mode == "per_participant"), "B is not in x"
+
+
 def test_adjusting_needs_a_limit() -> None:
     session = play(spec("count_up", max_time_ms=None), "0 start; 1 adjust+5")
     assert session.lines[-1] == "1 !VALIDATION_ERROR"
@@ -68,7 +85,7 @@ def test_adjusting_moves_the_anchor() -> None:
 def test_a_debt_from_overtime_is_paid_by_added_time_and_not_wiped() -> None:
     creation = spec("per_participant", "A B", "overtime")
     assert play(creation, "0 start; 70 adjust+4:A").face == "running *A -6 B 60"
-    assert play(creation, "0 start; 70 adjust-4:A").face == "running *A -10 B 60"
+    assert play(creation, "0 start; 70 adjust-4:A; 70 pause").face == "paused *A -10 B 60"
     assert play(creation, "0 start; 70 adjust+15:A").face == "running *A 5 B 60"
     assert play(spec("global", "A", "overtime"), "0 start; 70 adjust+4").face == "running *A -6"
 
