@@ -128,7 +128,7 @@ class CreateSession(Strict):
             participants=participants,
             groups=tuple(NewGroup(group.group_id, group.total_time_ms) for group in self.groups),
             total_time_ms=self.total_time_ms,
-            time_per_cycle_ms=self.time_per_cycle_ms,
+            time_per_cycle_ms=self.time_per_cycle_ms or self._v2_cycle_ms(),
             increment_ms=self.increment_ms,
             max_time_ms=self.max_time_ms,
             max_cycles=self.max_cycles,
@@ -140,6 +140,10 @@ class CreateSession(Strict):
             active_participant_id=active,
             metadata=self.metadata,
         )
+
+    def _v2_cycle_ms(self) -> int | None:
+        # v2 required total_time_ms in every mode; where it alone is given, it is what a cycle has.
+        return self.total_time_ms if self.sync_mode == "per_cycle" else None
 
     def _timeout(self) -> OnTimeout | None:
         if self.on_timeout is not None:

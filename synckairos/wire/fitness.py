@@ -156,7 +156,7 @@ class _Creation:
                             "required in per_participant, unless the session's total_time_ms is everyone's",
                         )
             case "per_cycle":
-                if "time_per_cycle_ms" not in self.value:
+                if "time_per_cycle_ms" not in self.value and "total_time_ms" not in self.value:
                     yield fault(("time_per_cycle_ms",), "required in per_cycle")
             case "global":
                 if "total_time_ms" not in self.value and "time_per_cycle_ms" not in self.value:

@@ -196,11 +196,6 @@ def unfit() -> Iterator[Any]:
         "participants.1.total_time_ms",
     )
     yield case("cycle without time", {"sync_mode": "per_cycle", "participants": bare}, "time_per_cycle_ms")
-    yield case(
-        "cycle with the total alone",
-        {"sync_mode": "per_cycle", "participants": bare, "total_time_ms": MIN},
-        "time_per_cycle_ms",
-    )
     yield case("global without time", {"sync_mode": "global"}, "total_time_ms")
     yield case(
         "no groups",
@@ -331,6 +326,7 @@ def fit() -> Iterator[Any]:
         {"sync_mode": "per_cycle", "time_per_cycle_ms": MIN, "participants": [p | {"total_time_ms": 0} for p in bare]},
         id="v2's poker",
     )
+    yield pytest.param({"sync_mode": "per_cycle", "total_time_ms": MIN, "participants": bare}, id="v2's cycle")
     yield pytest.param(chess(clock={"fischer": {"increment_ms": 2}}, increment_ms=2), id="the same said twice")
     yield pytest.param(chess(participants=bare, clock={"per_move": {"move_ms": 5_000}}), id="moves alone")
     yield pytest.param(
@@ -466,3 +462,12 @@ def test_any_json_makes_a_session_or_is_refused(body: dict[str, Any]) -> None:
     state = membership.create(parsed.spec(), str(uuid4()), "e", 1_700_000_000_000).state
     SessionView.model_validate_json(render_session(state))
     orjson.dumps(parsed.model_dump(exclude_unset=True))
+
+
+def test_a_total_alone_is_what_a_cycle_has() -> None:
+    bare = [{"participant_id": each} for each in P[:2]]
+    made = spec({"sync_mode": "per_cycle", "total_time_ms": MIN, "participants": bare})
+    state = membership.create(made, P[0], "e", 0).state
+    assert state.rules.time_per_cycle_ms == state.remaining_ms == MIN
+    both = {"sync_mode": "per_cycle", "total_time_ms": 9 * MIN, "time_per_cycle_ms": MIN, "participants": bare}
+    assert spec(both).time_per_cycle_ms == MIN
