@@ -249,7 +249,9 @@ async def test_a_replica_is_left_for_the_primary(audit: Audit) -> None:
     assert (await audit.outbox.backlog()).tally.isolated == 0
 
 
-@pytest.mark.parametrize(("default", "drains_by"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+@pytest.mark.parametrize(
+    ("default", "drains_by"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
 async def test_a_commit_is_on_disk_before_entries_go(audit: Audit, default: str, drains_by: str) -> None:
     name = audit.database.info.dbname
     await audit.database.execute(f"ALTER DATABASE {name} SET synchronous_commit = {default}".encode())
