@@ -118,6 +118,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             origins=origins,
             extra_routes=[WebSocketRoute("/ws", endpoint)],
             is_draining=lambda: hub.is_draining,
+            watch=hub.waking,
             before_scrape=[show_backlog],
         )
         recovery = Recovery(sessions, archive, generations, keys)

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.store.redis import Script, end_if_cancelled, unavailable_as_named
 from synckairos.store.sessions import FIELDS, Loaded, stored_of
 
 LISTEN_S = 30.0
@@ -70,5 +70,6 @@ class Deadlines:
                 await pubsub.subscribe(self._keys.wake)
                 while True:
                     message = await pubsub.get_message(timeout=LISTEN_S)
+                    end_if_cancelled()
                     if message is not None:
                         yield int(message["data"])

@@ -1,5 +1,6 @@
 """Opening Redis: clients with deadlines, scripts by their hash, the checks before a store is trusted."""
 
+import asyncio
 import hashlib
 from importlib import resources
 from typing import Any
@@ -50,6 +51,15 @@ class unavailable_as_named:  # noqa: N801  it reads as what it does, and is too 
                 raise StoreUnavailable from fault
             case ResponseError() if str(fault).startswith(CANT_WRITE_NOW):
                 raise StoreUnavailable from fault
+
+
+def end_if_cancelled() -> None:
+    """Raise the cancellation that redis-py swallowed.
+
+    It waits by `asyncio.wait_for`, which before Python 3.12 prefers a result that comes at the same moment.
+    """
+    if (me := asyncio.current_task()) is not None and me.cancelling():
+        raise asyncio.CancelledError
 
 
 class Script:

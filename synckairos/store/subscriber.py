@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from synckairos import log
 from synckairos.metrics import FEED_RECONNECTS
 from synckairos.store.pipe import RedisPipe
+from synckairos.store.redis import end_if_cancelled
 from synckairos.store.servertime import ServerTime
 
 HEARTBEAT_S = 1.0
@@ -103,7 +104,7 @@ class Subscriber:
                 logger.warning("feed lost", cause=repr(cause))
             finally:
                 self.is_connected = False
-            _end_if_cancelled()
+            end_if_cancelled()
             pause_s = RECONNECT_S[0] if time.monotonic() - began > PATIENCE_S else min(pause_s * 2, longest_s)
             await asyncio.sleep(pause_s)
 
@@ -113,7 +114,7 @@ class Subscriber:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await connection.connect()
-            _end_if_cancelled()
+            end_if_cancelled()
             for channel in self._channels.values():
                 channel.interrupted |= channel.confirmed.is_set()
                 channel.confirmed.clear()
@@ -136,7 +137,7 @@ class Subscriber:
                     few = names[at : at + CHANNELS_AT_ONCE]
                     self._unconfirmed.update(few if wanted else ())
                     await connection.send_command(command, *few)
-                    _end_if_cancelled()
+                    end_if_cancelled()
 
     async def _hear(self, connection: Connection) -> None:
         breath_at = time.monotonic() + SLICE_S
@@ -198,12 +199,3 @@ async def _until_one_ends(*jobs: Coroutine[Any, Any, None]) -> None:
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
-
-
-def _end_if_cancelled() -> None:
-    """Raise the cancellation that somebody below swallowed.
-
-    redis-py waits by `asyncio.wait_for`, which before Python 3.12 prefers a result that comes at the same moment.
-    """
-    if (me := asyncio.current_task()) is not None and me.cancelling():
-        raise asyncio.CancelledError
