@@ -6,7 +6,7 @@ Every method takes about two seconds at most (reports ten) and raises StoreUnava
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -208,6 +208,11 @@ class Archive:
         )
         more = len(rows) > limit
         return Page(found, render_cursor(found[-1].began_at_ms, found[-1].session_id) if more else None)
+
+    async def known_parts(self, participant_id: str, session_ids: Sequence[str]) -> set[str]:
+        """Return those of these sessions in which Postgres knows somebody to have taken part."""
+        values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
+        return {row[0] for row in await self._ask("known_parts", values)}
 
     async def participant_time(
         self,

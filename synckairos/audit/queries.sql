@@ -83,6 +83,12 @@ CROSS JOIN LATERAL (
 ) AS paused
 ORDER BY page.began_at DESC, page.session_id DESC;
 
+-- name: known_parts
+SELECT s.session_id::text
+FROM sync_participants AS p
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
+
 -- name: participant_time
 -- A participant's hours. A stretch lasts from a version that left its time running to the next one (or to now), cut at
 -- the ends of what is asked for and at each local midnight, or each local Monday's.

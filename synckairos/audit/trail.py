@@ -16,7 +16,7 @@ class Trail:
 
     def __init__(self, archive: Archive, outbox: Outbox) -> None:
         self._archive = archive
-        self._outbox = outbox
+        self.outbox = outbox
 
     async def page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -31,7 +31,7 @@ class Trail:
             StoreUnavailable: Redis or Postgres doesn't answer.
         """
         # In this order: what is drained in between is then in both, and in neither never.
-        waiting = await self._outbox.pending(session_id)
+        waiting = await self.outbox.pending(session_id)
         page = await self._archive.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
         if page.next_cursor is not None or not waiting:
             return page

@@ -1,6 +1,5 @@
 """What was: lists, a session's events, a participant's sessions and hours, in whichever form the client likes."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -8,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from synckairos.audit.archive import Archive
-from synckairos.audit.records import ParticipantSession
+from synckairos.audit.participation import Participation, Participations
 from synckairos.audit.trail import Trail
 from synckairos.errors import SessionNotFound
 from synckairos.http.call import Call, Reply
@@ -20,7 +19,7 @@ from synckairos.http.periods import DAY_MS, period_of
 from synckairos.http.tables import render_csv, render_ndjson
 from synckairos.service import Sessions
 from synckairos.store.limits import Limits
-from synckairos.store.sessions import SessionStore, Stored
+from synckairos.store.sessions import SessionStore
 from synckairos.wire import answers
 from synckairos.wire.events import EVENT_COLUMNS, event_json
 from synckairos.wire.instant import render_instant
@@ -48,12 +47,12 @@ class HistoryRoutes:
         limits: Limits,
     ) -> None:
         self._sessions = sessions
-        self._store = store
         self._archive = archive
         self._trail = trail
         self._tail = tail
         self._limits = limits
         self._listing = Listing(sessions, store, archive)
+        self._participations = Participations(archive, trail.outbox, store)
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""
@@ -109,19 +108,14 @@ class HistoryRoutes:
         form = preferred(call.header(b"accept"), (JSON, CSV))
         call.standings = await self._limits.take(call.quotas())
         now_ms = await self._sessions.now_ms()
-        page = await self._archive.participant_sessions(
+        page = await self._participations.page(
             participant_id,
             since_ms=now_ms - query.days * DAY_MS,
             now_ms=now_ms,
             cursor=query.cursor,
             limit=query.limit,
         )
-        loaded = await asyncio.gather(*(self._store.load(each.session_id) for each in page.items))
-        rows = [
-            _participation_json(each, now.stored, participant_id)
-            for each, now in zip(page.items, loaded, strict=True)
-            if now.stored is None or not now.stored.deleted
-        ]
+        rows = [_participation_json(each) for each in page.items]
         return _page(call, form, PARTICIPATION_COLUMNS, rows, page.next_cursor)
 
     async def participant_time(self, call: Call) -> Reply:
@@ -151,9 +145,9 @@ class HistoryRoutes:
         return Reply(orjson.dumps({"data": rows}))
 
 
-def _participation_json(part: ParticipantSession, stored: Stored | None, participant_id: str) -> dict[str, Any]:
-    """Return one row; where Redis is further than the audit, as Redis has it and not yet `synced`."""
-    row: dict[str, Any] = {
+def _participation_json(participation: Participation) -> dict[str, Any]:
+    part = participation.part
+    return {
         "session_id": part.session_id,
         "sync_mode": part.sync_mode,
         "status": part.status,
@@ -163,23 +157,8 @@ def _participation_json(part: ParticipantSession, stored: Stored | None, partici
         "paused_ms": part.paused_ms,
         "cycle_count": part.cycle_count,
         "metadata": part.metadata,
-        "synced": True,
+        "synced": participation.synced,
     }
-    if stored is None or (stored.epoch, stored.version) == (part.epoch, part.version):
-        return row
-    session = orjson.loads(stored.document)
-    row |= {
-        "sync_mode": session["sync_mode"],
-        "status": session["status"],
-        "started_at": session["session_started_at"],
-        "completed_at": session["session_completed_at"],
-        "metadata": session["metadata"],
-        "synced": False,
-    }
-    for participant in session["participants"]:
-        if participant["participant_id"] == participant_id:
-            row |= {"time_used_ms": participant["time_used_ms"], "cycle_count": participant["cycle_count"]}
-    return row
 
 
 def _page(

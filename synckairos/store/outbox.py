@@ -4,6 +4,7 @@ Entries are written by `lua/commit.lua` alone. This module reads them, takes the
 those that Postgres refuses out of the way. What rows they become is the audit's business.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,7 @@ class Outbox:
         self._bounds = bounds
         self._settle = Script("settle")
         self._pending = Script("pending")
+        self._mentions = Script("mentions")
 
     async def read(self, partition: int, max_entries: int, max_bytes: int, after: str | None = None) -> list[Delivery]:
         """Return the oldest entries (of those after the id `after`), in order; they stay where they are.
@@ -168,6 +170,17 @@ class Outbox:
             OutboxEntry(session_id, reply[at].decode(), int(reply[at + 1]), reply[at + 2], reply[at + 3])
             for at in range(len(reply) - 4, -1, -4)
         ]
+
+    async def mentioning(self, participant_id: str) -> list[str]:
+        """Return ids of sessions with versions on their way to Postgres whose documents name somebody; no order.
+
+        One round trip a partition, all at once. Looks at the newest 5,000 entries of each, as `pending` does.
+        """
+        names = [self.keys.outbox(partition) for partition in range(self.keys.partitions)]
+        asking = (self._mentions(self._pipe, [name], [participant_id, _PENDING_LOOK]) for name in names)
+        with unavailable_as_named():
+            found: list[list[bytes]] = await asyncio.gather(*asking)
+        return [session_id.decode() for ids in found for session_id in ids]
 
     async def backlog(self) -> Backlog:
         """Measure what waits in all partitions together, in one round trip."""

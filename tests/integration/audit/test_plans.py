@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
     },
     "participant_sessions": {**ALL, "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "now": NOON},
+    "known_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
     "participant_time": {
         "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30), "now": NOON,
         "tz": "Europe/Berlin", "bucket": "day", "key": "project", "limit": 1000,
