@@ -44,6 +44,7 @@ class Create:
     warnings_ms: tuple[int, ...] = ()
     extend_on_switch_ms: int | None = None
     pause_budget: int | None = None
+    lag_compensation: bool = False
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -55,10 +56,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """End the turn. `current_participant_id` guards against a late press, `next_participant_id` overrides the order."""
+    """End the turn. `current_participant_id` guards against a late press, `next_participant_id` overrides the order.
+
+    `lag_ms` is how long the press was under way, as the client claims, and `measured_lag_ms` as the server measured it
+    (None: it couldn't). Only sessions that compensate lag look at them.
+    """
 
     next_participant_id: str | None = None
     current_participant_id: str | None = None
+    lag_ms: int | None = None
+    measured_lag_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.evolve import evolve
+from synckairos.clock.lag import open_lag
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -41,6 +42,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         warnings_ms=tuple(sorted(set(spec.warnings_ms), reverse=True)),
         extend_on_switch_ms=spec.extend_on_switch_ms,
         pause_budget=spec.pause_budget,
+        lag_compensation=spec.lag_compensation,
     )
     empty = Session(
         rules=rules,
@@ -119,8 +121,10 @@ def open_participant(state: Session, new: NewParticipant, place: int, budget_ms:
     )
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         return participant
-    purse = system_of(state, participant).open(budget_ms)
-    return evolve(participant, remaining_ms=purse.remaining_ms, reading=purse.reading)
+    system = system_of(state, participant)
+    purse = system.open(budget_ms)
+    lag = open_lag(system, budget_ms) if state.rules.lag_compensation else None
+    return evolve(participant, remaining_ms=purse.remaining_ms, reading=purse.reading, lag=lag)
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from synckairos.clock.lag import Lag, Receipt
 from synckairos.clock.systems import Reading, System
 from synckairos.quick import quick
 
@@ -94,6 +95,7 @@ class Participant:
     group_id: str | None = None
     clock: System | None = None
     reading: Reading | None = None
+    lag: Lag | None = None
 
 
 @quick
@@ -160,6 +162,7 @@ class Rules:
     warnings_ms: tuple[int, ...] = ()
     extend_on_switch_ms: int | None = None
     pause_budget: int | None = None
+    lag_compensation: bool = False
 
 
 @quick
@@ -170,7 +173,8 @@ class Session:
     `anchor_ms` is the instant from which the running clock is measured, None when nothing runs. `active` is a position
     in `participants`, which are kept in index order. `remaining_ms` is the session's own budget: what is left of it in
     `global`, of this cycle in `per_cycle`, of the cap in `count_up` (None without one); unused elsewhere (None).
-    `pauses_taken` counts the pauses of each who took some, where there is a budget for them.
+    `pauses_taken` counts the pauses of each who took some, where there is a budget for them. `lag_receipt`
+    tells how the last finished turn was charged, where lag is compensated.
     """
 
     rules: Rules
@@ -186,6 +190,7 @@ class Session:
     turn: Turn = Turn()
     pauses: tuple[Pause, ...] = ()
     pauses_taken: dict[str, int] = field(default_factory=dict)
+    lag_receipt: Receipt | None = None
     anchor_ms: int | None = None
     started_at_ms: int | None = None
     completed_at_ms: int | None = None

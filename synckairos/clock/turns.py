@@ -2,6 +2,7 @@
 
 from synckairos.clock.commands import Switch
 from synckairos.clock.evolve import evolve
+from synckairos.clock.lag import compensate, trusted_ms
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -52,7 +53,9 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
     presser = command.current_participant_id
     if presser is not None and (active is None or active.participant_id != presser):
         raise NotActiveParticipant(presser, None if active is None else active.participant_id)
-    settled = settle(state, now_ms)
+    accounted = _account_for_lag(state, command, now_ms)
+    receipt = accounted.lag_receipt
+    settled = settle(accounted, now_ms if receipt is None else now_ms - receipt.compensated_ms)
     flagged = has_flagged(settled)
     ended = end_turn(settled, flagged)
     follower = _follower(ended, command.next_participant_id)
@@ -63,6 +66,20 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
     if at_zero:
         begun = leave_zero(begun, now_ms)
     return Transition(event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
+
+
+def _account_for_lag(state: Session, command: Switch, now_ms: int) -> Session:
+    """Draw up the receipt of the turn that ends, where lag is compensated: the turn ended that much before `now_ms`."""
+    active = state.active_participant
+    if active is None or active.lag is None:
+        return state
+    elapsed_ms = 0 if state.anchor_ms is None else max(0, now_ms - state.anchor_ms)
+    trusted_lag_ms = trusted_ms(command.lag_ms, command.measured_lag_ms)
+    lag, receipt = compensate(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
+    assert state.active is not None
+    return evolve(
+        state, participants=put(state.participants, state.active, evolve(active, lag=lag)), lag_receipt=receipt
+    )
 
 
 def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:

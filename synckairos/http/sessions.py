@@ -1,6 +1,7 @@
 """Sessions over REST: create, read, command, patch, delete. Parses, calls the service, renders; decides nothing."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 
@@ -25,7 +26,7 @@ from synckairos.wire.requests import (
     MetadataBody,
     StartBody,
 )
-from synckairos.wire.session import participants_of
+from synckairos.wire.session import participants_of, receipt_json
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -211,7 +212,7 @@ def render_switch(answer: Answer) -> bytes:
     """Render the answer to a switch; the participants are the document's own bytes."""
     session = answer.session
     active = session.active_participant
-    result = {
+    result: dict[str, Any] = {
         "session_id": session.session_id,
         "active_participant_id": None if active is None else active.participant_id,
         "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
@@ -221,4 +222,6 @@ def render_switch(answer: Answer) -> bytes:
     }
     if answer.expired_participant_id is not None:
         result["expired_participant_id"] = answer.expired_participant_id
+    elif session.lag_receipt is not None:
+        result["lag_receipt"] = receipt_json(session.lag_receipt)
     return orjson.dumps(result)

@@ -29,6 +29,25 @@ class Reading(BaseModel):
     stage: int = 0
 
 
+class LagView(BaseModel):
+    """Left out where lag isn't compensated: what may be yet, what each turn adds, what was so far."""
+
+    quota_ms: Ms = 0
+    gain_ms: Ms = 0
+    compensated_ms: Ms = 0
+
+
+class ReceiptView(BaseModel):
+    """How the last finished turn was charged: elapsed = compensated + charged. Left out where lag isn't compensated."""
+
+    participant_id: Id = ""
+    elapsed_ms: Ms = 0
+    trusted_lag_ms: Ms = 0
+    compensated_ms: Ms = 0
+    charged_ms: Ms = 0
+    quota_left_ms: Ms = 0
+
+
 class ParticipantView(BaseModel):
     participant_id: Id
     participant_index: int
@@ -51,6 +70,7 @@ class GroupView(BaseModel):
     time_remaining_ms: Ms
     has_expired: bool
     reading: Reading = Field(default_factory=Reading)
+    lag: LagView = Field(default_factory=LagView)
 
 
 class PauseView(BaseModel):
@@ -86,6 +106,8 @@ class SessionView(BaseModel):
     extend_on_switch_ms: Ms = Field(default=0, description="Left out where it wasn't given")
     pause_budget: int = Field(default=0, description="Left out where it wasn't given")
     pauses_taken: dict[str, int] = Field(default_factory=dict, description="By who; left out without a budget")
+    lag_compensation: bool = Field(default=False, description="Left out where it isn't so")
+    lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
     pauses: list[PauseView]
     deadline_at: Instant | None = Field(description="Zero of the running clock")
     cycle_started_at: Instant | None = Field(description="The anchor: from here the running clock is measured")
@@ -108,6 +130,7 @@ class SwitchView(BaseModel):
     status: Status
     version: int
     expired_participant_id: Id = Field(default="", description="Whose time ran out, where somebody's did")
+    lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
 
 
 class SwitchAnswer(BaseModel):

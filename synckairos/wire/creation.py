@@ -106,6 +106,7 @@ class CreateSession(Strict):
     warnings_ms: Warnings = Field(default_factory=list)
     extend_on_switch_ms: Maybe[Budget] = None
     pause_budget: Maybe[Annotated[int, Field(ge=0, le=1_000, description="Pauses each who asks may take")]] = None
+    lag_compensation: bool = False
     active_participant_id: Maybe[Uuid] = None
     active_group_id: Maybe[Uuid] = None
     auto_advance: Maybe[bool] = None
@@ -137,6 +138,7 @@ class CreateSession(Strict):
             warnings_ms=tuple(self.warnings_ms),
             extend_on_switch_ms=self.extend_on_switch_ms,
             pause_budget=self.pause_budget,
+            lag_compensation=self.lag_compensation,
             active_participant_id=active,
             metadata=self.metadata,
         )

@@ -75,6 +75,11 @@ class _Creation:
         yield from self._budgets()
         yield from self._clocks()
         yield from self._timeout()
+        if self.value.get("lag_compensation") is True:
+            if self.mode not in ("per_participant", None):
+                yield fault(("lag_compensation",), "compensates those who have budgets of their own: per_participant")
+            elif self.clock_name == "hourglass":
+                yield fault(("lag_compensation",), "what one is spared in an hourglass the other would lose")
         yield from self._warnings()
 
     # -- who takes part -----------------------------------------------------------------------------------------------

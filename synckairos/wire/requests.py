@@ -36,6 +36,7 @@ from synckairos.wire.fields import (
     Maybe,
     Metadata,
     Reason,
+    Span,
     Strict,
     Tried,
     Uuid,
@@ -93,13 +94,17 @@ class DeleteBody(CommandBody):
 
 
 class SwitchBody(CommandBody):
-    """`current_participant_id` guards against a late second press, `next_participant_id` overrides the order."""
+    """`current_participant_id` guards against a late second press, `next_participant_id` overrides the order.
+
+    `lag_ms` is how long the press was under way; only a session with `lag_compensation` looks at it.
+    """
 
     next_participant_id: Maybe[Uuid] = None
     current_participant_id: Maybe[Uuid] = None
+    lag_ms: Maybe[Span] = None
 
     def command(self) -> Command:
-        return Switch(self.next_participant_id, self.current_participant_id)
+        return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
 
 
 class PauseBody(CommandBody):

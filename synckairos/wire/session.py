@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from synckairos.clock.lag import Lag, Receipt
 from synckairos.clock.model import (
     Group,
     OnTimeout,
@@ -30,6 +31,9 @@ SCHEMA = 1
 
 READ_BY_SYSTEM = (Delay, Hourglass)
 """Systems whose `reading` holds no facts of its own: it follows from the system and the turn."""
+
+RECEIPT = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
+"""The members of a receipt, in order."""
 
 FACTS = ("phase", "periods_left", "moves_left", "stage")
 """The members of a `reading` that are facts; the others are there for clients alone."""
@@ -72,6 +76,10 @@ def session_json(state: Session) -> dict[str, Any]:
     if rules.pause_budget is not None:
         document["pause_budget"] = rules.pause_budget
         document["pauses_taken"] = state.pauses_taken
+    if rules.lag_compensation:
+        document["lag_compensation"] = True
+        if state.lag_receipt is not None:
+            document["lag_receipt"] = receipt_json(state.lag_receipt)
     document |= {
         "max_cycles": rules.max_cycles,
         "clock": render_clock(rules.clock),
@@ -134,7 +142,15 @@ def _participant_json(state: Session, participant: Participant, is_turn: bool) -
         system = system_of(state, participant)
         if participant.reading is not None or isinstance(system, READ_BY_SYSTEM):
             document["reading"] = _reading_json(state, system, participant.reading, is_turn)
+        if (lag := participant.lag) is not None:
+            account = {"quota_ms": lag.quota_ms, "gain_ms": lag.gain_ms, "compensated_ms": lag.compensated_ms}
+            document["lag"] = account
     return document
+
+
+def receipt_json(receipt: Receipt) -> dict[str, Any]:
+    """Return how a turn was charged, as JSON values."""
+    return {name: getattr(receipt, name) for name in RECEIPT}
 
 
 def _group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
@@ -209,6 +225,7 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
         increment_ms=d.get("increment_ms"),
         extend_on_switch_ms=d.get("extend_on_switch_ms"),
         pause_budget=d.get("pause_budget"),
+        lag_compensation=d.get("lag_compensation", False),
         time_per_cycle_ms=d["time_per_cycle_ms"],
         max_time_ms=d.get("max_time_ms"),
         max_cycles=d["max_cycles"],
@@ -235,6 +252,7 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
             Pause(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
         ),
         pauses_taken=d.get("pauses_taken", {}),
+        lag_receipt=Receipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
         anchor_ms=_ms(d["cycle_started_at"]),
         started_at_ms=_ms(d["session_started_at"]),
         completed_at_ms=_ms(d["session_completed_at"]),
@@ -258,6 +276,7 @@ def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tupl
             d.get("group_id"),
             parse_clock(d["clock"]) if "clock" in d else None,
             _parse_reading(d["reading"]) if "reading" in d else None,
+            Lag(**d["lag"]) if "lag" in d else None,
         )
         for d in documents
     )

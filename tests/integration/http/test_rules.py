@@ -1,5 +1,7 @@
 """Rules that are agreed at creation, over REST: soft close, budgets of pauses."""
 
+from typing import Any
+
 from tests.integration.http.conftest import Server, chess
 
 
@@ -40,3 +42,28 @@ async def test_a_soft_close_extends_on_an_accepted_switch_alone(server: Server) 
     after = (await server.client.get(path)).json()["data"]
     assert (after["status"], after["time_remaining_ms"]) == ("running", 60_000)
     assert after["version"] == before["version"] + 1
+
+
+async def test_a_switch_in_a_compensated_session_brings_its_receipt_again_and_again(server: Server) -> None:
+    session = await server.started(lag_compensation=True)
+    path = f"/v1/sessions/{session['session_id']}/switch"
+    key = {"idempotency-key": "one"}
+    first = await server.client.post(path, json={"lag_ms": 86_400_000}, headers=key)
+    receipt = first.json()["data"]["lag_receipt"]
+    assert receipt["participant_id"] == session["active_participant_id"]
+    assert receipt["elapsed_ms"] == receipt["compensated_ms"] + receipt["charged_ms"]
+    assert receipt["quota_left_ms"] == 4_000 - receipt["compensated_ms"]
+    await server.client.post(path)
+    again = await server.client.post(path, json={"lag_ms": 86_400_000}, headers=key)
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    plain = await server.started()
+    answer = await server.client.post(f"/v1/sessions/{plain['session_id']}/switch", json={"lag_ms": 100})
+    assert "lag_receipt" not in answer.json()["data"]
+
+
+async def test_lag_is_compensated_where_budgets_are_ones_own(server: Server) -> None:
+    unfit: list[dict[str, Any]] = [{"sync_mode": "count_up"}, {"clock": {"hourglass": {}}}]
+    for fields in unfit:
+        refused = await server.client.post("/v1/sessions", json=chess(lag_compensation=True, **fields))
+        assert refused.status_code == 400
+        assert [fault["path"] for fault in refused.json()["error"]["details"]] == ["lag_compensation"]

@@ -51,6 +51,7 @@ SYSTEMS: tuple[System, ...] = (
 MODES = tuple(SyncMode)
 TIMEOUTS = (None, *OnTimeout)
 NAMES = "ABCD"
+LAGS_MS = (None, 0, 1, 100, 400, 1_000, 10**9, 10**9)
 
 
 class Bytes:
@@ -98,6 +99,7 @@ def creation(tape: Bytes) -> Create:
         on_timeout=TIMEOUTS[tape.below(len(TIMEOUTS))],
         warnings_ms=(4_000, 1_000) if options & 16 else (),
         extend_on_switch_ms=3_000 if options & 32 and mode in (SyncMode.GLOBAL, SyncMode.COUNT_UP) else None,
+        lag_compensation=mode is SyncMode.PER_PARTICIPANT and bool(options & 8) and not isinstance(clock, Hourglass),
         pause_budget=tape.below(3) if options & 4 else None,
         active_participant_id=NAMES[count - 1] if options & 64 else None,
         metadata={"round": 1} if options & 128 else {},
@@ -122,8 +124,8 @@ def _name(tape: Bytes) -> str:
 
 def _command(tape: Bytes) -> Command:
     match tape.below(32):
-        case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7:
-            return Switch()
+        case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 as which:
+            return Switch(lag_ms=LAGS_MS[which], measured_lag_ms=(None, 10, 2_000)[which % 3])
         case 8:
             return Switch(next_participant_id=_name(tape))
         case 9:

@@ -39,9 +39,13 @@ class Ledger:
     paused_ms: int = 0
     unowned_ms: int = 0
     left_ms: int = 0
+    compensated_ms: int = 0
 
     def note(self, before: Session, after: Session) -> None:
         passed_ms = after.updated_at_ms - before.updated_at_ms
+        if after.lag_receipt is not before.lag_receipt and after.lag_receipt is not None:
+            passed_ms -= after.lag_receipt.compensated_ms
+            self.compensated_ms += after.lag_receipt.compensated_ms
         if before.status is Status.RUNNING:
             self.ran_ms += passed_ms
             if before.active is None:
@@ -122,6 +126,22 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, to_zero_ms):
             assert read(after) == read(before)
     _check_continuous(after)
+    _check_receipt(before, after)
+
+
+def _check_receipt(before: Session, after: Session) -> None:
+    """Nobody is spared more than the quota allows, nor more than the turn took."""
+    receipt = after.lag_receipt
+    if receipt is None or receipt is before.lag_receipt:
+        return
+    active = before.active_participant
+    assert active is not None
+    assert active.lag is not None
+    assert receipt.elapsed_ms == receipt.compensated_ms + receipt.charged_ms
+    assert 0 <= receipt.compensated_ms <= min(active.lag.quota_ms, receipt.elapsed_ms, receipt.trusted_lag_ms)
+    assert 0 <= receipt.quota_left_ms <= 7 * active.lag.gain_ms
+    told = next(p for p in after.participants if p.participant_id == receipt.participant_id)
+    assert told.used_ms == active.used_ms + receipt.charged_ms
 
 
 def _check_continuous(state: Session) -> None:
@@ -140,13 +160,14 @@ def _check_continuous(state: Session) -> None:
 
 
 def _check_balance(state: Session, ledger: Ledger) -> None:
-    """Charged + paused = wall time, for the session and for all who took part together."""
+    """Charged + paused + compensated = wall time, for the session and for all who took part together."""
     if state.started_at_ms is None:
         assert state.used_ms == 0
         return
     settled = settle(state, state.updated_at_ms)
     assert settled.used_ms == ledger.ran_ms
-    assert ledger.ran_ms + ledger.paused_ms == (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
+    wall_ms = (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
+    assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms == wall_ms
     charged = sum(p.used_ms for p in settled.participants)
     assert charged + ledger.left_ms + ledger.unowned_ms == ledger.ran_ms
 

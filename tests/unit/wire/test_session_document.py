@@ -44,6 +44,8 @@ MEMBERS = [
     "extend_on_switch_ms",
     "pause_budget",
     "pauses_taken",
+    "lag_compensation",
+    "lag_receipt",
     "max_cycles",
     "clock",
     "on_timeout",
@@ -72,6 +74,7 @@ PARTICIPANT = [
     "has_expired",
     "clock",
     "reading",
+    "lag",
 ]
 
 
@@ -82,17 +85,22 @@ def document(creation: Any, script: str) -> dict[str, Any]:
 
 def test_the_members_in_the_published_order() -> None:
     creation = spec("count_up", "A/x", increment_ms=5, extend_on_switch_ms=7, pause_budget=2)
-    assert list(document(creation, "")) == MEMBERS
+    assert list(document(creation, "")) == [name for name in MEMBERS if not name.startswith("lag_")]
+    fair = spec("per_participant", lag_compensation=True)
+    assert set(document(fair, "0 start; 10 switch")) > {"lag_compensation", "lag_receipt"}
     own = NewParticipant("A", 0, 5_000, "Ann", "x", Byoyomi(3, 1_000))
-    shown = document(replace(spec("per_participant", ""), participants=(own,)), "")
+    shown = document(replace(spec("per_participant", ""), participants=(own,), lag_compensation=True), "")
     assert list(shown["participants"][0]) == PARTICIPANT
 
 
 def test_what_is_unset_is_left_out_where_clients_are_strict() -> None:
     shown = document(spec("per_participant"), "")
     left_out = {"increment_ms", "max_time_ms", "extend_on_switch_ms", "pause_budget", "pauses_taken"}
+    left_out |= {"lag_compensation", "lag_receipt"}
     assert [name for name in MEMBERS if name not in shown] == [name for name in MEMBERS if name in left_out]
-    assert list(shown["participants"][0]) == [n for n in PARTICIPANT if n not in ("group_id", "clock", "reading")]
+    assert list(shown["participants"][0]) == [
+        n for n in PARTICIPANT if n not in ("group_id", "clock", "reading", "lag")
+    ]
     assert shown["active_participant_id"] is shown["deadline_at"] is shown["session_started_at"] is None
 
 

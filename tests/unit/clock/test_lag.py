@@ -1,0 +1,94 @@
+"""Lag compensation: bounded by a quota, by what the server measured, and by the turn itself."""
+
+from typing import Any
+
+import pytest
+
+from synckairos.clock.commands import Switch
+from synckairos.clock.lag import Lag, compensate, open_lag, trusted_ms
+from synckairos.clock.model import EventType, Status
+from synckairos.clock.systems import Bronstein, Canadian, Delay, Fischer, PerMove, Stage, Stages, SuddenDeath, System
+from tests.unit.clock.script import MINUTE, T0, Played, play, spec
+
+
+@pytest.mark.parametrize(
+    ("system", "budget_ms", "gain_ms"),
+    [
+        (SuddenDeath(), 0, 150),
+        (SuddenDeath(), MINUTE, 390),
+        (SuddenDeath(), 3 * MINUTE, 870),
+        (SuddenDeath(), 10 * MINUTE, 1_000),
+        (Fischer(2_000), MINUTE, 710),
+        (Bronstein(1_000), MINUTE, 550),
+        (Delay(1_000), MINUTE, 550),
+        (PerMove(1_000), 0, 310),
+        (Canadian(10, 10_000), MINUTE, 550),
+        (Stages((Stage(40, 0, 1_000),)), MINUTE, 550),
+    ],
+)
+def test_the_gain_follows_from_the_time_control(system: System, budget_ms: int, gain_ms: int) -> None:
+    assert open_lag(system, budget_ms) == Lag(3 * gain_ms, gain_ms)
+
+
+@pytest.mark.parametrize(
+    ("claimed_ms", "measured_ms", "trusted"),
+    [(None, None, 0), (None, 50, 0), (90, None, 90), (90, 50, 90), (190, 50, 190), (191, 50, 190), (10**9, 0, 140)],
+)
+def test_a_claim_counts_up_to_what_was_measured_and_a_little(
+    claimed_ms: int | None, measured_ms: int | None, trusted: int
+) -> None:
+    assert trusted_ms(claimed_ms, measured_ms) == trusted
+
+
+def test_the_quota_fills_by_the_turn_and_not_beyond_its_bound() -> None:
+    lag = Lag(300, 100)
+    for quota_ms in (400, 500, 600, 700, 700):
+        lag, _ = compensate(lag, "A", 5_000, 0)
+        assert lag.quota_ms == quota_ms
+
+
+def fair(**fields: Any) -> Played:
+    """Start a session in which lag is compensated: a minute each, so 1,170 ms to begin with and 390 ms a turn."""
+    return play(spec("per_participant", "A B", lag_compensation=True, **fields), "0 start")
+
+
+def test_who_claims_infinite_lag_gains_the_quota_and_no_more() -> None:
+    session, honest = fair(), fair()
+    for turn in range(1, 41):
+        for each, lag_ms in ((session, 10**12), (honest, None)):
+            each.do(T0 + turn * 1_000, Switch(lag_ms=lag_ms if turn % 2 else None))
+    spared = session.state.participants[0].remaining_ms - honest.state.participants[0].remaining_ms
+    account = session.state.participants[0].lag
+    assert account is not None
+    assert spared == account.compensated_ms == 1_170 + 20 * 390 - account.quota_ms
+    assert session.state.participants[1] == honest.state.participants[1]
+
+
+def test_the_receipt_adds_up() -> None:
+    session = fair()
+    session.do(T0 + 10_000, Switch(lag_ms=500, measured_lag_ms=100))
+    receipt = session.state.lag_receipt
+    assert receipt is not None
+    assert receipt.participant_id == "A"
+    assert (receipt.elapsed_ms, receipt.trusted_lag_ms, receipt.compensated_ms) == (10_000, 240, 240)
+    assert (receipt.charged_ms, receipt.quota_left_ms) == (9_760, 1_170 + 390 - 240)
+    assert session.state.participants[0].remaining_ms == 60_000 - 9_760
+    assert session.state.anchor_ms == T0 + 10_000  # the next turn begins when it is received
+    assert session.state.used_ms == 9_760
+
+
+def test_no_turn_is_spared_more_than_it_took_and_a_flag_that_fell_stays_fallen() -> None:
+    session = fair()
+    session.do(T0 + 200, Switch(lag_ms=1_000))
+    assert session.state.participants[0].used_ms == 0
+    late = fair()
+    late.do(T0 + 60_001, Switch(lag_ms=1_000))
+    assert (late.state.status, late.transitions[-1].event.type) == (Status.EXPIRED, EventType.SESSION_EXPIRED)
+    assert late.state.lag_receipt is None
+
+
+def test_only_who_opted_in_is_compensated() -> None:
+    plain = play(spec("per_participant", "A B"), "0 start")
+    plain.do(T0 + 10_000, Switch(lag_ms=500))
+    assert plain.state.participants[0].remaining_ms == 50_000
+    assert plain.state.lag_receipt is None
