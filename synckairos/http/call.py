@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.http.operation import Operation
 from synckairos.principal import Principal
-from synckairos.store.limits import Quota, Standing
+from synckairos.store.limits import Limits, Quota, Standing
 from synckairos.wire.decode import decode
 from synckairos.wire.faults import Fault
 from synckairos.wire.fields import Strict, as_uuid
@@ -19,6 +19,9 @@ from synckairos.wire.queries import parse_query
 from synckairos.wire.requests import parse
 
 MAX_BODY_BYTES = 1 << 20
+
+LARGE_BODY_BYTES = 1 << 16
+"""A body beyond this takes milliseconds to look at: the request is counted first."""
 
 MINUTE_MS = 60_000
 
@@ -46,7 +49,7 @@ class Call:
     """A request on its way. `standings` are the rate limits it counted against, once it was counted."""
 
     __slots__ = (
-        "_counted", "_receive", "_value", "general_limit", "headers", "operation", "params", "principal",
+        "_counted", "_limits", "_receive", "_value", "general_limit", "headers", "operation", "params", "principal",
         "request_id", "scope", "standings",
     )  # fmt: skip
 
@@ -60,6 +63,7 @@ class Call:
         principal: Principal,
         request_id: str,
         general_limit: int,
+        limits: Limits,
     ) -> None:
         self.scope = scope
         self.operation = operation
@@ -70,6 +74,7 @@ class Call:
         self.general_limit = general_limit
         self.standings: tuple[Standing, ...] = ()
         self._receive = receive
+        self._limits = limits
         self._counted = False
         self._value: Any = None
 
@@ -103,11 +108,23 @@ class Call:
     async def body(self, model: type[Model], *media_types: str) -> Model:
         """Read and parse the body; nothing at all counts as an empty object.
 
-        Raises: PayloadTooLarge, UnsupportedMediaType, ValidationFailed, ClientGone.
+        Raises: PayloadTooLarge, UnsupportedMediaType, ValidationFailed, ClientGone; RateLimitExceeded and
+        StoreUnavailable where it is large.
         """
         raw = await self._read()
         if raw:
             self._check_type(media_types or ("application/json",))
+        if len(raw) <= LARGE_BODY_BYTES:
+            return self._parse(raw, model)
+        quotas = self.quotas()
+        self.standings = await self._limits.take(quotas)
+        parsed = self._parse(raw, model)
+        # From here on it counts as all do, with what it asks for; a replay doesn't.
+        await self._limits.give_back(quotas)
+        self._counted, self.standings = False, ()
+        return parsed
+
+    def _parse(self, raw: bytes, model: type[Model]) -> Model:
         faults = self._path_faults()
         try:
             self._value = decode(raw)

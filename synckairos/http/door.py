@@ -121,7 +121,9 @@ class Door:
         params = dict(zip(names, texts, strict=False))
         if "session_id" in params:
             structlog.contextvars.bind_contextvars(session_id=params["session_id"])
-        call = Call(scope, receive, operation, params, headers, principal, request_id, self._general_limit)
+        call = Call(
+            scope, receive, operation, params, headers, principal, request_id, self._general_limit, self._limits
+        )
         if not self._origins.trusts_host(headers.get(b"host")):
             refusal = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
         elif method not in SAFE and not self._origins.admits(scope):

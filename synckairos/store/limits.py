@@ -58,6 +58,12 @@ class Limits:
         check(standings)
         return standings
 
+    async def give_back(self, quotas: Sequence[Quota]) -> None:
+        """Say that a request wasn't counted after all, in one round trip."""
+        if quotas:
+            with unavailable_as_named():
+                await self._pipe.call_many(refunding(self._keys, quotas))
+
 
 def counting(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
     """Return the commands that count a request against these quotas: one reply each, for `standings_of`."""

@@ -6,12 +6,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import orjson
 import pytest
 
 from synckairos import __version__
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.http import door
+from synckairos.http import call, door
+from synckairos.http.call import LARGE_BODY_BYTES
 from synckairos.wire.answers import Health, Readiness, TimeView
 from tests.integration.http.conftest import HOST, Server, chess, serving
 
@@ -235,6 +237,22 @@ async def test_the_pages_need_nobody_else(client: httpx.AsyncClient) -> None:
     assert (demo.status_code, demo.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert (await client.get("/demo/")).content == demo.content
     assert demo.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_large_bodies_are_counted_before_they_are_looked_at(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(settings.model_copy(update={"rate_limit_general": 4})) as server:
+        headers = {"content-type": "application/json"}
+        large = orjson.dumps(chess(metadata={"a": "x"})) + b" " * LARGE_BODY_BYTES
+        fine = await server.client.post("/v1/sessions", content=large, headers=headers)
+        assert (fine.status_code, fine.headers["ratelimit-remaining"]) == (201, "3")
+        for left in (2, 1, 0):
+            bad = await server.client.post("/v1/sessions", content=b"[" + large, headers=headers)
+            assert (bad.status_code, bad.headers["ratelimit-remaining"]) == (400, str(left))
+        monkeypatch.setattr(call, "decode", None)
+        over = await server.client.post("/v1/sessions", content=large, headers=headers)
+        assert (over.status_code, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
 
 
 def test_every_method_counted_is_a_known_one() -> None:

@@ -119,7 +119,7 @@ async def test_a_cursor_is_one_of_ours(settings: Settings) -> None:
                 assert answer.status_code in (200, 400), (path, cursor, answer.text)
                 if answer.status_code == 400:
                     assert answer.json()["error"]["details"][0]["path"] == "cursor"
-            headers = {"accept": "text/event-stream", "last-event-id": cursor.encode()}
+            headers = {b"accept": b"text/event-stream", b"last-event-id": cursor.encode()}
             answer = await server.client.get(url(session, "/events"), headers=headers)
             assert answer.status_code in (200, 400), (cursor, answer.text)
 
