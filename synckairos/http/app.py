@@ -73,7 +73,7 @@ def build(
             LiveTail(parts.trail, is_draining, watch),
             parts.limits,
         ).operations(),
-        *SimulateRoutes(parts.limits).operations(),
+        *SimulateRoutes(parts.store, parts.limits).operations(),
         *system.operations(),
     ]
     system.describe(operations)

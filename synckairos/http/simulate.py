@@ -5,9 +5,11 @@ import asyncio
 import orjson
 
 from synckairos.clock.simulation import Simulation
+from synckairos.errors import IdempotencyKeyReused, SyncKairosError
 from synckairos.http.call import Call, Reply
 from synckairos.http.operation import Operation
 from synckairos.store.limits import Limits
+from synckairos.store.sessions import SessionStore
 from synckairos.wire import answers
 from synckairos.wire.requests import SimulationBody
 from synckairos.wire.timeline import NOBODY, timed_commands, timeline_json
@@ -15,11 +17,15 @@ from synckairos.wire.timeline import NOBODY, timed_commands, timeline_json
 AT_ONCE_S = 0.002
 """How long decisions are made before others get a turn."""
 
+KEY_TTL_S = 3_600
+"""How long an Idempotency-Key is remembered: what it stands for, not the answer, which comes out the same."""
+
 
 class SimulateRoutes:
     """The one operation of the simulation."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, store: SessionStore, limits: Limits) -> None:
+        self._store = store
         self._limits = limits
 
     def operations(self) -> list[Operation]:
@@ -27,20 +33,47 @@ class SimulateRoutes:
         return [
             Operation(
                 "POST", "/v1/simulate", self.simulate, "Play a session through", "simulation",
-                answer=answers.SimulationAnswer, body=SimulationBody, body_required=True,
+                answer=answers.SimulationAnswer, body=SimulationBody, body_required=True, refusals=(422,),
             )
         ]  # fmt: skip
 
     async def simulate(self, call: Call) -> Reply:
         body = await call.body(SimulationBody)
-        call.standings = await self._limits.take(call.quotas())
-        simulation = Simulation()
-        session_id = body.session.session_id or NOBODY
-        steps = simulation.play(body.session.spec(), timed_commands(body), body.until_ms, session_id)
-        loop = asyncio.get_running_loop()
-        began_at = loop.time()
-        for _ in steps:
-            if loop.time() - began_at >= AT_ONCE_S:
-                await asyncio.sleep(0)
-                began_at = loop.time()
-        return Reply(orjson.dumps({"data": timeline_json(simulation)}))
+        quotas = call.quotas()
+        call.standings = await self._limits.take(quotas)
+        is_replay = await self._is_replay(call)
+        if is_replay:
+            await self._limits.give_back(quotas)
+            call.standings = ()
+        try:
+            simulation = await _play(body)
+        except SyncKairosError as refusal:
+            refusal.replayed = is_replay
+            raise
+        replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
+        return Reply(orjson.dumps({"data": timeline_json(simulation)}), headers=replayed)
+
+    async def _is_replay(self, call: Call) -> bool:
+        """Tell whether this was asked before under its key. Raises IdempotencyKeyReused."""
+        command_id = call.command_id()
+        if command_id is None:
+            return False
+        asker, fingerprint = call.principal, call.fingerprint()
+        scoped = f"simulate:{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
+        kept = await self._store.reserve(scoped, fingerprint, KEY_TTL_S)
+        if kept not in (None, fingerprint):
+            raise IdempotencyKeyReused
+        return kept is not None
+
+
+async def _play(body: SimulationBody) -> Simulation:
+    simulation = Simulation()
+    session_id = body.session.session_id or NOBODY
+    steps = simulation.play(body.session.spec(), timed_commands(body), body.until_ms, session_id)
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    for _ in steps:
+        if loop.time() - began_at >= AT_ONCE_S:
+            await asyncio.sleep(0)
+            began_at = loop.time()
+    return simulation

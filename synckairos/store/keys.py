@@ -33,9 +33,9 @@ class Keys:
         """Return the channel of one session's feed messages."""
         return self._of("feed", session_id)
 
-    def creation(self, command_id: str) -> str:
-        """Return where the session id is kept that a creation's Idempotency-Key was given."""
-        return self._of("creation", command_id)
+    def reserved(self, command_id: str) -> str:
+        """Return where it is kept what an Idempotency-Key stands for that belongs to no session (yet)."""
+        return self._of("reserved", command_id)
 
     def limit(self, scope: str) -> str:
         return self._of("limit", scope)

@@ -238,12 +238,15 @@ class SessionStore:
             messages = await self._pipe.call("LRANGE", self.keys.history(session_id), 0, -1)
         return [FeedMessage.parse(message) for message in messages]
 
-    async def reserve_creation(self, command_id: str, value: str, ttl_s: int) -> str:
-        """Keep what a creation's key stands for, the first time; return what it stands for. One round trip."""
+    async def reserve(self, command_id: str, value: str, ttl_s: int) -> str | None:
+        """Keep what a key stands for that belongs to no session (yet), the first time; return what it stood for.
+
+        One round trip.
+        """
         with unavailable_as_named():
-            key = self.keys.creation(command_id)
+            key = self.keys.reserved(command_id)
             before: bytes | None = await self._pipe.call("SET", key, value, "NX", "GET", "EX", ttl_s)
-        return value if before is None else before.decode()
+        return None if before is None else before.decode()
 
     async def live_count(self) -> int:
         """Return how many sessions aren't final, in one round trip."""

@@ -1,0 +1,50 @@
+"""Simulations over REST: safe to ask again, and free when they are."""
+
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from synckairos.config import Settings
+from tests.integration.http.conftest import Server, serving
+
+BODY: dict[str, Any] = {
+    "session": {
+        "sync_mode": "per_participant",
+        "total_time_ms": 10_000,
+        "participants": [{"participant_id": str(UUID(int=at))} for at in (10, 11)],
+    },
+    "commands": [{"at_ms": 0, "command": "start"}, {"at_ms": 4_000, "command": "switch"}],
+    "until_ms": 60_000,
+}
+ENDLESS = BODY | {
+    "session": BODY["session"] | {"sync_mode": "per_cycle", "time_per_cycle_ms": 1_000, "max_cycles": 1_000_000},
+    "until_ms": 86_400_000,
+}
+
+
+@pytest.mark.parametrize(("body", "status"), [(BODY, 200), (ENDLESS, 400)], ids=["played", "refused"])
+async def test_a_simulation_is_replayed(client: httpx.AsyncClient, body: dict[str, Any], status: int) -> None:
+    key = {"idempotency-key": "once"}
+    first, again = [await client.post("/v1/simulate", json=body, headers=key) for _ in range(2)]
+    assert (first.status_code, again.status_code, again.content) == (status, status, first.content)
+    assert (first.headers.get("idempotency-replayed"), again.headers["idempotency-replayed"]) == (None, "true")
+    other = await client.post("/v1/simulate", json=body | {"until_ms": 70_000}, headers=key)
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    without = await client.post("/v1/simulate", json=body)
+    assert (without.content, "idempotency-replayed" in without.headers) == (first.content, False)
+
+
+async def test_a_key_stands_for_each_kind_of_thing_apart(server: Server) -> None:
+    key = {"idempotency-key": "same"}
+    assert (await server.client.post("/v1/simulate", json=BODY, headers=key)).status_code == 200
+    assert (await server.client.post("/v1/sessions", json=BODY["session"], headers=key)).status_code == 201
+
+
+async def test_a_replayed_simulation_is_not_counted(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"rate_limit_general": 2})) as server:
+        key = {"idempotency-key": "once"}
+        for _ in range(4):
+            assert (await server.client.post("/v1/simulate", json=BODY, headers=key)).status_code == 200
+        assert (await server.client.post("/v1/simulate", json=BODY)).headers["ratelimit-remaining"] == "0"
