@@ -218,7 +218,7 @@ def render_example() -> str:
     """Render `.env.example`: every variable with its default and one line of meaning."""
     lines = [
         "# Every setting with its default. `synckairos dev` reads .env; the other commands read the environment alone.",
-        f"# Names without {PREFIX} work with it too, and then win. Lists are separated by commas.",
+        f"# Names without {PREFIX} also work with it, which then wins. Lists are separated by commas.",
     ]
     for field, info in Settings.model_fields.items():
         default = None if info.default_factory or info.default is None else info.default

@@ -43,8 +43,12 @@ class Origins:
 
     @classmethod
     def of(cls, settings: Settings) -> "Origins":
-        """Make the list that the settings say; names are guarded where only this machine should reach us."""
-        return cls(settings.allowed_origins, guards_names=not settings.exposed)
+        """Make the list that the settings say.
+
+        Names are guarded where only this machine should reach us, and wherever somebody made a list: a page whose name
+        was made to point here (DNS rebinding) is its own origin, and only its name gives it away.
+        """
+        return cls(settings.allowed_origins, guards_names=not settings.exposed or bool(settings.allowed_origins))
 
     def admits(self, scope: Scope) -> bool:
         """Tell whether a request or upgrade comes from a page that may: none, our own, or one on the list."""

@@ -101,7 +101,7 @@ async def open_store(pipe: RedisPipe, keys: Keys) -> None:
         made_for = int(await pipe.call("HGET", keys.store, "partitions"))
     if made_for != keys.partitions:
         raise StoreMismatch(
-            f"This store has {made_for} partitions, not {keys.partitions}: set SYNCKAIROS_PARTITIONS={made_for}"
+            f"This store is made for SYNCKAIROS_PARTITIONS={made_for}, not {keys.partitions}: set it so"
         )
 
 

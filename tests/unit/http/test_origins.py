@@ -75,6 +75,9 @@ def test_settings_say_who_is_listed_and_whether_names_are_guarded() -> None:
     assert not Origins.of(Settings()).trusts_host(b"clock.example")
     assert Origins.of(Settings(allowed_origins=["https://clock.example"])).trusts_host(b"clock.example")
     assert Origins.of(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
+    listed = Settings(host="0.0.0.0", insecure=True, allowed_origins=["http://localhost:3000"])
+    assert not Origins.of(listed).trusts_host(b"clock.example")
+    assert Origins.of(listed).trusts_host(b"localhost:3000")
 
 
 def test_verdicts_are_remembered_within_bounds() -> None:
