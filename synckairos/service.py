@@ -5,8 +5,10 @@ do when somebody else was first, or when the session isn't in Redis any more.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar
 
 from uuid6 import uuid7
@@ -24,7 +26,7 @@ from synckairos.errors import (
     SyncKairosError,
     VersionConflict,
 )
-from synckairos.metrics import COMMIT_CONFLICTS
+from synckairos.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.parsed import Parsed
 from synckairos.principal import TIMEKEEPER
 from synckairos.recall import Recall
@@ -134,7 +136,7 @@ class Sessions:
 
     async def create(self, request: CreateRequest) -> Answer:
         """Make a session. Raises SessionExists, besides what `execute` raises."""
-        return await self._to_the_end(self._create(request))
+        return await self._to_the_end(_counted("create", self._create(request)))
 
     async def expire(self, session_id: str) -> Answer:
         """Commit what fell due, each link effective at its own deadline."""
@@ -158,6 +160,9 @@ class Sessions:
         Cancelled all the same, it has committed everything or nothing. Who has the session `loaded` already, and sends
         no command id, saves a round trip.
         """
+        return await _counted(request.verb, self._carry_out(request, loaded))
+
+    async def _carry_out(self, request: Request, loaded: Loaded | None) -> Answer:
         loaded = loaded or await self._store.load(request.session_id, request.command_id, request.quotas)
         if loaded.record is not None:
             return await self._recall.decided(
@@ -301,6 +306,28 @@ class Sessions:
         if steps and isinstance(outcome, Committed):
             self._on_commit(self._store.keys.partition_of(session_id))
         return outcome
+
+
+async def _counted(verb: str, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Do the work, and count what became of it and how long that took."""
+    began_s = time.perf_counter()
+    outcome = "failed"
+    try:
+        answer = await work
+        outcome = "replayed" if answer.replayed else "applied"
+    except SyncKairosError as refusal:
+        if refusal.status < 500:
+            outcome = "replayed" if refusal.replayed else "refused"
+        raise
+    finally:
+        _counter(verb, outcome)()
+        COMMAND_DURATION.observe(time.perf_counter() - began_s)
+    return answer
+
+
+@cache
+def _counter(verb: str, outcome: str) -> Callable[[], None]:
+    return COMMANDS.labels(verb, outcome).inc
 
 
 def _steps(decision: Decision, request: Request) -> list[Step]:

@@ -210,6 +210,11 @@ async def test_without_redis_it_says_so_in_time(settings: Settings, data_dir: Pa
 
 async def test_metrics_name_routes_not_sessions(server: Server) -> None:
     session = await server.started()
+    for _ in range(2):
+        again = await server.client.post(
+            f"/v1/sessions/{session['session_id']}/start", headers={"idempotency-key": "a"}
+        )
+        assert again.status_code == 400
     await server.client.get("/v1/nope")
     answer = await server.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
@@ -218,6 +223,11 @@ async def test_metrics_name_routes_not_sessions(server: Server) -> None:
         'synckairos_http_requests_total{method="POST",route="/v1/sessions",status_code="201"}',
         'synckairos_http_requests_total{method="POST",route="/v1/sessions/:id/start",status_code="200"}',
         'synckairos_http_requests_total{method="GET",route="unmatched",status_code="404"}',
+        'synckairos_commands_total{command="create",outcome="applied"}',
+        'synckairos_commands_total{command="start",outcome="applied"}',
+        'synckairos_commands_total{command="start",outcome="refused"}',
+        'synckairos_commands_total{command="start",outcome="replayed"}',
+        "synckairos_command_duration_seconds_count",
         "synckairos_active_sessions 1.0",
         "synckairos_websocket_connections",
     ):
