@@ -37,9 +37,7 @@ COMMAND_DURATION = Histogram(
 COMMIT_CONFLICTS = Counter(
     "synckairos_commit_conflicts_total", "Commits that met a newer version and were decided again"
 )
-BACKLOG_REFUSALS = Counter(
-    "synckairos_backlog_refusals_total", "Commits refused because too much waits in the outbox"
-)
+BACKLOG_REFUSALS = Counter("synckairos_backlog_refusals_total", "Commits refused because too much waits in the outbox")
 RECOVERED_SESSIONS = Counter("synckairos_recovered_sessions_total", "Sessions taken up again after Redis lost its data")
 RESTORED_SESSIONS = Counter("synckairos_restored_sessions_total", "Sessions brought back from Postgres")
 
