@@ -254,22 +254,6 @@ class BacklogFull(StoreUnavailable):
         self.bound = bound
 
 
-class BacklogFull(StoreUnavailable):
-    """So much waits to be audited that only what time does is taken on; `bound` is which limit: entries, bytes or age.
-
-    Nothing was decided or remembered: once the backlog drains, the same command is taken.
-    """
-
-    retry_after_s = 5
-
-    def __init__(self, bound: str) -> None:
-        super().__init__(
-            f"The audit is too far behind (the outbox has reached its limit of {bound}), so changes are refused until "
-            "it catches up; try again later"
-        )
-        self.bound = bound
-
-
 class StoreMismatch(SyncKairosError):
     """The store was made with other settings, or isn't safe to write to: the process refuses to start."""
 
