@@ -129,7 +129,7 @@ class Replay:
                     asked = parse_command(verb, args or {}).command()
                     return self._apply(asked_by(asked, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
-            told = ", ".join(f"{each['path']}: {each['message']}" for each in refusal.details)
+            told = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
             raise _Unplayable(f"its command isn't one: {told}") from None
 
     def _apply(self, command: Command, at_ms: int) -> Transition:

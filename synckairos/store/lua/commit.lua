@@ -32,7 +32,6 @@ local is_earlier = false
 if #ARGV >= 21 then
   if ARGV[15] ~= '' then
     if redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[15]) then return {'full', 'entries'} end
-    if tonumber(redis.call('GET', KEYS[7]) or 0) >= tonumber(ARGV[16]) then return {'full', 'bytes'} end
     local oldest = ARGV[17] ~= '' and redis.call('XRANGE', KEYS[5], '-', '+', 'COUNT', 1)[1]
     if oldest then
       local time = redis.call('TIME')
@@ -40,17 +39,24 @@ if #ARGV >= 21 then
       if age >= tonumber(ARGV[17]) then return {'full', 'age'} end
     end
   end
+  local bytes = 0
+  for at = 18, #ARGV, 4 do
+    bytes = bytes + #ARGV[1] + #ARGV[7] + #ARGV[at] + #ARGV[at + 1] + #ARGV[at + 2]
+  end
+  -- Counting and looking are one call; where there is no room it is taken back, and nothing else was written.
+  local waiting = redis.call('INCRBY', KEYS[7], bytes) - bytes
+  if ARGV[15] ~= '' and waiting >= tonumber(ARGV[16]) then
+    redis.call('DECRBY', KEYS[7], bytes)
+    return {'full', 'bytes'}
+  end
   if found[1] and found[1] ~= ARGV[7] then redis.call('HDEL', session, 'audited') end
   redis.call('HSET', session, 'schema', ARGV[6], 'epoch', ARGV[7], 'version', ARGV[#ARGV - 3],
     'status', ARGV[8], 'deleted', ARGV[9], 'due', ARGV[10], 'state', ARGV[#ARGV - 1])
-  local bytes = 0
   for at = 18, #ARGV, 4 do
     redis.call('RPUSH', history, ARGV[at + 3] .. ARGV[at + 2])
     redis.call('XADD', KEYS[5], '*', 'session_id', ARGV[1], 'epoch', ARGV[7], 'version', ARGV[at],
       'event', ARGV[at + 1], 'state', ARGV[at + 2])
-    bytes = bytes + #ARGV[1] + #ARGV[7] + #ARGV[at] + #ARGV[at + 1] + #ARGV[at + 2]
   end
-  redis.call('INCRBY', KEYS[7], bytes)
   redis.call('LTRIM', history, '-' .. ARGV[11], '-1')
   if redis.call('PERSIST', session) == 1 then
     -- A time to live is given to all of them together.

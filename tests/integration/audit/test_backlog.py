@@ -73,6 +73,8 @@ async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
         session = await server.create(metadata={"much": "x" * 3_000})
         answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
         assert "limit of bytes" in answer.json()["detail"]
+        (delivery,) = await server.outbox.read(0, 10, 1 << 20)
+        assert (await server.outbox.backlog()).bytes == delivery.size
         await server.drain()
         assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
         await server.drain()
