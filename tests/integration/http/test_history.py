@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -130,6 +131,23 @@ async def test_a_tail_without_a_last_event_begins_at_the_first(settings: Setting
         headers = {"accept": "text/event-stream", "last-event-id": ""}
         assert "session_created" in (await server.client.get(url(session, "/events"), headers=headers)).text
         assert (await server.client.get(f"/v1/sessions/{uuid4()}/events", headers=headers)).status_code == 404
+
+
+async def test_without_postgres_history_says_so(settings: Settings) -> None:
+    """Half a list would look like a whole one, so none is given; what is live can be read and driven all the same."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/nothing"
+        async with serving(settings.model_copy(update={"database_url": away})) as server:
+            session = await server.started()
+            ada = session["participants"][0]["participant_id"]
+            for path in ("/v1/sessions", url(session, "/events"), f"/v1/participants/{ada}/sessions"):
+                answer = await server.client.get(path)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+                assert "Postgres" in answer.json()["detail"]
+                assert answer.headers["retry-after"] == "1"
+            assert (await server.client.post(url(session, "/switch"))).status_code == 200
+            assert (await server.client.get(url(session))).json()["data"]["version"] == 3
 
 
 # -- events -----------------------------------------------------------------------------------------------------------
