@@ -103,6 +103,8 @@ class Player:
             body["total_time_ms" if mode == "global" else "time_per_cycle_ms"] = pick.randint(4_000, 15_000)
         if mode == "count_up" and pick.random() < 0.5:
             body["max_time_ms"] = 15_000
+        if mode == "per_participant" and clock != {"hourglass": {}} and pick.random() < 0.5:
+            body["lag_compensation"] = True
         timeouts = ["expire", "pause", "overtime", *(["advance"] * 3 if own or mode == "per_cycle" else [])]
         if pick.random() < 0.7:
             body["on_timeout"] = pick.choice(timeouts)
@@ -146,6 +148,8 @@ class Player:
                 return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
             case 15 if pick.random() < 0.2:
                 return pick.choice(("complete", "cancel")), {}
+            case 16 | 17:
+                return "switch", {"lag_ms": pick.choice((20, 400, 5_000))}
             case _:
                 return "switch", {}
 
