@@ -59,7 +59,7 @@ class V3Connection(Connection):
             self.tell(v3.error(refusal, received_ms, v3.id_of(text)))
             return
         if isinstance(asked, v3.Ping):
-            self.tell(v3.pong(asked, received_ms, self.hub.now_ms()))
+            self.tell(v3.pong(asked, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms))
         elif self._inbox is None:
             self._inbox = deque((asked,))
             self.hub.spawn(self._work())

@@ -177,12 +177,15 @@ def error(
     return _frame(told)
 
 
-def pong(asked: Ping, received_ms: int, sent_ms: int) -> bytes:
-    """Frame Redis time at which a PING came and its answer left, ms."""
+def pong(asked: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
+    """Frame Redis time at which a PING came and its answer left, ms; this instance knows it to ± `error_ms`.
+
+    Before it knows it at all, the error is infinite: null.
+    """
     told: dict[str, Any] = {"type": "PONG", "server_time_ms": sent_ms}
     if asked.id is not None:
         told["reply_to"] = asked.id
-    return _frame(told | {"t0": asked.t0, "t1": received_ms, "t2": sent_ms})
+    return _frame(told | {"t0": asked.t0, "t1": received_ms, "t2": sent_ms, "error_ms": round(error_ms, 3)})
 
 
 def goaway(retry_after_ms: int, server_time_ms: int) -> bytes:
