@@ -14,13 +14,29 @@ Json = dict[str, Any]
 
 _LISTS = (("participants", "participant_id"), ("groups", "group_id"))
 
+_NULLABLE = (
+    *("active_participant_id", "active_group_id", "time_remaining_ms", "time_per_cycle_ms", "max_cycles"),
+    *("deadline_at", "cycle_started_at", "session_started_at", "session_completed_at"),
+)
+"""Members that a document always has, and that a patch takes out where they are null."""
+
 
 def keyed(document: bytes) -> Json:
     """Parse a document into the form that patches are made on."""
-    state: Json = orjson.loads(document)
-    for name, key in _LISTS:
-        state[name] = {each[key]: each for each in state[name]}
-    return state
+    return index(orjson.loads(document))
+
+
+def index(state: Json) -> Json:
+    """Return a document's values in the form that patches are made on; shares all but the two arrays."""
+    return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
+
+
+def unindex(state: Json) -> Json:
+    """Return a keyed document as the document it stands for: arrays again, and the nulls that merging left out."""
+    participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
+    whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
+    arrays = {"participants": whole, "groups": list(state["groups"].values())}
+    return dict.fromkeys(_NULLABLE) | state | arrays
 
 
 def diff(before: Json, after: Json) -> Json | None:

@@ -215,7 +215,11 @@ def participants_of(document: bytes) -> bytes:
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
     """Parse what `render_session` made. `deleted` comes from beside it: a tombstone's document shows its last state."""
-    d: dict[str, Any] = orjson.loads(document)
+    return session_of(orjson.loads(document), deleted)
+
+
+def session_of(d: dict[str, Any], deleted: bool = False) -> Session:
+    """Read a session out of its document's JSON values, as `parse_session` does."""
     rules = Rules(
         session_id=d["session_id"],
         sync_mode=SyncMode(d["sync_mode"]),

@@ -1,0 +1,28 @@
+"""An asyncio client of `synckairos.v3`: watch sessions, read their clocks, and command them exactly once.
+
+    async with Client("ws://127.0.0.1:3000/ws") as client, client.watch(session_id) as session:
+        print(session.remaining_ms())
+
+Needs no server's part: `websockets`, and what is pure of `clock` and `wire`.
+"""
+
+from synckairos.client.client import Client
+from synckairos.client.errors import CommandRefused, ConnectionEnded, SessionDeleted, TooManyConnections
+from synckairos.client.mirror import Happened, Update
+from synckairos.client.offset import Sample, ServerClock
+from synckairos.client.requests import Ack
+from synckairos.client.watch import Watch
+
+__all__ = [
+    "Ack",
+    "Client",
+    "CommandRefused",
+    "ConnectionEnded",
+    "Happened",
+    "Sample",
+    "ServerClock",
+    "SessionDeleted",
+    "TooManyConnections",
+    "Update",
+    "Watch",
+]

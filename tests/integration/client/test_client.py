@@ -1,0 +1,173 @@
+"""The client against a real server: states, events, commands, and what ends it."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from synckairos.client import Ack, Client, CommandRefused, ConnectionEnded, SessionDeleted, TooManyConnections
+from synckairos.client.errors import ClientClosed
+from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
+from synckairos.clock.model import Session, Status
+from synckairos.config import Settings
+from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, Unauthorized
+from synckairos.wire.session import parse_session
+from tests.integration.realtime.instances import Instance, serving
+
+DEADLINE_S = 20
+
+
+async def stored(instance: Instance, session_id: str) -> Session:
+    return parse_session((await instance.sessions.read(session_id)).document)
+
+
+async def test_a_watch_begins_with_the_state_and_gets_all_that_follow(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        assert session.state == await stored(instance, session_id)
+        updates = session.updates()
+        assert (await anext(updates)).state.version == 1
+        for command in (Start(), Switch(), UpdateMetadata({"a": {"b": [None]}}), Switch()):
+            await instance.command(session_id, command)
+            update = await anext(updates)
+            assert update.state == session.state == await stored(instance, session_id)
+            assert not update.has_gap
+        await updates.aclose()
+
+
+async def test_readings_are_calculated_from_the_servers_time(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        assert session.remaining_ms(session.state.participants[0].participant_id) == 300_000
+        await session.reach((await session.command("start")).version)
+        assert session.state.active_participant is not None
+        assert session.state.anchor_ms is not None
+        before_ms = await instance.sessions.now_ms()
+        read = session.remaining_ms()
+        after_ms = await instance.sessions.now_ms()
+        assert read is not None
+        used = [at_ms - session.state.anchor_ms for at_ms in (before_ms, after_ms)]
+        assert used[0] - client.error_ms - 1 <= 300_000 - read <= used[1] + client.error_ms + 1
+        assert session.used_ms() >= 300_000 - read
+        assert session.remaining_ms(session.state.participants[1].participant_id) == 300_000
+
+
+async def test_a_command_is_acknowledged_or_refused(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        ack = await session.command("start", command_id="one")
+        assert ack == Ack("one", 2, session.state.epoch)
+        assert await session.command("start", command_id="one") == ack
+        assert (await session.reach(2)).status is Status.RUNNING
+        with pytest.raises(CommandRefused, match="running") as refused:
+            await session.command("start")
+        assert refused.value.code == "INVALID_STATE_TRANSITION"
+        with pytest.raises(CommandRefused) as refused:
+            await session.command("switch", expected_version=1)
+        assert refused.value.code == "CONFLICT"
+        assert refused.value.details["actual_version"] == 2
+        with pytest.raises(CommandRefused, match="validation"):
+            await session.command("switch", {"nonsense": 1})
+        with pytest.raises(PayloadTooLarge):
+            await session.command("update_metadata", {"metadata": {"a": "b" * 70_000}})
+        assert session.state.version == 2
+
+
+async def test_many_commands_at_once_all_happen(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        await session.command("start")
+        acks = await asyncio.gather(*(session.command("switch") for _ in range(280)))
+        assert [ack.version for ack in acks] == list(range(3, 283))
+        await session.reach(282)
+        assert session.state == await stored(instance, session_id)
+
+
+async def test_a_session_of_a_thousand_is_kept_by_deltas(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create(participants=1_000)
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        await instance.command(session_id, Start())
+        for _ in range(20):
+            await other_instance.command(session_id, Switch())
+        gone = session.state.participants[500].participant_id
+        removed = await session.command("remove_participant", {"participant_id": gone})
+        ack = await session.command("add_participant", {"participant_id": str(uuid4()), "total_time_ms": 60_000})
+        assert ack.version == removed.version + 1
+        await session.reach(ack.version)
+        assert session.state == await stored(instance, session_id)
+
+
+async def test_two_watches_of_one_session_share_it(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as one:
+        async with client.watch(session_id.upper()) as two:
+            assert two is one
+        await instance.command(session_id, Start())
+        await one.reach(2)
+
+
+async def test_a_session_that_isnt_there_is_said_and_the_client_goes_on(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client:
+        with pytest.raises(SessionNotFound):
+            async with client.watch(str(uuid4())):
+                pass
+        async with client.watch(session_id) as session:
+            assert session.state.version == 1
+
+
+async def test_a_deleted_session_ends_its_watch(instance: Instance) -> None:
+    session_id, other_id = await instance.create(), await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        await instance.command(session_id, Delete())
+        with pytest.raises(SessionDeleted):
+            await session.reach(99)
+        async with client.watch(other_id) as other:
+            assert other.state.version == 1
+
+
+async def test_deleting_what_one_watches_is_acknowledged(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with Client(instance.ws_url) as client, client.watch(session_id) as session:
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await session.command("delete")).version == 2
+
+
+async def test_one_connection_too_many_isnt_tried_again(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"ws_max_connections": 1})) as instance:
+        session_id = await instance.create()
+        async with Client(instance.ws_url) as client, client.watch(session_id), Client(instance.ws_url) as another:
+            with pytest.raises(TooManyConnections):
+                async with another.watch(session_id):
+                    pass
+            with pytest.raises(TooManyConnections):
+                await another.command(session_id, "start")
+
+
+@pytest.mark.parametrize(("code", "known"), [(4599, ConnectionEnded), (4503, Forbidden), (4501, Unauthorized)])
+async def test_a_close_code_that_is_for_good_ends_the_client(code: int, known: type[Exception]) -> None:
+    visits = 0
+
+    async def turn_away(socket: ServerConnection) -> None:
+        nonlocal visits
+        visits += 1
+        await socket.close(code, "no")
+
+    async with serve(turn_away, "127.0.0.1", 0, subprotocols=["synckairos.v3"]) as server:  # type: ignore[list-item]
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with Client(f"ws://127.0.0.1:{port}/ws") as client:
+            with pytest.raises(known, match="no"):
+                await client.command(str(uuid4()), "start")
+    assert visits == 1
+
+
+async def test_what_is_asked_outside_is_refused(instance: Instance) -> None:
+    client = Client(instance.ws_url)
+    with pytest.raises(ClientClosed):
+        await client.command(str(uuid4()), "start")
+    async with client:
+        asked = asyncio.create_task(Client.measure(client))
+        await asked
+    with pytest.raises(ClientClosed):
+        await client.measure()

@@ -1,0 +1,238 @@
+"""What a broken connection costs: nothing. Commands happen once, states and events go on without a gap."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from synckairos.asking import CreateRequest
+from synckairos.client import Client
+from synckairos.clock.commands import Create, NewParticipant, Start, Switch
+from synckairos.clock.model import EventType, OnTimeout, SyncMode
+from synckairos.config import Settings
+from synckairos.wire.session import parse_session
+from tests.integration.client.proxy import proxy_to, target_of
+from tests.integration.realtime.instances import SOMEBODY, Instance, serving
+from tests.processes import Process
+from tests.waiting import eventually
+
+DEADLINE_S = 30
+
+
+async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
+        await session.command("start")
+        for press in range(5):
+            cut = False
+
+            def before_the_ack(chunk: bytes) -> bool:
+                nonlocal cut
+                is_it = b'"ACK"' in chunk and not cut
+                cut = cut or is_it
+                return is_it
+
+            proxy.stops = before_the_ack
+            async with asyncio.timeout(DEADLINE_S):
+                ack = await session.command("switch")
+            assert ack.version == 3 + press
+        assert proxy.connections >= 2
+        await session.reach(7)
+        assert session.state == parse_session((await instance.sessions.read(session_id)).document)
+        assert session.state.version == 7
+
+
+async def test_each_of_many_commands_happens_once_on_a_line_that_breaks(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
+        await session.command("start")
+        acks = 0
+
+        def every_seventh_ack(chunk: bytes) -> bool:
+            nonlocal acks
+            before, acks = acks, acks + chunk.count(b'"ACK"')
+            return before // 7 != acks // 7
+
+        proxy.stops = every_seventh_ack
+        async with asyncio.timeout(DEADLINE_S):
+            answers = await asyncio.gather(*(session.command("switch") for _ in range(30)))
+        assert sorted(answer.version for answer in answers) == list(range(3, 33))
+        assert proxy.connections > 1
+        proxy.stops = lambda chunk: False
+        assert (await session.reach(32)).version == 32
+
+
+async def test_what_was_missed_comes_by_deltas_and_no_event_is_lost(
+    instance: Instance, other_instance: Instance
+) -> None:
+    """Cycles end by themselves while the client has no connection; it comes back to another instance."""
+    spec = Create(
+        SyncMode.PER_CYCLE, (NewParticipant(str(uuid4())), NewParticipant(str(uuid4()))),
+        time_per_cycle_ms=1_000, max_cycles=50, on_timeout=OnTimeout.ADVANCE,
+    )  # fmt: skip
+    session_id = str(uuid4())
+    await instance.sessions.create(CreateRequest(SOMEBODY, spec, session_id))
+    async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
+        seen: list[tuple[int, int]] = []
+        cycles: list[int] = []
+
+        async def follow() -> None:
+            async for update in session.updates():
+                assert not update.has_gap
+                assert [event.version for event in update.events] in ([], [update.state.version])
+                seen.append((update.state.version, len(update.events)))
+                cycles.extend(e.version for e in update.events if e.event_type == EventType.CYCLE_EXPIRED)
+                if update.state.version >= 8:
+                    return
+
+        following = asyncio.create_task(follow())
+        await instance.command(session_id, Start())
+        await session.reach(2)
+        proxy.target = target_of(other_instance.ws_url)
+        proxy.cut()
+        for version in (4, 6):
+            await committed(instance, session_id, version)
+            proxy.cut()
+        await committed(instance, session_id, 8)
+        async with asyncio.timeout(DEADLINE_S):
+            await following
+        assert [version for version, _ in seen] == list(range(1, 9))
+        assert cycles == list(range(3, 9))
+
+
+async def committed(instance: Instance, session_id: str, version: int) -> None:
+    """Wait until a session has a version, reading it as a client would: what fell due is committed then."""
+
+    async def look() -> bool:
+        return (await instance.sessions.read(session_id)).version >= version
+
+    await eventually(look)
+
+
+async def test_a_killed_server_is_followed_by_the_next(
+    start_server: Callable[[Settings], Process], settings: Settings
+) -> None:
+    doomed, other = start_server(settings), start_server(settings)
+    async with proxy_to(doomed.ws_url) as proxy, Client(proxy.url) as client, Client(other.ws_url) as author:
+        session_id = await created(other)
+        async with client.watch(session_id) as session, author.watch(session_id) as elsewhere:
+            await session.command("start")
+            gaps: list[bool] = []
+            versions: list[int] = []
+
+            async def follow() -> None:
+                async for update in session.updates():
+                    gaps.append(update.has_gap)
+                    versions.append(update.state.version)
+                    if update.state.version == 8:
+                        return
+
+            following = asyncio.create_task(follow())
+            doomed.kill()
+            for _ in range(5):
+                await elsewhere.command("switch")
+            proxy.target = target_of(other.ws_url)
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await session.command("switch")).version == 8
+                await following
+            assert versions[-6:] == list(range(3, 9))
+            assert not any(gaps)
+            await elsewhere.reach(8)
+            assert session.state == elsewhere.state
+
+
+async def created(server: Process) -> str:
+    people = [{"participant_id": str(uuid4()), "total_time_ms": 300_000} for _ in range(2)]
+    async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as rest:
+        answer = await rest.post("/v1/sessions", json={"sync_mode": "per_participant", "participants": people})
+    session_id: str = answer.raise_for_status().json()["data"]["session_id"]
+    return session_id
+
+
+async def test_a_server_that_is_started_again_is_found_again(
+    start_server: Callable[[Settings], Process], settings: Settings
+) -> None:
+    first = start_server(settings)
+    session_id = await created(first)
+    async with Client(first.base_url) as client, client.watch(session_id) as session:
+        first.kill()
+        starting = asyncio.create_task(session.command("start"))
+        second = Process("serve", "--port", first.base_url.rpartition(":")[2], env=settings.environ())
+        try:
+            await asyncio.to_thread(second.wait_ready)
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await starting).version == 2
+                await session.reach(2)
+        finally:
+            await asyncio.to_thread(second.stop)
+
+
+async def test_a_drained_server_is_left_when_it_says(settings: Settings) -> None:
+    async with serving(settings) as stays:
+        session_id = await stays.create()
+        async with (
+            serving(settings) as leaves,
+            proxy_to(leaves.ws_url) as proxy,
+            Client(proxy.url) as client,
+            client.watch(session_id) as session,
+        ):
+            proxy.target = target_of(stays.ws_url)
+            async with asyncio.timeout(DEADLINE_S):
+                await leaves.hub.drain(1)
+                await stays.command(session_id, Start())
+                await session.reach(2)
+                await stays.command(session_id, Switch())
+                await session.reach(3)
+            assert proxy.connections == 2
+
+
+@asynccontextmanager
+async def scripted(answers: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> AsyncIterator[tuple[str, list[Any]]]:
+    """Serve what a script says to each message; PINGs are answered."""
+    heard: list[Any] = []
+
+    async def talk(socket: ServerConnection) -> None:
+        try:
+            async for text in socket:
+                message = orjson.loads(text)
+                if message["type"] == "PING":
+                    pong = {"type": "PONG", "reply_to": message["id"], "t1": 0, "t2": 0, "error_ms": 0}
+                    await socket.send(orjson.dumps(pong), text=True)
+                    continue
+                heard.append(message)
+                for answer in answers(message):
+                    await socket.send(orjson.dumps(answer), text=True)
+        except ConnectionClosed:
+            pass
+
+    async with serve(talk, "127.0.0.1", 0, subprotocols=[Subprotocol("synckairos.v3")]) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", heard
+
+
+@pytest.mark.parametrize("from_version", [3, 1])
+async def test_a_delta_that_doesnt_fit_makes_it_ask_from_where_it_is(instance: Instance, from_version: int) -> None:
+    session_id = await instance.create()
+    await instance.command(session_id, Start())
+    document = orjson.loads((await instance.sessions.read(session_id)).document)
+    name = {"session_id": session_id, "epoch": document["epoch"]}
+
+    def answers(asked: dict[str, Any]) -> list[dict[str, Any]]:
+        if "version" not in asked:
+            sync = {"type": "STATE_SYNC", **name, "version": 2, "state": document}
+            odd = {"type": "STATE_DELTA", **name, "from_version": from_version, "version": 4, "patch": {"version": 4}}
+            return [sync, odd, odd]
+        patch = {"version": 5, "status": "paused"}
+        return [{"type": "STATE_DELTA", **name, "from_version": 2, "version": 5, "recovered": True, "patch": patch}]
+
+    async with scripted(answers) as (url, heard), Client(url) as client, client.watch(session_id) as session:
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await session.reach(5)).status == "paused"
+        assert [each.get("version") for each in heard] == [None, 2]

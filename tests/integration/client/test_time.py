@@ -1,0 +1,29 @@
+"""The client's idea of the server's time against the store's own clock, through a network that delays unevenly."""
+
+import time
+
+import pytest
+
+from synckairos.client import Client
+from synckairos.client.link import local_ms
+from tests.integration.client.proxy import proxy_to
+from tests.integration.realtime.instances import Instance
+
+SAMPLES = 12
+
+
+def true_offset_ms() -> float:
+    """Return how far the store's clock is ahead of the local one: it runs on this very machine."""
+    return time.time() * 1000 - local_ms()
+
+
+@pytest.mark.parametrize(("up_ms", "down_ms"), [(300, 0), (0, 300), (300, 300), (0, 0)])
+async def test_the_stated_error_covers_the_true_one(instance: Instance, up_ms: int, down_ms: int) -> None:
+    async with proxy_to(instance.ws_url, seed=up_ms + 2 * down_ms) as proxy:
+        proxy.up_ms, proxy.down_ms = up_ms, down_ms
+        async with Client(proxy.url) as client:
+            for _ in range(SAMPLES):
+                sample = await client.measure()
+                assert abs(sample.offset_ms - true_offset_ms()) <= sample.error_ms
+                assert abs(client.now_ms() - time.time() * 1000) <= client.error_ms
+            assert client.error_ms <= max(25.0, (up_ms + down_ms) / 2)
