@@ -5,9 +5,11 @@ What a command runs is imported when it runs, so that `--help` is quick and `wor
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
+from uuid import UUID
 
 import click
 import psycopg
@@ -93,6 +95,26 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
 
     for line in simulating.lines(file.read(), as_json=as_json):
         click.echo(line)
+
+
+@main.group()
+def session() -> None:
+    """Look at one session."""
+
+
+@session.command("watch")
+@click.argument("session_id", metavar="ID", type=click.UUID)
+@click.option("--url", default="ws://127.0.0.1:3000/ws", show_default=True, help="The server's address.")
+def session_watch(session_id: UUID, url: str) -> None:
+    """Show the clocks of session ID, live, until it ends or Ctrl-C."""
+    from synckairos.client import terminal
+    from synckairos.client.address import socket_url
+
+    try:
+        url = socket_url(url)
+    except ValueError as fault:
+        raise click.BadParameter(str(fault), param_hint="--url") from None
+    _run(_until_told(terminal.show(url, str(session_id), sys.stdout)))
 
 
 @main.group()

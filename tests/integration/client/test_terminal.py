@@ -1,0 +1,125 @@
+"""`synckairos session watch` as a process, on a terminal and off it."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.processes import Process
+
+DEADLINE_S = 30
+FACE = re.compile(r"> White +(\d:\d\d\.\d)")
+
+
+@pytest.fixture
+def session_id(serve_process: Process) -> str:
+    """Start a session whose first clock is in its tenths."""
+    people = [{"participant_id": str(uuid4()), "total_time_ms": 15_000, "display_name": n} for n in ("White", "Black")]
+    with httpx.Client(base_url=serve_process.base_url, trust_env=False) as rest:
+        answer = rest.post("/v1/sessions", json={"sync_mode": "per_participant", "participants": people})
+        made: str = answer.raise_for_status().json()["data"]["session_id"]
+        rest.post(f"/v1/sessions/{made}/start").raise_for_status()
+    return made
+
+
+class Terminal:
+    """A pseudo-terminal of 60 × 12 and what was written to it."""
+
+    def __init__(self, *args: str) -> None:
+        self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (12, 60))
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "synckairos", *args], stdin=slave, stdout=slave, stderr=slave, env=environment
+        )
+        os.close(slave)
+        self.written = ""
+
+    def read_until(self, wanted: Callable[[str], object]) -> None:
+        while not wanted(self.written):
+            self.written += os.read(self.master, 65_536).decode()
+
+    def screens(self) -> list[str]:
+        return self.written.split("\x1b[H")[1:]
+
+
+@contextmanager
+def terminal(*args: str) -> Iterator[Terminal]:
+    shown = Terminal(*args)
+    # Whatever the test waits for, it ends.
+    watchdog = signal.signal(signal.SIGALRM, lambda *_: shown.process.kill())
+    signal.alarm(DEADLINE_S)
+    try:
+        yield shown
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, watchdog)
+        shown.process.kill()
+        shown.process.wait()
+        os.close(shown.master)
+
+
+def test_a_terminal_shows_a_clock_that_runs_between_frames(serve_process: Process, session_id: str) -> None:
+    with terminal("session", "watch", session_id, "--url", serve_process.ws_url) as shown:
+        shown.read_until(lambda written: len(set(FACE.findall(written))) >= 5)
+        faces = FACE.findall(shown.written)
+        assert faces == sorted(faces, reverse=True)
+        last = shown.screens()[-2]
+        assert last.count("\r\n") <= 11
+        assert "per_participant, running, version 2" in last
+        assert "server time ±" in last
+        httpx.post(f"{serve_process.base_url}/v1/sessions/{session_id}/pause", trust_env=False).raise_for_status()
+        shown.read_until(lambda written: "paused, version 3" in written)
+        shown.process.send_signal(signal.SIGINT)
+        shown.read_until(lambda written: "\x1b[?25h" in written)
+        assert shown.process.wait(DEADLINE_S) == 0
+    assert "Traceback" not in shown.written
+
+
+def test_a_session_that_ended_ends_it(serve_process: Process, session_id: str) -> None:
+    with terminal("session", "watch", session_id, "--url", serve_process.base_url) as shown:
+        shown.read_until(FACE.search)
+        httpx.post(f"{serve_process.base_url}/v1/sessions/{session_id}/complete", trust_env=False).raise_for_status()
+        shown.read_until(lambda written: "\x1b[?25h" in written)
+        assert shown.process.wait(DEADLINE_S) == 0
+        assert "completed, version 3" in shown.screens()[-1]
+
+
+async def test_off_a_terminal_each_update_is_drawn_once(serve_process: Process, session_id: str) -> None:
+    watching = Process("session", "watch", session_id, "--url", serve_process.ws_url)
+    try:
+        await asyncio.to_thread(watching.wait_for_line, lambda line: "version 2" in line)
+        async with httpx.AsyncClient(base_url=serve_process.base_url, trust_env=False) as rest:
+            (await rest.post(f"/v1/sessions/{session_id}/switch")).raise_for_status()
+            await asyncio.to_thread(watching.wait_for_line, lambda line: "> Black" in line)
+            (await rest.post(f"/v1/sessions/{session_id}/cancel")).raise_for_status()
+        assert await asyncio.to_thread(watching.wait_end) == 0
+    finally:
+        watching.kill()
+    assert "\x1b" not in watching.told
+    assert re.findall(r"(\w+), version (\d)", watching.told) == [("running", "2"), ("running", "3"), ("cancelled", "4")]
+
+
+def test_what_goes_wrong_is_one_line(serve_process: Process) -> None:
+    def told(*args: str) -> tuple[int, str]:
+        process = Process("session", "watch", *args)
+        return process.wait_end(), process.told
+
+    missing = str(uuid4())
+    assert told(missing, "--url", serve_process.ws_url) == (1, f"Session {missing} not found\n")
+    code, said = told("nonsense")
+    assert code == 2
+    assert "nonsense" in said
+    code, said = told(missing, "--url", "ftp://nowhere")
+    assert code == 2
+    assert "ws://" in said

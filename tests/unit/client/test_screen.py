@@ -1,0 +1,108 @@
+"""What is drawn: faces, one screen, and nothing a terminal would obey."""
+
+import pytest
+
+from synckairos.client.screen import draw, face, fit
+from synckairos.clock import membership
+from synckairos.clock.commands import Create, NewGroup, NewParticipant, Start
+from synckairos.clock.engine import apply
+from synckairos.clock.model import OnTimeout, Session, SyncMode
+from synckairos.clock.systems import Byoyomi
+
+T0 = 1_764_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("ms", "shown"),
+    [
+        (0, "0:00.0"),
+        (99, "0:00.0"),
+        (19_999, "0:19.9"),
+        (20_000, "0:20"),
+        (299_999, "4:59"),
+        (3_600_000, "1:00:00"),
+        (86_399_999, "23:59:59"),
+        (-1_500, "-0:01.5"),
+    ],
+)
+def test_a_face_is_rounded_down(ms: int, shown: str) -> None:
+    assert face(ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "kept"),
+    [("abc", 2, "ab"), ("a\x1b[2Jb\n", 9, "a�[2Jb�"), ("日本", 3, "日"), ("e\u0301f", 1, "e\u0301")],
+)
+def test_text_fits_and_commands_nothing(text: str, columns: int, kept: str) -> None:
+    assert fit(text, columns) == kept
+
+
+def started(spec: Create) -> Session:
+    return apply(membership.create(spec, "s", "e", T0).state, Start(), T0).transitions[-1].state
+
+
+def people(count: int, **more: object) -> tuple[NewParticipant, ...]:
+    return tuple(NewParticipant(f"p{at}", total_time_ms=60_000, display_name=f"Player {at}") for at in range(count))
+
+
+def screen(state: Session, at_ms: int, lines: int = 24) -> list[str]:
+    return draw(state, T0 + at_ms, columns=80, lines=lines, footer="footer")
+
+
+def test_the_running_clock_runs_by_calculation() -> None:
+    state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
+    assert screen(state, 12_345) == [
+        "session s",
+        "per_participant, running, version 2",
+        "",
+        "> Player 0                               0:47",
+        "  Player 1                               1:00",
+        "",
+        "used 0:12.3 · footer",
+    ]
+
+
+def test_no_clock_is_shown_past_its_zero() -> None:
+    state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
+    assert screen(state, 99_999)[3].endswith("0:00.0")
+    overtime = started(Create(SyncMode.PER_PARTICIPANT, people(2), on_timeout=OnTimeout.OVERTIME))
+    assert screen(overtime, 61_500)[3].endswith("-0:01.5")
+
+
+def test_facts_beside_the_time_are_shown() -> None:
+    state = started(Create(SyncMode.PER_PARTICIPANT, people(2), clock=Byoyomi(3, 30_000)))
+    assert screen(state, 91_000)[3].split() == [">", "Player", "0", "0:29", "2", "periods"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "own"),
+    [
+        (Create(SyncMode.GLOBAL, people(2), total_time_ms=60_000), ["session", "0:50"]),
+        (Create(SyncMode.PER_CYCLE, people(2), time_per_cycle_ms=30_000), ["this", "cycle", "0:20", "cycle", "1"]),
+        (Create(SyncMode.COUNT_UP, people(2), max_time_ms=60_000), ["session", "0:10.0", "0:50", "left"]),
+        (
+            Create(
+                SyncMode.PER_GROUP,
+                (NewParticipant("a", total_time_ms=1_000, group_id="red"),),
+                groups=(NewGroup("red", 60_000),),
+            ),
+            [">", "red", "0:50"],
+        ),
+    ],
+)
+def test_each_mode_shows_the_clock_that_runs(spec: Create, own: list[str]) -> None:
+    drawn = screen(started(spec), 10_000)
+    assert drawn[3].split() == own
+    assert drawn[5].split()[0] == ">"
+
+
+@pytest.mark.parametrize("lines", range(1, 12))
+def test_a_thousand_fit_one_screen_with_whose_turn_it_is(lines: int) -> None:
+    state = started(Create(SyncMode.PER_PARTICIPANT, people(1_000), active_participant_id="p500"))
+    drawn = draw(state, T0, columns=20, lines=lines)
+    assert len(drawn) <= lines
+    assert all(len(line) <= 20 for line in drawn)
+    if lines > 3:
+        assert "> Player 500" in drawn
+    if lines > 7:
+        assert any("above" in line for line in drawn)
