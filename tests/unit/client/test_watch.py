@@ -1,0 +1,69 @@
+"""Who iterates over a session's updates gets them in order, and every event, however late."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from synckairos.client import SessionDeleted, Update, Watch
+from synckairos.client.requests import Ack
+from synckairos.client.watch import BEHIND
+from synckairos.wire.delta import Json
+from synckairos.wire.session import session_json
+from tests.unit.client.test_mirror import event, history
+from tests.unit.clock.histories import Bytes
+
+
+async def nobody(*_: object, **__: object) -> Ack:
+    raise AssertionError
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch("s", nobody, lambda: 0.0)
+
+
+DOCUMENT: Json = session_json(next(history(Bytes(b""))))
+
+
+def sync(version: int) -> dict[str, Any]:
+    return {"type": "STATE_UPDATE", "epoch": "e", "version": version, "state": DOCUMENT | {"version": version}}
+
+
+async def rest(updates: AsyncGenerator[Update, None]) -> list[Update]:
+    return [update async for update in updates]
+
+
+async def test_a_reader_that_falls_behind_gets_the_newest_state_and_every_event(watch: Watch) -> None:
+    watch.hear(sync(1))
+    updates = watch.updates()
+    assert (await anext(updates)).state.version == 1
+    last = 3 * BEHIND
+    for version in range(2, last + 1):
+        watch.hear(event(version))
+        watch.hear(sync(version))
+    watch.end()
+    got = await rest(updates)
+    assert len(got) == BEHIND
+    assert got[-1].state.version == last
+    assert [each.version for update in got for each in update.events] == list(range(2, last + 1))
+
+
+async def test_what_came_before_the_end_is_given_first(watch: Watch) -> None:
+    watch.hear(sync(1))
+    updates = watch.updates()
+    await anext(updates)
+    watch.hear(sync(2))
+    watch.end(SessionDeleted("s"))
+    assert (await anext(updates)).state.version == 2
+    with pytest.raises(SessionDeleted):
+        await anext(updates)
+
+
+async def test_each_reader_begins_with_the_state_as_it_is(watch: Watch) -> None:
+    for version in (1, 2):
+        watch.hear(sync(version))
+        updates = watch.updates()
+        assert (await anext(updates)).state.version == version
+        await updates.aclose()
+    assert (await watch.reach(2)).version == 2
