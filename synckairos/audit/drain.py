@@ -6,7 +6,9 @@ An entry that Postgres refuses is isolated, tried again on a schedule, then set 
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from synckairos import log
 from synckairos.audit.ledger import Ledger, Recorded, Refused, Writer
@@ -17,7 +19,7 @@ from synckairos.store.outbox import Delivery, Newest, Outbox
 BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further try of an entry that Postgres refused; after the last one it is set aside."""
 
-BATCH_ENTRIES = 2_000
+BATCH_ENTRIES = 5_000
 BATCH_BYTES = 8 << 20
 REST_S = 0.2
 """Seconds to let entries gather that came during a drain: a transaction for each handful would cost the most."""
@@ -25,6 +27,45 @@ REST_S = 0.2
 _DUE_AT_ONCE = 100
 
 _log = log.get(__name__)
+
+
+class _Behind:
+    """At most one piece of work that runs behind us: the next begins when it has ended well, the block ends after it.
+
+    Where the block fails, it is given up.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self.done()
+        elif self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin `work`; nothing else may be under way."""
+        self._task = asyncio.create_task(work)
+
+    async def done(self) -> None:
+        """Wait for what is under way. Raises what it raised."""
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A turn at a partition: which one, the right to write it, and the settling of what was written last."""
+
+    partition: int
+    writer: Writer
+    settling: _Behind
 
 
 class Drain:
@@ -78,67 +119,69 @@ class Drain:
         drained = 0
         while True:
             self._again.discard(partition)
-            async with self._ledger.hold(partition) as writer:
+            async with self._ledger.hold(partition) as writer, _Behind() as settling:
                 if writer is None:
                     return drained
-                drained += await self._retry_due(partition, writer)
-                drained += await self._drain(partition, writer)
+                turn = _Turn(partition, writer, settling)
+                drained += await self._retry_due(turn)
+                drained += await self._drain(turn)
             # Only now can others hold it: what came before is ours to see, what comes later is theirs to take.
             if await self._outbox.is_empty(partition) and partition not in self._again:
                 return drained
             await asyncio.sleep(REST_S)
 
-    async def _drain(self, partition: int, writer: Writer) -> int:
-        """Move full batches, each understood while Postgres writes the one before, up to one that isn't full.
+    async def _drain(self, turn: _Turn) -> int:
+        """Move full batches up to one that isn't: while Postgres writes one, the one before is settled, the next read.
 
         Returns how many versions are new in Postgres.
         """
         drained = 0
-        batch = await self._read(partition, None)
+        batch = await self._read(turn.partition, None)
         while self._is_full(batch):
-            ahead = asyncio.create_task(self._read(partition, batch[-1][0].entry_id))
+            ahead = asyncio.create_task(self._read(turn.partition, batch[-1][0].entry_id))
             try:
-                drained += await self._move(partition, writer, batch)
+                drained += await self._move(turn, batch)
                 batch = await ahead
             finally:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
-        return drained + await self._move(partition, writer, batch)
+        return drained + await self._move(turn, batch)
 
     def _is_full(self, batch: Sequence[tuple[Delivery, object]]) -> bool:
         return len(batch) >= self._batch_entries or sum(each.size for each, _ in batch) >= self._batch_bytes
 
-    async def _move(self, partition: int, writer: Writer, batch: Sequence[tuple[Delivery, Parsed | ValueError]]) -> int:
+    async def _move(self, turn: _Turn, batch: Sequence[tuple[Delivery, Parsed | ValueError]]) -> int:
         """Move one batch, isolating what can't be understood."""
         parsed: list[tuple[Delivery, Parsed]] = []
         for delivery, found in batch:
             if isinstance(found, ValueError):
-                await self._isolate(partition, delivery, 0, str(found))
+                await self._isolate(turn.partition, delivery, 0, str(found))
             else:
                 parsed.append((delivery, found))
-        return await self._record(partition, writer, parsed)
+        return await self._record(turn, parsed)
 
     async def _read(self, partition: int, after: str | None) -> list[tuple[Delivery, Parsed | ValueError]]:
         """Read a batch and understand it as far as it can be."""
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
         return [(delivery, _understand(delivery)) for delivery in deliveries]
 
-    async def _record(self, partition: int, writer: Writer, parsed: Sequence[tuple[Delivery, Parsed]]) -> int:
+    async def _record(self, turn: _Turn, parsed: Sequence[tuple[Delivery, Parsed]]) -> int:
         """Write and settle; where the batch is refused, look for the culprit by halves."""
         if not parsed:
             return 0
         began = time.monotonic()
         try:
-            recorded = await writer.record(rows_of(each for _, each in parsed))
+            recorded = await turn.writer.record(rows_of(each for _, each in parsed))
         except (Refused, ValueError) as fault:
             if len(parsed) == 1:
-                await self._isolate(partition, parsed[0][0], 0, str(fault))
+                await self._isolate(turn.partition, parsed[0][0], 0, str(fault))
                 return 0
             half = len(parsed) // 2
-            first = await self._record(partition, writer, parsed[:half])
-            return first + await self._record(partition, writer, parsed[half:])
+            first = await self._record(turn, parsed[:half])
+            return first + await self._record(turn, parsed[half:])
         busy_us = round((time.monotonic() - began) * 1e6)
-        await self._settle(partition, parsed, recorded, busy_us)
+        await turn.settling.done()
+        turn.settling.begin(self._settle(turn.partition, parsed, recorded, busy_us))
         return recorded.new
 
     async def _settle(
@@ -164,14 +207,14 @@ class Drain:
             busy_us=busy_us,
         )
 
-    async def _retry_due(self, partition: int, writer: Writer) -> int:
+    async def _retry_due(self, turn: _Turn) -> int:
         """Try isolated entries again that are due, each on its own."""
-        drained = 0
+        drained, partition = 0, turn.partition
         for isolated in await self._isolation.due(partition, _DUE_AT_ONCE):
             delivery = isolated.delivery
             try:
                 parsed = parse_entry(delivery.entry)
-                recorded = await writer.record(rows_of([parsed]))
+                recorded = await turn.writer.record(rows_of([parsed]))
             except (Refused, ValueError) as fault:
                 await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
                 continue

@@ -74,6 +74,23 @@ async def test_a_batch_done_twice_is_done_once(audit: Audit) -> None:
     assert await audit.outbox.is_empty(0)
 
 
+async def test_of_a_batch_half_done_the_rest_is_done(audit: Audit) -> None:
+    life = await play(audit)
+    entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
+    await audit.drain().run(0)
+    await audit.author.apply(life, Switch(), T0 + 20_000)
+    for _, fields in entries:
+        await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
+    await audit.author.apply(life, Switch(), T0 + 21_000)
+    assert await audit.drain().run(0) == 2
+    rows = await audit.rows("SELECT version, snapshot FROM sync_events")
+    assert len(rows) == 8
+    assert dict(rows) == life.documents
+    assert await audit.rows("SELECT version FROM sync_sessions") == [(8,)]
+    assert await audit.rows("SELECT 1 FROM sync_conflicts") == []
+    assert await audit.outbox.is_empty(0)
+
+
 async def test_the_same_version_with_other_content_is_kept_and_told(audit: Audit) -> None:
     life = await play(audit, moves=0)
     await audit.drain().run(0)
