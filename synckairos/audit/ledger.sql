@@ -52,7 +52,10 @@ ON CONFLICT DO NOTHING
 RETURNING session_id::text, epoch, version;
 
 -- name: move_projections
--- Forward only: a later creation, or a later version; or a new life of a session whose tombstone is no younger.
+-- Forward only: a later creation; in one epoch a later version. Of two epochs of one creation that one is later which
+-- began at a later version: whatever is recovered goes on behind what it is recovered from, so what still arrives of a
+-- lost epoch, however high its versions, is behind. Began both at the same, the younger life of the store decides (its
+-- name begins with when it began); within one life a tombstone gives way to the session that was made anew.
 WITH moved AS (
     INSERT INTO sync_sessions AS s (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
@@ -67,8 +70,19 @@ WITH moved AS (
         status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
         completed_at = excluded.completed_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
         metadata = excluded.metadata
-    WHERE (excluded.created_at, excluded.version) > (s.created_at, s.version)
-        OR (s.deleted_at IS NOT NULL AND excluded.epoch <> s.epoch AND excluded.created_at >= s.created_at)
+    WHERE CASE
+        WHEN excluded.created_at <> s.created_at THEN excluded.created_at > s.created_at
+        WHEN excluded.epoch = s.epoch THEN excluded.version > s.version
+        ELSE (
+            (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = s.session_id AND e.epoch = excluded.epoch),
+            left(excluded.epoch, 12) COLLATE "C",
+            s.deleted_at IS NOT NULL
+        ) > (
+            (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = s.session_id AND e.epoch = s.epoch),
+            left(s.epoch, 12) COLLATE "C",
+            false
+        )
+    END
     RETURNING session_id
 )
 INSERT INTO sync_participants AS p (

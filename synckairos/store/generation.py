@@ -1,7 +1,8 @@
-"""Which life of the store this is: a random id beside each partition's data, gone when they are.
+"""Which life of the store this is: an id beside each partition's data, gone when they are.
 
 An epoch begins with the generation it was made in, so an absent session tells by its epoch alone whether Redis let it
-go as agreed (same generation) or lost it with everything else (another one).
+go as agreed (same generation) or lost it with everything else (another one). A generation begins with when it began, so
+of two epochs that both went on from the same version the one of the later life sorts behind the other.
 """
 
 import secrets
@@ -10,12 +11,17 @@ from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import unavailable_as_named
 
-GENERATION_BYTES = 4
+_EPOCH_BYTES = 4
+
+
+def new_generation(began_s: int) -> str:
+    """Make a generation: 12 hex digits, the first eight of them the second in which it began."""
+    return f"{began_s:08x}{secrets.token_hex(2)}"
 
 
 def new_epoch(generation: str) -> str:
-    """Make a session's epoch: 16 hex digits, the first half of them the generation."""
-    return generation + secrets.token_hex(GENERATION_BYTES)
+    """Make a session's epoch: the generation, and eight random hex digits."""
+    return generation + secrets.token_hex(_EPOCH_BYTES)
 
 
 def is_of(epoch: str, generation: str) -> bool:
@@ -31,10 +37,13 @@ class Generations:
         self._keys = keys
 
     async def current(self, partition: int) -> str:
-        """Return a partition's generation, a new one where it has none (any more). One round trip."""
-        fresh = secrets.token_hex(GENERATION_BYTES)
+        """Return a partition's generation, a new one where it has none. One round trip, two for a new one."""
+        key = self._keys.generation(partition)
         with unavailable_as_named():
-            kept: bytes | None = await self._pipe.call("SET", self._keys.generation(partition), fresh, "NX", "GET")
+            kept, (seconds, _) = await self._pipe.call_many([("GET", key), ("TIME",)])
+            fresh = new_generation(int(seconds))
+            if kept is None:
+                kept = await self._pipe.call("SET", key, fresh, "NX", "GET")
         return fresh if kept is None else kept.decode()
 
     async def lease(self, partition: int, holder: str, lease_ms: int) -> bool:

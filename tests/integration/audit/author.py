@@ -7,7 +7,9 @@ from uuid import uuid4
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due
+from synckairos.restoring import BY_RECOVERY
 from synckairos.store.sessions import Commit, Committed, SessionStore, Step, Stored
 from synckairos.wire.entry import Cause, FeedMessage, render_event
 from synckairos.wire.session import render_session
@@ -53,6 +55,13 @@ class Author:
         cause = Cause("somebody", name, {"at": at_ms}, command_id, fingerprint)
         await self._commit(life, list(decision.transitions), cause, life.stored)
         return life
+
+    async def recover(self, life: Life, epoch: str, at_ms: int) -> Life:
+        """Take up again under a new epoch a session that the store holds no more."""
+        transition = recover(life.state, epoch, at_ms)
+        after = Life(transition.state, life.stored, {})
+        await self._commit(after, [transition], BY_RECOVERY, None)
+        return after
 
     async def _commit(self, life: Life, transitions: list[Transition], cause: Cause, base: Stored | None) -> None:
         steps = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import pytest
 from synckairos.audit.failed import failed, retry
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
+from synckairos.store.generation import new_epoch, new_generation
 from synckairos.store.outbox import Newest
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Life, chess
 from tests.integration.audit.conftest import Audit
@@ -165,6 +167,67 @@ async def test_a_late_version_never_moves_a_projection_back(audit: Audit) -> Non
     people = await audit.rows("SELECT sum(cycle_count)::int FROM sync_participants")
     assert people == [(4,)]
     assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"6"
+
+
+async def taken(audit: Audit, first: int) -> list[list[bytes]]:
+    """Take what waits in the outbox out of it, but for so many of the oldest: a worker that hangs has it in hand."""
+    entries = (await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+"))[first:]
+    await audit.pipe.call("XDEL", audit.keys.outbox(0), *(entry_id for entry_id, _ in entries))
+    return [fields for _, fields in entries]
+
+
+async def arrive(audit: Audit, late: list[list[bytes]]) -> None:
+    for fields in late:
+        await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
+    assert await audit.drain().run(0) == len(late)
+
+
+async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: Audit) -> None:
+    life = await play(audit, moves=0)
+    known = replace(life)
+    for move in range(4):
+        await audit.author.apply(life, Switch(), T0 + 2000 + 1000 * move)
+    late = await taken(audit, 2)
+    await audit.drain().run(0)
+    await audit.pipe.call("DEL", audit.keys.session(life.session_id))
+    again = await audit.author.recover(known, new_epoch(new_generation(1)), T0 + 9_000)
+    await audit.author.apply(again, Switch(), T0 + 10_000)
+    await audit.drain().run(0)
+    projections = "SELECT epoch, version, updated_at FROM sync_sessions"
+    people = "SELECT participant_id, time_used_ms, cycle_count FROM sync_participants ORDER BY 1"
+    before = [await audit.rows(query) for query in (projections, people)]
+    assert before[0][0][:2] == (again.state.epoch, 4)
+    await arrive(audit, late)
+    assert [await audit.rows(query) for query in (projections, people)] == before
+    archived = await audit.archive.latest(life.session_id)
+    assert archived is not None
+    assert archived.state == again.documents[4]
+    # Nor is what was deleted meanwhile brought back.
+    await audit.author.apply(again, Delete(), T0 + 11_000)
+    await audit.drain().run(0)
+    await audit.rows("DELETE FROM sync_events WHERE epoch = %s AND version = 6 RETURNING 1", life.state.epoch)
+    await arrive(audit, late[-1:])
+    assert await audit.rows("SELECT epoch, version, deleted_at IS NULL FROM sync_sessions") == [
+        (again.state.epoch, 5, False)
+    ]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_of_two_epochs_from_one_version_the_later_life_counts(audit: Audit, is_late: bool) -> None:
+    life = await play(audit, moves=0)
+    await audit.drain().run(0)
+    lives = []
+    for generation in (new_generation(1), new_generation(2)):
+        await audit.pipe.call("DEL", audit.keys.session(life.session_id))
+        lives.append(await audit.author.recover(life, new_epoch(generation), T0 + 9_000))
+        await audit.author.apply(lives[-1], Switch(), T0 + 10_000)
+    first, second = lives
+    late = await taken(audit, 0)
+    # The first was lost before the audit saw any of it: its versions come late, or just before the second's.
+    for part in (late[2:], late[:2]) if is_late else (late[:2], late[2:]):
+        await arrive(audit, part)
+    assert await audit.rows("SELECT epoch, version FROM sync_sessions") == [(second.state.epoch, 4)]
+    assert first.state.epoch < second.state.epoch
 
 
 async def test_two_drains_take_everything_once(audit: Audit) -> None:
