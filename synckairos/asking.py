@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.clock.commands import Command, Create, Precondition
+from synckairos.clock.lag import Receipt
 from synckairos.clock.model import Session
 from synckairos.principal import Principal
 from synckairos.quick import quick
@@ -17,8 +18,8 @@ from synckairos.wire.session import parse_session
 class Request:
     """One command, whichever door it came through.
 
-    `verb` is its REST name and `args` its arguments as JSON, for the audit trail. `fingerprint` digests the request:
-    the same `command_id` with another one is refused.
+    `verb` is its REST name and `args` its arguments as JSON, for the audit trail, with what the server adds to them.
+    `fingerprint` digests what was asked alone: the same `command_id` with another one is refused.
     """
 
     principal: Principal
@@ -76,3 +77,8 @@ class Answer:
     def session(self) -> Session:
         """Return the session's state, parsed where it wasn't at hand."""
         return self.parsed or parse_session(self.document)
+
+    @property
+    def lag_receipt(self) -> Receipt | None:
+        """Return how the turn that a switch ended was charged; None where it met an expiry, or lag isn't spared."""
+        return self.session.lag_receipt if self.expired_participant_id is None else None

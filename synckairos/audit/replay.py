@@ -20,7 +20,7 @@ from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation import CreateSession
 from synckairos.wire.entry import Cause, OutboxEntry, render_event
-from synckairos.wire.requests import parse, parse_command
+from synckairos.wire.requests import parse, parse_kept
 from synckairos.wire.session import parse_session, render_session
 
 Kind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
@@ -126,7 +126,7 @@ class Replay:
                 case None:
                     raise _Unplayable("it names no command")
                 case verb:
-                    asked = parse_command(verb, args or {}).command()
+                    asked = parse_kept(verb, args or {}).command()
                     return self._apply(asked_by(asked, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
             told = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.client.errors import CommandRefused
+from synckairos.clock.lag import Receipt
 from synckairos.errors import SyncKairosError
 
 Message = dict[str, Any]
@@ -12,12 +13,16 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A command happened, once: it made `version` of `epoch`, or was consumed by an expiry that it met."""
+    """A command happened, once: it made `version` of `epoch`, or was consumed by an expiry that it met.
+
+    `lag_receipt` tells how the turn that a switch ended was charged, where the session compensates lag.
+    """
 
     command_id: str
     version: int
     epoch: str
     expired_participant_id: str | None = None
+    lag_receipt: Receipt | None = None
 
 
 class Requests:
@@ -54,8 +59,9 @@ class Requests:
         if future.done():
             return True
         if message["type"] == "ACK":
-            expired = message.get("expired_participant_id")
-            future.set_result(Ack(message["reply_to"], message["version"], message["epoch"], expired))
+            expired, receipt = message.get("expired_participant_id"), message.get("lag_receipt")
+            spared = None if receipt is None else Receipt(**receipt)
+            future.set_result(Ack(message["reply_to"], message["version"], message["epoch"], expired, spared))
         else:
             future.set_exception(CommandRefused(message["code"], message["message"], message.get("details")))
         return True

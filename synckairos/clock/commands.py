@@ -58,8 +58,8 @@ class Start:
 class Switch:
     """End the turn. `current_participant_id` guards against a late press, `next_participant_id` overrides the order.
 
-    `lag_ms` is how long the press was under way, as the client claims, and `measured_lag_ms` as the server measured it
-    (None: it couldn't). Only sessions that compensate lag look at them.
+    `lag_ms` is how much of the turn the network took, as the client claims, and `measured_lag_ms` as the server
+    measured it (None: it couldn't). Only sessions that compensate lag look at them.
     """
 
     next_participant_id: str | None = None

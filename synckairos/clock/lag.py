@@ -50,9 +50,8 @@ def open_lag(system: System, budget_ms: int) -> Lag:
 
 
 def trusted_ms(claimed_ms: int | None, measured_ms: int | None) -> int:
-    """Return how much of a claim to believe; nothing measured leaves it to the quota alone."""
-    claim_ms = claimed_ms or 0
-    return claim_ms if measured_ms is None else min(claim_ms, measured_ms + TRUST_MS)
+    """Return how much of a claim to believe; where nothing was measured, there is only the little more to go by."""
+    return min(claimed_ms or 0, (measured_ms or 0) + TRUST_MS)
 
 
 def compensate(lag: Lag, participant_id: str, elapsed_ms: int, trusted_lag_ms: int) -> tuple[Lag, Receipt]:

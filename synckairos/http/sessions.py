@@ -222,6 +222,6 @@ def render_switch(answer: Answer) -> bytes:
     }
     if answer.expired_participant_id is not None:
         result["expired_participant_id"] = answer.expired_participant_id
-    elif session.lag_receipt is not None:
-        result["lag_receipt"] = receipt_json(session.lag_receipt)
+    if (receipt := answer.lag_receipt) is not None:
+        result["lag_receipt"] = receipt_json(receipt)
     return orjson.dumps(result)

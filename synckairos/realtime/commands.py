@@ -13,7 +13,7 @@ from synckairos.principal import Principal
 from synckairos.service import Sessions
 from synckairos.store.limits import Quota
 from synckairos.wire import v3
-from synckairos.wire.requests import parse_command
+from synckairos.wire.requests import SwitchBody, parse_command
 
 _REST = {
     "add_participant": ("POST", "/participants"),
@@ -34,8 +34,8 @@ class Commands:
         self._general = settings.rate_limit_general
         self._switches = settings.rate_limit_switch
 
-    async def carry_out(self, principal: Principal, asked: v3.Command) -> Answer:
-        """Carry a command out, once for its id.
+    async def carry_out(self, principal: Principal, asked: v3.Command, lag_ms: int | None = None) -> Answer:
+        """Carry a command out, once for its id. `lag_ms` is the way to the client and back, where it was measured.
 
         Raises SyncKairosError; a refusal that was decided carries the state it was decided on as `document`.
         """
@@ -43,6 +43,8 @@ class Commands:
         if asked.expected_version is not None:
             given["expected_version"] = asked.expected_version
         body = parse_command(asked.command, given)
+        if lag_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
+            body = body.measured(lag_ms)
         quotas = [Quota(f"general:{principal.address}", self._general, 60_000)]
         if asked.command == "switch":
             quotas.append(Quota(f"switch:{asked.session_id}", self._switches, 1_000))

@@ -146,6 +146,9 @@ class Connection:
         """Take a binary message."""
         raise NotImplementedError
 
+    def ponged(self, payload: bytes) -> None:
+        """Hear the answer to a ping."""
+
     def lost(self) -> None:
         """Hear from the socket that nobody is there any more."""
         self._forget()

@@ -28,7 +28,8 @@ from synckairos.wire.websocket import close_frame
 
 BORROWED_METHODS = (
     *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "shutdown"),
-    *("handle_connect", "handle_close", "handle_ping", "handle_parser_exception", "run_asgi", "send_500_response"),
+    *("handle_connect", "handle_close", "handle_ping", "handle_pong", "handle_parser_exception"),
+    *("run_asgi", "send_500_response"),
     *("send_receive_event_to_app", "receive", "send"),
 )
 BORROWED_ATTRIBUTES = (
@@ -179,6 +180,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.conn.data_to_send()  # a client that pings and doesn't read gets no pile of pongs
         else:
             super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._client is not None:
+            self._client.ponged(bytes(event.data))
 
     def handle_close(self, event: Frame) -> None:
         self.ready = False

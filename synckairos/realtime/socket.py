@@ -48,6 +48,7 @@ class Client(Protocol):
 
     def received(self, text: str) -> None: ...
     def received_bytes(self, data: bytes) -> None: ...
+    def ponged(self, payload: bytes) -> None: ...
     def resumed(self) -> None: ...
     def lost(self) -> None: ...
 
@@ -56,7 +57,7 @@ class AsgiSocket:
     """The fallback on any ASGI server: one frame at a time through `send`, ready again when that returned.
 
     The server pings and notices dead clients by its own rules, and a client that never reads is only let go when the
-    server's own buffers say so.
+    server's own buffers say so. ASGI has no pings, so a client's lag can't be measured.
     """
 
     def __init__(self, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 from collections import deque
 
 from synckairos.clock.model import EventType
@@ -10,9 +11,11 @@ from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.connection import CloseCodes, Connection, Subscription
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.roundtrip import RoundTrip
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
 from synckairos.wire import delta, v3
+from synckairos.wire.session import compensates_lag
 
 MAX_SUBSCRIPTIONS = 32
 MAX_WAITING = 512
@@ -38,7 +41,7 @@ TOLD = frozenset(
 class V3Connection(Connection):
     """A client of the third dialect. What it asks is done in the order it was asked, PINGs at once."""
 
-    __slots__ = ("_commands", "_inbox")
+    __slots__ = ("_commands", "_inbox", "_round_trip")
 
     codes = CloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
 
@@ -46,6 +49,7 @@ class V3Connection(Connection):
         super().__init__(hub, socket, principal)
         self._commands = commands
         self._inbox: deque[v3.Asked] | None = None
+        self._round_trip: RoundTrip | None = None
 
     # -- from the client ----------------------------------------------------------------------------------------------
 
@@ -92,7 +96,7 @@ class V3Connection(Connection):
 
     async def _carry_out(self, asked: v3.Command) -> None:
         try:
-            answer = await self._commands.carry_out(self.principal, asked)
+            answer = await self._commands.carry_out(self.principal, asked, self._lag_ms(asked))
         except SyncKairosError as refusal:
             # A decided refusal comes out the same each time, so its time is that of the state it was decided on.
             at_ms = self.hub.now_ms() if refusal.document is None else v3.updated_at_ms(refusal.document)
@@ -100,7 +104,28 @@ class V3Connection(Connection):
             return
         at_ms = v3.updated_at_ms(answer.document)
         expired = answer.expired_participant_id
-        self.tell(v3.command_ack(asked.id, asked.session_id, answer.epoch, answer.version, at_ms, expired))
+        receipt = answer.lag_receipt if asked.command == "switch" else None
+        self.tell(v3.command_ack(asked.id, asked.session_id, answer.epoch, answer.version, at_ms, expired, receipt))
+
+    # -- lag ----------------------------------------------------------------------------------------------------------
+
+    def ponged(self, payload: bytes) -> None:
+        if self._round_trip is not None:
+            self._round_trip.pong(payload, self.socket.heard_at)
+
+    def _measure(self) -> None:
+        """Ping a client that may claim lag."""
+        if self._round_trip is None:
+            self._round_trip = RoundTrip()
+        if self.socket.ready and (ping := self._round_trip.ping(time.monotonic())):
+            self.socket.write(ping)
+
+    def _lag_ms(self, asked: v3.Command) -> int | None:
+        """Return what is known of the lag that a command claims; who claims some is measured again for the next."""
+        if "lag_ms" not in asked.args:
+            return None
+        self._measure()
+        return None if self._round_trip is None else self._round_trip.lag_ms
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
@@ -124,6 +149,8 @@ class V3Connection(Connection):
             return
         if self.is_lost:
             return
+        if compensates_lag(found.state):
+            self._measure()
         if missed is None:
             subscription.asked = asked
             self.offer(subscription, found)

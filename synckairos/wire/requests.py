@@ -96,7 +96,7 @@ class DeleteBody(CommandBody):
 class SwitchBody(CommandBody):
     """`current_participant_id` guards against a late second press, `next_participant_id` overrides the order.
 
-    `lag_ms` is how long the press was under way; only a session with `lag_compensation` looks at it.
+    `lag_ms` is how much of the turn the network took; only a session with `lag_compensation` looks at it.
     """
 
     next_participant_id: Maybe[Uuid] = None
@@ -105,6 +105,19 @@ class SwitchBody(CommandBody):
 
     def command(self) -> Command:
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
+
+    def measured(self, lag_ms: int) -> "MeasuredSwitch":
+        """Return the same beside what the server measured itself."""
+        return MeasuredSwitch(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
+
+
+class MeasuredSwitch(SwitchBody):
+    """A switch as the audit keeps it, and a simulation may assume it: no client can say what the server measured."""
+
+    measured_lag_ms: Maybe[Span] = None
+
+    def command(self) -> Command:
+        return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms, self.measured_lag_ms)
 
 
 class PauseBody(CommandBody):
@@ -188,6 +201,9 @@ COMMANDS: dict[str, type[CommandBody]] = {
 }
 """The body of each command, by its verb."""
 
+KEPT: dict[str, type[CommandBody]] = COMMANDS | {"switch": MeasuredSwitch}
+"""The same, with what the server itself adds to what was asked."""
+
 
 MAX_COMMANDS = 10_000
 """Commands that a simulation may hold."""
@@ -202,7 +218,7 @@ def _known_command(verb: str) -> str:
 def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
     if "command" not in info.data:
         return StartBody()  # the command itself is at fault: nobody can tell what its arguments should be
-    return COMMANDS[info.data["command"]].model_validate(value, context=info.context)
+    return KEPT[info.data["command"]].model_validate(value, context=info.context)
 
 
 class TimedCommand(Strict):
@@ -251,9 +267,18 @@ def parse(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
 
 def parse_command(verb: str, args: Any) -> CommandBody:
     """Parse a command by its verb and its arguments as JSON values. Raises ValidationFailed."""
-    model = COMMANDS.get(verb)
+    return _parse_by_verb(COMMANDS, verb, args)
+
+
+def parse_kept(verb: str, args: Any) -> CommandBody:
+    """Parse a command as the audit keeps it. Raises ValidationFailed."""
+    return _parse_by_verb(KEPT, verb, args)
+
+
+def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -> CommandBody:
+    model = models.get(verb)
     if model is None:
-        raise ValidationFailed.at("command", f"should be one of {', '.join(COMMANDS)}")
+        raise ValidationFailed.at("command", f"should be one of {', '.join(models)}")
     return parse(model, args)
 
 

@@ -218,6 +218,11 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
     return session_of(orjson.loads(document), deleted)
 
 
+def compensates_lag(document: bytes) -> bool:
+    """Tell without parsing whether a session compensates lag; metadata may say so of one that doesn't."""
+    return b'"lag_compensation":true' in document
+
+
 def session_of(d: dict[str, Any], deleted: bool = False) -> Session:
     """Read a session out of its document's JSON values, as `parse_session` does."""
     rules = Rules(

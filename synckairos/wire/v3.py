@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field, ValidationError
 
+from synckairos.clock.lag import Receipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
 from synckairos.wire.decode import decode
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.faults import in_json, of_pydantic, refuse
 from synckairos.wire.fields import Maybe, Strict, Uuid, Version
 from synckairos.wire.instant import parse_instant, render_instant
+from synckairos.wire.session import receipt_json
 from synckairos.wire.websocket import text_frame
 
 SUBPROTOCOL = "synckairos.v3"
@@ -145,12 +147,20 @@ def event(message: FeedMessage, server_time_ms: int) -> bytes:
 
 
 def command_ack(
-    command_id: str, session_id: str, epoch: str, version: int, at_ms: int, expired_participant_id: str | None
+    command_id: str,
+    session_id: str,
+    epoch: str,
+    version: int,
+    at_ms: int,
+    expired_participant_id: str | None,
+    lag_receipt: Receipt | None,
 ) -> bytes:
     """Frame the answer to an accepted command: the same bytes each time, so its time is the version's own."""
     told = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}
     if expired_participant_id is not None:
         told["expired_participant_id"] = expired_participant_id
+    if lag_receipt is not None:
+        told["lag_receipt"] = receipt_json(lag_receipt)
     return _frame(told)
 
 

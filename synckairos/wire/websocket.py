@@ -3,7 +3,13 @@
 A frame built here once is written to any number of sockets. Parses nothing: what clients send is the server's business.
 """
 
-PING = b"\x89\x00"
+
+def ping_frame(payload: bytes) -> bytes:
+    """Frame a ping; its payload has at most 125 bytes."""
+    return bytes((0x89, len(payload))) + payload
+
+
+PING = ping_frame(b"")
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -13,7 +13,7 @@ from synckairos.service import Sessions
 from synckairos.store.limits import Quota
 from synckairos.store.sessions import Loaded, SessionStore
 from synckairos.wire.creation import CreateSession
-from synckairos.wire.requests import parse, parse_command
+from synckairos.wire.requests import parse, parse_kept
 
 T0 = 1_800_000_000_000
 
@@ -75,7 +75,7 @@ class Player:
         await self._sessions.create(CreateRequest(Principal(), model.spec(), self.session_id, args))
 
     async def _send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
-        body = parse_command(verb, args)
+        body = parse_kept(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = Request(
             Principal(), self.session_id, body.command(), verb, sent, command_id=command_id, fingerprint=verb
@@ -149,7 +149,8 @@ class Player:
             case 15 if pick.random() < 0.2:
                 return pick.choice(("complete", "cancel")), {}
             case 16 | 17:
-                return "switch", {"lag_ms": pick.choice((20, 400, 5_000))}
+                measured: dict[str, Any] = pick.choice(({}, {"measured_lag_ms": 300}))
+                return "switch", {"lag_ms": pick.choice((20, 400, 5_000))} | measured
             case _:
                 return "switch", {}
 

@@ -11,6 +11,8 @@ Forward = Callable[[bytes], bool]
 class Proxy:
     """Passes bytes on in order. `up_ms` and `down_ms` are the greatest delays to draw, by `chance`.
 
+    `jitter` is what share of a delay is drawn; the rest is always waited.
+
     `stops` sees each chunk from the server and cuts the connection before the one for which it is true.
     """
 
@@ -18,6 +20,7 @@ class Proxy:
         self.target = target
         self.up_ms = 0.0
         self.down_ms = 0.0
+        self.jitter = 1.0
         self.stops: Forward = lambda chunk: False
         self.connections = 0
         self.url = ""
@@ -56,7 +59,7 @@ class Proxy:
                     self.cut()
                     break
                 if most_ms():
-                    await asyncio.sleep(self._chance.uniform(0, most_ms()) / 1000)
+                    await asyncio.sleep(most_ms() * self._chance.uniform(1 - self.jitter, 1) / 1000)
                 writer.write(chunk)
                 await writer.drain()
         except OSError:

@@ -48,3 +48,13 @@ async def test_a_replayed_simulation_is_not_counted(settings: Settings) -> None:
         for _ in range(4):
             assert (await server.client.post("/v1/simulate", json=BODY, headers=key)).status_code == 200
         assert (await server.client.post("/v1/simulate", json=BODY)).headers["ratelimit-remaining"] == "0"
+
+
+async def test_a_simulation_may_assume_what_the_server_measures(client: httpx.AsyncClient) -> None:
+    for args, compensated_ms in (({"lag_ms": 900}, 140), ({"lag_ms": 900, "measured_lag_ms": 200}, 340)):
+        commands = [BODY["commands"][0], {"at_ms": 4_000, "command": "switch", "args": args}]
+        session = BODY["session"] | {"lag_compensation": True}
+        body = {"session": session, "commands": commands, "until_ms": 5_000}
+        answer = await client.post("/v1/simulate", json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["data"]["final"]["lag_receipt"]["compensated_ms"] == compensated_ms

@@ -32,7 +32,7 @@ def test_the_gain_follows_from_the_time_control(system: System, budget_ms: int, 
 
 @pytest.mark.parametrize(
     ("claimed_ms", "measured_ms", "trusted"),
-    [(None, None, 0), (None, 50, 0), (90, None, 90), (90, 50, 90), (190, 50, 190), (191, 50, 190), (10**9, 0, 140)],
+    [(None, None, 0), (None, 50, 0), (90, None, 90), (141, None, 140), (190, 50, 190), (191, 50, 190), (10**9, 0, 140)],
 )
 def test_a_claim_counts_up_to_what_was_measured_and_a_little(
     claimed_ms: int | None, measured_ms: int | None, trusted: int
@@ -56,7 +56,7 @@ def test_who_claims_infinite_lag_gains_the_quota_and_no_more() -> None:
     session, honest = fair(), fair()
     for turn in range(1, 41):
         for each, lag_ms in ((session, 10**12), (honest, None)):
-            each.do(T0 + turn * 1_000, Switch(lag_ms=lag_ms if turn % 2 else None))
+            each.do(T0 + turn * 1_000, Switch(lag_ms=lag_ms if turn % 2 else None, measured_lag_ms=10**12))
     spared = session.state.participants[0].remaining_ms - honest.state.participants[0].remaining_ms
     account = session.state.participants[0].lag
     assert account is not None
@@ -79,10 +79,10 @@ def test_the_receipt_adds_up() -> None:
 
 def test_no_turn_is_spared_more_than_it_took_and_a_flag_that_fell_stays_fallen() -> None:
     session = fair()
-    session.do(T0 + 200, Switch(lag_ms=1_000))
+    session.do(T0 + 200, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert session.state.participants[0].used_ms == 0
     late = fair()
-    late.do(T0 + 60_001, Switch(lag_ms=1_000))
+    late.do(T0 + 60_001, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert (late.state.status, late.transitions[-1].event.type) == (Status.EXPIRED, EventType.SESSION_EXPIRED)
     assert late.state.lag_receipt is None
 

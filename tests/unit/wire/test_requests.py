@@ -31,7 +31,7 @@ from synckairos.wire.queries import (
     ReadQuery,
     parse_query,
 )
-from synckairos.wire.requests import COMMANDS, SimulationBody, parse, parse_command
+from synckairos.wire.requests import COMMANDS, SimulationBody, SwitchBody, parse, parse_command, parse_kept
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 DAY = 86_400_000
@@ -191,3 +191,15 @@ def test_a_wrong_query_is_told(model: type[Any], query: bytes, path: str) -> Non
     with pytest.raises(ValidationFailed) as refused:
         parse_query(model, query)
     assert path in [fault["path"] for fault in refused.value.details]
+
+
+def test_what_the_server_measured_is_kept_and_never_asked() -> None:
+    asked = {"lag_ms": 90, "current_participant_id": A, "expected_version": 3}
+    assert paths("switch", asked | {"measured_lag_ms": 200}) == ["measured_lag_ms"]
+    body = parse_command("switch", asked)
+    assert isinstance(body, SwitchBody)
+    measured = body.measured(200)
+    assert measured.model_dump(exclude_unset=True) == asked | {"measured_lag_ms": 200}
+    assert parse_kept("switch", measured.model_dump(exclude_unset=True)) == measured
+    assert measured.command() == Switch(None, A, 90, 200)
+    assert parse_kept("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})
