@@ -116,7 +116,7 @@ class Hub:
                 update = await self._read_shared(session_id, channel)
         except SessionNotFound:
             return None
-        self._feed.seed(session_id, update.epoch, update.version)
+        self._feed.seed(session_id, update.epoch, update.version, update.state)
         if channel.latest is None or not update.is_covered_by(channel.latest):
             channel.latest = update
         return channel.latest

@@ -215,7 +215,8 @@ class V3Connection(Connection):
         if isinstance(asked, v3.Subscribe):
             subscription.asked = None
             return _state_sync(asked, update, self.hub.now_ms())
-        if sent is None or sent.epoch != update.epoch:
+        # A store that lost versions goes back: the truth as a whole, for a patch looks like an old one.
+        if sent is None or sent.epoch != update.epoch or sent.version >= update.version:
             return update.frame("v3", _state_update)
         frame = update.deltas.get(sent.version)
         if frame is None:

@@ -50,7 +50,10 @@ class Listener(Protocol):
         """Take the next version of a session that is watched."""
 
     def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
-        """Take what is stored now, where the versions in between can't be had, or the store lost some (`went_back`)."""
+        """Take what is stored now, where the versions in between can't be had, or the store lost some (`went_back`).
+
+        What it lost it may have issued anew, so the version may be one that was told before.
+        """
 
     def absent(self, session_id: str) -> None:
         """Hear that a session known before isn't in Redis any more."""
@@ -59,17 +62,24 @@ class Listener(Protocol):
 class _Watched:
     """A session watched here, and the version that all its watchers were offered."""
 
-    __slots__ = ("backlog", "epoch", "mending", "version")
+    __slots__ = ("backlog", "document", "epoch", "is_doubted", "mending", "version")
 
     def __init__(self) -> None:
         self.epoch: str | None = None
         self.version = 0
+        self.document: bytes | None = None
         self.mending = False
+        self.is_doubted = False
+        """Whether it may be another store that we listen to now: one that lost versions and gave them anew."""
         self.backlog: list[FeedMessage] = []
 
     @property
     def position(self) -> tuple[str | None, int]:
         return self.epoch, self.version
+
+    def is_at(self, epoch: str, version: int, document: bytes) -> bool:
+        """Tell whether this is what the watchers have; the same version may have come about twice, differently."""
+        return self.position == (epoch, version) and self.document == document
 
 
 class Feed:
@@ -118,11 +128,11 @@ class Feed:
         if self._watched.pop(session_id, None) is not None:
             self._subscriber.unwant(self._keys.feed(session_id))
 
-    def seed(self, session_id: str, epoch: str, version: int) -> None:
-        """Say from which version on messages are expected, where nothing was heard yet."""
+    def seed(self, session_id: str, epoch: str, version: int, document: bytes) -> None:
+        """Say after which version messages are expected, where nothing was heard yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.epoch is None:
-            watched.epoch, watched.version = epoch, version
+            watched.epoch, watched.version, watched.document = epoch, version, document
 
     async def history(self, session_id: str) -> list[FeedMessage]:
         """Return the versions of a session that are kept, oldest first. One round trip. Raises StoreUnavailable."""
@@ -148,6 +158,7 @@ class Feed:
     def _resumed(self, channel: str) -> None:
         session_id = channel.rpartition(":")[2]
         if watched := self._watched.get(session_id):
+            watched.is_doubted = True
             self._soil(session_id, watched)
 
     def _take(self, message: FeedMessage) -> None:
@@ -165,7 +176,7 @@ class Feed:
             self._soil(message.session_id, watched)
 
     def _deliver(self, watched: _Watched, message: FeedMessage) -> None:
-        watched.epoch, watched.version = message.epoch, message.version
+        watched.epoch, watched.version, watched.document = message.epoch, message.version, message.state
         self._told.publish(message)
 
     @property
@@ -199,14 +210,18 @@ class Feed:
 
     async def _catch_up(self, ids: list[str]) -> None:
         """Give the watchers of these sessions what they missed: compare positions, then read those that differ."""
-        changed = []
+        changed, doubted = [], []
         for session_id, stored in zip(ids, await self._positions(ids), strict=True):
             watched = self._watched.get(session_id)
             if watched is not None and watched.mending:
-                if stored == watched.position:
-                    self._mended(watched)
-                else:
+                if stored != watched.position:
                     changed.append(session_id)
+                elif watched.is_doubted:
+                    doubted.append(session_id)
+                else:
+                    self._mended(watched)
+        if doubted:
+            changed += await self._issued_anew(doubted)
         for few in _chunks(changed, WITH_HISTORY_AT_ONCE):
             for session_id, (found, history) in zip(few, await self._states(few), strict=True):
                 watched = self._watched.get(session_id)
@@ -214,24 +229,39 @@ class Feed:
                     self._replay(session_id, watched, found, history)
                     self._mended(watched)
 
+    async def _issued_anew(self, ids: list[str]) -> list[str]:
+        """Return the sessions whose version stands for another document than the watchers have; the others are well."""
+        with unavailable_as_named():
+            documents = await self._pipe.call_many([("HGET", self._keys.session(each), "state") for each in ids])
+        found = []
+        for session_id, document in zip(ids, documents, strict=True):
+            watched = self._watched.get(session_id)
+            if watched is not None and watched.mending:
+                if document == watched.document:
+                    self._mended(watched)
+                else:
+                    found.append(session_id)
+        return found
+
     def _replay(self, session_id: str, watched: _Watched, stored: Stored | None, history: list[FeedMessage]) -> None:
         """Deliver what the history has after the watchers' version; where it doesn't reach back, the state alone."""
         if stored is None:
             if watched.epoch is not None:
                 self._told.absent(session_id)
             return
-        place = next((at for at, each in enumerate(history) if (each.epoch, each.version) == watched.position), None)
+        was = (watched.is_at(each.epoch, each.version, each.state) for each in history)
+        place = next((at for at, is_here in enumerate(was) if is_here), None)
         missed = [] if place is None else history[place + 1 :]
         if missed and missed[-1].epoch == stored.epoch and missed[-1].version >= stored.version:
             for message in missed:
                 self._deliver(watched, message)
-        elif watched.position != (stored.epoch, stored.version):
-            went_back = watched.epoch == stored.epoch and stored.version < watched.version
-            watched.epoch, watched.version = stored.epoch, stored.version
+        elif not watched.is_at(stored.epoch, stored.version, stored.document):
+            went_back = watched.epoch == stored.epoch and stored.version <= watched.version
+            watched.epoch, watched.version, watched.document = stored.epoch, stored.version, stored.document
             self._told.renew(session_id, stored, went_back)
 
     def _mended(self, watched: _Watched) -> None:
-        watched.mending = False
+        watched.mending = watched.is_doubted = False
         backlog, watched.backlog = watched.backlog, []
         for message in backlog:
             self._take(message)

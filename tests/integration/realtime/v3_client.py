@@ -27,15 +27,16 @@ class V3Client:
     async def send(self, kind: str, **members: Any) -> None:
         await self.socket.send(orjson.dumps({"type": kind, **members}).decode())
 
-    async def take(self) -> dict[str, Any]:
+    async def take(self, deadline_s: float = 10) -> dict[str, Any]:
         """Receive a message and keep what it says of a session."""
-        message = await take(self.socket)
+        message = await take(self.socket, deadline_s)
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
                 self.states[message["session_id"]] = keyed(orjson.dumps(message["state"]))
             case "STATE_DELTA":
                 state = self.states[message["session_id"]]
                 assert (state["epoch"], state["version"]) == (message["epoch"], message["from_version"])
+                assert message["version"] >= message["from_version"]
                 self.states[message["session_id"]] = apply(state, message["patch"])
             case "EVENT":
                 self.events.append(message)

@@ -1,0 +1,115 @@
+"""A TCP proxy between instances and Redis: loses pub/sub messages whole, and finds another Redis after a failover."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+
+class StoreProxy:
+    """Passes bytes on in order. `loses` is asked about each published message, and where it is true, that is gone."""
+
+    def __init__(self, target_url: str) -> None:
+        self.target_url = target_url
+        self.loses: Callable[[bytes], bool] = lambda message: False
+        self.lost = 0
+        self.url = ""
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def cut(self) -> None:
+        """Cut all connections, as a server that dies does."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def close(self) -> None:
+        self.cut()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._connect(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = urlsplit(self.target_url)
+        try:
+            store_reader, store_writer = await asyncio.open_connection(target.hostname, target.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, store_writer}
+        subscribes = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._ask(reader, store_writer, subscribes))
+                group.create_task(self._answer(store_reader, writer, subscribes))
+        finally:
+            self._writers -= {writer, store_writer}
+
+    async def _ask(self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, subscribes: asyncio.Event) -> None:
+        try:
+            while chunk := await reader.read(65_536):
+                if b"\r\nSUBSCRIBE\r\n" in chunk:
+                    subscribes.set()
+                store.write(chunk)
+        except OSError:
+            pass
+        store.transport.abort()
+
+    async def _answer(
+        self, store: asyncio.StreamReader, writer: asyncio.StreamWriter, subscribes: asyncio.Event
+    ) -> None:
+        """Pass answers on; from the first SUBSCRIBE on one by one, without the lost ones."""
+        rest = b""
+        try:
+            while chunk := await store.read(65_536):
+                if not subscribes.is_set():
+                    writer.write(chunk)
+                    continue
+                rest += chunk
+                while end := end_of_reply(rest):
+                    reply, rest = rest[:end], rest[end:]
+                    if reply.startswith(b"*3\r\n$7\r\nmessage\r\n") and self.loses(reply):
+                        self.lost += 1
+                    else:
+                        writer.write(reply)
+        except OSError:
+            pass
+        writer.transport.abort()
+
+
+def end_of_reply(data: bytes, begin: int = 0) -> int:
+    """Return where the RESP2 reply that begins there ends, 0 where it isn't all there yet."""
+    line_end = data.find(b"\r\n", begin) + 2
+    if line_end < 2:
+        return 0
+    match data[begin : begin + 1]:
+        case b"$":
+            size = int(data[begin + 1 : line_end])
+            end = line_end if size < 0 else line_end + size + 2
+            return end if end <= len(data) else 0
+        case b"*":
+            end = line_end
+            for _ in range(int(data[begin + 1 : line_end])):
+                end = end_of_reply(data, end)
+                if not end:
+                    return 0
+            return end
+        case _:
+            return line_end
+
+
+@asynccontextmanager
+async def store_proxy(target_url: str) -> AsyncIterator[StoreProxy]:
+    """Stand before a Redis."""
+    proxy = StoreProxy(target_url)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.close()
+        await server.wait_closed()
