@@ -27,6 +27,7 @@ from synckairos.http.origins import Origins
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.presence import Presence
 from synckairos.realtime.server import Server, listen
 from synckairos.recall import Recall
 from synckairos.recovery import Recovery
@@ -40,6 +41,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
+from synckairos.store.presence import PresenceStore
 from synckairos.store.redis import open_redis, open_store
 from synckairos.store.sessions import SessionStore
 from synckairos.timekeeper import Timekeeper
@@ -100,11 +102,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         stack.push_async_callback(sessions.drain)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
-        hub = Hub(
-            Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s),
-            sessions.read,
-            max_connections=settings.ws_max_connections,
-        )
+        feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
+        presence = Presence(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
+        hub = Hub(feed, sessions.read, presence, max_connections=settings.ws_max_connections)
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
         commands = Commands(sessions, settings)
         endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)

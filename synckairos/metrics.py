@@ -61,8 +61,11 @@ WEBSOCKET_CLOSED = Counter(
     "synckairos_websocket_closed_total", "Connections closed by the server, by close code", ("code",)
 )
 
+PRESENCE_FRAMES = Counter("synckairos_presence_frames_total", "PRESENCE frames written")
+
 # -- what instances tell each other -----------------------------------------------------------------------------------
 
+INSTANCES = Gauge("synckairos_instances", "Serving instances on this store that lived at the last look")
 FEED_MESSAGES = Counter("synckairos_feed_messages_total", "Feed messages received")
 FEED_GAPS = Counter("synckairos_feed_gaps_total", "Gaps in a session's versions that were read again")
 FEED_RECONNECTS = Counter("synckairos_feed_reconnects_total", "Feed connections made anew")

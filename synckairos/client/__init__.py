@@ -8,7 +8,7 @@ Needs no server's part: `websockets`, and what is pure of `clock` and `wire`.
 
 from synckairos.client.client import Client
 from synckairos.client.errors import CommandRefused, ConnectionEnded, SessionDeleted, TooManyConnections
-from synckairos.client.mirror import Happened, Update
+from synckairos.client.mirror import Happened, Present, Update
 from synckairos.client.offset import Sample, ServerClock
 from synckairos.client.requests import Ack
 from synckairos.client.watch import Watch
@@ -19,6 +19,7 @@ __all__ = [
     "CommandRefused",
     "ConnectionEnded",
     "Happened",
+    "Present",
     "Sample",
     "ServerClock",
     "SessionDeleted",

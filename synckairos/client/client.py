@@ -41,15 +41,24 @@ class Client:
     `TooManyConnections`, `PayloadTooLarge`, else `ConnectionEnded`.
     """
 
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        participant_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+    ) -> None:
         """Take a server's address, `ws://host:3000/ws` or `http://host:3000`; `proxy` is one to go through.
 
-        Raises ValueError where it is no address.
+        `participant_id` is who this is to others who watch; a server that knows its callers wants none. Raises
+        ValueError where it is no address.
         """
         self.url = socket_url(url)
         self.clock = ServerClock()
         self.trouble: str | None = None
         """Why there is no connection now; None while there is one, and before the first attempt."""
+        self._participant_id = participant_id
         self._headers = headers
         self._proxy = proxy
         self._backoff = Backoff()
@@ -113,7 +122,7 @@ class Client:
         self._check()
         watch = self._watches.get(session_id)
         if watch is None:
-            watch = self._watches[session_id] = Watch(session_id, self.command, self.now_ms)
+            watch = self._watches[session_id] = Watch(session_id, self.command, self.now_ms, self._participant_id)
             self._subscribe(watch)
         watch.users += 1
         try:

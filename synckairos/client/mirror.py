@@ -41,6 +41,20 @@ class Update:
     has_gap: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Who is connected to a session: how many clients in all and of each role, and which participants."""
+
+    clients: int
+    roles: dict[str, int]
+    participants: frozenset[str]
+
+    @classmethod
+    def of(cls, message: Message) -> "Present":
+        """Take a PRESENCE."""
+        return cls(message["clients"], message["roles"], frozenset(message["participants"]))
+
+
 class Mirror:
     """The copy: the document by ids, as patches want it, and the state it stands for."""
 

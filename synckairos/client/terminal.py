@@ -77,5 +77,7 @@ def _paint(client: Client, session: Watch, out: TextIO) -> None:
 def _lines(client: Client, session: Watch) -> list[str]:
     columns, lines = shutil.get_terminal_size()
     link = f"server time ± {client.error_ms:.1f} ms" if client.is_connected else f"reconnecting ({client.trouble})"
+    if session.present is not None:
+        link = f"{session.present.clients} connected · {link}"
     # The last line stays free for the cursor.
     return draw(session.state, client.now_ms(), columns=columns, lines=lines - 1, footer=link)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from synckairos.client import reading
-from synckairos.client.mirror import Message, Mirror, Update
+from synckairos.client.mirror import Message, Mirror, Present, Update
 from synckairos.client.requests import Ack
 from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError
@@ -36,16 +36,22 @@ class _Reader:
 class Watch:
     """A watched session. Made by `Client.watch`, which gives it with its first state."""
 
-    def __init__(self, session_id: str, carry: Carry, now_ms: Callable[[], float]) -> None:
+    def __init__(
+        self, session_id: str, carry: Carry, now_ms: Callable[[], float], participant_id: str | None = None
+    ) -> None:
         self.session_id = session_id
+        self.present: Present | None = None
+        """Who is connected; None until that is known, soon after the first state."""
         self.users = 0
         self.is_asking = False
         self._carry = carry
         self._now_ms = now_ms
+        self._participant_id = participant_id
         self._mirror = Mirror()
         self._readers: set[_Reader] = set()
         self._failure: SyncKairosError | None = None
         self._is_over = False
+        self._came_or_went = asyncio.Event()
 
     @property
     def state(self) -> Session:
@@ -88,6 +94,24 @@ class Watch:
         finally:
             self._readers.discard(reader)
 
+    async def presences(self) -> AsyncGenerator[Present, None]:
+        """Yield who is connected, then whenever that changes, the newest where it did several times.
+
+        While the client itself is away it is what was known last. Ends as `updates` does.
+        """
+        told: Present | None = None
+        while True:
+            news = self._came_or_went
+            if self.present is not None and self.present != told:
+                told = self.present
+                yield told
+                continue
+            if self._failure is not None:
+                raise self._failure
+            if self._is_over:
+                return
+            await news.wait()
+
     async def reach(self, version: int) -> Session:
         """Wait until the state is at least of that version, as after an `Ack`, and return it."""
         async with aclosing(self.updates()) as updates:
@@ -111,7 +135,8 @@ class Watch:
 
     def subscription(self) -> Message:
         """Return the SUBSCRIBE that goes on from here."""
-        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._mirror.position()}
+        named = {} if self._participant_id is None else {"participant_id": self._participant_id}
+        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._mirror.position(), **named}
 
     @property
     def is_known(self) -> bool:
@@ -128,12 +153,20 @@ class Watch:
                 self.is_asking = False
             case "EVENT":
                 self._mirror.take_event(message)
+            case "PRESENCE":
+                self.present = Present.of(message)
+                self._wake()
 
     def end(self, failure: SyncKairosError | None = None) -> None:
         """End all iterations, after what they were still to get."""
         self._failure, self._is_over = failure, True
         for reader in self._readers:
             reader.news.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._came_or_went = self._came_or_went, asyncio.Event()
+        news.set()
 
     def _give(self, update: Update | None) -> None:
         if update is not None:

@@ -107,6 +107,13 @@ class Connection:
                 WEBSOCKET_CONFLATED.inc()
             subscription.pending = update
 
+    def show(self, frame: bytes) -> bool:
+        """Send a frame if the client takes it at once; tell whether it did."""
+        if not self.socket.ready:
+            return False
+        self.socket.write(frame)
+        return True
+
     def frame_of(self, subscription: Subscription, update: Update) -> bytes:
         """Render a state for this client, at the moment it is written."""
         raise NotImplementedError

@@ -14,6 +14,7 @@ from synckairos.asking import Answer
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.realtime.connection import Connection, Subscription
+from synckairos.realtime.presence import Presence
 from synckairos.realtime.update import Update
 from synckairos.store.feed import Feed
 from synckairos.store.sessions import Stored
@@ -45,9 +46,10 @@ class _Channel:
 class Hub:
     """All connections of this instance and the sessions they watch; it is the feed's listener."""
 
-    def __init__(self, feed: Feed, read: Read, *, max_connections: int) -> None:
-        """Take the feed to watch by and the read that a joining client's first state comes from."""
+    def __init__(self, feed: Feed, read: Read, presence: Presence, *, max_connections: int) -> None:
+        """Take the feed to watch by, the read that a joining client's first state comes from, and who counts them."""
         self.server_time = feed.server_time
+        self.presence = presence
         self.connections: set[Connection] = set()
         self.is_draining = False
         self._feed = feed
@@ -160,6 +162,7 @@ class Hub:
     def leave(self, subscriptions: list[Subscription]) -> None:
         """Take subscriptions out; a session that nobody watches any more is unsubscribed."""
         for subscription in subscriptions:
+            self.presence.leave(subscription)
             channel = self._channels.get(subscription.session_id)
             if channel is not None:
                 channel.subscriptions.discard(subscription)
@@ -238,6 +241,7 @@ class Hub:
         """Listen to the feed and look after the connections, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed.run(self))
+            group.create_task(self.presence.run())
             group.create_task(self._check())
 
     async def _check(self) -> None:
@@ -268,3 +272,4 @@ class Hub:
                 await asyncio.sleep(spread_s * DRAIN_BATCH / len(leaving))
             for connection in leaving[at : at + DRAIN_BATCH]:
                 connection.close(connection.codes.going_away, "going away")
+        await self.presence.farewell()

@@ -5,6 +5,7 @@ from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError
 from synckairos.principal import Principal
 from synckairos.realtime.connection import CloseCodes, Connection, Subscription
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.presence import who_is
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
 from synckairos.wire import v2
@@ -44,6 +45,7 @@ class V2Connection(Connection):
             subscription.asked = v2.Ask.RECONNECT
             self.offer(subscription, found)
         self.hub.settle(subscription, found)
+        self.hub.presence.enter(subscription, who_is(self.principal), wants=False)
 
     def frame_of(self, subscription: Subscription, update: Update) -> bytes:
         if subscription.asked is not None:

@@ -11,6 +11,7 @@ from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.connection import CloseCodes, Connection, Subscription
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.presence import who_is
 from synckairos.realtime.roundtrip import RoundTrip
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
@@ -134,6 +135,7 @@ class V3Connection(Connection):
         self._drop(session_id)
         subscription = Subscription(self, session_id)
         try:
+            who = who_is(self.principal, asked.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
             self.subscriptions[session_id] = subscription
@@ -158,6 +160,7 @@ class V3Connection(Connection):
             self._recover(asked, missed)
             subscription.sent = found
         self.hub.settle(subscription, found)
+        self.hub.presence.enter(subscription, who, wants=asked.presence is not False)
 
     def _unsubscribe(self, asked: v3.Unsubscribe) -> None:
         self._drop(asked.session_id)
@@ -222,6 +225,10 @@ class V3Connection(Connection):
         if frame is None:
             frame = update.deltas[sent.version] = _smaller(sent, update)
         return frame
+
+    def resumed(self) -> None:
+        super().resumed()
+        self.hub.presence.catch_up(self)
 
     def going_away(self, spread_s: float) -> None:
         # All come back at another time, after the last of them was sent away.

@@ -94,16 +94,16 @@ class Feed:
         self._dirty: dict[str, None] = {}
         self._dirtied = asyncio.Event()
         self._listener: Listener | None = None
-        self._subscriber = Subscriber(redis, pipe, keys.prefix, self._receive, self._resumed)
+        self.subscriber = Subscriber(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
     def server_time(self) -> ServerTime:
         """Return Redis time as the heartbeats estimate it."""
-        return self._subscriber.server_time
+        return self.subscriber.server_time
 
     @property
     def is_connected(self) -> bool:
-        return self._subscriber.is_connected
+        return self.subscriber.is_connected
 
     # -- who is watched -----------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Feed:
         """
         if session_id not in self._watched:
             self._watched[session_id] = _Watched()
-        confirmed = self._subscriber.want(self._keys.feed(session_id))
+        confirmed = self.subscriber.want(self._keys.feed(session_id))
         if confirmed.is_set():
             return
         try:
@@ -126,7 +126,7 @@ class Feed:
     def unwatch(self, session_id: str) -> None:
         """Stop listening to a session."""
         if self._watched.pop(session_id, None) is not None:
-            self._subscriber.unwant(self._keys.feed(session_id))
+            self.subscriber.unwant(self._keys.feed(session_id))
 
     def seed(self, session_id: str, epoch: str, version: int, document: bytes) -> None:
         """Say after which version messages are expected, where nothing was heard yet."""
@@ -143,7 +143,7 @@ class Feed:
         """Listen until cancelled, through any trouble with Redis."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._subscriber.run())
+            group.create_task(self.subscriber.run())
             group.create_task(self._look())
             group.create_task(self._mend())
 

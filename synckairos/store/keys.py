@@ -33,6 +33,10 @@ class Keys:
         """Return the channel of one session's feed messages."""
         return self._of("feed", session_id)
 
+    def presence(self, session_id: str) -> str:
+        """Return where it stands who is connected to a session, by instance."""
+        return self._of("presence", session_id)
+
     def reserved(self, command_id: str) -> str:
         """Return where it is kept what an Idempotency-Key stands for that belongs to no session (yet)."""
         return self._of("reserved", command_id)
@@ -65,6 +69,21 @@ class Keys:
     def wake(self) -> str:
         """Return the channel that says: an earlier deadline than any before it was written."""
         return f"{self.prefix}:wake"
+
+    @property
+    def instances(self) -> str:
+        """Return the sorted set of the instances that serve, by when each was last heard of."""
+        return f"{self.prefix}:{{presence}}:instances"
+
+    @property
+    def presence_changes(self) -> str:
+        """Return the count of what was told on `presence_told`."""
+        return f"{self.prefix}:{{presence}}:changes"
+
+    @property
+    def presence_told(self) -> str:
+        """Return the channel that says of which sessions somebody came or went."""
+        return f"{self.prefix}:{{presence}}:told"
 
     @property
     def store(self) -> str:

@@ -37,12 +37,16 @@ class _Lost(Exception):
     """The connection stands, and nothing comes through it."""
 
 
-class _Channel:
-    __slots__ = ("confirmed", "interrupted")
+Receive = Callable[[str, bytes], None]
 
-    def __init__(self) -> None:
+
+class _Channel:
+    __slots__ = ("confirmed", "interrupted", "receive")
+
+    def __init__(self, receive: Receive) -> None:
         self.confirmed = asyncio.Event()
         self.interrupted = False
+        self.receive = receive
 
 
 class Subscriber:
@@ -56,7 +60,7 @@ class Subscriber:
         redis: Redis,
         pipe: RedisPipe,
         prefix: str,
-        receive: Callable[[str, bytes], None],
+        receive: Receive,
         resumed: Callable[[str], None],
     ) -> None:
         self.server_time = ServerTime()
@@ -72,10 +76,13 @@ class Subscriber:
         self._unconfirmed: Counter[str] = Counter()
         self._beat_at = 0.0
 
-    def want(self, channel: str) -> asyncio.Event:
-        """Subscribe to a channel; the event is set while Redis has confirmed it."""
+    def want(self, channel: str, receive: Receive | None = None) -> asyncio.Event:
+        """Subscribe to a channel; the event is set while Redis has confirmed it.
+
+        `receive` is told of its messages where that is somebody else than for all the others.
+        """
         if (wanted := self._channels.get(channel)) is None:
-            wanted = self._channels[channel] = _Channel()
+            wanted = self._channels[channel] = _Channel(receive or self._receive)
             self._wish(channel, True)
         return wanted.confirmed
 
@@ -149,8 +156,8 @@ class Subscriber:
             match reply:
                 case [b"message", name, payload]:
                     channel = name.decode()
-                    if channel in self._channels:
-                        self._receive(channel, payload)
+                    if wanted := self._channels.get(channel):
+                        wanted.receive(channel, payload)
                     elif channel == self._heartbeat:
                         self._beat_at = time.monotonic()
                 case [b"subscribe", name, _]:

@@ -16,6 +16,7 @@ from synckairos.wire.entry import FeedMessage
 from synckairos.wire.faults import in_json, of_pydantic, refuse
 from synckairos.wire.fields import Maybe, Strict, Uuid, Version
 from synckairos.wire.instant import parse_instant, render_instant
+from synckairos.wire.presence import Present
 from synckairos.wire.session import receipt_json
 from synckairos.wire.websocket import text_frame
 
@@ -33,6 +34,8 @@ class Subscribe(Strict):
     session_id: Uuid
     epoch: Maybe[Annotated[str, Field(max_length=64)]] = None
     version: Maybe[Version] = None
+    participant_id: Maybe[Annotated[Uuid, Field(description="Who this is, to others; believed while AUTH=none")]] = None
+    presence: Maybe[Annotated[bool, Field(description="Whether to be told who is there; true where left out")]] = None
 
     @property
     def has_position(self) -> bool:
@@ -144,6 +147,12 @@ def event(message: FeedMessage, server_time_ms: int) -> bytes:
     if message.participant_id is not None:
         told["participant_id"] = message.participant_id
     return _frame(told)
+
+
+def presence(session_id: str, server_time_ms: int, present: Present) -> bytes:
+    """Frame who is connected to a session."""
+    told: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
+    return _frame(told | {"clients": present.clients, "roles": present.roles, "participants": present.participants})
 
 
 def command_ack(

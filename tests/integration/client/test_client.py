@@ -1,17 +1,27 @@
 """The client against a real server: states, events, commands, and what ends it."""
 
 import asyncio
+from contextlib import aclosing
 from uuid import uuid4
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from synckairos.client import Ack, Client, CommandRefused, ConnectionEnded, SessionDeleted, TooManyConnections
+from synckairos.client import (
+    Ack,
+    Client,
+    CommandRefused,
+    ConnectionEnded,
+    Present,
+    SessionDeleted,
+    TooManyConnections,
+)
 from synckairos.client.errors import ClientClosed
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, Unauthorized
+from synckairos.principal import Principal
 from synckairos.wire.session import parse_session
 from tests.integration.realtime.instances import Instance, serving
 
@@ -171,3 +181,20 @@ async def test_what_is_asked_outside_is_refused(instance: Instance) -> None:
         await asked
     with pytest.raises(ClientClosed):
         await client.measure()
+
+
+async def test_who_else_is_there_is_known(settings: Settings) -> None:
+    async with serving(settings, principal=Principal()) as instance:
+        session_id, ada = await instance.create(), str(uuid4())
+        async with (
+            Client(instance.ws_url) as client,
+            client.watch(session_id) as session,
+            aclosing(session.presences()) as presences,
+        ):
+            async with asyncio.timeout(DEADLINE_S):
+                alone = Present(1, {"viewer": 1}, frozenset())
+                assert await anext(presences) == session.present == alone
+                async with Client(instance.ws_url, participant_id=ada) as other, other.watch(session_id):
+                    both = Present(2, {"participant": 1, "viewer": 1}, frozenset({ada}))
+                    assert await anext(presences) == session.present == both
+                assert await anext(presences) == alone

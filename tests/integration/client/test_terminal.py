@@ -78,6 +78,7 @@ def test_a_terminal_shows_a_clock_that_runs_between_frames(serve_process: Proces
         assert last.count("\r\n") <= 11
         assert "per_participant, running, version 2" in last
         assert "server time ±" in last
+        shown.read_until(lambda written: "1 connected" in written)
         httpx.post(f"{serve_process.base_url}/v1/sessions/{session_id}/pause", trust_env=False).raise_for_status()
         shown.read_until(lambda written: "paused, version 3" in written)
         shown.process.send_signal(signal.SIGINT)

@@ -19,10 +19,12 @@ from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.presence import Presence
 from synckairos.realtime.protocol import SocketProtocol
 from synckairos.realtime.server import Server, listen
 from synckairos.service import Sessions
 from synckairos.store.feed import Feed
+from synckairos.store.presence import PresenceStore
 from synckairos.store.redis import open_redis
 from tests.integration.parts import Parts, open_parts
 
@@ -66,15 +68,18 @@ class Instance:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, *, ws: Any = SocketProtocol) -> AsyncIterator[Instance]:
+async def serving(
+    settings: Settings, *, ws: Any = SocketProtocol, principal: Principal = SOMEBODY
+) -> AsyncIterator[Instance]:
     """Serve, drained at the end; `ws` may be another server's idea of a WebSocket than ours."""
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
-        hub = Hub(feed, parts.sessions.read, max_connections=settings.ws_max_connections)
+        presence = Presence(PresenceStore(parts.pipe, feed.subscriber, parts.store.keys), feed.server_time)
+        hub = Hub(feed, parts.sessions.read, presence, max_connections=settings.ws_max_connections)
         commands = Commands(parts.sessions, settings)
-        app = Endpoint(hub, commands, allows=Origins.of(settings).admits, principal_of=lambda scope: SOMEBODY)
+        app = Endpoint(hub, commands, allows=Origins.of(settings).admits, principal_of=lambda scope: principal)
         server = Server(app, settings, hub, listen(settings.host, settings.port))
         server.config.ws = ws
         running = asyncio.create_task(hub.run())
@@ -98,10 +103,21 @@ async def watching(instance: Instance, session_id: str, **options: Any) -> Async
 
 
 async def take(client: ClientConnection, deadline_s: float = 10) -> dict[str, Any]:
-    """Receive the next message."""
+    """Receive the next message that isn't about who else is there: that comes when it comes."""
+    while True:
+        async with asyncio.timeout(deadline_s):
+            message: dict[str, Any] = orjson.loads(await client.recv())
+        if message["type"] != "PRESENCE":
+            return message
+
+
+async def take_presence(client: ClientConnection, clients: int, deadline_s: float = 10) -> dict[str, Any]:
+    """Receive messages up to the one that says that so many clients are there."""
     async with asyncio.timeout(deadline_s):
-        message: dict[str, Any] = orjson.loads(await client.recv())
-    return message
+        while True:
+            message: dict[str, Any] = orjson.loads(await client.recv())
+            if message["type"] == "PRESENCE" and message["clients"] == clients:
+                return message
 
 
 async def take_until(client: ClientConnection, version: int) -> list[dict[str, Any]]:

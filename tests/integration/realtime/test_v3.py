@@ -51,7 +51,8 @@ async def test_a_switch_of_a_thousand_costs_a_watcher_little(instance: Instance)
     session_id = await instance.create(participants=1_000)
     await instance.command(session_id, Start())
     async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:
-        await socket.send(orjson.dumps({"type": "SUBSCRIBE", "session_id": session_id}).decode())
+        asked = {"type": "SUBSCRIBE", "session_id": session_id, "presence": False}
+        await socket.send(orjson.dumps(asked).decode())
         await take(socket)
         await instance.command(session_id, Switch())
         assert len(await socket.recv()) <= 1_500

@@ -30,11 +30,13 @@ async def join(client: RawClient, session_id: str) -> None:
 
 
 async def message_of(client: RawClient) -> dict[str, object]:
-    frame = await client.frame()
-    assert frame is not None
-    assert frame[0] == 1
-    message: dict[str, object] = orjson.loads(frame[1])
-    return message
+    while True:
+        frame = await client.frame()
+        assert frame is not None
+        assert frame[0] == 1
+        message: dict[str, object] = orjson.loads(frame[1])
+        if message["type"] != "PRESENCE":
+            return message
 
 
 async def stall(instance: Instance, session_id: str) -> int:

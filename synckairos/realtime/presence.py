@@ -1,0 +1,300 @@
+"""Who is connected to the sessions watched here, on all instances, and the PRESENCE that tells of it.
+
+Changes are written, read and told in rounds, so that a thousand who come at once cost a few frames each. Nobody waits
+for a round: a state never does, and who reads slowly is told the newest when there is room. Redis away: nothing is
+told, and caught up with later.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+from synckairos import log
+from synckairos.errors import Forbidden, StoreUnavailable
+from synckairos.metrics import INSTANCES, PRESENCE_FRAMES
+from synckairos.principal import Principal
+from synckairos.realtime.connection import Connection, Subscription
+from synckairos.store.presence import AT_ONCE, BEAT_S, DEAD_AFTER_S, KEEP_S, Beat, PresenceStore
+from synckairos.store.servertime import ServerTime
+from synckairos.wire import v3
+from synckairos.wire.presence import Present, Who
+
+ROUND_S = 0.5
+"""A session is told of at most this often, where it is quiet at once."""
+
+LONGEST_PAUSE_S = 2.0
+BYTES_A_SECOND = 20_000_000
+"""What may be told of one session; where many are told of many, it is told less often, down to the longest pause."""
+
+FRAMES_AT_ONCE = 200
+"""Frames written without a breath for the rest of the process."""
+
+REFRESH_S = KEEP_S / 3
+
+logger = log.get(__name__)
+
+
+def who_is(principal: Principal, declared: str | None = None) -> Who:
+    """Return who a client is to others. `declared` is the participant that it says it is.
+
+    Without authentication that is believed, as everything is; roles then say no more than whether one was named.
+    Raises Forbidden where it is known to be somebody else.
+    """
+    if principal.subject is None:
+        return Who("viewer") if declared is None else Who("participant", declared)
+    if declared not in (None, principal.subject):
+        raise Forbidden(f"You are {principal.subject}, not participant {declared}; leave participant_id out")
+    return Who(principal.role, principal.subject if principal.role == "participant" else None)
+
+
+class _Place(NamedTuple):
+    who: Who
+    wants: bool
+
+
+@lru_cache(maxsize=256)
+def _place(who: Who, wants: bool) -> _Place:
+    # Ten thousand viewers are one viewer's memory.
+    return _Place(who, wants)
+
+
+class _Room:
+    """A session watched here: our clients in it, and who is known to be in it altogether."""
+
+    __slots__ = ("counts", "elsewhere", "frame", "is_news", "next_s", "owed", "places", "present", "written")
+
+    def __init__(self) -> None:
+        self.places: dict[Subscription, _Place] = {}
+        self.counts: Counter[Who] = Counter()
+        self.owed: set[Subscription] = set()
+        """Who is still to get `frame`."""
+        self.written: bytes | None = b""
+        """What Redis has of us; None where it may have lost that."""
+        self.elsewhere: tuple[str, ...] = ()
+        """The other instances that have clients in it."""
+        self.present: Present | None = None
+        self.frame = b""
+        self.is_news = False
+        self.next_s = 0.0
+
+    def here(self) -> Present:
+        return Present.of(self.counts)
+
+
+class Presence:
+    """All rooms of this instance."""
+
+    def __init__(self, store: PresenceStore, server_time: ServerTime) -> None:
+        self._store = store
+        self._server_time = server_time
+        self._rooms: dict[str, _Room] = {}
+        self._dirty: dict[str, None] = {}
+        self._stale: dict[str, None] = {}
+        self._untold: dict[str, None] = {}
+        self._work = asyncio.Event()
+        self._living: frozenset[str] = frozenset()
+        self._number: int | None = None
+        """The number of the last message heard."""
+        self._said = 0
+        """How many had been sent at the last beat."""
+
+    # -- who comes and goes here --------------------------------------------------------------------------------------
+
+    def enter(self, subscription: Subscription, who: Who, *, wants: bool) -> None:
+        """Count a client that has its first answer; tell it who is there if it wants that."""
+        session_id = subscription.session_id
+        if subscription.connection.subscriptions.get(session_id) is not subscription:
+            return  # gone meanwhile
+        room = self._rooms.get(session_id)
+        if room is None:
+            room = self._rooms[session_id] = _Room()
+        room.places[subscription] = _place(who, wants)
+        room.counts[who] += 1
+        if wants:
+            room.owed.add(subscription)
+        self._soil(session_id)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Count a client no longer, if it was."""
+        room = self._rooms.get(subscription.session_id)
+        if room is None or (place := room.places.pop(subscription, None)) is None:
+            return
+        room.counts[place.who] -= 1
+        if not room.counts[place.who]:
+            del room.counts[place.who]
+        room.owed.discard(subscription)
+        self._soil(subscription.session_id)
+
+    def catch_up(self, connection: Connection) -> None:
+        """Tell a client that takes more again what it wasn't told while it didn't."""
+        for session_id, subscription in connection.subscriptions.items():
+            room = self._rooms.get(session_id)
+            if room is not None and subscription in room.owed and room.frame and connection.show(room.frame):
+                room.owed.discard(subscription)
+
+    def present(self, session_id: str) -> Present | None:
+        """Return who is connected to a session that is watched here, as far as it is known yet."""
+        room = self._rooms.get(session_id)
+        return None if room is None else room.present
+
+    def _soil(self, session_id: str) -> None:
+        self._dirty[session_id] = None
+        self._work.set()
+
+    # -- rounds -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the count and tell of it, until cancelled."""
+        self._store.listen(self._hear)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat())
+            group.create_task(self._go_round())
+
+    async def farewell(self) -> None:
+        """Write a last time, when all clients were sent away, rather than be found dead by the others."""
+        try:
+            await self._round()
+        except StoreUnavailable as trouble:
+            logger.debug("no farewell", cause=trouble.code)
+
+    async def _go_round(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                await self._round()
+            except StoreUnavailable as trouble:
+                logger.debug("presence waits", cause=trouble.code)
+                self._work.set()
+            await asyncio.sleep(ROUND_S)
+
+    async def _round(self) -> None:
+        for _ in range(0, len(self._dirty), AT_ONCE):
+            await self._write(_take(self._dirty))
+        for _ in range(0, len(self._stale), AT_ONCE):
+            await self._read(_take(self._stale))
+        await self._tell()
+
+    async def _write(self, session_ids: list[str]) -> None:
+        rooms = {each: room for each in session_ids if (room := self._rooms.get(each)) is not None}
+        values = {each: room.here().render() if room.places else b"" for each, room in rooms.items()}
+        try:
+            await self._store.write(values)
+            if changed := [each for each, value in values.items() if rooms[each].written != value]:
+                await self._store.say(changed)
+        except StoreUnavailable:
+            self._dirty.update(dict.fromkeys(rooms))
+            raise
+        for session_id, room in rooms.items():
+            room.written = values[session_id]
+            if room.places:
+                self._stale[session_id] = None
+            elif not room.written and self._rooms.get(session_id) is room:
+                del self._rooms[session_id]
+
+    async def _read(self, session_ids: list[str]) -> None:
+        try:
+            found = await self._store.read(session_ids)
+        except StoreUnavailable:
+            self._stale.update(dict.fromkeys(session_ids))
+            raise
+        for session_id, by_instance in zip(session_ids, found, strict=True):
+            room = self._rooms.get(session_id)
+            if room is None:
+                continue
+            by_instance.pop(self._store.instance, None)  # what we have we know better
+            room.elsewhere = tuple(by_instance)
+            present = Present.sum((room.here(), *map(Present.parse, by_instance.values())))
+            if present != room.present:
+                room.present, room.is_news = present, True
+                room.frame = v3.presence(session_id, self._server_time.now_ms(), present)
+            self._untold[session_id] = None
+
+    async def _tell(self) -> None:
+        """Write what is new to all who want it, and to newcomers what is known."""
+        now_s = time.monotonic()
+        count = 0
+        for session_id in tuple(self._untold):
+            room = self._rooms.get(session_id)
+            if room is None:
+                del self._untold[session_id]
+                continue
+            if room.is_news and now_s >= room.next_s:
+                room.is_news = False
+                room.owed.update(each for each, place in room.places.items() if place.wants)
+                room.next_s = now_s + min(LONGEST_PAUSE_S, len(room.owed) * len(room.frame) / BYTES_A_SECOND)
+            for subscription in tuple(room.owed):
+                if subscription in room.owed and subscription.connection.show(room.frame):
+                    room.owed.discard(subscription)
+                    count += 1
+                    if count % FRAMES_AT_ONCE == 0:
+                        await asyncio.sleep(0)
+            if not room.is_news:
+                self._untold.pop(session_id, None)
+        PRESENCE_FRAMES.inc(count)
+        if self._untold:
+            self._work.set()
+
+    # -- the other instances ------------------------------------------------------------------------------------------
+
+    def _hear(self, number: int, instance: str, session_ids: list[str]) -> None:
+        is_next = self._number is None or number == self._number + 1
+        self._number = number
+        if not is_next:
+            self._look_again(self._rooms)
+        elif instance != self._store.instance:
+            self._look_again(each for each in session_ids if each in self._rooms)
+
+    def _look_again(self, session_ids: Iterable[str]) -> None:
+        self._stale.update(dict.fromkeys(session_ids))
+        if self._stale:
+            self._work.set()
+
+    async def _beat(self) -> None:
+        beaten_s, refreshed_s = float("-inf"), time.monotonic()
+        while True:
+            now_s = time.monotonic()
+            try:
+                beat = await self._store.beat(may_bury=now_s - beaten_s < DEAD_AFTER_S / 2)
+            except StoreUnavailable as trouble:
+                logger.debug("no beat", cause=trouble.code)
+            else:
+                beaten_s = now_s
+                self._learn(beat)
+            if now_s - refreshed_s > REFRESH_S:
+                refreshed_s = now_s
+                self._write_all()
+            await asyncio.sleep(BEAT_S)
+
+    def _learn(self, beat: Beat) -> None:
+        """Take in who lives, and whether anything was told that didn't come here."""
+        INSTANCES.set(len(beat.living))
+        if not beat.was_known:  # we were silent for long, or Redis lost what it had
+            for room in self._rooms.values():
+                room.written = None
+            self._write_all()
+        dead = self._living - beat.living
+        if dead:
+            self._look_again(each for each, room in self._rooms.items() if not dead.isdisjoint(room.elsewhere))
+        self._living = beat.living
+        if (self._number or 0) < self._said or beat.changes < self._said:
+            self._number = beat.changes
+            self._look_again(self._rooms)
+        self._said = beat.changes
+
+    def _write_all(self) -> None:
+        self._dirty.update(dict.fromkeys(self._rooms))
+        if self._dirty:
+            self._work.set()
+
+
+def _take(waiting: dict[str, None]) -> list[str]:
+    """Take the first of what waits; what comes again meanwhile waits for another round."""
+    session_ids = list(islice(waiting, AT_ONCE))
+    for session_id in session_ids:
+        del waiting[session_id]
+    return session_ids

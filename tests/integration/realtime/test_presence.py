@@ -1,0 +1,194 @@
+"""Who is there, told to those who watch: over all instances, in few frames, and right again after a loss."""
+
+import asyncio
+import time
+from uuid import uuid4
+
+import orjson
+
+from synckairos.config import Settings
+from synckairos.principal import Principal
+from synckairos.realtime.presence import ROUND_S
+from synckairos.wire.presence import Present
+from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
+from tests.integration.realtime.raw import raw_client
+from tests.integration.realtime.test_v3_slow import join, stall
+from tests.integration.realtime.v3_client import v3_client
+from tests.waiting import eventually
+
+ANYBODY = Principal()
+SMALL = 4_096
+
+
+async def test_both_dialects_are_counted_over_all_instances(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as here, v3_client(other_instance) as there:
+        await here.send("SUBSCRIBE", session_id=session_id)
+        assert (await here.take())["type"] == "STATE_SYNC"
+        alone = await take_presence(here.socket, 1)
+        assert set(alone) == {"type", "session_id", "server_time_ms", "clients", "roles", "participants"}
+        assert (alone["session_id"], alone["roles"]) == (session_id, {"admin": 1})
+        await there.ask("SUBSCRIBE", session_id=session_id)
+        for client in (here, there):
+            await take_presence(client.socket, 2)
+        async with watching(other_instance, session_id) as old:
+            for client in (here, there):
+                await take_presence(client.socket, 3)
+            assert [(await take(old))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+        for client in (here, there):
+            await take_presence(client.socket, 2)
+        await there.ask("UNSUBSCRIBE", session_id=session_id)
+        await take_presence(here.socket, 1)
+
+
+async def test_who_names_a_participant_is_believed_where_nobody_is_known(settings: Settings) -> None:
+    async with (
+        serving(settings, principal=ANYBODY) as here,
+        serving(settings, principal=ANYBODY) as there,
+        v3_client(here) as white,
+        v3_client(there) as white_too,
+        v3_client(there) as viewer,
+    ):
+        session_id, participant_id = await here.create(), str(uuid4())
+        for client in (white, white_too):
+            await client.ask("SUBSCRIBE", session_id=session_id, participant_id=participant_id)
+        await viewer.ask("SUBSCRIBE", session_id=session_id)
+        told = await take_presence(white.socket, 3)
+        assert told["roles"] == {"participant": 2, "viewer": 1}
+        assert told["participants"] == [participant_id]
+        await viewer.ask("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
+        while len(told["participants"]) < 2:
+            told = await take_presence(white.socket, 3)
+        assert told["roles"] == {"participant": 3}
+
+
+async def test_who_is_known_is_nobody_else(settings: Settings) -> None:
+    known = Principal(subject=str(uuid4()), role="participant")
+    async with serving(settings, principal=known) as instance, v3_client(instance) as client:
+        session_id = await instance.create()
+        refused = await client.ask("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
+        assert (refused["type"], refused["code"]) == ("ERROR", "FORBIDDEN")
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        told = await take_presence(client.socket, 1)
+        assert told["participants"] == [known.subject]
+        assert told["roles"] == {"participant": 1}
+
+
+async def test_who_doesnt_want_to_know_counts_all_the_same(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as quiet, v3_client(instance) as other:
+        await quiet.ask("SUBSCRIBE", session_id=session_id, presence=False)
+        await other.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(other.socket, 2)
+        await quiet.send("PING", t0=1)
+        assert (await quiet.socket.recv()).startswith('{"type":"PONG"')  # type: ignore[arg-type]
+
+
+async def test_asking_again_is_answered_again(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        for _ in range(2):
+            await client.ask("SUBSCRIBE", session_id=session_id)
+            await take_presence(client.socket, 1)
+
+
+async def test_a_crowd_costs_a_watcher_few_frames(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as first:
+        await first.ask("SUBSCRIBE", session_id=session_id)
+        began_s = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            gone = asyncio.Event()
+
+            async def come() -> None:
+                async with v3_client(instance) as client:
+                    await client.ask("SUBSCRIBE", session_id=session_id, presence=False)
+                    await gone.wait()
+
+            for _ in range(60):
+                group.create_task(come())
+            frames = 0
+            while '"clients":61,' not in str(await first.socket.recv()):
+                frames += 1
+            assert frames <= (time.monotonic() - began_s) / ROUND_S + 2
+            gone.set()
+
+
+async def test_a_slow_reader_is_told_the_newest_after_the_state(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with raw_client(instance.server.port, SMALL) as slow, v3_client(instance) as watcher:
+        await join(slow, session_id)
+        await watcher.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(watcher.socket, 2)
+        last = await stall(instance, session_id)
+        for _ in range(3):
+            async with v3_client(instance) as passing:
+                await passing.ask("SUBSCRIBE", session_id=session_id)
+                await take_presence(watcher.socket, 3)
+            await take_presence(watcher.socket, 2)
+        await watcher.ask("UNSUBSCRIBE", session_id=session_id)
+
+        async def is_known() -> bool:
+            return instance.hub.presence.present(session_id) == Present({"admin": 1})
+
+        await eventually(is_known)
+        told: list[tuple[str, int]] = []
+        while not told or told[-1] != ("PRESENCE", 1):
+            frame = await slow.frame()
+            assert frame is not None
+            told += _told(frame[1])
+        presences = [count for kind, count in told if kind == "PRESENCE"]
+        assert len(presences) <= 3, told  # what its kernel had, and the newest
+        assert [version for kind, version in told if kind == "STATE"][-1] >= last
+
+
+def _told(payload: bytes) -> list[tuple[str, int]]:
+    message = orjson.loads(payload)
+    match message["type"]:
+        case "PRESENCE":
+            return [("PRESENCE", message["clients"])]
+        case "STATE_SYNC" | "STATE_UPDATE" | "STATE_DELTA":
+            return [("STATE", message["version"])]
+        case _:
+            return []
+
+
+async def test_a_message_that_was_lost_is_missed_and_made_up_for(instance: Instance) -> None:
+    session_id = await instance.create()
+    pipe, keys = instance.parts.pipe, instance.parts.store.keys
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(client.socket, 1)
+        # As another instance would write it, whose word of it got lost.
+        await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
+        await pipe.call("HSET", keys.presence(session_id), "another", Present({"viewer": 4}).render())
+        await pipe.call("INCR", keys.presence_changes)
+        await take_presence(client.socket, 5)
+
+
+async def test_what_redis_lost_is_written_again(instance: Instance, other_instance: Instance) -> None:
+    session_id = await instance.create()
+    pipe, keys = instance.parts.pipe, instance.parts.store.keys
+    async with v3_client(instance) as here, v3_client(other_instance) as there, v3_client(other_instance) as third:
+        for client in (here, there):
+            await client.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(here.socket, 2)
+        await pipe.call("DEL", keys.instances, keys.presence(session_id), keys.presence_changes)
+        await third.ask("SUBSCRIBE", session_id=session_id)
+        for client in (here, there, third):
+            await take_presence(client.socket, 3)
+        assert len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
+
+
+async def test_an_instance_that_stops_takes_its_clients_out_at_once(settings: Settings, instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        async with serving(settings) as other, v3_client(other) as there:
+            await there.ask("SUBSCRIBE", session_id=session_id)
+            await take_presence(client.socket, 2)
+            other.server.stop()
+            await other.done
+        key = instance.parts.store.keys.presence(session_id)
+        assert len(await instance.parts.pipe.call("HKEYS", key)) == 1
+        await take_presence(client.socket, 1)

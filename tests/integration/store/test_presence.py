@@ -1,0 +1,76 @@
+"""Which instances live, and what each has, on a real store."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from synckairos.config import Settings
+from synckairos.store.keys import Keys
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.presence import DEAD_AFTER_S, PresenceStore
+from synckairos.store.redis import open_redis
+from synckairos.store.subscriber import Subscriber
+
+LONG_AGO_MS = DEAD_AFTER_S * 1000 + 1
+
+
+class Two:
+    """Two instances' stores, and the keys that they share."""
+
+    def __init__(self, settings: Settings, pipe: RedisPipe) -> None:
+        self.keys = Keys(settings.key_prefix)
+        self.pipe = pipe
+        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+        subscriber = Subscriber(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
+        self.here, self.there = (PresenceStore(pipe, subscriber, self.keys) for _ in range(2))
+
+    async def silence(self, store: PresenceStore) -> None:
+        """Make an instance look as if it had been silent for too long."""
+        heard_ms = float(await self.pipe.call("ZSCORE", self.keys.instances, store.instance))
+        await self.pipe.call("ZADD", self.keys.instances, heard_ms - LONG_AGO_MS, store.instance)
+
+
+@pytest.fixture
+async def two(settings: Settings) -> AsyncIterator[Two]:
+    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+        yield Two(settings, pipe)
+
+
+async def test_who_beats_lives(two: Two) -> None:
+    assert not (await two.here.beat(may_bury=True)).was_known
+    assert (await two.here.beat(may_bury=True)).was_known
+    assert (await two.there.beat(may_bury=True)).living == {two.here.instance, two.there.instance}
+
+
+async def test_the_silent_are_buried_but_not_by_who_was_silent_itself(two: Two) -> None:
+    await two.here.beat(may_bury=True)
+    await two.there.beat(may_bury=True)
+    await two.silence(two.there)
+    assert two.there.instance in (await two.here.beat(may_bury=False)).living
+    assert (await two.here.beat(may_bury=True)).living == {two.here.instance}
+    assert not (await two.there.beat(may_bury=True)).was_known
+
+
+async def test_what_the_dead_left_counts_for_nothing_and_is_cleared_away(two: Two) -> None:
+    for store, value in ((two.here, b"1"), (two.there, b"2")):
+        await store.beat(may_bury=True)
+        await store.write({"a": value, "b": value})
+    expected = {two.here.instance: b"1", two.there.instance: b"2"}
+    assert await two.here.read(["a", "b", "c"]) == [expected, expected, {}]
+    await two.silence(two.there)
+    await two.here.beat(may_bury=True)
+    assert await two.here.read(["a"]) == [{two.here.instance: b"1"}]
+    assert await two.pipe.call("HGETALL", two.keys.presence("a")) == [two.here.instance.encode(), b"1"]
+
+
+async def test_what_is_written_expires_by_itself(two: Two) -> None:
+    await two.here.write({"a": b"1"})
+    assert 0 < await two.pipe.call("TTL", two.keys.presence("a")) <= 300
+    await two.here.write({"a": b""})
+    assert not await two.pipe.call("EXISTS", two.keys.presence("a"))
+
+
+async def test_what_is_told_is_counted(two: Two) -> None:
+    before = (await two.here.beat(may_bury=True)).changes
+    await two.here.say(["a", "b"])
+    assert (await two.there.beat(may_bury=True)).changes == before + 1

@@ -1,0 +1,41 @@
+"""Counting who is there: each instance its own, then all of them together."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synckairos.wire.presence import MAX_LISTED, Present, Who
+
+WHOS = st.builds(Who, st.sampled_from(("viewer", "participant")), st.none() | st.sampled_from("abcd"))
+CROWDS = st.lists(st.lists(WHOS, max_size=8), max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("clients", "expected"),
+    [
+        ([], Present({})),
+        ([Who("viewer"), Who("viewer")], Present({"viewer": 2})),
+        ([Who("viewer"), Who("participant", "b"), Who("participant", "a")],
+         Present({"participant": 2, "viewer": 1}, ("a", "b"))),
+        ([Who("participant", "a"), Who("participant", "a")], Present({"participant": 2}, ("a",))),
+    ],
+)  # fmt: skip
+def test_clients_are_counted_by_role_and_participants_named_once(clients: list[Who], expected: Present) -> None:
+    present = Present.of(Counter(clients))
+    assert present == expected
+    assert present.clients == len(clients)
+
+
+@given(CROWDS)
+def test_instances_add_up_to_what_one_would_count(crowds: list[list[Who]]) -> None:
+    parts = [Present.parse(Present.of(Counter(crowd)).render()) for crowd in crowds]
+    assert Present.sum(parts) == Present.of(Counter(who for crowd in crowds for who in crowd))
+
+
+def test_a_bounded_number_is_named_and_all_are_counted() -> None:
+    crowd = Counter(Who("participant", f"{number:05}") for number in range(MAX_LISTED + 7))
+    present = Present.of(crowd)
+    assert present.clients == MAX_LISTED + 7
+    assert present.participants == tuple(f"{number:05}" for number in range(MAX_LISTED))
