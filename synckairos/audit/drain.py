@@ -25,6 +25,7 @@ REST_S = 0.2
 """Seconds to let entries gather that came during a drain: a transaction for each handful would cost the most."""
 
 _DUE_AT_ONCE = 100
+_SLICE = 100  # entries to understand at a stretch
 
 _log = log.get(__name__)
 
@@ -163,7 +164,11 @@ class Drain:
     async def _read(self, partition: int, after: str | None) -> list[tuple[Delivery, Parsed | ValueError]]:
         """Read a batch and understand it as far as it can be."""
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
-        return [(delivery, _understand(delivery)) for delivery in deliveries]
+        understood: list[tuple[Delivery, Parsed | ValueError]] = []
+        for first in range(0, len(deliveries), _SLICE):
+            understood += [(delivery, _understand(delivery)) for delivery in deliveries[first : first + _SLICE]]
+            await asyncio.sleep(0)  # Postgres waits for rows of the batch before
+        return understood
 
     async def _record(self, turn: _Turn, parsed: Sequence[tuple[Delivery, Parsed]]) -> int:
         """Write and settle; where the batch is refused, look for the culprit by halves."""

@@ -20,7 +20,7 @@ GRACE_MS = 3_600_000
 """A session stays in Redis at least this long after its next deadline."""
 
 _FIRST_PAGE = 16  # entries may be large: the first few tell how many fit
-_MAX_PAGE = 500
+_MAX_PAGE = 200
 _PENDING_LOOK = 5_000
 _TALLY = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
