@@ -146,7 +146,7 @@ class Postgres:
             ],
             user=uid,
             group=gid,
-            env=_plain_environment(),
+            env=plain_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -176,7 +176,7 @@ class Postgres:
                     *("-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "max_connections=200"),
                     *(() if self._durable else fast),
                 ],
-                env=_plain_environment(),
+                env=plain_environment(),
                 stdout=output,
                 stderr=output,
                 account=self._account,
@@ -198,13 +198,13 @@ class Postgres:
         raise EmbeddedStoreFailed(f"Postgres did not start:\n{said.strip()}")
 
     def _ready(self) -> bool:
-        """Read the last line of postmaster.pid, as pg_ctl does."""
+        """Read the last line of postmaster.pid, as pg_ctl does; a standby is ready to be read."""
         with suppress(OSError, IndexError, ValueError):
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()
-            return int(lines[0]) == self.child.pid and lines[7].strip() == "ready"
+            return int(lines[0]) == self.child.pid and lines[7].strip() in ("ready", "standby")
         return False
 
 
-def _plain_environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """Leave out what would speak to Postgres behind our back: PGPORT, PGDATA, LC_*."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
