@@ -104,7 +104,13 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = Presence(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        hub = Hub(feed, sessions.read, presence, max_connections=settings.ws_max_connections)
+        hub = Hub(
+            feed,
+            sessions.read,
+            presence,
+            max_connections=settings.ws_max_connections,
+            max_per_address=settings.ws_max_connections_per_address,
+        )
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
         commands = Commands(sessions, settings)
         endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)

@@ -150,6 +150,9 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
     drain_timeout_s: float = Field(5, ge=0, description="seconds open connections get to leave at a shutdown")
     ws_max_connections: int = Field(20_000, ge=1, description="sockets a process accepts")
+    ws_max_connections_per_address: int = Field(
+        15_000, ge=1, description="of these, from one address; a proxy that isn't trusted is one for all behind it"
+    )
 
     @property
     def exposed(self) -> bool:

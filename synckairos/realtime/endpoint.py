@@ -43,17 +43,18 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
+        principal = self._principal_of(scope)
         speaks_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
         if not self._allows(scope):
             await _refuse(scope, send, 403, b"This Origin may not connect")
-        elif self._hub.is_draining or (self._hub.is_full and not speaks_v3):
+        elif self._hub.is_draining or (not speaks_v3 and self._hub.is_full(principal.address)):
             await _refuse(scope, send, 503, b"No more connections here; try again")
         elif speaks_v3:
-            await self._speak_v3(scope, receive, send)
+            await self._speak_v3(principal, scope, receive, send)
         else:
-            await self._speak_v2(scope, receive, send)
+            await self._speak_v2(principal, scope, receive, send)
 
-    async def _speak_v2(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _speak_v2(self, principal: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
         asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("sessionId", [""])[0]
         try:
@@ -62,15 +63,13 @@ class Endpoint:
             # A browser sees a close code only after the handshake, so it is accepted first.
             await _close(send, *(v2.NO_UUID if asked else v2.NO_PARAMETER))
             return
-        principal = self._principal_of(scope)
         await self._run(lambda socket: V2Connection(self._hub, socket, principal, session_id), scope, receive, send)
 
-    async def _speak_v3(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _speak_v3(self, principal: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        if self._hub.is_full:
+        if self._hub.is_full(principal.address):
             await _close(send, *v3.TOO_MANY_CONNECTIONS)
             return
-        principal = self._principal_of(scope)
         await self._run(lambda socket: V3Connection(self._hub, socket, principal, self._commands), scope, receive, send)
 
     async def _run(self, make: Callable[[Socket], Connection], scope: Scope, receive: Receive, send: Send) -> None:

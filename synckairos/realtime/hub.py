@@ -6,6 +6,7 @@ Knows sockets only by their connections, Redis only by the feed, sessions only b
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -46,8 +47,13 @@ class _Channel:
 class Hub:
     """All connections of this instance and the sessions they watch; it is the feed's listener."""
 
-    def __init__(self, feed: Feed, read: Read, presence: Presence, *, max_connections: int) -> None:
-        """Take the feed to watch by, the read that a joining client's first state comes from, and who counts them."""
+    def __init__(
+        self, feed: Feed, read: Read, presence: Presence, *, max_connections: int, max_per_address: int
+    ) -> None:
+        """Take the feed to watch by, the read that a joining client's first state comes from, and who counts them.
+
+        `max_per_address` is how many of the connections may come from one IP address.
+        """
         self.server_time = feed.server_time
         self.presence = presence
         self.connections: set[Connection] = set()
@@ -55,12 +61,16 @@ class Hub:
         self._feed = feed
         self._read = read
         self._max_connections = max_connections
+        self._max_per_address = max_per_address
+        self._by_address: Counter[str] = Counter()
         self._channels: dict[str, _Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.connections) >= self._max_connections
+    def is_full(self, address: str) -> bool:
+        """Tell whether there is no room for one more, or no more of this address; a local socket has none."""
+        if len(self.connections) >= self._max_connections:
+            return True
+        return bool(address) and self._by_address[address] >= self._max_per_address
 
     @property
     def watched_sessions(self) -> int:
@@ -74,10 +84,17 @@ class Hub:
 
     def add(self, connection: Connection) -> None:
         self.connections.add(connection)
+        self._by_address[connection.principal.address] += 1
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def forget(self, connection: Connection) -> None:
+        if connection not in self.connections:
+            return
         self.connections.discard(connection)
+        address = connection.principal.address
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def spawn(self, work: Awaitable[None]) -> None:

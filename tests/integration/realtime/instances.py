@@ -14,6 +14,7 @@ from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
+from synckairos.http.callers import Callers
 from synckairos.http.origins import Origins
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
@@ -69,17 +70,32 @@ class Instance:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, ws: Any = SocketProtocol, principal: Principal = SOMEBODY
+    settings: Settings, *, ws: Any = SocketProtocol, principal: Principal | None = SOMEBODY
 ) -> AsyncIterator[Instance]:
-    """Serve, drained at the end; `ws` may be another server's idea of a WebSocket than ours."""
+    """Serve, drained at the end; `ws` may be another server's idea of a WebSocket than ours.
+
+    Everybody is `principal`; None: whoever asks, by address, as in production.
+    """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
         presence = Presence(PresenceStore(parts.pipe, feed.subscriber, parts.store.keys), feed.server_time)
-        hub = Hub(feed, parts.sessions.read, presence, max_connections=settings.ws_max_connections)
+        hub = Hub(
+            feed,
+            parts.sessions.read,
+            presence,
+            max_connections=settings.ws_max_connections,
+            max_per_address=settings.ws_max_connections_per_address,
+        )
         commands = Commands(parts.sessions, settings)
-        app = Endpoint(hub, commands, allows=Origins.of(settings).admits, principal_of=lambda scope: principal)
+        callers = Callers(settings.trusted_proxies)
+        app = Endpoint(
+            hub,
+            commands,
+            allows=Origins.of(settings).admits,
+            principal_of=lambda scope: principal or callers.principal_of(scope),
+        )
         server = Server(app, settings, hub, listen(settings.host, settings.port))
         server.config.ws = ws
         running = asyncio.create_task(hub.run())

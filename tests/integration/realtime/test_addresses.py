@@ -1,0 +1,50 @@
+"""Sockets are bounded by address: one that opens too many leaves room for others."""
+
+from uuid import uuid4
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from synckairos.config import Settings
+from tests.integration.realtime.instances import serving, take, watching
+from tests.integration.realtime.v3_client import V3, V3Client, v3_client
+from tests.waiting import eventually
+
+ONE_EACH = {"ws_max_connections_per_address": 1, "trusted_proxies": ["127.0.0.1"]}
+
+
+async def test_one_more_is_refused_and_another_address_is_not(settings: Settings) -> None:
+    few = settings.model_copy(update=ONE_EACH)
+    async with serving(few, principal=None) as instance, v3_client(instance) as first:
+        await first.ask("PING", t0=0)
+        async with v3_client(instance) as second:
+            with pytest.raises(ConnectionClosed):
+                await second.take()
+            assert second.socket.close_code == 4520
+        with pytest.raises(InvalidStatus) as refused:
+            async with watching(instance, str(uuid4())):
+                pass
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["retry-after"]) > 0
+
+        behind = {"X-Forwarded-For": "192.0.2.7"}
+        async with watching(instance, str(uuid4()), additional_headers=behind) as other:
+            assert (await take(other))["type"] == "CONNECTED"
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=behind) as third:
+                with pytest.raises(ConnectionClosed):
+                    await take(third)
+                assert third.close_code == 4520
+
+
+async def test_who_leaves_makes_room(settings: Settings) -> None:
+    few = settings.model_copy(update=ONE_EACH)
+    async with serving(few, principal=None) as instance:
+        for _ in range(3):
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:
+                assert (await V3Client(socket).ask("PING", t0=0))["type"] == "PONG"
+
+            async def is_gone() -> bool:
+                return not instance.hub.connections
+
+            await eventually(is_gone)
