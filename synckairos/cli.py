@@ -69,11 +69,11 @@ def serve(host: str | None, port: int | None, insecure: bool) -> None:
 
 @main.command()
 def worker() -> None:
-    """Move what happened from the outbox to Postgres. Stops cleanly on SIGTERM."""
+    """Move what happened from the outbox to Postgres, and send webhooks. Stops cleanly on SIGTERM."""
     settings = _settings()
-    from synckairos.audit import worker as audit_worker
+    from synckairos import working
 
-    _run(_until_told(audit_worker.run(settings)))
+    _run(_until_told(working.run(settings)))
 
 
 @main.command()

@@ -149,6 +149,13 @@ class Settings(BaseSettings):
     key_prefix: str = Field("sk", pattern=r"^[A-Za-z0-9_.-]{1,64}\z", description="first part of every Redis key")
     redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
     drain_timeout_s: float = Field(5, ge=0, description="seconds open connections get to leave at a shutdown")
+    webhook_timeout_s: float = Field(15, gt=0, le=60, description="seconds a webhook's receiver may take in all")
+    webhook_log_days: int = Field(30, ge=1, description="days that webhook deliveries and their log are kept")
+    webhook_allowed_networks: Networks = Field(
+        [],
+        description="networks that webhooks may go to beside the public internet, by commas; for one's own",
+    )
+    webhook_allow_http: bool = Field(False, description="let webhooks go to http:// too, not to https:// alone")
     ws_max_connections: int = Field(20_000, ge=1, description="sockets a process accepts")
     ws_max_connections_per_address: int = Field(
         15_000, ge=1, description="of these, from one address; a proxy that isn't trusted is one for all behind it"

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.named_sql import load
 from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow
+from synckairos.audit.telling import queue_webhooks
 from synckairos.errors import StoreUnavailable, SyncKairosError
 
 _DATA_CLASSES = ("22", "23", "54")  # bad data, broken constraint, beyond a limit: the next try would fail as well
@@ -122,6 +123,7 @@ class Writer:
             await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION, rows.sessions)
             await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT, rows.participants)
             await cursor.execute(load("ledger.sql")["move_projections"])
+            await queue_webhooks(cursor, rows.events)
         return recorded
 
 

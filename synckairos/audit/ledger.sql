@@ -103,3 +103,25 @@ ON CONFLICT (session_id, participant_id) DO UPDATE SET
 WHERE (p.time_used_ms, p.cycle_count, p.began_at, p.left_at, p.group_id, p.participant_index) IS DISTINCT FROM
     (excluded.time_used_ms, excluded.cycle_count, excluded.began_at, excluded.left_at, excluded.group_id,
      excluded.participant_index);
+
+-- name: anybody_to_tell
+SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
+
+-- name: queue_webhooks
+-- What endpoints are to be told of a batch. The id is the same however often a batch is done, so a receiver knows a
+-- repeated message. Metadata is as of the session's newest version in the batch.
+INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type)
+SELECT
+    encode(substr(sha256(convert_to(concat_ws(' ', e.endpoint_id, i.session_id, i.epoch, i.version), 'UTF8')), 1, 16),
+        'hex')::uuid,
+    e.endpoint_id, i.session_id, i.epoch, i.version, i.event_type
+FROM webhook_endpoints AS e
+CROSS JOIN unnest(%(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::bigint[], %(event_types)s::text[])
+    WITH ORDINALITY AS i (session_id, epoch, version, event_type, place)
+WHERE e.enabled
+    AND (e.event_types IS NULL OR i.event_type = ANY(e.event_types))
+    AND (e.metadata IS NULL OR EXISTS (
+        SELECT FROM incoming_sessions AS s WHERE s.session_id = i.session_id AND s.metadata::jsonb @> e.metadata
+    ))
+ORDER BY i.place
+ON CONFLICT DO NOTHING;

@@ -8,8 +8,8 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 @cache
-def load(file: str) -> dict[str, bytes]:
-    """Return the statements of one file of this package, by name."""
-    text = resources.files("synckairos.audit").joinpath(file).read_text()
+def load(file: str, package: str = "synckairos.audit") -> dict[str, bytes]:
+    """Return the statements of one file of a package, by name."""
+    text = resources.files(package).joinpath(file).read_text()
     parts = _NAME.split(text)
     return {name: body.strip().encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

@@ -1,0 +1,1 @@
+"""Webhooks: what happened, told to HTTP endpoints by the Standard Webhooks rules. Nothing ever waits for one."""

@@ -1,0 +1,152 @@
+-- Webhooks: what workers take and how it went, and what servers manage. The drain's part is in audit/ledger.sql.
+
+-- name: claim
+-- Lease what is due: for each endpoint as much as it may be sent at once, by all workers together; of each session the
+-- oldest, and nothing while one of its messages is under way. A row that another worker leased meanwhile is left out.
+WITH open AS MATERIALIZED (
+    SELECT
+        e.endpoint_id,
+        %(at_once)s - (
+            SELECT count(*) FROM webhook_deliveries AS l
+            WHERE l.endpoint_id = e.endpoint_id AND l.leased_until > now()
+        ) AS room
+    FROM webhook_endpoints AS e
+    WHERE e.enabled AND (e.resumes_at IS NULL OR e.resumes_at <= now())
+),
+due AS (
+    SELECT first.delivery_id
+    FROM open
+    CROSS JOIN LATERAL (
+        SELECT oldest.delivery_id, oldest.due_at, oldest.sequence
+        FROM (
+            SELECT DISTINCT ON (waiting.session_id) waiting.delivery_id, waiting.due_at, waiting.sequence
+            FROM (
+                SELECT d.delivery_id, d.session_id, d.due_at, d.sequence
+                FROM webhook_deliveries AS d
+                WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending' AND d.due_at <= now()
+                    AND (d.leased_until IS NULL OR d.leased_until <= now())
+                    AND NOT EXISTS (
+                        SELECT FROM webhook_deliveries AS l
+                        WHERE l.endpoint_id = d.endpoint_id AND l.session_id = d.session_id AND l.leased_until > now()
+                    )
+                ORDER BY d.due_at, d.sequence
+                LIMIT 200
+            ) AS waiting
+            ORDER BY waiting.session_id, waiting.due_at, waiting.sequence
+        ) AS oldest
+        ORDER BY oldest.due_at, oldest.sequence
+        LIMIT greatest(open.room, 0)
+    ) AS first
+    ORDER BY first.due_at, first.sequence
+    LIMIT %(limit)s
+),
+leased AS (
+    UPDATE webhook_deliveries AS d
+    SET leased_until = now() + make_interval(secs => %(lease_s)s)
+    FROM due
+    WHERE d.delivery_id = due.delivery_id AND d.status = 'pending'
+        AND (d.leased_until IS NULL OR d.leased_until <= now())
+    RETURNING d.*
+)
+SELECT
+    d.delivery_id::text, d.endpoint_id::text, e.url,
+    ARRAY(
+        SELECT s.secret FROM webhook_secrets AS s
+        WHERE s.endpoint_id = e.endpoint_id AND (s.expires_at IS NULL OR s.expires_at > now())
+        ORDER BY s.created_at DESC
+    ),
+    d.attempts, d.tries, d.event_type, d.created_at, d.session_id::text, d.epoch, d.version,
+    v.participant_id::text, v.group_id, v.actor, v.occurred_at, v.time_used_ms, v.time_remaining_ms,
+    CASE WHEN e.snapshots THEN v.snapshot END
+FROM leased AS d
+JOIN webhook_endpoints AS e USING (endpoint_id)
+LEFT JOIN sync_events AS v
+    ON v.session_id = d.session_id AND v.epoch = d.epoch AND v.version = d.version
+ORDER BY d.sequence;
+
+-- name: release
+-- What a worker that stops has leased and not finished: others needn't wait for the lease to end.
+UPDATE webhook_deliveries SET leased_until = NULL WHERE delivery_id = ANY(%(delivery_ids)s::uuid[]);
+
+-- name: finish
+-- How a try went: the delivery, its log, the count, and what it says of the endpoint. Nothing where the lease was lost
+-- and somebody else has finished it. Returns why the endpoint was disabled, where it was by this.
+WITH done AS (
+    UPDATE webhook_deliveries
+    SET attempts = attempts + 1,
+        tries = tries + 1,
+        status = %(status)s,
+        due_at = now() + make_interval(secs => coalesce(%(next_s)s::float8, 0)),
+        leased_until = NULL,
+        finished_at = CASE WHEN %(status)s <> 'pending' THEN now() END
+    WHERE delivery_id = %(delivery_id)s AND attempts = %(attempts)s AND status = 'pending'
+    RETURNING *
+),
+logged AS (
+    INSERT INTO webhook_attempts (delivery_id, attempt, at, duration_ms, status_code, error, next_try_at)
+    SELECT
+        delivery_id, attempts, now() - make_interval(secs => %(duration_ms)s / 1000.0), %(duration_ms)s,
+        %(status_code)s, %(error)s, CASE WHEN status = 'pending' THEN due_at END
+    FROM done
+),
+counted AS (
+    INSERT INTO webhook_tally AS t (outcome, tries) SELECT %(outcome)s, 1 FROM done
+    ON CONFLICT (outcome) DO UPDATE SET tries = t.tries + 1
+),
+judged AS (
+    SELECT
+        e.endpoint_id,
+        CASE
+            WHEN %(accepted)s THEN NULL
+            WHEN %(gone)s THEN 'it answered 410 Gone'
+            WHEN e.failing_since <= now() - make_interval(secs => %(give_up_s)s)
+                THEN 'every try has failed since ' || to_char(e.failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+        END AS reason
+    FROM done
+    JOIN webhook_endpoints AS e USING (endpoint_id)
+    -- A success changes nothing of an endpoint that hasn't failed: most of the time nobody waits for its row.
+    WHERE NOT %(accepted)s OR e.failing_since IS NOT NULL OR e.resumes_at IS NOT NULL
+)
+UPDATE webhook_endpoints AS e
+SET failing_since = CASE WHEN NOT %(accepted)s THEN coalesce(e.failing_since, now()) END,
+    resumes_at = CASE WHEN %(pause_s)s::float8 IS NOT NULL THEN now() + make_interval(secs => %(pause_s)s::float8) END,
+    enabled = e.enabled AND judged.reason IS NULL,
+    disabled_reason = CASE WHEN e.enabled THEN judged.reason ELSE e.disabled_reason END
+FROM judged
+WHERE e.endpoint_id = judged.endpoint_id
+RETURNING judged.reason, e.url;
+
+-- name: prune
+-- What is older than the log goes, waiting or not; a page at a time. No row: there was none left.
+WITH page AS (
+    DELETE FROM webhook_deliveries
+    WHERE delivery_id IN (
+        SELECT delivery_id FROM webhook_deliveries
+        WHERE created_at < now() - make_interval(days => %(days)s)
+        LIMIT 5000
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM page HAVING count(*) > 0;
+
+-- name: prune_rest
+-- Secrets whose time is over, and answers kept for those who ask again.
+WITH old AS (DELETE FROM webhook_answers WHERE created_at < now() - interval '1 day')
+DELETE FROM webhook_secrets WHERE expires_at < now();
+
+-- name: measure
+SELECT
+    (SELECT count(*) FROM (
+        SELECT FROM webhook_deliveries AS d JOIN webhook_endpoints AS e USING (endpoint_id)
+        WHERE d.status = 'pending' AND e.enabled LIMIT 100000
+    ) AS some),
+    (SELECT coalesce(extract(epoch FROM now() - min(d.due_at)), 0)::float8
+        FROM webhook_endpoints AS e
+        CROSS JOIN LATERAL (
+            SELECT due_at FROM webhook_deliveries AS d
+            WHERE d.endpoint_id = e.endpoint_id AND d.status = 'pending'
+            ORDER BY d.due_at, d.sequence LIMIT 1
+        ) AS d
+        WHERE e.enabled AND d.due_at < now()),
+    (SELECT count(*) FROM webhook_endpoints WHERE NOT enabled),
+    (SELECT coalesce(jsonb_object_agg(outcome, tries), '{}') FROM webhook_tally);

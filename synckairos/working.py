@@ -1,0 +1,34 @@
+"""The worker process put together: the drain, and beside it what must never be in its way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from synckairos import log
+from synckairos.audit import worker
+from synckairos.config import Settings
+from synckairos.webhooks import dispatcher
+
+_AGAIN_S = 5.0
+
+_log = log.get(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Drain, and send webhooks, until cancelled. Raises what `audit.worker.run` raises: nothing else ends it."""
+    beside = [asyncio.create_task(_keep_up("webhooks", dispatcher.run, settings))]
+    try:
+        await worker.run(settings)
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _keep_up(name: str, job: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
+    """Run a job, and again after a pause should it ever end by itself."""
+    while True:
+        try:
+            await job(settings)
+        except Exception:  # noqa: BLE001
+            _log.exception("ended by itself and begins again", job=name)
+        await asyncio.sleep(_AGAIN_S)

@@ -1,0 +1,245 @@
+"""The sender against real sockets: signed so that the library agrees, and never where it may not go."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from standardwebhooks import WebhookVerificationError
+
+from synckairos.webhooks.guard import Address, Guard
+from synckairos.webhooks.sender import MAX_ANSWER_BYTES, Sender
+from tests.integration.webhooks.receiver import Received, Receiver, accept, answer
+
+LOOPBACK = Guard((ip_network("127.0.0.0/8"),), http=True)
+ONE, OTHER = "whsec_" + "b25l" * 8, "whsec_" + "dHdv" * 8
+TLS = Path(__file__).parent / "tls"
+METADATA = ip_address("169.254.169.254")
+
+
+class Resolver:
+    """A name server that gives each next one of its answers, and knows how often it was asked."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = answers
+        self.asked = 0
+
+    async def __call__(self, host: str) -> list[Address]:
+        self.asked += 1
+        return [ip_address(each) for each in self.answers[min(self.asked, len(self.answers)) - 1]]
+
+
+async def test_the_library_verifies_what_is_sent(receiver: Receiver) -> None:
+    body = '{"type":"tést"}'.encode()
+    async with Sender(LOOPBACK) as sender:
+        sent = await sender.send(receiver.url, [ONE], "id-1", body)
+    assert sent.accepted
+    assert sent.error is None
+    (received,) = receiver.received
+    assert (received.method, received.path, received.body) == ("POST", "/hook", body)
+    assert received.headers["content-type"] == "application/json"
+    assert received.message_id == "id-1"
+    assert received.verify(ONE) == {"type": "tést"}
+    with pytest.raises(WebhookVerificationError):
+        received.verify(OTHER)
+
+
+async def test_while_a_secret_is_replaced_both_verify(receiver: Receiver) -> None:
+    async with Sender(LOOPBACK) as sender:
+        await sender.send(receiver.url, [ONE, OTHER], "id-1", b"{}")
+    (received,) = receiver.received
+    assert received.headers["webhook-signature"].count("v1,") == 2
+    assert received.verify(ONE) == received.verify(OTHER) == {}
+
+
+@pytest.mark.parametrize("status", [199 + 1, 204, 299])
+async def test_any_2xx_is_success(receiver: Receiver, status: int) -> None:
+    async def say(received: Received) -> bytes:
+        return answer(status)
+
+    receiver.answer_with = say
+    async with Sender(LOOPBACK) as sender:
+        assert (await sender.send(receiver.url, [ONE], "id", b"{}")).accepted
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("retry-after: 7", 7),
+        ("Retry-After: 999999999999999999999", 86_400),
+        (f"retry-after: {format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True)}", 86_400),
+        (f"retry-after: {format_datetime(datetime.now(UTC) - timedelta(days=9), usegmt=True)}", 0),
+        ("retry-after: soon", None),
+        ("retry-after: -1", None),
+        ("x: y", None),
+    ],
+)
+async def test_failures_say_what_was_answered_and_for_how_long(
+    receiver: Receiver, header: str, seconds: float | None
+) -> None:
+    async def refuse(received: Received) -> bytes:
+        return answer(503, header, body=b"secret of the inside")
+
+    receiver.answer_with = refuse
+    async with Sender(LOOPBACK) as sender:
+        sent = await sender.send(receiver.url, [ONE], "id", b"{}")
+    assert (sent.status_code, sent.error, sent.retry_after_s) == (503, "answered 503", seconds)
+
+
+async def test_redirects_are_not_followed(receiver: Receiver) -> None:
+    async with Receiver() as inside:
+
+        async def lead_inside(received: Received) -> bytes:
+            return answer(307, f"location: {inside.url}")
+
+        receiver.answer_with = lead_inside
+        async with Sender(LOOPBACK) as sender:
+            sent = await sender.send(receiver.url, [ONE], "id", b"{}")
+        assert not sent.accepted
+        assert sent.status_code == 307
+        assert "redirects" in (sent.error or "")
+        assert inside.connections == 0
+
+
+async def test_no_proxy_of_the_environment_is_asked(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Receiver() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
+        async with Sender(LOOPBACK) as sender:
+            assert (await sender.send(receiver.url, [ONE], "id", b"{}")).accepted
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        ["127.0.0.1"], ["10.1.2.3"], ["169.254.169.254"], ["::1"], ["::ffff:127.0.0.1"], ["fd00::1"],
+        ["1.1.1.1", "127.0.0.1"], ["127.0.0.1", "1.1.1.1"], ["2606:4700:4700::1111", "::1"], [],
+    ],
+)  # fmt: skip
+async def test_names_that_lead_inside_are_not_connected_to(receiver: Receiver, found: list[str]) -> None:
+    async with Sender(Guard(http=True), resolve=Resolver(found)) as sender:
+        sent = await sender.send(f"http://inside.example.org:{receiver.port}/", [ONE], "id", b"{}")
+    assert sent.status_code is None
+    assert "address" in (sent.error or "")
+    assert receiver.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:{}/", "http://2130706433:{}/", "http://0177.0.0.1:{}/", "http://[::ffff:7f00:1]:{}/"]
+)
+async def test_spellings_of_loopback_lead_nowhere(receiver: Receiver, url: str) -> None:
+    async with Sender(Guard(http=True)) as sender:
+        sent = await sender.send(url.format(receiver.port), [ONE], "id", b"{}")
+    assert sent.status_code is None
+    assert receiver.connections == 0
+
+
+async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Receiver) -> None:
+    """DNS rebinding: a good answer at first, another one ever after. There is no second question."""
+    resolver = Resolver(["127.0.0.1"], ["169.254.169.254"])
+    async with Sender(LOOPBACK, resolve=resolver) as sender:
+        url = f"http://rebinding.example.org:{receiver.port}/"
+        assert (await sender.send(url, [ONE], "id", b"{}")).accepted
+        assert resolver.asked == 1
+        assert receiver.received[0].headers["host"] == f"rebinding.example.org:{receiver.port}"
+
+        async def hang_up(received: Received) -> bytes:
+            raise OSError
+
+        # The connection may be used again: it leads to where it led. Once it is gone, the name is checked anew.
+        receiver.answer_with = hang_up
+        assert not (await sender.send(url, [ONE], "id", b"{}")).accepted
+        receiver.answer_with = accept
+        sent = await sender.send(url, [ONE], "id", b"{}")
+        assert sent.error == f"the host's address {METADATA} isn't on the public internet"
+        assert resolver.asked == 2
+
+
+async def test_an_address_that_is_silent_leaves_the_next_one(receiver: Receiver) -> None:
+    resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # nobody listens at the first
+    async with Sender(LOOPBACK, resolve=resolver) as sender:
+        assert (await sender.send(f"http://two.example.org:{receiver.port}/", [ONE], "id", b"{}")).accepted
+
+
+async def test_tls_asks_for_the_name_and_believes_its_certificate_alone() -> None:
+    trust = ssl.create_default_context(cafile=str(TLS / "hooks.test.crt"))
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(TLS / "hooks.test.crt", TLS / "hooks.test.key")
+    async with Receiver(tls=own) as receiver:
+        async with Sender(LOOPBACK, resolve=Resolver(["127.0.0.1"]), trust=trust) as sender:
+            assert (await sender.send(f"https://hooks.test:{receiver.port}/", [ONE], "id", b"{}")).accepted
+            assert receiver.received[0].server_name == "hooks.test"
+            other = await sender.send(f"https://other.test:{receiver.port}/", [ONE], "id", b"{}")
+        async with Sender(LOOPBACK, resolve=Resolver(["127.0.0.1"])) as sender:
+            unknown = await sender.send(f"https://hooks.test:{receiver.port}/", [ONE], "id", b"{}")
+    assert "not valid for 'other.test'" in (other.error or "")
+    assert "CERTIFICATE_VERIFY_FAILED" in (unknown.error or "")
+    assert len(receiver.received) == 1
+
+
+async def test_a_receiver_that_never_answers_costs_the_timeout_and_no_more(receiver: Receiver) -> None:
+    async def never(received: Received) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    receiver.answer_with = never
+    async with Sender(LOOPBACK, timeout_s=0.2) as sender:
+        sent = await sender.send(receiver.url, [ONE], "id", b"{}")
+    assert (sent.status_code, sent.error) == (None, "no whole answer within 0.2 s")
+
+
+async def test_a_body_without_end_is_not_read() -> None:
+    given = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal given
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 So\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                given += 65_536
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(pour, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with Sender(LOOPBACK) as sender:
+            sent = await sender.send(url, [ONE], "id", b"{}")
+    assert (sent.status_code, sent.error) == (500, "answered 500")
+    assert given < 200 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100_000, b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000]
+)
+async def test_nonsense_is_a_failure(receiver: Receiver, said: bytes) -> None:
+    async def talk_nonsense(received: Received) -> bytes:
+        if not said:
+            raise OSError
+        return said
+
+    receiver.answer_with = talk_nonsense
+    async with Sender(LOOPBACK, timeout_s=5) as sender:
+        sent = await sender.send(receiver.url, [ONE], "id", b"{}")
+    assert not sent.accepted
+    assert sent.error
+    assert len(sent.error) <= 500
+    assert "\0" not in sent.error
+
+
+async def test_nobody_there(receiver: Receiver) -> None:
+    async with Sender(LOOPBACK) as sender:
+        refused = await sender.send("http://127.0.0.1:1024/", [ONE], "id", b"{}")
+        unknown = await sender.send("http://nowhere.invalid/", [ONE], "id", b"{}")
+    assert "ConnectError" in (refused.error or "")
+    assert "no address of nowhere.invalid" in (unknown.error or "")
