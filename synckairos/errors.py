@@ -224,6 +224,30 @@ class IdempotencyKeyReused(SyncKairosError):
         super().__init__("This Idempotency-Key was used for another request; take a fresh key for each")
 
 
+# -- what webhooks forbid ---------------------------------------------------------------------------------------------
+
+
+class WebhookDisabled(SyncKairosError):
+    """Nothing is sent to this endpoint until somebody enables it."""
+
+    code = "WEBHOOK_DISABLED"
+    status = 409
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"Webhook {webhook_id} is disabled; enable it first")
+
+
+class TooManyWebhooks(SyncKairosError):
+    """There are as many endpoints as there may be: `limit`."""
+
+    code = "TOO_MANY_WEBHOOKS"
+    status = 409
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"There may be {limit} webhooks; delete one, or let a receiver pass messages on")
+        self.limit = limit
+
+
 # -- what is wrong on our side ----------------------------------------------------------------------------------------
 
 

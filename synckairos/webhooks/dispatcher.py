@@ -11,10 +11,10 @@ from synckairos import log
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.webhooks.guard import Guard
-from synckairos.webhooks.outgoing import TEST, Outgoing, Verdict, open_outgoing
+from synckairos.webhooks.outgoing import Outgoing, Verdict, open_outgoing
 from synckairos.webhooks.records import Due
 from synckairos.webhooks.sender import Sender, Sent, with_jitter
-from synckairos.wire.webhooks import render_message, render_test
+from synckairos.wire.webhooks import TEST, render_message, render_test
 
 SCHEDULE_S = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Seconds before each further try, after Standard Webhooks; together a little over three days."""
@@ -104,7 +104,7 @@ class Dispatcher:
             found = await self._outgoing.claim(at_once=self._at_once, limit=room, lease_s=self._lease_s)
         except StoreUnavailable as fault:
             if not self._interrupted:
-                _log.warning("webhooks interrupted", error=fault.message)
+                _log.warning("webhooks interrupted", error=str(fault.__cause__ or fault))
             self._interrupted = True
             return _AFTER_FAULT_S
         if self._interrupted:
@@ -119,7 +119,7 @@ class Dispatcher:
             verdict = self._judge(due, await self._send(due))
             reason = await self._outgoing.finish(due, verdict, self._give_up_s)
         except StoreUnavailable as fault:
-            _log.info("webhook will be sent again", delivery_id=due.delivery_id, error=fault.message)
+            _log.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))
         except Exception:  # noqa: BLE001
             _log.exception("webhook failed", delivery_id=due.delivery_id)
         else:
@@ -134,7 +134,7 @@ class Dispatcher:
         if due.event is not None and due.session_id is not None:
             body = render_message(due.session_id, due.event)
         elif due.event_type == TEST:
-            body = render_test(TEST, due.created_at_ms, due.endpoint_id)
+            body = render_test(due.endpoint_id, due.created_at_ms)
         else:
             return None
         return await self._sender.send(due.url, due.secrets, due.delivery_id, body)

@@ -14,9 +14,6 @@ from synckairos.audit.records import TrailEvent
 from synckairos.errors import StoreUnavailable
 from synckairos.webhooks.records import Due
 
-TEST = "webhook_test"
-"""The type of a message that only asks whether somebody is there."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -86,11 +83,6 @@ class Outgoing:
         while await self._run("prune", {"days": days}):
             pass
 
-    async def measure(self) -> Measured:
-        """Look how much waits."""
-        (row,) = await self._run("measure", {})
-        return Measured(*row)
-
     async def _run(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with named_faults():
             async with self._pool.connection() as connection:
@@ -129,11 +121,13 @@ async def open_outgoing(database_url: str, connections: int = 4) -> AsyncIterato
 
 @contextmanager
 def named_faults() -> Iterator[None]:
-    """Turn every fault of Postgres into StoreUnavailable."""
+    """Turn every fault of Postgres into StoreUnavailable, whose text tells nobody more than that."""
     try:
         yield
     except psycopg.Error as fault:
-        raise StoreUnavailable(f"Postgres doesn't do it now: {fault}") from fault
+        if (fault.sqlstate or "").startswith("42"):
+            raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
+        raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
 
 
 def to_ms(at: datetime) -> int:

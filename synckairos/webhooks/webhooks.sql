@@ -150,3 +150,87 @@ SELECT
         WHERE e.enabled AND d.due_at < now()),
     (SELECT count(*) FROM webhook_endpoints WHERE NOT enabled),
     (SELECT coalesce(jsonb_object_agg(outcome, tries), '{}') FROM webhook_tally);
+
+-- name: count_endpoints
+SELECT count(*) FROM webhook_endpoints;
+
+-- name: create_endpoint
+INSERT INTO webhook_endpoints (endpoint_id, url, description, event_types, metadata, snapshots)
+VALUES (%(endpoint_id)s, %(url)s, %(description)s, %(event_types)s, %(metadata)s, %(snapshots)s);
+
+-- name: endpoints
+-- One of them, or all, oldest first.
+SELECT
+    endpoint_id::text, url, description, event_types, metadata, snapshots, enabled, disabled_reason, failing_since,
+    created_at, updated_at
+FROM webhook_endpoints
+WHERE %(endpoint_id)s::uuid IS NULL OR endpoint_id = %(endpoint_id)s::uuid
+ORDER BY created_at, endpoint_id;
+
+-- name: update_endpoint
+-- Members that aren't given stay. Whoever enables an endpoint begins anew; whoever changes where it is, too.
+UPDATE webhook_endpoints
+SET url = coalesce(%(url)s::text, url),
+    description = coalesce(%(description)s::text, description),
+    event_types = CASE WHEN %(sets_event_types)s THEN %(event_types)s::text[] ELSE event_types END,
+    metadata = CASE WHEN %(sets_metadata)s THEN %(metadata)s::jsonb ELSE metadata END,
+    snapshots = coalesce(%(snapshots)s::boolean, snapshots),
+    enabled = coalesce(%(enabled)s::boolean, enabled),
+    disabled_reason = CASE WHEN %(enabled)s::boolean THEN NULL WHEN NOT %(enabled)s::boolean THEN 'by request' ELSE disabled_reason END,
+    failing_since = CASE WHEN %(enabled)s::boolean OR %(url)s::text <> url THEN NULL ELSE failing_since END,
+    resumes_at = CASE WHEN %(enabled)s::boolean OR %(url)s::text <> url THEN NULL ELSE resumes_at END,
+    updated_at = now()
+WHERE endpoint_id = %(endpoint_id)s
+RETURNING endpoint_id;
+
+-- name: add_secret
+INSERT INTO webhook_secrets (endpoint_id, secret) VALUES (%(endpoint_id)s, %(secret)s);
+
+-- name: expire_secrets
+-- Those there are sign for so long beside the next one.
+UPDATE webhook_secrets SET expires_at = least(expires_at, now() + make_interval(secs => %(overlap_s)s))
+WHERE endpoint_id = %(endpoint_id)s;
+
+-- name: delete_endpoint
+DELETE FROM webhook_endpoints WHERE endpoint_id = %(endpoint_id)s;
+
+-- name: delete_deliveries
+DELETE FROM webhook_deliveries WHERE endpoint_id = %(endpoint_id)s;
+
+-- name: queue_test
+INSERT INTO webhook_deliveries (delivery_id, endpoint_id, event_type)
+VALUES (gen_random_uuid(), %(endpoint_id)s, %(event_type)s)
+RETURNING delivery_id::text;
+
+-- name: queue_again
+-- Now, with the whole schedule before it. What is under way is left to itself.
+UPDATE webhook_deliveries
+SET status = 'pending', tries = 0, due_at = now(), finished_at = NULL
+WHERE endpoint_id = %(endpoint_id)s AND delivery_id = %(delivery_id)s
+    AND (leased_until IS NULL OR leased_until <= now());
+
+-- name: deliveries
+-- Newest first, each with its tries in order.
+SELECT
+    d.delivery_id::text, d.sequence, d.session_id::text, d.epoch, d.version, d.event_type, d.status, d.created_at,
+    CASE WHEN d.status = 'pending' THEN d.due_at END,
+    ARRAY(
+        SELECT ROW(a.attempt, a.at, a.duration_ms, a.status_code, a.error, a.next_try_at)
+        FROM webhook_attempts AS a WHERE a.delivery_id = d.delivery_id ORDER BY a.attempt
+    )
+FROM webhook_deliveries AS d
+WHERE d.endpoint_id = %(endpoint_id)s AND d.sequence < %(before)s
+    AND (%(status)s::text IS NULL OR d.status = %(status)s)
+    AND (%(delivery_id)s::uuid IS NULL OR d.delivery_id = %(delivery_id)s::uuid)
+ORDER BY d.sequence DESC
+LIMIT %(limit)s;
+
+-- name: reserve_answer
+-- Whoever asks with the same key at the same time waits here until it is known what was answered.
+INSERT INTO webhook_answers (key, fingerprint) VALUES (%(key)s, %(fingerprint)s) ON CONFLICT DO NOTHING RETURNING key;
+
+-- name: kept_answer
+SELECT fingerprint, body FROM webhook_answers WHERE key = %(key)s;
+
+-- name: keep_answer
+UPDATE webhook_answers SET body = %(body)s WHERE key = %(key)s;

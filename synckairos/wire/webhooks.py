@@ -1,11 +1,154 @@
-"""Webhooks: what may be asked about them, and the messages themselves."""
+"""Webhooks: what may be asked about them, what comes back, and the messages themselves."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from synckairos.clock.model import EventType
+from synckairos.wire.answers import Id, Instant, Kind, Ms
 from synckairos.wire.events import Happening, event_json
+from synckairos.wire.fields import Maybe, Metadata, Name, Strict
 from synckairos.wire.instant import render_instant
+from synckairos.wire.queries import PageQuery
+
+DAY_S = 86_400
+KINDS = tuple(str(each) for each in EventType)
+
+
+def _known_kind(text: str) -> str:
+    if text not in KINDS:
+        raise PydanticCustomError("kind", "should be one of {kinds}", {"kinds": ", ".join(KINDS)})
+    return text
+
+
+Url = Annotated[str, Field(min_length=1, max_length=2_000, description="https, on the public internet")]
+Kinds = Annotated[
+    list[Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"type": "string", "enum": [*KINDS]})]],
+    Field(min_length=1, max_length=len(KINDS), description="Only these; left out: all"),
+]
+Part = Annotated[Metadata, Field(description="Only sessions whose metadata contains this; left out: all")]
+
+# -- asked ------------------------------------------------------------------------------------------------------------
+
+
+class CreateWebhook(Strict):
+    """Somebody who wants to be told. `snapshots` sends the session along, as each event left it."""
+
+    url: Url
+    description: Name = ""
+    event_types: Maybe[Kinds] = None
+    metadata: Maybe[Part] = None
+    snapshots: bool = False
+
+
+class PatchWebhook(Strict):
+    """What is to be changed; a filter that is null filters no more. Enabling forgets what failed before."""
+
+    url: Maybe[Url] = None
+    description: Maybe[Name] = None
+    event_types: Kinds | None = None
+    metadata: Part | None = None
+    snapshots: Maybe[bool] = None
+    enabled: Maybe[bool] = None
+
+
+class RotateSecret(Strict):
+    """A new secret; the old ones sign too, for so long."""
+
+    overlap_s: Annotated[int, Field(ge=0, le=30 * DAY_S, description="Seconds; a day by default")] = DAY_S
+
+
+class NothingToSay(Strict):
+    """An empty object, or nothing at all."""
+
+
+class DeliveriesQuery(PageQuery):
+    """What an endpoint was told, newest first."""
+
+    status: Maybe[Literal["pending", "delivered", "failed"]] = None
+
+
+# -- answered ---------------------------------------------------------------------------------------------------------
+
+
+class WebhookView(BaseModel):
+    webhook_id: Id
+    url: str
+    description: str
+    event_types: list[Kind] | None
+    metadata: dict[str, Any] | None
+    snapshots: bool
+    enabled: bool
+    disabled_reason: str | None
+    failing_since: Instant | None = Field(description="The first failure that no success followed")
+    created_at: Instant
+    updated_at: Instant
+
+
+class WebhookAnswer(BaseModel):
+    data: WebhookView
+
+
+class WebhookList(BaseModel):
+    data: list[WebhookView]
+    next_cursor: str | None
+
+
+class SecretView(BaseModel):
+    webhook_id: Id
+    secret: str = Field(description="`whsec_…`, told this once")
+
+
+class SecretAnswer(BaseModel):
+    data: SecretView
+
+
+class MadeWebhookView(WebhookView):
+    secret: str = Field(description="`whsec_…`, told this once")
+
+
+class MadeWebhookAnswer(BaseModel):
+    data: MadeWebhookView
+
+
+class AttemptView(BaseModel):
+    attempt: int
+    at: Instant
+    duration_ms: Ms
+    status_code: int | None = Field(description="null where there was no answer")
+    error: str | None
+    next_try_at: Instant | None
+
+
+class DeliveryView(BaseModel):
+    """A message. `delivery_id` is its `webhook-id`; a test is about no session."""
+
+    delivery_id: Id
+    session_id: Id | None
+    epoch: str | None
+    version: int | None
+    event_type: str
+    status: Literal["pending", "delivered", "failed"]
+    created_at: Instant
+    next_try_at: Instant | None
+    attempts: list[AttemptView]
+
+
+class DeliveryAnswer(BaseModel):
+    data: DeliveryView
+
+
+class DeliveryPage(BaseModel):
+    data: list[DeliveryView]
+    next_cursor: str | None
+
+
+# -- sent -------------------------------------------------------------------------------------------------------------
+
+TEST = "webhook_test"
+"""The type of a message that only asks whether somebody is there."""
 
 
 def render_message(session_id: str, event: Happening) -> bytes:
@@ -13,9 +156,9 @@ def render_message(session_id: str, event: Happening) -> bytes:
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 
 
-def render_test(event_type: str, at_ms: int, endpoint_id: str) -> bytes:
+def render_test(webhook_id: str, at_ms: int) -> bytes:
     """Render a message that only asks whether somebody is there."""
-    return _message(event_type, at_ms, {"endpoint_id": endpoint_id})
+    return _message(TEST, at_ms, {"webhook_id": webhook_id})
 
 
 def _message(kind: str, at_ms: int, data: dict[str, Any]) -> bytes:

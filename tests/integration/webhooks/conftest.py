@@ -1,13 +1,111 @@
-"""Webhooks on a test's own stores, and somebody who receives them."""
+"""Webhooks on a test's own stores: somebody who receives them, and a dispatcher that knows no patience."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
+from synckairos.audit.archive import open_pool
+from synckairos.clock.commands import Start, Switch
+from synckairos.webhooks.dispatcher import GIVE_UP_S, SCHEDULE_S, Dispatcher
+from synckairos.webhooks.guard import Guard
+from synckairos.webhooks.outgoing import open_outgoing
+from synckairos.webhooks.records import Delivery, Endpoint
+from synckairos.webhooks.registry import Registry
+from synckairos.webhooks.sender import Sender
+from synckairos.wire.webhooks import CreateWebhook
+from tests.integration.audit.author import Life, chess
+from tests.integration.audit.conftest import Audit
+from tests.integration.audit.conftest import audit as audit
 from tests.integration.webhooks.receiver import Receiver
+from tests.waiting import eventually
+
+T0 = 1_700_000_000_000
+LOOPBACK = Guard((ip_network("127.0.0.0/8"),), http=True)
+AT_ONCE_S = (0.0,) * 9
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """The webhooks' parts, and the audit that feeds them."""
+
+    audit: Audit
+    registry: Registry
+
+    async def register(self, url: str, **fields: Any) -> tuple[Endpoint, str]:
+        return await self.registry.do(lambda work: work.create(CreateWebhook(url=url, **fields)))
+
+    async def endpoint(self, endpoint: Endpoint) -> Endpoint:
+        return await self.registry.do(lambda work: work.endpoint(endpoint.endpoint_id))
+
+    async def deliveries(self, endpoint: Endpoint) -> tuple[Delivery, ...]:
+        """Return what an endpoint was told, newest first."""
+        page = await self.registry.do(lambda work: work.deliveries(endpoint.endpoint_id, limit=200))
+        return page.items
+
+    async def all_delivered(self, endpoint: Endpoint) -> bool:
+        return all(each.status == "delivered" for each in await self.deliveries(endpoint))
+
+    async def play(self, moves: int = 0, **more: Any) -> Life:
+        """Have a session played that far, and its events drained."""
+        life = await self.audit.author.create(chess(**more), T0)
+        await self.audit.author.apply(life, Start(), T0 + 1)
+        for move in range(moves):
+            await self.audit.author.apply(life, Switch(), T0 + 2 + move)
+        await self.audit.drain().run(0)
+        return life
+
+    @asynccontextmanager
+    async def dispatching(
+        self,
+        *,
+        schedule_s: Sequence[float] = SCHEDULE_S,
+        timeout_s: float = 10,
+        give_up_s: float = GIVE_UP_S,
+        log_days: int = 30,
+    ) -> AsyncIterator[Dispatcher]:
+        """Have what is due sent meanwhile."""
+        async with (
+            open_outgoing(self.audit.settings.database_url) as outgoing,
+            Sender(LOOPBACK, timeout_s=timeout_s) as sender,
+        ):
+            dispatcher = Dispatcher(
+                outgoing,
+                sender,
+                lease_s=60,
+                schedule_s=schedule_s,
+                give_up_s=give_up_s,
+                log_days=log_days,
+                poll_s=0.02,
+            )
+            task = asyncio.create_task(dispatcher.run())
+            try:
+                yield dispatcher
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def webhooks(audit: Audit) -> AsyncIterator[Webhooks]:
+    async with open_pool(audit.settings) as pool:
+        yield Webhooks(audit, Registry(pool))
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with Receiver() as opened:
         yield opened
+
+
+async def came(receiver: Receiver, count: int) -> None:
+    """Wait until a receiver has got that many requests."""
+
+    async def look() -> bool:
+        return len(receiver.received) >= count
+
+    await eventually(look)
