@@ -45,6 +45,8 @@ from synckairos.store.presence import PresenceStore
 from synckairos.store.redis import open_redis, open_store
 from synckairos.store.sessions import SessionStore
 from synckairos.timekeeper import Timekeeper
+from synckairos.webhooks.metrics import WebhookGauges
+from synckairos.webhooks.registry import Registry
 
 _log = log.get(__name__)
 
@@ -88,7 +90,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         await open_store(pipe, keys)
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
-        archive = Archive(await stack.enter_async_context(open_pool(settings)))
+        pool = await stack.enter_async_context(open_pool(settings))
+        archive, webhooks = Archive(pool), Registry(pool)
         kick = DrainKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         kick.start()
         stack.push_async_callback(kick.close)
@@ -120,12 +123,12 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             lag.see(await outbox.backlog())
 
         application = http.build(
-            http.Parts(sessions, store, archive, Trail(archive, outbox), Limits(pipe, keys), settings),
+            http.Parts(sessions, store, archive, Trail(archive, outbox), webhooks, Limits(pipe, keys), settings),
             origins=origins,
             extra_routes=[WebSocketRoute("/ws", endpoint)],
             is_draining=lambda: hub.is_draining,
             watch=hub.waking,
-            before_scrape=[show_backlog],
+            before_scrape=[show_backlog, WebhookGauges(webhooks).refresh],
         )
         recovery = Recovery(sessions, archive, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]

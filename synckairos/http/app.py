@@ -21,10 +21,13 @@ from synckairos.http.origins import Origins
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.system import SystemRoutes
+from synckairos.http.webhooks import WebhookRoutes
 from synckairos.metrics import ACTIVE_SESSIONS
 from synckairos.service import Sessions
 from synckairos.store.limits import Limits
 from synckairos.store.sessions import SessionStore
+from synckairos.webhooks.guard import Guard
+from synckairos.webhooks.registry import Registry
 
 DEMO = "/demo"
 
@@ -37,6 +40,7 @@ class Parts:
     store: SessionStore
     archive: Archive
     trail: Trail
+    webhooks: Registry
     limits: Limits
     settings: Settings
 
@@ -73,6 +77,7 @@ def build(
             LiveTail(parts.trail, is_draining, watch),
             parts.limits,
         ).operations(),
+        *WebhookRoutes(parts.webhooks, Guard.of(settings), parts.limits).operations(),
         *SimulateRoutes(parts.store, parts.limits).operations(),
         *system.operations(),
     ]

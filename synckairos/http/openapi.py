@@ -23,6 +23,7 @@ PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas
 TAGS = [
     {"name": "sessions", "description": "One session: make it, read it, drive it."},
     {"name": "history", "description": "What was: lists, events, and a participant's sessions and hours."},
+    {"name": "webhooks", "description": "Who is told of what happens, by signed HTTP requests."},
     {"name": "simulation", "description": "The same engine, nothing stored."},
     {"name": "system", "description": "The server itself."},
 ]
@@ -112,7 +113,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         parameters.append(_header("If-Match", "Only if this is still the version: an ETag"))
     if operation.tag == "sessions" and 304 in operation.refusals:
         parameters.append(_header("If-None-Match", "Nothing comes back where this is still the version: an ETag"))
-    if operation.method == "POST" and operation.tag == "sessions":
+    if operation.method == "POST" and operation.tag in ("sessions", "webhooks"):
         key = _header("Idempotency-Key", "Makes asking again safe: the same key gets the same answer")
         key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         parameters.append(key)

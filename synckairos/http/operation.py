@@ -42,7 +42,8 @@ class Operation:
     @property
     def route(self) -> str:
         """Return the path as metrics name it, v2's way: `/v1/sessions/:id`."""
-        return self.path.replace("{session_id}", ":id").replace("{participant_id}", ":pid")
+        names = {"{session_id}": ":id", "{participant_id}": ":pid", "{webhook_id}": ":wid", "{delivery_id}": ":did"}
+        return "/".join(names.get(segment, segment) for segment in self.path.split("/"))
 
 
 PARAMETER = "*"

@@ -26,6 +26,7 @@ from synckairos.wire.session import parse_session, render_session
 class Parts:
     pipe: RedisPipe
     store: SessionStore
+    pool: AsyncConnectionPool
     archive: Archive
     sessions: Sessions
     kicked: list[int] = field(default_factory=list)
@@ -57,4 +58,4 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
         kicked: list[int] = []
         sessions = Sessions(store, Recall(store, archive), restorer, generations, kicked.append)
-        yield Parts(pipe, store, archive, sessions, kicked)
+        yield Parts(pipe, store, pool, archive, sessions, kicked)

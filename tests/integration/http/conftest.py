@@ -18,6 +18,7 @@ from synckairos.store.bounds import Bounds
 from synckairos.store.isolation import Isolation
 from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
+from synckairos.webhooks.registry import Registry
 from tests.integration.parts import Parts, open_parts
 
 HOST = "http://127.0.0.1:3000"
@@ -84,6 +85,7 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
                 store=parts.store,
                 archive=parts.archive,
                 trail=Trail(parts.archive, outbox),
+                webhooks=Registry(parts.pool),
                 limits=Limits(parts.pipe, keys),
                 settings=settings,
             ),
