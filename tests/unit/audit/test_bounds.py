@@ -27,6 +27,11 @@ def test_the_nearest_bound_counts(bounds: Bounds, found: tuple[int, int, int], f
     assert bounds.fullness(*found) == fullness
 
 
+def test_by_default_ten_minutes_without_postgres_fit() -> None:
+    changes = 300 * 600
+    assert Bounds.of(Settings()).fullness(changes, changes * 11_000, 600_000) < 1
+
+
 def test_what_isnt_bounded_is_empty_for_the_script() -> None:
     assert UNBOUNDED.arguments() == ("", "", "")
     assert Bounds(1, 2, 3).arguments() == (1, 2, 3)
