@@ -25,6 +25,7 @@ import uvloop
 
 from loadtests.http_client import HttpConnection
 from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.cold.objects import Objects
 from synckairos.audit.drain import BATCH_ENTRIES, Drain
 from synckairos.audit.ledger import Ledger
 from synckairos.audit.migrate import migrate
@@ -237,7 +238,7 @@ async def measure_reads(sessions: int) -> dict[str, Any]:
     async with stores() as (settings, postgres):
         fill(postgres.url, sessions, size=32)
         async with open_pool(settings) as pool:
-            archive = Archive(pool)
+            archive = Archive(pool, Objects(settings.archive_url))
             figures = {name: await median_ms(read) for name, read in reads(archive, sessions).items()}
     return {"events": sessions * 100, "p50_ms": figures}
 

@@ -16,6 +16,7 @@ from starlette.routing import WebSocketRoute
 
 from synckairos import log
 from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.cold.objects import Objects
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.queue import DrainKick
 from synckairos.audit.trail import Trail
@@ -91,7 +92,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = await stack.enter_async_context(open_pool(settings))
-        archive, webhooks = Archive(pool), Registry(pool)
+        archive, webhooks = Archive(pool, Objects(settings.archive_url)), Registry(pool)
         kick = DrainKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         kick.start()
         stack.push_async_callback(kick.close)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AliasChoices, AliasGenerator, BeforeValidat
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from synckairos.errors import SyncKairosError
+from synckairos.principal import Role
 
 PREFIX = "SYNCKAIROS_"
 
@@ -78,6 +79,13 @@ def _check_network(value: str) -> str:
     return value
 
 
+def _check_archive_url(value: str) -> str:
+    scheme = urlsplit(value).scheme
+    if scheme not in ("", "file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss"):
+        raise ValueError("should be a folder, or a URL that begins with file://, s3://, gs:// or az://")
+    return value
+
+
 def _check_auth(value: str) -> str:
     if value != "none":
         raise ValueError("should be none, the only kind there is so far")
@@ -91,6 +99,7 @@ def _lower_level(value: object) -> object:
 RedisUrl = Annotated[str, _url_with("redis", "rediss", "unix"), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
+ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
 Auth = Annotated[str, AfterValidator(_check_auth)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
 Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]
@@ -141,6 +150,17 @@ class Settings(BaseSettings):
     )
     outbox_max_bytes: int = Field(2 << 30, ge=1, description="bytes that these versions may hold, all in Redis' memory")
     outbox_max_age_s: int = Field(0, ge=0, description="seconds that the oldest of them may wait; 0: any time")
+    archive_url: ArchiveUrl = Field(
+        "archive", description="where archives and exports go: a folder, or s3://bucket/prefix and AWS_* variables"
+    )
+    archive_after_s: int = Field(
+        0, ge=0, description="seconds after its end at which a session is archived by itself; 0: when asked to"
+    )
+    archive_role: Role = Field("viewer", description="least role that may read archives")
+    archive_events_role: Role = Field("participant", description="least role that is shown the events in them")
+    retention_s: int = Field(
+        0, ge=0, description="seconds after its end at which a session leaves Postgres for its archive; 0: never"
+    )
     outage_policy: str = Field(
         "charge",
         pattern=r"^(charge|freeze|credit:[0-9]{1,9})\z",

@@ -32,6 +32,8 @@ from synckairos.ready import parse_ready
 _DRAIN_S = 2.0
 _PROCESS_STOP_S = 6.0
 
+_ARCHIVE_AFTER_S = 60  # soon enough to be seen
+
 
 @dataclass(frozen=True, slots=True)
 class _Stores:
@@ -62,6 +64,10 @@ async def run(settings: Settings, data: Path | None) -> int:
                 "queue_redis_url": settings.queue_redis_url
                 if is_set(settings, "queue_redis_url")
                 else stores.redis_url,
+                "archive_url": settings.archive_url if is_set(settings, "archive_url") else str(directory / "archive"),
+                "archive_after_s": settings.archive_after_s
+                if is_set(settings, "archive_after_s")
+                else _ARCHIVE_AFTER_S,
                 "drain_timeout_s": settings.drain_timeout_s if is_set(settings, "drain_timeout_s") else _DRAIN_S,
             }
         )

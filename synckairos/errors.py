@@ -77,6 +77,29 @@ class SessionNotFound(NotFound):
         self.session_id = session_id
 
 
+class NotArchived(NotFound):
+    """The session is there, but nothing of it is in cold storage; `details` says where making one failed."""
+
+    code = "NOT_ARCHIVED"
+
+    def __init__(self, session_id: str, failed: bool = False) -> None:
+        told = "couldn't be archived (yet)" if failed else "isn't archived"
+        super().__init__(f"Session {session_id} {told}", {"status": "failed" if failed else "none"})
+        self.session_id = session_id
+
+
+class ArchiveProcessing(SyncKairosError):
+    """The session's archive is being made: ask again."""
+
+    code = "ARCHIVE_PROCESSING"
+    status = 409
+    retry_after_s = 1
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"Session {session_id} is being archived; ask again shortly", {"status": "processing"})
+        self.session_id = session_id
+
+
 class ParticipantNotFound(NotFound):
     code = "PARTICIPANT_NOT_FOUND"
 

@@ -1,11 +1,14 @@
 """Who asks. Every request carries a principal, every event its actor; authentication only decides which one."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from synckairos.quick import quick
 
 Role = Literal["viewer", "participant", "controller", "admin"]
+"""From the least to the highest: each may what those before it may."""
+
+_ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @quick
@@ -17,6 +20,10 @@ class Principal:
     role: Role = "admin"
     tenant: str | None = None
     address: str = ""
+
+    def may(self, role: Role) -> bool:
+        """Tell whether its role is `role` or a higher one."""
+        return _ROLES.index(self.role) >= _ROLES.index(role)
 
     @property
     def actor(self) -> str:

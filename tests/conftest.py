@@ -94,7 +94,7 @@ def key_prefix() -> str:
 
 
 @pytest.fixture
-def settings(redis_url: str, database_url: str, key_prefix: str) -> Settings:
+def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path) -> Settings:
     """Give settings on the run's stores, with a key prefix and a database nobody else uses, and no felt limits."""
     return Settings(
         port=0,
@@ -104,6 +104,7 @@ def settings(redis_url: str, database_url: str, key_prefix: str) -> Settings:
         rate_limit_general=1_000_000,
         rate_limit_switch=1_000_000,
         drain_timeout_s=1,
+        archive_url=str(tmp_path / "archive"),
     )
 
 

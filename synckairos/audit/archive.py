@@ -1,6 +1,8 @@
 """What Postgres remembers: sessions that Redis let go, trails, lists and hours. Reads only, never beside a live read.
 
 Every method takes about two seconds at most (reports ten) and raises StoreUnavailable where Postgres doesn't answer.
+What retention took out of Postgres is read from cold storage, which may take longer: one session, its trail and its
+past, but no lists and no hours.
 """
 
 import asyncio
@@ -16,11 +18,14 @@ import psycopg
 from psycopg.errors import InvalidParameterValue
 from psycopg_pool import AsyncConnectionPool
 
+from synckairos.audit.cold.objects import Objects
+from synckairos.audit.cold.reader import Cold
 from synckairos.audit.cursor import parse_cursor, render_cursor
 from synckairos.audit.named_sql import load
 from synckairos.audit.records import (
     Archived,
     Bucket,
+    Filed,
     ListedSession,
     Page,
     ParticipantSession,
@@ -75,7 +80,9 @@ async def open_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
 class Archive:
     """The audit's tables, for reading."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, objects: Objects) -> None:
+        """Take Postgres, and where sessions are kept that retention took out of it."""
+        self.cold = Cold(objects)
         self._pool = pool
         self._asking: set[asyncio.Task[Any]] = set()
         self._away_until_s = 0.0
@@ -99,6 +106,9 @@ class Archive:
         if not rows:
             return None
         epoch, version, state, deleted, created_at, recorded_at = rows[0]
+        if state is None:
+            filed = await self.filed(session_id, removed_only=True)
+            return await self.cold.latest(filed[0]) if filed else None
         commands = await self._ask("latest_commands", {"session_id": session_id, "created_at": created_at})
         records = {
             command_id: Record(fingerprint, decided_in, decided, expired).render()
@@ -109,13 +119,16 @@ class Archive:
     async def snapshot(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where Postgres hasn't got it (yet)."""
         rows = await self._ask("snapshot", {"session_id": _uuid(session_id), "epoch": epoch, "version": version})
-        return rows[0][0] if rows else None
+        if rows:
+            state: bytes = rows[0][0]
+            return state
+        return await self.cold.document(await self.filed(session_id, removed_only=True), epoch, version)
 
     async def state_at(self, session_id: str, at_ms: int) -> Archived | None:
         """Return the newest version in effect at an instant, a tombstone too; None before the first."""
         rows = await self._ask("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
         if not rows:
-            return None
+            return await self.cold.state_at(await self.filed(session_id, removed_only=True), at_ms)
         epoch, version, state, deleted, recorded_at = rows[0]
         return Archived(session_id, epoch, version, state, deleted, _ms(recorded_at))
 
@@ -142,7 +155,22 @@ class Archive:
             TrailEvent(row[0], row[1], row[2], _ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
+        removed = await self.filed(session_id, removed_only=True)
+        if removed:
+            after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
+            known = {(event.epoch, event.version) for event in found}
+            cold = await self.cold.events(removed, after, limit + 1, snapshots)
+            found += [event for event in cold if (event.epoch, event.version) not in known]
+            found.sort(key=lambda event: event.key)
         return page_of_trail(found, limit)
+
+    async def filed(self, session_id: str, *, removed_only: bool = False) -> list[Filed]:
+        """Return what was filed about a session's archives, one a life, newest first.
+
+        With `removed_only` those alone that are all there is of it: retention took its rows away.
+        """
+        rows = await self._ask("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
+        return [filed_of(row) for row in rows]
 
     async def open_sessions(self, *, not_of: str, after: str | None, limit: int) -> list[str]:
         """Return ids of sessions that aren't over and whose epoch doesn't begin with `not_of`, in order of id."""
@@ -292,6 +320,12 @@ class Archive:
         self._asking.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked may be gone; then nobody is to be warned about it
+
+
+def filed_of(row: Row) -> Filed:
+    """Return what the query `filed` says of one archive."""
+    values: Row = tuple(_ms(value) if isinstance(value, datetime) else value for value in row)
+    return Filed(*values)
 
 
 def page_of_trail(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:

@@ -2,11 +2,30 @@
 -- null and costs nothing. EXPLAIN of each is checked by a test.
 
 -- name: latest
--- The newest version of a session, by the projection that only moves forward.
+-- The newest version of a session, by the projection that only moves forward; no snapshot where retention took it away.
 SELECT e.epoch, e.version, e.snapshot, e.deleted, s.created_at, e.recorded_at
 FROM sync_sessions AS s
 JOIN sync_events AS e USING (session_id, epoch, version)
-WHERE s.session_id = %(session_id)s;
+WHERE s.session_id = %(session_id)s
+UNION ALL
+(
+    SELECT a.epoch, a.version, NULL, a.deleted, a.created_at, a.archived_at
+    FROM sync_archives AS a
+    WHERE a.session_id = %(session_id)s AND a.removed_at IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM sync_sessions WHERE session_id = %(session_id)s)
+    ORDER BY a.created_at DESC
+    LIMIT 1
+);
+
+-- name: filed
+-- A session's archives, one a life, newest first.
+SELECT
+    session_id::text, created_at, status::text, coalesce(epoch, ''), coalesce(version, 0),
+    coalesce(session_status::text, ''), deleted, path, coalesce(size_bytes, 0), coalesce(checksum, ''),
+    coalesce(events, 0), coalesce(archived_at, requested_at), removed_at IS NOT NULL, error
+FROM sync_archives
+WHERE session_id = %(session_id)s AND (removed_at IS NOT NULL OR NOT %(removed_only)s)
+ORDER BY created_at DESC;
 
 -- name: latest_commands
 -- The newest decisions of this life of the session, so that a repeated command gets its answer again.

@@ -1,6 +1,7 @@
-"""The kick: a job that says "drain this partition now". One of the two files that import arq.
+"""Kicks: "drain this partition now", "carry this background job out". One of the two files that import arq.
 
-A kick only saves waiting. It is never on a command's path, never raises, and may be lost: a sweep follows.
+A kick only saves waiting. It is never on a command's path, never raises, and may be lost: a sweep follows. Background
+jobs have a queue of their own, so that no drain ever waits behind one.
 """
 
 import asyncio
@@ -12,8 +13,10 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from synckairos import log
+from synckairos.audit.jobs.board import Due
 
 JOB = "drain"
+BACKGROUND_JOB = "carry_out"
 _COALESCE_S = 0.2  # kicks within this time are one
 _GIVE_UP_S = 5.0  # a queued job that nobody took for so long no longer stands in for later kicks
 _JOB_EXPIRES_S = 60
@@ -22,7 +25,7 @@ _PAUSE_AFTER_FAULT_S = 1.0
 _log = log.get(__name__)
 
 
-def open_queue(url: str, key_prefix: str, timeout_s: float) -> ArqRedis:
+def open_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
     """Make a client of the job queue; connects when it is used. Jobs are JSON: pickle would run whatever is sent."""
     pool: ConnectionPool = ConnectionPool.from_url(
         url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, socket_keepalive=True, protocol=2
@@ -31,7 +34,7 @@ def open_queue(url: str, key_prefix: str, timeout_s: float) -> ArqRedis:
         pool_or_conn=pool,
         job_serializer=to_json,
         job_deserializer=orjson.loads,
-        default_queue_name=queue_name(key_prefix),
+        default_queue_name=queue_name(key_prefix, name),
     )
 
 
@@ -40,8 +43,8 @@ def to_json(value: dict[str, Any]) -> bytes:
     return orjson.dumps(value, default=repr)
 
 
-def queue_name(key_prefix: str) -> str:
-    return f"{key_prefix}:drain-queue"
+def queue_name(key_prefix: str, name: str = "drain") -> str:
+    return f"{key_prefix}:{name}-queue"
 
 
 def kicked_key(queue: ArqRedis, partition: int) -> str:
@@ -105,3 +108,23 @@ async def send_kick(queue: ArqRedis, partition: int) -> None:
     """
     if await queue.set(kicked_key(queue, partition), b"1", nx=True, px=int(_GIVE_UP_S * 1000)):
         await queue.enqueue_job(JOB, partition, _expires=_JOB_EXPIRES_S)
+
+
+class JobKick:
+    """Tells workers of background jobs. Never raises: the table has them, and a sweep finds them there."""
+
+    def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
+        self._queue = open_queue(queue_redis_url, key_prefix, timeout_s, "job")
+
+    async def close(self) -> None:
+        await self._queue.aclose(close_connection_pool=True)
+
+    async def kick(self, due: Due) -> None:
+        """Have a job carried out soon, by whichever worker is free; told twice, once."""
+        try:
+            # A cancelled enqueue would leak its connection.
+            await asyncio.shield(
+                self._queue.enqueue_job(BACKGROUND_JOB, due.job_id, _job_id=due.name, _expires=_JOB_EXPIRES_S)
+            )
+        except (RedisError, OSError) as fault:
+            _log.warning("job kick not sent", job_id=due.job_id, error=str(fault))

@@ -34,6 +34,30 @@ class Archived:
 
 
 @dataclass(frozen=True, slots=True)
+class Filed:
+    """A session's archive: what the object holds, and where. Without a `path` there is none yet.
+
+    `status` is processing, ready or failed, of the newest try; `checksum` the SHA-256 of the object's `size_bytes`.
+    `removed` says that retention took the session's rows away: the object is all there is.
+    """
+
+    session_id: str
+    created_at_ms: int
+    status: str
+    epoch: str
+    version: int
+    session_status: str
+    deleted: bool
+    path: str | None
+    size_bytes: int
+    checksum: bytes
+    events: int
+    archived_at_ms: int
+    removed: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedSession:
     """The newest version of a session in a list."""
 

@@ -1,24 +1,32 @@
-"""The worker process: jobs from arq, and a sweep of its own that needs no queue. The other file that imports arq.
+"""The worker process: kicks from arq, and sweeps of its own. The other file that imports arq.
 
-arq's loop ends at the first Redis fault, so it is supervised here; while it is away, the sweep drains alone.
+arq's loop ends at the first Redis fault, so it is supervised here; while it is away, the sweep drains alone. Background
+jobs have a loop of their own, beside the drains' and never in front of them.
 """
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
 import orjson
-from arq.worker import Worker, func
+from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
 from synckairos import log
+from synckairos.audit.cold.objects import Objects
 from synckairos.audit.drain import BACKOFF_S, Drain
+from synckairos.audit.jobs.board import Board, open_pool
+from synckairos.audit.jobs.coordinator import Coordinator
+from synckairos.audit.jobs.desk import Desk
+from synckairos.audit.jobs.runner import Runner
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.ledger import Ledger
-from synckairos.audit.queue import JOB, kicked_key, open_queue, queue_name, to_json
+from synckairos.audit.queue import BACKGROUND_JOB, JOB, JobKick, kicked_key, open_queue, queue_name, to_json
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.store.bounds import Bounds
@@ -27,13 +35,20 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import open_store
+from synckairos.store.sessions import SessionStore
 
 SWEEP_S = 2.0
 """Seconds between two looks at every partition, for what no kick came for."""
 
+TEND_S = 30.0
+"""Seconds between two looks at what is to be archived by itself."""
+
 _AT_ONCE = 4
+_JOBS_AT_ONCE = 2
 _POLL_S = 0.05
-_JOB_TIMEOUT_S = 3600  # a long drain is no fault; jobs have ids of their own, so a dead one's stands in nobody's way
+_JOB_POLL_S = 0.5
+# A long drain is no fault, nor a long export; jobs have ids of their own, so a dead one's stands in nobody's way.
+_JOB_TIMEOUT_S = 86_400
 _RESTART_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 _log = log.get(__name__)
@@ -63,9 +78,11 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
                 at_once=_AT_ONCE,
             )
             drains = _Drains(drain, ledger)
+            max_jobs = _AT_ONCE + 2 * settings.partitions
             async with asyncio.TaskGroup() as group:
                 group.create_task(_sweep(drains, outbox, sweep_s), name="sweep")
-                group.create_task(_take_jobs(drains, settings), name="jobs")
+                group.create_task(_take(_drain_function(drains), settings, "drain", max_jobs, _POLL_S), name="kicks")
+                group.create_task(_jobs(settings, pipe, outbox, sweep_s), name="jobs")
     finally:
         await ledger.close()
 
@@ -129,27 +146,68 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
             await asyncio.sleep(sweep_s)
 
 
-async def _take_jobs(drains: _Drains, settings: Settings) -> None:
-    """Run arq's worker, again after each end, later each time until it lasts."""
+async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: float) -> None:
+    """Carry background jobs out, and queue those that are due by themselves."""
+    async with open_pool(settings.database_url) as pool:
+        board = Board(pool)
+        store = SessionStore(pipe, outbox.keys, settings.history_length)
+        desk = Desk(pool, Objects(settings.archive_url), board, store, outbox)
+        runner = Runner(board, desk.carry_out, f"{socket.gethostname()}:{os.getpid()}")
+        kick = JobKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        function = _job_function(runner)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_take(function, settings, "job", _JOBS_AT_ONCE, _JOB_POLL_S), name="carry out")
+                group.create_task(_sweep_jobs(runner, Coordinator(board, kick), kick, settings, sweep_s), name="tend")
+        finally:
+            await kick.close()
 
+
+async def _sweep_jobs(
+    runner: Runner, coordinator: Coordinator, kick: JobKick, settings: Settings, sweep_s: float
+) -> None:
+    """Look every `sweep_s` seconds for jobs that nobody was told of, or that somebody left."""
+    next_s = 0.0
+    while True:
+        with suppress(StoreUnavailable):  # the drain tells of it
+            await runner.sweep(kick.kick)
+            if (now_s := asyncio.get_running_loop().time()) >= next_s:
+                await coordinator.tend(settings.archive_after_s, settings.retention_s)
+                next_s = now_s + TEND_S
+        await asyncio.sleep(sweep_s)
+
+
+def _job_function(runner: Runner) -> Function:
+    async def carry_out(ctx: dict[str, Any], job_id: int) -> None:
+        await runner.run(job_id)
+
+    return func(carry_out, name=BACKGROUND_JOB)
+
+
+def _drain_function(drains: _Drains) -> Function:
     async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
         await ctx["redis"].delete(kicked_key(ctx["redis"], partition))
         await drains.run(partition)
 
+    return func(drain_partition, name=JOB)
+
+
+async def _take(function: Function, settings: Settings, queue: str, max_jobs: int, poll_s: float) -> None:
+    """Run arq's worker on a queue, again after each end, later each time until it lasts."""
     failures = 0
     while True:
         worker = Worker(
-            [func(drain_partition, name=JOB)],
-            redis_pool=open_queue(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s),
-            queue_name=queue_name(settings.key_prefix),
+            [function],
+            redis_pool=open_queue(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue),
+            queue_name=queue_name(settings.key_prefix, queue),
             job_serializer=to_json,
             job_deserializer=orjson.loads,
             handle_signals=False,
-            max_jobs=_AT_ONCE + 2 * settings.partitions,
+            max_jobs=max_jobs,
             job_timeout=_JOB_TIMEOUT_S,
             keep_result=0,
             max_tries=3,
-            poll_delay=_POLL_S,
+            poll_delay=poll_s,
             timezone=UTC,
         )
         began_s = asyncio.get_running_loop().time()
@@ -159,7 +217,7 @@ async def _take_jobs(drains: _Drains, settings: Settings) -> None:
         finally:
             await _close(worker, loop)
         fault = None if loop.cancelled() else loop.exception()
-        _log.warning("job queue interrupted", error=f"{type(fault).__name__}: {fault}")
+        _log.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
         if asyncio.get_running_loop().time() - began_s > 2 * _RESTART_S[-1]:
             failures = 0
         await asyncio.sleep(_RESTART_S[min(failures, len(_RESTART_S) - 1)])

@@ -12,6 +12,7 @@ from starlette.types import Lifespan
 from synckairos.audit.archive import Archive
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
+from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.callers import Callers
 from synckairos.http.door import Door
 from synckairos.http.history import HistoryRoutes
@@ -78,6 +79,7 @@ def build(
             parts.limits,
         ).operations(),
         *WebhookRoutes(parts.webhooks, Guard.of(settings), parts.limits).operations(),
+        *ArchiveRoutes(parts.sessions, parts.archive, parts.limits, settings).operations(),
         *SimulateRoutes(parts.store, parts.limits).operations(),
         *system.operations(),
     ]

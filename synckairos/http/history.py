@@ -16,7 +16,6 @@ from synckairos.http.live_tail import LiveTail
 from synckairos.http.negotiation import preferred
 from synckairos.http.operation import Operation
 from synckairos.http.periods import DAY_MS, period_of
-from synckairos.http.tables import render_csv, render_ndjson
 from synckairos.service import Sessions
 from synckairos.store.limits import Limits
 from synckairos.store.sessions import SessionStore
@@ -24,6 +23,7 @@ from synckairos.wire import answers
 from synckairos.wire.events import EVENT_COLUMNS, event_json
 from synckairos.wire.instant import render_instant
 from synckairos.wire.queries import EventsQuery, ListQuery, ParticipantSessionsQuery, ParticipantTimeQuery
+from synckairos.wire.tables import render_csv, render_ndjson
 
 JSON, CSV, NDJSON, SSE = "application/json", "text/csv", "application/x-ndjson", "text/event-stream"
 

@@ -12,8 +12,9 @@ from synckairos.wire.problem import MEDIA_TYPE, problem_json
 def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
     """Render a named error."""
     reply = Reply(problem_json(error), error.status, MEDIA_TYPE)
-    if error.status in (429, 503):
-        reply.headers.append((b"retry-after", b"%d" % getattr(error, "retry_after_s", 1)))
+    retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
+    if retry_after_s is not None:
+        reply.headers.append((b"retry-after", b"%d" % retry_after_s))
     if error.replayed:
         reply.headers.append((b"idempotency-replayed", b"true"))
     reply.headers += headers

@@ -160,6 +160,25 @@ class EventPage(BaseModel):
     next_cursor: str | None
 
 
+class ArchiveView(BaseModel):
+    """A session's archive, as far as the caller's role is shown it."""
+
+    session_id: Id
+    version: int
+    epoch: str
+    archived_at: Instant
+    event_count: int
+    session: SessionView
+    events: list[EventView] = Field(default=[], description="For the role that the server's settings name")
+    path: str = Field(default="", description="For admins, as are the next two")
+    size_bytes: int = 0
+    checksum: str = ""
+
+
+class ArchiveAnswer(BaseModel):
+    data: ArchiveView
+
+
 class ParticipationView(BaseModel):
     session_id: Id
     sync_mode: Mode

@@ -76,6 +76,12 @@ class EventsQuery(PageQuery):
     snapshots: Flag = False
 
 
+class ArchiveQuery(Strict):
+    """A session's archive; `snapshots` adds the state each event led to."""
+
+    snapshots: Flag = False
+
+
 class ParticipantSessionsQuery(PageQuery):
     """A participant's sessions of the last `days`, newest first."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.cold.objects import Objects
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due
 from synckairos.config import Settings
@@ -52,7 +53,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_pool(settings) as pool:
         await open_store(pipe, keys)
         store = SessionStore(pipe, keys, settings.history_length, Bounds.of(settings))
-        archive = Archive(pool)
+        archive = Archive(pool, Objects(settings.archive_url))
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.cold.objects import Objects
 from synckairos.audit.drain import Drain
 from synckairos.audit.ledger import Ledger
 from synckairos.config import Settings
@@ -63,7 +64,7 @@ async def audit(settings: Settings) -> AsyncIterator[Audit]:
             outbox=Outbox(pipe, keys),
             isolation=Isolation(pipe, keys),
             ledger=ledger,
-            archive=Archive(pool),
+            archive=Archive(pool, Objects(settings.archive_url)),
             database=database,
         )
     await ledger.close()

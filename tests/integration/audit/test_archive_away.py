@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from synckairos.audit.archive import Archive, open_pool
+from synckairos.audit.cold.objects import Objects
 from synckairos.audit.migrate import migrate
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
@@ -36,7 +37,7 @@ def silent() -> Iterator[str]:
 async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None) -> None:
     settings = Settings(database_url=url or silent)
     async with open_pool(settings) as pool:
-        archive = Archive(pool)
+        archive = Archive(pool, Objects("nowhere"))
         # Two seconds is what it promises; more would be allowed only to a machine that is busy with something else.
         async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
@@ -52,7 +53,7 @@ async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None
 async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
     async with open_pool(Settings(database_url=postgres.url_of("template1"))) as pool:
         with pytest.raises(StoreUnavailable, match="migrate"):
-            await Archive(pool).latest(SESSION)
+            await Archive(pool, Objects("nowhere")).latest(SESSION)
 
 
 @pytest.mark.slow
@@ -60,7 +61,7 @@ async def test_it_comes_back_by_itself(data_dir: Path) -> None:
     with Postgres(data_dir / "archive-postgres") as own:
         await migrate(own.url)
         async with open_pool(Settings(database_url=own.url)) as pool:
-            archive = Archive(pool)
+            archive = Archive(pool, Objects("nowhere"))
             assert await archive.latest(SESSION) is None
             own.kill()
 

@@ -18,10 +18,10 @@ from synckairos.http.negotiation import preferred
 from synckairos.http.operation import Operation, Table
 from synckairos.http.periods import DAY_MS, period_of
 from synckairos.http.problem import render_failure, render_limits, render_problem
-from synckairos.http.tables import render_csv, render_ndjson
 from synckairos.store.limits import Standing
 from synckairos.wire.instant import parse_instant
 from synckairos.wire.queries import ParticipantTimeQuery, parse_query
+from synckairos.wire.tables import render_csv, render_ndjson
 
 OFFERED = ("application/json", "text/csv", "application/x-ndjson", "text/event-stream")
 

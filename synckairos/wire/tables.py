@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -12,11 +12,22 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
     """Render rows under a header line; what a row doesn't have stays empty, objects are JSON."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(columns)
+    return _render([columns, *_cells(columns, rows)], "\r\n")
+
+
+def render_csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
+    """Render rows alone, as Postgres ends its lines."""
+    return _render(_cells(columns, rows), "\n")
+
+
+def _cells(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[list[Any]]:
     for row in rows:
-        writer.writerow([_cell(row.get(column)) for column in columns])
+        yield [_cell(row.get(column)) for column in columns]
+
+
+def _render(lines: Iterable[Sequence[Any]], end: str) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator=end).writerows(lines)
     return out.getvalue().encode()
 
 

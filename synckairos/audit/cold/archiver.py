@@ -1,0 +1,234 @@
+"""Archiving: a finished session's rows → one object, and what was filed about it. Leaves the rows where they are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, IsolationLevel
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.archive import filed_of
+from synckairos.audit.cold.bundle import Line, Packer, render_line
+from synckairos.audit.cold.objects import Objects
+from synckairos.audit.cold.reader import Cold
+from synckairos.audit.named_sql import load
+from synckairos.audit.records import Filed
+from synckairos.errors import SyncKairosError
+
+SQL = "cold/cold.sql"
+
+_ROWS = 500
+
+
+class NotFinished(SyncKairosError):
+    """The session isn't over, as far as Postgres knows, or there is nothing of it there."""
+
+    code = "NOT_FINISHED"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A session that is over, as `sync_sessions` has it."""
+
+    session_id: str
+    epoch: str
+    version: int
+    sync_mode: str
+    status: str
+    created_at: datetime
+    finished_at: datetime
+    deleted: bool
+
+    def path(self, lines: int) -> str:
+        """Return where its object goes: by the day it ended, elsewhere for every other content."""
+        return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{self.version}-{self.epoch}-{lines}.ndjson.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A session's object, as of one instant."""
+
+    ended: Ended
+    content: bytes
+    events: int
+    conflicts: int
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+class Archiver:
+    """Makes archives. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
+
+    def __init__(self, pool: AsyncConnectionPool, objects: Objects) -> None:
+        self._pool = pool
+        self._objects = objects
+        self._cold = Cold(objects)
+
+    async def archive(self, session_id: str, *, anew: bool = False) -> Filed:
+        """Archive a session as it is now, unless that is done (and not wanted `anew`), and return what was filed.
+
+        Raises: NotFinished.
+        """
+        filed, ended, count = await self._look(session_id)
+        if ended is None:
+            if filed is not None and filed.removed:
+                return filed
+            raise NotFinished(f"Session {session_id} isn't over, or Postgres has nothing of it (yet)")
+        is_same_life = filed is not None and filed.created_at_ms == _ms(ended.created_at)
+        base = filed if is_same_life and filed is not None and filed.removed else None
+        if filed is not None and is_same_life and base is None and filed.path is not None:
+            is_current = (filed.epoch, filed.version, filed.events) == (ended.epoch, ended.version, count)
+            if is_current and not anew:
+                return filed
+        try:
+            return await self._make(ended, base, filed.path if is_same_life and filed is not None else None)
+        except Exception as fault:
+            with suppress(psycopg.Error):
+                await self._run("fail", session_id=session_id, error=f"{type(fault).__name__}: {fault}")
+            raise
+
+    async def _make(self, ended: Ended, base: Filed | None, old_path: str | None) -> Filed:
+        await self._run("process", session_id=ended.session_id, created_at=ended.created_at)
+        earlier = [] if base is None else list((await self._cold.bundle(base)).events)
+        packed = await self._pack(ended.session_id, earlier)
+        ended, path = packed.ended, packed.ended.path(packed.events + packed.conflicts)
+        written = await self._objects.put(path, packed.content)
+        is_newest = await self._run(
+            "file",
+            session_id=ended.session_id,
+            created_at=ended.created_at,
+            epoch=ended.epoch,
+            version=ended.version,
+            session_status=ended.status,
+            deleted=ended.deleted,
+            finished_at=ended.finished_at,
+            path=path,
+            size_bytes=written.size_bytes,
+            checksum=written.checksum,
+            events=packed.events,
+            first_at=packed.first_at,
+            last_at=packed.last_at,
+        )
+        if is_newest and old_path is not None and old_path != path:
+            await self._objects.delete(old_path)
+        newest = await self.filed(ended.session_id)
+        assert newest is not None
+        return newest
+
+    async def _pack(self, session_id: str, earlier: Sequence[Line]) -> _Packed:
+        """Read a session's rows, all as of one instant, and compress them; `earlier` ones come before what is new."""
+        async with self._pool.connection() as connection:
+            await connection.set_autocommit(False)
+            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            try:
+                async with connection.transaction():
+                    ended = await _ended(connection, session_id)
+                    if ended is None:
+                        raise NotFinished(f"Session {session_id} isn't over any more")
+                    return await self._pack_rows(connection, ended, earlier)
+            finally:
+                await connection.set_isolation_level(None)
+                await connection.set_autocommit(True)
+
+    async def _pack_rows(self, connection: AsyncConnection, ended: Ended, earlier: Sequence[Line]) -> _Packed:
+        known = {line.version for line in earlier}
+        async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+            await cursor.execute(load(SQL)["conflicts"], {"session_id": ended.session_id})
+            conflicts = await cursor.fetchall()
+        events, first_at, last_at = await _extent(connection, ended.session_id)
+        # What is added to an earlier object is little: it is looked through before the head says how much it is.
+        more = [row async for row in _rows(connection, ended.session_id) if _version(row) not in known] if known else []
+        if known:
+            events = len(known) + len(more)
+            first_at = datetime.fromisoformat(earlier[0].row["occurred_at"])
+        packer = Packer(
+            {
+                "session_id": ended.session_id,
+                "sync_mode": ended.sync_mode,
+                "status": ended.status,
+                "epoch": ended.epoch,
+                "version": ended.version,
+                "created_at": _instant(ended.created_at),
+                "finished_at": _instant(ended.finished_at),
+                "deleted": ended.deleted,
+                "events": events,
+                "conflicts": len(conflicts),
+            }
+        )
+        if known:
+            await asyncio.to_thread(packer.add, [line.raw for line in earlier])
+            await asyncio.to_thread(_add, packer, "event", more)
+        else:
+            async for batch in _batches(connection, ended.session_id):
+                await asyncio.to_thread(_add, packer, "event", batch)
+        await asyncio.to_thread(_add, packer, "conflict", conflicts)
+        content = await asyncio.to_thread(packer.finish)
+        return _Packed(ended, content, events, len(conflicts), first_at, last_at)
+
+    async def filed(self, session_id: str) -> Filed | None:
+        """Return what is filed about the newest life of a session, None where nothing is."""
+        async with self._pool.connection() as connection:
+            return await _filed(connection, session_id)
+
+    async def _look(self, session_id: str) -> tuple[Filed | None, Ended | None, int]:
+        async with self._pool.connection() as connection:
+            count, _, _ = await _extent(connection, session_id)
+            return await _filed(connection, session_id), await _ended(connection, session_id), count
+
+    async def _run(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(load(SQL)[name], values)
+            return await cursor.fetchall() if cursor.description else []
+
+
+async def _extent(connection: AsyncConnection, session_id: str) -> tuple[int, datetime | None, datetime | None]:
+    """Count a session's rows and return the instants of the first and the last."""
+    row = await (await connection.execute(load(SQL)["extent"], {"session_id": session_id})).fetchone()
+    return (0, None, None) if row is None else row
+
+
+def _version(row: dict[str, Any]) -> tuple[str, int]:
+    return row["epoch"], row["version"]
+
+
+async def _rows(connection: AsyncConnection, session_id: str) -> AsyncIterator[dict[str, Any]]:
+    async for batch in _batches(connection, session_id):
+        for row in batch:
+            yield row
+
+
+async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
+    async with connection.cursor(name="events", row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(load(SQL)["events"], {"session_id": session_id})
+        while batch := await cursor.fetchmany(_ROWS):
+            yield batch
+
+
+def _add(packer: Packer, kind: str, rows: list[dict[str, Any]]) -> None:
+    packer.add(render_line(kind, row, row.pop("snapshot")) for row in rows)
+
+
+async def _ended(connection: AsyncConnection, session_id: str) -> Ended | None:
+    cursor = await connection.execute(load(SQL)["session"], {"session_id": session_id})
+    row = await cursor.fetchone()
+    return None if row is None or row[6] is None else Ended(*row)
+
+
+async def _filed(connection: AsyncConnection, session_id: str) -> Filed | None:
+    sql = load("queries.sql")["filed"]
+    cursor = await connection.execute(sql, {"session_id": session_id, "removed_only": False})
+    row = await cursor.fetchone()
+    return None if row is None else filed_of(row)
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)

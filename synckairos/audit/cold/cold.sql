@@ -1,0 +1,111 @@
+-- What archiving, exporting and retention read and write.
+
+-- name: session
+SELECT
+    session_id::text, epoch, version, sync_mode::text, status::text, created_at, coalesce(deleted_at, completed_at),
+    deleted_at IS NOT NULL
+FROM sync_sessions
+WHERE session_id = %(session_id)s;
+
+-- name: extent
+SELECT count(*), min(occurred_at), max(occurred_at) FROM sync_events WHERE session_id = %(session_id)s;
+
+-- name: events
+SELECT
+    epoch, version, occurred_at, event_type, status::text, running_participant_id::text, participant_id::text, group_id,
+    time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
+    nullif(deleted, false) AS deleted, recorded_at, payload_hash, snapshot
+FROM sync_events
+WHERE session_id = %(session_id)s
+ORDER BY occurred_at, version, epoch;
+
+-- name: conflicts
+SELECT epoch, version, noticed_at, payload_hash, event, snapshot
+FROM sync_conflicts
+WHERE session_id = %(session_id)s
+ORDER BY epoch, version, payload_hash;
+
+-- name: process
+-- One that is ready stays so until a newer one is.
+INSERT INTO sync_archives AS a (session_id, created_at, status) VALUES (%(session_id)s, %(created_at)s, 'processing')
+ON CONFLICT (session_id, created_at) DO UPDATE SET
+    status = CASE WHEN a.path IS NULL THEN 'processing' ELSE a.status END, requested_at = now(), error = NULL;
+
+-- name: fail
+-- One that is ready stays so, with the reason why there is no newer one.
+UPDATE sync_archives SET
+    status = CASE WHEN path IS NULL THEN 'failed' ELSE status END, requested_at = now(), error = %(error)s
+WHERE session_id = %(session_id)s AND removed_at IS NULL;
+
+-- name: file
+-- Only ever moved forward.
+UPDATE sync_archives SET
+    status = 'ready', epoch = %(epoch)s, version = %(version)s, session_status = %(session_status)s,
+    deleted = %(deleted)s, finished_at = %(finished_at)s, path = %(path)s, size_bytes = %(size_bytes)s,
+    checksum = %(checksum)s, events = %(events)s, first_at = %(first_at)s, last_at = %(last_at)s, error = NULL,
+    archived_at = now()
+WHERE session_id = %(session_id)s AND created_at = %(created_at)s AND coalesce(version, 0) <= %(version)s
+RETURNING session_id;
+
+-- name: finished
+-- Sessions that ended before an instant, oldest end first.
+SELECT session_id::text, coalesce(deleted_at, completed_at)
+FROM sync_sessions
+WHERE coalesce(deleted_at, completed_at) < now() - make_interval(secs => %(after_s)s)
+    AND (coalesce(deleted_at, completed_at), session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
+ORDER BY coalesce(deleted_at, completed_at), session_id
+LIMIT %(limit)s;
+
+-- name: unarchived
+-- Those among them whose newest version isn't archived; a failed one is left alone for an hour.
+SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
+FROM sync_sessions AS s
+LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
+WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
+    AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
+    AND (a.version IS NULL OR (a.epoch, a.version) <> (s.epoch, s.version))
+    AND (a.error IS NULL OR a.requested_at < now() - interval '1 hour')
+ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
+LIMIT %(limit)s;
+
+-- name: hold
+-- The drain waits here with this session's projection; what it drains meanwhile becomes rows of its own.
+SELECT
+    epoch, version,
+    coalesce(coalesce(deleted_at, completed_at) < now() - make_interval(secs => %(after_s)s), false),
+    EXISTS (SELECT 1 FROM webhook_deliveries AS w WHERE w.session_id = %(session_id)s AND w.status = 'pending')
+FROM sync_sessions
+WHERE session_id = %(session_id)s
+FOR UPDATE;
+
+-- name: remove_events
+DELETE FROM sync_events WHERE session_id = %(session_id)s RETURNING epoch, version, payload_hash;
+
+-- name: remove_conflicts
+DELETE FROM sync_conflicts WHERE session_id = %(session_id)s RETURNING epoch, version, payload_hash;
+
+-- name: remove_session
+WITH parts AS (DELETE FROM sync_participants WHERE session_id = %(session_id)s),
+archives AS (
+    UPDATE sync_archives SET removed_at = now() WHERE session_id = %(session_id)s AND created_at = %(created_at)s
+)
+DELETE FROM sync_sessions WHERE session_id = %(session_id)s;
+
+-- name: removed_between
+-- What retention took out of Postgres that has versions of a range.
+SELECT
+    session_id::text, created_at, status::text, epoch, version, session_status::text, deleted, path, size_bytes,
+    checksum, events, archived_at, true, error
+FROM sync_archives
+WHERE removed_at IS NOT NULL AND last_at >= %(from)s AND first_at < %(to)s
+ORDER BY session_id, created_at;
+
+-- name: export
+-- Session by session, each in the order of its trail.
+SELECT
+    session_id, epoch, version, event_type, participant_id, group_id, actor,
+    to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS occurred_at, time_used_ms,
+    time_remaining_ms, snapshot
+FROM sync_events
+WHERE occurred_at >= %(from)s AND occurred_at < %(to)s
+ORDER BY session_id, sync_events.occurred_at, version, epoch

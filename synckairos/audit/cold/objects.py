@@ -1,0 +1,134 @@
+"""The object store: a local folder, S3 or what speaks like it. Bytes by path; knows nothing of sessions.
+
+Whoever writes here deletes elsewhere afterwards: what `put` and `write` have returned from is on disk.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from synckairos.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+REMOTE = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+
+_PART_BYTES = 8 << 20  # S3 wants parts of 5 MiB at least, and takes 10,000 of them
+
+
+class ObjectMissing(LookupError):
+    """There is no object of this path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that was written: its bytes' number and SHA-256."""
+
+    size_bytes: int
+    checksum: bytes
+
+
+class Objects:
+    """Objects under one folder or prefix. Raises StoreUnavailable where the store doesn't answer, or refuses."""
+
+    def __init__(self, url: str) -> None:
+        """Take a folder's path, a `file:///` URL, or one of those `REMOTE` schemes; opened when it is first used.
+
+        Remote stores are configured by the environment as their own tools are: `AWS_ENDPOINT_URL`, `AWS_REGION`,
+        `AWS_ACCESS_KEY_ID` and so on.
+        """
+        self._url = url
+        self._folder = folder_of(url)
+        self._opened: ObjectStore | None = None
+
+    async def put(self, path: str, content: bytes) -> Written:
+        """Write an object whole: whoever reads meanwhile finds the old one or the new, never a part."""
+        import obstore
+
+        with self._named_faults(path):
+            await obstore.put_async(self._store(), path, content)
+            await self._sync(path)
+        return Written(len(content), hashlib.sha256(content).digest())
+
+    async def write(self, path: str, pieces: AsyncIterable[bytes]) -> Written:
+        """Write an object piece by piece, a few megabytes in memory; where that fails, nothing is there."""
+        import obstore
+
+        size, digest = 0, hashlib.sha256()
+        with self._named_faults(path):
+            async with obstore.open_writer_async(self._store(), path, buffer_size=_PART_BYTES) as writer:
+                async for piece in pieces:
+                    size += len(piece)
+                    digest.update(piece)
+                    await writer.write(piece)
+            await self._sync(path)
+        return Written(size, digest.digest())
+
+    async def get(self, path: str) -> bytes:
+        """Return an object's bytes. Raises ObjectMissing."""
+        import obstore
+
+        try:
+            with self._named_faults(path):
+                return bytes(await (await obstore.get_async(self._store(), path)).bytes_async())
+        except FileNotFoundError:
+            raise ObjectMissing(path) from None
+
+    async def delete(self, path: str) -> None:
+        """Delete an object; one that isn't there is fine."""
+        import obstore
+
+        with suppress(FileNotFoundError), self._named_faults(path):
+            await obstore.delete_async(self._store(), path)
+
+    def _store(self) -> "ObjectStore":
+        if self._opened is None:
+            from obstore.store import LocalStore, from_url
+
+            if self._folder is not None:
+                self._opened = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
+            else:
+                self._opened = from_url(self._url)
+        return self._opened
+
+    async def _sync(self, path: str) -> None:
+        """Have a local object on disk, and the folders that lead to it; other stores see to it themselves."""
+        if self._folder is not None:
+            await asyncio.to_thread(_sync_to_disk, self._folder, path)
+
+    @contextmanager
+    def _named_faults(self, path: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as fault:
+            said = str(fault).partition("\n")[0]
+            raise StoreUnavailable(f"The object store doesn't take or give {path}: {said}") from fault
+
+
+def folder_of(url: str) -> Path | None:
+    """Return the local folder that a setting names, None where it names a remote store."""
+    parts = urlsplit(url)
+    if parts.scheme in REMOTE:
+        return None
+    return Path(unquote(parts.path) if parts.scheme == "file" else url).absolute()
+
+
+def _sync_to_disk(folder: Path, path: str) -> None:
+    at = folder / path
+    for place in (at, *at.parents[: len(Path(path).parts)]):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

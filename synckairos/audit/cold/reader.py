@@ -1,0 +1,88 @@
+"""Reading sessions back from cold storage, as the archive's other tables would have told them."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+from synckairos.audit.cold.bundle import Bundle, BundleDamaged, Line, parse_bundle
+from synckairos.audit.cold.objects import ObjectMissing, Objects
+from synckairos.audit.records import Archived, Filed, TrailEvent
+from synckairos.errors import SyncKairosError
+from synckairos.wire.record import Record
+
+_LARGE = 1 << 16  # bytes; what takes longer to unpack than a thread takes to begin
+_RECORDS = 100
+
+
+class ArchiveDamaged(SyncKairosError):
+    """The object isn't what was filed: missing, cut off or changed. Somebody has to look at it."""
+
+    code = "ARCHIVE_DAMAGED"
+
+
+class Cold:
+    """Archives by what was filed about them. Raises StoreUnavailable and ArchiveDamaged."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def bundle(self, filed: Filed) -> Bundle:
+        """Fetch an archive, its checksum and every document's verified."""
+        assert filed.path is not None
+        try:
+            content = await self._objects.get(filed.path)
+            if len(content) > _LARGE:
+                return await asyncio.to_thread(_verified, content, filed.checksum)
+            return _verified(content, filed.checksum)
+        except (ObjectMissing, BundleDamaged) as fault:
+            told = "it is missing" if isinstance(fault, ObjectMissing) else fault
+            raise ArchiveDamaged(f"The archive of session {filed.session_id} can't be read: {told}") from fault
+
+    async def latest(self, filed: Filed) -> Archived:
+        """Return the version a session ended with, and the newest 100 commands' records."""
+        bundle = await self.bundle(filed)
+        newest = bundle.newest
+        deleted, at_ms = bool(bundle.head["deleted"]), filed.archived_at_ms
+        records = _records(line for line in bundle.events if line.occurred_at_ms >= filed.created_at_ms)
+        return Archived(filed.session_id, *newest.version, newest.state, deleted, at_ms, records)
+
+    async def document(self, filed: Iterable[Filed], epoch: str, version: int) -> bytes | None:
+        """Return the document of one version, None where none of these archives has it."""
+        for each in filed:
+            for line in (await self.bundle(each)).events:
+                if line.version == (epoch, version):
+                    return line.state
+        return None
+
+    async def state_at(self, filed: Iterable[Filed], at_ms: int) -> Archived | None:
+        """Return the newest version in effect at an instant, of archives from the newest to the oldest."""
+        for each in filed:
+            for line in reversed((await self.bundle(each)).events):
+                if line.occurred_at_ms <= at_ms:
+                    deleted = bool(line.row.get("deleted"))
+                    return Archived(each.session_id, *line.version, line.state, deleted, each.archived_at_ms)
+        return None
+
+    async def events(
+        self, filed: Sequence[Filed], after: tuple[int, int, str], limit: int, snapshots: bool
+    ) -> list[TrailEvent]:
+        """Return up to `limit` versions of these archives that come after a place in the trail, oldest first."""
+        bundles = [await self.bundle(each) for each in filed]
+        lines: list[Line] = [line for bundle in bundles for line in bundle.events if line.key > after]
+        return [line.event(snapshots) for line in sorted(lines, key=lambda line: line.key)[:limit]]
+
+
+def _verified(content: bytes, checksum: bytes) -> Bundle:
+    if sha256(content).digest() != checksum:
+        raise BundleDamaged("its bytes aren't what its checksum says")
+    return parse_bundle(content)
+
+
+def _records(lines: Iterable[Line]) -> dict[str, bytes]:
+    """Render what was decided for the newest command ids, oldest first."""
+    found = {}
+    for line in [line for line in lines if "command_id" in line.row][-_RECORDS:]:
+        row = line.row
+        record = Record(row.get("fingerprint", ""), *line.version, row.get("expired_participant_id"))
+        found[row["command_id"]] = record.render()
+    return found

@@ -1,0 +1,108 @@
+"""Retention: sessions that ended long ago leave Postgres, once their archive was read back and is all they were.
+
+What Redis holds in another version, or what is still on its way to Postgres, isn't touched.
+"""
+
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.cold.archiver import SQL, Archiver, NotFinished
+from synckairos.audit.cold.bundle import Line, gaps
+from synckairos.audit.cold.objects import Objects
+from synckairos.audit.cold.reader import ArchiveDamaged, Cold
+from synckairos.audit.named_sql import load
+from synckairos.audit.records import Filed
+from synckairos.errors import SyncKairosError
+from synckairos.store.outbox import Outbox
+from synckairos.store.sessions import SessionStore
+
+
+class Incomplete(SyncKairosError):
+    """Versions are missing: what isolated entries are about, most likely. The session stays where it is."""
+
+    code = "INCOMPLETE"
+
+
+class Retention:
+    """Takes archived sessions out of Postgres. Raises what archiving raises."""
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        objects: Objects,
+        archiver: Archiver,
+        store: SessionStore,
+        outbox: Outbox,
+    ) -> None:
+        self._pool = pool
+        self._archiver = archiver
+        self._cold = Cold(objects)
+        self._store = store
+        self._outbox = outbox
+
+    async def remove(self, session_id: str, after_s: float) -> bool:
+        """Archive a session that ended `after_s` ago, verify the archive, and delete the rows it holds.
+
+        False where it is to stay for now: Redis has another version of it, it changed meanwhile, or webhooks that tell
+        of it are still to be sent. Of its rows either all go or none, and only those that the archive holds with the
+        same hash.
+
+        Raises:
+            NotFinished, Incomplete, ArchiveDamaged.
+            StoreUnavailable: the object store or Redis doesn't answer.
+        """
+        filed = await self._archiver.archive(session_id)
+        if not await self._is_settled(filed):
+            return False
+        if await self._verify_and_remove(filed, after_s):
+            return True
+        # There is more in Postgres than when it was archived: archive that, and look once more.
+        filed = await self._archiver.archive(session_id, anew=True)
+        return await self._is_settled(filed) and await self._verify_and_remove(filed, after_s)
+
+    async def _is_settled(self, filed: Filed) -> bool:
+        """Tell whether Redis has nothing that the archive hasn't."""
+        stored = (await self._store.load(filed.session_id)).stored
+        if stored is not None and (stored.epoch, stored.audited_version) != (filed.epoch, filed.version):
+            return False
+        if stored is not None and stored.version != filed.version:
+            return False
+        return not await self._outbox.pending(filed.session_id)
+
+    async def _verify_and_remove(self, filed: Filed, after_s: float) -> bool:
+        bundle = await self._cold.bundle(filed)
+        if len(bundle.events) != filed.events or bundle.newest.version != (filed.epoch, filed.version):
+            raise ArchiveDamaged(f"The archive of session {filed.session_id} isn't the one that was filed")
+        missing = next(gaps(bundle.events), None)
+        if missing is not None:
+            raise Incomplete(f"Session {filed.session_id} stays: {missing} is missing (see `synckairos audit failed`)")
+        values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s}
+        sql = load(SQL)
+        async with self._pool.connection() as connection, connection.transaction() as transaction:
+            held = await (await connection.execute(sql["hold"], values)).fetchone()
+            if held is None and filed.removed:
+                return True
+            if held is None or not held[2]:
+                raise NotFinished(f"Session {filed.session_id} didn't end so long ago")
+            if held[3]:
+                return False
+            if (held[0], held[1]) == (filed.epoch, filed.version):
+                events = await _removed(connection, "remove_events", values)
+                conflicts = await _removed(connection, "remove_conflicts", values)
+                if events <= _hashes(bundle.events) and conflicts <= _hashes(bundle.conflicts):
+                    created_at = bundle.head["created_at"]
+                    await connection.execute(sql["remove_session"], {**values, "created_at": created_at})
+                    return True
+            transaction.force_rollback = True
+        return False
+
+
+async def _removed(connection: AsyncConnection, name: str, values: dict[str, Any]) -> set[tuple[str, int, bytes]]:
+    cursor = await connection.execute(load(SQL)[name], values)
+    return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in await cursor.fetchall()}
+
+
+def _hashes(lines: tuple[Line, ...]) -> set[tuple[str, int, bytes]]:
+    return {(*line.version, line.payload_hash) for line in lines}

@@ -1,0 +1,1 @@
+"""Background jobs: queued in Postgres, carried out by workers, each on its own."""

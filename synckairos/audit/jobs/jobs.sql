@@ -1,0 +1,96 @@
+-- The table of background jobs. It alone says what is to be done; the queue only says "now". Whoever works on a job
+-- holds a lease on it, so every change of a running one names its worker and its attempt.
+
+-- name: add
+INSERT INTO background_jobs (type, params, once)
+VALUES (%(type)s, %(params)s, %(once)s)
+ON CONFLICT (once) WHERE status IN ('queued', 'running') DO NOTHING
+RETURNING job_id, due_at;
+
+-- name: claim
+UPDATE background_jobs SET
+    status = 'running', attempts = attempts + 1, worker = %(worker)s, started_at = now(), finished_at = NULL,
+    duration_ms = NULL, lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE job_id = %(job_id)s AND status = 'queued' AND due_at <= now()
+RETURNING job_id, type, params, attempts, worker;
+
+-- name: beat
+UPDATE background_jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+RETURNING job_id;
+
+-- name: finish
+UPDATE background_jobs SET
+    status = 'done', result = %(result)s, error = NULL, lease_until = NULL, finished_at = now(),
+    duration_ms = extract(epoch FROM now() - started_at) * 1000
+WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+RETURNING job_id;
+
+-- name: fail
+-- Tried again later, but not a fourth time, nor where no further try would do.
+UPDATE background_jobs SET
+    status = CASE WHEN attempts < 3 AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
+    due_at = now() + make_interval(secs => %(retry_in_s)s),
+    error = %(error)s, lease_until = NULL, finished_at = now(),
+    duration_ms = extract(epoch FROM now() - started_at) * 1000
+WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+RETURNING status::text;
+
+-- name: put_back
+-- A worker that stops gives back what it couldn't end: that was no try.
+UPDATE background_jobs SET
+    status = 'queued', attempts = attempts - 1, due_at = now(), worker = NULL, lease_until = NULL, started_at = NULL
+WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+RETURNING job_id;
+
+-- name: reap
+-- What a worker left that gives no more sign of life.
+UPDATE background_jobs SET
+    status = CASE WHEN attempts < 3 THEN 'queued' ELSE 'failed' END::job_status,
+    due_at = now(), lease_until = NULL, finished_at = now(), error = 'its worker, ' || worker || ', died'
+WHERE status = 'running' AND lease_until < now()
+RETURNING job_id, type, status::text, attempts, error;
+
+-- name: due
+SELECT job_id, due_at, extract(epoch FROM now() - due_at)::float8
+FROM background_jobs
+WHERE status = 'queued' AND due_at <= now()
+ORDER BY due_at, job_id
+LIMIT %(limit)s;
+
+-- name: retry
+UPDATE background_jobs SET
+    status = 'queued', attempts = 0, due_at = now(), error = NULL, worker = NULL, started_at = NULL, finished_at = NULL,
+    duration_ms = NULL
+WHERE job_id = %(job_id)s AND status = 'failed'
+RETURNING due_at;
+
+-- name: prune
+DELETE FROM background_jobs
+WHERE status IN ('done', 'failed') AND finished_at < now() - make_interval(days => %(days)s);
+
+-- name: show
+SELECT
+    job_id, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
+    duration_ms
+FROM background_jobs
+WHERE job_id = %(job_id)s;
+
+-- name: list
+SELECT
+    job_id, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
+    duration_ms
+FROM background_jobs
+WHERE (%(status)s::job_status IS NULL OR status = %(status)s::job_status)
+    AND (%(type)s::text IS NULL OR type = %(type)s::text)
+ORDER BY job_id DESC
+LIMIT %(limit)s;
+
+-- name: depths
+SELECT
+    type, status::text, count(*),
+    coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE status = 'queued')), 0)::float8,
+    coalesce(sum(duration_ms), 0)::float8 / 1000,
+    coalesce(max(duration_ms), 0)::float8 / 1000
+FROM background_jobs
+GROUP BY 1, 2;

@@ -1,0 +1,117 @@
+"""A session's archive, read back from cold storage: as much of it as the caller's role is shown."""
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from synckairos.audit.archive import Archive
+from synckairos.audit.cold.bundle import Bundle
+from synckairos.audit.records import Filed
+from synckairos.config import Settings
+from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
+from synckairos.http.call import Call, Reply
+from synckairos.http.etag import is_unchanged
+from synckairos.http.negotiation import preferred
+from synckairos.http.operation import Operation
+from synckairos.service import Sessions
+from synckairos.store.limits import Limits
+from synckairos.wire import answers
+from synckairos.wire.events import event_json
+from synckairos.wire.instant import render_instant
+from synckairos.wire.queries import ArchiveQuery
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+_LARGE = 100  # events; rendering more than these is a thread's work
+
+
+class ArchiveRoutes:
+    """The operation that reads cold storage."""
+
+    def __init__(self, sessions: Sessions, archive: Archive, limits: Limits, settings: Settings) -> None:
+        self._sessions = sessions
+        self._archive = archive
+        self._limits = limits
+        self._role = settings.archive_role
+        self._events_role = settings.archive_events_role
+
+    def operations(self) -> list[Operation]:
+        """Return the operations for the table."""
+        return [
+            Operation(
+                "GET", "/v1/sessions/{session_id}/archive", self.read, "A finished session from cold storage",
+                "history", answer=answers.ArchiveAnswer, query=ArchiveQuery, refusals=(304, 403, 404, 409),
+                media_types=(NDJSON,),
+            ),
+        ]  # fmt: skip
+
+    async def read(self, call: Call) -> Reply:
+        query = call.query(ArchiveQuery)
+        session_id = call.id("session_id")
+        form = preferred(call.header(b"accept"), (JSON, NDJSON))
+        call.standings = await self._limits.take(call.quotas())
+        if not call.principal.may(self._role):
+            raise Forbidden(f"Archives are for a {self._role} or a higher role")
+        filed = await self._filed(session_id)
+        shown = self._shown(call)
+        etag = f'"{filed.checksum.hex()[:32]}-{shown}-{form.rpartition("-")[2]}-{query.snapshots:d}"'
+        reply = Reply(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
+        reply.headers.append((b"cache-control", b"private, no-cache"))
+        if is_unchanged(call.header(b"if-none-match"), etag):
+            reply.status = 304
+            return reply
+        bundle = await self._archive.cold.bundle(filed)
+        render = _render_lines if form == NDJSON else _render
+        if len(bundle.events) > _LARGE:
+            reply.body = await asyncio.to_thread(render, filed, bundle, shown, query.snapshots)
+        else:
+            reply.body = render(filed, bundle, shown, query.snapshots)
+        return reply
+
+    async def _filed(self, session_id: str) -> Filed:
+        """Return the newest archive there is. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
+        found = await self._archive.filed(session_id)
+        filed = next((each for each in found if each.path is not None), None)
+        if filed is not None:
+            return filed
+        if not found:
+            await self._sessions.read(session_id)
+            raise NotArchived(session_id)
+        if found[0].status == "processing":
+            raise ArchiveProcessing(session_id)
+        raise NotArchived(session_id, failed=True)
+
+    def _shown(self, call: Call) -> str:
+        """Return how much is shown: `all` of it, with `events`, or the final `state` alone."""
+        if call.principal.may("admin"):
+            return "all"
+        return "events" if call.principal.may(self._events_role) else "state"
+
+
+def _render(filed: Filed, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
+    document: dict[str, Any] = {
+        "session_id": filed.session_id,
+        "version": filed.version,
+        "epoch": filed.epoch,
+        "archived_at": render_instant(filed.archived_at_ms),
+        "event_count": filed.events,
+        "session": orjson.Fragment(bundle.newest.state),
+    }
+    if shown != "state":
+        document["events"] = [event_json(line.event(snapshots)) for line in bundle.events]
+    if shown == "all":
+        document |= {"path": filed.path, "size_bytes": filed.size_bytes, "checksum": filed.checksum.hex()}
+    return orjson.dumps({"data": document})
+
+
+def _render_lines(filed: Filed, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
+    """Render the archive's own lines for admins, for others the events they may see, or the state alone."""
+    match shown:
+        case "all":
+            return bundle.raw
+        case "events":
+            lines = [orjson.dumps(event_json(line.event(snapshots))) for line in bundle.events]
+        case _:
+            lines = [bundle.newest.state]
+    return b"".join(line + b"\n" for line in lines)

@@ -1,0 +1,57 @@
+"""Cold storage on a test's own stores: what the worker's jobs stand on, and finished sessions to put there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.cold.archiver import Archiver
+from synckairos.audit.cold.exporter import Exporter
+from synckairos.audit.cold.objects import Objects
+from synckairos.audit.cold.retention import Retention
+from synckairos.audit.jobs.board import Board, open_pool
+from synckairos.audit.jobs.desk import Desk
+from synckairos.clock.commands import Complete, Start, Switch
+from synckairos.store.sessions import SessionStore
+from tests.integration.audit.author import Author, Life, chess
+from tests.integration.audit.conftest import Audit
+
+T0 = 1_700_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ColdTier:
+    pool: AsyncConnectionPool
+    objects: Objects
+    archiver: Archiver
+    retention: Retention
+    exporter: Exporter
+    board: Board
+    desk: Desk
+
+
+@asynccontextmanager
+async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncIterator[ColdTier]:
+    objects = Objects(archive_url or audit.settings.archive_url)
+    store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
+    async with open_pool(audit.settings.database_url) as pool:
+        archiver, board = Archiver(pool, objects), Board(pool)
+        yield ColdTier(
+            pool=pool,
+            objects=objects,
+            archiver=archiver,
+            retention=Retention(pool, objects, archiver, store, audit.outbox),
+            exporter=Exporter(pool, objects),
+            board=board,
+            desk=Desk(pool, objects, board, store, audit.outbox),
+        )
+
+
+async def finished(author: Author, moves: int = 3, at_ms: int = T0) -> Life:
+    """Play a session to its end: created, started, switched `moves` times, completed, a second between them."""
+    life = await author.create(chess(), at_ms)
+    await author.apply(life, Start(), at_ms + 1000, "first")
+    for move in range(moves):
+        await author.apply(life, Switch(), at_ms + 2000 + 1000 * move)
+    return await author.apply(life, Complete(), at_ms + 2000 + 1000 * moves)

@@ -1,0 +1,318 @@
+"""Cold storage: what goes there comes back byte for byte, and nothing leaves Postgres that isn't safe there."""
+
+import gzip
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from synckairos.audit.cold.archiver import NotFinished
+from synckairos.audit.cold.bundle import BundleDamaged, parse_bundle
+from synckairos.audit.cold.reader import ArchiveDamaged
+from synckairos.audit.cold.retention import Incomplete
+from synckairos.audit.records import Filed, TrailEvent
+from synckairos.clock.commands import Delete, Start, UpdateMetadata
+from synckairos.errors import StoreUnavailable
+from tests.integration.audit.author import Life, chess
+from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
+from tests.integration.audit.conftest import Audit
+
+TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts")
+
+
+@pytest.fixture
+async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
+    async with open_cold_tier(audit) as opened:
+        yield opened
+
+
+async def drained(audit: Audit, moves: int = 3) -> Life:
+    life = await finished(audit.author, moves)
+    await audit.drain().run(0)
+    return life
+
+
+async def counts(audit: Audit) -> list[int]:
+    return [(await audit.rows(f"SELECT count(*) FROM {table}"))[0][0] for table in TABLES]
+
+
+async def trail(audit: Audit, life: Life, limit: int = 200) -> list[TrailEvent]:
+    found: list[TrailEvent] = []
+    cursor: str | None = None
+    while True:
+        page = await audit.archive.events(life.session_id, cursor=cursor, limit=limit, snapshots=True)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def object_of(audit: Audit, filed: Filed) -> Path:
+    assert filed.path is not None
+    return Path(audit.settings.archive_url) / filed.path
+
+
+async def test_an_archive_holds_every_row_byte_for_byte(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit, 700)  # more rows than one look at the cursor
+    filed = await cold.archiver.archive(life.session_id)
+    assert (filed.status, filed.version, filed.events) == ("ready", 703, 703)
+    content = object_of(audit, filed).read_bytes()
+    assert len(content) == filed.size_bytes
+    bundle = await audit.archive.cold.bundle(filed)
+    assert {line.version: line.state for line in bundle.events} == {
+        (life.state.epoch, version): document for version, document in life.documents.items()
+    }
+    assert bundle.newest.state == life.documents[703]
+    names = "version, event_type, status::text, actor, command, command_id, fingerprint, args::text, payload_hash"
+    rows = await audit.rows(f"SELECT {names} FROM sync_events ORDER BY version")
+    for row, line in zip(rows, bundle.events, strict=True):
+        get = line.row.get
+        told = [get(name) for name in ("version", "event_type", "status", "actor", "command", "command_id")]
+        args = orjson.dumps(get("args")).decode() if "args" in line.row else None
+        assert [*told, get("fingerprint"), args, line.payload_hash] == [*row]
+    # Plain gzip of plain lines, for whoever reads it without us; and the same bytes another time.
+    head, *lines = gzip.decompress(content).splitlines()
+    assert (orjson.loads(head)["format"], len(lines)) == ("synckairos-archive/1", 703)
+    await cold.archiver.archive(life.session_id, anew=True)
+    assert object_of(audit, filed).read_bytes() == content
+
+
+async def test_only_what_is_over_is_archived(audit: Audit, cold: ColdTier) -> None:
+    life = await audit.author.create(chess(), T0)
+    await audit.author.apply(life, Start(), T0)
+    await audit.drain().run(0)
+    for session_id in (life.session_id, str(uuid4())):
+        with pytest.raises(NotFinished):
+            await cold.archiver.archive(session_id)
+    assert await audit.rows("SELECT 1 FROM sync_archives") == []
+
+
+async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    first = await cold.archiver.archive(life.session_id)
+    assert await cold.archiver.archive(life.session_id) == first
+    await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
+    await audit.drain().run(0)
+    second = await cold.archiver.archive(life.session_id)
+    assert (second.version, second.events) == (first.version + 1, first.events + 1)
+    assert not object_of(audit, first).exists()
+    assert (await audit.archive.cold.latest(second)).state == life.documents[second.version]
+
+
+async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    filed = await cold.archiver.archive(life.session_id)
+    place = object_of(audit, filed)
+    content = place.read_bytes()
+    for damaged in (content[:-9], content[:50] + b"\0" + content[51:], gzip.compress(b'{"format":"another"}\n')):
+        place.write_bytes(damaged)
+        with pytest.raises(ArchiveDamaged):
+            await audit.archive.cold.bundle(filed)
+        with pytest.raises(BundleDamaged):
+            parse_bundle(damaged)
+    before, state, after = gzip.decompress(content).partition(b'"state":{')
+    other = before + state + after.replace(b'"status":"pending"', b'"status":"running"', 1)
+    with pytest.raises(BundleDamaged, match="hash"):
+        parse_bundle(gzip.compress(other))
+    place.unlink()
+    with pytest.raises(ArchiveDamaged, match="missing"):
+        await audit.archive.cold.bundle(filed)
+
+
+# -- retention --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_left_postgres_is_answered_from_its_archive(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit, 5)
+    before = (await audit.archive.latest(life.session_id), await trail(audit, life))
+    assert await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == [0, 0, 0, 0]
+    latest = await audit.archive.latest(life.session_id)
+    assert latest is not None
+    assert before[0] is not None
+    assert (latest.epoch, latest.version, latest.state) == (before[0].epoch, before[0].version, before[0].state)
+    assert latest.records == before[0].records
+    assert latest.records
+    assert await trail(audit, life) == before[1]
+    assert await trail(audit, life, limit=2) == before[1]
+    past = await audit.archive.state_at(life.session_id, T0 + 2500)
+    assert past is not None
+    assert past.state == life.documents[3]
+    assert await audit.archive.state_at(life.session_id, T0 - 1) is None
+    assert await audit.archive.snapshot(life.session_id, life.state.epoch, 2) == life.documents[2]
+    assert await audit.archive.snapshot(life.session_id, life.state.epoch, 99) is None
+
+
+async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    before = await trail(audit, life)
+    assert await cold.retention.remove(life.session_id, 0)
+    await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
+    await audit.drain().run(0)
+    after = await trail(audit, life)
+    assert after[:-1] == before
+    assert after[-1].event_type == "metadata_updated"
+    assert await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == [0, 0, 0, 0]
+    assert await trail(audit, life) == after
+    assert await trail(audit, life, limit=1) == after
+    (filed,) = await audit.archive.filed(life.session_id)
+    assert (filed.version, filed.events, filed.removed) == (life.state.version, len(after), True)
+
+
+async def test_a_deleted_session_and_its_next_life(audit: Audit, cold: ColdTier) -> None:
+    first = await finished(audit.author)
+    await audit.author.apply(first, Delete(), T0 + 60_000)
+    await audit.drain().run(0)
+    assert await cold.retention.remove(first.session_id, 0)
+    latest = await audit.archive.latest(first.session_id)
+    assert latest is not None
+    assert latest.deleted
+    second = await audit.author.create(chess(), T0 + 70_000, first.session_id, first.stored)
+    await audit.drain().run(0)
+    latest = await audit.archive.latest(first.session_id)
+    assert latest is not None
+    assert (latest.version, latest.deleted) == (1, False)
+    epochs = [event.epoch for event in await trail(audit, second)]
+    assert epochs == [first.state.epoch] * first.state.version + [second.state.epoch]
+
+
+async def test_what_redis_has_otherwise_stays(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    all_of_it = await counts(audit)
+    await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
+    assert not await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == all_of_it
+    await audit.drain().run(0)
+    assert await cold.retention.remove(life.session_id, 0)
+
+
+async def test_what_webhooks_still_tell_of_stays(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    await audit.database.execute(
+        "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, event_type)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), session_id, 'session_completed' FROM sync_sessions"
+    )
+    assert not await cold.retention.remove(life.session_id, 0)
+    await audit.database.execute("UPDATE webhook_deliveries SET status = 'delivered'")
+    assert await cold.retention.remove(life.session_id, 0)
+
+
+async def test_what_ended_lately_stays(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    with pytest.raises(NotFinished):
+        await cold.retention.remove(life.session_id, 100 * 365 * 86_400)
+    assert (await counts(audit))[0] == 1
+
+
+async def test_nothing_is_deleted_for_an_archive_that_is_not_whole(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    all_of_it = await counts(audit)
+    filed = await cold.archiver.archive(life.session_id)
+    place = object_of(audit, filed)
+    content = place.read_bytes()
+    place.write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
+    with pytest.raises(ArchiveDamaged):
+        await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == all_of_it
+    place.write_bytes(content)
+    # A row that says something else than the archive: as many, of the same versions.
+    await audit.database.execute("UPDATE sync_events SET payload_hash = 'another' WHERE version = 2")
+    with pytest.raises(ValueError, match="version 2"):
+        await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == all_of_it
+    assert place.read_bytes() == content
+
+
+async def test_nothing_is_deleted_while_versions_are_missing(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    await audit.database.execute("DELETE FROM sync_events WHERE version = 3")
+    all_of_it = await counts(audit)
+    with pytest.raises(Incomplete, match="version 3"):
+        await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == all_of_it
+
+
+async def test_nothing_is_deleted_where_archives_can_not_be_written(audit: Audit, tmp_path: Path) -> None:
+    life = await drained(audit)
+    all_of_it = await counts(audit)
+    broken = tmp_path / "broken"
+    broken.write_text("a file where a folder should be")
+    async with open_cold_tier(audit, str(broken)) as cold:
+        with pytest.raises(StoreUnavailable, match="object store"):
+            await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == all_of_it
+    (filed,) = await audit.archive.filed(life.session_id)
+    assert (filed.status, filed.path) == ("failed", None)
+    assert filed.error is not None
+
+
+async def test_disputed_versions_go_with_it(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    await audit.database.execute(
+        "INSERT INTO sync_conflicts SELECT session_id, epoch, version, sha256('{}'), '{\"a\": 1}', '{}'"
+        " FROM sync_events WHERE version = 2"
+    )
+    assert await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == [0, 0, 0, 0]
+    (filed,) = await audit.archive.filed(life.session_id)
+    (conflict,) = (await audit.archive.cold.bundle(filed)).conflicts
+    assert (conflict.state, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
+
+
+# -- export -----------------------------------------------------------------------------------------------------------
+
+
+async def exported(audit: Audit, cold: ColdTier, form: Any, snapshots: bool = False, **span: int) -> list[bytes]:
+    from_ms, to_ms = span.get("from_ms", 0), span.get("to_ms", T0 + 10**9)
+    found = await cold.exporter.export("7", _at(from_ms), _at(to_ms), form, snapshots=snapshots)
+    content = (Path(audit.settings.archive_url) / found.path).read_bytes()
+    assert len(content) == found.written.size_bytes
+    lines = gzip.decompress(content).splitlines()
+    assert found.events == len(lines) - (form == "csv")
+    return lines
+
+
+def _at(at_ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+
+
+async def test_an_export_is_the_same_before_and_after_retention(audit: Audit, cold: ColdTier) -> None:
+    lives = [await finished(audit.author, 3, T0 + each * 100_000) for each in range(3)]
+    await audit.author.apply(lives[0], UpdateMetadata({"é\n": '\\ "quoted" \t, and = \u0001'}), T0 + 90_000)
+    await audit.drain().run(0)
+    await audit.database.execute("UPDATE sync_events SET actor = '=1+1' WHERE version = 2")
+    for form, snapshots in (("ndjson", False), ("ndjson", True), ("csv", False), ("csv", True)):
+        before = await exported(audit, cold, form, snapshots)
+        assert len(before) == 3 * 6 + 1 + (form == "csv")
+        if form == "ndjson":
+            rows = [orjson.loads(line) for line in before]
+            by_id = {life.session_id: life for life in lives}
+            for row, line in zip(rows, before, strict=True):
+                if snapshots:
+                    assert by_id[row["session_id"]].documents[row["version"]] in line
+                assert ("state" in row) is snapshots
+        else:
+            assert sum(b",'=1+1," in line for line in before) == 3
+    lines = {form: await exported(audit, cold, form, True) for form in ("ndjson", "csv")}
+    for life in lives[:2]:
+        assert await cold.retention.remove(life.session_id, 0)
+    for form in ("ndjson", "csv"):
+        assert sorted(await exported(audit, cold, form, True)) == sorted(lines[form])
+
+
+async def test_an_export_ends_before_its_end(audit: Audit, cold: ColdTier) -> None:
+    life = await finished(audit.author)
+    await audit.drain().run(0)
+
+    async def versions() -> list[int]:
+        lines = await exported(audit, cold, "ndjson", from_ms=T0 + 1000, to_ms=T0 + 4000)
+        return [orjson.loads(line)["version"] for line in lines]
+
+    assert await versions() == [2, 3, 4]
+    assert await cold.retention.remove(life.session_id, 0)
+    assert await versions() == [2, 3, 4]

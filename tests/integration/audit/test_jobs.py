@@ -1,0 +1,339 @@
+"""Background jobs: each once, each on its own, and none forgotten, whoever dies over it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from synckairos.audit.jobs.board import Board, Claim, Job, open_pool
+from synckairos.audit.jobs.coordinator import Coordinator
+from synckairos.audit.jobs.runner import JobRefused, Runner
+from synckairos.audit.queue import JobKick
+from synckairos.errors import StoreUnavailable, ValidationFailed
+from tests.integration.audit.author import Life
+from tests.integration.audit.cold_tier import ColdTier, finished, open_cold_tier
+from tests.integration.audit.conftest import Audit
+from tests.processes import Process
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
+    async with open_cold_tier(audit) as opened:
+        yield opened
+
+
+@pytest.fixture
+def board(cold: ColdTier) -> Board:
+    return cold.board
+
+
+@pytest.fixture
+async def coordinator(audit: Audit, board: Board) -> AsyncIterator[Coordinator]:
+    kick = JobKick(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    yield Coordinator(board, kick)
+    await kick.close()
+
+
+@pytest.fixture
+def start_worker(audit: Audit) -> Iterator[Callable[[], Process]]:
+    started: list[Process] = []
+
+    def start() -> Process:
+        started.append(Process("worker", env=audit.settings.environ()))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+async def drained(audit: Audit) -> Life:
+    life = await finished(audit.author)
+    await audit.drain().run(0)
+    return life
+
+
+async def ended(board: Board, job_id: int | None) -> Job:
+    assert job_id is not None
+
+    async def look() -> Job | None:
+        job = await board.show(job_id)
+        return job if job is not None and job.status in ("done", "failed") else None
+
+    job = await eventually(look)
+    assert job is not None
+    return job
+
+
+async def began(board: Board, job_id: int | None) -> None:
+    async def look() -> bool:
+        job = await board.show(job_id or 0)
+        return job is not None and job.status == "running"
+
+    await eventually(look)
+
+
+@asynccontextmanager
+async def archiving_held_up(audit: Audit) -> AsyncIterator[None]:
+    """Have every archive job wait in the midst of its work."""
+    async with await psycopg.AsyncConnection.connect(audit.settings.database_url) as connection:
+        await connection.execute("LOCK TABLE sync_archives IN EXCLUSIVE MODE")
+        yield
+
+
+# -- by workers -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_carries_out_what_was_queued(
+    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+) -> None:
+    life = await drained(audit)
+    unknown = str(uuid4())
+    refused = await coordinator.queue("archive", {"session_id": unknown})
+    archive = await coordinator.queue("archive", {"session_id": life.session_id})
+    span = {"from": "2023-11-14T00:00:00Z", "to": "2023-11-16T00:00:00Z"}
+    export = await coordinator.queue("export", span)
+    start_worker()
+    job = await ended(board, archive)
+    assert (job.status, job.attempts, job.error) == ("done", 1, None)
+    assert job.result is not None
+    assert job.result["events"] == 6
+    assert (Path(audit.settings.archive_url) / job.result["path"]).is_file()
+    assert job.duration_ms is not None
+    job = await ended(board, export)
+    assert job.result is not None
+    assert (job.status, job.result["events"]) == ("done", 6)
+    job = await ended(board, refused)
+    assert (job.status, job.attempts) == ("failed", 1)
+    assert unknown in (job.error or "")
+
+
+async def test_another_worker_does_what_a_killed_one_left(
+    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+) -> None:
+    life = await drained(audit)
+    job_id = await coordinator.queue("archive", {"session_id": life.session_id})
+    async with archiving_held_up(audit):
+        first = start_worker()
+        await began(board, job_id)
+        first.kill()
+    start_worker().wait_for_line(lambda line: "worker started" in line)
+    assert (await audit.rows("SELECT status::text, attempts FROM background_jobs")) == [("running", 1)]
+    await audit.database.execute("UPDATE background_jobs SET lease_until = now()")
+    job = await ended(board, job_id)
+    assert (job.status, job.attempts) == ("done", 2)
+    assert job.worker is not None
+    assert not job.worker.endswith(f":{first.pid}")
+    (filed,) = await audit.archive.filed(life.session_id)
+    assert (await audit.archive.cold.latest(filed)).state == life.documents[life.state.version]
+
+
+async def test_one_that_stops_gives_back_what_it_began(
+    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+) -> None:
+    life = await drained(audit)
+    job_id = await coordinator.queue("archive", {"session_id": life.session_id})
+    async with archiving_held_up(audit):
+        process = start_worker()
+        await began(board, job_id)
+        assert process.stop() == 0
+        assert (await audit.rows("SELECT status::text, attempts FROM background_jobs")) == [("queued", 0)]
+    start_worker()
+    job = await ended(board, job_id)
+    assert (job.status, job.attempts) == ("done", 1)
+
+
+async def test_drains_do_not_wait_behind_jobs(
+    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+) -> None:
+    life = await drained(audit)
+    job_ids = [await coordinator.queue("archive", {"session_id": life.session_id}) for _ in range(5)]
+    async with archiving_held_up(audit):
+        start_worker()
+        await began(board, job_ids[0])
+        await finished(audit.author)
+        await eventually(lambda: audit.outbox.is_empty(0))
+        assert await audit.rows("SELECT DISTINCT status::text FROM background_jobs ORDER BY 1") == [
+            ("queued",),
+            ("running",),
+        ]
+
+
+async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, board: Board) -> None:
+    lives = [await drained(audit) for _ in range(3)]
+    settings = audit.settings.model_copy(update={"archive_after_s": 1, "retention_s": 1})
+    process = Process("worker", env=settings.environ())
+    try:
+
+        async def gone() -> bool:
+            return not await audit.rows("SELECT 1 FROM sync_sessions")
+
+        await eventually(gone)
+    finally:
+        process.stop()
+    for life in lives:
+        (filed,) = await audit.archive.filed(life.session_id)
+        assert filed.removed
+    types = {(job.type, job.status) for job in await board.listed()}
+    assert types == {("archive", "done"), ("retention", "done")}
+
+
+# -- the board and the runner -----------------------------------------------------------------------------------------
+
+
+async def run(board: Board, carry_out: Callable[[Claim], Any], job_id: int | None, times: int = 1) -> Job:
+    runner = Runner(board, carry_out, "somebody", retry_s=(0, 0))
+    assert job_id is not None
+    for _ in range(times):
+        await runner.run(job_id)
+    job = await board.show(job_id)
+    assert job is not None
+    return job
+
+
+async def failing(claim: Claim) -> Mapping[str, Any]:
+    raise LookupError(f"attempt {claim.attempts}")
+
+
+async def working(claim: Claim) -> Mapping[str, Any]:
+    return {"attempt": claim.attempts}
+
+
+async def refusing(claim: Claim) -> Mapping[str, Any]:
+    raise JobRefused("no use")
+
+
+async def test_a_job_is_tried_three_times_and_then_raises_an_alarm(
+    board: Board, coordinator: Coordinator, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = await coordinator.queue("archive", {"after_s": 1})
+    other = await coordinator.queue("archive", {"after_s": 2})
+    for attempt in (1, 2):
+        job = await run(board, failing, failed)
+        assert (job.status, job.attempts) == ("queued", attempt)
+    job = await run(board, failing, failed)
+    assert (job.status, job.attempts, job.error) == ("failed", 3, "LookupError: attempt 3")
+    assert [record.name for record in caplog.records if "job failed" in record.getMessage()] == ["synckairos.alarm"]
+    assert (await run(board, failing, failed)).attempts == 3
+    job = await run(board, working, other)
+    assert (job.status, job.result) == ("done", {"attempt": 1})
+    due = await coordinator.retry(job_id=failed or 0)
+    assert due is not None
+    assert await coordinator.retry(other or 0) is None
+    job = await run(board, working, failed)
+    assert (job.status, job.attempts, job.error) == ("done", 1, None)
+
+
+async def test_it_waits_longer_before_each_attempt(board: Board, coordinator: Coordinator) -> None:
+    job_id = await coordinator.queue("archive", {})
+    assert job_id is not None
+    runner = Runner(board, failing, "somebody", retry_s=(60, 3600))
+    await runner.run(job_id)
+    await runner.run(job_id)
+    job = await board.show(job_id)
+    assert job is not None
+    assert (job.status, job.attempts) == ("queued", 1)
+    assert 59 < (job.due_at - job.finished_at).total_seconds() < 61 if job.finished_at else False
+    assert await board.due(10) == []
+
+
+async def test_what_no_further_try_would_mend_fails_at_once(board: Board, coordinator: Coordinator) -> None:
+    job = await run(board, refusing, await coordinator.queue("archive", {}))
+    assert (job.status, job.attempts, job.error) == ("failed", 1, "no use")
+
+
+async def test_the_third_worker_to_die_over_a_job_is_the_last(board: Board, coordinator: Coordinator) -> None:
+    job_id = await coordinator.queue("archive", {})
+    assert job_id is not None
+    for attempt in (1, 2, 3):
+        assert await board.claim(job_id, "mortal", 0) is not None
+        (reaped,) = await board.reap()
+        assert (reaped.attempts, reaped.status) == (attempt, "failed" if attempt == 3 else "queued")
+    job = await board.show(job_id)
+    assert job is not None
+    assert job.error == "its worker, mortal, died"
+
+
+async def test_a_lost_job_is_given_up(board: Board, coordinator: Coordinator) -> None:
+    job_id = await coordinator.queue("archive", {})
+    assert job_id is not None
+    at_work, given_up = asyncio.Event(), asyncio.Event()
+
+    async def endless(claim: Claim) -> Mapping[str, Any]:
+        at_work.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+        return {}
+
+    running = asyncio.create_task(Runner(board, endless, "first", lease_s=0.03).run(job_id))
+    await at_work.wait()
+    # Somebody took it for dead and did it.
+    await board.fail(Claim(job_id, "archive", {}, 1, "first"), "taken away", 0)
+    assert await board.claim(job_id, "second", 30) is not None
+    await asyncio.wait_for(running, 10)
+    assert given_up.is_set()
+    job = await board.show(job_id)
+    assert job is not None
+    assert (job.status, job.worker, job.attempts) == ("running", "second", 2)
+
+
+async def test_many_coordinators_queue_what_is_due_once(audit: Audit, board: Board, coordinator: Coordinator) -> None:
+    await coordinator.tend(1, 1)
+    assert await board.listed() == []
+    await drained(audit)
+    await asyncio.gather(*(coordinator.tend(1, 0) for _ in range(5)))
+    (job,) = await board.listed()
+    assert (job.type, job.params) == ("archive", {"after_s": 1})
+
+
+async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(board: Board, coordinator: Coordinator) -> None:
+    for type_, params in (
+        ("nothing", {}),
+        ("archive", {"session_id": "x"}),
+        ("export", {"from": "2026-01-01T00:00:00Z"}),
+        ("export", {"from": "2026-01-01T00:00:00", "to": "2026-01-02T00:00:00Z"}),
+    ):
+        with pytest.raises(ValidationFailed):
+            await coordinator.queue(type_, params)
+    assert await board.listed() == []
+
+
+async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: ColdTier) -> None:
+    lives = [await drained(audit) for _ in range(4)]
+    bad = lives[1].session_id
+    await audit.database.execute("UPDATE sync_events SET snapshot = '{}' WHERE session_id = %s", [bad])
+    result = await cold.desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "somebody"))
+    assert result == {"done": 3, "left": 0, "failed": 1}
+    (job,) = await cold.board.listed()
+    assert (job.type, job.params["session_id"]) == ("archive", bad)
+    for life in lives:
+        (filed,) = await audit.archive.filed(life.session_id)
+        assert filed.status == ("failed" if life.session_id == bad else "ready")
+    # It is left alone for a while, and the others are done.
+    assert await cold.desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "x")) == {"done": 0, "left": 0, "failed": 0}
+
+
+async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_path: Path) -> None:
+    await drained(audit)
+    (tmp_path / "broken").write_text("no folder")
+    async with open_cold_tier(audit, str(tmp_path / "broken")) as cold:
+        for type_ in ("archive", "retention"):
+            with pytest.raises(StoreUnavailable):
+                await cold.desk.carry_out(Claim(1, type_, {"after_s": 0}, 1, "somebody"))
+        assert await cold.board.listed() == []
+    assert await audit.rows("SELECT count(*) FROM sync_events") == [(6,)]
+
+
+async def test_without_postgres_the_board_says_so() -> None:
+    async with open_pool("postgresql://nobody@127.0.0.1:1/none") as pool:
+        pool.timeout = 0.2
+        with pytest.raises(StoreUnavailable):
+            await Board(pool).listed()

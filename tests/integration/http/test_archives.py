@@ -1,0 +1,195 @@
+"""Archives over REST: who is shown what, when there is none (yet), and sessions that are nowhere else any more."""
+
+import gzip
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.audit.cold.archiver import Archiver
+from synckairos.audit.cold.objects import Objects
+from synckairos.audit.cold.retention import Retention
+from synckairos.audit.jobs.board import open_pool
+from synckairos.http.callers import Callers
+from synckairos.principal import Principal, Role
+from tests.integration.http.conftest import Server, serving
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker's jobs do, done here and now."""
+
+    pool: AsyncConnectionPool
+    archiver: Archiver
+    retention: Retention
+
+
+@pytest.fixture
+async def worker(server: Server) -> AsyncIterator[Worker]:
+    objects = Objects(server.settings.archive_url)
+    async with open_pool(server.settings.database_url) as pool:
+        archiver = Archiver(pool, objects)
+        yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox))
+
+
+async def over(server: Server) -> dict[str, Any]:
+    """Play a session to its end and drain it."""
+    session = await server.started(metadata={"table": 7})
+    session_id = session["session_id"]
+    assert (await server.client.post(f"/v1/sessions/{session_id}/switch")).status_code == 200
+    answer = await server.client.post(f"/v1/sessions/{session_id}/complete", headers={"idempotency-key": "the-end"})
+    await server.drain()
+    found: dict[str, Any] = answer.json()["data"]
+    return found
+
+
+async def archive_of(client: httpx.AsyncClient, session_id: str, accept: str = "", **params: int) -> httpx.Response:
+    headers = {"accept": accept} if accept else {}
+    return await client.get(f"/v1/sessions/{session_id}/archive", headers=headers, params=params)
+
+
+async def test_an_archive_is_read_back(server: Server, worker: Worker) -> None:
+    session = await over(server)
+    session_id = session["session_id"]
+    events = (await server.client.get(f"/v1/sessions/{session_id}/events?snapshots=1")).json()["data"]
+    filed = await worker.archiver.archive(session_id)
+    answer = await archive_of(server.client, session_id, snapshots=1)
+    assert answer.status_code == 200
+    data = answer.json()["data"]
+    assert data["session"] == session
+    assert data["events"] == events
+    assert (data["version"], data["epoch"], data["event_count"]) == (4, session["epoch"], 4)
+    assert (data["checksum"], data["size_bytes"]) == (filed.checksum.hex(), filed.size_bytes)
+    plain = (await archive_of(server.client, session_id)).json()["data"]
+    assert all("state" not in event for event in plain["events"])
+    lines = await archive_of(server.client, session_id, "application/x-ndjson")
+    assert lines.headers["content-type"] == "application/x-ndjson"
+    assert filed.path is not None
+    assert lines.content == gzip.decompress((Path(server.settings.archive_url) / filed.path).read_bytes())
+
+
+async def test_nobody_is_sent_what_he_has(server: Server, worker: Worker) -> None:
+    session_id = (await over(server))["session_id"]
+    await worker.archiver.archive(session_id)
+    answers = [
+        await archive_of(server.client, session_id),
+        await archive_of(server.client, session_id, "application/x-ndjson"),
+        await archive_of(server.client, session_id, snapshots=1),
+    ]
+    tags = [answer.headers["etag"] for answer in answers]
+    assert len(set(tags)) == 3
+    url = f"/v1/sessions/{session_id}/archive"
+    same = await server.client.get(url, headers={"if-none-match": tags[0]})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tags[0])
+    other = await server.client.get(url, headers={"if-none-match": tags[1]})
+    assert other.status_code == 200
+    await server.client.patch(f"/v1/sessions/{session_id}", json={"metadata": {"table": 8}})
+    await server.drain()
+    await worker.archiver.archive(session_id)
+    newer = await server.client.get(url, headers={"if-none-match": tags[0]})
+    assert newer.json()["data"]["session"]["metadata"] == {"table": 8}
+
+
+@pytest.mark.parametrize(
+    ("role", "least", "events_from", "shown"),
+    [
+        ("viewer", "participant", "admin", None),
+        ("viewer", "viewer", "participant", "state"),
+        ("participant", "viewer", "participant", "events"),
+        ("participant", "viewer", "controller", "state"),
+        ("controller", "viewer", "participant", "events"),
+        ("admin", "viewer", "admin", "all"),
+    ],
+)
+async def test_what_it_shows_depends_on_role_and_settings(
+    server: Server,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    role: Role,
+    least: Role,
+    events_from: Role,
+    shown: str | None,
+) -> None:
+    session_id = (await over(server))["session_id"]
+    await worker.archiver.archive(session_id)
+    # Authentication, which finds the role, is still to come.
+    monkeypatch.setattr(Callers, "principal_of", lambda self, scope: Principal(role=role))
+    settings = server.settings.model_copy(update={"archive_role": least, "archive_events_role": events_from})
+    async with serving(settings) as other:
+        answer = await archive_of(other.client, session_id)
+        lines = await archive_of(other.client, session_id, "application/x-ndjson")
+    if shown is None:
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "FORBIDDEN"
+        return
+    data = answer.json()["data"]
+    assert "session" in data
+    assert ("events" in data) is (shown != "state")
+    assert ("checksum" in data) is (shown == "all")
+    assert len(lines.content.splitlines()) == {"state": 1, "events": 4, "all": 5}[shown]
+    assert (b"payload_hash" in lines.content) is (shown == "all")
+
+
+async def test_why_there_is_none(server: Server, worker: Worker) -> None:
+    async def told(session_id: str) -> tuple[int, str]:
+        answer = await archive_of(server.client, session_id)
+        return answer.status_code, answer.json()["error"]["code"]
+
+    assert await told("00000000-0000-4000-8000-000000000000") == (404, "SESSION_NOT_FOUND")
+    session_id = (await over(server))["session_id"]
+    assert await told(session_id) == (404, "NOT_ARCHIVED")
+    async with worker.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO sync_archives (session_id, created_at, status)"
+            " SELECT session_id, created_at, 'processing' FROM sync_sessions"
+        )
+        assert await told(session_id) == (409, "ARCHIVE_PROCESSING")
+        assert (await archive_of(server.client, session_id)).headers["retry-after"] == "1"
+        await connection.execute("UPDATE sync_archives SET status = 'failed'")
+    assert await told(session_id) == (404, "NOT_ARCHIVED")
+    filed = await worker.archiver.archive(session_id)
+    assert (await archive_of(server.client, session_id)).status_code == 200
+    assert filed.path is not None
+    (Path(server.settings.archive_url) / filed.path).write_bytes(b"something else")
+    assert await told(session_id) == (500, "ARCHIVE_DAMAGED")
+
+
+async def test_a_session_is_there_after_it_left_redis_and_postgres(server: Server, worker: Worker) -> None:
+    session = await over(server)
+    session_id = session["session_id"]
+    url = f"/v1/sessions/{session_id}"
+    tag = (await server.client.get(url)).headers["etag"]
+    events = (await server.client.get(f"{url}/events?snapshots=1")).json()
+    assert await worker.retention.remove(session_id, 0)
+    keys = server.parts.store.keys
+    await server.parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id), keys.commands(session_id))
+    answer = await server.client.get(url)
+    assert (answer.json()["data"], answer.headers["etag"]) == (session, tag)
+    assert (await server.client.get(f"{url}/events?snapshots=1")).json() == events
+    page = await server.client.get(f"{url}/events?limit=3", headers={"accept": "text/csv"})
+    assert len(page.content.splitlines()) == 4
+    assert 'rel="next"' in page.headers["link"]
+    assert (await archive_of(server.client, session_id)).status_code == 200
+    # It is what it was: taken, over, and it remembers what was decided.
+    made = await server.client.post("/v1/sessions", json={**_participants(session), "session_id": session_id})
+    assert made.json()["error"]["code"] == "SESSION_EXISTS"
+    refused = await server.client.post(f"{url}/start")
+    assert refused.json()["error"]["code"] == "INVALID_STATE_TRANSITION"
+    again = await server.client.post(f"{url}/complete", headers={"idempotency-key": "the-end"})
+    assert again.headers["idempotency-replayed"] == "true"
+    changed = await server.client.patch(url, json={"metadata": {"table": 9}})
+    assert changed.json()["data"]["version"] == 5
+    await server.drain()
+    assert [event["version"] for event in (await server.client.get(f"{url}/events")).json()["data"]] == [1, 2, 3, 4, 5]
+    assert (await server.client.delete(url)).status_code == 204
+    await server.drain()
+    assert (await server.client.get(url)).status_code == 404
+
+
+def _participants(session: dict[str, Any]) -> dict[str, Any]:
+    parts = [{name: part[name] for name in ("participant_id", "total_time_ms")} for part in session["participants"]]
+    return {"sync_mode": session["sync_mode"], "participants": parts}
