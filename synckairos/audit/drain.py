@@ -201,6 +201,10 @@ class Drain:
         newest = {}
         for _, each in parsed:
             newest[each.session_id] = Newest(each.session_id, each.event.epoch, each.event.version)
+        for disputed in recorded.disputed:
+            # Postgres has something else than Redis: what Redis has stays there.
+            if newest.get(disputed[0]) == Newest(*disputed):
+                del newest[disputed[0]]
         await self._outbox.settle(
             partition,
             [delivery.entry_id for delivery, _ in parsed],
@@ -223,6 +227,7 @@ class Drain:
             except (Refused, ValueError) as fault:
                 await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
                 continue
+            await self._isolation.close_gap(partition, delivery)
             await self._settle(partition, [(delivery, parsed)], recorded)
             await self._isolation.forget(partition, delivery.entry_id)
             drained += recorded.new

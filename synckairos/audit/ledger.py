@@ -31,11 +31,16 @@ class Refused(SyncKairosError):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a transaction did: rows new to Postgres, rows it had already, and versions that came with other content."""
+    """What a transaction did: rows new to Postgres, rows it had already, and versions that came with other content.
+
+    A version is (session id, epoch, version). `disputed` are all whose content is another than Postgres has,
+    `conflicts` those of them whose content is seen for the first time.
+    """
 
     new: int
     known: int
     conflicts: tuple[tuple[str, str, int], ...] = ()
+    disputed: tuple[tuple[str, str, int], ...] = ()
 
 
 class Ledger:
@@ -140,8 +145,10 @@ async def _merge_events(cursor: AsyncCursor[Any], rows: Rows) -> Recorded:
     await cursor.execute(sql["keep_events"])
     new = cursor.rowcount
     await cursor.execute(sql["keep_conflicts"])
-    conflicts = await cursor.fetchall()
-    return Recorded(new, len(rows.events) - new - len(conflicts), tuple(conflicts))
+    found = await cursor.fetchall()
+    conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
+    disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
+    return Recorded(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
 
 
 async def _prepare(connection: AsyncConnection) -> None:

@@ -43,13 +43,20 @@ ON CONFLICT (session_id, epoch, version) DO NOTHING;
 
 -- name: keep_conflicts
 -- The same version with other content: Redis has issued it twice. Neither is dropped.
-INSERT INTO sync_conflicts (session_id, epoch, version, payload_hash, event, snapshot)
-SELECT i.session_id, i.epoch, i.version, i.payload_hash, i.event, i.snapshot
-FROM incoming_events AS i
-JOIN sync_events AS e USING (session_id, epoch, version)
-WHERE e.payload_hash <> i.payload_hash
-ON CONFLICT DO NOTHING
-RETURNING session_id::text, epoch, version;
+WITH disputed AS (
+    SELECT DISTINCT ON (session_id, epoch, version, i.payload_hash) i.*
+    FROM incoming_events AS i
+    JOIN sync_events AS e USING (session_id, epoch, version)
+    WHERE e.payload_hash <> i.payload_hash
+), kept AS (
+    INSERT INTO sync_conflicts (session_id, epoch, version, payload_hash, event, snapshot)
+    SELECT session_id, epoch, version, payload_hash, event, snapshot FROM disputed
+    ON CONFLICT DO NOTHING
+    RETURNING session_id, epoch, version, payload_hash
+)
+SELECT d.session_id::text, d.epoch, d.version, k.version IS NOT NULL AS is_new
+FROM disputed AS d
+LEFT JOIN kept AS k USING (session_id, epoch, version, payload_hash);
 
 -- name: move_projections
 -- Forward only: a later creation; in one epoch a later version. Of two epochs of one creation that one is later which

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Delivery, isolated_key, tally_key
+from synckairos.store.outbox import Delivery, gaps_key, isolated_key, tally_key
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
 
@@ -43,6 +43,7 @@ class Isolation:
             self._key(partition, entry_id),
             tally_key(self._keys, partition),
             self._keys.outbox_bytes(partition),
+            gaps_key(self._keys, partition),
         ]
         args: list[Any] = [entry_id, "" if next_try_in_ms is None else next_try_in_ms, tries, error]
         with unavailable_as_named():
@@ -74,6 +75,13 @@ class Isolation:
         names = [isolated_key(self._keys, partition), self._key(partition, entry_id)]
         with unavailable_as_named():
             return bool(await self._retry(self._pipe, names, [entry_id]))
+
+    async def close_gap(self, partition: int, delivery: Delivery) -> None:
+        """Note that Postgres has an isolated entry at last, before its session is settled. One round trip."""
+        of = delivery.fields
+        gap = b" ".join(of.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
+        with unavailable_as_named():
+            await self._pipe.call("ZREM", gaps_key(self._keys, partition), gap)
 
     async def forget(self, partition: int, entry_id: str) -> None:
         """Let go of an entry that Postgres has taken at last. One round trip."""

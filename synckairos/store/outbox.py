@@ -22,6 +22,7 @@ GRACE_MS = 3_600_000
 _FIRST_PAGE = 16  # entries may be large: the first few tell how many fit
 _MAX_PAGE = 200
 _PENDING_LOOK = 5_000
+_SETTLED_AT_ONCE = 1_000
 _TALLY = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
@@ -136,21 +137,32 @@ class Outbox:
         conflicts: int = 0,
         busy_us: int = 0,
     ) -> int:
-        """Take entries that Postgres has out of the stream and settle their sessions; atomic, one round trip.
+        """Settle the sessions of entries that Postgres has, then take the entries out of the stream.
 
-        Each session whose newest version Postgres now has may leave Redis after `ttl_ms`, at the earliest an hour
-        after its next deadline; for the others only the audited version is noted. `size` is the entries' bytes; the
-        last three go to the tally.
+        Each session that Postgres now has in full, its newest version too, may leave Redis after `ttl_ms`, at the
+        earliest an hour after its next deadline; for the others only the audited version is noted, up to the first
+        one that lies isolated. `size` is the entries' bytes; the last three go to the tally.
+        One round trip for each thousand sessions, so that nobody waits for long; doing it again is harmless.
         Returns how many entries were there.
         """
-        names = [self.keys.outbox(partition), tally_key(self.keys, partition), self.keys.outbox_bytes(partition)]
-        args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, busy_us, len(entry_ids), size, *entry_ids]
-        for each in newest:
-            session_id = each.session_id
-            names += (self.keys.session(session_id), self.keys.history(session_id), self.keys.commands(session_id))
-            args += (each.epoch, each.version)
-        with unavailable_as_named():
-            gone: int = await self._settle(self._pipe, names, args)
+        keys = self.keys
+        shared = [keys.outbox(partition), tally_key(keys, partition), keys.outbox_bytes(partition)]
+        shared.append(gaps_key(keys, partition))
+        settled = list(newest)
+        entries: Sequence[str] = ()
+        gone = 0
+        for first in range(0, max(1, len(settled)), _SETTLED_AT_ONCE):
+            some = settled[first : first + _SETTLED_AT_ONCE]
+            if first + _SETTLED_AT_ONCE >= len(settled):
+                entries = entry_ids
+            names = list(shared)
+            args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, busy_us, len(entries), size, *entries]
+            for each in some:
+                session_id = each.session_id
+                names += (keys.session(session_id), keys.history(session_id), keys.commands(session_id))
+                args += (each.epoch, each.version)
+            with unavailable_as_named():
+                gone = await self._settle(self._pipe, names, args)
         return gone
 
     async def is_empty(self, partition: int) -> bool:
@@ -214,6 +226,11 @@ class Outbox:
 def isolated_key(keys: Keys, partition: int) -> str:
     """Return the sorted set of isolated entries' ids, by the instant of their next try."""
     return f"{keys.outbox(partition)}:isolated"
+
+
+def gaps_key(keys: Keys, partition: int) -> str:
+    """Return the sorted set, by name, of the versions that lie isolated: `<session id> <epoch> <version>`."""
+    return f"{keys.outbox(partition)}:gaps"
 
 
 def tally_key(keys: Keys, partition: int) -> str:

@@ -13,7 +13,7 @@ from synckairos.audit.failed import failed, retry
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
 from synckairos.store.generation import new_epoch, new_generation
-from synckairos.store.outbox import Newest
+from synckairos.store.outbox import Newest, gaps_key
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Life, chess
 from tests.integration.audit.conftest import Audit
 
@@ -303,6 +303,68 @@ async def test_what_is_mended_goes_through(audit: Audit) -> None:
     assert (backlog.set_aside, backlog.retrying, backlog.tally.drained) == (0, 0, 6)
     keys = await audit.pipe.call("KEYS", f"{audit.keys.outbox(0)}*")
     assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
+
+
+async def test_a_session_with_an_isolated_version_stays_and_says_so(audit: Audit) -> None:
+    life = await play(audit)
+    session = audit.keys.session(life.session_id)
+
+    async def kept() -> tuple[bytes, bool]:
+        """Return which version is audited, and whether the session may leave Redis."""
+        return await audit.pipe.call("HGET", session, "audited"), await audit.pipe.call("PTTL", session) > 0
+
+    await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version NOT IN (3, 5))")
+    await audit.drain(backoff_s=()).run(0)
+    assert await kept() == (b"2", False)
+    await audit.author.apply(life, Switch(), T0 + 20_000)
+    await audit.drain(backoff_s=()).run(0)
+    assert await kept() == (b"2", False)
+    # One is mended, then the other: only what is there in full may go.
+    third, fifth = await failed(audit.isolation, audit.keys)
+    assert (third.delivery.entry.version, fifth.delivery.entry.version) == (3, 5)
+    await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
+    await retry(audit.isolation, audit.keys, third.delivery.entry_id)
+    await audit.drain().run(0)
+    assert await kept() == (b"4", False)
+    await retry(audit.isolation, audit.keys)
+    await audit.drain().run(0)
+    assert await kept() == (b"7", True)
+    assert await audit.pipe.call("EXISTS", gaps_key(audit.keys, 0)) == 0
+    assert await audit.pipe.call("HEXISTS", session, "beyond") == 0
+
+
+async def test_a_session_that_postgres_has_otherwise_stays(audit: Audit) -> None:
+    """A failover took version 3 back and Redis issued it again: let go, the session would come back as the other."""
+    life = await play(audit, moves=0)
+    before = replace(life, documents=dict(life.documents))
+    await audit.author.apply(life, Switch(), T0 + 2000)
+    await audit.drain().run(0)
+    session = audit.keys.session(life.session_id)
+    await audit.pipe.call("HSET", session, "version", 2, "state", before.documents[2], "audited", 2)
+    await audit.author.apply(before, UpdateMetadata({"a": 1}), T0 + 3000)
+    for _ in range(2):  # also where the drain died before it settled, and finds its conflict kept
+        entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
+        await audit.drain().run(0)
+        assert await audit.pipe.call("HGET", session, "audited") == b"2"
+        assert await audit.pipe.call("PTTL", session) == -1
+        for _, fields in entries:
+            await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
+    assert await audit.rows("SELECT version, snapshot FROM sync_conflicts") == [(3, before.documents[3])]
+    await audit.author.apply(before, Switch(), T0 + 4000)
+    await audit.drain().run(0)
+    assert await audit.pipe.call("HGET", session, "audited") == b"4"
+    assert await audit.pipe.call("PTTL", session) > 0
+
+
+async def test_many_sessions_are_settled_in_slices(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synckairos.store.outbox._SETTLED_AT_ONCE", 3)
+    lives = [await play(audit, moves=0) for _ in range(7)]
+    assert await audit.drain().run(0) == 14
+    for life in lives:
+        assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"2"
+    assert await audit.outbox.is_empty(0)
+    tally = (await audit.outbox.backlog()).tally
+    assert (tally.drained, tally.batches) == (14, 1)
 
 
 async def test_a_database_that_cannot_be_written_is_no_poison(audit: Audit) -> None:
