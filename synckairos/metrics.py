@@ -55,7 +55,7 @@ CLOCK_STEPS = Counter(
 # -- sockets ----------------------------------------------------------------------------------------------------------
 
 WEBSOCKET_CONNECTIONS = Gauge("synckairos_websocket_connections", "Open WebSocket connections")
-WEBSOCKET_FRAMES = Counter("synckairos_websocket_frames_total", "Frames: `direction` is in or out", ("direction",))
+WEBSOCKET_MESSAGES = Counter("synckairos_websocket_messages_total", "Messages received from clients of sockets")
 WEBSOCKET_CONFLATED = Counter("synckairos_websocket_conflated_total", "States a slow reader skipped for a newer one")
 WEBSOCKET_CLOSED = Counter(
     "synckairos_websocket_closed_total", "Connections closed by the server, by close code", ("code",)

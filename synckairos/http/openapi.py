@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
-from pydantic_core import core_schema
 
 from synckairos import __version__
+from synckairos.http import examples
 from synckairos.http.operation import Operation
+from synckairos.http.schemas import Schemas, ref, schemas_of, without_titles
 from synckairos.wire import answers
 from synckairos.wire.requests import COMMANDS
 
@@ -27,15 +27,6 @@ TAGS = [
     {"name": "simulation", "description": "The same engine, nothing stored."},
     {"name": "system", "description": "The server itself."},
 ]
-
-
-class _Schemas(GenerateJsonSchema):
-    """A member that may be left out has no default of null: null is a fault."""
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if "default_factory" in schema or schema.get("default") in (None, "", 0):
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
 
 
 def render_openapi(operations: Sequence[Operation]) -> bytes:
@@ -62,13 +53,7 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     models: dict[type[BaseModel], None] = dict.fromkeys((answers.Problem, answers.FaultView, *COMMANDS.values()))
     for operation in operations:
         models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
-    _, document = models_json_schema(
-        [(model, "validation") for model in models],
-        ref_template="#/components/schemas/{model}",
-        schema_generator=_Schemas,
-    )
-    found: dict[str, Any] = _without_titles(document["$defs"])
-    return found
+    return schemas_of(models)
 
 
 def _paths(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -88,11 +73,13 @@ def _describe(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if operation.body is not None:
-        schema = {"$ref": f"#/components/schemas/{operation.body.__name__}"}
+        shown = {"schema": ref(operation.body)}
+        if (example := examples.BODIES.get(operation.body.__name__)) is not None:
+            shown["example"] = example
         types = ("application/json", *(t for t in operation.media_types if t.endswith("+json")))
         described["requestBody"] = {
             "required": operation.body_required,
-            "content": {media_type: {"schema": schema} for media_type in types},
+            "content": dict.fromkeys(types, shown),
         }
     return described
 
@@ -103,7 +90,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     if operation.query is not None:
-        schema = _without_titles(operation.query.model_json_schema(schema_generator=_Schemas, by_alias=True))
+        schema = without_titles(operation.query.model_json_schema(schema_generator=Schemas, by_alias=True))
         required = schema.get("required", ())
         parameters += [
             {"name": name, "in": "query", "required": name in required, "schema": each}
@@ -127,7 +114,7 @@ def _header(name: str, description: str) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.answer is not None:
-        content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{operation.answer.__name__}"}}
+        content["application/json"] = {"schema": ref(operation.answer)}
     for media_type in operation.media_types:
         if not media_type.endswith("+json"):
             schema = {"type": "object"} if media_type == "application/json" else {"type": "string"}
@@ -152,18 +139,3 @@ def _responses(operation: Operation) -> dict[str, Any]:
         else:
             responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": PROBLEM}
     return responses
-
-
-def _without_titles(schema: Any) -> Any:
-    """Drop the titles pydantic makes up from names: they say nothing that the name doesn't."""
-    match schema:
-        case dict():
-            return {
-                name: _without_titles(value)
-                for name, value in schema.items()
-                if not (name == "title" and isinstance(value, str))
-            }
-        case list():
-            return [_without_titles(item) for item in schema]
-        case _:
-            return schema

@@ -8,6 +8,7 @@ import orjson
 
 from synckairos import __version__, log, metrics
 from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.call import Call, Reply
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operation import Operation
@@ -44,6 +45,7 @@ class SystemRoutes:
         self._is_draining = is_draining
         self._before_scrape = tuple(before_scrape)
         self._openapi = b""
+        self._asyncapi = render_asyncapi()
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""
@@ -58,6 +60,8 @@ class SystemRoutes:
             Operation("GET", "/metrics", self.metrics, "Numbers for Prometheus", "system", limited=False,
                       media_types=("text/plain",)),
             Operation("GET", "/openapi.json", self.openapi, "This description", "system", limited=False,
+                      media_types=("application/json",)),
+            Operation("GET", "/asyncapi.json", self.asyncapi, "What the sockets at `/ws` say", "system", limited=False,
                       media_types=("application/json",)),
             Operation("GET", "/docs", page, "A page to read it", "system", limited=False, media_types=("text/html",)),
             Operation("GET", "/docs/docs.js", script, "", "", limited=False),
@@ -109,6 +113,9 @@ class SystemRoutes:
 
     async def openapi(self, call: Call) -> Reply:
         return Reply(self._openapi, headers=[(b"cache-control", b"no-cache")])
+
+    async def asyncapi(self, call: Call) -> Reply:
+        return Reply(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
     def describe(self, operations: Sequence[Operation]) -> None:
         """Make the description of all operations, which `/openapi.json` gives."""

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synckairos.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED
+from synckairos.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
 from synckairos.principal import Principal
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
@@ -163,6 +163,7 @@ class Connection:
 
     def may_ask(self) -> bool:
         """Count a message; False, and the connection closed, where there were too many."""
+        WEBSOCKET_MESSAGES.inc()
         now = time.monotonic()
         refill = (now - self._allowed_at) * MESSAGES_A_SECOND
         self._allowance, self._allowed_at = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now

@@ -61,6 +61,7 @@ class ParticipantView(BaseModel):
     has_expired: bool
     clock: dict[str, Any] = Field(default_factory=dict, description="Where it isn't the session's")
     reading: Reading = Field(default_factory=Reading, description="Where the clock needs more than a subtraction")
+    lag: LagView = Field(default_factory=LagView)
 
 
 class GroupView(BaseModel):
@@ -70,7 +71,6 @@ class GroupView(BaseModel):
     time_remaining_ms: Ms
     has_expired: bool
     reading: Reading = Field(default_factory=Reading)
-    lag: LagView = Field(default_factory=LagView)
 
 
 class PauseView(BaseModel):
@@ -79,6 +79,14 @@ class PauseView(BaseModel):
     max_ms: Ms | None
     lifts_at: Instant | None
     paused_by: str | None = Field(description="Who paused; null is the clock itself")
+
+
+class TurnView(BaseModel):
+    """Facts of the running turn: what it has used, how many there were before it, which warnings it has had."""
+
+    used_ms: Ms
+    cycles: int
+    warned_ms: list[Ms]
 
 
 class SessionView(BaseModel):
@@ -116,6 +124,7 @@ class SessionView(BaseModel):
     created_at: Instant
     updated_at: Instant
     metadata: dict[str, Any]
+    turn: TurnView
 
 
 class SessionAnswer(BaseModel):

@@ -7,7 +7,7 @@ spliced from bytes that exist.
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, WithJsonSchema
 
 from synckairos.clock.lag import Receipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
@@ -17,6 +17,7 @@ from synckairos.wire.faults import in_json, of_pydantic, refuse
 from synckairos.wire.fields import Maybe, Strict, Uuid, Version
 from synckairos.wire.instant import parse_instant, render_instant
 from synckairos.wire.presence import Present
+from synckairos.wire.requests import COMMANDS
 from synckairos.wire.session import receipt_json
 from synckairos.wire.websocket import text_frame
 
@@ -56,7 +57,7 @@ class Command(Strict):
     type: Literal["COMMAND"]
     id: MessageId
     session_id: Uuid
-    command: str
+    command: Annotated[str, WithJsonSchema({"type": "string", "enum": list(COMMANDS)})]
     args: Annotated[dict[str, Any], Field(default_factory=dict)]
     expected_version: Maybe[Version] = None
 

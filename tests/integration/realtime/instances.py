@@ -28,6 +28,7 @@ from synckairos.store.feed import Feed
 from synckairos.store.presence import PresenceStore
 from synckairos.store.redis import open_redis
 from tests.integration.parts import Parts, open_parts
+from tests.integration.realtime.described import check
 
 SOMEBODY = Principal(subject="somebody")
 VERBS: dict[type[Command], str] = {
@@ -123,6 +124,7 @@ async def take(client: ClientConnection, deadline_s: float = 10) -> dict[str, An
     while True:
         async with asyncio.timeout(deadline_s):
             message: dict[str, Any] = orjson.loads(await client.recv())
+        check(message)
         if message["type"] != "PRESENCE":
             return message
 
@@ -132,6 +134,7 @@ async def take_presence(client: ClientConnection, clients: int, deadline_s: floa
     async with asyncio.timeout(deadline_s):
         while True:
             message: dict[str, Any] = orjson.loads(await client.recv())
+            check(message)
             if message["type"] == "PRESENCE" and message["clients"] == clients:
                 return message
 

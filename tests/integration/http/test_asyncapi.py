@@ -1,0 +1,145 @@
+"""The description of the sockets: AsyncAPI 3.0 as far as we use it, and examples that are what they say."""
+
+import re
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from synckairos.http import examples
+from synckairos.wire import requests, v3
+from synckairos.wire.creation import CreateSession
+from synckairos.wire.requests import COMMANDS, SimulationBody
+from tests.integration.http.conftest import Server
+
+Json = dict[str, Any]
+
+
+def an_object(required: Json, optional: Json | None = None) -> Json:
+    """Describe an object with these members, extensions, and no others."""
+    properties = required | (optional or {})
+    extensions: Json = {"^x-[a-z-]+$": {}}
+    return {
+        "type": "object", "required": list(required), "properties": properties,
+        "patternProperties": extensions, "additionalProperties": False,
+    }  # fmt: skip
+
+
+def a_map(value: Json) -> Json:
+    names = {"pattern": r"^[\w.-]+$"}
+    return {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": value}
+
+
+TEXT = {"type": "string", "minLength": 1}
+REF = an_object({"$ref": {"type": "string", "pattern": "^#/"}})
+REFS = {"type": "array", "minItems": 1, "uniqueItems": True, "items": REF}
+SCHEMA = {"type": "object"}
+BINDING = an_object({"method": {"const": "GET"}, "bindingVersion": TEXT}, {"headers": SCHEMA, "query": SCHEMA})
+MESSAGE = an_object(
+    {"name": TEXT, "payload": REF, "examples": {"type": "array", "items": an_object({"payload": SCHEMA})}},
+    {"title": TEXT, "summary": TEXT},
+)
+OPERATION = an_object(
+    {"action": {"enum": ["send", "receive"]}, "channel": REF, "messages": REFS},
+    {"reply": an_object({"channel": REF, "messages": REFS})},
+)
+ASYNCAPI = an_object(
+    {
+        "asyncapi": {"const": "3.0.0"},
+        "info": an_object({"title": TEXT, "version": TEXT}, {"description": TEXT}),
+        "servers": a_map(an_object({"host": TEXT, "protocol": {"enum": ["ws", "wss"]}},
+                                   {"description": TEXT, "variables": a_map(an_object({"default": TEXT}))})),
+        "channels": a_map(an_object({"address": TEXT, "messages": a_map(REF)},
+                                    {"title": TEXT, "description": TEXT, "bindings": an_object({"ws": BINDING})})),
+        "operations": a_map(OPERATION),
+        "components": an_object({"schemas": a_map(SCHEMA), "messages": a_map(MESSAGE)}),
+    },
+    {"defaultContentType": TEXT},
+)  # fmt: skip
+"""What of https://github.com/asyncapi/spec-json-schemas a document like ours is held to."""
+
+
+@pytest.fixture
+async def document(server: Server) -> Json:
+    answer = await server.client.get("/asyncapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    found: Json = answer.json()
+    return found
+
+
+def resolve(document: Json, pointer: str) -> Json:
+    found = document
+    for name in pointer.removeprefix("#/").split("/"):
+        found = found[name]
+    return found
+
+
+def refs_in(value: Any) -> list[str]:
+    match value:
+        case {"$ref": str(pointer)}:
+            return [pointer]
+        case dict():
+            return [found for each in value.values() for found in refs_in(each)]
+        case list():
+            return [found for each in value for found in refs_in(each)]
+        case _:
+            return []
+
+
+async def test_it_is_asyncapi_and_points_at_what_is_there(document: Json) -> None:
+    jsonschema_rs.Draft202012Validator(ASYNCAPI).validate(document)
+    for pointer in refs_in(document):
+        assert resolve(document, pointer)
+    for channel in document["channels"].values():
+        assert channel["x-close-codes"]
+    for operation in document["operations"].values():
+        answers = operation.get("reply", {"messages": []})["messages"]
+        for message in operation["messages"] + answers:
+            assert message["$ref"].startswith(operation["channel"]["$ref"] + "/messages/")
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        jsonschema_rs.meta.validate({"$schema": "http://json-schema.org/draft-07/schema#", **schema})
+        assert r"\z" not in str(schema), name
+    assert schemas["Subscribe"]["additionalProperties"] is False
+    assert schemas["Pong"]["properties"]["error_ms"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
+
+
+async def test_every_message_is_told_by_an_operation(document: Json) -> None:
+    told = {
+        f"{operation['channel']['$ref']}/messages/{message}"
+        for operation in document["operations"].values()
+        for part in (operation, operation.get("reply", {"messages": []}))
+        for message in (each["$ref"].rpartition("/")[2] for each in part["messages"])
+    }
+    assert told == {
+        f"#/channels/{dialect}/messages/{name}"
+        for dialect, channel in document["channels"].items()
+        for name in channel["messages"]
+    }
+
+
+async def test_the_examples_are_what_they_say(document: Json) -> None:
+    for name, message in document["components"]["messages"].items():
+        schema = {**message["payload"], "components": document["components"]}
+        for example in message["examples"]:
+            assert example["payload"]["type"] == name.partition(".")[2] == message["name"]
+            jsonschema_rs.Draft202012Validator(schema).validate(example["payload"])
+    for name in v3.MODELS:
+        v3.parse(re.sub("'", '"', str(examples.v3_messages()[name])))
+
+
+@pytest.mark.parametrize("model", [CreateSession, SimulationBody, *COMMANDS.values()])
+def test_the_bodies_shown_would_be_taken(model: type[requests.CommandBody]) -> None:
+    if model.__name__ in examples.BODIES:
+        requests.parse(model, examples.BODIES[model.__name__])
+    else:
+        assert model.__name__ in ("LeaveBody", "DeleteBody")
+
+
+async def test_a_command_with_wrong_arguments_isnt_described(document: Json) -> None:
+    command = examples.v3_messages()["COMMAND"]
+    schema = {"$ref": "#/components/schemas/Command", "components": document["components"]}
+    validator = jsonschema_rs.Draft7Validator(schema)
+    assert validator.is_valid(command)
+    assert not validator.is_valid(command | {"args": {"delta_ms": 1}})
+    assert not validator.is_valid(command | {"command": "nope"})

@@ -1,0 +1,69 @@
+"""Every message there is, as it is sent, is the one that AsyncAPI describes. `take` checks it in all tests."""
+
+from uuid import uuid4
+
+import jsonschema_rs
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
+from synckairos.realtime import v2, v3
+from synckairos.realtime.v2 import V2Connection
+from synckairos.realtime.v3 import V3Connection
+from synckairos.wire.closing import V2_CLOSES, V3_CLOSES
+from tests.integration.realtime.described import check, kinds
+from tests.integration.realtime.instances import Instance, take, take_presence, watching
+from tests.integration.realtime.v3_client import v3_client
+
+
+async def test_all_that_v3_sends_is_described(instance: Instance) -> None:
+    doomed, session_id = await instance.create(), await instance.create()
+    async with v3_client(instance) as client:
+        seen = [(await client.ask("SUBSCRIBE", session_id=each))["type"] for each in (doomed, session_id)]
+        seen.append((await take_presence(client.socket, 1))["type"])
+        seen.append((await client.ask("PING", t0=1.5))["type"])
+        seen.append((await client.ask("COMMAND", session_id=session_id, command="start"))["type"])
+        seen.append((await client.ask("COMMAND", session_id=session_id, command="start"))["type"])
+        conflict = await client.ask("COMMAND", session_id=session_id, command="pause", expected_version=1)
+        assert conflict["details"]["state"]["version"] == 2
+        await instance.command(session_id, UpdateMetadata({"a": None, "b": [None]}))
+        seen += [each["type"] for each in await client.take_until(session_id, 3)]
+        await instance.command(session_id, UpdateMetadata({"b": 1}))
+        await instance.command(session_id, Switch())
+        seen += [each["type"] for each in await client.take_until(session_id, 5)]
+        await instance.command(doomed, Delete())
+        seen.append((await client.take())["type"])
+        seen.append((await client.ask("UNSUBSCRIBE", session_id=session_id))["type"])
+        instance.server.stop()
+        seen.append((await client.take())["type"])
+    assert set(seen) == kinds("v3")
+
+
+async def test_all_that_v2_sends_is_described(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as client:
+        seen = [(await take(client))["type"] for _ in range(2)]
+        for sent in ("PING", "NOPE"):
+            await client.send(f'{{"type":"{sent}"}}')
+            seen.append((await take(client))["type"])
+        for command in (Start(), Delete()):
+            await instance.command(session_id, command)
+            seen.append((await take(client))["type"])
+        with pytest.raises(ConnectionClosed):
+            await take(client)
+    assert set(seen) == kinds("v2")
+
+
+def test_a_member_that_isnt_described_is_seen() -> None:
+    goaway = {"type": "GOAWAY", "server_time_ms": 1, "retry_after_ms": 2}
+    check(goaway)
+    for wrong in (goaway | {"more": 1}, goaway | {"retry_after_ms": "2"}, {"type": "PONG", "timestamp": str(uuid4())}):
+        with pytest.raises(jsonschema_rs.ValidationError):
+            check(wrong)
+
+
+def test_all_close_codes_are_described() -> None:
+    for connection, module, described in ((V3Connection, v3, V3_CLOSES), (V2Connection, v2, V2_CLOSES)):
+        codes = {getattr(connection.codes, name) for name in connection.codes.__slots__}
+        codes |= {each[0] for each in vars(module).values() if isinstance(each, tuple) and isinstance(each[0], int)}
+        assert codes <= set(described)
