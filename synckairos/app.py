@@ -17,6 +17,8 @@ from starlette.routing import WebSocketRoute
 from synckairos import log
 from synckairos.audit.archive import Archive, open_pool
 from synckairos.audit.cold.objects import Objects
+from synckairos.audit.jobs.board import Board
+from synckairos.audit.jobs.metrics import JobGauges
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.queue import DrainKick
 from synckairos.audit.trail import Trail
@@ -129,7 +131,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             extra_routes=[WebSocketRoute("/ws", endpoint)],
             is_draining=lambda: hub.is_draining,
             watch=hub.waking,
-            before_scrape=[show_backlog, WebhookGauges(webhooks).refresh],
+            before_scrape=[show_backlog, JobGauges(Board(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = Recovery(sessions, archive, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]

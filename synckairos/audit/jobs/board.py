@@ -94,14 +94,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many jobs of a type have a status, how long the oldest waits, and what ended ones took."""
+    """How many jobs of a type have a status, and how long the oldest of those that are queued waits."""
 
     type: str
     status: Status
     count: int
     oldest_s: float
-    busy_s: float
-    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """How many attempts at a type of job ever came to an outcome, and how long they took together."""
+
+    type: str
+    outcome: Literal["done", "failed", "died"]
+    attempts: int
+    busy_ms: int
 
 
 def open_pool(database_url: str) -> AsyncConnectionPool:
@@ -196,6 +204,10 @@ class Board:
     async def depths(self) -> list[Depth]:
         """Count jobs by type and status."""
         return [Depth(*row) for row in await self._run("depths")]
+
+    async def tally(self) -> list[Tallied]:
+        """Return what became of attempts, ever."""
+        return [Tallied(*row) for row in await self._run("tally")]
 
     async def _of(self, name: str, claim: Claim, **values: Any) -> list[Row]:
         whose = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}

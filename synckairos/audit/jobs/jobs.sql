@@ -20,21 +20,35 @@ WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND att
 RETURNING job_id;
 
 -- name: finish
-UPDATE background_jobs SET
-    status = 'done', result = %(result)s, error = NULL, lease_until = NULL, finished_at = now(),
-    duration_ms = extract(epoch FROM now() - started_at) * 1000
-WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
-RETURNING job_id;
+WITH ended AS (
+    UPDATE background_jobs SET
+        status = 'done', result = %(result)s, error = NULL, lease_until = NULL, finished_at = now(),
+        duration_ms = extract(epoch FROM now() - started_at) * 1000
+    WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+    RETURNING job_id, type, duration_ms
+),
+counted AS (
+    INSERT INTO job_tally AS t (type, outcome, attempts, busy_ms) SELECT type, 'done', 1, duration_ms FROM ended
+    ON CONFLICT (type, outcome) DO UPDATE SET attempts = t.attempts + 1, busy_ms = t.busy_ms + excluded.busy_ms
+)
+SELECT job_id FROM ended;
 
 -- name: fail
 -- Tried again later, but not a fourth time, nor where no further try would do.
-UPDATE background_jobs SET
-    status = CASE WHEN attempts < 3 AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
-    due_at = now() + make_interval(secs => %(retry_in_s)s),
-    error = %(error)s, lease_until = NULL, finished_at = now(),
-    duration_ms = extract(epoch FROM now() - started_at) * 1000
-WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
-RETURNING status::text;
+WITH ended AS (
+    UPDATE background_jobs SET
+        status = CASE WHEN attempts < 3 AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
+        due_at = now() + make_interval(secs => %(retry_in_s)s),
+        error = %(error)s, lease_until = NULL, finished_at = now(),
+        duration_ms = extract(epoch FROM now() - started_at) * 1000
+    WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+    RETURNING status, type, duration_ms
+),
+counted AS (
+    INSERT INTO job_tally AS t (type, outcome, attempts, busy_ms) SELECT type, 'failed', 1, duration_ms FROM ended
+    ON CONFLICT (type, outcome) DO UPDATE SET attempts = t.attempts + 1, busy_ms = t.busy_ms + excluded.busy_ms
+)
+SELECT status::text FROM ended;
 
 -- name: put_back
 -- A worker that stops gives back what it couldn't end: that was no try.
@@ -45,11 +59,19 @@ RETURNING job_id;
 
 -- name: reap
 -- What a worker left that gives no more sign of life.
-UPDATE background_jobs SET
-    status = CASE WHEN attempts < 3 THEN 'queued' ELSE 'failed' END::job_status,
-    due_at = now(), lease_until = NULL, finished_at = now(), error = 'its worker, ' || worker || ', died'
-WHERE status = 'running' AND lease_until < now()
-RETURNING job_id, type, status::text, attempts, error;
+WITH ended AS (
+    UPDATE background_jobs SET
+        status = CASE WHEN attempts < 3 THEN 'queued' ELSE 'failed' END::job_status,
+        due_at = now(), lease_until = NULL, finished_at = now(), error = 'its worker, ' || worker || ', died'
+    WHERE status = 'running' AND lease_until < now()
+    RETURNING job_id, type, status, attempts, error
+),
+counted AS (
+    INSERT INTO job_tally AS t (type, outcome, attempts, busy_ms)
+    SELECT type, 'died', count(*), 0 FROM ended GROUP BY type
+    ON CONFLICT (type, outcome) DO UPDATE SET attempts = t.attempts + excluded.attempts
+)
+SELECT job_id, type, status::text, attempts, error FROM ended;
 
 -- name: due
 SELECT job_id, due_at, extract(epoch FROM now() - due_at)::float8
@@ -89,8 +111,9 @@ LIMIT %(limit)s;
 -- name: depths
 SELECT
     type, status::text, count(*),
-    coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE status = 'queued')), 0)::float8,
-    coalesce(sum(duration_ms), 0)::float8 / 1000,
-    coalesce(max(duration_ms), 0)::float8 / 1000
+    coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued')), 0)::float8
 FROM background_jobs
 GROUP BY 1, 2;
+
+-- name: tally
+SELECT type, outcome, attempts, busy_ms FROM job_tally;

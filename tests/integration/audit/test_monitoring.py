@@ -5,9 +5,15 @@ from pathlib import Path
 
 from synckairos.clock.commands import Start, Switch
 from tests.integration.audit.author import chess
+from tests.integration.audit.cold_tier import finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "audit.md"
+DOCUMENTS = Path(__file__).parents[3] / "docs"
+
+
+def queries(document: str) -> list[str]:
+    (block,) = re.findall(r"```sql\n(.*?)```", (DOCUMENTS / document).read_text(), re.DOTALL)
+    return [query for query in block.split(";\n") if query.strip()]
 
 
 async def test_the_documented_queries_find_nothing_wrong(audit: Audit) -> None:
@@ -15,10 +21,25 @@ async def test_the_documented_queries_find_nothing_wrong(audit: Audit) -> None:
     await audit.author.apply(life, Start(), 1_700_000_001_000)
     await audit.author.apply(life, Switch(), 1_700_000_002_000)
     await audit.drain().run(0)
-    (block,) = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    lag, *faults = block.split(";\n")
+    lag, *faults = queries("audit.md")
     assert len(await audit.rows(lag)) == 1
-    faults = [query for query in faults if query.strip()]
     assert len(faults) == 4
     for query in faults:
         assert await audit.rows(query) == []
+
+
+async def test_those_about_jobs_see_what_there_is(audit: Audit) -> None:
+    life = await finished(audit.author)
+    await audit.drain().run(0)
+    running, ended, faulty, months = queries("jobs.md")
+    async with open_cold_tier(audit) as cold:
+        for job_id in (1, 2):
+            assert await cold.board.add("archive", {"session_id": life.session_id}) is not None
+            claim = await cold.board.claim(job_id, "somebody", 30)
+            assert claim is not None
+            if job_id == 1:
+                await cold.board.finish(claim, await cold.desk.carry_out(claim))
+    assert len(await audit.rows(running)) == 1
+    assert [row[:3] for row in await audit.rows(ended)] == [("archive", "done", 1)]
+    assert await audit.rows(faulty) == []
+    assert [row[1:3] for row in await audit.rows(months)] == [(1, 6)]

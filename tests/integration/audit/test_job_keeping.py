@@ -1,0 +1,107 @@
+"""`synckairos jobs …` as an operator meets it, and jobs in the metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+from prometheus_client import generate_latest
+
+from synckairos.audit.jobs.board import Board, Claim
+from synckairos.audit.jobs.metrics import JobGauges
+from synckairos.config import Settings
+from tests.integration.audit.cold_tier import finished, open_cold_tier
+from tests.integration.audit.conftest import Audit
+from tests.integration.audit.test_operating import told
+from tests.processes import Process
+
+HEADER = "ID  TYPE     STATUS  ATTEMPTS  CREATED"
+
+
+@pytest.fixture
+async def board(audit: Audit) -> AsyncIterator[Board]:
+    async with open_cold_tier(audit) as cold:
+        yield cold.board
+
+
+async def test_what_is_queued_is_listed_and_shown(settings: Settings, board: Board) -> None:
+    assert await told(settings, "jobs", "list") == (0, [])
+    day = ("--from", "2026-01-31", "--to", "2026-01-31", "--format", "csv")
+    assert await told(settings, "jobs", "run", "export", *day) == (0, ["job 1 is queued"])
+    unknown = "00000000-0000-4000-8000-000000000000"
+    assert await told(settings, "jobs", "run", "archive", unknown) == (0, ["job 2 is queued"])
+    (code, lines), (_, [only]), (_, [shown]) = await asyncio.gather(
+        told(settings, "jobs", "list"),
+        told(settings, "jobs", "list", "--type", "export", "--json"),
+        told(settings, "jobs", "show", "1", "--json"),
+    )
+    assert code == 0
+    assert lines[0].startswith(HEADER)
+    assert [line.split()[:4] for line in lines[1:]] == [["2", "archive", "queued", "0"], ["1", "export", "queued", "0"]]
+    assert only == shown
+    span = {"from": "2026-01-31T00:00:00+00:00", "to": "2026-02-01T00:00:00+00:00"}
+    assert orjson.loads(shown)["params"] == {**span, "format": "csv", "snapshots": False}
+    code, lines = await told(settings, "jobs", "show", "2")
+    assert code == 0
+    assert f"session_id: {unknown}" in "\n".join(lines)
+
+
+async def test_what_can_not_be_done_is_said_in_a_line(settings: Settings) -> None:
+    for args, expected in (
+        (("show", "7"), "no job 7"),
+        (("retry", "7"), "no job 7"),
+        (("run", "archive", "nobody"), "session_id: should be a UUID"),
+        (("run", "export", "--from", "yesterday", "--to", "2026-01-31"), "--from: should be an instant"),
+    ):
+        code, lines = await told(settings, "jobs", *args)
+        assert (code, len(lines)) == (1, 1), lines
+        assert expected in lines[0]
+
+
+async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, board: Board) -> None:
+    life = await finished(audit.author)
+    await audit.drain().run(0)
+    process = Process("worker", env=audit.settings.environ())
+    try:
+        code, (line,) = await told(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")
+        assert code == 0
+        assert line.startswith("job 1 is done: ")
+        unknown = "00000000-0000-4000-8000-000000000000"
+        code, (line,) = await told(audit.settings, "jobs", "run", "archive", unknown, "--wait")
+        assert code == 1
+        assert line.startswith("job 2 failed: ")
+        code, (line,) = await told(audit.settings, "jobs", "retry", "2", "--wait")
+        assert code == 1
+    finally:
+        process.stop()
+    code, (line,) = await told(audit.settings, "jobs", "retry", "1")
+    assert code == 1
+    assert "is done" in line
+    _, lines = await told(audit.settings, "jobs", "list", "--status", "failed")
+    assert [row.split()[:4] for row in lines[1:]] == [["2", "archive", "failed", "1"]]
+
+
+async def test_jobs_are_in_the_metrics(board: Board) -> None:
+    for _ in range(3):
+        assert await board.add("archive", {}) is not None
+    first = await board.claim(1, "somebody", 30)
+    assert isinstance(first, Claim)
+    assert await board.finish(first, {})
+    assert await board.claim(2, "mortal", 0) is not None
+    await board.reap()
+    second = await board.claim(2, "somebody", 30)
+    assert second is not None
+    assert await board.fail(second, "why", 0, for_good=True) == "failed"
+    await JobGauges(board).refresh()
+    text = generate_latest().decode()
+    for line in (
+        'synckairos_jobs{status="done",type="archive"} 1.0',
+        'synckairos_jobs{status="failed",type="archive"} 1.0',
+        'synckairos_jobs{status="queued",type="archive"} 1.0',
+        'synckairos_job_attempts_total{outcome="died",type="archive"} 1.0',
+        'synckairos_job_attempts_total{outcome="done",type="archive"} 1.0',
+        'synckairos_job_attempts_total{outcome="failed",type="archive"} 1.0',
+        'synckairos_job_seconds_total{outcome="done",type="archive"}',
+        'synckairos_jobs_oldest_queued_seconds{type="archive"}',
+    ):
+        assert line in text
