@@ -52,6 +52,12 @@ CLOCK_STEPS = Counter(
     "synckairos_store_clock_steps_total", "Jumps of the store's clock: `direction` is back or forward", ("direction",)
 )
 
+LOOP_LAG = Histogram(
+    "synckairos_event_loop_lag_seconds",
+    "How much later than due the event loop came to a timer of ours, looked at 40 times a second",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5),
+)
+
 # -- sockets ----------------------------------------------------------------------------------------------------------
 
 WEBSOCKET_CONNECTIONS = Gauge("synckairos_websocket_connections", "Open WebSocket connections")

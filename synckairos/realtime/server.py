@@ -16,6 +16,7 @@ import uvicorn
 from synckairos import log
 from synckairos.config import Settings
 from synckairos.errors import PortTaken
+from synckairos.metrics import LOOP_LAG
 from synckairos.realtime.handshake import RequestProtocol
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.protocol import QUIET, SocketProtocol
@@ -35,6 +36,9 @@ NOT_READY_S = 1.0
 """How long a draining server answers at least (a quarter of its time at most), so that `/ready` is seen to say no."""
 
 LAST_SECOND_S = 0.5
+
+LOOK_AT_LOOP_S = 0.025
+"""How often to see whether the event loop is late; a stall is felt but for at most this much of it."""
 
 logger = log.get(__name__)
 
@@ -114,7 +118,17 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._feel_loop(asyncio.get_running_loop())
         self._on_ready()
+
+    def _feel_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Note how late the loop comes to this, again and again until the end."""
+
+        def look() -> None:
+            LOOP_LAG.observe(max(0.0, loop.time() - self._looked.when()))
+            self._feel_loop(loop)
+
+        self._looked = loop.call_later(LOOK_AT_LOOP_S, look)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_drain()
@@ -136,6 +150,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         self._listener.close()
+        self._looked.cancel()
 
     async def _cut(self) -> None:
         """End what is left without asking."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
@@ -73,8 +74,12 @@ async def test_what_one_instance_commits_the_others_watchers_have(servers: tuple
         assert watcher.close_code == 1000
 
 
-async def test_one_command_id_counts_once_over_both_doors(servers: tuple[Process, Process]) -> None:
-    session_id = await create(servers[0])
+async def test_one_command_id_counts_once_over_both_doors(
+    servers: tuple[Process, Process], start_server: Start, settings: Settings
+) -> None:
+    """A hundred times in parallel, on three instances."""
+    three = (*servers, start_server(settings))
+    session_id = await create(three[0])
     async with httpx.AsyncClient(base_url=servers[0].base_url, trust_env=False) as rest:
         state = (await rest.get(f"/v1/sessions/{session_id}")).json()["data"]
         args = {"current_participant_id": state["active_participant_id"]}
@@ -90,9 +95,10 @@ async def test_one_command_id_counts_once_over_both_doors(servers: tuple[Process
                 return await ask(client, "COMMAND", id="press-1", session_id=session_id, command="switch", args=args)
 
         rests, sockets = await asyncio.gather(
-            asyncio.gather(*(by_rest(server) for server in servers * 10)),
-            asyncio.gather(*(by_socket(server) for server in servers * 10)),
+            asyncio.gather(*(by_rest(server) for server, _ in zip(cycle(three), range(50), strict=False))),
+            asyncio.gather(*(by_socket(server) for server, _ in zip(cycle(three), range(50), strict=False))),
         )
+        assert len(rests) == len(sockets) == 50
         assert len(set(rests)) == 1
         assert len(set(sockets)) == 1
         assert orjson.loads(rests[0])["data"]["version"] == orjson.loads(sockets[0])["version"] == 3

@@ -22,10 +22,15 @@ class Proxy:
         self.down_ms = 0.0
         self.jitter = 1.0
         self.stops: Forward = lambda chunk: False
-        self.connections = 0
+        self.connected_at: list[float] = []
+        """When each connection came, by the loop's clock, s."""
         self.url = ""
         self._chance = chance
         self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def connections(self) -> int:
+        return len(self.connected_at)
 
     def cut(self) -> None:
         """Cut all connections, as a dead network does."""
@@ -33,7 +38,7 @@ class Proxy:
             writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        self.connected_at.append(asyncio.get_running_loop().time())
         self._writers.add(writer)
         try:
             server_reader, server_writer = await asyncio.open_connection(*self.target)

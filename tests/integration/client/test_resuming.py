@@ -18,6 +18,7 @@ from synckairos.client import Client
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.config import Settings
+from synckairos.realtime import endpoint
 from synckairos.wire.session import parse_session
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving
@@ -192,6 +193,29 @@ async def test_a_drained_server_is_left_when_it_says(settings: Settings) -> None
                 await stays.command(session_id, Switch())
                 await session.reach(3)
             assert proxy.connections == 2
+
+
+async def test_a_server_that_says_when_is_asked_no_sooner(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "RETRY_AFTER_S", 1)
+    session_id = await instance.create()
+    instance.hub.is_draining = True
+    async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client:
+
+        async def is_refused() -> bool:
+            return client.trouble == "the server answers 503"
+
+        watching = asyncio.create_task(version_of(client, session_id))
+        await eventually(is_refused)
+        instance.hub.is_draining = False
+        async with asyncio.timeout(DEADLINE_S):
+            assert await watching == 1
+        first, second = proxy.connected_at
+        assert second - first >= 1
+
+
+async def version_of(client: Client, session_id: str) -> int:
+    async with client.watch(session_id) as session:
+        return session.state.version
 
 
 @asynccontextmanager
