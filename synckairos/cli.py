@@ -231,6 +231,80 @@ def jobs_run_export(from_: str, to: str, form: str, snapshots: bool, wait: bool)
     _queue("export", {**span, "format": form, "snapshots": snapshots}, wait)
 
 
+@main.group()
+def webhooks() -> None:
+    """Say who is told of what happens, and see how that goes."""
+
+
+@webhooks.command("add")
+@click.argument("url")
+@click.option("--event", "events", multiple=True, metavar="TYPE", help="Only this type of event; may be repeated.")
+@click.option("--description", default="", help="What it is for.")
+@click.option("--snapshots", is_flag=True, help="Send the session along, as each event left it.")
+def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots: bool) -> None:
+    """Have URL told of what happens. Prints its id, and the secret that signs: the only time it is told."""
+    settings = _settings()
+    from synckairos.webhooks import telling
+
+    only = {"event_types": list(events)} if events else {}
+    asked = {"url": url, "description": description, "snapshots": snapshots, **only}
+    click.echo("\n".join(_run(telling.add(settings, asked))))
+
+
+@webhooks.command("list")
+def webhooks_list() -> None:
+    """List who is told of what."""
+    settings = _settings()
+    from synckairos.webhooks import telling
+
+    click.echo("\n".join(_run(telling.listed(settings))) or "nobody is told")
+
+
+@webhooks.command("remove")
+@click.argument("webhook_id", metavar="ID", type=click.UUID)
+def webhooks_remove(webhook_id: UUID) -> None:
+    """Tell ID no more, and forget what it was told."""
+    settings = _settings()
+    from synckairos.webhooks import telling
+
+    _run(telling.remove(settings, str(webhook_id)))
+
+
+@webhooks.command("rotate")
+@click.argument("webhook_id", metavar="ID", type=click.UUID)
+@click.option("--overlap", default=86_400, show_default=True, type=click.IntRange(0), help="Seconds both sign.")
+def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
+    """Replace the secret of ID and print the new one: the only time it is told."""
+    settings = _settings()
+    from synckairos.webhooks import telling
+
+    click.echo(_run(telling.rotate(settings, str(webhook_id), overlap)))
+
+
+@webhooks.command("deliveries")
+@click.argument("webhook_id", metavar="ID", type=click.UUID)
+@click.option("--status", type=click.Choice(["pending", "delivered", "failed"]), help="Only these.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> None:
+    """Show what ID was told, newest first, and how each try went."""
+    settings = _settings()
+    from synckairos.webhooks import telling
+
+    lines = _run(telling.deliveries(settings, str(webhook_id), status, limit))
+    click.echo("\n".join(lines) or "nothing")
+
+
+@webhooks.command("test")
+@click.argument("webhook_id", metavar="ID", type=click.UUID)
+@click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0, min_open=True))
+def webhooks_test(webhook_id: UUID, timeout: float) -> None:
+    """Have a worker send ID a test message, and say how that went; exit code 1 where it wasn't accepted."""
+    settings = _settings()
+    from synckairos.webhooks import telling
+
+    click.echo("\n".join(_run(telling.test(settings, str(webhook_id), timeout))))
+
+
 @main.command("verify-audit")
 @click.argument("session_id", metavar="ID", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every session there is.")

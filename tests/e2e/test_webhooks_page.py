@@ -1,0 +1,60 @@
+"""The webhooks page's receiver does what it says: cut out, run, told of a session by a worker."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from synckairos.config import Settings
+from tests.e2e.test_readme import lines_of
+from tests.integration.http.conftest import chess
+from tests.processes import Process, spawn_server
+
+PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Let webhooks go to this machine."""
+    return settings.model_copy(update={"webhook_allowed_networks": ["127.0.0.0/8"], "webhook_allow_http": True})
+
+
+def test_the_receiver_runs(settings: Settings) -> None:
+    example = re.search(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert example is not None
+    code = example[1].replace('HTTPServer(("127.0.0.1", 8000), Receiver).serve_forever()', _ON_A_FREE_PORT)
+    assert code != example[1]
+    server, worker = spawn_server(settings), Process("worker", env=settings.environ())
+    started = [server, worker]
+    receiver: subprocess.Popen[str] | None = None
+    try:
+        with httpx.Client(base_url=server.base_url, trust_env=False) as client:
+            made = client.post("/v1/webhooks", json={"url": "https://example.org/"}).raise_for_status().json()["data"]
+            receiver = subprocess.Popen(
+                [sys.executable, "-c", code, made["secret"]],
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            lines = lines_of(receiver)
+            url = f"http://127.0.0.1:{int(lines.get(timeout=30))}/hook"
+            client.patch(f"/v1/webhooks/{made['webhook_id']}", json={"url": url}).raise_for_status()
+            assert httpx.post(url, content=b"{}", trust_env=False).status_code == 401
+            session = client.post("/v1/sessions", json=chess()).raise_for_status().json()["data"]
+            client.post(f"/v1/sessions/{session['session_id']}/start").raise_for_status()
+            told = [lines.get(timeout=30) for _ in range(2)]
+    finally:
+        if receiver is not None:
+            receiver.kill()
+            receiver.wait()
+        for process in started:
+            process.stop()
+    assert told == [f"{kind} {session['session_id']}\n" for kind in ("session_created", "session_started")]
+
+
+_ON_A_FREE_PORT = """
+server = HTTPServer(("127.0.0.1", 0), Receiver)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
