@@ -142,11 +142,11 @@ class Bare:
             *(keys.deadlines(0), keys.outbox(0), keys.live(0), keys.outbox_bytes(0)),
         )
         now_ms = int(time.time() * 1000)
-        base = (message.epoch, version - 1) if version > 1 else ("", "")
+        base = (message.epoch, version - 1, message.tag) if version > 1 else ("", "", "")
         args = (
             *(session_id, *base, "", b"", 1, message.epoch, "running", 0, now_ms + DAY_MS, 32),
             *(keys.feed(session_id), keys.wake, now_ms, *self._bounds),
-            *(version, self._step.event, message.state, message.header()),
+            *(version, message.tag, self._step.event, message.header(), message.body),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 

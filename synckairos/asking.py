@@ -60,7 +60,8 @@ class CreateRequest:
 class Answer:
     """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.
 
-    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile.
+    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile, `tag`
+    the document's name in the store, where it came from there.
     """
 
     document: bytes
@@ -72,6 +73,7 @@ class Answer:
     replayed: bool = False
     standings: tuple[Standing, ...] = ()
     parsed: Session | None = None
+    tag: str = ""
 
     @property
     def session(self) -> Session:

@@ -43,7 +43,7 @@ class Recall:
     async def as_it_was(self, session_id: str, at_ms: int) -> Answer:
         """Return the newest version in effect at an instant before the last transition. Raises SessionNotFound."""
         history = await self._store.history(session_id)
-        past = next((message for message in reversed(history) if message.at_ms <= at_ms), None)
+        past = next((message for message in history if message.at_ms <= at_ms), None)
         if past is not None and not past.deleted:
             return Answer(past.state, past.epoch, past.version, at_ms)
         archived = None if past is not None else await self._archive.state_at(session_id, at_ms)
@@ -55,7 +55,7 @@ class Recall:
         """Return the document of one version: from where it is held, nearest first."""
         if stored is not None and (stored.epoch, stored.version) == (epoch, version):
             return stored.document
-        for message in reversed(await self._store.history(session_id)):
+        for message in await self._store.history(session_id):
             if (message.epoch, message.version) == (epoch, version):
                 return message.state
         archived = await self._archive.snapshot(session_id, epoch, version)

@@ -1,5 +1,7 @@
 """Restoring: sessions that Redis doesn't hold, whether it let them go as agreed or lost them with everything else."""
 
+import secrets
+
 from synckairos import log
 from synckairos.audit.archive import Archive
 from synckairos.audit.records import Archived
@@ -10,11 +12,14 @@ from synckairos.errors import StoreUnavailable
 from synckairos.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.store.generation import Generations, is_of, new_epoch
 from synckairos.store.sessions import Commit, Conflict, Evicted, SessionStore, Step, Stored
-from synckairos.wire.entry import Cause, FeedMessage, render_event
-from synckairos.wire.session import parse_session, render_session
+from synckairos.wire.entry import Cause, Change, FeedMessage, render_event
+from synckairos.wire.rendered import Rendered
+from synckairos.wire.session import parse_session
 
 AFTER_DEADLINE_MS = 3_600_000
 """A session stays in Redis at least this long after its deadline."""
+
+TAG_BYTES = 8
 
 BY_RECOVERY = Cause("recovery", "recover")
 
@@ -90,7 +95,8 @@ class Restorer:
             return outcome.stored
         RECOVERED_SESSIONS.inc()
         _log.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
-        return Stored(epoch, recovered.version, False, step.message.state, due_at_ms(recovered))
+        message = step.message
+        return Stored(epoch, recovered.version, False, message.state, due_at_ms(recovered), tag=message.tag)
 
     async def bring_back_unless_deleted(self, session_id: str) -> Stored | None:
         """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""
@@ -114,10 +120,12 @@ def due_at_ms(state: Session) -> int | None:
     return None if due is None else due.at_ms
 
 
-def step_of(transition: Transition, cause: Cause) -> Step:
-    """Return what to commit for a transition."""
-    document = render_session(transition.state)
-    return Step(render_event(transition, cause), FeedMessage.of(transition, document))
+def step_of(transition: Transition, cause: Cause, after: Rendered | None = None, base: str = "") -> Step:
+    """Return what to commit for a transition: `after` it, rendered, on the version whose tag is `base`."""
+    after = after or Rendered.of(transition.state)
+    change = Change(base, after.splices, after.patch) if base and after.splices else None
+    message = FeedMessage.of(transition, after.document, secrets.token_hex(TAG_BYTES), change)
+    return Step(render_event(transition, cause), message)
 
 
 def live_since_ms(state: Session) -> int | None:

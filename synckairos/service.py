@@ -45,6 +45,7 @@ from synckairos.store.sessions import (
 )
 from synckairos.wire.entry import Cause
 from synckairos.wire.record import Record
+from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session
 
 MAX_ATTEMPTS = 500
@@ -93,7 +94,7 @@ class Sessions:
 
         One round trip, where nothing fell due. Raises SessionNotFound, RateLimitExceeded, StoreUnavailable.
         """
-        loaded = await self._store.load(session_id, quotas=quotas)
+        loaded = await self._store.load(session_id, quotas=quotas, held=self._parsed.held(session_id))
         check(loaded.standings)
         try:
             stored = loaded.stored or await self._restorer.bring_back(session_id)
@@ -163,7 +164,9 @@ class Sessions:
         return await _counted(request.verb, self._carry_out(request, loaded))
 
     async def _carry_out(self, request: Request, loaded: Loaded | None) -> Answer:
-        loaded = loaded or await self._store.load(request.session_id, request.command_id, request.quotas)
+        if loaded is None:
+            held = self._parsed.held(request.session_id)
+            loaded = await self._store.load(request.session_id, request.command_id, request.quotas, held)
         if loaded.record is not None:
             return await self._recall.decided(
                 request.session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
@@ -183,10 +186,10 @@ class Sessions:
             stored = stored or await self._restorer.bring_back(request.session_id)
             if stored is None or stored.deleted:
                 raise SessionNotFound(request.session_id)
-            state = self._parsed.of(request.session_id, stored.document)
-            decision = engine.apply(state, command, now_ms, request.precondition)
-            steps = _steps(decision, request)
-            after = decision.transitions[-1].state if steps else state
+            before = self._parsed.of(request.session_id, stored.document)
+            decision = engine.apply(before.session, command, now_ms, request.precondition)
+            steps, rendered = _steps(decision, request, stored.tag, before)
+            after = rendered.session
             reached = _reached(stored, steps, after)
             record = b""
             if request.command_id is not None and not decision.more:
@@ -203,7 +206,7 @@ class Sessions:
                     COMMIT_CONFLICTS.inc()
                     stored, now_ms = outcome.stored, outcome.now_ms
                     continue
-                self._parsed.keep(request.session_id, reached.document, after)
+                self._parsed.keep(request.session_id, reached, rendered)
             if decision.more:
                 stored = reached
                 continue
@@ -266,13 +269,14 @@ class Sessions:
                 now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
             generation = await self._generations.current(self._store.keys.partition_of(session_id))
             transition = membership.create(request.spec, session_id, new_epoch(generation), now_ms)
-            steps = [step_of(transition, request.cause)]
+            rendered = Rendered.of(transition.state)
+            steps = [step_of(transition, request.cause, rendered)]
             reached = _reached(stored, steps, transition.state)
             record = _record(request.fingerprint, reached, None, None) if request.command_id is not None else b""
             outcome = await self._commit(session_id, stored, transition.state, steps, request.command_id, record)
             match outcome:
                 case Committed():
-                    self._parsed.keep(session_id, reached.document, transition.state)
+                    self._parsed.keep(session_id, reached, rendered)
                     return _answer(reached, now_ms, parsed=transition.state)
                 case Replay(record):
                     return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
@@ -330,8 +334,11 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
     return COMMANDS.labels(verb, outcome).inc
 
 
-def _steps(decision: Decision, request: Request) -> list[Step]:
-    """Return what to commit, each with its cause: time's doing is the timekeeper's, whoever asked meanwhile."""
+def _steps(decision: Decision, request: Request, tag: str, before: Rendered) -> tuple[list[Step], Rendered]:
+    """Return what to commit on the version `before`, tagged `tag`, and the last one rendered.
+
+    Each has its cause: time's doing is the timekeeper's, whoever asked meanwhile.
+    """
     causes = [
         *(BY_TIME for _ in decision.links),
         *(request.cause for _ in decision.own),
@@ -346,7 +353,12 @@ def _steps(decision: Decision, request: Request) -> list[Step]:
             fingerprint=request.fingerprint,
             expired_participant_id=decision.expired_participant_id,
         )
-    return [step_of(transition, cause) for transition, cause in zip(decision.transitions, causes, strict=True)]
+    steps: list[Step] = []
+    for transition, cause in zip(decision.transitions, causes, strict=True):
+        before = before.next(transition.state)
+        steps.append(step_of(transition, cause, before, tag))
+        tag = steps[-1].message.tag
+    return steps, before
 
 
 def _reached(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
@@ -356,7 +368,7 @@ def _reached(base: Stored | None, steps: Sequence[Step], after: Session) -> Stor
         return base
     last = steps[-1].message
     audited = base.audited_version if base is not None and base.epoch == last.epoch else None
-    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited)
+    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited, last.tag)
 
 
 def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:
@@ -381,4 +393,5 @@ def _answer(
         expired_participant_id=expired_participant_id,
         standings=standings,
         parsed=parsed,
+        tag=stored.tag,
     )

@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 from synckairos import log
@@ -135,15 +135,15 @@ class Hub:
                 update = await self._read_shared(session_id, channel)
         except SessionNotFound:
             return None
-        self._feed.seed(session_id, update.epoch, update.version, update.state)
+        self._feed.seed(session_id, Stored(update.epoch, update.version, False, update.state, tag=update.tag))
         if channel.latest is None or not update.is_covered_by(channel.latest):
             channel.latest = update
         return channel.latest
 
-    async def history(self, session_id: str) -> list[Update]:
-        """Return the versions of a session that are kept to resume from, oldest first. Raises StoreUnavailable."""
+    async def history(self, session_id: str) -> Iterator[Update]:
+        """Return the versions of a session that are kept to resume from, newest first. Raises StoreUnavailable."""
         now_ms = self.now_ms()
-        return [Update.of(message, now_ms) for message in await self._feed.history(session_id)]
+        return (Update.of(message, now_ms) for message in await self._feed.history(session_id))
 
     async def _read_shared(self, session_id: str, channel: _Channel) -> Update:
         if channel.read is None:
@@ -159,7 +159,7 @@ class Hub:
     async def _read_once(self, session_id: str, channel: _Channel) -> Update:
         try:
             answer = await self._read(session_id)
-            return Update(session_id, answer.epoch, answer.version, answer.document, self.now_ms())
+            return Update(session_id, answer.epoch, answer.version, answer.document, self.now_ms(), tag=answer.tag)
         finally:
             channel.read, channel.read_next = channel.read_next, None
 
@@ -221,9 +221,8 @@ class Hub:
         if went_back and (channel := self._channels.get(session_id)) is not None:
             for subscription in channel.subscriptions:
                 subscription.heard = None
-        self._fan_out(
-            Update(session_id, stored.epoch, stored.version, stored.document, self.now_ms(), deleted=stored.deleted)
-        )
+        what = session_id, stored.epoch, stored.version, stored.document, self.now_ms()
+        self._fan_out(Update(*what, tag=stored.tag, deleted=stored.deleted))
 
     def absent(self, session_id: str) -> None:
         """Ask for a session that Redis let go: whoever reads it brings it back."""

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Hashable
 
-from synckairos.wire.delta import Json, keyed
+from synckairos.wire import delta
 from synckairos.wire.entry import FeedMessage
+from synckairos.wire.rows import Rows
 
 
 class Update:
     """A version of a session. `message` is None where only its state is known, not how it came about.
 
-    `state` is the stored document, `server_time_ms` Redis time, as estimated here, at which this instance had it.
+    `state` is the stored document and `tag` its name, `server_time_ms` Redis time, as estimated here, at which this
+    instance had it.
     """
 
     __slots__ = (
         "_frames",
-        "_keyed",
+        "_rows",
         "deleted",
         "deltas",
         "epoch",
@@ -22,6 +24,7 @@ class Update:
         "server_time_ms",
         "session_id",
         "state",
+        "tag",
         "version",
     )
 
@@ -33,6 +36,7 @@ class Update:
         state: bytes,
         server_time_ms: int,
         *,
+        tag: str = "",
         deleted: bool = False,
         message: FeedMessage | None = None,
     ) -> None:
@@ -41,10 +45,11 @@ class Update:
         self.version = version
         self.state = state
         self.server_time_ms = server_time_ms
+        self.tag = tag
         self.deleted = deleted
         self.message = message
         self._frames: dict[Hashable, bytes] = {}
-        self._keyed: Json | None = None
+        self._rows: Rows | None = None
         self.deltas: dict[int, bytes] = {}
         """Frames that lead here from an earlier version of this epoch, by that version."""
 
@@ -56,6 +61,7 @@ class Update:
             message.version,
             message.state,
             server_time_ms,
+            tag=message.tag,
             deleted=message.deleted,
             message=message,
         )
@@ -67,11 +73,21 @@ class Update:
             frame = self._frames[kind] = make(self)
         return frame
 
-    def keyed(self) -> Json:
-        """Return the state in the form that patches are made on, parsed the first time it is asked for."""
-        if self._keyed is None:
-            self._keyed = keyed(self.state)
-        return self._keyed
+    def patch_from(self, before: "Update") -> bytes | None:
+        """Return the merge patch that leads here from another version, None where only the full state can say it.
+
+        Ready where it came with the message; else made of the two states.
+        """
+        change = None if self.message is None else self.message.change
+        if change is not None and change.base == before.tag:
+            return change.patch or None
+        return delta.patch(before.rows(), self.rows())
+
+    def rows(self) -> Rows:
+        """Return the state cut into rows, the first time it is asked for."""
+        if self._rows is None:
+            self._rows = Rows.of(self.state)
+        return self._rows
 
     def is_covered_by(self, other: "Update | None") -> bool:
         """Tell whether who has `other` has this one, too, as far as one epoch can tell."""

@@ -15,7 +15,7 @@ from synckairos.realtime.presence import who_is
 from synckairos.realtime.roundtrip import RoundTrip
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
-from synckairos.wire import delta, v3
+from synckairos.wire import v3
 from synckairos.wire.session import compensates_lag
 
 MAX_SUBSCRIPTIONS = 32
@@ -178,10 +178,13 @@ class V3Connection(Connection):
             return None
         if asked.version == found.version:
             return [found]
-        history = await self.hub.history(found.session_id)
-        wanted = range(asked.version, found.version + 1)
-        missed = [each for each in history if each.epoch == found.epoch and each.version in wanted]
-        return missed if [each.version for each in missed] == list(wanted) else None
+        missed: list[Update] = []
+        for each in await self.hub.history(found.session_id):
+            if each.epoch != found.epoch or each.version < asked.version:
+                break
+            if each.version <= found.version:
+                missed.insert(0, each)
+        return missed if [each.version for each in missed] == [*range(asked.version, found.version + 1)] else None
 
     def _recover(self, asked: v3.Subscribe, missed: list[Update]) -> None:
         """Send what the client missed, each version with its event; nothing missed is an empty delta."""
@@ -189,11 +192,11 @@ class V3Connection(Connection):
         if len(missed) == 1:
             (here,) = missed
             at_ms = here.server_time_ms
-            self.tell(v3.state_delta(here.session_id, here.epoch, here.version, here.version, at_ms, {}, **more))
+            self.tell(v3.state_delta(here.session_id, here.epoch, here.version, here.version, at_ms, b"{}", **more))
         for before, after in itertools.pairwise(missed):
             if event := _event(after):
                 self.tell(event)
-            patch = delta.diff(before.keyed(), after.keyed())
+            patch = after.patch_from(before)
             name = after.session_id, after.epoch
             if patch is None:
                 told = v3.state("STATE_UPDATE", *name, after.version, after.server_time_ms, after.state, **more)
@@ -258,7 +261,7 @@ def _state_update(update: Update) -> bytes:
 def _smaller(sent: Update, update: Update) -> bytes:
     """Return the delta from what was sent last, or the full state where that is no larger; a jump says from where."""
     name = update.session_id, update.epoch
-    patch = delta.diff(sent.keyed(), update.keyed())
+    patch = update.patch_from(sent)
     if patch is not None:
         told = v3.state_delta(*name, sent.version, update.version, update.server_time_ms, patch)
         if len(told) < len(update.state):

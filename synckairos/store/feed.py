@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -21,9 +21,9 @@ from synckairos.store.keys import Keys
 from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import unavailable_as_named
 from synckairos.store.servertime import ServerTime
-from synckairos.store.sessions import Stored
+from synckairos.store.sessions import FIELDS, Stored, history_of, stored_of
 from synckairos.store.subscriber import Subscriber
-from synckairos.wire.entry import FeedMessage
+from synckairos.wire.entry import FeedMessage, Parcel
 
 LOOK_S = 2.0
 MEND_AGAIN_S = 0.5
@@ -39,7 +39,6 @@ BACKLOG = 256
 
 logger = log.get(__name__)
 
-_FIELDS = ("epoch", "version", "deleted", "state")
 _TROUBLE = (RedisError, OSError, StoreUnavailable)
 
 
@@ -60,26 +59,21 @@ class Listener(Protocol):
 
 
 class _Watched:
-    """A session watched here, and the version that all its watchers were offered."""
+    """A session watched here, and the version `at` that all its watchers were offered."""
 
-    __slots__ = ("backlog", "document", "epoch", "is_doubted", "mending", "version")
+    __slots__ = ("at", "backlog", "mending")
 
     def __init__(self) -> None:
-        self.epoch: str | None = None
-        self.version = 0
-        self.document: bytes | None = None
+        self.at: Stored | None = None
         self.mending = False
-        self.is_doubted = False
-        """Whether it may be another store that we listen to now: one that lost versions and gave them anew."""
-        self.backlog: list[FeedMessage] = []
+        self.backlog: list[Parcel] = []
 
-    @property
-    def position(self) -> tuple[str | None, int]:
-        return self.epoch, self.version
-
-    def is_at(self, epoch: str, version: int, document: bytes) -> bool:
-        """Tell whether this is what the watchers have; the same version may have come about twice, differently."""
-        return self.position == (epoch, version) and self.document == document
+    def is_at(self, epoch: str | None, version: int, tag: str) -> bool:
+        """Tell whether this is what the watchers have; a version may have come about twice, differently."""
+        at = self.at
+        if at is None or epoch is None:
+            return at is None and epoch is None
+        return (at.epoch, at.version) == (epoch, version) and (at.tag == tag or not at.tag or not tag)
 
 
 class Feed:
@@ -128,14 +122,14 @@ class Feed:
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unwant(self._keys.feed(session_id))
 
-    def seed(self, session_id: str, epoch: str, version: int, document: bytes) -> None:
-        """Say after which version messages are expected, where nothing was heard yet."""
+    def seed(self, session_id: str, stored: Stored) -> None:
+        """Say from which version on messages are expected, where nothing was heard yet."""
         watched = self._watched.get(session_id)
-        if watched is not None and watched.epoch is None:
-            watched.epoch, watched.version, watched.document = epoch, version, document
+        if watched is not None and watched.at is None:
+            watched.at = stored
 
-    async def history(self, session_id: str) -> list[FeedMessage]:
-        """Return the versions of a session that are kept, oldest first. One round trip. Raises StoreUnavailable."""
+    async def history(self, session_id: str) -> Iterator[FeedMessage]:
+        """Return the versions of a session that are kept, newest first. One round trip. Raises StoreUnavailable."""
         ((_, history),) = await self._states([session_id])
         return history
 
@@ -150,33 +144,34 @@ class Feed:
     # -- versions -----------------------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, payload: bytes) -> None:
-        message = FeedMessage.parse(payload)
+        parcel = Parcel.parse(payload)
         FEED_MESSAGES.inc()
-        FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - message.at_ms) / 1000))
-        self._take(message)
+        FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - parcel.message.at_ms) / 1000))
+        self._take(parcel)
 
     def _resumed(self, channel: str) -> None:
         session_id = channel.rpartition(":")[2]
         if watched := self._watched.get(session_id):
-            watched.is_doubted = True
             self._soil(session_id, watched)
 
-    def _take(self, message: FeedMessage) -> None:
+    def _take(self, parcel: Parcel) -> None:
+        message = parcel.message
         watched = self._watched.get(message.session_id)
         if watched is None:
             return
+        at = watched.at
         if watched.mending:
             if len(watched.backlog) < BACKLOG:
-                watched.backlog.append(message)
-        elif _follows(watched, message):
-            self._deliver(watched, message)
-        elif message.epoch != watched.epoch or message.version > watched.version:
+                watched.backlog.append(parcel)
+        elif _follows(at, message):
+            self._deliver(watched, parcel.on(at.document if at else b""))
+        elif at is None or message.epoch != at.epoch or message.version > at.version:
             FEED_GAPS.inc()
             # What we re-read is at least as new as this message, so it needn't be kept.
             self._soil(message.session_id, watched)
 
     def _deliver(self, watched: _Watched, message: FeedMessage) -> None:
-        watched.epoch, watched.version, watched.document = message.epoch, message.version, message.state
+        watched.at = Stored(message.epoch, message.version, message.deleted, message.state, tag=message.tag)
         self._told.publish(message)
 
     @property
@@ -210,18 +205,14 @@ class Feed:
 
     async def _catch_up(self, ids: list[str]) -> None:
         """Give the watchers of these sessions what they missed: compare positions, then read those that differ."""
-        changed, doubted = [], []
+        changed = []
         for session_id, stored in zip(ids, await self._positions(ids), strict=True):
             watched = self._watched.get(session_id)
             if watched is not None and watched.mending:
-                if stored != watched.position:
-                    changed.append(session_id)
-                elif watched.is_doubted:
-                    doubted.append(session_id)
-                else:
+                if watched.is_at(*stored):
                     self._mended(watched)
-        if doubted:
-            changed += await self._issued_anew(doubted)
+                else:
+                    changed.append(session_id)
         for few in _chunks(changed, WITH_HISTORY_AT_ONCE):
             for session_id, (found, history) in zip(few, await self._states(few), strict=True):
                 watched = self._watched.get(session_id)
@@ -229,67 +220,61 @@ class Feed:
                     self._replay(session_id, watched, found, history)
                     self._mended(watched)
 
-    async def _issued_anew(self, ids: list[str]) -> list[str]:
-        """Return the sessions whose version stands for another document than the watchers have; the others are well."""
-        with unavailable_as_named():
-            documents = await self._pipe.call_many([("HGET", self._keys.session(each), "state") for each in ids])
-        found = []
-        for session_id, document in zip(ids, documents, strict=True):
-            watched = self._watched.get(session_id)
-            if watched is not None and watched.mending:
-                if document == watched.document:
-                    self._mended(watched)
-                else:
-                    found.append(session_id)
-        return found
-
-    def _replay(self, session_id: str, watched: _Watched, stored: Stored | None, history: list[FeedMessage]) -> None:
+    def _replay(
+        self, session_id: str, watched: _Watched, stored: Stored | None, history: Iterator[FeedMessage]
+    ) -> None:
         """Deliver what the history has after the watchers' version; where it doesn't reach back, the state alone."""
+        at = watched.at
         if stored is None:
-            if watched.epoch is not None:
+            if at is not None:
                 self._told.absent(session_id)
             return
-        was = (watched.is_at(each.epoch, each.version, each.state) for each in history)
-        place = next((at for at, is_here in enumerate(was) if is_here), None)
-        missed = [] if place is None else history[place + 1 :]
-        if missed and missed[-1].epoch == stored.epoch and missed[-1].version >= stored.version:
-            for message in missed:
-                self._deliver(watched, message)
-        elif not watched.is_at(stored.epoch, stored.version, stored.document):
-            went_back = watched.epoch == stored.epoch and stored.version <= watched.version
-            watched.epoch, watched.version, watched.document = stored.epoch, stored.version, stored.document
+        missed: list[FeedMessage] = []
+        for message in history:
+            if watched.is_at(message.epoch, message.version, message.tag):
+                for each in reversed(missed):
+                    self._deliver(watched, each)
+                return
+            missed.append(message)
+        if not watched.is_at(stored.epoch, stored.version, stored.tag):
+            went_back = at is not None and at.epoch == stored.epoch and stored.version <= at.version
+            watched.at = stored
             self._told.renew(session_id, stored, went_back)
 
     def _mended(self, watched: _Watched) -> None:
-        watched.mending = watched.is_doubted = False
+        watched.mending = False
         backlog, watched.backlog = watched.backlog, []
-        for message in backlog:
-            self._take(message)
+        for parcel in backlog:
+            self._take(parcel)
 
-    async def _positions(self, ids: list[str], refresh: bool = False) -> list[tuple[str | None, int]]:
-        """Return the stored epoch and version of sessions, (None, 0) where there is none; one round trip."""
+    async def _positions(self, ids: list[str], refresh: bool = False) -> list[tuple[str | None, int, str]]:
+        """Return the stored epoch, version and tag of sessions, (None, 0, "") where there is none; one round trip."""
         keys = self._keys
-        commands: list[Command] = [("HMGET", keys.session(each), "epoch", "version") for each in ids]
+        commands: list[Command] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
         if refresh:
             kept = (key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.commands))
             commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
         with unavailable_as_named():
             replies = await self._pipe.call_many(commands)
         found = replies[: len(ids)]
-        return [(None, 0) if epoch is None else (epoch.decode(), int(version)) for epoch, version in found]
+        return [
+            (None, 0, "") if epoch is None else (epoch.decode(), int(version), (tag or b"").decode())
+            for epoch, version, tag in found
+        ]
 
-    async def _states(self, ids: list[str]) -> list[tuple[Stored | None, list[FeedMessage]]]:
-        """Return what is stored of sessions, and the versions before it that are kept, oldest first; one round trip."""
+    async def _states(self, ids: list[str]) -> list[tuple[Stored | None, Iterator[FeedMessage]]]:
+        """Return what is stored of sessions, and the versions that are kept, newest first; one round trip."""
         commands: list[Command] = []
         for session_id in ids:
-            commands.append(("HMGET", self._keys.session(session_id), *_FIELDS))
+            commands.append(("HMGET", self._keys.session(session_id), *FIELDS))
             commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
         with unavailable_as_named():
             replies = await self._pipe.call_many(commands)
-        return [
-            (_stored(fields), [FeedMessage.parse(message) for message in history])
-            for fields, history in zip(replies[::2], replies[1::2], strict=True)
-        ]
+        found = []
+        for fields, kept in zip(replies[::2], replies[1::2], strict=True):
+            stored = stored_of(fields)
+            found.append((stored, history_of(stored, kept)))
+        return found
 
     # -- the look at what should be there -----------------------------------------------------------------------------
 
@@ -308,27 +293,21 @@ class Feed:
                 refreshed_at = time.monotonic() if refresh else refreshed_at
 
     async def _look_at(self, ids: list[str], refresh: bool) -> None:
-        before = [self._watched[session_id].position for session_id in ids]
+        before = [self._watched[session_id].at for session_id in ids]
         for session_id, was, stored in zip(ids, before, await self._positions(ids, refresh), strict=True):
             watched = self._watched.get(session_id)
             # What moved on by itself since we asked is well.
-            if watched is not None and not watched.mending and watched.position == was != stored:
+            if watched is not None and not watched.mending and watched.at is was and not watched.is_at(*stored):
                 self._soil(session_id, watched)
 
 
-def _follows(watched: _Watched, message: FeedMessage) -> bool:
-    if watched.epoch is None:
-        return True
-    if message.epoch == watched.epoch:
-        return message.version == watched.version + 1
+def _follows(at: Stored | None, message: FeedMessage) -> bool:
+    """Tell whether a message comes next after the version known, and can be read on it."""
+    if at is None:
+        return message.change is None
+    if message.epoch == at.epoch:
+        return message.version == at.version + 1 and (message.change is None or message.change.base == at.tag)
     return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED)
-
-
-def _stored(fields: list[Any]) -> Stored | None:
-    epoch, version, deleted, document = fields
-    if epoch is None:
-        return None
-    return Stored(epoch=epoch.decode(), version=int(version), deleted=deleted == b"1", document=document)
 
 
 def _chunks(items: list[str], size: int = AT_ONCE) -> Iterator[list[str]]:

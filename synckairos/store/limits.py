@@ -75,18 +75,19 @@ def refunding(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
     return [("DECR", keys.limit(quota.scope)) for quota in quotas]
 
 
-async def call_with_limits(pipe: RedisPipe, commands: list[Command]) -> list[Any]:
-    """Call commands with counting among them, in one round trip; where the server lost the script, send it first.
+async def call_with_limits(pipe: RedisPipe, commands: list[Command], *scripts: Script) -> list[Any]:
+    """Call commands with counting, or other `scripts`, among them, in one round trip.
 
-    Only for commands that may be repeated.
+    Where the server lost a script, all are sent first. Only for commands that may be repeated.
     """
     try:
         return await pipe.call_many(commands)
     except ResponseError as refusal:
         if not is_missing_script(refusal):
             raise
-    _, *replies = await pipe.call_many([("SCRIPT", "LOAD", LIMIT.text), *commands])
-    return replies
+    scripts = (LIMIT, *scripts)
+    replies = await pipe.call_many([*(("SCRIPT", "LOAD", script.text) for script in scripts), *commands])
+    return replies[len(scripts) :]
 
 
 def standings_of(quotas: Sequence[Quota], replies: Sequence[Sequence[int]]) -> tuple[Standing, ...]:

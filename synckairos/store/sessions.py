@@ -4,7 +4,7 @@ Knows stored bytes, not rules: what a transition means is the clock's business, 
 service's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,17 @@ from synckairos.store.limits import Quota, Standing
 from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
 from synckairos.wire.entry import FeedMessage
+from synckairos.wire.history import going_back
 from synckairos.wire.session import SCHEMA
 
-FIELDS = ("epoch", "version", "deleted", "due", "state", "audited")
+FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
+
+LARGE = 8_192
+"""Bytes of a document from which on it pays to ask whether it is another one than the one at hand."""
 
 HISTORY_BYTES = 1 << 20
-"""What one session's history may weigh: large sessions keep fewer versions than `history_length`, never under two."""
+"""What one session's history may weigh where all its versions are large ones: then it keeps fewer than
+`history_length`, never under two."""
 
 TIES = 500
 """Sessions created in the same millisecond that a page of live ones looks past."""
@@ -36,7 +41,8 @@ _NO_BOUNDS = UNBOUNDED.arguments()
 class Stored:
     """A session as Redis holds it: `document` is its JSON, `audited_version` what Postgres is known to have.
 
-    `due_ms` is when time itself acts next, None where it doesn't.
+    `due_ms` is when time itself acts next, None where it doesn't. `tag` names the document's very bytes, empty where
+    nothing does: which session, epoch and version they are doesn't say it after a failover that lost some.
     """
 
     epoch: str
@@ -45,6 +51,7 @@ class Stored:
     document: bytes
     due_ms: int | None = None
     audited_version: int | None = None
+    tag: str = ""
 
 
 @quick
@@ -125,6 +132,7 @@ class SessionStore:
         self.keys = keys
         self._history_length = history_length
         self._bounds = bounds.arguments()
+        self._load = Script("load")
         self._commit = Script("commit")
         self._restore = Script("restore")
 
@@ -133,20 +141,35 @@ class SessionStore:
         with unavailable_as_named():
             return _ms(await self._pipe.call("TIME"))
 
-    async def load(self, session_id: str, command_id: str | None = None, quotas: Sequence[Quota] = ()) -> Loaded:
-        """Load a session, the instant, a command's record and the quotas' counts, in one round trip."""
-        commands: list[Command] = [("TIME",), ("HMGET", self.keys.session(session_id), *FIELDS)]
+    async def load(
+        self,
+        session_id: str,
+        command_id: str | None = None,
+        quotas: Sequence[Quota] = (),
+        held: Stored | None = None,
+    ) -> Loaded:
+        """Load a session, the instant, a command's record and the quotas' counts, in one round trip.
+
+        The document of a large session comes along only where it isn't the one `held` already.
+        """
+        commands: list[Command] = [("TIME",), self._loading(session_id, held)]
         if command_id is not None:
             commands.append(("HGET", self.keys.commands(session_id), command_id))
         commands += limits.counting(self.keys, quotas)
         with unavailable_as_named():
-            replies = await limits.call_with_limits(self._pipe, commands)
+            replies = await limits.call_with_limits(self._pipe, commands, self._load)
         record = replies[2] if command_id is not None else None
         if record is not None and quotas:
             with unavailable_as_named():
                 await self._pipe.call_many(limits.refunding(self.keys, quotas))
         standings = limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
-        return Loaded(_ms(replies[0]), stored_of(replies[1]), record, standings)
+        return Loaded(_ms(replies[0]), stored_of(replies[1], held), record, standings)
+
+    def _loading(self, session_id: str, held: Stored | None) -> Command:
+        key = self.keys.session(session_id)
+        if held is None or not held.tag or len(held.document) < LARGE:
+            return ("HMGET", key, *FIELDS)
+        return ("EVALSHA", self._load.sha, 1, key, held.tag, held.version, *FIELDS)
 
     async def commit(self, commit: Commit) -> Committed | Replay | Conflict:
         """Commit atomically, in one round trip: all steps and the record, or nothing.
@@ -171,6 +194,7 @@ class SessionStore:
             session_id,
             commit.base.epoch if commit.base else "",
             commit.base.version if commit.base else "",
+            commit.base.tag if commit.base else "",
             commit.command_id or "",
             commit.record,
             SCHEMA,
@@ -178,14 +202,15 @@ class SessionStore:
             commit.status,
             int(last.deleted) if last else 0,
             "" if commit.due_ms is None else commit.due_ms,
-            self._versions_kept(last),
+            self._versions_kept(commit),
             keys.feed(session_id),
             keys.wake,
             "" if commit.live_since_ms is None else commit.live_since_ms,
             *(_NO_BOUNDS if commit.by_time else self._bounds),
         ]
         for step in commit.steps:
-            args += (step.message.version, step.event, step.message.state, step.message.header())
+            message = step.message
+            args += (message.version, message.tag, step.event, message.header(), message.body)
         with unavailable_as_named():
             reply: list[Any] = await self._commit(self._pipe, names, args)
         match reply[0]:
@@ -199,9 +224,13 @@ class SessionStore:
             case _:
                 return Conflict(_ms(reply[1:3]), stored_of(reply[3:]))
 
-    def _versions_kept(self, last: FeedMessage | None) -> int:
-        size = len(last.state) if last else 1
-        return max(2, min(self._history_length, HISTORY_BYTES // max(1, size)))
+    def _versions_kept(self, commit: Commit) -> int:
+        # What is kept of a version is the way back from it: as long as its splices, or all of the document before.
+        size, before = 1, commit.base.document if commit.base else b""
+        for step in commit.steps:
+            size = max(size, len(step.message.body if step.message.change else before))
+            before = step.message.state
+        return max(2, min(self._history_length, HISTORY_BYTES // size))
 
     async def restore(self, session_id: str, lost: Evicted, records: dict[str, bytes]) -> Loaded:
         """Bring an evicted session back as it was, unless one is there; return what is there now. One round trip."""
@@ -232,11 +261,16 @@ class SessionStore:
         with unavailable_as_named():
             await self._pipe.call_many([("HSETNX", key, *pair) for pair in records.items()])
 
-    async def history(self, session_id: str) -> list[FeedMessage]:
-        """Return the last versions that Redis still holds, oldest first."""
+    async def history(self, session_id: str) -> Iterator[FeedMessage]:
+        """Return the last versions that Redis still holds, newest first, each made when asked for. One round trip."""
         with unavailable_as_named():
-            messages = await self._pipe.call("LRANGE", self.keys.history(session_id), 0, -1)
-        return [FeedMessage.parse(message) for message in messages]
+            fields, kept = await self._pipe.call_many(
+                [
+                    ("HMGET", self.keys.session(session_id), *FIELDS),
+                    ("LRANGE", self.keys.history(session_id), 0, -1),
+                ]
+            )
+        return history_of(stored_of(fields), kept)
 
     async def reserve(self, command_id: str, value: str, ttl_s: int) -> str | None:
         """Keep what a key stands for that belongs to no session (yet), the first time; return what it stood for.
@@ -293,11 +327,13 @@ def _ms(time: Sequence[Any]) -> int:
     return int(time[0]) * 1000 + int(time[1]) // 1000
 
 
-def stored_of(fields: Sequence[Any]) -> Stored | None:
-    """Return the session from its hash fields, None where there is none."""
-    epoch, version, deleted, due, state, audited = fields
+def stored_of(fields: Sequence[Any], held: Stored | None = None) -> Stored | None:
+    """Return the session from its hash fields, None where there is none; one without a state is the one `held`."""
+    epoch, version, deleted, due, state, audited, tag = fields
     if epoch is None:
         return None
+    if state is None and held is not None:
+        state = held.document
     return Stored(
         epoch=epoch.decode(),
         version=int(version),
@@ -305,4 +341,10 @@ def stored_of(fields: Sequence[Any]) -> Stored | None:
         document=state,
         due_ms=int(due) if due else None,
         audited_version=None if audited is None else int(audited),
+        tag="" if tag is None else tag.decode(),
     )
+
+
+def history_of(stored: Stored | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
+    """Return the versions of a session that Redis still holds, newest first, from its history's list."""
+    return iter(()) if stored is None else going_back(stored.epoch, stored.version, stored.document, kept)

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from synckairos.wire.rows import Rows, differing
+
 Json = dict[str, Any]
 
 _LISTS = (("participants", "participant_id"), ("groups", "group_id"))
@@ -37,6 +39,16 @@ def unindex(state: Json) -> Json:
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
     arrays = {"participants": whole, "groups": list(state["groups"].values())}
     return dict.fromkeys(_NULLABLE) | state | arrays
+
+
+def patch(before: Rows, after: Rows) -> bytes | None:
+    """Return the patch from one document to another as JSON, None where only the full state can say it.
+
+    Of two documents' participants and groups it looks at those alone that differ.
+    """
+    old, new = differing(before, after)
+    found = diff(keyed(old.joined()), keyed(new.joined()))
+    return None if found is None else orjson.dumps(found)
 
 
 def diff(before: Json, after: Json) -> Json | None:

@@ -8,8 +8,24 @@ from typing import Any
 
 import orjson
 
+from synckairos.clock.evolve import evolve
 from synckairos.clock.model import EventType, Transition
 from synckairos.quick import quick
+from synckairos.wire.rows import splice
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What leads to a version from the one before, whose tag is `base`.
+
+    `splices` make its document of that one's (see `rows.py`), `patch` is for clients that have that one (see
+    `delta.py`), empty where only the full state can say it.
+    """
+
+    base: str
+    splices: bytes
+    patch: bytes
 
 
 @quick
@@ -17,7 +33,9 @@ from synckairos.quick import quick
 class FeedMessage:
     """What instances tell each other about one version; also what the bounded history keeps.
 
-    `state` is the document's bytes. `deleted` marks a tombstone: watchers hear of it, then nothing more.
+    `state` is the document's bytes, `tag` a random name for these very bytes: after a failover a version number may be
+    issued again with other content. `deleted` marks a tombstone: watchers hear of it, then nothing more. With a
+    `change` that travels instead of the state.
     """
 
     session_id: str
@@ -28,9 +46,11 @@ class FeedMessage:
     state: bytes
     participant_id: str | None = None
     deleted: bool = False
+    tag: str = ""
+    change: Change | None = None
 
     @classmethod
-    def of(cls, transition: Transition, state: bytes) -> "FeedMessage":
+    def of(cls, transition: Transition, state: bytes, tag: str = "", change: Change | None = None) -> "FeedMessage":
         """Make the message for a transition whose state was rendered to `state`."""
         event, after = transition.event, transition.state
         return cls(
@@ -42,30 +62,66 @@ class FeedMessage:
             state=state,
             participant_id=event.participant_id,
             deleted=after.deleted,
+            tag=tag,
+            change=change,
         )
 
+    @property
+    def body(self) -> bytes:
+        """Return what travels: the document, or the splices that make it of the one before."""
+        return self.state if self.change is None else self.change.splices
+
     def header(self) -> bytes:
-        """Render what makes a message of the state's bytes when put before them: a line of JSON and its line feed."""
+        """Render what stands before the body: a line of JSON, and where there is a change a line with its patch."""
         header: dict[str, Any] = {
             "session_id": self.session_id,
             "epoch": self.epoch,
             "version": self.version,
             "event_type": self.event_type,
             "at_ms": self.at_ms,
+            "tag": self.tag,
         }
         if self.participant_id is not None:
             header["participant_id"] = self.participant_id
         if self.deleted:
             header["deleted"] = True
-        return orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
+        if self.change is None:
+            return orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
+        header["base"] = self.change.base
+        return b"%b\n%b\n" % (orjson.dumps(header), self.change.patch)
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A feed message on its way, or as the history keeps it: all of it but the state, which its `body` leads to.
+
+    On its way that is the document, or splices on the one before. The history's leads back: it is the document before,
+    or splices that make it of this version's; empty where there was none.
+    """
+
+    message: FeedMessage
+    body: bytes
 
     @classmethod
-    def parse(cls, message: bytes) -> "FeedMessage":
-        """Parse a header and the state after it, whose JSON isn't looked at."""
-        header, _, state = message.partition(b"\n")
+    def parse(cls, parcel: bytes) -> "Parcel":
+        """Parse a header, and cut off the body, which isn't looked at."""
+        header, _, body = parcel.partition(b"\n")
         fields = orjson.loads(header)
         fields["event_type"] = EventType(fields["event_type"])
-        return cls(state=state, **fields)
+        base = fields.pop("base", None)
+        if base is None:
+            return cls(FeedMessage(state=b"", **fields), body)
+        patch, _, body = body.partition(b"\n")
+        return cls(FeedMessage(state=b"", change=Change(base, body, patch), **fields), body)
+
+    def on(self, before: bytes) -> FeedMessage:
+        """Return the message, whose state follows from the document before where the body isn't a document itself."""
+        return self.beside(splice(before, self.body))
+
+    def beside(self, state: bytes) -> FeedMessage:
+        """Return the message with its state."""
+        return evolve(self.message, state=state)
 
 
 @quick

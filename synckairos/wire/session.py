@@ -4,6 +4,7 @@
 a fact as of the last transition, so the document of one version never changes.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ from synckairos.clock.model import (
     Turn,
 )
 from synckairos.clock.systems import Byoyomi, Canadian, Delay, Hourglass, Reading, System
-from synckairos.clock.timing import active_group, deadline_at_ms, system_of
+from synckairos.clock.timing import active_group, active_group_position, deadline_at_ms, system_of
 from synckairos.wire.clocks import parse_clock, render_clock
 from synckairos.wire.instant import parse_instant, render_instant
 
@@ -39,26 +40,29 @@ FACTS = ("phase", "periods_left", "moves_left", "stage")
 """The members of a `reading` that are facts; the others are there for clients alone."""
 
 
+_REMAINING_MS = attrgetter("remaining_ms")
+
+
 def render_session(state: Session) -> bytes:
     """Render the session's document, UTF-8 JSON with its members in the published order."""
     return orjson.dumps(session_json(state))
 
 
-def session_json(state: Session) -> dict[str, Any]:
-    """Return the session's document as JSON values."""
+def session_json(state: Session, *, whole: bool = True) -> dict[str, Any]:
+    """Return the session's document as JSON values; without participants and groups where not the `whole` is asked."""
     rules = state.rules
     total_ms, remaining_ms = _totals(state)
     group = active_group(state)
     active = state.active_participant
-    turn, is_begun = state.turn, state.status is not Status.PENDING
+    turn = state.turn
     document: dict[str, Any] = {
         "session_id": rules.session_id,
         "sync_mode": rules.sync_mode,
         "status": state.status,
         "version": state.version,
         "epoch": state.epoch,
-        "participants": participants_json(state),
-        "groups": [_group_json(state, each, each is group and is_begun) for each in state.groups],
+        "participants": participants_json(state) if whole else [],
+        "groups": groups_json(state) if whole else [],
         "active_participant_id": None if active is None else active.participant_id,
         "active_group_id": None if group is None else group.group_id,
         "total_time_ms": total_ms,
@@ -102,21 +106,33 @@ def _totals(state: Session) -> tuple[int, int | None]:
     """Return the session's total and remaining time; remaining is None where nothing limits it."""
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
-            remaining_ms: int | None = sum(p.remaining_ms for p in state.participants)
+            remaining_ms: int | None = sum(map(_REMAINING_MS, state.participants))
         case SyncMode.PER_GROUP:
-            remaining_ms = sum(group.remaining_ms for group in state.groups)
+            remaining_ms = sum(map(_REMAINING_MS, state.groups))
         case _:
             remaining_ms = state.remaining_ms
     return state.used_ms + (remaining_ms or 0), remaining_ms
 
 
+def turns(state: Session) -> tuple[int | None, int | None]:
+    """Return whose turn is shown, as positions: the participant's and its group's."""
+    return (None, None) if state.status is Status.PENDING else (state.active, active_group_position(state))
+
+
 def participants_json(state: Session) -> list[dict[str, Any]]:
     """Return the session's participants as JSON values, in index order."""
-    whose_turn = None if state.status is Status.PENDING else state.active
-    return [_participant_json(state, p, at == whose_turn) for at, p in enumerate(state.participants)]
+    turn, _ = turns(state)
+    return [participant_json(state, p, at == turn) for at, p in enumerate(state.participants)]
 
 
-def _participant_json(state: Session, participant: Participant, is_turn: bool) -> dict[str, Any]:
+def groups_json(state: Session) -> list[dict[str, Any]]:
+    """Return the session's groups as JSON values."""
+    _, turn = turns(state)
+    return [group_json(state, group, at == turn) for at, group in enumerate(state.groups)]
+
+
+def participant_json(state: Session, participant: Participant, is_turn: bool) -> dict[str, Any]:
+    """Return one of a session's participants as JSON values."""
     mode = state.rules.sync_mode
     remaining_ms = participant.remaining_ms
     if mode is SyncMode.PER_CYCLE:
@@ -153,7 +169,8 @@ def receipt_json(receipt: Receipt) -> dict[str, Any]:
     return {name: getattr(receipt, name) for name in RECEIPT}
 
 
-def _group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
+def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
+    """Return one of a session's groups as JSON values."""
     document: dict[str, Any] = {
         "group_id": group.group_id,
         "total_time_ms": group.used_ms + group.remaining_ms,

@@ -134,11 +134,11 @@ def state(
 
 
 def state_delta(
-    session_id: str, epoch: str, from_version: int, version: int, server_time_ms: int, patch: Any, **more: Any
+    session_id: str, epoch: str, from_version: int, version: int, server_time_ms: int, patch: bytes, **more: Any
 ) -> bytes:
-    """Frame a merge patch between two versions (see `delta.py`). `more` are `reply_to` and `recovered`."""
+    """Frame a merge patch between two versions (see `delta.py`), JSON. `more` are `reply_to` and `recovered`."""
     head = _envelope("STATE_DELTA", session_id, version, server_time_ms)
-    return _frame(head | {"epoch": epoch, "from_version": from_version} | more | {"patch": patch})
+    return _frame(head | {"epoch": epoch, "from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
 def event(message: FeedMessage, server_time_ms: int) -> bytes:

@@ -41,6 +41,7 @@ class Parts:
         due = next_due(past)
         due_ms = "" if due is None else due.at_ms
         await self.pipe.call("HSET", key, "state", render_session(past), "due", due_ms)
+        await self.pipe.call("HDEL", key, "tag")  # it named the other bytes
         if due is not None:
             deadlines = self.store.keys.deadlines(self.store.keys.partition_of(session_id))
             await self.pipe.call("ZADD", deadlines, due.at_ms, session_id)

@@ -6,6 +6,8 @@ from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.membership import create
 from synckairos.clock.model import Session, SyncMode
 from synckairos.parsed import Parsed
+from synckairos.store.sessions import Stored
+from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session, participants_json, participants_of, render_session
 
 
@@ -14,29 +16,34 @@ def session(name: str, display_name: str = ',"groups":[') -> Session:
     return create(spec, name, "epoch", 1_000).state
 
 
+def stored(rendered: Rendered) -> Stored:
+    return Stored("epoch", rendered.session.version, False, rendered.document)
+
+
 def test_the_same_bytes_are_parsed_once() -> None:
-    parsed, state = Parsed(), session("a")
-    document = render_session(state)
-    assert parsed.of("a", document) == state
-    parsed.keep("a", document, state)
-    assert parsed.of("a", document) is state
+    parsed, rendered = Parsed(), Rendered.of(session("a"))
+    assert parsed.held("a") is None
+    assert parsed.of("a", rendered.document).session == rendered.session
+    parsed.keep("a", stored(rendered), rendered)
+    assert parsed.of("a", bytes(bytearray(rendered.document))) is rendered
+    assert parsed.held("a") == stored(rendered)
 
 
 def test_other_bytes_are_parsed_whatever_was_known() -> None:
-    parsed, state, other = Parsed(), session("a"), session("a", "somebody else")
-    parsed.keep("a", render_session(state), state)
-    assert parsed.of("a", render_session(other)) == other
+    parsed, rendered, other = Parsed(), Rendered.of(session("a")), session("a", "somebody else")
+    parsed.keep("a", stored(rendered), rendered)
+    assert parsed.of("a", render_session(other)).session == other
 
 
 def test_what_was_seen_longest_ago_is_forgotten_first() -> None:
-    states = {name: session(name) for name in "abc"}
-    documents = {name: render_session(state) for name, state in states.items()}
-    parsed = Parsed(max_bytes=2 * len(documents["a"]))
+    known = {name: Rendered.of(session(name)) for name in "abc"}
+    parsed = Parsed(max_bytes=2 * len(known["a"].document))
     for name in ("a", "b", "a", "c"):
-        parsed.keep(name, documents[name], states[name])
-    assert parsed.of("a", documents["a"]) is states["a"]
-    assert parsed.of("b", documents["b"]) is not states["b"]
-    assert parsed.of("c", documents["c"]) is states["c"]
+        parsed.keep(name, stored(known[name]), known[name])
+    assert parsed.of("a", known["a"].document) is known["a"]
+    assert parsed.held("b") is None
+    assert parsed.of("b", known["b"].document) is not known["b"]
+    assert parsed.of("c", known["c"].document) is known["c"]
 
 
 def test_the_participants_are_cut_out_of_a_document_whatever_their_names() -> None:

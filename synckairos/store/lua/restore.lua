@@ -3,7 +3,7 @@
 -- KEYS  1 session  2 commands  3 deadlines  4 live
 -- ARGV  1 session id  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('')  8 state
 --       9 live since ms ('' when final)  10 ttl ms  11… two for each command: id, record
--- Returns {seconds, microseconds, epoch, version, deleted, due, state, audited}: what is there now.
+-- Returns {seconds, microseconds, epoch, version, deleted, due, state, audited, tag}: what is there now.
 
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'status', ARGV[5],
@@ -15,5 +15,5 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[1]) end
 end
 local time = redis.call('TIME')
-local found = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'deleted', 'due', 'state', 'audited')
-return {time[1], time[2], unpack(found, 1, 6)}
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'deleted', 'due', 'state', 'audited', 'tag')
+return {time[1], time[2], unpack(found, 1, 7)}

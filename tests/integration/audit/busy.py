@@ -11,7 +11,7 @@ from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
 from synckairos.service import Sessions
 from synckairos.store.limits import Quota
-from synckairos.store.sessions import Loaded, SessionStore
+from synckairos.store.sessions import Loaded, SessionStore, Stored
 from synckairos.wire.creation import CreateSession
 from synckairos.wire.requests import parse, parse_kept
 
@@ -38,8 +38,14 @@ class OwnTime(SessionStore):
     async def now_ms(self) -> int:
         return self.at_ms
 
-    async def load(self, session_id: str, command_id: str | None = None, quotas: Sequence[Quota] = ()) -> Loaded:
-        return replace(await super().load(session_id, command_id, quotas), now_ms=self.at_ms)
+    async def load(
+        self,
+        session_id: str,
+        command_id: str | None = None,
+        quotas: Sequence[Quota] = (),
+        held: Stored | None = None,
+    ) -> Loaded:
+        return replace(await super().load(session_id, command_id, quotas, held), now_ms=self.at_ms)
 
 
 class Player:

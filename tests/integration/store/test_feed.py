@@ -17,7 +17,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import open_redis
 from synckairos.store.sessions import Commit, SessionStore, Step, Stored
-from synckairos.wire.entry import FeedMessage
+from synckairos.wire.entry import Change, FeedMessage
 from tests.waiting import eventually
 
 HEALS_WITHIN_S = 5.0
@@ -51,6 +51,10 @@ class Heard:
         await eventually(look, within_s)
 
 
+def document_of(version: int, by: bytes = b"us") -> bytes:
+    return b'{"by":"%b","version":%d}' % (by, version)
+
+
 class Elsewhere(Keys):
     """Keys whose feed nobody listens to: what is committed by them is a lost message."""
 
@@ -70,16 +74,23 @@ class Bench:
     session_id: str
     epoch: str = "e1"
     version: int = 0
+    tag: str = ""
 
-    async def commit(self, *, is_lost: bool = False, event: EventType = EventType.METADATA_UPDATED) -> None:
-        base = Stored(self.epoch, self.version, False, b"{}", None) if self.version else None
+    async def commit(
+        self, *, is_lost: bool = False, spliced: bool = False, event: EventType = EventType.METADATA_UPDATED
+    ) -> None:
+        before = document_of(self.version)
+        base = Stored(self.epoch, self.version, False, b"{}", tag=self.tag) if self.version else None
         self.version += 1
-        document = b'{"version":%d}' % self.version
-        message = FeedMessage(self.session_id, self.epoch, self.version, event, 0, document)
+        document, tag = document_of(self.version), uuid4().hex
+        splices = b"%d 20 %d %d\n%b" % (len(before), len(before) - 21, len(document) - 21, document[20:-1])
+        change = Change(self.tag, splices, b"{}") if spliced else None
+        message = FeedMessage(self.session_id, self.epoch, self.version, event, 0, document, tag=tag, change=change)
         store = self.store
         if is_lost:
             store = SessionStore(self.pipe, Elsewhere(self.keys.prefix), 32)
         await store.commit(Commit(self.session_id, base, [Step(b"{}", message)], "running"))
+        self.tag = tag
 
 
 @asynccontextmanager
@@ -113,7 +124,49 @@ async def test_versions_come_in_order_and_once(watched: Bench) -> None:
     for _ in range(20):
         await watched.commit()
     await watched.heard.has(*range(1, 21))
-    assert [message.state for message in watched.heard.messages][-1] == b'{"version":20}'
+    assert [message.state for message in watched.heard.messages][-1] == document_of(20)
+
+
+async def test_splices_are_made_documents_again(watched: Bench) -> None:
+    await watched.commit()
+    for _ in range(11):
+        await watched.commit(spliced=True)
+    await watched.heard.has(*range(1, 13))
+    assert [message.state for message in watched.heard.messages] == [document_of(each) for each in range(1, 13)]
+
+
+async def test_a_gap_before_splices_is_filled_from_the_history(watched: Bench) -> None:
+    await watched.commit()
+    for is_lost in (True, True, False, False):
+        await watched.commit(is_lost=is_lost, spliced=True)
+    await watched.heard.has(1, 2, 3, 4, 5)
+    assert [message.state for message in watched.heard.messages] == [document_of(each) for each in range(1, 6)]
+
+
+async def test_who_comes_in_on_splices_reads_what_they_are_for(watched: Bench) -> None:
+    await watched.commit(is_lost=True)
+    await watched.commit(spliced=True)
+
+    async def look() -> bool:
+        return watched.heard.renewed == [(2, False)]
+
+    await eventually(look, HEALS_WITHIN_S)
+    await watched.commit(spliced=True)
+    await watched.heard.has(3)
+    assert watched.heard.messages[0].state == document_of(3)
+
+
+async def test_splices_for_other_content_of_the_same_version_are_read_again(watched: Bench) -> None:
+    await watched.commit()
+    await watched.heard.has(1)
+    key = watched.keys.session(watched.session_id)
+    watched.tag = "other"
+    await watched.pipe.call("HSET", key, "tag", watched.tag, "state", document_of(1, b"it"))
+    await watched.commit(spliced=True)
+    await watched.heard.has(1, 2)
+    await watched.commit(spliced=True)
+    await watched.heard.has(1, 2, 3)
+    assert [each.state for each in watched.heard.messages[1:]] == [document_of(each, b"it") for each in (2, 3)]
 
 
 async def test_a_gap_is_filled_from_the_history(watched: Bench) -> None:

@@ -1,0 +1,127 @@
+"""What a switch costs from load to commit, with two participants and with a thousand.
+
+`Sessions.execute` against a real store, one switch at a time, two sessions in turn in short rounds, so that what else
+the machine does meets both alike. Counts the bytes on the connection to Redis, both ways, and what the store's and this
+process' processors took. `watched` bytes are what an instance that watches the session gets for each switch.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import uvloop
+
+from synckairos import log
+from synckairos.asking import CreateRequest, Request
+from synckairos.clock.commands import Create, NewParticipant, Start, Switch
+from synckairos.clock.model import SyncMode
+from synckairos.config import Settings
+from synckairos.embedded import Valkey, make_data_dir
+from synckairos.principal import Principal
+from tests.integration.parts import Parts, open_parts
+
+NOBODY = Principal()
+DAY_MS = 86_400_000
+ROUNDS = 10
+
+
+@dataclass
+class Measured:
+    """A session, and what its switches took."""
+
+    session_id: str
+    document_bytes: int
+    taken_us: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    store_cpu_us: list[float] = field(default_factory=list)
+    bytes_to_store: list[float] = field(default_factory=list)
+    bytes_from_store: list[float] = field(default_factory=list)
+    bytes_published: list[float] = field(default_factory=list)
+
+    async def round(self, parts: Parts, switches: int) -> None:
+        request = Request(NOBODY, self.session_id, Switch(), "switch")
+        before, cpu_s = await _store_figures(parts), time.process_time()
+        for _ in range(switches):
+            began = time.perf_counter()
+            await parts.sessions.execute(request)
+            self.taken_us.append((time.perf_counter() - began) * 1e6)
+        cpu_s = time.process_time() - cpu_s
+        after = await _store_figures(parts)
+        store_cpu, received, sent = ((new - old) / switches for old, new in zip(before, after, strict=True))
+        self.cpu_us.append(cpu_s / switches * 1e6)
+        self.store_cpu_us.append(store_cpu * 1e6)
+        self.bytes_to_store.append(received)
+        self.bytes_from_store.append(sent)
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "p50_us": round(statistics.median(self.taken_us), 1),
+            "cpu_us": round(statistics.median(self.cpu_us), 1),
+            "store_cpu_us": round(statistics.median(self.store_cpu_us), 1),
+            "bytes_to_store": round(statistics.median(self.bytes_to_store)),
+            "bytes_from_store": round(statistics.median(self.bytes_from_store)),
+            "document_bytes": self.document_bytes,
+        }
+
+
+async def _store_figures(parts: Parts) -> tuple[float, float, float]:
+    """Return the store's processor seconds, and the bytes that it received and sent."""
+    told: bytes = await parts.pipe.call("INFO", "everything")
+    named = dict(line.split(":", 1) for line in told.decode().splitlines() if ":" in line)
+    cpu_s = float(named["used_cpu_user"]) + float(named["used_cpu_sys"])
+    return cpu_s, float(named["total_net_input_bytes"]), float(named["total_net_output_bytes"])
+
+
+async def _start(parts: Parts, participants: int) -> Measured:
+    people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(participants))
+    made = await parts.sessions.create(CreateRequest(NOBODY, Create(SyncMode.PER_PARTICIPANT, people)))
+    session_id = made.session.session_id
+    answer = await parts.sessions.execute(Request(NOBODY, session_id, Start(), "start"))
+    return Measured(session_id, len(answer.document))
+
+
+async def run(participants: int, switches: int) -> dict[str, Any]:
+    """Measure both sessions in turn."""
+    data = make_data_dir()
+    try:
+        with Valkey(data / "valkey") as valkey:
+            settings = Settings(redis_url=valkey.url, database_url="postgresql://127.0.0.1:1/nobody")
+            async with open_parts(settings) as parts:
+                outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
+                few, many = await _start(parts, 2), await _start(parts, participants)
+                for each in (few, many) * ROUNDS:
+                    await each.round(parts, switches)
+                    await parts.pipe.call("DEL", *outbox)  # nobody drains it here
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+    small, large = few.figures(), many.figures()
+    return {
+        "benchmark": "large",
+        "participants_2": small,
+        f"participants_{participants}": large,
+        "ratio": round(large["p50_us"] / small["p50_us"], 2),
+        "cpu_ratio": round(large["cpu_us"] / small["cpu_us"], 2),
+        "bytes_ratio": round(
+            (large["bytes_to_store"] + large["bytes_from_store"])
+            / (small["bytes_to_store"] + small["bytes_from_store"]),
+            2,
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests large", description=__doc__)
+    parser.add_argument("--participants", type=int, default=1_000)
+    parser.add_argument("--switches", type=int, default=100, help="a round, of ten")
+    options = parser.parse_args()
+    log.configure("critical")
+    print(json.dumps(uvloop.run(run(options.participants, options.switches))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""A document made of the one before is the one that rendering makes, and what led there says so to anybody."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
+from synckairos.clock.model import Session, SyncMode, Transition
+from synckairos.clock.systems import Hourglass
+from synckairos.wire import delta
+from synckairos.wire.rendered import MANY, Rendered
+from synckairos.wire.rows import Rows, differing, splice
+from synckairos.wire.session import render_session
+from tests.unit.clock.histories import Bytes, commands, creation
+from tests.unit.clock.script import T0
+
+ODD = ',"groups":[ },{"participant_id": ],"active_participant_id": ,"metadata": ,"turn":{"used_ms":'
+"""What documents are cut by, where it means nothing."""
+
+
+def crowd(spec: Create) -> Create:
+    """Return a creation with so many more participants that versions are made of those before."""
+    if isinstance(spec.clock, Hourglass):
+        return spec  # for exactly two
+    few = spec.participants
+    more = (replace(few[at % len(few)], participant_id=f"E{at}", display_name=ODD) for at in range(2 * MANY))
+    return replace(spec, participants=(*few, *more), metadata={ODD: [{ODD: ODD}]})
+
+
+def many_switching(tape: Bytes) -> Iterator[Transition]:
+    """Yield what happens in a random history of a session with a crowd, creation first."""
+    transition = membership.create(crowd(creation(tape)), "s", "e", T0)
+    yield transition
+    now_ms, state = T0, transition.state
+    for wait_ms, command, _ in commands(tape, 12):
+        now_ms += wait_ms
+        for transition in engine.apply(state, command, now_ms).transitions:
+            state = transition.state
+            if state.deleted:
+                return
+            yield transition
+
+
+@settings(derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.binary(min_size=120, max_size=120))
+def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes) -> None:
+    states = [transition.state for transition in many_switching(Bytes(tape))]
+    known = Rendered.of(states[0])
+    for state in states[1:]:
+        after = known.next(state)
+        assert after.document == render_session(state)
+        if after.splices:
+            assert splice(known.document, after.splices) == after.document
+            patch = delta.diff(delta.keyed(known.document), delta.keyed(after.document))
+            assert (orjson.loads(after.patch) if after.patch else None) == patch
+        known = after
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=30)
+@given(st.binary(min_size=120, max_size=120))
+def test_rows_make_the_document_again_and_differ_where_it_does(tape: bytes) -> None:
+    documents = [render_session(transition.state) for transition in many_switching(Bytes(tape))]
+    for document in documents:
+        assert Rows.of(document).joined() == document
+    for before, after in pairwise(documents):
+        old, new = (each.joined() for each in differing(Rows.of(before), Rows.of(after)))
+        assert delta.diff(delta.keyed(old), delta.keyed(new)) == delta.diff(delta.keyed(before), delta.keyed(after))
+        assert len(new) <= len(after)
+
+
+def running(metadata: dict[str, Any]) -> Session:
+    people = tuple(NewParticipant(f"{at:036d}", total_time_ms=3_600_000) for at in range(1_000))
+    spec = Create(SyncMode.PER_PARTICIPANT, people, metadata=metadata)
+    return engine.apply(membership.create(spec, "s", "e", T0).state, Start(), T0).own[0].state
+
+
+def after(state: Session, command: Command) -> Session:
+    return engine.apply(state, command, state.updated_at_ms + 1_500).own[0].state
+
+
+def test_a_switch_is_said_in_its_own_size() -> None:
+    known = Rendered.of(running({"large": "x" * 30_000}))
+    switched = known.next(after(known.session, Switch()))
+    assert 0 < len(switched.splices) < 2_000
+    assert 0 < len(switched.patch) < 1_000
+
+
+def test_what_was_parsed_can_be_gone_on_from() -> None:
+    document = render_session(running({}))
+    known = Rendered.parse(document)
+    assert known.next(after(known.session, Switch())).document == render_session(after(known.session, Switch()))
+
+
+def test_what_changes_everybody_goes_whole() -> None:
+    known = Rendered.of(running({}))
+    adjusted = known.next(after(known.session, Adjust(1_000)))
+    assert adjusted.document == render_session(adjusted.session)
+    assert not adjusted.splices
+
+
+def test_a_null_that_is_meant_leaves_the_patch_out_and_not_the_splices() -> None:
+    known = Rendered.of(running({"a": [None]}))
+    switched = known.next(after(known.session, Switch()))
+    assert not switched.patch
+    assert splice(known.document, switched.splices) == switched.document
+
+
+def test_splices_for_another_document_are_refused() -> None:
+    known = Rendered.of(running({}))
+    switched = known.next(after(known.session, Switch()))
+    with pytest.raises(ValueError, match="are for a text of"):
+        splice(known.document + b" ", switched.splices)
+
+
+def test_a_document_instead_of_splices_takes_its_place() -> None:
+    assert splice(b"anything", b'{"version":2}') == b'{"version":2}'
