@@ -1,0 +1,191 @@
+"""Cold storage: how fast sessions are archived, how soon an archive answers, and what an export costs.
+
+Three lines: `archive` puts finished sessions into a local folder, beside a bare loop that selects the same documents,
+compresses them and writes a file each; `read` asks a server for archives, beside plain reads of the same sessions;
+`export` writes a large range, and says how much memory it took and how long the event loop ever stood still.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import resource
+import shutil
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import uvloop
+
+from loadtests.audit import stores
+from loadtests.http_client import HttpConnection
+from synckairos.audit.cold.objects import Objects
+from synckairos.audit.drain import Drain
+from synckairos.audit.jobs.board import Board, Claim, open_pool
+from synckairos.audit.jobs.desk import Desk
+from synckairos.audit.ledger import Ledger
+from synckairos.config import Settings
+from synckairos.embedded import make_data_dir
+from synckairos.store.isolation import Isolation
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.pipe import RedisPipe
+from synckairos.store.sessions import SessionStore
+from tests.integration.audit.author import Author
+from tests.integration.audit.cold_tier import finished
+from tests.integration.audit.history import fill
+from tests.processes import spawn_server
+
+VERSIONS = 100
+TICK_S = 0.001
+
+
+@asynccontextmanager
+async def cold_tier() -> AsyncIterator[tuple[Settings, Desk, SessionStore, Drain]]:
+    """Open stores, a folder for archives, and what a worker's jobs stand on."""
+    folder = make_data_dir()
+    try:
+        async with stores() as (found, _):
+            settings = found.model_copy(update={"archive_url": str(folder)})
+            keys = Keys(settings.key_prefix, settings.partitions)
+            ledger = Ledger(settings.database_url, settings.key_prefix)
+            await ledger.open()
+            async with (
+                RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe,
+                open_pool(settings.database_url) as pool,
+            ):
+                outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
+                drain = Drain(outbox, Isolation(pipe, keys), ledger, session_ttl_s=settings.session_ttl_s)
+                desk = Desk(pool, Objects(settings.archive_url), Board(pool), store, outbox)
+                yield settings, desk, store, drain
+            await ledger.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def play(store: SessionStore, drain: Drain, sessions: int) -> list[str]:
+    """Play sessions of a hundred versions to their end, an hour ago, and drain them."""
+    author, at_ms = Author(store), await store.now_ms() - 3_600_000
+    lives = await asyncio.gather(*(finished(author, VERSIONS - 3, at_ms) for _ in range(sessions)))
+    assert await drain.run(0) == sessions * VERSIONS
+    return [life.session_id for life in lives]
+
+
+async def measure_archive(sessions: int) -> dict[str, Any]:
+    async with cold_tier() as (settings, desk, store, drain):
+        ids = await play(store, drain, sessions)
+        async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
+            began = time.perf_counter()
+            for session_id in ids:
+                await bare_archive(connection, Path(settings.archive_url, f"{session_id}.bare"), session_id)
+            bare = sessions / (time.perf_counter() - began)
+        began = time.perf_counter()
+        result = await desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "load test"))
+        rate = sessions / (time.perf_counter() - began)
+        assert result == {"done": sessions, "left": 0, "failed": 0}
+        began = time.perf_counter()
+        result = await desk.carry_out(Claim(2, "retention", {"after_s": 0}, 1, "load test"))
+        retained = sessions / (time.perf_counter() - began)
+        assert result == {"done": sessions, "left": 0, "failed": 0}
+        with psycopg.connect(settings.database_url) as database:
+            found = database.execute("SELECT avg(size_bytes)::int FROM sync_archives").fetchone()
+            left = database.execute("SELECT count(*) FROM sync_events").fetchone()
+        assert left == (0,)
+    return {
+        "sessions": sessions,
+        "versions_each": VERSIONS,
+        "bytes_each": found and found[0],
+        "archived_per_s": round(rate),
+        "bare_per_s": round(bare),
+        "rate_to_bare": round(rate / bare, 2),
+        "verified_and_removed_per_s": round(retained),
+    }
+
+
+async def bare_archive(connection: psycopg.AsyncConnection, place: Path, session_id: str) -> None:
+    """Select a session's documents, compress them, write a file."""
+    cursor = await connection.execute(
+        "SELECT snapshot FROM sync_events WHERE session_id = %s ORDER BY version", [session_id], binary=True
+    )
+    content = zlib.compress(b"\n".join([row[0] for row in await cursor.fetchall()]), 6)
+    await asyncio.to_thread(place.write_bytes, content)
+
+
+async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
+    async with cold_tier() as (settings, desk, store, drain):
+        ids = await play(store, drain, sessions)
+        await desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "load test"))
+        server = spawn_server(settings)
+        try:
+            connection = await HttpConnection.open(server.base_url)
+            figures = {}
+            for name, path in (
+                ("session", ""),
+                ("archive", "/archive"),
+                ("archive_with_states", "/archive?snapshots=1"),
+            ):
+                taken: list[float] = []
+                for _ in range(reads):
+                    began = time.perf_counter()
+                    status, _answer = await connection.get(f"/v1/sessions/{random.choice(ids)}{path}")
+                    taken.append((time.perf_counter() - began) * 1000)
+                    assert status == 200
+                taken.sort()
+                figures[name] = {"p50": round(taken[reads // 2], 2), "p99": round(taken[int(reads * 0.99)], 2)}
+            connection.close()
+        finally:
+            server.stop()
+    return {"sessions": sessions, "versions_each": VERSIONS, "ms": figures}
+
+
+async def measure_export(sessions: int) -> dict[str, Any]:
+    async with cold_tier() as (settings, desk, _, _):
+        await asyncio.to_thread(fill, settings.database_url, sessions)
+        stalls: list[float] = []
+        ticking = asyncio.create_task(tick(stalls))
+        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        figures = {}
+        for form in ("ndjson", "csv"):
+            began = time.perf_counter()
+            params = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "format": form}
+            result = await desk.carry_out(Claim(1, "export", params, 1, "load test"))
+            assert result["events"] == sessions * 100
+            figures[f"{form}_per_s"] = round(sessions * 100 / (time.perf_counter() - began))
+        ticking.cancel()
+        grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
+    stalls.sort()
+    return {
+        "events": sessions * 100,
+        **figures,
+        "memory_grown_mb": round(grown_kb / 1024, 1),
+        "loop_stood_still_ms": {"p99": stalls[int(len(stalls) * 0.99)], "max": stalls[-1]},
+    }
+
+
+async def tick(stalls: list[float]) -> None:
+    """Note how much later than asked for the event loop came back, in ms, all the time."""
+    while True:
+        began = time.perf_counter()
+        await asyncio.sleep(TICK_S)
+        stalls.append(round((time.perf_counter() - began - TICK_S) * 1000, 1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests archive", description=__doc__)
+    parser.add_argument("--only", choices=("archive", "read", "export"))
+    parser.add_argument("--sessions", type=int, default=300, help="of a hundred versions, to archive and to read")
+    parser.add_argument("--reads", type=int, default=500, help="of archives, and as many plain ones")
+    parser.add_argument("--exported", type=int, default=10_000, help="sessions of a hundred events to export")
+    options = parser.parse_args()
+    benchmarks: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
+        "archive": lambda: measure_archive(options.sessions),
+        "read": lambda: measure_read(options.sessions, options.reads),
+        "export": lambda: measure_export(options.exported),
+    }
+    for name, benchmark in benchmarks.items():
+        if options.only in (None, name):
+            print(json.dumps({"benchmark": f"archive {name}", **uvloop.run(benchmark())}), flush=True)
