@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from synckairos import __version__
 from synckairos.wire.timeline import run
 
 Json = dict[str, Any]
@@ -40,6 +41,9 @@ BODIES: Json = {
     "CancelBody": {},
     "JoinBody": {"participant_id": LATE, "display_name": "Late", "total_time_ms": 300_000},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},
+    "CreateWebhook": {"url": "https://example.org/hooks", "event_types": ["session_expired"]},
+    "PatchWebhook": {"enabled": True},
+    "RotateSecret": {"overlap_s": 3_600},
     "SimulationBody": {
         "session": CREATE,
         "commands": [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}],
@@ -58,6 +62,17 @@ def state() -> Json:
     text = orjson.dumps(final | {"epoch": EPOCH}).replace(b"1970-01-01T00:", b"2026-01-31T12:")
     shown: Json = orjson.loads(text)
     return shown
+
+
+@cache
+def answers() -> Json:
+    """Return an example of what comes back, by its model."""
+    switched = ("session_id", "active_participant_id", "cycle_started_at", "participants", "status", "version")
+    return {
+        "SessionAnswer": {"data": state()},
+        "SwitchAnswer": {"data": {name: state()[name] for name in switched}},
+        "TimeView": {"timestamp_ms": NOW_MS, "server_version": __version__, "drift_tolerance_ms": 50},
+    }
 
 
 def v3_messages() -> Json:

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from synckairos import __version__
 from synckairos.http import examples
 from synckairos.http.operation import Operation
-from synckairos.http.schemas import Schemas, ref, schemas_of, without_titles
+from synckairos.http.schemas import Schemas, explain, ref, schemas_of, without_titles
 from synckairos.wire import answers
 from synckairos.wire.requests import COMMANDS
+from synckairos.wire.words import WORDS
 
 ALWAYS = (400, 500, 503)
 """Refusals that any operation on the stores may give; limited ones give 429 besides."""
@@ -43,7 +44,10 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
             "servers": [{"url": "/"}],
             "tags": TAGS,
             "paths": _paths(shown),
-            "components": {"schemas": _schemas(shown)},
+            "components": {
+                "schemas": _schemas(shown),
+                "examples": {name: {"value": value} for name, value in examples.answers().items()},
+            },
         },
         option=orjson.OPT_INDENT_2,
     )
@@ -87,10 +91,12 @@ def _describe(operation: Operation) -> dict[str, Any]:
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        | ({"description": WORDS[name]} if name in WORDS else {})
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     if operation.query is not None:
         schema = without_titles(operation.query.model_json_schema(schema_generator=Schemas, by_alias=True))
+        explain(schema)
         required = schema.get("required", ())
         parameters += [
             {"name": name, "in": "query", "required": name in required, "schema": each}
@@ -114,7 +120,10 @@ def _header(name: str, description: str) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.answer is not None:
+        name = operation.answer.__name__
         content["application/json"] = {"schema": ref(operation.answer)}
+        if name in examples.answers():
+            content["application/json"]["examples"] = {"chess": {"$ref": f"#/components/examples/{name}"}}
     for media_type in operation.media_types:
         if not media_type.endswith("+json"):
             schema = {"type": "object"} if media_type == "application/json" else {"type": "string"}

@@ -7,6 +7,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from synckairos.wire.words import WORDS
+
 REF = "#/components/schemas/{model}"
 
 
@@ -31,7 +33,16 @@ def schemas_of(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
         [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF, schema_generator=Schemas
     )
     found: dict[str, Any] = without_titles(document["$defs"])
+    for schema in found.values():
+        explain(schema)
     return found
+
+
+def explain(schema: Any) -> None:
+    """Say what an object's members mean, where their model leaves it to the word."""
+    for name, member in schema.get("properties", {}).items():
+        if name in WORDS and not member.keys() & {"description", "$ref", "const"}:
+            member["description"] = WORDS[name]
 
 
 def ref(model: type[BaseModel]) -> dict[str, str]:

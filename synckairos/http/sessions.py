@@ -43,30 +43,17 @@ class SessionRoutes:
         self._switches_per_s = switches_per_s
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table."""
-        summaries = {
-            "start": "Start it",
-            "pause": "Pause it for a reason",
-            "resume": "Lift one reason for its pause, or all",
-            "complete": "Complete it",
-            "cancel": "Cancel it",
-            "adjust": "Add or take time",
-        }
+        """Return the operations for the table, in the order in which a session's life meets them."""
         session = answers.SessionAnswer
-        commands = [
-            Operation(
+
+        def command(verb: str, summary: str) -> Operation:
+            return Operation(
                 "POST", f"{ONE_SESSION}/{verb}", self._command(verb), summary, "sessions",
                 answer=session, body=COMMANDS[verb], body_required=verb == "adjust",
                 refusals=(404, 409, 412, 422),
-            )
-            for verb, summary in summaries.items()
-        ]  # fmt: skip
+            )  # fmt: skip
+
         return [
-            Operation(
-                "POST", f"{ONE_SESSION}/switch", self.switch, "End the turn, begin the next", "sessions",
-                answer=answers.SwitchAnswer, body=COMMANDS["switch"], refusals=(404, 409, 412, 422),
-            ),
-            *commands,
             Operation(
                 "POST", "/v1/sessions", self.create, "Create a session", "sessions",
                 answer=session, status=201, body=CreateSession, body_required=True, refusals=(409, 422),
@@ -75,15 +62,14 @@ class SessionRoutes:
                 "GET", ONE_SESSION, self.read, "Read it, as it is or as it was", "sessions",
                 answer=session, query=ReadQuery, refusals=(304, 404, 412),
             ),
+            command("start", "Start it"),
             Operation(
-                "PATCH", ONE_SESSION, self.patch, "Merge into its metadata", "sessions",
-                answer=session, body=MetadataBody, body_required=True, refusals=(404, 409, 412, 422),
-                media_types=(MERGE_PATCH,),
+                "POST", f"{ONE_SESSION}/switch", self.switch, "End the turn, begin the next", "sessions",
+                answer=answers.SwitchAnswer, body=COMMANDS["switch"], refusals=(404, 409, 412, 422),
             ),
-            Operation(
-                "DELETE", ONE_SESSION, self.delete, "Delete it; its audit trail stays", "sessions",
-                status=204, body=DeleteBody, refusals=(409, 412),
-            ),
+            command("pause", "Pause it for a reason"),
+            command("resume", "Lift one reason for its pause, or all"),
+            command("adjust", "Add or take time"),
             Operation(
                 "POST", f"{ONE_SESSION}/participants", self.join, "Let someone join", "sessions",
                 answer=session, body=JoinBody, body_required=True, refusals=(404, 409, 412, 422),
@@ -91,6 +77,17 @@ class SessionRoutes:
             Operation(
                 "DELETE", f"{ONE_SESSION}/participants/{{participant_id}}", self.leave, "Let someone leave", "sessions",
                 answer=session, body=StartBody, refusals=(404, 409, 412),
+            ),
+            Operation(
+                "PATCH", ONE_SESSION, self.patch, "Merge into its metadata", "sessions",
+                answer=session, body=MetadataBody, body_required=True, refusals=(404, 409, 412, 422),
+                media_types=(MERGE_PATCH,),
+            ),
+            command("complete", "Complete it"),
+            command("cancel", "Cancel it"),
+            Operation(
+                "DELETE", ONE_SESSION, self.delete, "Delete it; its audit trail stays", "sessions",
+                status=204, body=DeleteBody, refusals=(409, 412),
             ),
         ]  # fmt: skip
 

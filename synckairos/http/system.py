@@ -49,7 +49,7 @@ class SystemRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""
-        page, script, style = (self._file(name) for name in ("index.html", "docs.js", "docs.css"))
+        files = ("docs.js", "schema.js", "sockets.js", "docs.css")
         return [
             Operation("GET", "/v1/time", self.time, "The time that decides", "system", answer=answers.TimeView,
                       refusals=(503,), limited=False),
@@ -63,9 +63,9 @@ class SystemRoutes:
                       media_types=("application/json",)),
             Operation("GET", "/asyncapi.json", self.asyncapi, "What the sockets at `/ws` say", "system", limited=False,
                       media_types=("application/json",)),
-            Operation("GET", "/docs", page, "A page to read it", "system", limited=False, media_types=("text/html",)),
-            Operation("GET", "/docs/docs.js", script, "", "", limited=False),
-            Operation("GET", "/docs/docs.css", style, "", "", limited=False),
+            Operation("GET", "/docs", self._file("index.html"), "A page to read them", "system", limited=False,
+                      media_types=("text/html",)),
+            *(Operation("GET", f"/docs/{name}", self._file(name), "", "", limited=False) for name in files),
         ]  # fmt: skip
 
     async def time(self, call: Call) -> Reply:

@@ -92,7 +92,7 @@ class TimeoutAction(Strict):
 class CreateSession(Strict):
     """A session to make. What is left out follows from the mode."""
 
-    session_id: Maybe[Uuid] = None
+    session_id: Maybe[Annotated[Uuid, Field(description="Left out, we make one")]] = None
     sync_mode: Mode
     participants: Annotated[list[Tried[Participant]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
     groups: Annotated[list[Tried[Group]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)

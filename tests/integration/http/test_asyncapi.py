@@ -10,6 +10,7 @@ from synckairos.http import examples
 from synckairos.wire import requests, v3
 from synckairos.wire.creation import CreateSession
 from synckairos.wire.requests import COMMANDS, SimulationBody
+from synckairos.wire.webhooks import CreateWebhook, PatchWebhook, RotateSecret
 from tests.integration.http.conftest import Server
 
 Json = dict[str, Any]
@@ -128,7 +129,10 @@ async def test_the_examples_are_what_they_say(document: Json) -> None:
         v3.parse(re.sub("'", '"', str(examples.v3_messages()[name])))
 
 
-@pytest.mark.parametrize("model", [CreateSession, SimulationBody, *COMMANDS.values()])
+BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecret, *COMMANDS.values()]
+
+
+@pytest.mark.parametrize("model", BODIES)
 def test_the_bodies_shown_would_be_taken(model: type[requests.CommandBody]) -> None:
     if model.__name__ in examples.BODIES:
         requests.parse(model, examples.BODIES[model.__name__])

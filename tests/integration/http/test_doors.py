@@ -241,6 +241,7 @@ async def test_the_pages_need_nobody_else(client: httpx.AsyncClient) -> None:
     assert "default-src 'self'" in page.headers["content-security-policy"]
     for name in ("docs.js", "docs.css"):
         assert f"/docs/{name}" in page.text
+    for name in ("docs.js", "schema.js", "sockets.js", "docs.css"):
         assert (await client.get(f"/docs/{name}")).status_code == 200
     assert "https://" not in page.text
     demo = await client.get("/demo")

@@ -41,7 +41,7 @@ async def test_the_description_names_all_there_is(server: Server) -> None:
     document = answer.json()
     assert document["openapi"].startswith("3.1")
     operations = [(path, method) for path, methods in document["paths"].items() for method in methods]
-    assert len(operations) == 34
+    assert len(operations) == 35
     assert ("/v1/sessions/{session_id}/switch", "post") in operations
     ids = [document["paths"][path][method]["operationId"] for path, method in operations]
     assert len(set(ids)) == len(ids)

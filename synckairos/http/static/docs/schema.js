@@ -1,0 +1,88 @@
+// Schemas as tables, examples as text. Builds nodes, never HTML from text, so nothing in a description can be run.
+
+export const make = (name, attributes = {}, ...children) => {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+};
+
+/** Text with `code` in it, as nodes. */
+export const prose = (text) => text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
+
+export const paragraph = (text) => (text ? make("p", {}, prose(text)) : null);
+
+export const example = (text) => make("pre", { tabindex: "0" }, make("code", {}, text));
+
+/** JSON as people write it: what is short stays on its line. */
+export const shown = (value, indent = "", width = 76) => {
+  const flat = JSON.stringify(value, null, 1).replace(/\n */g, " ").replace(/([[{]) | ([\]}])/g, "$1$2");
+  if (value === null || typeof value !== "object" || flat.length + indent.length <= width) return flat;
+  const isList = Array.isArray(value);
+  const inner = `${indent}  `;
+  const lines = Object.entries(value).map(([name, each]) => inner + (isList ? "" : `${JSON.stringify(name)}: `) + shown(each, inner, width));
+  return `${isList ? "[" : "{"}\n${lines.join(",\n")}\n${indent}${isList ? "]" : "}"}`;
+};
+
+/** A reader of one document's schemas. */
+export class Schemas {
+  constructor(document) {
+    this.document = document;
+  }
+
+  resolve(schema) {
+    while (schema?.$ref) schema = schema.$ref.slice(2).split("/").reduce((found, name) => found[name], this.document);
+    return schema || {};
+  }
+
+  type(given) {
+    const schema = this.resolve(given);
+    if ("const" in schema) return JSON.stringify(schema.const);
+    if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+    const several = schema.anyOf || schema.oneOf;
+    if (several && !schema.type) return several.map((each) => this.type(each)).join(" | ");
+    if (schema.type === "array") return `${this.type(schema.items || {})}[]`;
+    return given?.$ref?.split("/").pop() || schema.format || schema.type || "any";
+  }
+
+  bounds(given) {
+    const schema = this.resolve(given);
+    const said = (name, words) => (schema[name] === undefined ? null : words(schema[name]));
+    return [
+      said("minimum", (n) => `≥ ${n}`), said("maximum", (n) => `≤ ${n}`),
+      said("minLength", (n) => `at least ${n} characters`), said("maxLength", (n) => `at most ${n} characters`),
+      said("minItems", (n) => `at least ${n}`), said("maxItems", (n) => `at most ${n}`),
+      said("default", (value) => (typeof value === "object" ? null : `default ${JSON.stringify(value)}`)),
+    ].filter(Boolean).join(", ");
+  }
+
+  /** The object that a schema is, or holds: an array's items, one of several. */
+  objectIn(given) {
+    const schema = this.resolve(given);
+    if (schema.properties) return schema;
+    if (schema.type === "array") return this.objectIn(schema.items || {});
+    return (schema.anyOf || []).map((each) => this.objectIn(each)).find(Boolean) || null;
+  }
+
+  row(name, schema, { required = false, note = "", text = "", depth = 5 } = {}) {
+    const told = make("td", {}, make("code", {}, this.type(schema)), " ", this.bounds(schema));
+    const description = text || schema.description || this.resolve(schema).description;
+    if (description) told.append(paragraph(description));
+    if (depth < 5 && this.objectIn(schema)) {
+      const nested = make("details", { class: "nested" }, make("summary", {}, "members"));
+      // Filled when it is opened: sessions stand inside sessions' answers many times over.
+      nested.addEventListener("toggle", () => nested.childElementCount > 1 || nested.append(this.members(schema, depth + 1)), { once: true });
+      told.append(nested);
+    }
+    return make("tr", {}, make("td", {}, make("code", required ? { class: "required" } : {}, name), note), told);
+  }
+
+  members(given, depth = 0) {
+    const schema = this.objectIn(given);
+    if (!schema) return make("p", {}, this.type(given));
+    const names = Object.entries(schema.properties);
+    if (!names.length) return make("p", {}, "Nothing.");
+    const rows = names.map(([name, member]) => this.row(name, member, { required: (schema.required || []).includes(name), depth }));
+    return make("table", {}, make("tbody", {}, rows));
+  }
+}
