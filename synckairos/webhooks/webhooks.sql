@@ -139,7 +139,7 @@ SELECT
     (SELECT count(*) FROM (
         SELECT FROM webhook_deliveries AS d JOIN webhook_endpoints AS e USING (endpoint_id)
         WHERE d.status = 'pending' AND e.enabled LIMIT 100000
-    ) AS some),
+    ) AS waiting),
     (SELECT coalesce(extract(epoch FROM now() - min(d.due_at)), 0)::float8
         FROM webhook_endpoints AS e
         CROSS JOIN LATERAL (

@@ -1,0 +1,44 @@
+"""The numbers are those of the tables, and a Postgres that is away leaves them as they were."""
+
+from prometheus_client import REGISTRY
+from psycopg_pool import AsyncConnectionPool
+
+from synckairos.webhooks.metrics import WebhookGauges
+from synckairos.webhooks.registry import Registry
+from synckairos.wire.webhooks import PatchWebhook
+from tests.integration.webhooks.conftest import AT_ONCE_S, Webhooks
+from tests.integration.webhooks.receiver import Received, Receiver, answer
+from tests.waiting import eventually
+
+
+def value(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"synckairos_webhook_{name}", labels)
+
+
+async def test_they_show_what_waits_and_what_became_of_the_rest(webhooks: Webhooks, receiver: Receiver) -> None:
+    async def fail_once(received: Received) -> bytes:
+        return answer(204 if receiver.ids.count(received.message_id) > 1 else 500)
+
+    receiver.answer_with = fail_once
+    gauges = WebhookGauges(webhooks.registry)
+    endpoint, _ = await webhooks.register(receiver.url)
+    await webhooks.play(moves=1)
+    await webhooks.audit.rows("UPDATE webhook_deliveries SET due_at = now() - interval '1 hour' RETURNING 1")
+    await gauges.refresh()
+    assert value("pending_deliveries") == 3
+    assert 3600 <= (value("oldest_due_seconds") or 0) < 3700
+    assert value("disabled_endpoints") == 0
+
+    async with webhooks.dispatching(schedule_s=AT_ONCE_S):
+        await eventually(lambda: webhooks.all_delivered(endpoint))
+    await webhooks.registry.do(lambda work: work.update(endpoint.endpoint_id, PatchWebhook(enabled=False)))
+    await gauges.refresh()
+    assert value("pending_deliveries") == value("oldest_due_seconds") == 0
+    assert value("tries_total", outcome="failed") == value("tries_total", outcome="delivered") == 3
+    assert value("disabled_endpoints") == 1
+
+    async with AsyncConnectionPool(
+        "postgresql://127.0.0.1:1/none", min_size=0, max_size=1, open=False, timeout=0.1
+    ) as nowhere:
+        await WebhookGauges(Registry(nowhere)).refresh()
+    assert value("disabled_endpoints") == 1
