@@ -21,6 +21,7 @@ from synckairos.audit.jobs.board import Board
 from synckairos.audit.jobs.metrics import JobGauges
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.queue import DrainKick
+from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
@@ -45,6 +46,7 @@ from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.presence import PresenceStore
+from synckairos.store.recent import RecentStore
 from synckairos.store.redis import open_redis, open_store
 from synckairos.store.sessions import SessionStore
 from synckairos.timekeeper import Timekeeper
@@ -126,7 +128,16 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             lag.see(await outbox.backlog())
 
         application = http.build(
-            http.Parts(sessions, store, archive, Trail(archive, outbox), webhooks, Limits(pipe, keys), settings),
+            http.Parts(
+                sessions=sessions,
+                store=store,
+                archive=archive,
+                trail=Trail(archive, outbox),
+                webhooks=webhooks,
+                recent=Recent(RecentStore(pipe, keys), archive),
+                limits=Limits(pipe, keys),
+                settings=settings,
+            ),
             origins=origins,
             extra_routes=[WebSocketRoute("/ws", endpoint)],
             is_draining=lambda: hub.is_draining,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg.errors import InvalidParameterValue
 from psycopg_pool import AsyncConnectionPool
@@ -172,6 +173,12 @@ class Archive:
         rows = await self._ask("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
         return [filed_of(row) for row in rows]
 
+    async def breaks_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
+        """Return how long a session was paused between two instants, as far as Postgres knows."""
+        values = {"session_id": _uuid(session_id), "since": _at(since_ms), "until": _at(until_ms)}
+        paused_ms: int = (await self._ask("breaks", values))[0][0]
+        return paused_ms
+
     async def open_sessions(self, *, not_of: str, after: str | None, limit: int) -> list[str]:
         """Return ids of sessions that aren't over and whose epoch doesn't begin with `not_of`, in order of id."""
         nil = "00000000-0000-0000-0000-000000000000"
@@ -201,7 +208,7 @@ class Archive:
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
 
     async def participant_sessions(
-        self, participant_id: str, *, since_ms: int, now_ms: int, cursor: str | None = None, limit: int = 50
+        self, participant_id: str, *, since_ms: int, cursor: str | None = None, limit: int = 50
     ) -> Page[ParticipantSession]:
         """Return a page of the sessions somebody took part in that began since an instant, newest first.
 
@@ -213,34 +220,30 @@ class Archive:
                 **_before(cursor),
                 "participant_id": _uuid(participant_id),
                 "since": _at(since_ms),
-                "now": _at(now_ms),
                 "limit": _limit(limit) + 1,
             },
         )
-        found = tuple(
-            ParticipantSession(
-                session_id=row[0],
-                epoch=row[1],
-                version=row[2],
-                sync_mode=row[3],
-                status=row[4],
-                started_at_ms=None if row[5] is None else _ms(row[5]),
-                completed_at_ms=None if row[6] is None else _ms(row[6]),
-                time_used_ms=row[7],
-                paused_ms=row[8],
-                cycle_count=row[9],
-                metadata=row[10],
-                began_at_ms=_ms(row[11]),
-            )
-            for row in rows[:limit]
-        )
-        more = len(rows) > limit
-        return Page(found, render_cursor(found[-1].began_at_ms, found[-1].session_id) if more else None)
+        found = tuple(_part(row) for row in rows[:limit])
+        return Page(found, render_cursor(*found[-1].key) if len(rows) > limit else None)
 
-    async def known_parts(self, participant_id: str, session_ids: Sequence[str]) -> set[str]:
-        """Return those of these sessions in which Postgres knows somebody to have taken part."""
+    async def participant_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
+        """Return somebody's part in those of these sessions that they took part in."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
-        return {row[0] for row in await self._ask("known_parts", values)}
+        return {row[0]: _part(row) for row in await self._ask("participant_parts", values)}
+
+    async def participant_dates(self, participant_id: str, *, since_ms: int, limit: int) -> list[tuple[int, str]]:
+        """Return when somebody's sessions since an instant began, in ms, and their ids, newest first."""
+        values = {"participant_id": _uuid(participant_id), "since": _at(since_ms), "limit": limit}
+        return [(_ms(began_at), session_id) for session_id, began_at in await self._ask("participant_dates", values)]
+
+    async def known_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+        """Return those of these sessions in which Postgres knows of somebody's part, and when they began, in ms."""
+        values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
+        return {session_id: _ms(began_at) for session_id, began_at in await self._ask("known_parts", values)}
+
+    async def now_ms(self) -> int:
+        """Return the instant by Postgres' clock: for reading history while Redis, whose clock decides, is away."""
+        return _ms((await self._ask("now", {}))[0][0])
 
     async def participant_time(
         self,
@@ -332,6 +335,24 @@ def page_of_trail(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
     """Make a page of up to `limit` events out of at least one more, where there are more."""
     items = tuple(found[:limit])
     return Page(items, render_cursor(*items[-1].key) if len(found) > limit else None)
+
+
+def _part(row: Row) -> ParticipantSession:
+    return ParticipantSession(
+        session_id=row[0],
+        epoch=row[1],
+        version=row[2],
+        sync_mode=row[3],
+        status=row[4],
+        started_at_ms=None if row[5] is None else _ms(row[5]),
+        completed_at_ms=None if row[6] is None else _ms(row[6]),
+        at_ms=_ms(row[7]),
+        time_used_ms=row[8],
+        paused_ms=row[9],
+        cycle_count=row[10],
+        metadata=orjson.dumps(row[11]),
+        began_at_ms=_ms(row[12]),
+    )
 
 
 def _before(cursor: str | None) -> dict[str, Any]:

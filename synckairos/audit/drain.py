@@ -6,13 +6,13 @@ An entry that Postgres refuses is isolated, tried again on a schedule, then set 
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from synckairos import log
 from synckairos.audit.ledger import Ledger, Recorded, Refused, Writer
-from synckairos.audit.rows import Parsed, parse_entry, rows_of
+from synckairos.audit.rows import Parsed, Rows, parse_entry, rows_of
 from synckairos.store.isolation import Isolation
 from synckairos.store.outbox import Delivery, Newest, Outbox
 
@@ -83,8 +83,12 @@ class Drain:
         batch_entries: int = BATCH_ENTRIES,
         batch_bytes: int = BATCH_BYTES,
         at_once: int = 4,
+        after_commit: Callable[[Rows], Awaitable[None]] | None = None,
     ) -> None:
-        """Take the stores; `at_once` is how many partitions this process works on side by side."""
+        """Take the stores; `at_once` is how many partitions this process works on side by side.
+
+        `after_commit` is told of each batch that Postgres has, before its entries leave the outbox.
+        """
         self._outbox = outbox
         self._isolation = isolation
         self._ledger = ledger
@@ -92,6 +96,7 @@ class Drain:
         self._backoff_s = tuple(backoff_s)
         self._batch_entries = batch_entries
         self._batch_bytes = batch_bytes
+        self._after_commit = after_commit
         self._slots = asyncio.Semaphore(at_once)
         self._under_way: set[int] = set()
         self._again: set[int] = set()
@@ -176,7 +181,8 @@ class Drain:
             return 0
         began = time.monotonic()
         try:
-            recorded = await turn.writer.record(rows_of(each for _, each in parsed))
+            rows = rows_of(each for _, each in parsed)
+            recorded = await turn.writer.record(rows)
         except (Refused, ValueError) as fault:
             if len(parsed) == 1:
                 await self._isolate(turn.partition, parsed[0][0], 0, str(fault))
@@ -186,16 +192,19 @@ class Drain:
             return first + await self._record(turn, parsed[half:])
         busy_us = round((time.monotonic() - began) * 1e6)
         await turn.settling.done()
-        turn.settling.begin(self._settle(turn.partition, parsed, recorded, busy_us))
+        turn.settling.begin(self._settle(turn.partition, parsed, rows, recorded, busy_us))
         return recorded.new
 
     async def _settle(
         self,
         partition: int,
         parsed: Sequence[tuple[Delivery, Parsed]],
+        rows: Rows,
         recorded: Recorded,
         busy_us: int = 0,
     ) -> None:
+        if self._after_commit is not None:
+            await self._after_commit(rows)
         for session_id, epoch, version in recorded.conflicts:
             _log.error("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
@@ -223,12 +232,13 @@ class Drain:
             delivery = isolated.delivery
             try:
                 parsed = parse_entry(delivery.entry)
-                recorded = await turn.writer.record(rows_of([parsed]))
+                rows = rows_of([parsed])
+                recorded = await turn.writer.record(rows)
             except (Refused, ValueError) as fault:
                 await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
                 continue
             await self._isolation.close_gap(partition, delivery)
-            await self._settle(partition, [(delivery, parsed)], recorded)
+            await self._settle(partition, [(delivery, parsed)], rows, recorded)
             await self._isolation.forget(partition, delivery.entry_id)
             drained += recorded.new
         return drained

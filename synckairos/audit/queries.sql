@@ -69,11 +69,11 @@ ORDER BY occurred_at, version, epoch
 LIMIT %(limit)s;
 
 -- name: participant_sessions
--- A participant's sessions, newest first. A break lasts from a version that left the session paused to the next one.
+-- A participant's sessions, newest first.
 WITH page AS (
     SELECT
         s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
-        s.metadata, p.began_at, p.left_at, p.time_used_ms, p.cycle_count
+        s.updated_at, s.metadata, p.began_at, p.time_used_ms, p.cycle_count
     FROM sync_participants AS p
     JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
     WHERE p.participant_id = %(participant_id)s
@@ -85,25 +85,80 @@ WITH page AS (
 )
 SELECT
     page.session_id::text, page.epoch, page.version, page.sync_mode::text, page.status::text, page.started_at,
-    page.completed_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
+    page.completed_at, page.updated_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
 FROM page
 CROSS JOIN LATERAL (
-    SELECT coalesce(round(1000 * sum(extract(epoch FROM coalesce(n.occurred_at, %(now)s) - e.occurred_at))), 0)::bigint
-        AS ms
+    -- A break lasts from a version that left the session paused to the next one.
+    SELECT coalesce(round(1000 * sum(extract(epoch FROM n.occurred_at - e.occurred_at))), 0)::bigint AS ms
     FROM sync_events AS e
-    LEFT JOIN LATERAL (
+    CROSS JOIN LATERAL (
         SELECT n.occurred_at
         FROM sync_events AS n
         WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
         ORDER BY n.occurred_at, n.version
         LIMIT 1
-    ) AS n ON true
+    ) AS n
     WHERE e.session_id = page.session_id AND e.status = 'paused' AND e.occurred_at >= page.created_at
 ) AS paused
 ORDER BY page.began_at DESC, page.session_id DESC;
 
+-- name: participant_parts
+-- A participant's part in some sessions.
+WITH page AS (
+    SELECT
+        s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
+        s.updated_at, s.metadata, p.began_at, p.time_used_ms, p.cycle_count
+    FROM sync_participants AS p
+    JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+    WHERE p.participant_id = %(participant_id)s
+        AND p.session_id = ANY(%(session_ids)s)
+        AND s.deleted_at IS NULL
+)
+SELECT
+    page.session_id::text, page.epoch, page.version, page.sync_mode::text, page.status::text, page.started_at,
+    page.completed_at, page.updated_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
+FROM page
+CROSS JOIN LATERAL (
+    -- A break lasts from a version that left the session paused to the next one.
+    SELECT coalesce(round(1000 * sum(extract(epoch FROM n.occurred_at - e.occurred_at))), 0)::bigint AS ms
+    FROM sync_events AS e
+    CROSS JOIN LATERAL (
+        SELECT n.occurred_at
+        FROM sync_events AS n
+        WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+        ORDER BY n.occurred_at, n.version
+        LIMIT 1
+    ) AS n
+    WHERE e.session_id = page.session_id AND e.status = 'paused' AND e.occurred_at >= page.created_at
+) AS paused;
+
+-- name: participant_dates
+-- When a participant's sessions began, newest first.
+SELECT p.session_id::text, p.began_at
+FROM sync_participants AS p
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+WHERE p.participant_id = %(participant_id)s
+    AND p.began_at >= %(since)s::timestamptz
+    AND s.deleted_at IS NULL
+ORDER BY p.began_at DESC, p.session_id DESC
+LIMIT %(limit)s;
+
+-- name: breaks
+-- How long a session was paused between two instants.
+SELECT coalesce(round(1000 * sum(extract(epoch FROM least(n.occurred_at, %(until)s) - e.occurred_at))), 0)::bigint
+FROM sync_events AS e
+LEFT JOIN LATERAL (
+    SELECT n.occurred_at
+    FROM sync_events AS n
+    WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+    ORDER BY n.occurred_at, n.version
+    LIMIT 1
+) AS n ON true
+WHERE e.session_id = %(session_id)s AND e.status = 'paused'
+    AND e.occurred_at >= %(since)s AND e.occurred_at < %(until)s;
+
 -- name: known_parts
-SELECT s.session_id::text
+SELECT s.session_id::text, p.began_at
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
@@ -184,6 +239,9 @@ SELECT now() AT TIME ZONE %(tz)s;
 
 -- name: ping
 SELECT 1;
+
+-- name: now
+SELECT now();
 
 -- name: open_sessions
 -- Sessions that aren't over and whose epoch wasn't made in this life of the store: an epoch begins with the life's id.

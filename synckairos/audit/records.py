@@ -1,8 +1,9 @@
 """What the archive returns. Instants are whole milliseconds since the Unix epoch, durations whole milliseconds."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
+
+from synckairos.quick import quick
 
 Bucket = Literal["session", "day", "week"]
 
@@ -89,12 +90,14 @@ class TrailEvent:
         return (self.occurred_at_ms, self.version, self.epoch)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ParticipantSession:
-    """Somebody's part in a session, as of the newest version Postgres has.
+    """Somebody's part in a session as of one version, which took effect at `at_ms`.
 
-    `time_used_ms` is as of that version's instant; `paused_ms` all breaks of the session, one under way included.
-    `began_at_ms` is the session's start, its creation while it has none.
+    `time_used_ms` is what was charged by then, `paused_ms` all breaks of the session that were over, or how far the one
+    under way had come, by then. `began_at_ms` is the session's start, its creation while it has none. `metadata` is
+    JSON.
     """
 
     session_id: str
@@ -104,11 +107,17 @@ class ParticipantSession:
     status: str
     started_at_ms: int | None
     completed_at_ms: int | None
+    at_ms: int
     time_used_ms: int
     paused_ms: int
     cycle_count: int
-    metadata: Mapping[str, Any]
+    metadata: bytes
     began_at_ms: int
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Return its place in a list, newest first."""
+        return self.began_at_ms, self.session_id
 
 
 @dataclass(frozen=True, slots=True)

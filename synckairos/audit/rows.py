@@ -16,6 +16,7 @@ import orjson
 from synckairos.wire.entry import OutboxEntry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 _NUL = rb"\u0000"
 
 
@@ -224,6 +225,11 @@ def _leaver(session: SessionRow, participant_id: UUID, row: EventRow) -> Partici
         time_used_ms=row.time_used_ms or 0,
         cycle_count=None,
     )
+
+
+def ms_of(at: datetime) -> int:
+    """Return an instant as whole milliseconds since the Unix epoch."""
+    return (at - _EPOCH) // _MS
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -27,6 +27,7 @@ from synckairos.audit.jobs.runner import Runner
 from synckairos.audit.lag import LagWatch
 from synckairos.audit.ledger import Ledger
 from synckairos.audit.queue import BACKGROUND_JOB, JOB, JobKick, kicked_key, open_queue, queue_name, to_json
+from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.store.bounds import Bounds
@@ -34,6 +35,7 @@ from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
+from synckairos.store.recent import RecentStore
 from synckairos.store.redis import open_store
 from synckairos.store.sessions import SessionStore
 
@@ -76,6 +78,7 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
                 session_ttl_s=settings.session_ttl_s,
                 backoff_s=backoff_s,
                 at_once=_AT_ONCE,
+                after_commit=Upkeep(RecentStore(pipe, keys)).after_commit,
             )
             drains = _Drains(drain, ledger)
             max_jobs = _AT_ONCE + 2 * settings.partitions

@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from synckairos.audit.archive import Archive
+from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
 from synckairos.http.archives import ArchiveRoutes
@@ -42,6 +43,7 @@ class Parts:
     archive: Archive
     trail: Trail
     webhooks: Registry
+    recent: Recent
     limits: Limits
     settings: Settings
 
@@ -75,6 +77,7 @@ def build(
             parts.store,
             parts.archive,
             parts.trail,
+            parts.recent,
             LiveTail(parts.trail, is_draining, watch),
             parts.limits,
         ).operations(),

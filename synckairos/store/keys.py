@@ -41,6 +41,18 @@ class Keys:
         """Return where it is kept what an Idempotency-Key stands for that belongs to no session (yet)."""
         return self._of("reserved", command_id)
 
+    def recent(self, participant_id: str) -> str:
+        """Return somebody's recent sessions, by when they began."""
+        return self._of("recent", participant_id)
+
+    def digest(self, session_id: str) -> str:
+        """Return what lists tell of a session, as of the newest version that Postgres has."""
+        return self._of("digest", session_id)
+
+    def digests(self, partition: int) -> str:
+        """Return what the keys of a partition's digests begin with, up to the session's id."""
+        return f"{self._in('digest', partition)}:"
+
     def limit(self, scope: str) -> str:
         return self._of("limit", scope)
 

@@ -4,7 +4,6 @@ Entries are written by `lua/commit.lua` alone. This module reads them, takes the
 those that Postgres refuses out of the way. What rows they become is the audit's business.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -184,14 +183,18 @@ class Outbox:
         ]
 
     async def mentioning(self, participant_id: str) -> list[str]:
-        """Return ids of sessions with versions on their way to Postgres whose documents name somebody; no order.
+        """Return ids of sessions with versions on their way to Postgres that name somebody; no order.
 
-        One round trip a partition, all at once. Looks at the newest 5,000 entries of each, as `pending` does.
+        One round trip for all partitions, written before whatever is asked after it. Looks at the newest 5,000 entries
+        of each, as `pending` does.
         """
-        names = [self.keys.outbox(partition) for partition in range(self.keys.partitions)]
-        asking = (self._mentions(self._pipe, [name], [participant_id, _PENDING_LOOK]) for name in names)
+        # By its text: sent again because the server lost it, it would look after what it must look before.
+        asking: list[Command] = [
+            ("EVAL", self._mentions.text, 1, self.keys.outbox(partition), participant_id, _PENDING_LOOK)
+            for partition in range(self.keys.partitions)
+        ]
         with unavailable_as_named():
-            found: list[list[bytes]] = await asyncio.gather(*asking)
+            found: list[list[bytes]] = await self._pipe.call_many(asking)
         return [session_id.decode() for ids in found for session_id in ids]
 
     async def backlog(self) -> Backlog:

@@ -139,7 +139,7 @@ class SessionStore:
     async def now_ms(self) -> int:
         """Return Redis TIME, the only clock that decides anything."""
         with unavailable_as_named():
-            return _ms(await self._pipe.call("TIME"))
+            return ms_of(await self._pipe.call("TIME"))
 
     async def load(
         self,
@@ -163,7 +163,7 @@ class SessionStore:
             with unavailable_as_named():
                 await self._pipe.call_many(limits.refunding(self.keys, quotas))
         standings = limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
-        return Loaded(_ms(replies[0]), stored_of(replies[1], held), record, standings)
+        return Loaded(ms_of(replies[0]), stored_of(replies[1], held), record, standings)
 
     def _loading(self, session_id: str, held: Stored | None) -> Command:
         key = self.keys.session(session_id)
@@ -222,7 +222,7 @@ class SessionStore:
                 BACKLOG_REFUSALS.inc()
                 raise BacklogFull(reply[1].decode())
             case _:
-                return Conflict(_ms(reply[1:3]), stored_of(reply[3:]))
+                return Conflict(ms_of(reply[1:3]), stored_of(reply[3:]))
 
     def _versions_kept(self, commit: Commit) -> int:
         # What is kept of a version is the way back from it: as long as its splices, or all of the document before.
@@ -253,7 +253,7 @@ class SessionStore:
             args += (command_id, record)
         with unavailable_as_named():
             reply: list[Any] = await self._restore(self._pipe, names, args)
-        return Loaded(_ms(reply[:2]), stored_of(reply[2:]))
+        return Loaded(ms_of(reply[:2]), stored_of(reply[2:]))
 
     async def remember(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Keep what was decided for command ids, beside what is known already. One round trip."""
@@ -322,7 +322,7 @@ class SessionStore:
             await self._pipe.call_many([("ZREM", self.keys.live(partition_of(sid)), sid) for sid in session_ids])
 
 
-def _ms(time: Sequence[Any]) -> int:
+def ms_of(time: Sequence[Any]) -> int:
     """Return Redis TIME's two numbers as whole milliseconds."""
     return int(time[0]) * 1000 + int(time[1]) // 1000
 

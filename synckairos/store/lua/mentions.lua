@@ -13,7 +13,9 @@ while seen < limit do
     for at = 1, #entry[2], 2 do fields[entry[2][at]] = entry[2][at + 1] end
     local id, state = fields.session_id, fields.state
     -- An id is as good as unique as text: whether it is that of a participant is looked at where JSON is understood.
-    if id and state and not known[id] and string.find(state, ARGV[1], 1, true) then
+    -- Of who was removed only the event tells.
+    if id and state and not known[id]
+        and (string.find(state, ARGV[1], 1, true) or string.find(fields.event or '', ARGV[1], 1, true)) then
       known[id] = true
       found[#found + 1] = id
     end

@@ -22,7 +22,7 @@ CALLS: list[Callable[[Archive], Awaitable[object]]] = [
     lambda archive: archive.state_at(SESSION, 0),
     lambda archive: archive.events(SESSION),
     lambda archive: archive.sessions(),
-    lambda archive: archive.participant_sessions(SESSION, since_ms=0, now_ms=1),
+    lambda archive: archive.participant_sessions(SESSION, since_ms=0),
 ]
 
 

@@ -41,7 +41,10 @@ CASES: dict[str, dict[str, Any]] = {
     "events": {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
     },
-    "participant_sessions": {**ALL, "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "now": NOON},
+    "participant_sessions": {**ALL, "participant_id": SOMEBODY, "since": NOON - timedelta(days=1)},
+    "participant_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
+    "participant_dates": {"participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "limit": 1001},
+    "breaks": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
     "known_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
     "participant_time": {
         "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30), "now": NOON,

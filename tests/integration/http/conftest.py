@@ -11,13 +11,16 @@ import pytest
 
 from synckairos.audit.drain import Drain
 from synckairos.audit.ledger import Ledger
+from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
+from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
 from synckairos.http import app
 from synckairos.store.bounds import Bounds
 from synckairos.store.isolation import Isolation
 from synckairos.store.limits import Limits
 from synckairos.store.outbox import Outbox
+from synckairos.store.recent import RecentStore
 from synckairos.webhooks.registry import Registry
 from tests.integration.parts import Parts, open_parts
 
@@ -53,7 +56,13 @@ class Server:
         await ledger.open()
         try:
             isolation = Isolation(self.parts.pipe, self.parts.store.keys)
-            drain = Drain(self.outbox, isolation, ledger, session_ttl_s=self.settings.session_ttl_s)
+            drain = Drain(
+                self.outbox,
+                isolation,
+                ledger,
+                session_ttl_s=self.settings.session_ttl_s,
+                after_commit=Upkeep(RecentStore(self.parts.pipe, self.parts.store.keys)).after_commit,
+            )
             for partition in range(self.settings.partitions):
                 await drain.run(partition)
         finally:
@@ -86,6 +95,7 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
                 archive=parts.archive,
                 trail=Trail(parts.archive, outbox),
                 webhooks=Registry(parts.pool),
+                recent=Recent(RecentStore(parts.pipe, keys), parts.archive),
                 limits=Limits(parts.pipe, keys),
                 settings=settings,
             ),

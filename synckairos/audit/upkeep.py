@@ -1,0 +1,66 @@
+"""What Redis keeps beside the live sessions, kept up: after each COMMIT of the drain, before entries leave the outbox.
+
+In this order whoever reads finds a version in the outbox, or here; and a worker that dies in between does it again.
+"""
+
+import asyncio
+from collections import defaultdict
+from uuid import UUID
+
+from synckairos.audit.digests import digest_after, is_gone, parts_of
+from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow, ms_of
+from synckairos.store.recent import Digest, RecentStore
+
+
+class Upkeep:
+    """Keeps recent history up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
+
+    def __init__(self, recent: RecentStore) -> None:
+        self._recent = recent
+
+    async def after_commit(self, rows: Rows) -> None:
+        """Take over rows that Postgres has now; twice is as good as once.
+
+        One round trip a partition where nobody asked for anything of theirs lately, else two.
+        """
+        sessions = {str(row.session_id): row for row in rows.sessions}
+        people: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
+        for part in rows.participants:
+            people[part.session_id].append(part)
+        names = dict.fromkeys(str(part.participant_id) for part in rows.participants)
+        digests, watched = await self._recent.known(list(sessions), list(names))
+        if not digests and not watched:
+            return
+        events: defaultdict[UUID, list[EventRow]] = defaultdict(list)
+        for event in rows.events:
+            events[event.session_id].append(event)
+        await asyncio.gather(
+            *(
+                self._take_over(session_id, row, events[row.session_id], people[row.session_id], digests, watched)
+                for session_id, row in sessions.items()
+            )
+        )
+
+    async def _take_over(
+        self,
+        session_id: str,
+        session: SessionRow,
+        events: list[EventRow],
+        people: list[ParticipantRow],
+        digests: dict[str, Digest | None],
+        watched: set[str],
+    ) -> None:
+        asked_for = [each for each in people if str(each.participant_id) in watched]
+        if not asked_for and session_id not in digests:
+            return
+        was = digests.get(session_id)
+        digest = digest_after(was, session, events)
+        if digest is not was or digest is None:
+            await self._recent.keep(session_id, was, digest, parts_of(asked_for))
+        gone = digest is not None and is_gone(digest)
+        await asyncio.gather(
+            *(
+                self._recent.place(str(each.participant_id), session_id, None if gone else ms_of(each.began_at))
+                for each in asked_for
+            )
+        )
