@@ -14,7 +14,7 @@ from uuid import UUID
 import click
 import psycopg
 
-from synckairos import __version__, config, log
+from synckairos import __version__, alarm, config, log
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.ready import render_ready
@@ -368,6 +368,8 @@ def _settings(env_file: Path | None = None, **options: Any) -> Settings:
     """Load settings, options that were given before everything else, and set the log up."""
     settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
     log.configure(settings.log_level, dev=settings.dev)
+    dsn = settings.sentry_dsn
+    alarm.configure(settings.alarm_webhook_url, None if dsn is None else dsn.get_secret_value())
     return settings
 
 

@@ -99,6 +99,7 @@ def _lower_level(value: object) -> object:
 RedisUrl = Annotated[str, _url_with("redis", "rediss", "unix"), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
+WebUrl = Annotated[str, _url_with("http", "https")]
 ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
 Auth = Annotated[str, AfterValidator(_check_auth)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
@@ -161,6 +162,8 @@ class Settings(BaseSettings):
     retention_s: int = Field(
         0, ge=0, description="seconds after its end at which a session leaves Postgres for its archive; 0: never"
     )
+    alarm_webhook_url: WebUrl | None = Field(None, description="where alarms are POSTed as JSON, beside the log")
+    sentry_dsn: SecretStr | None = Field(None, description="Sentry project to tell of alarms; needs synckairos[sentry]")
     outage_policy: str = Field(
         "charge",
         pattern=r"^(charge|freeze|credit:[0-9]{1,9})\z",
@@ -282,7 +285,7 @@ def _faults(error: ValidationError) -> list[str]:
         shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[0])
         message = fault["msg"].removeprefix("Value error, ")
         # URLs may hold passwords: only plain values are repeated.
-        told = "" if field.endswith(("_url", "_secret")) else f", not {fault['input']!r}"
+        told = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
         lines.append(f"{shown}: {message[:1].lower()}{message[1:]}{told}")
     return lines
 

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 from synckairos import config
 from synckairos.config import PREFIX, Settings, redact
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
-from synckairos.errors import SyncKairosError
+from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.store.keys import Keys
 
 _CONNECT_TIMEOUT_S = 3
@@ -55,7 +55,7 @@ async def examine() -> list[Finding]:
         ]
     findings.append(_settings())
     findings.append(_port(settings))
-    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [_redis, _queue_redis, _postgres]
+    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [_redis, _queue_redis, _postgres, _archive]
     for found in await asyncio.gather(*(check(settings) for check in checks)):
         findings += found
     return findings
@@ -185,6 +185,26 @@ async def _postgres(settings: Settings) -> list[Finding]:
         return [*found, Finding("migrations", False, error.message, "run the version that belongs to this database")]
     told = f"not applied: {', '.join(missing)}" if missing else "all applied"
     return [*found, Finding("migrations", not missing, told, "synckairos migrate")]
+
+
+async def _archive(settings: Settings) -> list[Finding]:
+    """Look whether archives could be written; a remote store is only asked for something it hasn't got."""
+    from synckairos.audit.cold.objects import ObjectMissing, Objects, folder_of
+
+    folder = folder_of(settings.archive_url)
+    mend = f"set {PREFIX}ARCHIVE_URL to a folder that workers may write and servers read, or to s3://bucket/prefix"
+    if folder is not None:
+        nearest = next(each for each in (folder, *folder.parents) if each.exists())
+        if nearest.is_dir() and os.access(nearest, os.W_OK):
+            return [Finding("archive", True, f"{folder}{' can be made' if nearest != folder else ' can be written'}")]
+        return [Finding("archive", False, f"{nearest} can't be written", mend)]
+    try:
+        await Objects(settings.archive_url).get("doctor/nothing")
+    except StoreUnavailable as fault:
+        return [Finding("archive", False, redact(fault.message), f"{mend}, with its AWS_* variables")]
+    except ObjectMissing:
+        pass
+    return [Finding("archive", True, f"{settings.archive_url} answers")]
 
 
 async def _option(client: redis.asyncio.Redis, name: str) -> str | None:

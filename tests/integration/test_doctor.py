@@ -41,7 +41,8 @@ async def test_all_is_well(healthy: Settings) -> None:
     findings = await doctor.examine()
     assert [finding for finding in findings if not finding.fine] == []
     told = "\n".join(doctor.render(finding) for finding in findings)
-    for name in ("python", "settings", "port", "redis", "maxmemory-policy", "partitions", "postgres", "migrations"):
+    names = "python", "settings", "port", "redis", "maxmemory-policy", "partitions", "postgres", "migrations", "archive"
+    for name in names:
         assert name in told
 
 
@@ -73,6 +74,25 @@ async def test_a_database_without_its_schema(
     found = await wrong()
     assert set(found) == {"migrations"}
     assert found["migrations"].mend == "synckairos migrate"
+
+
+async def test_a_place_for_archives_that_can_not_be_one(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    monkeypatch.setenv("SYNCKAIROS_ARCHIVE_URL", str(file / "archive"))
+    found = await wrong()
+    assert set(found) == {"archive"}
+    assert str(file) in found["archive"].told
+    monkeypatch.setenv("SYNCKAIROS_ARCHIVE_URL", "s3://bucket/prefix")
+    for name, value in (("ENDPOINT_URL", "http://127.0.0.1:1"), ("ALLOW_HTTP", "true"), ("REGION", "nowhere")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    found = await wrong()
+    assert set(found) == {"archive"}
+    assert "hidden" not in found["archive"].told
 
 
 async def test_a_port_that_is_taken(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

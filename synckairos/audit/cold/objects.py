@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -16,9 +17,13 @@ from urllib.parse import unquote, urlsplit
 from synckairos.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 REMOTE = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+
+# Whoever waits for an archive isn't to wait for minutes; a job has attempts of its own.
+_PATIENCE: "ClientConfig" = {"connect_timeout": "3s", "timeout": "60s"}
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 
 _PART_BYTES = 8 << 20  # S3 wants parts of 5 MiB at least, and takes 10,000 of them
 
@@ -75,17 +80,17 @@ class Objects:
         """Return an object's bytes. Raises ObjectMissing."""
         import obstore
 
-        try:
-            with self._named_faults(path):
+        with self._named_faults(path):
+            try:
                 return bytes(await (await obstore.get_async(self._store(), path)).bytes_async())
-        except FileNotFoundError:
-            raise ObjectMissing(path) from None
+            except FileNotFoundError:
+                raise ObjectMissing(path) from None
 
     async def delete(self, path: str) -> None:
         """Delete an object; one that isn't there is fine."""
         import obstore
 
-        with suppress(FileNotFoundError), self._named_faults(path):
+        with self._named_faults(path), suppress(FileNotFoundError):
             await obstore.delete_async(self._store(), path)
 
     def _store(self) -> "ObjectStore":
@@ -95,7 +100,7 @@ class Objects:
             if self._folder is not None:
                 self._opened = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
             else:
-                self._opened = from_url(self._url)
+                self._opened = from_url(self._url, client_options=_PATIENCE, retry_config=_RETRIES)
         return self._opened
 
     async def _sync(self, path: str) -> None:
@@ -109,9 +114,7 @@ class Objects:
 
         try:
             yield
-        except FileNotFoundError:
-            raise
-        except (BaseError, OSError) as fault:
+        except (BaseError, OSError) as fault:  # a bucket that isn't there is a FileNotFoundError
             said = str(fault).partition("\n")[0]
             raise StoreUnavailable(f"The object store doesn't take or give {path}: {said}") from fault
 

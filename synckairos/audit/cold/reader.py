@@ -7,11 +7,12 @@ from hashlib import sha256
 from synckairos.audit.cold.bundle import Bundle, BundleDamaged, Line, parse_bundle
 from synckairos.audit.cold.objects import ObjectMissing, Objects
 from synckairos.audit.records import Archived, Filed, TrailEvent
-from synckairos.errors import SyncKairosError
+from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.wire.record import Record
 
 _LARGE = 1 << 16  # bytes; what takes longer to unpack than a thread takes to begin
 _RECORDS = 100
+_PATIENCE_S = 10.0
 
 
 class ArchiveDamaged(SyncKairosError):
@@ -30,10 +31,13 @@ class Cold:
         """Fetch an archive, its checksum and every document's verified."""
         assert filed.path is not None
         try:
-            content = await self._objects.get(filed.path)
+            async with asyncio.timeout(_PATIENCE_S):
+                content = await self._objects.get(filed.path)
             if len(content) > _LARGE:
                 return await asyncio.to_thread(_verified, content, filed.checksum)
             return _verified(content, filed.checksum)
+        except TimeoutError:
+            raise StoreUnavailable(f"The object store didn't answer within {_PATIENCE_S:.0f} s") from None
         except (ObjectMissing, BundleDamaged) as fault:
             told = "it is missing" if isinstance(fault, ObjectMissing) else fault
             raise ArchiveDamaged(f"The archive of session {filed.session_id} can't be read: {told}") from fault

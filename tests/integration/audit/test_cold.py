@@ -12,6 +12,7 @@ import pytest
 
 from synckairos.audit.cold.archiver import NotFinished
 from synckairos.audit.cold.bundle import BundleDamaged, parse_bundle
+from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import ArchiveDamaged
 from synckairos.audit.cold.retention import Incomplete
 from synckairos.audit.records import Filed, TrailEvent
@@ -249,6 +250,21 @@ async def test_nothing_is_deleted_where_archives_can_not_be_written(audit: Audit
     (filed,) = await audit.archive.filed(life.session_id)
     assert (filed.status, filed.path) == ("failed", None)
     assert filed.error is not None
+
+
+async def test_an_object_store_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "nowhere"),
+        ("AWS_ACCESS_KEY_ID", "somebody"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ):
+        monkeypatch.setenv(name, value)
+    objects = Objects("s3://bucket/prefix")
+    for attempt in (objects.put("some/path", b""), objects.get("some/path"), objects.delete("some/path")):
+        with pytest.raises(StoreUnavailable, match="some/path"):
+            await attempt
 
 
 async def test_disputed_versions_go_with_it(audit: Audit, cold: ColdTier) -> None:
