@@ -1,5 +1,7 @@
 """A streaming standby of one of our Postgres clusters, for tests of failing over."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -43,6 +45,19 @@ class Standby(Postgres):
                 return await states.fetchone() is not None
 
             await eventually(is_followed)
+
+    async def freeze(self) -> None:
+        """Have it receive nothing any more, without a word, until `thaw`."""
+        await self._send_to_receiver(signal.SIGSTOP)
+
+    async def thaw(self) -> None:
+        await self._send_to_receiver(signal.SIGCONT)
+
+    async def _send_to_receiver(self, number: signal.Signals) -> None:
+        async with await psycopg.AsyncConnection.connect(self.url) as database:
+            found = await (await database.execute("SELECT pid FROM pg_stat_wal_receiver")).fetchone()
+        assert found is not None
+        os.kill(found[0], number)
 
     async def promote(self) -> None:
         """Make it a primary; returns when it is one."""

@@ -3,8 +3,9 @@
 Knows rows, not the outbox: taking entries out of the stream is the drain's business, after `record` has returned.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,13 @@ from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow
 from synckairos.audit.telling import queue_webhooks
 from synckairos.errors import StoreUnavailable, SyncKairosError
 
+STATEMENT_S = 60.0
+
+_OPTIONS = (
+    "-c lock_timeout=30s -c idle_in_transaction_session_timeout=30s -c client_min_messages=warning "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 _DATA_CLASSES = ("22", "23", "54")  # bad data, broken constraint, beyond a limit: the next try would fail as well
 _EVENT = "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
 _SESSION = "uuid text int8 text text timestamptz timestamptz timestamptz timestamptz timestamptz text"
@@ -46,9 +54,21 @@ class Recorded:
 class Ledger:
     """The audit's tables, for writing. Raises StoreUnavailable where Postgres doesn't answer or can't write now."""
 
-    def __init__(self, database_url: str, scope: str, *, connections: int = 4, timeout_s: float = 5.0) -> None:
-        """Take the database, and a name that all drains of the same store share."""
+    def __init__(
+        self,
+        database_url: str,
+        scope: str,
+        *,
+        connections: int = 4,
+        timeout_s: float = 5.0,
+        statement_s: float = STATEMENT_S,
+    ) -> None:
+        """Take the database, and a name that all drains of the same store share.
+
+        A connection may take `timeout_s`, a statement `statement_s`, and a batch twice as long, its COMMIT included.
+        """
         self._scope = scope
+        self._batch_s = 2 * statement_s
         self._pool = AsyncConnectionPool(
             database_url,
             min_size=0,
@@ -63,7 +83,8 @@ class Ledger:
                 "connect_timeout": max(2, int(timeout_s)),
                 "target_session_attrs": "read-write",
                 "application_name": "synckairos drain",
-                "options": "-c statement_timeout=60s -c lock_timeout=30s -c client_min_messages=warning",
+                "options": f"-c statement_timeout={round(statement_s * 1000)} {_OPTIONS}",
+                **_KEEPALIVE,
             },
         )
 
@@ -76,23 +97,31 @@ class Ledger:
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless Postgres answers."""
-        with _named_faults():
-            async with self._pool.connection():
-                pass
+        async with _answering(self._batch_s), self._pool.connection():
+            pass
 
     @asynccontextmanager
     async def hold(self, partition: int) -> AsyncIterator["Writer | None"]:
-        """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection."""
-        place = {"scope": self._scope, "partition": partition}
+        """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection.
+
+        Whoever holds it and hangs in a transaction for longer than a batch may take is disconnected: next time it is
+        free.
+        """
+        place = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_s}
         sql = load("ledger.sql")
         with _named_faults():
-            async with self._pool.connection() as connection:
-                row = await (await connection.execute(sql["try_hold"], place)).fetchone()
-                if row is None or not row[0]:
+            async with AsyncExitStack() as stack:
+                async with _answering(self._batch_s):
+                    connection = await stack.enter_async_context(self._pool.connection())
+                    row = await (await connection.execute(sql["try_hold"], place)).fetchone()
+                    is_held = row is not None and row[0]
+                    if not is_held:
+                        await connection.execute(sql["end_stuck"], place)
+                if not is_held:
                     yield None
                     return
                 try:
-                    yield Writer(connection)
+                    yield Writer(connection, self._batch_s)
                 except StoreUnavailable:
                     # After a failover it may lead to a replica: the next one begins anew.
                     await connection.close()
@@ -104,8 +133,9 @@ class Ledger:
 class Writer:
     """The right to write one partition, for as long as `Ledger.hold` lasts."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, batch_s: float) -> None:
         self._connection = connection
+        self._batch_s = batch_s
 
     async def record(self, rows: Rows) -> Recorded:
         """Write a batch: all of it or nothing, in one transaction. Rows that are there already are left alone.
@@ -114,7 +144,7 @@ class Writer:
             Refused: Postgres refuses the data.
             StoreUnavailable: whether it was written isn't known; doing it again is safe.
         """
-        with _named_faults():
+        async with _answering(self._batch_s):
             try:
                 return await self._record(rows, _copy_events)
             except psycopg.errors.UniqueViolation:
@@ -146,6 +176,7 @@ async def _merge_events(cursor: AsyncCursor[Any], rows: Rows) -> Recorded:
     new = cursor.rowcount
     await cursor.execute(sql["keep_conflicts"])
     found = await cursor.fetchall()
+    await cursor.execute(sql["write_behind"])
     conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
     disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
     return Recorded(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
@@ -176,6 +207,17 @@ async def _copy(
                 await copy.write_row(row)
             except (OverflowError, TypeError, ValueError, AttributeError) as fault:
                 raise Refused(f"{type(fault).__name__}: {fault}") from fault
+
+
+@asynccontextmanager
+async def _answering(deadline_s: float) -> AsyncIterator[None]:
+    """Name faults, a Postgres that hangs among them: the statement under way is given up."""
+    with _named_faults():
+        try:
+            async with asyncio.timeout(deadline_s):
+                yield
+        except TimeoutError as late:
+            raise StoreUnavailable(f"Postgres didn't answer within {deadline_s:.0f} s") from late
 
 
 @contextmanager

@@ -25,6 +25,15 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_participants (
 SELECT CASE WHEN pg_try_advisory_lock(hashtext(%(scope)s), %(partition)s)
     THEN set_config('idle_session_timeout', '30s', false) END;
 
+-- name: end_stuck
+-- A holder that is frozen amid COPY keeps no timeout: Postgres waits for its data. A living one gives up before this.
+SELECT pg_terminate_backend(pid)
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 2
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND classid::bigint = hashtext(%(scope)s)::bigint & 4294967295 AND objid::bigint = %(partition)s
+    AND xact_start < clock_timestamp() - make_interval(secs => %(stuck_s)s);
+
 -- name: let_go
 SELECT pg_advisory_unlock(hashtext(%(scope)s), %(partition)s), set_config('idle_session_timeout', '0', false);
 
@@ -57,6 +66,11 @@ WITH disputed AS (
 SELECT d.session_id::text, d.epoch, d.version, k.version IS NOT NULL AS is_new
 FROM disputed AS d
 LEFT JOIN kept AS k USING (session_id, epoch, version, payload_hash);
+
+-- name: write_behind
+-- Rows that are here already may have been committed by somebody who didn't live to see them reach the standby. A
+-- transaction that writes nothing waits for nothing: with this one's record everything before it has got there.
+SELECT pg_logical_emit_message(true, 'synckairos', '');
 
 -- name: move_projections
 -- Forward only: a later creation; in one epoch a later version. Of two epochs of one creation that one is later which

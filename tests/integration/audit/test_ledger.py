@@ -1,0 +1,118 @@
+"""Writing to a Postgres, or beside a worker, that hangs: nobody waits for ever, nothing is believed too early."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from synckairos.audit.ledger import Ledger, Recorded, Writer, _merge_events
+from synckairos.audit.migrate import migrate
+from synckairos.audit.rows import Rows, parse_entry, rows_of
+from synckairos.embedded import Postgres
+from synckairos.errors import StoreUnavailable
+from tests.integration.audit.author import chess
+from tests.integration.audit.conftest import Audit
+from tests.standby import Standby
+from tests.waiting import eventually
+
+T0 = 1_700_000_000_123
+
+
+async def some_rows(audit: Audit) -> Rows:
+    """Return one session's creation, new to everybody."""
+    life = await audit.author.create(chess(), T0)
+    waiting = [delivery.entry for delivery in await audit.outbox.read(0, 10, 1 << 20)]
+    return rows_of([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
+
+
+@asynccontextmanager
+async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIterator[Ledger]:
+    ledger = Ledger(database_url, scope, statement_s=statement_s)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+@asynccontextmanager
+async def held(ledger: Ledger, partition: int = 0) -> AsyncIterator[Writer]:
+    async with ledger.hold(partition) as writer:
+        assert writer is not None
+        yield writer
+
+
+async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None:
+    rows = await some_rows(audit)
+
+    async def freeze_and_be_replaced(impatient: Ledger) -> None:
+        async def is_replaced() -> bool:
+            with suppress(StoreUnavailable):
+                async with impatient.hold(0) as writer:
+                    return writer is not None and (await writer.record(rows)).new == 1
+            return False
+
+        async with (
+            held(audit.ledger) as frozen,
+            frozen._connection.cursor() as cursor,
+            cursor.copy("COPY sync_events FROM STDIN"),
+            audit.ledger.hold(0) as patient,
+        ):
+            assert patient is None
+            await eventually(is_replaced)
+
+    async with opened(audit.settings.database_url, audit.settings.key_prefix, 0.25) as impatient:
+        with pytest.raises(StoreUnavailable, match="terminating connection"):
+            await freeze_and_be_replaced(impatient)
+
+
+async def test_a_frozen_postgres_is_given_up(audit: Audit) -> None:
+    rows = await some_rows(audit)
+
+    async def record_frozen(ledger: Ledger, frozen: list[int]) -> None:
+        async with held(ledger) as writer:
+            frozen.append(writer._connection.info.backend_pid)
+            os.kill(frozen[0], signal.SIGSTOP)
+            await writer.record(rows)
+
+    async with opened(audit.settings.database_url, audit.settings.key_prefix, 0.25) as ledger:
+        frozen: list[int] = []
+        try:
+            with pytest.raises(StoreUnavailable, match="didn't answer"):
+                await record_frozen(ledger, frozen)
+        finally:
+            os.kill(frozen[0], signal.SIGCONT)
+
+        async def is_well() -> bool:
+            async with ledger.hold(0) as writer:
+                return writer is not None and await writer.record(rows) in (Recorded(1, 0), Recorded(0, 1))
+
+        await eventually(is_well)
+
+
+async def test_what_no_standby_has_is_not_recorded(audit: Audit, data_dir: Path) -> None:
+    known, new = await some_rows(audit), await some_rows(audit)
+    with Postgres(data_dir / f"primary-{uuid4().hex[:8]}") as primary:
+        await migrate(primary.url)
+        with Standby(data_dir / f"standby-{uuid4().hex[:8]}", primary) as standby:
+            await standby.follow_synchronously()
+            async with (
+                opened(primary.url, "own", 0.5) as ledger,
+                held(ledger, 0) as writer,
+                held(ledger, 1) as other,
+            ):
+                await writer.record(known)
+                for _ in range(3):  # so that what the server tidies up by the way is done
+                    assert await other._record(known, _merge_events) == Recorded(0, 1)
+                await standby.freeze()
+                # Somebody may have been told as little as we are now, and have left this to others, as known.
+                with pytest.raises(StoreUnavailable, match="didn't answer"):
+                    await writer.record(new)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(other._record(known, _merge_events), 1)
+                await standby.thaw()
