@@ -115,8 +115,7 @@ class Drain:
             return 0
         self._under_way.add(partition)
         try:
-            async with self._slots:
-                return await self._run(partition)
+            return await self._run(partition)
         finally:
             self._under_way.discard(partition)
             self._again.discard(partition)
@@ -125,7 +124,8 @@ class Drain:
         drained = 0
         while True:
             self._again.discard(partition)
-            async with self._ledger.hold(partition) as writer, _Behind() as settling:
+            # A partition that is never empty waits for its turn like all others.
+            async with self._slots, self._ledger.hold(partition) as writer, _Behind() as settling:
                 if writer is None:
                     return drained
                 turn = _Turn(partition, writer, settling)

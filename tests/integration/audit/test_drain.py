@@ -4,18 +4,23 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
+from synckairos.audit.drain import Drain
 from synckairos.audit.failed import failed, retry
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
 from synckairos.store.generation import new_epoch, new_generation
-from synckairos.store.outbox import Newest, gaps_key
-from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Life, chess
+from synckairos.store.isolation import Isolation
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Newest, Outbox, gaps_key
+from synckairos.store.sessions import SessionStore
+from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
 from tests.integration.audit.conftest import Audit
+from tests.waiting import eventually
 
 T0 = 1_700_000_000_123
 
@@ -238,6 +243,31 @@ async def test_two_drains_take_everything_once(audit: Audit) -> None:
         sum(counts) == sum(len(life.documents) for life in lives) == len(await audit.rows("SELECT 1 FROM sync_events"))
     )
     assert await audit.outbox.is_empty(0)
+
+
+async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: Audit) -> None:
+    keys = Keys(audit.settings.key_prefix, 2)
+    store = SessionStore(audit.pipe, keys, audit.settings.history_length)
+    ids = {keys.partition_of(session_id): session_id for session_id in (str(uuid4()) for _ in range(30))}
+    for partition in (0, 1):
+        await Author(store).create(chess(), T0, ids[partition])
+    ((_, fields),) = await audit.pipe.call("XRANGE", keys.outbox(0), "-", "+")
+
+    async def feed() -> None:
+        while True:
+            await audit.pipe.call("XADD", keys.outbox(0), "*", *fields)
+
+    drain = Drain(Outbox(audit.pipe, keys), Isolation(audit.pipe, keys), audit.ledger, session_ttl_s=3600, at_once=1)
+    feeding = asyncio.create_task(feed())
+    never_empty = asyncio.create_task(drain.run(0))
+    try:
+        await eventually(lambda: audit.rows("SELECT 1 FROM sync_events"))
+        assert await asyncio.wait_for(drain.run(1), 20) == 1
+        assert not never_empty.done()
+    finally:
+        feeding.cancel()
+        never_empty.cancel()
+        await asyncio.gather(feeding, never_empty, return_exceptions=True)
 
 
 async def test_text_that_postgres_has_not_is_no_poison(audit: Audit) -> None:

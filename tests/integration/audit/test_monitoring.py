@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from synckairos.clock.commands import Start, Switch
 from tests.integration.audit.author import chess
 from tests.integration.audit.cold_tier import finished, open_cold_tier
@@ -16,16 +18,40 @@ def queries(document: str) -> list[str]:
     return [query for query in block.split(";\n") if query.strip()]
 
 
-async def test_the_documented_queries_find_nothing_wrong(audit: Audit) -> None:
+@pytest.fixture
+async def drained(audit: Audit) -> Audit:
     life = await audit.author.create(chess(), 1_700_000_000_000)
     await audit.author.apply(life, Start(), 1_700_000_001_000)
     await audit.author.apply(life, Switch(), 1_700_000_002_000)
     await audit.drain().run(0)
-    lag, *faults = queries("audit.md")
-    assert len(await audit.rows(lag)) == 1
+    return audit
+
+
+async def test_the_documented_queries_find_nothing_wrong(drained: Audit) -> None:
+    lag, holders, *faults = queries("audit.md")
+    assert len(await drained.rows(lag)) == 1
+    assert await drained.rows(holders) == []
+    async with drained.ledger.hold(3):
+        ((partition, *_),) = await drained.rows(holders)
+    assert partition == 3
     assert len(faults) == 4
     for query in faults:
-        assert await audit.rows(query) == []
+        assert await drained.rows(query) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "fault"),
+    [
+        (0, "DELETE FROM sync_events WHERE version = 2"),
+        (1, "UPDATE sync_events SET snapshot = '{}' WHERE version = 2"),
+        (2, "INSERT INTO sync_conflicts SELECT session_id, epoch, version, '', '', '' FROM sync_events LIMIT 1"),
+        (3, "UPDATE sync_sessions SET version = 2"),
+    ],
+)
+async def test_the_documented_queries_find_what_is_wrong(drained: Audit, at: int, fault: str) -> None:
+    await drained.database.execute(fault.encode())
+    _, _, *faults = queries("audit.md")
+    assert [len(await drained.rows(query)) for query in faults] == [int(number == at) for number in range(4)]
 
 
 async def test_those_about_jobs_see_what_there_is(audit: Audit) -> None:
