@@ -2,15 +2,17 @@
 
 The outbox tells: the id of an entry is Redis' own time at the commit, the entry carries the deadline. Two runs: the
 deadlines spread over a while, and all of them within one second. With `--instances 3 --kill` one instance after the
-other is killed by -9 and started again meanwhile.
+other is killed by -9 and started again meanwhile, the first one in the middle of the burst.
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import shutil
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
@@ -30,6 +32,8 @@ NOBODY = Principal()
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 2000)
 KILL_EVERY_S = 2.0
 AT_ONCE = 64
+BEGUN = 1_000
+"""Sessions over in a burst when the first instance is killed."""
 
 
 async def start_sessions(parts: Parts, count: int, first_ms: int, spread_ms: int) -> None:
@@ -78,7 +82,8 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
             async with open_parts(settings) as parts:
                 servers = [spawn_server(settings) for _ in range(instances)]
                 await start_sessions(parts, sessions, first_ms, spread_ms)
-                killer = asyncio.create_task(_kill_in_turn(servers, settings)) if kill else None
+                began = _begun(parts, sessions) if spread_ms <= 1_000 else asyncio.sleep(0)
+                killer = asyncio.create_task(_kill_in_turn(servers, settings, began)) if kill else None
 
                 async def all_over(parts: Parts = parts) -> bool:
                     return not await parts.pipe.call("ZCARD", parts.store.keys.live(0))
@@ -107,12 +112,23 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
     }
 
 
-async def _kill_in_turn(servers: list[Process], settings: Settings) -> None:
-    while True:
-        for at in range(len(servers)):
-            await asyncio.sleep(KILL_EVERY_S)
-            servers[at].kill()
-            servers[at] = await asyncio.to_thread(spawn_server, settings)
+async def _begun(parts: Parts, sessions: int) -> None:
+    """Wait until some sessions have expired."""
+
+    async def some_are_over() -> bool:
+        live: int = await parts.pipe.call("ZCARD", parts.store.keys.live(0))
+        return live < sessions - BEGUN
+
+    await eventually(some_are_over, deadline_s=600)
+
+
+async def _kill_in_turn(servers: list[Process], settings: Settings, began: Awaitable[None]) -> None:
+    """Kill one after the other from when it `began`, and start it again."""
+    await began
+    for at in itertools.cycle(range(len(servers))):
+        servers[at].kill()
+        servers[at] = await asyncio.to_thread(spawn_server, settings)
+        await asyncio.sleep(KILL_EVERY_S)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Restoring: sessions that Redis doesn't hold, whether it let them go as agreed or lost them with everything else."""
 
 import secrets
+from collections.abc import Iterable, Sequence
 
 from synckairos import log
 from synckairos.audit.archive import Archive
@@ -80,17 +81,7 @@ class Restorer:
         recovered = transition.state
         step = step_of(transition, BY_RECOVERY)
         await self._store.remember(state.session_id, archived.records)
-        outcome = await self._store.commit(
-            Commit(
-                session_id=state.session_id,
-                base=None,
-                steps=[step],
-                status=recovered.status,
-                due_ms=due_at_ms(recovered),
-                live_since_ms=live_since_ms(recovered),
-                by_time=True,
-            )
-        )
+        outcome = await self._store.commit(commit_of(recovered, None, [step], by_time=True))
         if isinstance(outcome, Conflict):
             return outcome.stored
         RECOVERED_SESSIONS.inc()
@@ -126,6 +117,51 @@ def step_of(transition: Transition, cause: Cause, after: Rendered | None = None,
     change = Change(base, after.splices, after.patch) if base and after.splices else None
     message = FeedMessage.of(transition, after.document, secrets.token_hex(TAG_BYTES), change)
     return Step(render_event(transition, cause), message)
+
+
+def steps_of(
+    transitions: Iterable[Transition], causes: Iterable[Cause], before: Rendered, tag: str
+) -> tuple[list[Step], Rendered]:
+    """Return what to commit for transitions on the version `before`, tagged `tag`, and the last one rendered."""
+    steps: list[Step] = []
+    for transition, cause in zip(transitions, causes, strict=True):
+        before = before.next(transition.state)
+        steps.append(step_of(transition, cause, before, tag))
+        tag = steps[-1].message.tag
+    return steps, before
+
+
+def stored_after(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
+    """Return what Redis holds once these steps are committed on top of `base`."""
+    if not steps:
+        assert base is not None
+        return base
+    last = steps[-1].message
+    audited = base.audited_version if base is not None and base.epoch == last.epoch else None
+    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited, last.tag)
+
+
+def commit_of(
+    after: Session,
+    base: Stored | None,
+    steps: Sequence[Step],
+    command_id: str | None = None,
+    record: bytes = b"",
+    *,
+    by_time: bool = False,
+) -> Commit:
+    """Return the commit of steps that lead from `base` to the state `after`."""
+    return Commit(
+        session_id=after.session_id,
+        base=base,
+        steps=steps,
+        status=after.status,
+        due_ms=due_at_ms(after),
+        live_since_ms=live_since_ms(after),
+        command_id=command_id,
+        record=record,
+        by_time=by_time,
+    )
 
 
 def live_since_ms(state: Session) -> int | None:

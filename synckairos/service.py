@@ -26,11 +26,12 @@ from synckairos.errors import (
     SyncKairosError,
     VersionConflict,
 )
+from synckairos.expiring import BY_TIME, Expirer
 from synckairos.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.parsed import Parsed
 from synckairos.principal import TIMEKEEPER
 from synckairos.recall import Recall
-from synckairos.restoring import Restorer, due_at_ms, live_since_ms, step_of
+from synckairos.restoring import Restorer, commit_of, step_of, steps_of, stored_after
 from synckairos.store.generation import Generations, new_epoch
 from synckairos.store.limits import Quota, Standing, check
 from synckairos.store.sessions import (
@@ -43,7 +44,6 @@ from synckairos.store.sessions import (
     Step,
     Stored,
 )
-from synckairos.wire.entry import Cause
 from synckairos.wire.record import Record
 from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session
@@ -53,8 +53,6 @@ MAX_ATTEMPTS = 500
 
 CREATION_KEY_TTL_S = 7 * 24 * 3600
 """How long a creation's Idempotency-Key is remembered where the caller left the session's id to us."""
-
-BY_TIME = Cause(TIMEKEEPER.actor, "expire")
 
 T = TypeVar("T")
 
@@ -81,6 +79,7 @@ class Sessions:
         self._generations = generations
         self._on_commit = on_commit
         self._parsed = Parsed()
+        self._expirer = Expirer(store, self._parsed, on_commit)
         self._running: set[asyncio.Task[Any]] = set()
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -143,6 +142,10 @@ class Sessions:
         """Commit what fell due, each link effective at its own deadline."""
         return await self.execute(Request(TIMEKEEPER, session_id, Expire(), "expire"))
 
+    async def expire_all(self, due: Sequence[tuple[str, Loaded]]) -> list[bool]:
+        """Commit what fell due in many sessions at once, see `Expirer.expire`; who isn't done needs `carry_out`."""
+        return await self._expirer.expire(due)
+
     async def drain(self) -> None:
         """Wait for commands under way."""
         while self._running:
@@ -190,7 +193,7 @@ class Sessions:
             decision = engine.apply(before.session, command, now_ms, request.precondition)
             steps, rendered = _steps(decision, request, stored.tag, before)
             after = rendered.session
-            reached = _reached(stored, steps, after)
+            reached = stored_after(stored, steps, after)
             record = b""
             if request.command_id is not None and not decision.more:
                 record = _record(request.fingerprint, reached, decision.refusal, decision.expired_participant_id)
@@ -271,7 +274,7 @@ class Sessions:
             transition = membership.create(request.spec, session_id, new_epoch(generation), now_ms)
             rendered = Rendered.of(transition.state)
             steps = [step_of(transition, request.cause, rendered)]
-            reached = _reached(stored, steps, transition.state)
+            reached = stored_after(stored, steps, transition.state)
             record = _record(request.fingerprint, reached, None, None) if request.command_id is not None else b""
             outcome = await self._commit(session_id, stored, transition.state, steps, request.command_id, record)
             match outcome:
@@ -294,19 +297,7 @@ class Sessions:
         record: bytes,
         by_time: bool = False,
     ) -> Committed | Replay | Conflict:
-        outcome = await self._store.commit(
-            Commit(
-                session_id=session_id,
-                base=base,
-                steps=steps,
-                status=after.status,
-                due_ms=due_at_ms(after),
-                live_since_ms=live_since_ms(after),
-                command_id=command_id,
-                record=record,
-                by_time=by_time,
-            )
-        )
+        outcome = await self._store.commit(commit_of(after, base, steps, command_id, record, by_time=by_time))
         if steps and isinstance(outcome, Committed):
             self._on_commit(self._store.keys.partition_of(session_id))
         return outcome
@@ -353,22 +344,7 @@ def _steps(decision: Decision, request: Request, tag: str, before: Rendered) -> 
             fingerprint=request.fingerprint,
             expired_participant_id=decision.expired_participant_id,
         )
-    steps: list[Step] = []
-    for transition, cause in zip(decision.transitions, causes, strict=True):
-        before = before.next(transition.state)
-        steps.append(step_of(transition, cause, before, tag))
-        tag = steps[-1].message.tag
-    return steps, before
-
-
-def _reached(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
-    """Return what Redis holds once these steps are committed on top of `base`."""
-    if not steps:
-        assert base is not None
-        return base
-    last = steps[-1].message
-    audited = base.audited_version if base is not None and base.epoch == last.epoch else None
-    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited, last.tag)
+    return steps_of(decision.transitions, causes, before, tag)
 
 
 def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:

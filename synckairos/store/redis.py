@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -62,12 +63,25 @@ def end_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
+Call = tuple[list[str], list[Argument]]
+"""A script's keys and arguments."""
+
+
 class Script:
     """A Lua script of `store/lua`, called by its hash and sent where the server doesn't have it (any more)."""
 
     def __init__(self, name: str) -> None:
         self.text = resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    async def many(self, pipe: RedisPipe, calls: Sequence[Call]) -> list[Any]:
+        """Run the script for several at once, in one round trip; one after the other where it has to be sent."""
+        try:
+            return await pipe.call_many([("EVALSHA", self.sha, len(keys), *keys, *args) for keys, args in calls])
+        except ResponseError as refusal:
+            if not is_missing_script(refusal):
+                raise
+            return [await self(pipe, *call) for call in calls]
 
     async def __call__(self, pipe: RedisPipe, keys: list[str], args: list[Argument]) -> Any:
         """Run the script in one round trip, two where it has to be sent."""

@@ -16,7 +16,7 @@ from synckairos.store.bounds import UNBOUNDED, Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.limits import Quota, Standing
 from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.store.redis import Call, Script, unavailable_as_named
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.history import going_back
 from synckairos.wire.session import SCHEMA
@@ -178,6 +178,17 @@ class SessionStore:
             BacklogFull: nothing was committed, because too much waits in the outbox.
             StoreUnavailable: no answer came, so whether it happened isn't known; a command id makes asking again safe.
         """
+        with unavailable_as_named():
+            return _outcome_of(await self._commit(self._pipe, *self._call(commit)))
+
+    async def commit_all(self, commits: Sequence[Commit]) -> list[Committed | Replay | Conflict]:
+        """Commit several, each by itself and atomically, in one round trip for all. Raises as `commit` does."""
+        with unavailable_as_named():
+            replies = await self._commit.many(self._pipe, [self._call(commit) for commit in commits])
+        return [_outcome_of(reply) for reply in replies]
+
+    def _call(self, commit: Commit) -> Call:
+        """Return the keys and arguments of the script that commits."""
         keys, session_id = self.keys, commit.session_id
         partition = keys.partition_of(session_id)
         names = [
@@ -211,18 +222,7 @@ class SessionStore:
         for step in commit.steps:
             message = step.message
             args += (message.version, message.tag, step.event, message.header(), message.body)
-        with unavailable_as_named():
-            reply: list[Any] = await self._commit(self._pipe, names, args)
-        match reply[0]:
-            case b"ok":
-                return Committed()
-            case b"replay":
-                return Replay(reply[1])
-            case b"full":
-                BACKLOG_REFUSALS.inc()
-                raise BacklogFull(reply[1].decode())
-            case _:
-                return Conflict(ms_of(reply[1:3]), stored_of(reply[3:]))
+        return names, args
 
     def _versions_kept(self, commit: Commit) -> int:
         # What is kept of a version is the way back from it: as long as its splices, or all of the document before.
@@ -320,6 +320,20 @@ class SessionStore:
         partition_of = self.keys.partition_of
         with unavailable_as_named():
             await self._pipe.call_many([("ZREM", self.keys.live(partition_of(sid)), sid) for sid in session_ids])
+
+
+def _outcome_of(reply: list[Any]) -> Committed | Replay | Conflict:
+    """Return what the script that commits says. Raises BacklogFull."""
+    match reply[0]:
+        case b"ok":
+            return Committed()
+        case b"replay":
+            return Replay(reply[1])
+        case b"full":
+            BACKLOG_REFUSALS.inc()
+            raise BacklogFull(reply[1].decode())
+        case _:
+            return Conflict(ms_of(reply[1:3]), stored_of(reply[3:]))
 
 
 def ms_of(time: Sequence[Any]) -> int:

@@ -117,3 +117,36 @@ async def test_three_keepers_bring_each_cycle_about_once_and_late_is_as_good_as_
             assert history[-1]["status"] == Status.EXPIRED
             instants = [message.at_ms for message in await parts.store.history(session_id)][::-1]
             assert [after - before for before, after in pairwise(instants[2:])] == [1_000] * 9
+
+
+async def test_of_those_that_are_due_together_each_stands_by_itself(settings: Settings) -> None:
+    async with open_parts(settings) as parts:
+        keys, store = parts.store.keys, parts.store
+        fine, beaten, broken, absent, early = [
+            await start(parts, Create(SyncMode.GLOBAL, total_time_ms=3_600_000)) for _ in range(5)
+        ]
+        for session_id in (fine, beaten, broken, absent):
+            await parts.rewind(session_id, 3_600_000)
+        await parts.pipe.call("HSET", keys.session(broken), "state", "{}")
+        due = [(session_id, await store.load(session_id)) for session_id in (beaten, broken, absent, early, fine)]
+        await parts.sessions.expire(beaten)
+        due[2] = (absent, replace(due[2][1], stored=None))
+        assert await parts.sessions.expire_all(due) == [False, False, False, False, True]
+        over = await stored(parts, fine)
+        assert (over["status"], over["session_completed_at"]) == (Status.EXPIRED, over["deadline_at"])
+        assert [message.version for message in await store.history(beaten)] == [3, 2, 1]
+        assert (await stored(parts, early))["status"] == Status.RUNNING
+        assert await parts.sessions.expire_all([]) == []
+
+
+async def test_neither_a_broken_session_nor_a_forgotten_script_stops_the_clock(settings: Settings) -> None:
+    async with keeping_time(settings) as parts:
+        spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
+        one, broken, other = await asyncio.gather(*(start(parts, spec) for _ in range(3)))
+        await parts.pipe.call("HSET", parts.store.keys.session(broken), "state", "{}")
+        await parts.pipe.call("SCRIPT", "FLUSH")
+
+        async def others_are_over() -> bool:
+            return [(await stored(parts, each))["status"] for each in (one, other)] == [Status.EXPIRED] * 2
+
+        await eventually(others_are_over)
