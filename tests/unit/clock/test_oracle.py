@@ -1,0 +1,278 @@
+"""The engine against a naive one that really ticks: a tenth of a second at a time, written from the rules' own words.
+
+Nothing is shared with `synckairos.clock` but the systems' names: no deadline is computed here, no reading derived.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from synckairos.clock.commands import Create, Expire, NewParticipant, PauseFor, Resume, Start, Switch
+from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
+from synckairos.clock.systems import (
+    Bronstein,
+    Byoyomi,
+    Canadian,
+    Delay,
+    Fischer,
+    Hourglass,
+    PerMove,
+    Stage,
+    Stages,
+    SuddenDeath,
+    System,
+)
+from synckairos.clock.timing import settle
+from tests.unit.clock.script import T0, Played, open_session
+
+TICK_MS = 100
+HISTORIES = 150
+
+SYSTEMS: dict[str, System] = {
+    "sudden death": SuddenDeath(),
+    "fischer": Fischer(3 * TICK_MS),
+    "fischer with a cap": Fischer(6 * TICK_MS, cap_ms=20 * TICK_MS),
+    "bronstein": Bronstein(3 * TICK_MS),
+    "delay": Delay(4 * TICK_MS),
+    "byo-yomi": Byoyomi(3, 5 * TICK_MS),
+    "canadian": Canadian(2, 8 * TICK_MS),
+    "per move": PerMove(7 * TICK_MS),
+    "stages": Stages((Stage(2, 9 * TICK_MS, TICK_MS), Stage(1, 4 * TICK_MS, 0), Stage(None, 0, 2 * TICK_MS))),
+    "hourglass": Hourglass(),
+}
+
+
+@dataclass
+class Clock:
+    """One player's clock, in ticks: what it shows, and what its system counts beside that."""
+
+    system: System
+    left: int
+    in_main: bool = True
+    periods: int = 0
+    moves: int = 0
+    stage: int = 0
+    free: int = 0
+    turn: int = 0
+    has_run_out: bool = False
+    is_out: bool = False
+
+    def __post_init__(self) -> None:
+        match self.system:
+            case Byoyomi():
+                self.periods = self.system.periods
+            case Canadian():
+                self.moves = self.system.moves
+            case PerMove():
+                self.left = self.system.move_ms // TICK_MS
+            case Stages():
+                self.moves = self.system.stages[0].moves or 0
+
+    def begin(self) -> None:
+        """Take the turn; who owes time has run out from the beginning."""
+        self.turn = 0
+        self.has_run_out = self.left <= 0
+        self.free = self.system.delay_ms // TICK_MS if isinstance(self.system, Delay) else 0
+
+    def tick(self) -> None:
+        """Let a tenth of a second pass in its turn."""
+        self.turn += 1
+        if self.free:
+            self.free -= 1
+        else:
+            self.left -= 1
+        self.look()
+
+    def look(self) -> None:
+        """See whether something has run out."""
+        if self.left > 0:
+            return
+        match self.system:
+            case Byoyomi(period_ms=period_ms) if self.in_main or self.periods > 1:
+                self.periods -= not self.in_main
+                self.in_main, self.left = False, period_ms // TICK_MS
+            case Byoyomi():
+                self.periods, self.has_run_out = 0, True
+            case Canadian(period_ms=period_ms) if self.in_main:
+                self.in_main, self.left = False, period_ms // TICK_MS
+            case _ if not self.free:
+                self.has_run_out = True
+
+    def end(self) -> None:
+        """Press; who ran out in this turn is given nothing."""
+        if self.has_run_out:
+            if isinstance(self.system, PerMove):
+                self.left = self.system.move_ms // TICK_MS
+            return
+        match self.system:
+            case Fischer(increment_ms=increment_ms, cap_ms=None):
+                self.left += increment_ms // TICK_MS
+            case Fischer(increment_ms=increment_ms, cap_ms=int(cap_ms)):
+                if self.left < cap_ms // TICK_MS:
+                    self.left = min(self.left + increment_ms // TICK_MS, cap_ms // TICK_MS)
+            case Bronstein(delay_ms=delay_ms):
+                self.left += min(self.turn, delay_ms // TICK_MS)
+            case Byoyomi(period_ms=period_ms) if not self.in_main:
+                self.left = period_ms // TICK_MS
+            case Canadian(moves=moves, period_ms=period_ms) if not self.in_main:
+                self.moves -= 1
+                if not self.moves:
+                    self.moves, self.left = moves, period_ms // TICK_MS
+            case PerMove(move_ms=move_ms):
+                self.left = move_ms // TICK_MS
+            case Stages(stages=stages):
+                self.left += stages[self.stage].increment_ms // TICK_MS
+                if self.moves:
+                    self.moves -= 1
+                    if not self.moves:
+                        self.left += stages[self.stage].add_ms // TICK_MS
+                        if self.stage + 1 < len(stages):
+                            self.stage += 1
+                            self.moves = stages[self.stage].moves or 0
+
+    @property
+    def face(self) -> tuple[Any, ...]:
+        """Return what it shows; main time that has just run out shows as the period that begins."""
+        match self.system:
+            case Byoyomi():
+                return self.left, "main" if self.in_main else "overtime", self.periods
+            case Canadian():
+                return self.left, "main" if self.in_main else "overtime", self.moves
+            case Stages():
+                return self.left, self.stage, self.moves
+            case _:
+                return (self.left,)
+
+
+@dataclass
+class Table:
+    """Players around a table, and a clock that ticks."""
+
+    clocks: list[Clock]
+    on_timeout: OnTimeout
+    now: int = 0
+    active: int = 0
+    is_over: bool = False
+    is_paused: bool = False
+
+    def __post_init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
+        self.clocks[0].begin()
+
+    def pass_time(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.now += 1
+            if self.is_over or self.is_paused:
+                continue
+            clock = self.clocks[self.active]
+            had_run_out = clock.has_run_out
+            clock.tick()
+            if isinstance(clock.system, Hourglass):
+                self.clocks[1 - self.active].left += 1
+            if clock.has_run_out and not had_run_out:
+                self.run_out()
+
+    def run_out(self) -> None:
+        if self.on_timeout is OnTimeout.OVERTIME:
+            return
+        self.told.append((self.now, self.active))
+        self.clocks[self.active].is_out = True
+        following = self.following()
+        if self.on_timeout is OnTimeout.EXPIRE or following is None:
+            self.is_over = True
+            return
+        self.take_turn(following)
+
+    def following(self) -> int | None:
+        count = len(self.clocks)
+        places = [(self.active + step) % count for step in range(1, count + 1)]
+        return next((at for at in places if not self.clocks[at].is_out), None)
+
+    def take_turn(self, at: int) -> None:
+        self.active = at
+        self.clocks[at].begin()
+
+    def press(self) -> None:
+        self.clocks[self.active].end()
+        following = self.following()
+        assert following is not None
+        self.take_turn(following)
+
+
+def shown(player: Participant, system: System) -> tuple[Any, ...]:
+    """Return the engine's reading of one player as `Clock.face` has it."""
+    left, odd = divmod(player.remaining_ms, TICK_MS)
+    assert odd == 0
+    reading = player.reading
+    match system:
+        case Byoyomi():
+            assert reading is not None
+            return left, reading.phase, reading.periods_left
+        case Canadian():
+            assert reading is not None
+            return left, reading.phase, reading.moves_left
+        case Stages():
+            assert reading is not None
+            return left, reading.stage, reading.moves_left or 0
+        case _:
+            return (left,)
+
+
+@pytest.mark.parametrize("timeout", ["expire", "advance", "overtime"])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) -> None:
+    system, on_timeout = SYSTEMS[name], OnTimeout(timeout)
+    if isinstance(system, Hourglass) and on_timeout is not OnTimeout.EXPIRE:
+        pytest.skip("what who is out uses up, nobody gains")
+    ends = set()
+    for seed in range(HISTORIES):
+        pick = random.Random(f"{name} {timeout} {seed}")
+        count = 2 if isinstance(system, Hourglass) else pick.randint(1, 4)
+        budgets = [pick.randint(10, 40) for _ in range(count)]
+        table = Table([Clock(system, budget) for budget in budgets], on_timeout)
+        people = tuple(NewParticipant("ABCD"[at], total_time_ms=budget * TICK_MS) for at, budget in enumerate(budgets))
+        spec = Create(SyncMode.PER_PARTICIPANT, people, clock=system, on_timeout=on_timeout)
+        played = Played(open_session(spec))
+        played.do(T0, Start())
+        seen = 0
+        for _ in range(25):
+            table.pass_time(pick.choice((0, 1, 2, 3, 4, 5, 6, 9)))
+            at_ms = T0 + table.now * TICK_MS
+            unseen = table.told[seen:]
+            seen = len(table.told)
+            if table.is_over:
+                played.do(at_ms, Expire())
+            elif table.is_paused:
+                table.is_paused = False
+                played.do(at_ms, Resume())
+            elif (which := pick.randrange(8)) == 0:
+                table.is_paused = True
+                played.do(at_ms, PauseFor())
+            elif which == 1:
+                played.do(at_ms, Expire())
+            elif not unseen:
+                table.press()
+                played.do(at_ms, Switch())
+            else:
+                # The press was meant for the first turn that has run out by now, and is consumed.
+                assert played.do(at_ms, Switch()).expired_participant_id == "ABCD"[unseen[0][1]]
+            compare(played, table, system, at_ms)
+        ends.add(table.is_over)
+    assert ends == ({False} if on_timeout is OnTimeout.OVERTIME else {True, False}) or name == "hourglass"
+
+
+def compare(played: Played, table: Table, system: System, at_ms: int) -> None:
+    """Check the reading at an instant, who plays, and who ran out when."""
+    now = settle(played.state, at_ms)
+    assert [shown(player, system) for player in now.participants] == [clock.face for clock in table.clocks], (
+        played.lines
+    )
+    assert (now.active if not now.status.is_final else table.active) == table.active
+    assert now.status.is_final == table.is_over
+    ran_out = (EventType.PARTICIPANT_EXPIRED, EventType.SESSION_EXPIRED)
+    told = [transition.event for transition in played.transitions if transition.event.type in ran_out]
+    assert [((event.at_ms - T0) // TICK_MS, event.participant_id) for event in told] == [
+        (now_at, "ABCD"[at]) for now_at, at in table.told
+    ]
