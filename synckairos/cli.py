@@ -16,7 +16,7 @@ import psycopg
 
 from synckairos import __version__, alarm, config, log
 from synckairos.config import Settings
-from synckairos.errors import SyncKairosError, ValidationFailed
+from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
 from synckairos.ready import render_ready
 
 Result = TypeVar("Result")
@@ -32,8 +32,11 @@ class _Commands(click.Group):
             told = error.message
             if isinstance(error, ValidationFailed):
                 told = "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)
+            cause = error.__cause__ if isinstance(error, StoreUnavailable) else None
+            if cause is not None and not isinstance(cause, psycopg.ProgrammingError):
+                told = _away(cause)
         except psycopg.OperationalError as error:
-            told = f"DATABASE_URL: {config.redact(str(error).strip().splitlines()[0])}"
+            told = _away(error)
         click.echo(told, err=True)
         raise SystemExit(1)
 
@@ -246,8 +249,8 @@ def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots:
     settings = _settings()
     from synckairos.webhooks import telling
 
-    only = {"event_types": list(events)} if events else {}
-    asked = {"url": url, "description": description, "snapshots": snapshots, **only}
+    asked = {"url": url, "description": description, "snapshots": snapshots}
+    asked |= {"event_types": list(events)} if events else {}
     click.echo("\n".join(_run(telling.add(settings, asked))))
 
 
@@ -290,8 +293,7 @@ def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> Non
     settings = _settings()
     from synckairos.webhooks import telling
 
-    lines = _run(telling.deliveries(settings, str(webhook_id), status, limit))
-    click.echo("\n".join(lines) or "nothing")
+    click.echo("\n".join(_run(telling.deliveries(settings, str(webhook_id), status, limit))) or "nothing")
 
 
 @webhooks.command("test")
@@ -330,6 +332,13 @@ def doctor() -> None:
     for finding in findings:
         click.echo(checks.render(finding))
     raise SystemExit(0 if all(finding.fine for finding in findings) else 1)
+
+
+def _away(cause: BaseException) -> str:
+    """Tell which store doesn't answer, why, and what to do about it."""
+    name = "DATABASE_URL" if isinstance(cause, psycopg.Error) else "REDIS_URL"
+    why = config.redact((str(cause).strip() or type(cause).__name__).splitlines()[0])
+    return f"{name}: {why}; start it, or say where it is (`synckairos doctor` checks everything)"
 
 
 def _say_ready(url: str) -> None:

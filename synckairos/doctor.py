@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
+import httpx
 import psycopg
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
@@ -54,7 +55,7 @@ async def examine() -> list[Finding]:
             *(Finding("settings", False, line, "mend or unset it") for line in error.message.split("\n")),
         ]
     findings.append(_settings())
-    findings.append(_port(settings))
+    findings.append(await _port(settings))
     checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [_redis, _queue_redis, _postgres, _archive]
     for found in await asyncio.gather(*(check(settings) for check in checks)):
         findings += found
@@ -85,18 +86,31 @@ def _settings() -> Finding:
     return Finding("settings", True, "every variable that is set has a good value")
 
 
-def _port(settings: Settings) -> Finding:
+async def _port(settings: Settings) -> Finding:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    place = f"{settings.host}:{settings.port}"
+    host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
+    place = f"{host}:{settings.port}"
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
+            if error.errno == errno.EADDRINUSE and (version := await _own_version(place)) is not None:
+                return Finding("port", True, f"{place} is where SyncKairos {version} serves")
             if error.errno == errno.EADDRINUSE:
                 return Finding("port", False, f"{place} is taken", f"stop who listens there, or set {PREFIX}PORT")
             return Finding("port", False, f"{place}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT")
     return Finding("port", True, f"{place} is free")
+
+
+async def _own_version(place: str) -> str | None:
+    """Ask whoever listens which SyncKairos it is; None where it is something else."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_TIMEOUT_S) as client:
+            answer = (await client.get(f"http://{place}/v1/time")).json()
+            return str(answer["server_version"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
 
 
 async def _redis(settings: Settings) -> list[Finding]:

@@ -24,21 +24,13 @@ class NotDelivered(SyncKairosError):
     code = "NOT_DELIVERED"
 
 
-class BadWebhook(SyncKairosError):
-    """It can't be registered so; the message has one line a fault."""
-
-    code = ValidationFailed.code
-
-
 async def add(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
-    """Register an endpoint; return its id and its secret, which is told this once. Raises BadWebhook."""
+    """Register an endpoint; return its id and its secret, which is told this once. Raises ValidationFailed."""
+    asked = parse(CreateWebhook, dict(fields))
     try:
-        asked = parse(CreateWebhook, dict(fields))
         Guard.of(settings).check_url(asked.url)
-    except ValidationFailed as faulty:
-        raise BadWebhook("\n".join(f"{each['path']}: {each['message']}" for each in faulty.details)) from None
     except Refused as refused:
-        raise BadWebhook(f"url: {refused.message}") from None
+        raise ValidationFailed.at("url", refused.message) from None
     async with _registry(settings) as registry:
         endpoint, secret = await registry.do(lambda work: work.create(asked))
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]

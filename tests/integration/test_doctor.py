@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from synckairos import doctor
+from synckairos import __version__, doctor
 from synckairos.config import Settings
 from synckairos.embedded import EmbeddedStoreFailed, Valkey
 from synckairos.store.keys import Keys
+from tests.processes import Process
 
 
 @pytest.fixture
@@ -99,6 +100,15 @@ async def test_a_port_that_is_taken(healthy: Settings, monkeypatch: pytest.Monke
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("SYNCKAIROS_PORT", str(taken.getsockname()[1]))
         assert set(await wrong()) == {"port"}
+
+
+async def test_a_port_where_we_serve_ourselves(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch, serve_process: Process
+) -> None:
+    monkeypatch.setenv("SYNCKAIROS_PORT", serve_process.base_url.rpartition(":")[2])
+    assert await wrong() == {}
+    told = [finding.told for finding in await doctor.examine() if finding.name == "port"]
+    assert told[0].endswith(f"is where SyncKairos {__version__} serves")
 
 
 async def test_settings_that_cannot_be_read_are_all_told(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

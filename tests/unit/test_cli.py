@@ -34,6 +34,35 @@ def test_beyond_loopback_must_be_said_aloud(command: str) -> None:
     assert len(result.output.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("REDIS_URL=redis://:hidden@127.0.0.1:1/0", ["serve", "--port", "0"]),
+        ("DATABASE_URL=postgresql://u:hidden@127.0.0.1:1/d", ["webhooks", "list"]),
+    ],
+)
+def test_a_store_that_is_away_is_named_with_what_to_do(
+    url: str, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, value = url.partition("=")
+    monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    told = result.output.splitlines()[-1]
+    assert told.startswith(f"{name}: ")
+    assert "synckairos doctor" in told
+    assert "hidden" not in result.output
+
+
+def test_a_database_without_its_schema_is_told_apart(bare_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", bare_database_url)
+    result = CliRunner().invoke(main, ["webhooks", "list"])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (
+        1,
+        "The database isn't up to date: run `synckairos migrate`",
+    )
+
+
 def test_a_database_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/d")
     result = CliRunner().invoke(main, ["migrate"])
