@@ -32,6 +32,7 @@ from synckairos.audit.records import (
     ParticipantSession,
     TimeSlice,
     TrailEvent,
+    Waiting,
 )
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
@@ -255,11 +256,12 @@ class Archive:
         tz: str = "UTC",
         bucket: Bucket = "day",
         metadata_key: str | None = None,
+        waiting: Sequence[Waiting] = (),
     ) -> list[TimeSlice]:
         """Return how long somebody's time ran in [from_ms, to_ms), per session, local day or ISO week; in order.
 
-        A turn that runs now counts up to `now_ms`. At most 10,000 rows. Raises ValidationFailed for an unknown `tz`,
-        an IANA name.
+        A turn that runs now counts up to `now_ms`, and what is `waiting` counts as if it were here. At most 10,000
+        rows. Raises ValidationFailed for an unknown `tz`, an IANA name.
         """
         await self._check_zone(tz)
         rows = await self._ask(
@@ -268,7 +270,14 @@ class Archive:
                 "participant_id": _uuid(participant_id),
                 "since": _at(from_ms),
                 "until": _at(min(to_ms, now_ms)),
-                "now": _at(now_ms),
+                "waiting": [UUID(each.session_id) for each in waiting],
+                "cut_at": [_at(each.cut[0]) for each in waiting],
+                "cut_version": [each.cut[1] for each in waiting],
+                "metadata": [each.metadata for each in waiting],
+                "is_gone": [each.is_gone for each in waiting],
+                "running": [UUID(each.session_id) for each in waiting for _ in each.stretches],
+                "began_at": [_at(began_ms) for each in waiting for began_ms, _ in each.stretches],
+                "ended_at": [_at(ended_ms) for each in waiting for _, ended_ms in each.stretches],
                 "tz": tz,
                 "bucket": bucket,
                 "key": metadata_key,

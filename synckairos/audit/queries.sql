@@ -165,14 +165,24 @@ WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids
 
 -- name: participant_time
 -- A participant's hours. A stretch lasts from a version that left its time running to the next one (or to now), cut at
--- the ends of what is asked for and at each local midnight, or each local Monday's.
-WITH taken_part AS (
-    SELECT s.session_id, s.created_at, s.metadata
+-- the ends of what is asked for and at each local midnight, or each local Monday's. What is on its way to Postgres comes
+-- with the question: from a session's first such version on, only that counts.
+WITH waiting AS (
+    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_gone
+    FROM unnest(
+        %(waiting)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
+        %(is_gone)s::boolean[]
+    ) AS w (session_id, cut_at, cut_version, metadata, is_gone)
+),
+taken_part AS (
+    SELECT s.session_id, s.created_at, coalesce(w.metadata, s.metadata) AS metadata, w.cut_at, w.cut_version
     FROM sync_participants AS p
     JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+    LEFT JOIN waiting AS w ON w.session_id = s.session_id
     WHERE p.participant_id = %(participant_id)s
         AND p.began_at < %(until)s
         AND s.deleted_at IS NULL
+        AND w.is_gone IS NOT TRUE
         AND (s.completed_at IS NULL OR s.completed_at > %(since)s)
 ),
 stretch AS (
@@ -180,7 +190,7 @@ stretch AS (
         t.session_id,
         t.metadata,
         greatest(e.occurred_at, %(since)s) AS began_at,
-        least(coalesce(n.occurred_at, %(now)s), %(until)s) AS ended_at
+        least(n.occurred_at, t.cut_at, %(until)s) AS ended_at
     FROM taken_part AS t
     CROSS JOIN LATERAL (
         -- The stretch under way at the beginning counts too.
@@ -192,6 +202,7 @@ stretch AS (
     JOIN sync_events AS e
         ON e.running_participant_id = %(participant_id)s AND e.session_id = t.session_id
         AND e.occurred_at >= first.at AND e.occurred_at < %(until)s
+        AND (t.cut_at IS NULL OR (e.occurred_at, e.version) < (t.cut_at, t.cut_version))
     LEFT JOIN LATERAL (
         SELECT n.occurred_at
         FROM sync_events AS n
@@ -199,6 +210,11 @@ stretch AS (
         ORDER BY n.occurred_at, n.version
         LIMIT 1
     ) AS n ON true
+    UNION ALL
+    SELECT w.session_id, w.metadata, greatest(u.began_at, %(since)s), least(u.ended_at, %(until)s)
+    FROM unnest(%(running)s::uuid[], %(began_at)s::timestamptz[], %(ended_at)s::timestamptz[])
+        AS u (session_id, began_at, ended_at)
+    JOIN waiting AS w ON w.session_id = u.session_id
 ),
 piece AS (
     SELECT
@@ -209,11 +225,10 @@ piece AS (
             WHEN 'week' THEN to_char(local.start, 'IYYY-"W"IW')
             ELSE session_id::text
         END AS bucket,
-        least(ended_at, (local.start + local.step) AT TIME ZONE %(tz)s)
-            - greatest(began_at, local.start AT TIME ZONE %(tz)s) AS lasted
+        least(ended_at, bounds.ends_at) - greatest(began_at, bounds.begins_at) AS lasted
     FROM stretch
     CROSS JOIN LATERAL (
-        SELECT start, step
+        SELECT start, start + step AS next
         FROM (SELECT CASE %(bucket)s WHEN 'day' THEN interval '1 day' ELSE interval '1 week' END AS step) AS steps
         CROSS JOIN LATERAL generate_series(
             date_trunc(CASE %(bucket)s WHEN 'day' THEN 'day' ELSE 'week' END, began_at AT TIME ZONE %(tz)s),
@@ -221,6 +236,15 @@ piece AS (
             step
         ) AS start
     ) AS local
+    CROSS JOIN LATERAL (
+        -- Where clocks go back over midnight it comes twice: the day begins at the first.
+        SELECT
+            CASE WHEN (begins - interval '1 hour') AT TIME ZONE %(tz)s = local.start
+                THEN begins - interval '1 hour' ELSE begins END AS begins_at,
+            CASE WHEN (ends - interval '1 hour') AT TIME ZONE %(tz)s = local.next
+                THEN ends - interval '1 hour' ELSE ends END AS ends_at
+        FROM (SELECT local.start AT TIME ZONE %(tz)s AS begins, local.next AT TIME ZONE %(tz)s AS ends) AS midnights
+    ) AS bounds
     WHERE ended_at > began_at
 )
 SELECT

@@ -131,3 +131,18 @@ class TimeSlice:
     time_used_ms: int
     session_count: int
     key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is on its way to Postgres of a session that somebody takes part in.
+
+    From the version of the `cut` on (when it took effect, its number) only `stretches` count: from when to when their
+    time ran. `metadata` is JSON. `is_gone` where what Postgres knows of was deleted.
+    """
+
+    session_id: str
+    cut: tuple[int, int]
+    metadata: str
+    is_gone: bool
+    stretches: tuple[tuple[int, int], ...]

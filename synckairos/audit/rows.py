@@ -17,7 +17,7 @@ from synckairos.wire.entry import OutboxEntry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-_NUL = rb"\u0000"
+NUL = rb"\u0000"
 
 
 class EventRow(NamedTuple):
@@ -115,8 +115,8 @@ def _parse(entry: OutboxEntry) -> Parsed:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.state)
     args = event.get("args")  # kept as they were, to be replayed
-    if _NUL in entry.event:
-        event = _without_nul(event)
+    if NUL in entry.event:
+        event = without_nul(event)
     if document["session_id"] != entry.session_id or document["version"] != entry.version:
         raise ValueError("the document is another session's, or another version")
     runs = document["status"] == "running" and document["cycle_started_at"] is not None
@@ -169,7 +169,7 @@ def rows_of(parsed: Iterable[Parsed]) -> Rows:
     participants: dict[tuple[UUID, UUID], ParticipantRow] = {}
     try:
         for session_id, each in newest.items():
-            document = _without_nul(each.document) if _NUL in each.event.snapshot else each.document
+            document = without_nul(each.document) if NUL in each.event.snapshot else each.document
             session = _session(session_id, each.event, document)
             sessions.append(session)
             for part in _participants(session, document):
@@ -245,14 +245,14 @@ def _optional_uuid(text: str | None) -> UUID | None:
     return None if text is None else _uuid(text)
 
 
-def _without_nul(value: Any) -> Any:
+def without_nul(value: Any) -> Any:
     """Replace U+0000, which Postgres has neither in text nor in JSON; the snapshot keeps it."""
     match value:
         case str():
             return value.replace("\0", "\ufffd")
         case list():
-            return [_without_nul(item) for item in value]
+            return [without_nul(item) for item in value]
         case dict():
-            return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+            return {without_nul(key): without_nul(item) for key, item in value.items()}
         case _:
             return value

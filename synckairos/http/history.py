@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from synckairos.audit.archive import Archive
+from synckairos.audit.hours import Hours
 from synckairos.audit.participation import Participations, Told
 from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
@@ -55,6 +56,7 @@ class HistoryRoutes:
         self._tail = tail
         self._limits = limits
         self._listing = Listing(sessions, store, archive)
+        self._hours = Hours(archive, trail.outbox)
         self._participations = Participations(archive, trail.outbox, recent)
 
     def operations(self) -> list[Operation]:
@@ -136,10 +138,13 @@ class HistoryRoutes:
         query = call.query(ParticipantTimeQuery)
         participant_id = call.id("participant_id")
         form = preferred(call.header(b"accept"), (JSON, CSV))
-        call.standings = await self._limits.take(call.quotas())
-        now_ms = await self._sessions.now_ms()
+        call.standings = await self._count(call)
+        try:
+            now_ms = await self._sessions.now_ms()
+        except StoreUnavailable:
+            now_ms = await self._archive.now_ms()
         from_ms, to_ms = period_of(query, now_ms)
-        slices = await self._archive.participant_time(
+        slices, is_redis_away = await self._hours.slices(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,
@@ -154,9 +159,9 @@ class HistoryRoutes:
             if query.group_by is not None:
                 row["key"] = each.key
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
-        if form == CSV:
-            return _csv(TIME_COLUMNS, rows)
-        return Reply(orjson.dumps({"data": rows}))
+        reply = _csv(TIME_COLUMNS, rows) if form == CSV else Reply(orjson.dumps({"data": rows}))
+        reply.headers += [(b"vary", b"Accept"), *([(b"synckairos-history", b"postgres")] if is_redis_away else [])]
+        return reply
 
 
 def _alone(told: Told) -> list[tuple[bytes, bytes]]:

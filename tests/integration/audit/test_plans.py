@@ -47,7 +47,9 @@ CASES: dict[str, dict[str, Any]] = {
     "breaks": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
     "known_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
     "participant_time": {
-        "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30), "now": NOON,
+        "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
+        "waiting": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_gone": [False],
+        "running": [SESSION], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
         "tz": "Europe/Berlin", "bucket": "day", "key": "project", "limit": 1000,
     },
 }  # fmt: skip
