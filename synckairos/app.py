@@ -32,7 +32,7 @@ from synckairos.realtime.commands import Commands
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import Presence
-from synckairos.realtime.server import Server, listen
+from synckairos.realtime.server import Server, listen, make_room
 from synckairos.recall import Recall
 from synckairos.recovery import Recovery
 from synckairos.restoring import Restorer
@@ -116,7 +116,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             feed,
             sessions.read,
             presence,
-            max_connections=settings.ws_max_connections,
+            max_connections=make_room(settings.ws_max_connections),
             max_per_address=settings.ws_max_connections_per_address,
         )
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)

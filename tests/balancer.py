@@ -10,7 +10,8 @@ from typing import cast
 class _End(asyncio.Protocol):
     """One end of a connection: what comes is written to the other, whose pace it takes."""
 
-    def __init__(self, lost: "Callable[[_End], None]") -> None:
+    def __init__(self, made: "Callable[[_End], None]", lost: "Callable[[_End], None]") -> None:
+        self._made = made
         self._lost = lost
         self.other: _End | None = None
         self.early = b""
@@ -18,6 +19,7 @@ class _End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         if self.other is None or self.other.transport is None:
@@ -55,30 +57,30 @@ class Balancer:
         return f"http://127.0.0.1:{self.port}"
 
     def accept(self) -> asyncio.Protocol:
-        client = _End(self._ends.discard)
+        return _End(self._accepted, self._ends.discard)
+
+    def _accepted(self, client: _End) -> None:
         self._ends.add(client)
         task = asyncio.ensure_future(self._connect(client))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
-        return client
 
     async def _connect(self, client: _End) -> None:
         loop, first, targets = asyncio.get_running_loop(), next(self._turn), list(self.targets)
+        assert client.transport is not None
         for at in range(len(targets)):
             host, port = targets[(first + at) % len(targets)]
             try:
-                _, server = await loop.create_connection(lambda: _End(self._ends.discard), host, port)
+                _, server = await loop.create_connection(lambda: _End(self._ends.add, self._ends.discard), host, port)
             except OSError:
                 continue
-            client.other, server.other = server, client
-            self._ends.add(server)
             assert server.transport is not None
+            client.other, server.other = server, client
             server.transport.write(client.early)
-            if client.transport is None or client.transport.is_closing():
+            if client.transport.is_closing():
                 server.transport.close()
             return
-        if client.transport is not None:
-            client.transport.abort()
+        client.transport.abort()
 
     async def close(self) -> None:
         """Cut all there are."""

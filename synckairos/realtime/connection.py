@@ -164,6 +164,10 @@ class Connection:
     def may_ask(self) -> bool:
         """Count a message; False, and the connection closed, where there were too many."""
         WEBSOCKET_MESSAGES.inc()
+        return self.may_send()
+
+    def may_send(self) -> bool:
+        """Count what a client sent, a message or less; False, and the connection closed, where it was too much."""
         now = time.monotonic()
         refill = (now - self._allowed_at) * MESSAGES_A_SECOND
         self._allowance, self._allowed_at = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now

@@ -20,6 +20,8 @@ from synckairos.wire.fields import as_uuid
 from synckairos.wire.v3 import SUBPROTOCOL
 
 RETRY_AFTER_S = 5
+DRAINING_RETRY_AFTER_S = 1
+"""Until whoever balances the load has seen that we are not ready: others are."""
 
 
 class Endpoint:
@@ -47,8 +49,10 @@ class Endpoint:
         speaks_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
         if not self._allows(scope):
             await _refuse(scope, send, 403, b"This Origin may not connect")
-        elif self._hub.is_draining or (not speaks_v3 and self._hub.is_full(principal.address)):
-            await _refuse(scope, send, 503, b"No more connections here; try again")
+        elif self._hub.is_draining:
+            await _refuse(scope, send, 503, b"Going away; try again", DRAINING_RETRY_AFTER_S)
+        elif not speaks_v3 and self._hub.is_full(principal.address):
+            await _refuse(scope, send, 503, b"No more connections here; try again", RETRY_AFTER_S)
         elif speaks_v3:
             await self._speak_v3(principal, scope, receive, send)
         else:
@@ -92,14 +96,14 @@ async def _close(send: Send, code: int, reason: str) -> None:
     await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _refuse(scope: Scope, send: Send, status: int, why: bytes) -> None:
+async def _refuse(scope: Scope, send: Send, status: int, why: bytes, retry_after_s: int | None = None) -> None:
     """Answer the handshake by HTTP where the server can, by its plain 403 where not."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
     if "websocket.http.response" not in extensions:
         await _close(send, 1008, "")
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    if status == 503:
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+    if retry_after_s is not None:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": why, "more_body": False})

@@ -28,7 +28,7 @@ from synckairos.wire.websocket import close_frame
 
 BORROWED_METHODS = (
     *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "shutdown"),
-    *("handle_connect", "handle_close", "handle_ping", "handle_pong", "handle_parser_exception"),
+    *("handle_connect", "handle_close", "handle_cont", "handle_ping", "handle_pong", "handle_parser_exception"),
     *("run_asgi", "send_500_response"),
     *("send_receive_event_to_app", "receive", "send"),
 )
@@ -39,6 +39,9 @@ BORROWED_ATTRIBUTES = (
 
 GOODBYE_S = 2.0
 """How long a client may take to answer a close before its transport is cut."""
+
+PIECES = 64
+"""Pieces of a message that are kept as they came; a tiny one weighs forty times what it holds."""
 
 QUIET = "synckairos.websocket"
 """The logger that uvicorn and `websockets` are given: of theirs only warnings are worth a line."""
@@ -175,14 +178,26 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:  # else it was refused, and there is no scope
             cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
 
+    def handle_cont(self, event: Frame) -> None:
+        if self._may_send() and (event.data or event.fin):
+            super().handle_cont(event)
+            if len(self.frames) >= PIECES:
+                self.frames = [b"".join(self.frames)]
+
+    def _may_send(self) -> bool:
+        """Count a frame that is no message: without a bound these would keep us as busy, and pieces pile up."""
+        return self._client is None or self._client.may_send()
+
     def handle_ping(self) -> None:
+        if not self._may_send():
+            return
         if self.transport.get_write_buffer_size():
             self.conn.data_to_send()  # a client that pings and doesn't read gets no pile of pongs
         else:
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        if self._client is not None:
+        if self._client is not None and self._client.may_send():
             self._client.ponged(bytes(event.data))
 
     def handle_close(self, event: Frame) -> None:

@@ -6,6 +6,7 @@ Stops in order: not ready → watchers sent away in batches → HTTP requests un
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from errno import EADDRINUSE
@@ -37,6 +38,9 @@ NOT_READY_S = 1.0
 
 LAST_SECOND_S = 0.5
 
+OTHER_FILES = 256
+"""Files kept free of sockets: stores, requests, what is refused while we are full."""
+
 LOOK_AT_LOOP_S = 0.025
 """How often to see whether the event loop is late; a stall is felt but for at most this much of it."""
 
@@ -66,6 +70,21 @@ def listen(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
+
+
+def make_room(sockets: int) -> int:
+    """Let this process have that many sockets beside its other files; return how many it may have, if fewer.
+
+    The usual soft limit of 1,024 files is one for programs that use `select`; the hard one is what was decided.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        logger.info("fewer sockets than SYNCKAIROS_WS_MAX_CONNECTIONS", sockets=hard - OTHER_FILES, open_files=hard)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, wanted - OTHER_FILES)
 
 
 class Server(uvicorn.Server):

@@ -46,6 +46,9 @@ class Client(Protocol):
     def too_big_code(self) -> int:
         """Return what a socket is closed with whose client sends too large a message."""
 
+    def may_send(self) -> bool:
+        """Count what comes and isn't told of: pings, pongs, pieces of messages. False: no more of it is taken."""
+
     def received(self, text: str) -> None: ...
     def received_bytes(self, data: bytes) -> None: ...
     def ponged(self, payload: bytes) -> None: ...

@@ -42,6 +42,9 @@ class Echo:
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
 
+    def may_send(self) -> bool:
+        return True
+
     def received(self, text: str) -> None:
         self._socket.write(text_frame(text.encode()))
 
