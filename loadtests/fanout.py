@@ -3,6 +3,9 @@
 The server runs as users run it, in its own process; updates are committed by another instance, this one. Beside it, in
 the same run and in turn, a plain loop of `write()` over as many sockets, with frames of the same size and the same
 watchers. Latencies are of one update at a time, rates with a few on their way.
+
+In the dialect with deltas there is a third: as many watchers of another session on the same server, who get full
+states. `sooner_than_full_states` says how many times sooner the last watcher has a delta.
 """
 
 import argparse
@@ -13,9 +16,10 @@ import shutil
 import statistics
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
+from asyncio.subprocess import Process as Subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +34,7 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey, make_data_dir
 from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
-from tests.processes import spawn_server
+from tests.processes import Process, spawn_server
 
 NOBODY = Principal()
 ON_THEIR_WAY = 4
@@ -41,7 +45,7 @@ ENVELOPE_BYTES = 110
 class Crowd:
     """The process of watchers, as seen from here."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Subprocess) -> None:
         self.everybody_has = 0
         self.frames = 0
         self._process = process
@@ -139,24 +143,29 @@ def _resident_kb(pid: int) -> int:
 
 
 @asynccontextmanager
-async def our_side(
-    parts: Parts, session_id: str, settings: Settings, count: int, dialect: str
-) -> AsyncIterator[tuple[Side, float]]:
-    """Give the server with its watchers, and its memory for each of them in KB."""
+async def serving(settings: Settings) -> AsyncIterator[Process]:
     server = await asyncio.to_thread(spawn_server, settings)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def our_side(
+    parts: Parts, server: Process, session_id: str, count: int, dialect: str
+) -> AsyncIterator[tuple[Side, float]]:
+    """Give watchers of a session, and the server's memory for each of them in KB."""
 
     async def switch(version: int) -> None:
         await parts.sessions.execute(Request(NOBODY, session_id, Switch(), "switch"))
 
-    try:
-        idle_kb = _resident_kb(server.pid)
-        target = (server.ws_url, count, session_id)
-        if dialect == "v2":
-            target = (f"{server.ws_url}?sessionId={session_id}", count, "")
-        async with crowd(*target) as watching:
-            yield Side(server.pid, watching, switch, 2), (_resident_kb(server.pid) - idle_kb) / count
-    finally:
-        await asyncio.to_thread(server.stop)
+    idle_kb = _resident_kb(server.pid)
+    target = (server.ws_url, count, session_id)
+    if dialect == "v2":
+        target = (f"{server.ws_url}?sessionId={session_id}", count, "")
+    async with crowd(*target) as watching:
+        yield Side(server.pid, watching, switch, 2), (_resident_kb(server.pid) - idle_kb) / count
 
 
 @asynccontextmanager
@@ -182,7 +191,7 @@ async def plain_side(frame_bytes: int, count: int) -> AsyncIterator[Side]:
 
 
 async def run(count: int, participants: int, rounds: int, updates: int, dialect: str) -> dict[str, Any]:
-    """Measure both sides in turn, so that whatever else the machine does troubles both alike."""
+    """Measure all sides in turn, so that whatever else the machine does troubles all alike."""
     data = make_data_dir()
     try:
         with Valkey(data / "valkey") as valkey:
@@ -191,21 +200,26 @@ async def run(count: int, participants: int, rounds: int, updates: int, dialect:
                 redis_url=valkey.url,
                 database_url="postgresql://127.0.0.1:1/nobody",
                 log_level="critical",
-                ws_max_connections=count + 100,
+                ws_max_connections=2 * count + 100,
             )
-            async with open_parts(settings) as parts:
+            async with open_parts(settings) as parts, AsyncExitStack() as stack:
                 session_id, document_bytes = await _start(parts, participants)
                 frame_bytes = document_bytes + ENVELOPE_BYTES
-                async with (
-                    our_side(parts, session_id, settings, count, dialect) as (ours, memory_kb),
-                    plain_side(frame_bytes, count) as plain,
-                ):
-                    for side in (ours, plain) * (rounds + 1):
-                        await side.round(updates)
-                    told = ours.figures(count, updates), plain.figures(count, updates)
+                server = await stack.enter_async_context(serving(settings))
+                watched = our_side(parts, server, session_id, count, dialect)
+                ours, memory_kb = await stack.enter_async_context(watched)
+                sides = [ours, await stack.enter_async_context(plain_side(frame_bytes, count))]
+                if dialect == "v3":
+                    session_id, _ = await _start(parts, participants)
+                    watched = our_side(parts, server, session_id, count, "v2")
+                    full, _ = await stack.enter_async_context(watched)
+                    sides.append(full)
+                for side in sides * (rounds + 1):
+                    await side.round(updates)
+                told = [side.figures(count, updates) for side in sides]
     finally:
         shutil.rmtree(data, ignore_errors=True)
-    return {
+    figures: dict[str, Any] = {
         "benchmark": "fanout",
         "dialect": dialect,
         "watchers": count,
@@ -217,6 +231,10 @@ async def run(count: int, participants: int, rounds: int, updates: int, dialect:
         "ours": {**told[0], "kb_per_connection": round(memory_kb, 1)},
         "plain_loop": told[1],
     }
+    if dialect == "v3":
+        figures["full_states"] = told[2]
+        figures["sooner_than_full_states"] = round(told[2]["latency_p50_ms"] / told[0]["latency_p50_ms"], 1)
+    return figures
 
 
 async def _start(parts: Parts, participants: int) -> tuple[str, int]:

@@ -1,15 +1,32 @@
 """One version of a session on its way to its watchers, and every frame that was made of it, made once for all."""
 
 from collections.abc import Callable, Hashable
+from itertools import count
 
+from synckairos.clock.model import EventType
 from synckairos.wire import delta
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.rows import Rows
+
+TOLD = frozenset(
+    {
+        EventType.TIME_WARNING,
+        EventType.PARTICIPANT_EXPIRED,
+        EventType.GROUP_EXPIRED,
+        EventType.CYCLE_EXPIRED,
+        EventType.SESSION_EXPIRED,
+        EventType.SESSION_DELETED,
+    }
+)
+"""What is an event of its own: it happened by itself, and a state that skips it wouldn't tell."""
+
+_serials = count()
 
 
 class Update:
     """A version of a session. `message` is None where only its state is known, not how it came about.
 
+    `is_event` says that it is to be told as an event, too. No two updates of a process have the same `serial`.
     `state` is the stored document and `tag` its name, `server_time_ms` Redis time, as estimated here, at which this
     instance had it.
     """
@@ -20,7 +37,9 @@ class Update:
         "deleted",
         "deltas",
         "epoch",
+        "is_event",
         "message",
+        "serial",
         "server_time_ms",
         "session_id",
         "state",
@@ -48,10 +67,12 @@ class Update:
         self.tag = tag
         self.deleted = deleted
         self.message = message
+        self.is_event = message is not None and message.event_type in TOLD
+        self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
         self._rows: Rows | None = None
         self.deltas: dict[int, bytes] = {}
-        """Frames that lead here from an earlier version of this epoch, by that version."""
+        """Frames that lead here, by the serial of what was sent before."""
 
     @classmethod
     def of(cls, message: FeedMessage, server_time_ms: int) -> "Update":

@@ -5,7 +5,6 @@ import random
 import time
 from collections import deque
 
-from synckairos.clock.model import EventType
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
@@ -25,18 +24,6 @@ MAX_WAITING = 512
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
 TOO_MANY_CONNECTIONS = (4520, "too many connections")
-
-TOLD = frozenset(
-    {
-        EventType.TIME_WARNING,
-        EventType.PARTICIPANT_EXPIRED,
-        EventType.GROUP_EXPIRED,
-        EventType.CYCLE_EXPIRED,
-        EventType.SESSION_EXPIRED,
-        EventType.SESSION_DELETED,
-    }
-)
-"""What is an EVENT of its own: it happened by itself, and a state that skips it wouldn't tell."""
 
 
 class V3Connection(Connection):
@@ -194,8 +181,8 @@ class V3Connection(Connection):
             at_ms = here.server_time_ms
             self.tell(v3.state_delta(here.session_id, here.epoch, here.version, here.version, at_ms, b"{}", **more))
         for before, after in itertools.pairwise(missed):
-            if event := _event(after):
-                self.tell(event)
+            if after.is_event:
+                self.tell(_event(after))
             patch = after.patch_from(before)
             name = after.session_id, after.epoch
             if patch is None:
@@ -207,8 +194,16 @@ class V3Connection(Connection):
     # -- to the client ------------------------------------------------------------------------------------------------
 
     def take(self, subscription: Subscription, update: Update) -> None:
-        if event := update.frame("v3 event", _event):
-            self.tell(event)
+        sent, socket = subscription.sent, self.socket
+        if sent is not None and not update.is_event and socket.ready:  # and so nothing waits, no STATE_SYNC either
+            frame = update.deltas.get(sent.serial)
+            if frame is not None:
+                # What a watcher costs, but for the first of those who were sent the same before.
+                socket.write(frame)
+                subscription.sent = update
+                return
+        if update.is_event:
+            self.tell(update.frame("v3 event", _event))
         if not update.deleted:
             self.offer(subscription, update)
             return
@@ -224,9 +219,9 @@ class V3Connection(Connection):
         # A store that lost versions goes back: the truth as a whole, for a patch looks like an old one.
         if sent is None or sent.epoch != update.epoch or sent.version >= update.version:
             return update.frame("v3", _state_update)
-        frame = update.deltas.get(sent.version)
+        frame = update.deltas.get(sent.serial)
         if frame is None:
-            frame = update.deltas[sent.version] = _smaller(sent, update)
+            frame = update.deltas[sent.serial] = _smaller(sent, update)
         return frame
 
     def resumed(self) -> None:
@@ -240,9 +235,7 @@ class V3Connection(Connection):
 
 
 def _event(update: Update) -> bytes:
-    """Return the EVENT that an update comes with, nothing where it comes with none."""
-    if update.message is None or update.message.event_type not in TOLD:
-        return b""
+    assert update.message is not None, "an event comes by a message"
     return v3.event(update.message, update.server_time_ms)
 
 
