@@ -25,8 +25,8 @@ class Parsed:
 
     def of(self, session_id: str, document: bytes) -> Rendered:
         """Return what a document says, parsed only where it isn't known."""
-        known = self._known.get(session_id)
-        return known[1] if known is not None and known[1].document == document else Rendered.parse(document)
+        _, known = self._known.get(session_id) or (None, None)
+        return known if known is not None and known.document == document else Rendered.parse(document, known)
 
     def keep(self, session_id: str, stored: Stored, rendered: Rendered) -> None:
         """Remember what a stored document says, and forget what was seen longest ago where that is too much."""

@@ -6,10 +6,11 @@ splices for who holds the document before, and as a merge patch for clients. The
 
 from collections.abc import Sequence
 from itertools import compress, count
-from operator import is_not
+from operator import is_not, ne
 
 import orjson
 
+from synckairos.clock.evolve import evolve
 from synckairos.clock.model import Session
 from synckairos.clock.systems import Hourglass
 from synckairos.wire import delta
@@ -50,8 +51,32 @@ class Rendered:
         return cls(session, render_session(session))
 
     @classmethod
-    def parse(cls, document: bytes) -> "Rendered":
-        return cls(parse_session(document), document)
+    def parse(cls, document: bytes, known: "Rendered | None" = None) -> "Rendered":
+        """Parse a document; of one with many participants only those that aren't as in another version `known`."""
+        parsed = None if known is None or len(known.session.participants) < MANY else known._parse_other(document)
+        return parsed or cls(parse_session(document), document)
+
+    def _parse_other(self, document: bytes) -> "Rendered | None":
+        before, old, new = self.session, self.rows(), Rows.of(document)
+        if len(new.participants) != len(old.participants):
+            return None
+        others = list(compress(count(), map(ne, old.participants, new.participants)))
+        some = parse_session(new.only((others, range(len(new.groups)))).joined())
+        if some.rules != before.rules:
+            return None
+        participants = list(before.participants)
+        for at, participant in zip(others, some.participants, strict=True):
+            participants[at] = participant
+        active_id = orjson.loads(b"{" + new.tail.removeprefix(b"],"))["active_participant_id"]
+        active = next((at for at, each in enumerate(participants) if each.participant_id == active_id), None)
+        session = evolve(some, rules=before.rules, participants=tuple(participants), active=active)
+        return Rendered(session, document, new)
+
+    def rows(self) -> Rows:
+        """Return the document cut into rows, the first time it is asked for."""
+        if self._rows is None:
+            self._rows = Rows.of(self.document)
+        return self._rows
 
     def next(self, after: Session) -> "Rendered":
         """Return the next version, made of this one where it has many participants and few of them changed."""
@@ -63,7 +88,7 @@ class Rendered:
             or isinstance(after.rules.clock, Hourglass)  # its reading says for everybody whether the sand runs
         ):
             return Rendered.of(after)
-        old = self._rows or Rows.of(self.document)
+        old = self.rows()
         bare = Rows.of(orjson.dumps(session_json(after, whole=False)))
         (was, was_group), (turn, group_turn) = turns(before), turns(after)
         people = _stale(before.participants, after.participants, was, turn)

@@ -17,7 +17,7 @@ from synckairos.clock.systems import Hourglass
 from synckairos.wire import delta
 from synckairos.wire.rendered import MANY, Rendered
 from synckairos.wire.rows import Rows, differing, splice
-from synckairos.wire.session import render_session
+from synckairos.wire.session import parse_session, render_session
 from tests.unit.clock.histories import Bytes, commands, creation
 from tests.unit.clock.script import T0
 
@@ -75,6 +75,17 @@ def test_rows_make_the_document_again_and_differ_where_it_does(tape: bytes) -> N
         assert len(new) <= len(after)
 
 
+@settings(derandomize=True, database=None, deadline=None, max_examples=30)
+@given(st.binary(min_size=120, max_size=120), st.integers(1, 3))
+def test_what_is_parsed_beside_another_version_is_what_it_says(tape: bytes, step: int) -> None:
+    known = None
+    for transition in list(many_switching(Bytes(tape)))[::step]:
+        document = render_session(transition.state)
+        known = Rendered.parse(document, known)
+        assert known.session == parse_session(document)
+        assert known.document == document
+
+
 def running(metadata: dict[str, Any]) -> Session:
     people = tuple(NewParticipant(f"{at:036d}", total_time_ms=3_600_000) for at in range(1_000))
     spec = Create(SyncMode.PER_PARTICIPANT, people, metadata=metadata)
@@ -96,6 +107,14 @@ def test_what_was_parsed_can_be_gone_on_from() -> None:
     document = render_session(running({}))
     known = Rendered.parse(document)
     assert known.next(after(known.session, Switch())).document == render_session(after(known.session, Switch()))
+
+
+def test_parsing_beside_another_version_shares_what_it_has() -> None:
+    known = Rendered.of(running({}))
+    document = render_session(after(known.session, Switch()))
+    parsed = Rendered.parse(document, known).session
+    assert parsed == parse_session(document)
+    assert sum(old is new for old, new in zip(known.session.participants, parsed.participants, strict=True)) == 998
 
 
 def test_what_changes_everybody_goes_whole() -> None:
