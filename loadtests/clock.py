@@ -1,8 +1,8 @@
 """The pure clock: what one decision costs, and what a document costs, with two participants and with a thousand.
 
-No store, no loop: `apply` of a switch in `per_participant` with fischer, then rendering and parsing the state. The
-states are those of a session that runs on, so that nothing is the same twice. Prints one JSON line, in µs of processor
-time: a neighbour on the machine doesn't count.
+No store, no loop: `apply` of a switch in `per_participant` with fischer, then rendering and parsing the state, by
+itself and beside the version before. The states are those of a session that runs on, so that nothing is the same twice.
+Prints one JSON line, in µs of processor time: a neighbour on the machine doesn't count.
 """
 
 import gc
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
+from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session, render_session
 
 SWITCHES = 5_000
@@ -56,10 +57,15 @@ def measure(participants: int) -> dict[str, float]:
     """Return the median of some rounds for each thing measured."""
     state, times = running(participants), DOCUMENTS[participants]
     document = render_session(state)
+    known, after = Rendered.of(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
+    known.rows()
+    later = render_session(after)
     figures = {
         "apply_us": [switching(participants) for _ in range(ROUNDS)],
         "render_us": [timed(lambda: render_session(state), times) for _ in range(ROUNDS)],
+        "render_next_us": [timed(lambda: known.next(after), times) for _ in range(ROUNDS)],
         "parse_us": [timed(lambda: parse_session(document), times) for _ in range(ROUNDS)],
+        "parse_next_us": [timed(lambda: Rendered.parse(later, known), times) for _ in range(ROUNDS)],
     }
     return {name: round(statistics.median(values), 1) for name, values in figures.items()} | {"bytes": len(document)}
 

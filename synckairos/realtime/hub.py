@@ -135,15 +135,15 @@ class Hub:
                 update = await self._read_shared(session_id, channel)
         except SessionNotFound:
             return None
-        self._feed.seed(session_id, Stored(update.epoch, update.version, False, update.state, tag=update.tag))
+        self._feed.seed(session_id, update.stored)
         if channel.latest is None or not update.is_covered_by(channel.latest):
             channel.latest = update
         return channel.latest
 
-    async def history(self, session_id: str) -> Iterator[Update]:
-        """Return the versions of a session that are kept to resume from, newest first. Raises StoreUnavailable."""
+    async def history(self, found: Update) -> Iterator[Update]:
+        """Return the versions to resume from that are kept, from the one found back. Raises StoreUnavailable."""
         now_ms = self.now_ms()
-        return (Update.of(message, now_ms) for message in await self._feed.history(session_id))
+        return (Update.of(message, now_ms) for message in await self._feed.history(found.session_id, found.stored))
 
     async def _read_shared(self, session_id: str, channel: _Channel) -> Update:
         if channel.read is None:

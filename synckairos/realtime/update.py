@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from itertools import count
 
 from synckairos.clock.model import EventType
+from synckairos.store.sessions import Stored
 from synckairos.wire import delta
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.rows import Rows
@@ -86,6 +87,11 @@ class Update:
             deleted=message.deleted,
             message=message,
         )
+
+    @property
+    def stored(self) -> Stored:
+        """Return what Redis holds with this version, as far as it is known here."""
+        return Stored(self.epoch, self.version, self.deleted, self.state, tag=self.tag)
 
     def frame(self, kind: Hashable, make: Callable[["Update"], bytes]) -> bytes:
         """Return the frame of one kind, made the first time it is asked for."""

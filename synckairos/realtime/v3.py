@@ -166,11 +166,10 @@ class V3Connection(Connection):
         if asked.version == found.version:
             return [found]
         missed: list[Update] = []
-        for each in await self.hub.history(found.session_id):
+        for each in await self.hub.history(found):
             if each.epoch != found.epoch or each.version < asked.version:
                 break
-            if each.version <= found.version:
-                missed.insert(0, each)
+            missed.insert(0, each)
         return missed if [each.version for each in missed] == [*range(asked.version, found.version + 1)] else None
 
     def _recover(self, asked: v3.Subscribe, missed: list[Update]) -> None:

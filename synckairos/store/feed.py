@@ -128,10 +128,14 @@ class Feed:
         if watched is not None and watched.at is None:
             watched.at = stored
 
-    async def history(self, session_id: str) -> Iterator[FeedMessage]:
-        """Return the versions of a session that are kept, newest first. One round trip. Raises StoreUnavailable."""
-        ((_, history),) = await self._states([session_id])
-        return history
+    async def history(self, session_id: str, stored: Stored) -> Iterator[FeedMessage]:
+        """Return the versions of a session that are kept, from one known back. One round trip.
+
+        Raises StoreUnavailable.
+        """
+        with unavailable_as_named():
+            kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
+        return history_of(stored, kept)
 
     async def run(self, listener: Listener) -> None:
         """Listen until cancelled, through any trouble with Redis."""
