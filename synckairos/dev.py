@@ -7,7 +7,6 @@ Must not leave anything behind: whoever is started here is stopped here, and gua
 import asyncio
 import errno
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ import click
 from synckairos import __version__
 from synckairos.child import Child
 from synckairos.config import BadSettings, Settings, is_set, redact, variables
-from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.embedded import Postgres, Valkey, temporary_data_dir
 from synckairos.errors import PortTaken
 from synckairos.ready import parse_ready
 
@@ -111,11 +110,8 @@ def _data_dir(data: Path | None) -> Iterator[Path]:
         data.mkdir(parents=True, exist_ok=True)
         yield data.absolute()
         return
-    path = make_data_dir()
-    try:
+    with temporary_data_dir() as path:
         yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Stores:

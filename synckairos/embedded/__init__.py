@@ -5,7 +5,15 @@ Both end with the process that started them. Never for production.
 """
 
 from synckairos.embedded.postgres import Postgres, postgres_home
-from synckairos.embedded.start import EmbeddedStoreFailed, make_data_dir
+from synckairos.embedded.start import EmbeddedStoreFailed, make_data_dir, temporary_data_dir
 from synckairos.embedded.valkey import Valkey, valkey_binary
 
-__all__ = ["EmbeddedStoreFailed", "Postgres", "Valkey", "make_data_dir", "postgres_home", "valkey_binary"]
+__all__ = [
+    "EmbeddedStoreFailed",
+    "Postgres",
+    "Valkey",
+    "make_data_dir",
+    "postgres_home",
+    "temporary_data_dir",
+    "valkey_binary",
+]

@@ -1,9 +1,13 @@
 """What starting either store takes: its wheel's folder, a place for its data, a wait with an end."""
 
+import fcntl
 import importlib.util
+import os
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from synckairos.errors import SyncKairosError
@@ -11,6 +15,8 @@ from synckairos.errors import SyncKairosError
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.0  # then it is killed, which loses nothing that it has acknowledged to disk
 _POLL_S = 0.01
+_PREFIX = "synckairos-"
+_LOCK = "in-use"
 
 
 class EmbeddedStoreFailed(SyncKairosError):
@@ -21,9 +27,47 @@ class EmbeddedStoreFailed(SyncKairosError):
 
 def make_data_dir() -> Path:
     """Make a fresh temporary directory that either store may live in, whoever it has to run as."""
-    path = Path(tempfile.mkdtemp(prefix="synckairos-"))
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX))
     path.chmod(0o711)
     return path
+
+
+@contextmanager
+def temporary_data_dir() -> Iterator[Path]:
+    """Give a fresh data directory for as long as this lasts, and remove those of processes that were killed.
+
+    Its owner holds a lock in it, which ends with the process however that ends; without one it is nobody's.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        _remove_if_nobodys(left)
+    path = make_data_dir()
+    unseen = path / f".{_LOCK}"
+    lock = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unseen.rename(path / _LOCK)  # only now: whoever finds it finds it locked
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_if_nobodys(lock_file: Path) -> None:
+    """Remove a directory of ours whose lock nobody holds; what somebody else made is left alone."""
+    directory = lock_file.parent
+    try:
+        if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+            return
+        lock = os.open(lock_file, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+    except OSError:
+        pass  # somebody lives there
+    finally:
+        os.close(lock)
 
 
 def package_dir(name: str) -> Path:

@@ -1,7 +1,6 @@
 """`synckairos dev` brings everything up, and everything down, however it ends."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -80,12 +79,17 @@ def test_it_serves_what_it_says_and_ends_within_ten_seconds(number: signal.Signa
     assert not Path(addresses["data"]).exists()
 
 
-def test_killed_it_leaves_nobody_behind(start_dev: StartDev) -> None:
-    process = start_dev().wait_ready()
+def test_killed_it_leaves_nobody_behind_and_the_next_one_removes_its_data(start_dev: StartDev) -> None:
+    process, living = start_dev().wait_ready(), start_dev().wait_ready()
     others = descendants(process.pid)
     process.kill()
     wait_for_end(others)
-    shutil.rmtree(banner(process)["data"])  # what nobody was left to remove
+    left = Path(banner(process)["data"])
+    assert left.exists()  # nobody was left to remove it
+    next_one = start_dev().wait_ready()
+    assert not left.exists()
+    for each in (living, next_one):
+        assert Path(banner(each)["data"]).exists()
 
 
 def test_the_data_survives_where_it_was_asked_for(start_dev: StartDev, data_dir: Path) -> None:
