@@ -4,7 +4,7 @@ Each row says what was asked, by whom, and when it took effect; the engine says 
 a row just as the drain makes one, and compared with the row that is there, column by column and byte for byte.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -35,7 +35,8 @@ _NO_STATE = (LookupError, TypeError, ValueError, AttributeError)  # what a docum
 class Finding:
     """Something about one version: all but `taken` are faults.
 
-    `taken` is a recovered state that no known outage policy leads to, which is taken as it stands.
+    `taken` is a state taken as it stands: a recovered one that no known outage policy leads to, or the first one after
+    what retention took out of Postgres.
     """
 
     epoch: str
@@ -55,8 +56,12 @@ class _Unplayable(Exception):
 class Replay:
     """One session: `see` its rows in the order of epoch and version."""
 
-    def __init__(self, policy: OutagePolicy) -> None:
-        """Take the outage policy that is declared; others are tried after it."""
+    def __init__(self, policy: OutagePolicy, archived: Mapping[str, int] | None = None) -> None:
+        """Take the outage policy that is declared; others are tried after it.
+
+        `archived` says of epochs up to which version they are in cold storage, perhaps there alone.
+        """
+        self._archived = archived or {}
         self._policies = dict.fromkeys((policy, OutagePolicy("charge"), OutagePolicy("freeze")))
         self._state: Session | None = None
         self._epoch: str | None = None
@@ -96,6 +101,8 @@ class Replay:
             self._take(row)
 
     def _gap(self, row: EventRow, is_first: bool) -> Finding | None:
+        if is_first and row.version <= self._archived.get(row.epoch, 0) + 1:
+            return _finding(row, "taken", "all versions before are in its archive alone: taken as it stands")
         if is_first:
             return _finding(row, "gap", "the epoch begins here: all versions before are missing")
         if row.version != self._version + 1:

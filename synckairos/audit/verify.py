@@ -61,11 +61,12 @@ class Verifier:
 
     async def session(self, session_id: str) -> Verified | None:
         """Verify one session; None where the archive has nothing of it. A few rows are in memory at a time."""
-        replay = Replay(self._policy)
         findings: list[Finding] = []
         newest: dict[str, EventRow] = {}
         versions = 0
         async with self._connection.transaction():
+            removed = await self._fetch("removed", session_id=session_id)
+            replay = Replay(self._policy, {row[0]: row[1] for row in removed})
             async with self._connection.cursor(name="rows", binary=True) as cursor:
                 cursor.itersize = _ROWS
                 await cursor.execute(load(_SQL)["rows"], {"session_id": session_id})

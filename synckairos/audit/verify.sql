@@ -33,5 +33,9 @@ SELECT epoch, version, status::text, deleted_at IS NOT NULL
 FROM sync_sessions
 WHERE session_id = %(session_id)s::uuid;
 
+-- name: removed
+-- Up to where retention took a session out of Postgres.
+SELECT epoch, version FROM sync_archives WHERE session_id = %(session_id)s::uuid AND removed_at IS NOT NULL;
+
 -- name: conflicts
 SELECT epoch, version FROM sync_conflicts WHERE session_id = %(session_id)s::uuid ORDER BY epoch, version;

@@ -16,7 +16,9 @@ from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import ArchiveDamaged
 from synckairos.audit.cold.retention import Incomplete
 from synckairos.audit.records import Filed, TrailEvent
+from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, Start, UpdateMetadata
+from synckairos.clock.recovery import OutagePolicy
 from synckairos.errors import StoreUnavailable
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
@@ -163,6 +165,24 @@ async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, col
     assert await trail(audit, life, limit=1) == after
     (filed,) = await audit.archive.filed(life.session_id)
     assert (filed.version, filed.events, filed.removed) == (life.state.version, len(after), True)
+
+
+async def test_verifying_begins_after_what_only_the_archive_has(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    assert await cold.retention.remove(life.session_id, 0)
+    for at_ms in (T0 + 90_000, T0 + 91_000):
+        await audit.author.apply(life, UpdateMetadata({"at": at_ms}), at_ms)
+    await audit.drain().run(0)
+    async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
+        verified = await verifier.session(life.session_id)
+        assert verified is not None
+        assert [(each.version, each.kind) for each in verified.findings if each.kind == "taken"] == [(7, "taken")]
+        assert "gap" not in {each.kind for each in verified.findings}
+    await audit.database.execute("DELETE FROM sync_events WHERE version = 7")
+    async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
+        verified = await verifier.session(life.session_id)
+        assert verified is not None
+        assert "gap" in {each.kind for each in verified.findings}
 
 
 async def test_a_deleted_session_and_its_next_life(audit: Audit, cold: ColdTier) -> None:
