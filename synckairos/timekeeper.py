@@ -19,7 +19,7 @@ from synckairos.store.clocksteps import StepWatch
 from synckairos.store.deadlines import Claim, Deadlines
 from synckairos.store.sessions import Loaded
 
-LEASE_MS = 1_000
+LEASE_MS = 500
 """After a claimer dies, its sessions are looked at again this much later."""
 
 AT_ONCE = 64

@@ -236,7 +236,8 @@ class _Creation:
             yield fault(("on_timeout",), f"nothing is left to advance to in {self.mode}")
         if known and "max_cycles" in self.value and self.mode != "per_cycle":
             yield fault(("max_cycles",), "counts cycles in per_cycle alone")
-        if known and "extend_on_switch_ms" in self.value and self.mode not in SHARED_BUDGET:
+        is_uncapped = self.mode == "count_up" and "max_time_ms" not in self.value
+        if known and "extend_on_switch_ms" in self.value and (self.mode not in SHARED_BUDGET or is_uncapped):
             yield fault(("extend_on_switch_ms",), "extends one budget for all: global, or count_up with max_time_ms")
 
     def _warnings(self) -> Iterator[Fault]:

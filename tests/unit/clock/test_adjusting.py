@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.clock.commands import AddParticipant, Adjust, NewParticipant, UpdateMetadata
-from synckairos.clock.systems import Byoyomi, Hourglass, PerMove, System
+from synckairos.clock.commands import AddParticipant, Adjust, Create, NewParticipant, UpdateMetadata
+from synckairos.clock.systems import Byoyomi, Hourglass, PerMove, Reading, System
 from tests.unit.clock.script import T0, play, spec
 
 GROUPS = "A/x B/y C/x"
@@ -178,6 +178,38 @@ def test_who_names_no_place_has_the_one_after_the_last() -> None:
     places = [p.index for p in play(spec("global"), "0 join:D#9; 1 join:E").state.participants]
     assert places == [0, 1, 2, 9, 10]
     assert [p.index for p in play(spec("global", ""), "0 join:D; 1 join:E").state.participants] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("creation", "seconds"),
+    [
+        (spec("global"), 40),
+        (spec("global", on_timeout="overtime", total_time_ms=15_000), 0),
+        (spec("count_up"), 40),
+        (spec("count_up", max_time_ms=None), 0),
+        (spec("per_cycle"), 0),
+    ],
+)
+def test_who_joins_without_a_share_has_what_is_left_for_all(creation: Create, seconds: int) -> None:
+    session = play(creation, "0 start; 20 switch")
+    session.do(T0 + 25_000, AddParticipant(NewParticipant("D")))
+    assert session.remaining("D") == seconds
+
+
+def test_who_joins_without_a_budget_where_the_clock_needs_none_begins_in_its_period() -> None:
+    session = play(spec("per_participant", clock=Byoyomi(2, 10_000)), "0 start")
+    session.do(T0, AddParticipant(NewParticipant("D")))
+    joined = session.state.participants[3]
+    assert (joined.remaining_ms, joined.reading) == (10_000, Reading(phase="overtime", periods_left=2))
+    members = play(spec("per_group", GROUPS), "0 start")
+    members.do(T0, AddParticipant(NewParticipant("D", group_id="x")))
+    assert (members.remaining("D"), members.remaining("/x")) == (0, 60)
+
+
+def test_time_for_who_had_lost_every_period_is_a_last_one() -> None:
+    session = play(spec("per_participant", "A B", "pause", clock=Byoyomi(2, 10_000)), "0 start; 81 time; 82 adjust+5:A")
+    assert session.state.participants[0].reading == Reading(phase="overtime", periods_left=1)
+    assert session.remaining("A") == 5
 
 
 @pytest.mark.parametrize("leaver", ["A", "B", "C", "D"])

@@ -33,6 +33,7 @@ def test_what_happens_at_zero_by_default(mode: str, on_timeout: str) -> None:
         (spec("global", total_time_ms=None, time_per_cycle_ms=9_000), "pending *- 9"),
         (spec("count_up"), "pending *- 60"),
         (spec("count_up", max_time_ms=None), "pending"),
+        (spec("per_group", "A/x=10 B/x", groups=()), "pending x 10"),
         (spec("per_group", "A/x B/y"), "pending x 60 y 60"),
         (spec("per_group", "A/x=10 B/y=20 C/x=30", groups=()), "pending x 40 y 20"),
         (spec("per_group", "A/x=10 B/y=20 C/x=30", groups=(NewGroup("y", 5_000), NewGroup("x"))), "pending y 5 x 40"),

@@ -278,6 +278,8 @@ def unfit() -> Iterator[Any]:
         )
     yield case("cycles elsewhere", chess(max_cycles=3), "max_cycles")
     yield case("soft close of one's own", chess(extend_on_switch_ms=5_000), "extend_on_switch_ms")
+    uncapped = {"sync_mode": "count_up", "participants": bare, "extend_on_switch_ms": 5_000}
+    yield case("soft close of nothing", uncapped, "extend_on_switch_ms")
     yield case("two clocks", chess(clock={"sudden_death": {}, "fischer": {"increment_ms": 1}}), "clock")
     yield case("no clock", chess(clock={}), "clock")
     yield case("unknown clock", chess(clock={"sundial": {}}), "clock.sundial")
