@@ -30,6 +30,7 @@ from synckairos.audit.drain import BATCH_ENTRIES, Drain
 from synckairos.audit.ledger import Ledger
 from synckairos.audit.migrate import migrate
 from synckairos.audit.rows import EventRow, parse_entry
+from synckairos.audit.upkeep import Upkeep
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
@@ -40,6 +41,7 @@ from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
+from synckairos.store.recent import RecentStore
 from synckairos.store.sessions import Commit, Committed, SessionStore, Stored
 from synckairos.wire.entry import Cause
 from tests.integration.audit.history import fill
@@ -136,7 +138,13 @@ async def measure_drain(entries: int) -> dict[str, Any]:
         bare_rates: list[float] = []
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
-            drain = Drain(outbox, Isolation(pipe, keys), ledger, session_ttl_s=settings.session_ttl_s)
+            drain = Drain(
+                outbox,
+                Isolation(pipe, keys),
+                ledger,
+                session_ttl_s=settings.session_ttl_s,
+                after_commit=Upkeep(RecentStore(pipe, keys)).after_commit,
+            )
             for _ in range(ROUNDS):
                 now_ms = await store.now_ms()
                 await asyncio.gather(*(play(store, VERSIONS, now_ms) for _ in range(entries // VERSIONS)))
