@@ -222,10 +222,12 @@ class Board:
 
 @contextmanager
 def named_faults() -> Iterator[None]:
-    """Tell a Postgres that doesn't work, or isn't ours yet, from everything else."""
+    """Tell a Postgres that doesn't work, takes no writes or isn't ours yet from everything else."""
     try:
         yield
     except (psycopg.OperationalError, PoolTimeout) as fault:
         raise StoreUnavailable(f"Postgres doesn't answer: {fault}") from fault
+    except psycopg.errors.ReadOnlySqlTransaction as fault:
+        raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as fault:
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
