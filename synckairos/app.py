@@ -37,6 +37,7 @@ from synckairos.recall import Recall
 from synckairos.recovery import Recovery
 from synckairos.restoring import Restorer
 from synckairos.service import Sessions
+from synckairos.store.aside import Aside
 from synckairos.store.bounds import Bounds
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
@@ -132,7 +133,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 sessions=sessions,
                 store=store,
                 archive=archive,
-                trail=Trail(archive, outbox),
+                trail=Trail(archive, outbox, Aside(pipe, keys)),
                 webhooks=webhooks,
                 recent=Recent(RecentStore(pipe, keys), archive),
                 limits=Limits(pipe, keys),

@@ -78,6 +78,15 @@ FEED_RECONNECTS = Counter("synckairos_feed_reconnects_total", "Feed connections 
 FEED_LAG = Histogram("synckairos_feed_lag_seconds", "Time from a transition to its arrival here", buckets=_FAST)
 
 
+# -- history ----------------------------------------------------------------------------------------------------------
+
+CACHE_READS = Counter(
+    "synckairos_cache_reads_total",
+    "Questions for Postgres: `kind` is lists or events, `outcome` hit, miss or bypassed",
+    ("kind", "outcome"),
+)
+
+
 def render() -> bytes:
     """Render everything as Prometheus text."""
     return generate_latest()

@@ -5,7 +5,7 @@ Where one of the stores is away the other answers as far as it can, and says so.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from synckairos.audit.recent import Place, Recent
 from synckairos.audit.records import Page, ParticipantSession
 from synckairos.errors import StoreUnavailable
 from synckairos.quick import quick
+from synckairos.store.aside import Aside
 from synckairos.store.outbox import Outbox
 from synckairos.store.recent import Key, RecentPage
 from synckairos.store.sessions import Stored
@@ -26,10 +27,12 @@ from synckairos.wire.instant import parse_instant
 from synckairos.wire.participation import render_pieces, render_row
 
 DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+_NAMES = tuple(field.name for field in fields(ParticipantSession))
 
 _key = attrgetter("key")
 _NIL = "00000000-0000-0000-0000-000000000000"
-_ALWAYS_COLD = 2**53
+_ALWAYS_COLD = 2**53 - 1
 
 
 @quick
@@ -64,8 +67,9 @@ class Glance:
 class Participations:
     """The sessions of any participant, for `GET /participants/{id}/sessions`."""
 
-    def __init__(self, archive: Archive, outbox: Outbox, recent: Recent) -> None:
+    def __init__(self, archive: Archive, outbox: Outbox, recent: Recent, aside: Aside) -> None:
         self._archive = archive
+        self._aside = aside
         self._outbox = outbox
         self._recent = recent
 
@@ -129,12 +133,8 @@ class Participations:
         if not more and since_ms < recent.whole_since_ms:
             seam = (recent.whole_since_ms, _NIL)
             try:
-                cold = await self._archive.participant_sessions(
-                    participant_id,
-                    since_ms=since_ms,
-                    cursor=render_cursor(*(seam if before is None else min(before, seam))),
-                    limit=max(1, limit - len(keys)),
-                )
+                start = seam if before is None else min(before, seam)
+                cold = await self._older(participant_id, since_ms, start, max(1, limit - len(keys)))
             except StoreUnavailable:
                 if not keys:
                     raise
@@ -185,6 +185,23 @@ class Participations:
             next_key = items[-1].key
         page = Page(tuple(items), None if next_key is None else render_cursor(*next_key))
         return Told(page, "redis", recent.whole_since_ms) if alone else Told(page)
+
+    async def _older(self, participant_id: str, since_ms: int, before: Key, limit: int) -> Page[ParticipantSession]:
+        """Return a page of what Postgres has before a key, which may be kept for a while."""
+        hour_ms = since_ms - since_ms % _HOUR_MS  # the same question for as long
+        cursor = render_cursor(*before)
+
+        async def ask() -> bytes:
+            page = await self._archive.participant_sessions(
+                participant_id, since_ms=hour_ms, cursor=cursor, limit=limit
+            )
+            return orjson.dumps([page.next_cursor, [_plain(part) for part in page.items]])
+
+        answer = await self._aside.read("lists", participant_id, f"{hour_ms} {cursor} {limit}", ask)
+        next_cursor, parts = orjson.loads(answer)
+        found = tuple(ParticipantSession(**part | {"metadata": part["metadata"].encode()}) for part in parts)
+        items = tuple(part for part in found if part.began_at_ms >= since_ms)
+        return Page(items, next_cursor if len(items) == len(found) else None)
 
     async def _archived_alone(self, participant_id: str, days: int, cursor: str | None, limit: int) -> Told:
         now_ms = await self._archive.now_ms()
@@ -254,6 +271,10 @@ class Participations:
         except StoreUnavailable:
             return part  # it is only so far back in the outbox that nobody looks there
         return found.get(part.session_id, part)
+
+
+def _plain(part: ParticipantSession) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in _NAMES} | {"metadata": part.metadata.decode()}
 
 
 def _told(part: ParticipantSession, *, synced: bool) -> Participation:

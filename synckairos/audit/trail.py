@@ -1,5 +1,6 @@
 """A session's trail whole: what Postgres has, and behind it what is still on its way there."""
 
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -7,16 +8,20 @@ import orjson
 from synckairos.audit.archive import MAX_PAGE, Archive, page_of_trail
 from synckairos.audit.cursor import parse_cursor
 from synckairos.audit.records import Page, TrailEvent
+from synckairos.store.aside import Aside
 from synckairos.store.outbox import Outbox
 from synckairos.wire.entry import OutboxEntry
+
+_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "state")
 
 
 class Trail:
     """The trail of any session, for `GET /sessions/{id}/events`."""
 
-    def __init__(self, archive: Archive, outbox: Outbox) -> None:
+    def __init__(self, archive: Archive, outbox: Outbox, aside: Aside) -> None:
         self._archive = archive
         self.outbox = outbox
+        self.aside = aside
 
     async def page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -32,7 +37,7 @@ class Trail:
         """
         # In this order: what is drained in between is then in both, and in neither never.
         waiting = await self.outbox.pending(session_id)
-        page = await self._archive.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+        page = await self._archived(session_id, cursor, limit, snapshots)
         if page.next_cursor is not None or not waiting:
             return page
         known = {(event.epoch, event.version) for event in page.items}
@@ -40,6 +45,26 @@ class Trail:
         later = [event_of(entry, snapshots) for entry in waiting if (entry.epoch, entry.version) not in known]
         fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
         return page_of_trail(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
+
+    async def _archived(self, session_id: str, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
+        async def ask() -> bytes:
+            page = await self._archive.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+            return orjson.dumps([page.next_cursor, [_plain(event) for event in page.items]])
+
+        question = f"{cursor or ''} {limit} {snapshots:d}"
+        next_cursor, events = orjson.loads(await self.aside.read("events", session_id, question, ask))
+        return Page(tuple(_event(*plain) for plain in events), next_cursor)
+
+
+def _plain(event: TrailEvent) -> list[Any]:
+    state = None if event.state is None else event.state.decode()
+    return [*(getattr(event, name) for name in _NAMES), state]
+
+
+def _event(*plain: Any) -> TrailEvent:
+    *values, state = plain
+    event = dict(zip(_NAMES, values, strict=True))
+    return TrailEvent(**event, state=None if state is None else state.encode())
 
 
 def event_of(entry: OutboxEntry, snapshots: bool) -> TrailEvent:

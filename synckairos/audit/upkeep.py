@@ -9,14 +9,18 @@ from uuid import UUID
 
 from synckairos.audit.digests import digest_after, is_gone, parts_of
 from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow, ms_of
+from synckairos.store.aside import Aside
+from synckairos.store.keys import Keys
+from synckairos.store.pipe import RedisPipe
 from synckairos.store.recent import Digest, RecentStore
 
 
 class Upkeep:
-    """Keeps recent history up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
+    """Keeps recent history and caches up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
 
-    def __init__(self, recent: RecentStore) -> None:
-        self._recent = recent
+    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+        self._recent = RecentStore(pipe, keys)
+        self._aside = Aside(pipe, keys)
 
     async def after_commit(self, rows: Rows) -> None:
         """Take over rows that Postgres has now; twice is as good as once.
@@ -28,7 +32,9 @@ class Upkeep:
         for part in rows.participants:
             people[part.session_id].append(part)
         names = dict.fromkeys(str(part.participant_id) for part in rows.participants)
-        digests, watched = await self._recent.known(list(sessions), list(names))
+        _, (digests, watched) = await asyncio.gather(
+            self._aside.drop(list(sessions), list(names)), self._recent.known(list(sessions), list(names))
+        )
         if not digests and not watched:
             return
         events: defaultdict[UUID, list[EventRow]] = defaultdict(list)

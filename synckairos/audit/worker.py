@@ -35,7 +35,6 @@ from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.recent import RecentStore
 from synckairos.store.redis import open_store
 from synckairos.store.sessions import SessionStore
 
@@ -78,7 +77,7 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
                 session_ttl_s=settings.session_ttl_s,
                 backoff_s=backoff_s,
                 at_once=_AT_ONCE,
-                after_commit=Upkeep(RecentStore(pipe, keys)).after_commit,
+                after_commit=Upkeep(pipe, keys).after_commit,
             )
             drains = _Drains(drain, ledger)
             max_jobs = _AT_ONCE + 2 * settings.partitions

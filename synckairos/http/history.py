@@ -57,7 +57,7 @@ class HistoryRoutes:
         self._limits = limits
         self._listing = Listing(sessions, store, archive)
         self._hours = Hours(archive, trail.outbox)
-        self._participations = Participations(archive, trail.outbox, recent)
+        self._participations = Participations(archive, trail.outbox, recent, trail.aside)
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""

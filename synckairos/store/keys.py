@@ -49,6 +49,10 @@ class Keys:
         """Return what lists tell of a session, as of the newest version that Postgres has."""
         return self._of("digest", session_id)
 
+    def aside(self, kind: str, id_: str) -> str:
+        """Return the cache of what Postgres answered about a participant or session."""
+        return self._of(f"aside-{kind}", id_)
+
     def digests(self, partition: int) -> str:
         """Return what the keys of a partition's digests begin with, up to the session's id."""
         return f"{self._in('digest', partition)}:"

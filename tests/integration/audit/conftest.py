@@ -17,7 +17,6 @@ from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.recent import RecentStore
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit.author import Author
 
@@ -44,7 +43,7 @@ class Audit:
             session_ttl_s=self.settings.session_ttl_s,
             backoff_s=backoff_s,
             batch_entries=batch_entries,
-            after_commit=Upkeep(RecentStore(self.pipe, self.keys)).after_commit,
+            after_commit=Upkeep(self.pipe, self.keys).after_commit,
         )
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

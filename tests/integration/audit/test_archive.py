@@ -9,6 +9,7 @@ from synckairos.audit.records import TimeSlice, TrailEvent
 from synckairos.audit.trail import Trail
 from synckairos.clock.commands import Complete, Delete, PauseFor, RemoveParticipant, Resume, Start, Switch
 from synckairos.errors import ValidationFailed
+from synckairos.store.aside import Aside
 from synckairos.wire.record import Record
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
 from tests.integration.audit.conftest import Audit
@@ -90,7 +91,7 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -
     await audit.drain().run(0)
     for move in range(5):
         await audit.author.apply(life, Switch(), T0 + 2000 + move)
-    trail = Trail(audit.archive, audit.outbox)
+    trail = Trail(audit.archive, audit.outbox, Aside(audit.pipe, audit.keys))
     seen: list[TrailEvent] = []
     cursor = None
     for _ in range(10):

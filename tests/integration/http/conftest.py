@@ -16,6 +16,7 @@ from synckairos.audit.trail import Trail
 from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
 from synckairos.http import app
+from synckairos.store.aside import Aside
 from synckairos.store.bounds import Bounds
 from synckairos.store.isolation import Isolation
 from synckairos.store.limits import Limits
@@ -61,7 +62,7 @@ class Server:
                 isolation,
                 ledger,
                 session_ttl_s=self.settings.session_ttl_s,
-                after_commit=Upkeep(RecentStore(self.parts.pipe, self.parts.store.keys)).after_commit,
+                after_commit=Upkeep(self.parts.pipe, self.parts.store.keys).after_commit,
             )
             for partition in range(self.settings.partitions):
                 await drain.run(partition)
@@ -93,7 +94,7 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
                 sessions=parts.sessions,
                 store=parts.store,
                 archive=parts.archive,
-                trail=Trail(parts.archive, outbox),
+                trail=Trail(parts.archive, outbox, Aside(parts.pipe, keys)),
                 webhooks=Registry(parts.pool),
                 recent=Recent(RecentStore(parts.pipe, keys), parts.archive),
                 limits=Limits(parts.pipe, keys),

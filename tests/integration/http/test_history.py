@@ -18,6 +18,7 @@ from synckairos.audit.trail import Trail
 from synckairos.config import Settings
 from synckairos.http import listing
 from synckairos.http.live_tail import LiveTail
+from synckairos.store.aside import Aside
 from synckairos.wire.answers import EventPage, ParticipationPage, SessionPage, TimeBuckets
 from tests.integration.http.conftest import Server, serving
 
@@ -232,7 +233,7 @@ async def test_a_tail_goes_on_where_it_was(server: Server) -> None:
     async def watch(session_id: str) -> AsyncIterator[asyncio.Event]:
         yield woken
 
-    trail = Trail(server.parts.archive, server.outbox)
+    trail = Trail(server.parts.archive, server.outbox, Aside(server.parts.pipe, server.parts.store.keys))
     tails = LiveTail(trail, lambda: False, watch)
     first = (await trail.page(session["session_id"])).items
     stream = tails.stream(session["session_id"], first, None, snapshots=False)

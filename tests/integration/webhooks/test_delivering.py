@@ -8,6 +8,7 @@ import orjson
 from synckairos.audit.rows import parse_entry, rows_of
 from synckairos.audit.trail import Trail
 from synckairos.clock.commands import Complete
+from synckairos.store.aside import Aside
 from synckairos.wire.events import event_json
 from synckairos.wire.webhooks import PatchWebhook
 from tests.integration.audit.author import chess
@@ -27,7 +28,8 @@ async def test_an_event_is_told_as_the_trail_shows_it(webhooks: Webhooks, receiv
         await came(receiver, 4)
     told = [each.verify(secret) for each in receiver.received]
     assert receiver.types == ["session_created", "session_started", "cycle_switched", "cycle_switched"]
-    trail = (await Trail(webhooks.audit.archive, webhooks.audit.outbox).page(life.session_id)).items
+    aside = Aside(webhooks.audit.pipe, webhooks.audit.keys)
+    trail = (await Trail(webhooks.audit.archive, webhooks.audit.outbox, aside).page(life.session_id)).items
     for message, event in zip(told, trail, strict=True):
         shown = orjson.loads(orjson.dumps(event_json(event)))
         assert message == {
