@@ -41,7 +41,6 @@ from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.recent import RecentStore
 from synckairos.store.sessions import Commit, Committed, SessionStore, Stored
 from synckairos.wire.entry import Cause
 from tests.integration.audit.history import fill
@@ -143,7 +142,7 @@ async def measure_drain(entries: int) -> dict[str, Any]:
                 Isolation(pipe, keys),
                 ledger,
                 session_ttl_s=settings.session_ttl_s,
-                after_commit=Upkeep(RecentStore(pipe, keys)).after_commit,
+                after_commit=Upkeep(pipe, keys).after_commit,
             )
             for _ in range(ROUNDS):
                 now_ms = await store.now_ms()
