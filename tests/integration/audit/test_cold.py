@@ -121,6 +121,14 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
     other = before + state + after.replace(b'"status":"pending"', b'"status":"running"', 1)
     with pytest.raises(BundleDamaged, match="hash"):
         parse_bundle(gzip.compress(other))
+    # Lines that are whole, and say something else: only the checksum tells.
+    other = gzip.decompress(content).replace(b'"actor":"somebody"', b'"actor":"somebox"', 1)
+    assert parse_bundle(gzip.compress(other)).newest.state == life.documents[life.state.version]
+    place.write_bytes(gzip.compress(other))
+    all_of_it = await counts(audit)
+    with pytest.raises(ArchiveDamaged, match="checksum"):
+        await cold.retention.remove(life.session_id, 0)
+    assert await counts(audit) == all_of_it
     place.unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
         await audit.archive.cold.bundle(filed)
