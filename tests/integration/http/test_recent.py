@@ -287,3 +287,13 @@ async def test_without_redis_postgres_answers_alone(settings: Settings, data_dir
             (row,) = answer.json()["data"]
             assert row["paused_ms"] >= before["paused_ms"]
             assert row | {"paused_ms": 0} == before | {"paused_ms": 0}
+
+
+async def test_while_somebody_else_fills_it_postgres_answers(server: Server) -> None:
+    ada = str(uuid4())
+    await server.started(participants=people(ada, str(uuid4())))
+    await server.drain()
+    store = RecentStore(server.parts.pipe, server.parts.store.keys)
+    assert await store.lease_set(ada, 7)
+    assert [row["synced"] for row in await rows_of(server, ada)] == [True]
+    assert await store.page(ada, None, 10) is None, "it is left to whoever has the lease"
