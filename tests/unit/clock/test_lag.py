@@ -16,6 +16,7 @@ from tests.unit.clock.script import MINUTE, T0, Played, play, spec
     [
         (SuddenDeath(), 0, 150),
         (SuddenDeath(), MINUTE, 390),
+        (SuddenDeath(), MINUTE + 249, 390),
         (SuddenDeath(), 3 * MINUTE, 870),
         (SuddenDeath(), 10 * MINUTE, 1_000),
         (Fischer(2_000), MINUTE, 710),

@@ -212,3 +212,8 @@ def test_what_is_refused_or_the_clocks_own_takes_no_pause() -> None:
     assert session.state.pauses_taken == {"anonymous": 1}
     none = play(spec("global", pause_budget=0), "0 start; 1 pause")
     assert none.lines[1:] == ["1 !INVALID_STATE_TRANSITION"]
+
+
+def test_a_switch_at_zero_leaves_no_reason_where_none_else_stands() -> None:
+    session = play(spec("per_participant", "A B", "pause"), "0 start; 61 time; 62 switch")
+    assert (session.state.status, session.state.pauses) == ("running", ())
