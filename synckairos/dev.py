@@ -7,6 +7,7 @@ Must not leave anything behind: whoever is started here is stopped here, and gua
 import asyncio
 import errno
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -161,7 +162,14 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, place:
         "data": place if stores.own else "in the stores you named",
     }
     table = "\n".join(f"  {name:<9} {value}" for name, value in rows.items())
-    return f"\nSyncKairos {__version__} is up; Ctrl-C ends all of it.\n\n{table}\n"
+    told = f"\nSyncKairos {__version__} is up; Ctrl-C ends all of it.\n\n{table}\n"
+    own = {
+        "REDIS_URL": settings.redis_url if "Valkey" in stores.own else None,
+        "DATABASE_URL": settings.database_url if "Postgres" in stores.own else None,
+        variables("archive_url")[0]: settings.archive_url if stores.own else None,
+    }
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in own.items() if value is not None)
+    return f"{told}\nCommands such as `synckairos jobs list` find it by\n\n  export {exports}\n" if exports else told
 
 
 async def _first_end(told: asyncio.Event, children: dict[str, Child]) -> str | None:

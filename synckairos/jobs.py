@@ -4,7 +4,7 @@ Opens Postgres and the queue, asks, and tells; carries nothing out: workers do.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -21,6 +21,9 @@ COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "WHAT CAME OF 
 
 _LOOK_S = 0.2
 
+_LEFT_TO_SHOW = {"checksum", "session_id", "version"}
+"""Members of results that a table has no room for; what matters of the last two is in the path."""
+
 
 class NoSuchJob(SyncKairosError):
     """There is no job of this id, or none that this could be done with."""
@@ -31,16 +34,19 @@ class NoSuchJob(SyncKairosError):
 async def listed(
     settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
 ) -> AsyncIterator[str]:
-    """Yield a table of jobs, the newest first; as JSON a line each."""
+    """Yield a table of jobs, the newest first, or that there are none; as JSON a line each."""
     async with _opened(settings) as (board, _):
         found = await board.listed(status=status, type_=type_, limit=limit)
     if as_json:
         for job in found:
             yield render_json(job)
         return
+    if not found:
+        yield "no jobs"
+        return
     rows = [COLUMNS, *(_row(job) for job in found)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS) - 1)]
-    for row in rows if found else ():
+    for row in rows:
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
 
 
@@ -50,7 +56,7 @@ async def show(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
         job = await _job(board, job_id)
     if as_json:
         return [render_json(job)]
-    values = {name: value for name, value in job.values().items() if value is not None}
+    values = {name: value for name, value in _flat(job.values()) if value is not None}
     width = max(len(name) for name in values)
     return [f"{name.ljust(width)}  {_text(value)}" for name, value in values.items()]
 
@@ -100,10 +106,10 @@ def render_json(job: Job) -> str:
 
 
 def summary(job: Job) -> str:
-    """Say in a few words what came of a job."""
+    """Say in a few words what came of a job; `show` has the rest."""
     if job.error is not None:
         return " ".join(job.error.split())
-    return _text(job.result) if job.result is not None else ""
+    return _text({name: value for name, value in (job.result or {}).items() if name not in _LEFT_TO_SHOW})
 
 
 async def _job(board: Board, job_id: int) -> Job:
@@ -130,11 +136,20 @@ def _row(job: Job) -> Sequence[str]:
     return (str(job.job_id), job.type, job.status, str(job.attempts), f"{job.created_at:%Y-%m-%d %H:%M:%S}", took, told)
 
 
+def _flat(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield an object's members, those of an object in it by both names."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", value[inner]) for inner in value)
+        else:
+            yield name, value
+
+
 def _text(value: object) -> str:
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         case dict():
-            return ", ".join(f"{name}: {item}" for name, item in value.items()) or "-"
+            return ", ".join(f"{name}: {item}" for name, item in value.items())
         case _:
             return str(value)

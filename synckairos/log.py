@@ -60,6 +60,8 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
         theirs.propagate = True
         theirs.setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = True
+    # psycopg sets a level of its own when it is imported, which would let warnings through that nobody asked for.
+    logging.getLogger("psycopg").setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -67,7 +67,7 @@ async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[st
             faults += sum(finding.is_fault for finding in verified.findings)
             for line in _findings(verified):
                 yield line
-    yield f"{sessions:,} sessions, {versions:,} versions, {faults:,} faults"
+    yield ", ".join(_counted(*each) for each in ((sessions, "session"), (versions, "version"), (faults, "fault")))
     if faults:
         raise BadAudit("The audit isn't what the engine says: see docs/audit.md")
 
@@ -78,13 +78,17 @@ async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[Verified]:
     except ValueError as fault:
         raise BadAudit(f"ID {fault}") from None
     if verified is None:
-        raise BadAudit(f"The archive has nothing of a session {session_id}")
+        raise BadAudit(f"The audit has nothing of session {session_id} (yet)")
     yield verified
 
 
 def _findings(verified: Verified) -> Iterator[str]:
     for each in verified.findings:
         yield f"{verified.session_id}  version {each.version} of epoch {each.epoch}: {each.kind}: {each.text}"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 @asynccontextmanager

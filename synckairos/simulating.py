@@ -22,7 +22,8 @@ def lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
     Raises: BadSimulation.
     """
     try:
-        result = run(decode(text))
+        asked = decode(text)
+        result = run(asked)
     except ValidationFailed as faulty:
         raise BadSimulation(
             "\n".join(f"{each['path'] or 'file'}: {each['message']}" for each in faulty.details)
@@ -30,11 +31,17 @@ def lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
     if as_json:
         yield orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
         return
-    names = {p["participant_id"]: p["display_name"] or p["participant_id"] for p in result["final"]["participants"]}
+    names = _names(asked)
     for row in result["timeline"]:
         yield _line(row, names)
     final = result["final"]
     yield f"{final['status']}, {final['time_used_ms'] / 1000:.3f} s used"
+
+
+def _names(asked: Any) -> dict[str, str]:
+    """Return what participants of a valid simulation are called, by id: those who leave, and those who join, too."""
+    people = [*asked["session"].get("participants", ()), *(each.get("args", {}) for each in asked.get("commands", ()))]
+    return {each["participant_id"].lower(): each["display_name"] for each in people if each.get("display_name")}
 
 
 def _line(row: dict[str, Any], names: dict[str, str]) -> str:

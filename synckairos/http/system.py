@@ -65,6 +65,7 @@ class SystemRoutes:
                       media_types=("application/json",)),
             Operation("GET", "/docs", self._file("index.html"), "A page to read them", "system", limited=False,
                       media_types=("text/html",)),
+            Operation("GET", "/", self.front, "", "", limited=False),
             *(Operation("GET", f"/docs/{name}", self._file(name), "", "", limited=False) for name in files),
         ]  # fmt: skip
 
@@ -75,6 +76,10 @@ class SystemRoutes:
             "drift_tolerance_ms": DRIFT_TOLERANCE_MS,
         }
         return Reply(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
+
+    async def front(self, call: Call) -> Reply:
+        """Lead whoever opens the bare address to the page that explains it."""
+        return Reply(b"", 307, headers=[(b"location", b"/docs")])
 
     async def health(self, call: Call) -> Reply:
         return Reply(b'{"status":"ok"}')

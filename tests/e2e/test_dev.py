@@ -1,6 +1,7 @@
 """`synckairos dev` brings everything up, and everything down, however it ends."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -68,6 +69,8 @@ def test_it_serves_what_it_says_and_ends_within_ten_seconds(number: signal.Signa
     for page in ("demo", "docs", "metrics"):
         assert addresses[page] == f"{process.base_url}/{page}"
     assert Path(addresses["data"]).is_dir()
+    named = dict(each.partition("=")[::2] for each in shlex.split(addresses["export"]))
+    assert (named["REDIS_URL"], named["DATABASE_URL"]) == (addresses["redis"], addresses["postgres"])
     others = descendants(process.pid)
     assert len(others) > 4
 

@@ -1,5 +1,8 @@
 """The commands say what is wrong in lines of their own, with exit code 1 and no traceback."""
 
+from collections.abc import Iterator
+
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -9,8 +12,19 @@ from synckairos.cli import main
 
 def test_every_command_is_listed() -> None:
     told = CliRunner().invoke(main, ["--help"]).output
-    for command in ("dev", "serve", "worker", "migrate", "doctor"):
+    for command in main.commands:
         assert f"\n  {command} " in told
+    assert "..." not in told.partition("To try it:")[2], "each says its whole first sentence"
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    def options(group: click.Group) -> Iterator[tuple[str, click.Option]]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from options(command)
+            yield from ((name, each) for each in command.params if isinstance(each, click.Option))
+
+    assert [(name, option.name) for name, option in options(main) if not option.help] == []
 
 
 def test_the_version_is_told() -> None:
@@ -50,6 +64,7 @@ def test_a_store_that_is_away_is_named_with_what_to_do(
     assert result.exit_code == 1
     told = result.output.splitlines()[-1]
     assert told.startswith(f"{name}: ")
+    assert len(result.output.splitlines()) == 1, "a pool's own warnings are left out"
     assert "synckairos doctor" in told
     assert "hidden" not in result.output
 

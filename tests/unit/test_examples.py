@@ -120,3 +120,14 @@ def test_a_file_that_cant_be_played_is_named_in_lines(text: str, fault: str) -> 
     assert shown.exit_code == 1
     assert fault in shown.stderr
     assert "Traceback" not in shown.output
+
+
+def test_whoever_left_still_has_a_name() -> None:
+    told = CliRunner().invoke(main, ["simulate", str(EXAMPLES / "poker-turns.json")]).output
+    assert "      60.000    6  participant_removed  Seat 2\n" in told
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_the_files_name_everybody(name: str) -> None:
+    people = orjson.loads((EXAMPLES / f"{name}.json").read_bytes())["session"].get("participants", [])
+    assert all(each.get("display_name") for each in people)

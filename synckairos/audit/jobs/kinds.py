@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.errors import ValidationFailed
@@ -43,6 +43,13 @@ class ExportParams(Strict):
     to: When
     format: Literal["ndjson", "csv"] = "ndjson"
     snapshots: bool = False
+
+    @field_validator("to")
+    @classmethod
+    def _after_from(cls, to: str, others: ValidationInfo) -> str:
+        if "from_" in others.data and parse_instant(to) <= parse_instant(others.data["from_"]):
+            raise PydanticCustomError("span", "should be later than from")
+        return to
 
     @property
     def span(self) -> tuple[datetime, datetime]:

@@ -197,7 +197,7 @@ async def test_the_command_line(world: World) -> None:
         process = Process("verify-audit", *args, env=settings.environ())
         return await asyncio.to_thread(process.wait_end), process.told.splitlines()
 
-    assert await told(session_id) == (0, ["1 sessions, 5 versions, 0 faults"])
+    assert await told(session_id) == (0, ["1 session, 5 versions, 0 faults"])
     assert (await told(str(uuid4())))[0] == 1
     assert (await told("nobody")) == (1, ["ID should be a UUID"])
     assert (await told())[0] == 2
@@ -206,7 +206,7 @@ async def test_the_command_line(world: World) -> None:
     assert code == 1
     assert finding.startswith(f"{session_id}  version 4 of epoch ")
     assert finding.endswith(": mismatch: time_used_ms is 7, not 1000")
-    assert total == "1 sessions, 5 versions, 1 faults"
+    assert total == "1 session, 5 versions, 1 fault"
     assert "docs/audit.md" in last
 
 

@@ -236,6 +236,8 @@ async def test_metrics_name_routes_not_sessions(server: Server) -> None:
 
 
 async def test_the_pages_need_nobody_else(client: httpx.AsyncClient) -> None:
+    bare = await client.get("/")
+    assert (bare.status_code, bare.headers["location"]) == (307, "/docs")
     page = await client.get("/docs")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "default-src 'self'" in page.headers["content-security-policy"]
