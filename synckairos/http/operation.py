@@ -57,16 +57,16 @@ class Table:
         self._root: dict[str, Any] = {}
         for operation in self.operations:
             node = self._root
-            for segment in operation.path.split("/")[1:]:
+            for segment in _segments(operation.path):
                 node = node.setdefault(PARAMETER if segment.startswith("{") else segment, {})
-            names = tuple(s[1:-1] for s in operation.path.split("/")[1:] if s.startswith("{"))
+            names = tuple(s[1:-1] for s in _segments(operation.path) if s.startswith("{"))
             node.setdefault("", {})[operation.method] = (operation, names)
 
     def find(self, path: str) -> tuple[dict[str, tuple[Operation, tuple[str, ...]]], list[str]]:
         """Return the operations of a path by method, and the texts of its parameters; nothing where it is unknown."""
         node = self._root
         texts: list[str] = []
-        for segment in path.split("/")[1:]:
+        for segment in _segments(path):
             # The methods stand under the one name no segment has.
             if not segment:
                 return {}, []
@@ -78,3 +78,7 @@ class Table:
                 texts.append(segment)
             node = found
         return node.get("", {}), texts
+
+
+def _segments(path: str) -> list[str]:
+    return [] if path == "/" else path.split("/")[1:]
