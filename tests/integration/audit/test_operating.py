@@ -72,4 +72,4 @@ async def test_a_store_that_is_away_is_one_line(settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0", "redis_timeout_s": 0.2})
     code, lines = await told(away, "audit", "failed")
     assert (code, len(lines)) == (1, 1)
-    assert "not reachable" in lines[0]
+    assert lines[0].startswith("REDIS_URL: ")
