@@ -11,18 +11,17 @@ import contextlib
 import itertools
 import json
 import random
-import shutil
 from collections.abc import Awaitable
 from typing import Any
 
 import orjson
 import uvloop
 
+from loadtests.stores import valkey_alone
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
 from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
@@ -68,17 +67,9 @@ async def lateness(parts: Parts) -> list[int]:
 
 async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill: bool) -> dict[str, Any]:
     """Run once on a store of its own; return the figures."""
-    data = make_data_dir()
     servers: list[Process] = []
-    try:
-        with Valkey(data / "valkey") as valkey:
-            settings = Settings(
-                port=0,
-                redis_url=valkey.url,
-                database_url="postgresql://127.0.0.1:1/nobody",
-                log_level="error",
-                redis_timeout_s=30,
-            )
+    with valkey_alone(log_level="error", redis_timeout_s=30) as settings:
+        try:
             async with open_parts(settings) as parts:
                 servers = [spawn_server(settings) for _ in range(instances)]
                 await start_sessions(parts, sessions, first_ms, spread_ms)
@@ -94,10 +85,9 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
                     with contextlib.suppress(asyncio.CancelledError):
                         await killer
                 late = await lateness(parts)
-    finally:
-        for server in servers:
-            server.kill()
-        shutil.rmtree(data, ignore_errors=True)
+        finally:
+            for server in servers:
+                server.kill()
     counts = [sum(ms <= bound for ms in late) for bound in BUCKETS_MS]
     return {
         "sessions": sessions,

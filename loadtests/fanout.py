@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -26,12 +25,12 @@ from uuid import uuid4
 
 import uvloop
 
+from loadtests.stores import valkey_alone
 from synckairos import log
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
 from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
@@ -192,35 +191,24 @@ async def plain_side(frame_bytes: int, count: int) -> AsyncIterator[Side]:
 
 async def run(count: int, participants: int, rounds: int, updates: int, dialect: str) -> dict[str, Any]:
     """Measure all sides in turn, so that whatever else the machine does troubles all alike."""
-    data = make_data_dir()
-    try:
-        with Valkey(data / "valkey") as valkey:
-            settings = Settings(
-                port=0,
-                redis_url=valkey.url,
-                database_url="postgresql://127.0.0.1:1/nobody",
-                log_level="critical",
-                ws_max_connections=2 * count + 100,
-            )
-            async with open_parts(settings) as parts, AsyncExitStack() as stack:
-                session_id, document_bytes = await _start(parts, participants)
-                frame_bytes = document_bytes + ENVELOPE_BYTES
-                server = await stack.enter_async_context(serving(settings))
-                watched = our_side(parts, server, session_id, count, dialect)
-                ours, memory_kb = await stack.enter_async_context(watched)
-                sides = [ours, await stack.enter_async_context(plain_side(frame_bytes, count))]
-                if dialect == "v3":
-                    session_id, _ = await _start(parts, participants)
-                    watched = our_side(parts, server, session_id, count, "v2")
-                    full, _ = await stack.enter_async_context(watched)
-                    sides.append(full)
-                outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
-                for side in sides * (rounds + 1):
-                    await side.round(updates)
-                    await parts.pipe.call("DEL", *outbox)  # nobody drains it here
-                told = [side.figures(count, updates) for side in sides]
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
+    with valkey_alone(ws_max_connections=2 * count + 100) as settings:
+        async with open_parts(settings) as parts, AsyncExitStack() as stack:
+            session_id, document_bytes = await _start(parts, participants)
+            frame_bytes = document_bytes + ENVELOPE_BYTES
+            server = await stack.enter_async_context(serving(settings))
+            watched = our_side(parts, server, session_id, count, dialect)
+            ours, memory_kb = await stack.enter_async_context(watched)
+            sides = [ours, await stack.enter_async_context(plain_side(frame_bytes, count))]
+            if dialect == "v3":
+                session_id, _ = await _start(parts, participants)
+                watched = our_side(parts, server, session_id, count, "v2")
+                full, _ = await stack.enter_async_context(watched)
+                sides.append(full)
+            outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
+            for side in sides * (rounds + 1):
+                await side.round(updates)
+                await parts.pipe.call("DEL", *outbox)  # nobody drains it here
+            told = [side.figures(count, updates) for side in sides]
     figures: dict[str, Any] = {
         "benchmark": "fanout",
         "dialect": dialect,

@@ -7,7 +7,6 @@ process' processors took. `watched` bytes are what an instance that watches the 
 
 import argparse
 import json
-import shutil
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -16,12 +15,11 @@ from uuid import uuid4
 
 import uvloop
 
+from loadtests.stores import valkey_alone
 from synckairos import log
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
-from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
 from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
 
@@ -87,18 +85,13 @@ async def _start(parts: Parts, participants: int) -> Measured:
 
 async def run(participants: int, switches: int) -> dict[str, Any]:
     """Measure both sessions in turn."""
-    data = make_data_dir()
-    try:
-        with Valkey(data / "valkey") as valkey:
-            settings = Settings(redis_url=valkey.url, database_url="postgresql://127.0.0.1:1/nobody")
-            async with open_parts(settings) as parts:
-                outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
-                few, many = await _start(parts, 2), await _start(parts, participants)
-                for each in (few, many) * ROUNDS:
-                    await each.round(parts, switches)
-                    await parts.pipe.call("DEL", *outbox)  # nobody drains it here
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
+    with valkey_alone() as settings:
+        async with open_parts(settings) as parts:
+            outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
+            few, many = await _start(parts, 2), await _start(parts, participants)
+            for each in (few, many) * ROUNDS:
+                await each.round(parts, switches)
+                await parts.pipe.call("DEL", *outbox)  # nobody drains it here
     small, large = few.figures(), many.figures()
     return {
         "benchmark": "large",

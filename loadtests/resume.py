@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import resource
-import shutil
 import time
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,13 +16,12 @@ from urllib.parse import urlsplit
 import uvloop
 
 from loadtests.started import NOBODY, started
+from loadtests.stores import valkey_alone
 from synckairos import log
 from synckairos.asking import Request
 from synckairos.client import Client
 from synckairos.client.watch import Watch
 from synckairos.clock.commands import Switch
-from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
 from tests.balancer import balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
@@ -98,23 +96,15 @@ def address(server: Process) -> tuple[str, int]:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    data = make_data_dir()
     servers: list[Process] = []
-    try:
-        with Valkey(data / "valkey") as valkey:
-            settings = Settings(
-                port=0,
-                redis_url=valkey.url,
-                database_url="postgresql://127.0.0.1:1/nobody",
-                log_level="critical",
-            )
+    with valkey_alone() as settings:
+        try:
             servers = [await asyncio.to_thread(spawn_server, settings) for _ in range(2)]
             async with open_parts(settings) as parts:
                 told = await measure(parts, servers, options)
-    finally:
-        for server in servers:
-            server.kill()
-        shutil.rmtree(data, ignore_errors=True)
+        finally:
+            for server in servers:
+                server.kill()
     given = {"watchers": options.watchers, "sessions": options.sessions, "missed_versions": options.missed}
     return {"benchmark": "resume", **given, **told}
 

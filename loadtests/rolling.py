@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import resource
-import shutil
 import signal
 import time
 from collections import defaultdict
@@ -21,10 +20,10 @@ import uvloop
 
 from loadtests.resume import address, watchers
 from loadtests.started import started
+from loadtests.stores import valkey_alone
 from synckairos import log
 from synckairos.client.watch import Watch
 from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
 from tests.balancer import Balancer, balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
@@ -130,25 +129,15 @@ async def measure(
 
 
 async def run(clients: int, a_second: float) -> dict[str, Any]:
-    data = make_data_dir()
     servers: list[Process] = []
-    try:
-        with Valkey(data / "valkey") as valkey:
-            settings = Settings(
-                port=0,
-                redis_url=valkey.url,
-                database_url="postgresql://127.0.0.1:1/nobody",
-                log_level="critical",
-                rate_limit_general=1_000_000,
-                rate_limit_switch=1_000_000,
-            )
+    with valkey_alone(rate_limit_general=1_000_000, rate_limit_switch=1_000_000) as settings:
+        try:
             servers += await asyncio.gather(*(asyncio.to_thread(spawn_server, settings) for _ in range(INSTANCES)))
             async with open_parts(settings) as parts:
                 told = await measure(parts, servers, settings, clients, a_second)
-    finally:
-        for server in servers:
-            server.kill()
-        shutil.rmtree(data, ignore_errors=True)
+        finally:
+            for server in servers:
+                server.kill()
     return {"benchmark": "rolling", "clients": clients, "commands_per_s": a_second, **told}
 
 

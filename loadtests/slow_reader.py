@@ -12,7 +12,6 @@ import base64
 import json
 import os
 import re
-import shutil
 import socket
 import statistics
 import time
@@ -28,11 +27,10 @@ import orjson
 import uvloop
 
 from loadtests.fanout import Crowd, crowd
+from loadtests.stores import valkey_alone
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start, UpdateMetadata
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
 from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
@@ -248,31 +246,21 @@ async def start(parts: Parts) -> str:
 
 
 async def run(watchers: int, seconds: float, size: int) -> dict[str, Any]:
-    data = make_data_dir()
-    try:
-        with Valkey(data / "valkey") as valkey:
-            settings = Settings(
-                port=0,
-                redis_url=valkey.url,
-                database_url="postgresql://127.0.0.1:1/nobody",
-                log_level="critical",
-            )
-            async with open_parts(settings) as parts:
-                server = await asyncio.to_thread(spawn_server, settings)
-                try:
-                    session_id = await start(parts)
-                    async with crowd(server.ws_url, watchers, session_id) as watching:
-                        author = Author(parts, session_id, watching, size)
-                        # In halves around the stall, so that whatever else the machine does troubles both alike.
-                        await author.write(seconds / 2, is_one_stalled=False)
-                        told = await stall(author, server, session_id, seconds)
-                        await author.write(seconds / 2, is_one_stalled=False)
-                        told |= author.figures()
-                        told |= await stuck(author, server, session_id)
-                finally:
-                    await asyncio.to_thread(server.stop)
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
+    with valkey_alone() as settings:
+        async with open_parts(settings) as parts:
+            server = await asyncio.to_thread(spawn_server, settings)
+            try:
+                session_id = await start(parts)
+                async with crowd(server.ws_url, watchers, session_id) as watching:
+                    author = Author(parts, session_id, watching, size)
+                    # In halves around the stall, so that whatever else the machine does troubles both alike.
+                    await author.write(seconds / 2, is_one_stalled=False)
+                    told = await stall(author, server, session_id, seconds)
+                    await author.write(seconds / 2, is_one_stalled=False)
+                    told |= author.figures()
+                    told |= await stuck(author, server, session_id)
+            finally:
+                await asyncio.to_thread(server.stop)
     return {"benchmark": "slow_reader", "watchers": watchers, "stalled_s": seconds, "update_bytes": size, **told}
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import time
 from collections import Counter
 from typing import Any, cast
@@ -22,8 +21,7 @@ import httpx
 import uvloop
 
 from loadtests.started import started
-from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
+from loadtests.stores import valkey_alone
 from tests.integration.parts import open_parts
 from tests.processes import Process, spawn_server
 
@@ -140,28 +138,17 @@ async def stalls(server: Process) -> dict[str, float]:
 
 
 async def run(clients: int, over_s: float, dialect: str) -> None:
-    data = make_data_dir()
-    try:
-        with Valkey(data / "valkey") as valkey:
-            for room in (2 * clients, clients // 2):
-                settings = Settings(
-                    port=0,
-                    redis_url=valkey.url,
-                    database_url="postgresql://127.0.0.1:1/nobody",
-                    log_level="critical",
-                    ws_max_connections=room,
-                )
-                async with open_parts(settings) as parts:
-                    session_id = await started(parts)
-                server = await asyncio.to_thread(spawn_server, settings)
-                try:
-                    told = await storm(server, session_id, clients, over_s, dialect)
-                    told |= {"room": room, **await stalls(server)}
-                    print(json.dumps({"benchmark": "storm", **told}), flush=True)
-                finally:
-                    await asyncio.to_thread(server.stop)
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
+    for room in (2 * clients, clients // 2):
+        with valkey_alone(ws_max_connections=room) as settings:
+            async with open_parts(settings) as parts:
+                session_id = await started(parts)
+            server = await asyncio.to_thread(spawn_server, settings)
+            try:
+                told = await storm(server, session_id, clients, over_s, dialect)
+                told |= {"room": room, **await stalls(server)}
+                print(json.dumps({"benchmark": "storm", **told}), flush=True)
+            finally:
+                await asyncio.to_thread(server.stop)
 
 
 def main() -> None:
