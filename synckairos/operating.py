@@ -56,7 +56,7 @@ async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[st
 
     Raises:
         BadAudit: after the last line, where there was any fault; or there is no such session.
-        psycopg.OperationalError: Postgres isn't reachable.
+        StoreUnavailable: Postgres isn't reachable, or not migrated.
     """
     sessions = versions = faults = 0
     policy = OutagePolicy.parse(settings.outage_policy)
@@ -78,7 +78,9 @@ async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[Verified]:
     except ValueError as fault:
         raise BadAudit(f"ID {fault}") from None
     if verified is None:
-        raise BadAudit(f"The audit has nothing of session {session_id} (yet)")
+        raise BadAudit(
+            f"Postgres has nothing of session {session_id}: there was none, or it is on its way, or only archived"
+        )
     yield verified
 
 

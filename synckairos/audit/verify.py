@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, IsolationLevel
 
+from synckairos.audit.jobs.board import named_faults
 from synckairos.audit.named_sql import load
 from synckairos.audit.replay import Finding, Replay
 from synckairos.audit.rows import EventRow
@@ -38,18 +39,19 @@ class Verified:
 
 @asynccontextmanager
 async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["Verifier"]:
-    """Connect, for reading alone. Raises psycopg.OperationalError where Postgres isn't reachable."""
-    connection = await AsyncConnection.connect(
-        database_url,
-        connect_timeout=_CONNECT_TIMEOUT_S,
-        application_name="synckairos verify",
-        options="-c timezone=UTC",
-    )
-    async with connection:
-        await connection.set_read_only(True)
-        # One snapshot for all of a session: a drain in between would look like a gap.
-        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-        yield Verifier(connection, policy)
+    """Connect, for reading alone. Raises StoreUnavailable where Postgres isn't reachable, or not migrated."""
+    with named_faults():
+        connection = await AsyncConnection.connect(
+            database_url,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name="synckairos verify",
+            options="-c timezone=UTC",
+        )
+        async with connection:
+            await connection.set_read_only(True)
+            # One snapshot for all of a session: a drain in between would look like a gap.
+            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            yield Verifier(connection, policy)
 
 
 class Verifier:

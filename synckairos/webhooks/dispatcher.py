@@ -104,7 +104,7 @@ class Dispatcher:
             found = await self._outgoing.claim(at_once=self._at_once, limit=room, lease_s=self._lease_s)
         except StoreUnavailable as fault:
             if not self._interrupted:
-                _log.warning("webhooks interrupted", error=str(fault.__cause__ or fault))
+                _log.warning("webhooks interrupted", error=fault.message, cause=repr(fault.__cause__))
             self._interrupted = True
             return _AFTER_FAULT_S
         if self._interrupted:

@@ -4,7 +4,8 @@ import re
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from synckairos.errors import ValidationFailed
 from synckairos.wire.faults import Fault, fault
@@ -14,6 +15,7 @@ from synckairos.wire.requests import parse
 MAX_FIELDS = 100
 
 _DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
+_METADATA_KEY = re.compile(r"metadata\..{1,64}")
 
 Model = TypeVar("Model", bound=Strict)
 
@@ -26,15 +28,33 @@ def _flag(text: Any) -> Any:
     return {"1": True, "true": True, "0": False, "false": False}.get(text, text)
 
 
+def _metadata_key(text: str) -> str:
+    if _METADATA_KEY.fullmatch(text) is None:
+        raise PydanticCustomError("metadata_key", "should be metadata. and a key of at most 64 characters")
+    return text
+
+
 LAST_INSTANT_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Limit = Annotated[int, Field(ge=1, le=200, description="Entries on a page"), BeforeValidator(_number)]
-Days = Annotated[int, Field(ge=1, le=3_660), BeforeValidator(_number)]
-At = Annotated[int, Field(ge=0, le=LAST_INSTANT_MS), BeforeValidator(_number)]
+Days = Annotated[int, Field(ge=1, le=3_660, description="How many days back"), BeforeValidator(_number)]
+At = Annotated[
+    int,
+    Field(ge=0, le=LAST_INSTANT_MS, description="The session as it was at this instant, in ms since the Unix epoch"),
+    BeforeValidator(_number),
+]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the page before")]
-When = Annotated[str, Field(max_length=40, description="An instant with a time zone, or a day such as 2026-01-31")]
+When = Annotated[str, Field(max_length=40)]
+MetadataKey = Annotated[
+    str,
+    AfterValidator(_metadata_key),
+    Field(
+        description="Sums apart for each value of a member of the metadata: `metadata.<key>`",
+        json_schema_extra={"pattern": f"^{_METADATA_KEY.pattern}$"},
+    ),
+]
 
 
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
@@ -91,8 +111,14 @@ class ParticipantSessionsQuery(PageQuery):
 class ParticipantTimeQuery(Strict):
     """A participant's time, summed in buckets. `from` and `to` are instants, or days of the time zone `tz`."""
 
-    from_: Maybe[When] = Field(default=None, alias="from")
-    to: Maybe[When] = None
-    tz: Annotated[str, Field(max_length=64)] = "UTC"
-    bucket: Literal["session", "day", "week"] = "day"
-    group_by: Maybe[Annotated[str, Field(pattern=r"^metadata\..{1,64}$")]] = None
+    from_: Maybe[When] = Field(
+        default=None,
+        alias="from",
+        description="An instant with a time zone, or a day such as 2026-01-31; left out, 30 days before the end",
+    )
+    to: Maybe[When] = Field(default=None, description="An instant, not included, or a day, included; left out, now")
+    tz: str = Field(default="UTC", max_length=64, description="The time zone, by its name, in which days begin")
+    bucket: Literal["session", "day", "week"] = Field(
+        default="day", description="Sums for each session, each day, or each ISO week"
+    )
+    group_by: Maybe[MetadataKey] = None

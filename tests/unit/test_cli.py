@@ -69,9 +69,12 @@ def test_a_store_that_is_away_is_named_with_what_to_do(
     assert "hidden" not in result.output
 
 
-def test_a_database_without_its_schema_is_told_apart(bare_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["webhooks list", "jobs list", "verify-audit --all"])
+def test_a_database_without_its_schema_is_told_apart(
+    command: str, bare_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", bare_database_url)
-    result = CliRunner().invoke(main, ["webhooks", "list"])
+    result = CliRunner().invoke(main, command.split())
     assert (result.exit_code, result.output.splitlines()[-1]) == (
         1,
         "The database isn't up to date: run `synckairos migrate`",
