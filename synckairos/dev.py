@@ -108,7 +108,10 @@ def _refuse_taken_port(settings: Settings) -> None:
 @contextmanager
 def _data_dir(data: Path | None) -> Iterator[Path]:
     if data is not None:
-        data.mkdir(parents=True, exist_ok=True)
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadSettings(f"--data: can't make {data}: {error.strerror or error}") from None
         yield data.absolute()
         return
     with temporary_data_dir() as path:

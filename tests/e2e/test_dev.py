@@ -116,6 +116,13 @@ def test_the_stores_somebody_named_are_used(start_dev: StartDev, redis_url: str,
     assert not running & {"valkey-server", "postgres"}
 
 
+def test_a_place_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    process = Process("dev", "--port", "0", "--data", str(tmp_path / "file" / "data"), cwd=tmp_path)
+    assert process.wait_end() == 1
+    assert process.told == f"--data: can't make {tmp_path / 'file' / 'data'}: Not a directory\n"
+
+
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
