@@ -14,9 +14,12 @@ RUN /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -
  && /opt/synckairos/bin/pip uninstall --yes --quiet hatchling editables pip
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos
+# Archives of finished sessions lie in that directory unless SYNCKAIROS_ARCHIVE_URL says s3://…: mount a volume there.
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos \
+ && install --directory --owner synckairos /var/lib/synckairos
 COPY --from=build /opt/synckairos /opt/synckairos
-ENV PATH=/opt/synckairos/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/synckairos/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    SYNCKAIROS_ARCHIVE_URL=/var/lib/synckairos/archive
 USER synckairos
 EXPOSE 3000
 STOPSIGNAL SIGTERM

@@ -50,7 +50,7 @@ export class Schemas {
     const said = (name, words) => (schema[name] === undefined ? null : words(schema[name]));
     return [
       said("minimum", (n) => `≥ ${n}`), said("maximum", (n) => `≤ ${n}`),
-      said("minLength", (n) => `at least ${n} characters`), said("maxLength", (n) => `at most ${n} characters`),
+      said("minLength", (n) => `at least ${n} character${n === 1 ? "" : "s"}`), said("maxLength", (n) => `at most ${n} characters`),
       said("minItems", (n) => `at least ${n}`), said("maxItems", (n) => `at most ${n}`),
       said("default", (value) => (typeof value === "object" ? null : `default ${JSON.stringify(value)}`)),
     ].filter(Boolean).join(", ");
