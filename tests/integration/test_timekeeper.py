@@ -150,3 +150,18 @@ async def test_neither_a_broken_session_nor_a_forgotten_script_stops_the_clock(s
             return [(await stored(parts, each))["status"] for each in (one, other)] == [Status.EXPIRED] * 2
 
         await eventually(others_are_over)
+
+
+async def test_a_commit_that_the_store_refuses_stops_no_other_clock(settings: Settings) -> None:
+    async with keeping_time(settings) as parts:
+        spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
+        one, broken, other = await asyncio.gather(*(start(parts, spec) for _ in range(3)))
+        history = parts.store.keys.history(broken)
+        await parts.pipe.call("SET", history, "no list")
+
+        async def are_over(*session_ids: str) -> bool:
+            return all([(await stored(parts, each))["status"] == Status.EXPIRED for each in session_ids])
+
+        await eventually(lambda: are_over(one, other))
+        later = await start(parts, spec)
+        await eventually(lambda: are_over(later))
