@@ -361,4 +361,6 @@ def stored_of(fields: Sequence[Any], held: Stored | None = None) -> Stored | Non
 
 def history_of(stored: Stored | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
     """Return the versions of a session that Redis still holds, newest first, from its history's list."""
-    return iter(()) if stored is None else going_back(stored.epoch, stored.version, stored.document, kept)
+    if stored is None:
+        return iter(())
+    return going_back(stored.epoch, stored.version, stored.tag, stored.document, kept)

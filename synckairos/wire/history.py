@@ -10,10 +10,11 @@ from synckairos.wire.entry import FeedMessage, Parcel
 from synckairos.wire.rows import splice
 
 
-def going_back(epoch: str, version: int, document: bytes, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
+def going_back(epoch: str, version: int, tag: str, document: bytes, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
     """Yield the versions from this one back to the oldest kept, newest first, each made when it is asked for.
 
-    `kept` are the history's parcels, oldest first, read no earlier than the document.
+    `kept` are the history's parcels, oldest first, read no earlier than the document. They lead back from the very
+    bytes that `tag` names: none where the store lost these meanwhile and issued the version anew.
     """
 
     def is_newer(parcel: Parcel) -> bool:
@@ -22,6 +23,9 @@ def going_back(epoch: str, version: int, document: bytes, kept: Sequence[bytes])
     for parcel in dropwhile(is_newer, map(Parcel.parse, reversed(kept))):
         if not parcel.message.tag:
             return  # kept by a release that kept whole states and no way back
+        if tag and parcel.message.tag != tag:
+            return
+        tag = ""  # each of the others is led to by the one after it
         yield parcel.beside(document)
         if not parcel.body:
             return

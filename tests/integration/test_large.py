@@ -17,7 +17,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.restoring import step_of
 from synckairos.store.limits import Quota
-from synckairos.store.sessions import Commit, Committed, Conflict, Step, Stored
+from synckairos.store.sessions import Commit, Committed, Conflict, Step, Stored, history_of
 from synckairos.wire.entry import Cause
 from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session, render_session
@@ -110,6 +110,24 @@ async def test_a_version_issued_again_with_other_content_isnt_the_one_at_hand(se
         last = orjson.loads(await execute(one, session_id, Switch()))
         assert last["metadata"] == {"who": "two"}
         assert last["version"] == orjson.loads(other)["version"] + 1
+
+
+async def test_the_history_doesnt_lead_back_from_a_version_that_the_store_lost(settings: Settings) -> None:
+    """An instance's watchers still have it, until its feed has looked."""
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
+        session_id = await started(one)
+        keys = one.store.keys
+        names = keys.session(session_id), keys.history(session_id)
+        dumped = [await one.pipe.call("DUMP", name) for name in names]
+        await execute(one, session_id, UpdateMetadata({"who": "one, who had more to say"}))
+        lost = await stored(one, session_id)
+        for name, value in zip(names, dumped, strict=True):
+            await one.pipe.call("RESTORE", name, 0, value, "REPLACE")
+        await execute(two, session_id, UpdateMetadata({"who": "two"}))
+        kept = await one.pipe.call("LRANGE", keys.history(session_id), 0, -1)
+        assert [*history_of(lost, kept)] == []
+        assert [message.version for message in history_of(await stored(two, session_id), kept)] == [3, 2, 1]
 
 
 async def test_nothing_is_committed_on_other_content_of_the_same_version(settings: Settings) -> None:
