@@ -2,9 +2,12 @@
 
 from synckairos.asking import Answer
 from synckairos.audit.archive import Archive
+from synckairos.clock.model import EventType
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
 from synckairos.store.sessions import SessionStore, Stored
+from synckairos.wire.entry import FeedMessage
 from synckairos.wire.record import Record
+from synckairos.wire.session import parse_session
 
 
 class Recall:
@@ -42,14 +45,28 @@ class Recall:
 
     async def as_it_was(self, session_id: str, at_ms: int) -> Answer:
         """Return the newest version in effect at an instant before the last transition. Raises SessionNotFound."""
-        history = await self._store.history(session_id)
-        past = next((message for message in history if message.at_ms <= at_ms), None)
-        if past is not None and not past.deleted:
-            return Answer(past.state, past.epoch, past.version, at_ms)
-        archived = None if past is not None else await self._archive.state_at(session_id, at_ms)
+        oldest: FeedMessage | None = None
+        for message in await self._store.history(session_id):
+            if message.at_ms <= at_ms:
+                if message.deleted:
+                    raise SessionNotFound(session_id)
+                return Answer(message.state, message.epoch, message.version, at_ms)
+            oldest = message
+        archived = await self._archive.state_at(session_id, at_ms)
+        if oldest is not None:
+            await self._check_archived_before(oldest, at_ms)
         if archived is None or archived.deleted:
             raise SessionNotFound(session_id)
         return Answer(archived.state, archived.epoch, archived.version, at_ms)
+
+    async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
+        """Raise StoreUnavailable where versions between an instant and the oldest kept are still on their way."""
+        if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED):
+            return
+        if at_ms < parse_session(oldest.state).rules.created_at_ms:
+            return
+        if await self._archive.snapshot(oldest.session_id, oldest.epoch, oldest.version - 1) is None:
+            raise StoreUnavailable("The version of that time is on its way to the archive; try again shortly")
 
     async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
         """Return the document of one version: from where it is held, nearest first."""

@@ -33,6 +33,7 @@ from synckairos.errors import (
     Refused,
     SessionExists,
     SessionNotFound,
+    StoreUnavailable,
     SyncKairosError,
     VersionConflict,
 )
@@ -220,6 +221,23 @@ async def test_time_travel_within_what_redis_holds(sessions: Sessions) -> None:
     assert at_start.session.updated_at_ms <= begun.session.updated_at_ms
     with pytest.raises(SessionNotFound):
         await sessions.read_at(session_id, created_ms - 1)
+
+
+async def test_an_instant_whose_version_is_on_its_way_to_the_archive_is_asked_for_again(settings: Settings) -> None:
+    async with open_parts(settings.model_copy(update={"history_length": 2})) as parts:
+        made = await make(parts.sessions)
+        session_id, created_ms = made.session.session_id, made.session.rules.created_at_ms
+
+        async def is_later() -> bool:
+            return await parts.sessions.now_ms() > created_ms
+
+        await eventually(is_later)
+        for at in range(3):
+            await parts.sessions.execute(ask(session_id, UpdateMetadata({"at": at})))
+        with pytest.raises(StoreUnavailable, match="on its way"):
+            await parts.sessions.read_at(session_id, created_ms)
+        with pytest.raises(SessionNotFound):
+            await parts.sessions.read_at(session_id, created_ms - 1)
 
 
 async def test_limits_count_before_anything_happens_and_replays_are_free(sessions: Sessions) -> None:
