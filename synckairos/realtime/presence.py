@@ -221,7 +221,7 @@ class Presence:
         for session_id in tuple(self._untold):
             room = self._rooms.get(session_id)
             if room is None:
-                del self._untold[session_id]
+                self._untold.pop(session_id, None)  # the farewell's round may have been here meanwhile
                 continue
             if room.is_news and now_s >= room.next_s:
                 room.is_news = False
@@ -242,9 +242,10 @@ class Presence:
     # -- the other instances ------------------------------------------------------------------------------------------
 
     def _hear(self, number: int, instance: str, session_ids: list[str]) -> None:
-        is_next = self._number is None or number == self._number + 1
-        self._number = number
-        if not is_next:
+        before, self._number = self._number, number
+        if before is not None and number <= before:
+            self._write_anew()
+        if before is not None and number != before + 1:
             self._look_again(self._rooms)
         elif instance != self._store.instance:
             self._look_again(each for each in session_ids if each in self._rooms)
@@ -258,33 +259,39 @@ class Presence:
         beaten_s, refreshed_s = float("-inf"), time.monotonic()
         while True:
             now_s = time.monotonic()
+            heard = self._number or 0
             try:
                 beat = await self._store.beat(may_bury=now_s - beaten_s < DEAD_AFTER_S / 2)
             except StoreUnavailable as trouble:
                 logger.debug("no beat", cause=trouble.code)
             else:
                 beaten_s = now_s
-                self._learn(beat)
+                self._learn(beat, heard)
             if now_s - refreshed_s > REFRESH_S:
                 refreshed_s = now_s
                 self._write_all()
             await asyncio.sleep(BEAT_S)
 
-    def _learn(self, beat: Beat) -> None:
-        """Take in who lives, and whether anything was told that didn't come here."""
+    def _learn(self, beat: Beat, heard: int) -> None:
+        """Take in who lives, and whether anything was told that didn't come here; `heard` was the last before."""
         INSTANCES.set(len(beat.living))
-        if not beat.was_known:  # we were silent for long, or Redis lost what it had
-            for room in self._rooms.values():
-                room.written = None
-            self._write_all()
+        went_back = beat.changes < max(heard, self._said)
+        if went_back or not beat.was_known:  # Redis lost some of what it had, or all, or we were silent for long
+            self._write_anew()
         dead = self._living - beat.living
         if dead:
             self._look_again(each for each, room in self._rooms.items() if not dead.isdisjoint(room.elsewhere))
         self._living = beat.living
-        if (self._number or 0) < self._said or beat.changes < self._said:
+        if (self._number or 0) < self._said or went_back:
             self._number = beat.changes
             self._look_again(self._rooms)
         self._said = beat.changes
+
+    def _write_anew(self) -> None:
+        """Write all again, and tell of it: Redis may have lost any of it."""
+        for room in self._rooms.values():
+            room.written = None
+        self._write_all()
 
     def _write_all(self) -> None:
         self._dirty.update(dict.fromkeys(self._rooms))

@@ -176,6 +176,26 @@ async def test_what_redis_lost_is_written_again(instance: Instance, other_instan
         assert len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
 
 
+async def test_what_a_failover_lost_is_written_again(instance: Instance, other_instance: Instance) -> None:
+    """Of what the other instance wrote last nothing is on the replica; both instances are."""
+    session_id = await instance.create()
+    pipe, keys = instance.parts.pipe, instance.parts.store.keys
+    async with v3_client(instance) as here, v3_client(other_instance) as there:
+        await here.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(here.socket, 1)
+        names = keys.presence(session_id), keys.presence_changes
+        replicated = [await pipe.call("DUMP", name) for name in names]
+        await there.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(here.socket, 2)
+        for name, value in zip(names, replicated, strict=True):
+            await pipe.call("RESTORE", name, 0, value, "REPLACE")
+
+        async def are_both_there() -> bool:
+            return len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
+
+        await eventually(are_both_there)
+
+
 async def test_an_instance_that_stops_takes_its_clients_out_before_it_goes(
     settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
