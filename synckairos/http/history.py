@@ -12,7 +12,7 @@ from synckairos.audit.hours import Hours
 from synckairos.audit.participation import Participations, Told
 from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
-from synckairos.errors import SessionNotFound, StoreUnavailable
+from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
 from synckairos.http.call import Call, Reply
 from synckairos.http.listing import Listing
 from synckairos.http.live_tail import LiveTail
@@ -97,7 +97,12 @@ class HistoryRoutes:
         if form == SSE and cursor is None:
             cursor = call.header(b"last-event-id") or None
         call.standings = await self._limits.take(call.quotas())
-        page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
+        try:
+            page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
+        except ValidationFailed:
+            if cursor == query.cursor:
+                raise
+            raise ValidationFailed.at("Last-Event-ID", "should be the id of an event of this tail") from None
         if not page.items and cursor is None:
             raise SessionNotFound(session_id)
         if form == SSE:

@@ -132,6 +132,8 @@ async def test_a_tail_without_a_last_event_begins_at_the_first(settings: Setting
         headers = {"accept": "text/event-stream", "last-event-id": ""}
         assert "session_created" in (await server.client.get(url(session, "/events"), headers=headers)).text
         assert (await server.client.get(f"/v1/sessions/{uuid4()}/events", headers=headers)).status_code == 404
+        odd = await server.client.get(url(session, "/events"), headers=headers | {"last-event-id": "5"})
+        assert [each["path"] for each in odd.json()["error"]["details"]] == ["Last-Event-ID"]
 
 
 async def test_without_postgres_history_says_so(settings: Settings) -> None:
