@@ -11,7 +11,7 @@ import orjson
 from synckairos.audit.records import ParticipantSession
 from synckairos.audit.rows import EventRow, ParticipantRow, SessionRow, ms_of
 from synckairos.store.recent import Digest
-from synckairos.wire.participation import render_pieces, render_row
+from synckairos.wire.participation import render_pieces
 
 MOVING = ("running", "paused")
 """Statuses in which somebody's time, or a break, goes on."""
@@ -40,13 +40,6 @@ def _digest(session_id: str, of: bytes, facts: list[Any], metadata: bytes) -> Di
         synced=True,
     )
     return Digest(of, orjson.dumps(facts), metadata, b"\n".join(pieces))
-
-
-def still_row(still: bytes, part: bytes) -> bytes:
-    """Return the row of somebody's part in a session in which nothing moves by itself."""
-    head, middle, tail = still.split(b"\n")
-    time_used_ms, _, cycle_count = part.partition(b" ")
-    return render_row((head, middle, tail), time_used_ms, cycle_count)
 
 
 def render_part(time_used_ms: int, cycle_count: int) -> bytes:

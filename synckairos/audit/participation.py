@@ -13,7 +13,6 @@ import orjson
 
 from synckairos.audit.archive import MAX_PAGE, Archive
 from synckairos.audit.cursor import parse_cursor, render_cursor
-from synckairos.audit.digests import still_row
 from synckairos.audit.recent import Place, Recent
 from synckairos.audit.records import Page, ParticipantSession
 from synckairos.errors import StoreUnavailable
@@ -153,8 +152,8 @@ class Participations:
         unready: list[Key] = []
         for key in keys:
             found = recent.looked.get(key[1])
-            if found is not None and found.still and found.part is not None:
-                items.append(Participation(key, still_row(found.still, found.part)))
+            if isinstance(found, bytes):
+                items.append(Participation(key, found))
             else:
                 unready.append(key)
         places = await self._recent.look(participant_id, unready, recent.looked, [*older, *others])
@@ -176,7 +175,7 @@ class Participations:
         ]
         moving += [self._unarchived(each, places[each].live, None, participant_id, now_ms) for each in others]
         if moving:
-            told = await asyncio.gather(*moving)
+            told = await asyncio.gather(*moving) if len(moving) > 1 else [await moving[0]]
             items += [each for each in told if each is not None and (each.key[1] in on_page or belongs(each.key))]
             items.sort(key=_key, reverse=True)
         next_key = end

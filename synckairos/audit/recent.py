@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from synckairos.audit.archive import MAX_PAGE, Archive
-from synckairos.audit.digests import digest_of, is_gone, part_in, render_part, still_row
+from synckairos.audit.digests import digest_of, is_gone, part_in, render_part
 from synckairos.audit.records import ParticipantSession
 from synckairos.quick import quick
-from synckairos.store.recent import MOST, SPAN_MS, Key, Looked, RecentPage, RecentStore
+from synckairos.store.recent import MOST, SPAN_MS, Key, Looked, RecentPage, RecentStore, Row
 from synckairos.store.sessions import Stored
 
 
@@ -20,7 +20,7 @@ class Place:
     `part` is as Postgres has it, None where it has nothing.
     """
 
-    row: bytes = b""
+    row: Row = b""
     part: ParticipantSession | None = None
     live: Stored | None = None
 
@@ -64,7 +64,7 @@ class Recent:
         self,
         participant_id: str,
         keys: Sequence[Key],
-        looked: Mapping[str, Looked],
+        looked: Mapping[str, Row | Looked],
         others: Sequence[str] = (),
     ) -> dict[str, Place]:
         """Look at sessions of somebody's recent list as far as they weren't yet, and at others only as they are live.
@@ -74,18 +74,20 @@ class Recent:
         unseen = [session_id for _, session_id in keys if session_id not in looked]
         if unseen or others:
             looked = {**looked, **await self._store.look(participant_id, [*unseen, *others])}
-        places = {session_id: Place(live=looked[session_id].live) for session_id in others}
+        places = {session_id: Place(live=_live(looked[session_id])) for session_id in others}
         missing: list[str] = []
         for began_ms, session_id in keys:
             found = looked[session_id]
-            if found.part is None and (found.digest is None or not is_gone(found.digest)):
+            if isinstance(found, bytes):
+                places[session_id] = Place(found)
+            elif found.part is None and (found.digest is None or not is_gone(found.digest)):
                 missing.append(session_id)
             else:
                 places[session_id] = _place(found, session_id, began_ms)
         if missing:
             parts = await self._refill(participant_id, missing)
             for session_id in missing:
-                places[session_id] = Place(part=parts.get(session_id), live=looked[session_id].live)
+                places[session_id] = Place(part=parts.get(session_id), live=_live(looked[session_id]))
         return places
 
     async def _refill(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
@@ -107,9 +109,11 @@ class Recent:
         return found
 
 
+def _live(found: Row | Looked) -> Stored | None:
+    return None if isinstance(found, bytes) else found.live
+
+
 def _place(found: Looked, session_id: str, began_ms: int) -> Place:
-    if found.part is not None and found.still:
-        return Place(still_row(found.still, found.part))
     if found.digest is None or found.part is None or is_gone(found.digest):
         return Place(live=found.live)
     return Place(part=part_in(found.digest, found.part, session_id, began_ms), live=found.live)

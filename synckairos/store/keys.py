@@ -49,6 +49,14 @@ class Keys:
         """Return what lists tell of a session, as of the newest version that Postgres has."""
         return self._of("digest", session_id)
 
+    def rows(self, participant_id: str) -> str:
+        """Return somebody's rows in lists that are ready, by session: of their own partition's sessions alone."""
+        return self._of("rows", participant_id)
+
+    def all_rows(self, partition: int) -> str:
+        """Return what the keys of a partition's ready rows begin with, up to whose they are."""
+        return f"{self._in('rows', partition)}:"
+
     def aside(self, kind: str, id_: str) -> str:
         """Return the cache of what Postgres answered about a participant or session."""
         return self._of(f"aside-{kind}", id_)

@@ -4,6 +4,9 @@ A participant's set holds session ids of the last 30 days, newest 1,000 at most;
 of the newest version that Postgres has, whoever asks. Neither is there for people nobody asks about. Each is filled
 from Postgres once, under a lease that whoever moves newer versions to Postgres breaks: what was read before they were
 there is never kept. What a digest says is the audit's business, here it is bytes.
+
+Of digests in which nothing moves by itself, somebody's rows are made at the first look, and kept in one hash for
+everybody who is asked for: a page takes one look at that, and looks at sessions only where something may have changed.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ from typing import Any
 
 from synckairos.quick import quick
 from synckairos.store.keys import Keys
+from synckairos.store.outbox import isolated_key
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
 from synckairos.store.sessions import Stored, ms_of, stored_of
@@ -23,6 +27,12 @@ SPAN_MS = DAYS * 86_400_000
 
 MOST = 1_000
 """Sessions in a set; beyond that it goes back less far."""
+
+ROWS_MS = 86_400_000
+"""How long somebody's ready rows stay; a digest outlives the rows made of it."""
+
+LONGEST_ROW = 2_048
+"""Bytes of a row that is kept ready. With MOST of them, what one participant's may take."""
 
 LEASE_MS = 60_000
 TIES = 50
@@ -50,15 +60,18 @@ class Digest:
 @quick
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A session as a list needs it: what stands `still`, with somebody's part in it; or its digest, and as it is live.
+    """A session as a list needs it: its digest with somebody's part in it, and as it is live.
 
     `live.document` is there where it is of another version than the digest, or runs.
     """
 
-    still: bytes
+    digest: Digest | None
     part: bytes | None
-    digest: Digest | None = None
-    live: Stored | None = None
+    live: Stored | None
+
+
+Row = bytes
+"""A session in somebody's list, as JSON, where nothing moves by itself."""
 
 
 @quick
@@ -73,7 +86,7 @@ class RecentPage:
     keys: tuple[Key, ...]
     more: bool
     whole_since_ms: int
-    looked: Mapping[str, Looked]
+    looked: Mapping[str, Row | Looked]
 
 
 class RecentStore:
@@ -99,16 +112,21 @@ class RecentStore:
     async def page(self, participant_id: str, before: Key | None, limit: int) -> RecentPage | None:
         """Return up to `limit` places before a key; None where nothing says that the set is whole. One round trip."""
         keys, partition = self.keys, self.keys.partition_of(participant_id)
+        names: list[Any] = [keys.digests(partition), keys.sessions(partition), keys.rows(participant_id)]
+        names += [keys.outbox(partition), isolated_key(keys, partition), ROWS_MS, SPAN_MS, MOST, LONGEST_ROW]
         top, count = ("+inf", limit + 1) if before is None else (str(before[0]), limit + 1 + TIES)
         while True:
-            time, whole, left_ms, found, rows = await self._run(
+            time, whole, left_ms, found, rows, others = await self._run(
                 self._look,
                 [keys.recent(participant_id)],
-                [participant_id, count, top, keys.digests(partition), keys.sessions(partition)],
+                [participant_id, count, top, *names],
             )
             if whole is None:
                 return None
-            places = [(int(float(found[at + 1])), found[at].decode()) for at in range(0, len(found), 2)]
+            # Instants are whole numbers, which Redis writes without an exponent.
+            pairs = found.decode().split()
+            ids = pairs[::2]
+            places = list(zip(map(int, pairs[1::2]), ids, strict=True))
             page = places if before is None else [key for key in places if key < before]
             if len(page) > limit or len(places) < count:
                 break
@@ -117,12 +135,11 @@ class RecentStore:
             with unavailable_as_named():
                 await self._pipe.call("PEXPIRE", keys.recent(participant_id), SPAN_MS)
         whole_since_ms = -int(float(whole))
-        page = [key for key in page if key[0] >= whole_since_ms]
-        looked = {
-            session_id: _looked(row)
-            for (_, session_id), row in zip(places, rows, strict=True)
-            if keys.partitions == 1 or keys.partition_of(session_id) == partition
-        }
+        if page and page[-1][0] < whole_since_ms:
+            page = [key for key in page if key[0] >= whole_since_ms]
+        looked = _looked(ids, rows, others)
+        if keys.partitions > 1:
+            looked = {each: found for each, found in looked.items() if keys.partition_of(each) == partition}
         return RecentPage(ms_of(time), tuple(page[:limit]), len(page) > limit, whole_since_ms, looked)
 
     async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
@@ -133,20 +150,19 @@ class RecentStore:
         pairs = zip(session_ids, scores, strict=True)
         return {each: int(float(score)) for each, score in pairs if score is not None}
 
-    async def look(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, Looked]:
+    async def look(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, Row | Looked]:
         """Look at sessions for somebody's list: one round trip a partition, all at once."""
         shares = self._shares(session_ids)
         names = (
             [name for each in share for name in (self.keys.digest(each), self.keys.session(each))] for share in shares
         )
         replies = await asyncio.gather(
-            *(self._run(self._look, [pairs[0], *pairs], [participant_id, 0, "", "", ""]) for pairs in names)
+            *(self._run(self._look, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
         )
-        return {
-            session_id: _looked(row)
-            for share, (*_, rows) in zip(shares, replies, strict=True)
-            for session_id, row in zip(share, rows, strict=True)
-        }
+        looked: dict[str, Row | Looked] = {}
+        for share, (*_, rows, others) in zip(shares, replies, strict=True):
+            looked |= _looked(share, rows, others)
+        return looked
 
     # -- filling ------------------------------------------------------------------------------------------------------
 
@@ -170,7 +186,7 @@ class RecentStore:
         """Keep digests with somebody's parts, where the lease stands; the part alone where the digest is there."""
         field = f"p:{participant_id}"
         keeping = (
-            (session_id, [digest.of, digest.facts, digest.metadata, digest.still, field, part])
+            (session_id, [*self._made_of(session_id), *_fields(digest), field, part])
             for session_id, (digest, part) in filled.items()
         )
         await asyncio.gather(
@@ -212,11 +228,16 @@ class RecentStore:
         self, session_id: str, was: Digest | None, digest: Digest | None, parts: Mapping[str, bytes]
     ) -> None:
         """Put a digest and people's parts in the place of the one that was; without a new one, drop it."""
-        args: list[Any] = ["keep", b"" if was is None else was.of, SPAN_MS]
+        args: list[Any] = ["keep", b"" if was is None else was.of, SPAN_MS, *self._made_of(session_id)]
         if digest is not None:
-            args += (digest.of, digest.facts, digest.metadata, digest.still)
+            args += _fields(digest)
             for participant_id, part in parts.items():
                 args += (f"p:{participant_id}", part)
+        await self._run(self._keep, [self.keys.digest(session_id)], args)
+
+    async def drop(self, session_id: str) -> None:
+        """Forget a session's digest and what was made of it, and break the lease of whoever fills it."""
+        args: list[Any] = ["drop", "", SPAN_MS, *self._made_of(session_id)]
         await self._run(self._keep, [self.keys.digest(session_id)], args)
 
     async def place(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
@@ -233,15 +254,27 @@ class RecentStore:
             shares.setdefault(self.keys.partition_of(each), []).append(each)
         return [share[at : at + _AT_ONCE] for share in shares.values() for at in range(0, len(share), _AT_ONCE)]
 
+    def _made_of(self, session_id: str) -> tuple[str, str]:
+        """Return what tells a script which ready rows are made of a session's digest."""
+        return session_id, self.keys.all_rows(self.keys.partition_of(session_id))
+
     async def _run(self, script: Script, names: list[str], args: list[Any]) -> Any:
         with unavailable_as_named():
             return await script(self._pipe, names, args)
 
 
-def _looked(row: Sequence[Any]) -> Looked:
-    if len(row) == 2:
-        return Looked(row[0], row[1])
-    of, facts, metadata, part = row[:4]
-    digest = None if of is None else Digest(of, facts, metadata)
+def _fields(digest: Digest) -> tuple[bytes, bytes, bytes, bytes]:
+    return digest.of, digest.facts, digest.metadata, digest.still
+
+
+def _looked(ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]) -> dict[str, Row | Looked]:
+    """Return what was found of these: a line of `rows` each, empty for one of the others."""
+    if not ids:
+        return {}
+    rest = iter(others)
+    return {each: row or _moving(*next(rest)) for each, row in zip(ids, rows.split(b"\n"), strict=True)}
+
+
+def _moving(of: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> Looked:
     # Without the tag: nobody here asks whether a document is the one at hand.
-    return Looked(b"", part, digest, stored_of((*row[4:], None)))
+    return Looked(None if of is None else Digest(of, facts, metadata), part, stored_of((*live, None)))

@@ -14,7 +14,8 @@ from synckairos.clock.commands import Complete, Start
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.store import recent as recent_store
-from synckairos.store.recent import Digest, RecentStore
+from synckairos.store.outbox import isolated_key
+from synckairos.store.recent import LONGEST_ROW, ROWS_MS, Digest, Looked, RecentStore
 from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import people, rows_of, still
@@ -34,9 +35,15 @@ async def without_postgres(settings: Settings) -> AsyncIterator[Server]:
 
 async def forget_recent(server: Server) -> None:
     prefix = server.settings.key_prefix
-    for kind in ("recent", "digest"):
+    for kind in ("recent", "digest", "rows"):
         for key in await server.parts.pipe.call("KEYS", f"{prefix}:*:{kind}:*"):
             await server.parts.pipe.call("DEL", key)
+
+
+async def looked_at(store: RecentStore, participant_id: str, session_id: str) -> Looked:
+    found = (await store.look(participant_id, [session_id]))[session_id]
+    assert isinstance(found, Looked)
+    return found
 
 
 async def test_a_page_asks_redis_alone_once_it_was_asked_for(server: Server) -> None:
@@ -138,7 +145,7 @@ async def test_redis_forgets_and_knows_again(server: Server) -> None:
     pipe, keys = server.parts.pipe, server.parts.store.keys
     assert await pipe.call("PTTL", keys.recent(ada)) > 29 * DAY_MS
     for key in (keys.recent(ada), keys.digest(before[0]["session_id"])):
-        await pipe.call("DEL", key)
+        await pipe.call("DEL", key, keys.rows(ada))
         assert still(await rows_of(server, ada)) == before
         assert await pipe.call("EXISTS", key) == 1
     await pipe.call("PEXPIRE", keys.recent(ada), 1000 * DAY_MS // 100)
@@ -161,20 +168,72 @@ async def test_what_was_asked_for_before_something_newer_came_is_not_kept(server
     assert await store.known([session_id], [ada]) == ({session_id: None}, set())
     await store.keep(session_id, None, None, {})
     await store.fill_digests(7, ada, {session_id: (old, b"1 1")})
-    assert (await store.look(ada, [session_id]))[session_id].digest is None
+    assert (await looked_at(store, ada, session_id)).digest is None
     await store.lease_digests([session_id], 8)
     await store.fill_digests(8, ada, {session_id: (old, b"1 1")})
     # Another one's part is added to the same version alone.
     bob, eve = str(uuid4()), str(uuid4())
     await store.fill_digests(9, bob, {session_id: (old, b"2 2")})
     await store.fill_digests(9, eve, {session_id: (new, b"3 3")})
-    parts = [(await store.look(each, [session_id]))[session_id].part for each in (ada, bob, eve)]
+    parts = [(await looked_at(store, each, session_id)).part for each in (ada, bob, eve)]
     assert parts == [b"1 1", b"2 2", None]
     # Whoever drains puts the new one in the place of the one it knew, and of no other.
     await store.keep(session_id, new, None, {})
     await store.keep(session_id, old, new, {ada: b"4 4"})
-    looked = [(await store.look(each, [session_id]))[session_id] for each in (ada, bob)]
+    looked = [await looked_at(store, each, session_id) for each in (ada, bob)]
     assert [(each.digest, each.part) for each in looked] == [(new, b"4 4"), (new, None)]
+
+
+async def test_ready_rows_go_with_what_they_were_made_of(server: Server) -> None:
+    ada, bob, eve = (str(uuid4()) for _ in range(3))
+    pipe, keys = server.parts.pipe, server.parts.store.keys
+    ids = [(await server.started(participants=people(ada, bob, eve)))["session_id"] for _ in range(2)]
+    path = f"/v1/sessions/{ids[0]}"
+    assert (await server.client.delete(f"{path}/participants/{eve}")).is_success
+    assert (await server.client.post(f"{path}/complete")).is_success
+    assert (await server.client.patch(path, json={"metadata": {"n": 0}})).is_success
+    await server.drain()
+
+    async def told(person: str) -> tuple[object, bool]:
+        (row,) = [row for row in await rows_of(server, person) if row["session_id"] == ids[0]]
+        return row["metadata"], row["synced"]
+
+    async def ready(person: str) -> list[bytes]:
+        kept: list[bytes] = await pipe.call("HKEYS", keys.rows(person))
+        return kept
+
+    for person in (ada, eve, ada, eve):
+        assert await told(person) == ({"n": 0}, True)
+        assert await ready(person) == [ids[0].encode()], "what runs isn't ready"
+        assert 0 < await pipe.call("PTTL", keys.rows(person)) <= ROWS_MS < await pipe.call("PTTL", keys.digest(ids[0]))
+    # On its way, whoever left and whoever stayed is told; also where that is too much to look through.
+    for at in range(1, 20):
+        assert (await server.client.patch(path, json={"metadata": {"n": at}})).is_success
+        for person in (ada, eve):
+            assert await told(person) == ({"n": at}, False)
+    await server.drain()
+    assert [await ready(person) for person in (ada, eve)] == [[], []]
+    for person in (ada, eve):
+        for _ in range(2):
+            # Of who left, Postgres is asked first.
+            assert await told(person) == ({"n": 19}, True)
+        assert await ready(person) == [ids[0].encode()]
+    # What Postgres refused waits beside the outbox.
+    assert (await server.client.patch(path, json={"metadata": {"n": 20}})).is_success
+    outbox = keys.outbox(keys.partition_of(ids[0]))
+    ((entry_id, fields),) = await pipe.call("XRANGE", outbox, "-", "+")
+    await pipe.call("DEL", outbox)
+    await pipe.call("ZADD", isolated_key(keys, 0), "inf", entry_id)
+    assert await told(ada) == ({"n": 20}, False)
+    await pipe.call("DEL", isolated_key(keys, 0))
+    await pipe.call("XADD", outbox, entry_id, *fields)
+    long = {"n": "x" * LONGEST_ROW}
+    assert (await server.client.patch(path, json={"metadata": long})).is_success
+    await server.drain()
+    assert await told(ada) == (long, True)
+    assert await ready(ada) == []
+    await RecentStore(pipe, keys).drop(ids[0])
+    assert await pipe.call("EXISTS", keys.digest(ids[0])) == 0
 
 
 async def test_who_left_keeps_the_session(server: Server) -> None:
