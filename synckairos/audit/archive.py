@@ -8,8 +8,7 @@ past, but no lists and no hours.
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,12 +16,12 @@ from uuid import UUID
 import orjson
 import psycopg
 from psycopg.errors import InvalidParameterValue
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import Cold
 from synckairos.audit.cursor import parse_cursor, render_cursor
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.records import (
     Archived,
     Bucket,
@@ -53,36 +52,24 @@ _LAST_ID = "f" * 32
 Row = tuple[Any, ...]
 
 
-@asynccontextmanager
-async def open_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
-    """Open connections for an archive; doesn't wait for Postgres, so a server starts without it."""
-    pool = AsyncConnectionPool(
+def open_pool(settings: Settings) -> Pool:
+    """Make the connections of a server, for reading what is newest also while nothing can be written."""
+    return Pool(
         settings.database_url,
-        min_size=settings.database_pool_min,
-        max_size=settings.database_pool_max,
-        open=False,
-        timeout=_TIMEOUT_S,
-        reconnect_timeout=2.0,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={
-            "autocommit": True,
-            "prepare_threshold": None,
-            "connect_timeout": 2,
-            "application_name": "synckairos archive",
-            "options": f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s -c timezone=UTC",
-        },
+        "archive",
+        connections=settings.database_pool_max,
+        at_least=settings.database_pool_min,
+        host="primary",
+        timeout_s=_TIMEOUT_S,
+        options=f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s",
+        prepares=False,
     )
-    await pool.open(wait=False)
-    try:
-        yield pool
-    finally:
-        await pool.close(timeout=1.0)
 
 
 class Archive:
     """The audit's tables, for reading."""
 
-    def __init__(self, pool: AsyncConnectionPool, objects: Objects) -> None:
+    def __init__(self, pool: Pool, objects: Objects) -> None:
         """Take Postgres, and where sessions are kept that retention took out of it."""
         self.cold = Cold(objects)
         self._pool = pool

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow
 from synckairos.audit.telling import queue_webhooks
 from synckairos.errors import StoreUnavailable, SyncKairosError
@@ -24,7 +24,6 @@ _OPTIONS = (
     "-c lock_timeout=30s -c idle_in_transaction_session_timeout=30s -c client_min_messages=warning "
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
-_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 _DATA_CLASSES = ("22", "23", "54")  # bad data, broken constraint, beyond a limit: the next try would fail as well
 _EVENT = "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
 _SESSION = "uuid text int8 text text timestamptz timestamptz timestamptz timestamptz timestamptz text"
@@ -69,31 +68,21 @@ class Ledger:
         """
         self._scope = scope
         self._batch_s = 2 * statement_s
-        self._pool = AsyncConnectionPool(
+        self._pool = Pool(
             database_url,
-            min_size=0,
-            max_size=connections,
-            open=False,
-            timeout=timeout_s,
-            reconnect_timeout=1.0,
-            check=AsyncConnectionPool.check_connection,
+            "drain",
+            connections=connections,
+            timeout_s=timeout_s,
+            options=f"-c statement_timeout={round(statement_s * 1000)} {_OPTIONS}",
             configure=_prepare,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": max(2, int(timeout_s)),
-                "target_session_attrs": "read-write",
-                "application_name": "synckairos drain",
-                "options": f"-c statement_timeout={round(statement_s * 1000)} {_OPTIONS}",
-                **_KEEPALIVE,
-            },
         )
 
     async def open(self) -> None:
         """Begin to connect; doesn't wait for Postgres."""
-        await self._pool.open(wait=False)
+        await self._pool.open()
 
     async def close(self) -> None:
-        await self._pool.close(timeout=2.0)
+        await self._pool.close()
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless Postgres answers."""

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.records import TrailEvent
 from synckairos.errors import StoreUnavailable
 from synckairos.webhooks.records import Due
@@ -51,7 +51,7 @@ class Measured:
 class Outgoing:
     """The queue of messages. Every method is one round trip and raises StoreUnavailable."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def claim(self, *, at_once: int, limit: int, lease_s: float) -> list[Due]:
@@ -96,27 +96,9 @@ async def open_outgoing(database_url: str, connections: int = 4) -> AsyncIterato
 
     They don't wait for the disk either: a finish that is lost in a crash is a message sent once more.
     """
-    pool = AsyncConnectionPool(
-        database_url,
-        min_size=0,
-        max_size=connections,
-        open=False,
-        timeout=5.0,
-        reconnect_timeout=1.0,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={
-            "autocommit": True,
-            "connect_timeout": 5,
-            "target_session_attrs": "read-write",
-            "application_name": "synckairos webhooks",
-            "options": "-c statement_timeout=30s -c synchronous_commit=off -c timezone=UTC",
-        },
-    )
-    await pool.open(wait=False)
-    try:
+    options = "-c statement_timeout=30s -c synchronous_commit=off"
+    async with Pool(database_url, "webhooks", connections=connections, options=options) as pool:
         yield Outgoing(pool)
-    finally:
-        await pool.close(timeout=2.0)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.cursor import parse_cursor, render_cursor
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.records import Page
 from synckairos.errors import IdempotencyKeyReused, NotFound, StoreUnavailable, TooManyWebhooks, WebhookDisabled
 from synckairos.webhooks.outgoing import Measured, named_faults, to_ms
@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Registry:
     """The webhooks' tables, a transaction at a time. Raises StoreUnavailable where Postgres doesn't do it now."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._asking: set[asyncio.Task[Any]] = set()
 

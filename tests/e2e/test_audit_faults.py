@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -157,6 +157,34 @@ async def test_postgres_becomes_read_only_amid_play(
             await database.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await database.execute("SELECT pg_reload_conf()")
         await audit_grows(own_settings.database_url)
+
+
+async def test_a_worker_ends_soon_although_postgres_is_frozen(
+    own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
+) -> None:
+    worker = start_worker(own_settings)
+    async with played(own_settings, start_server) as players:
+        await audit_grows(own_settings.database_url)
+        with frozen(own_postgres):
+            await players.more(300)
+            worker.send(signal.SIGTERM)
+            assert await asyncio.to_thread(worker.wait_end, 10) == 0
+        start_worker(own_settings)
+
+
+@contextmanager
+def frozen(store: Postgres) -> Iterator[None]:
+    """Have Postgres and all its children stand still."""
+    with psycopg.connect(store.url) as database:
+        children = database.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
+    pids = [store.child.pid, *(pid for (pid,) in children)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_synchronous_standby_takes_over(

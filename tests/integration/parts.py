@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from psycopg_pool import AsyncConnectionPool
-
 from synckairos.audit.archive import Archive, open_pool
 from synckairos.audit.cold.objects import Objects
+from synckairos.audit.postgres import Pool
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due
 from synckairos.config import Settings
@@ -27,7 +26,7 @@ from synckairos.wire.session import parse_session, render_session
 class Parts:
     pipe: RedisPipe
     store: SessionStore
-    pool: AsyncConnectionPool
+    pool: Pool
     archive: Archive
     sessions: Sessions
     kicked: list[int] = field(default_factory=list)
@@ -50,7 +49,6 @@ class Parts:
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     keys = Keys(settings.key_prefix, settings.partitions)
-    pool: AsyncConnectionPool
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_pool(settings) as pool:
         await open_store(pipe, keys)
         store = SessionStore(pipe, keys, settings.history_length, Bounds.of(settings))

@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.archive import filed_of
 from synckairos.audit.cold.bundle import Line, Packer, render_line
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import Cold
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.records import Filed
 from synckairos.errors import SyncKairosError
 
@@ -64,7 +64,7 @@ class _Packed:
 class Archiver:
     """Makes archives. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: AsyncConnectionPool, objects: Objects) -> None:
+    def __init__(self, pool: Pool, objects: Objects) -> None:
         self._pool = pool
         self._objects = objects
         self._cold = Cold(objects)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import orjson
 from psycopg import AsyncConnection, IsolationLevel, sql
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.archive import filed_of
 from synckairos.audit.cold.archiver import SQL
@@ -20,6 +19,7 @@ from synckairos.audit.cold.bundle import Bundle
 from synckairos.audit.cold.objects import Objects, Written
 from synckairos.audit.cold.reader import Cold
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.records import Filed
 from synckairos.wire.events import EVENT_COLUMNS, event_json
 from synckairos.wire.tables import render_csv_rows
@@ -56,7 +56,7 @@ class Exported:
 class Exporter:
     """Makes exports. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: AsyncConnectionPool, objects: Objects) -> None:
+    def __init__(self, pool: Pool, objects: Objects) -> None:
         self._pool = pool
         self._objects = objects
         self._cold = Cold(objects)

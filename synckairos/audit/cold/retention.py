@@ -6,13 +6,13 @@ What Redis holds in another version, or what is still on its way to Postgres, is
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.cold.archiver import SQL, Archiver, NotFinished
 from synckairos.audit.cold.bundle import Line, gaps
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import ArchiveDamaged, Cold
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.audit.records import Filed
 from synckairos.errors import SyncKairosError
 from synckairos.store.outbox import Outbox
@@ -30,7 +30,7 @@ class Retention:
 
     def __init__(
         self,
-        pool: AsyncConnectionPool,
+        pool: Pool,
         objects: Objects,
         archiver: Archiver,
         store: SessionStore,

@@ -12,9 +12,10 @@ from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.errors import StoreUnavailable
 
 Row = tuple[Any, ...]
@@ -112,31 +113,16 @@ class Tallied:
     busy_ms: int
 
 
-def open_pool(database_url: str) -> AsyncConnectionPool:
+def open_pool(database_url: str) -> Pool:
     """Make the connections of a process that carries jobs out; opens none until somebody enters it."""
-    return AsyncConnectionPool(
-        database_url,
-        min_size=0,
-        max_size=CONNECTIONS,
-        open=False,
-        timeout=5.0,
-        reconnect_timeout=1.0,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={
-            "autocommit": True,
-            "prepare_threshold": None,
-            "connect_timeout": 5,
-            "target_session_attrs": "read-write",
-            "application_name": "synckairos jobs",
-            "options": "-c timezone=UTC -c lock_timeout=30s -c client_min_messages=warning",
-        },
-    )
+    options = "-c lock_timeout=30s -c client_min_messages=warning"
+    return Pool(database_url, "jobs", connections=CONNECTIONS, options=options, prepares=False)
 
 
 class Board:
     """Background jobs. Raises StoreUnavailable where Postgres doesn't answer or isn't migrated."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> Due | None:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos import log
 from synckairos.audit.cold.archiver import SQL, Archiver, NotFinished
@@ -16,6 +15,7 @@ from synckairos.audit.jobs.board import Board, Claim, named_faults
 from synckairos.audit.jobs.kinds import ExportParams, SessionsParams, parse_params
 from synckairos.audit.jobs.runner import JobRefused
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import Pool
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
@@ -32,9 +32,7 @@ Result = Mapping[str, Any]
 class Desk:
     """Carries jobs out. Raises whatever goes wrong: that is the attempt's failure."""
 
-    def __init__(
-        self, pool: AsyncConnectionPool, objects: Objects, board: Board, store: SessionStore, outbox: Outbox
-    ) -> None:
+    def __init__(self, pool: Pool, objects: Objects, board: Board, store: SessionStore, outbox: Outbox) -> None:
         self._pool = pool
         self._board = board
         self._archiver = Archiver(pool, objects)

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from psycopg_pool import AsyncConnectionPool
-
 from synckairos.audit.cold.archiver import Archiver
 from synckairos.audit.cold.exporter import Exporter
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.retention import Retention
 from synckairos.audit.jobs.board import Board, open_pool
 from synckairos.audit.jobs.desk import Desk
+from synckairos.audit.postgres import Pool
 from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit.author import Author, Life, chess
@@ -22,7 +21,7 @@ T0 = 1_700_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class ColdTier:
-    pool: AsyncConnectionPool
+    pool: Pool
     objects: Objects
     archiver: Archiver
     retention: Retention

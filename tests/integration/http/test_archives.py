@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
 from synckairos.audit.cold.archiver import Archiver
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.retention import Retention
 from synckairos.audit.jobs.board import open_pool
+from synckairos.audit.postgres import Pool
 from synckairos.http.callers import Callers
 from synckairos.principal import Principal, Role
 from tests.integration.http.conftest import Server, serving
@@ -23,7 +23,7 @@ from tests.integration.http.conftest import Server, serving
 class Worker:
     """What a worker's jobs do, done here and now."""
 
-    pool: AsyncConnectionPool
+    pool: Pool
     archiver: Archiver
     retention: Retention
 

@@ -1,8 +1,8 @@
 """The numbers are those of the tables, and a Postgres that is away leaves them as they were."""
 
 from prometheus_client import REGISTRY
-from psycopg_pool import AsyncConnectionPool
 
+from synckairos.audit.postgres import Pool
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import Registry
 from synckairos.wire.webhooks import PatchWebhook
@@ -37,8 +37,6 @@ async def test_they_show_what_waits_and_what_became_of_the_rest(webhooks: Webhoo
     assert value("tries_total", outcome="failed") == value("tries_total", outcome="delivered") == 3
     assert value("disabled_endpoints") == 1
 
-    async with AsyncConnectionPool(
-        "postgresql://127.0.0.1:1/none", min_size=0, max_size=1, open=False, timeout=0.1
-    ) as nowhere:
+    async with Pool("postgresql://127.0.0.1:1/none", "test", connections=1, timeout_s=0.1) as nowhere:
         await WebhookGauges(Registry(nowhere)).refresh()
     assert value("disabled_endpoints") == 1

@@ -1,0 +1,93 @@
+"""Pools of connections to Postgres: the one way all parts open theirs. Knows no table.
+
+Whatever happens to Postgres, nobody who gives a question up waits long for that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+from psycopg import AsyncConnection, waiting
+from psycopg.abc import PQGen
+from psycopg.errors import QueryCanceled
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
+
+T = TypeVar("T")
+
+_LET_GO_S = 0.5
+_CLOSE_S = 1.0
+_INTERVAL_S = 0.1  # psycopg's own between two looks for an interruption
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+
+
+class Connection(AsyncConnection[Any]):
+    """A connection that doesn't outlast its question: a Postgres that is asked to give one up has half a second.
+
+    psycopg gives it ten, in which whoever cancelled waits. Beyond ours the connection is closed.
+    """
+
+    async def wait(self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None) -> T:  # noqa: ASYNC109
+        """Carry a conversation with the server on to its end, or to a cancellation."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                try:
+                    async with asyncio.timeout(_LET_GO_S):
+                        await self.cancel_safe(timeout=_LET_GO_S)
+                        await waiting.wait_async(gen, self.pgconn.socket, interval=interval)
+                except QueryCanceled:
+                    pass  # as asked for
+                except BaseException as failure:
+                    self.pgconn.finish()
+                    if not isinstance(failure, Exception):
+                        raise
+            raise
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """Connections to whichever host of the URL is fit: `read-write` takes changes, `primary` may refuse them.
+
+    A standby is neither: it may be behind. Connections are looked at before somebody gets one. Opening waits for
+    nobody, closing for a second.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        name: str,
+        *,
+        connections: int,
+        at_least: int = 0,
+        host: Literal["read-write", "primary"] = "read-write",
+        timeout_s: float = 5.0,
+        options: str = "",
+        prepares: bool = True,
+        configure: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> None:
+        """Take the database, what Postgres shows as `synckairos <name>`, and how long getting a connection may take."""
+        super().__init__(
+            database_url,
+            connection_class=Connection,
+            min_size=at_least,
+            max_size=connections,
+            open=False,
+            timeout=timeout_s,
+            reconnect_timeout=1.0,
+            check=AsyncConnectionPool.check_connection,
+            configure=configure,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": 5 if prepares else None,
+                "connect_timeout": max(2, int(timeout_s)),
+                "target_session_attrs": host,
+                "application_name": f"synckairos {name}",
+                "options": f"-c timezone=UTC {options}".rstrip(),
+                **_KEEPALIVE,
+            },
+        )
+
+    async def close(self, timeout: float = _CLOSE_S) -> None:  # noqa: ASYNC109 - psycopg's signature
+        """Close all connections; what is under way then is given up."""
+        await super().close(timeout=timeout)

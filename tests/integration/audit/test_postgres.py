@@ -1,0 +1,94 @@
+"""Pools of connections to Postgres: which host they choose, and how quickly they let go."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg_pool import PoolTimeout
+
+from synckairos.audit import archive
+from synckairos.audit.jobs import board
+from synckairos.audit.ledger import Ledger
+from synckairos.audit.postgres import Pool
+from synckairos.config import Settings
+from synckairos.embedded import Postgres
+from synckairos.webhooks.outgoing import open_outgoing
+from tests.standby import Standby
+
+
+async def test_a_question_that_is_given_up_leaves_the_connection_well(database_url: str) -> None:
+    async with Pool(database_url, "test", connections=1) as pool, pool.connection() as connection:
+        asked = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+        await until_active(database_url, connection.info.backend_pid)
+        asked.cancel()
+        async with asyncio.timeout(20):
+            await asyncio.wait([asked])
+        assert asked.cancelled()
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_nobody_waits_for_a_frozen_postgres_to_give_a_question_up(database_url: str) -> None:
+    async with Pool(database_url, "test", connections=1) as pool, pool.connection() as connection:
+        pid = connection.info.backend_pid
+        asked = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+        await until_active(database_url, pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            asked.cancel()
+            async with asyncio.timeout(4):  # psycopg alone takes five seconds and more
+                await asyncio.wait([asked])
+            assert asked.cancelled()
+            assert connection.closed
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def until_active(database_url: str, pid: int) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+        query, active = "SELECT state FROM pg_stat_activity WHERE pid = %s", ("active",)
+        async with asyncio.timeout(20):
+            while await (await other.execute(query, [pid])).fetchone() != active:
+                pass
+
+
+async def test_every_pool_finds_the_primary_behind_a_standby(data_dir: Path) -> None:
+    with (
+        Postgres(data_dir / f"primary-{uuid4().hex[:8]}") as primary,
+        Standby(data_dir / f"standby-{uuid4().hex[:8]}", primary) as standby,
+    ):
+        hosts = ",".join(quote(str(each.data_dir / "run"), safe="") for each in (standby, primary))
+        url = f"postgresql://postgres@/synckairos?host={hosts}&port=5432,5432"
+        async with open_outgoing(url) as outgoing:
+            pools = [archive.open_pool(Settings(database_url=url)), board.open_pool(url), Ledger(url, "t")._pool]
+            for pool in pools:
+                await pool.open()
+            for pool in [*pools, outgoing._pool]:
+                async with pool.connection(20) as connection:
+                    found = await connection.execute("SELECT pg_is_in_recovery(), current_setting('TimeZone')")
+                    assert await found.fetchone() == (False, "UTC")
+            for pool in pools:
+                await pool.close()
+
+
+@pytest.mark.parametrize(("host", "is_fit"), [("primary", True), ("read-write", False)])
+async def test_what_only_reads_may_do_so_where_nothing_can_be_written(
+    database_url: str, host: Literal["primary", "read-write"], is_fit: bool
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
+        name = database.info.dbname
+        await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    pool = Pool(database_url, "test", connections=1, host=host)
+    async with pool:
+        if is_fit:
+            async with pool.connection(20) as connection:
+                assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+        else:
+            with pytest.raises(PoolTimeout):
+                async with pool.connection(2):
+                    pass
