@@ -5,7 +5,6 @@ The whole service on one page. Decides nothing; every part is told here what it 
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -24,6 +23,7 @@ from synckairos.audit.queue import DrainKick
 from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
 from synckairos.clock.recovery import OutagePolicy
+from synckairos.collector import spare_collector
 from synckairos.config import Settings
 from synckairos.http import app as http
 from synckairos.http.callers import Callers
@@ -73,7 +73,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
         def ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            _spare_the_collector()
+            spare_collector()
             _log.info("serving", host=settings.host, port=server.port)
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}")
@@ -147,16 +147,6 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         )
         recovery = Recovery(sessions, archive, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
-
-
-def _spare_the_collector() -> None:
-    """Keep the garbage collector from what was there before the first request, and from looking all the time.
-
-    Next to nothing here is ever in a cycle; by default it looks after every 700 new objects, which is a few requests.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 @contextlib.contextmanager

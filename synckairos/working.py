@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from synckairos import log
 from synckairos.audit import worker
+from synckairos.collector import spare_collector
 from synckairos.config import Settings
 from synckairos.webhooks import dispatcher
 
@@ -15,6 +16,7 @@ _log = log.get(__name__)
 
 async def run(settings: Settings) -> None:
     """Drain, and send webhooks, until cancelled. Raises what `audit.worker.run` raises: nothing else ends it."""
+    spare_collector()
     beside = [asyncio.create_task(_keep_up("webhooks", dispatcher.run, settings))]
     try:
         await worker.run(settings)
