@@ -88,9 +88,13 @@ class Archiver:
         try:
             return await self._make(ended, base, filed.path if is_same_life and filed is not None else None)
         except Exception as fault:
-            with suppress(psycopg.Error):
-                await self._run("fail", session_id=session_id, error=f"{type(fault).__name__}: {fault}")
+            await self.failed(session_id, fault)
             raise
+
+    async def failed(self, session_id: str, fault: Exception) -> None:
+        """File what was in the way: jobs that look for sessions by themselves leave it alone for an hour."""
+        with suppress(psycopg.Error):
+            await self._run("fail", session_id=session_id, error=f"{type(fault).__name__}: {fault}")
 
     async def _make(self, ended: Ended, base: Filed | None, old_path: str | None) -> Filed:
         await self._run("process", session_id=ended.session_id, created_at=ended.created_at)

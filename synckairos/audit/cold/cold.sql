@@ -48,12 +48,14 @@ WHERE session_id = %(session_id)s AND created_at = %(created_at)s AND coalesce(v
 RETURNING session_id;
 
 -- name: finished
--- Sessions that ended before an instant, oldest end first.
-SELECT session_id::text, coalesce(deleted_at, completed_at)
-FROM sync_sessions
-WHERE coalesce(deleted_at, completed_at) < now() - make_interval(secs => %(after_s)s)
-    AND (coalesce(deleted_at, completed_at), session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
-ORDER BY coalesce(deleted_at, completed_at), session_id
+-- Sessions that ended before an instant, oldest end first; a failed one is left alone for an hour.
+SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
+FROM sync_sessions AS s
+LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
+WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
+    AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
+    AND (a.error IS NULL OR a.requested_at < now() - interval '1 hour')
+ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
 -- name: unarchived
@@ -87,7 +89,7 @@ DELETE FROM sync_conflicts WHERE session_id = %(session_id)s RETURNING epoch, ve
 -- name: remove_session
 WITH parts AS (DELETE FROM sync_participants WHERE session_id = %(session_id)s),
 archives AS (
-    UPDATE sync_archives SET removed_at = now() WHERE session_id = %(session_id)s AND created_at = %(created_at)s
+    UPDATE sync_archives SET removed_at = now(), error = NULL WHERE session_id = %(session_id)s AND created_at = %(created_at)s
 )
 DELETE FROM sync_sessions WHERE session_id = %(session_id)s;
 

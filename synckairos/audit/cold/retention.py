@@ -56,10 +56,17 @@ class Retention:
         filed = await self._archiver.archive(session_id)
         if not await self._is_settled(filed):
             return False
+        try:
+            return await self._remove(filed, after_s)
+        except (Incomplete, ArchiveDamaged) as fault:
+            await self._archiver.failed(session_id, fault)
+            raise
+
+    async def _remove(self, filed: Filed, after_s: float) -> bool:
         if await self._verify_and_remove(filed, after_s):
             return True
         # There is more in Postgres than when it was archived: archive that, and look once more.
-        filed = await self._archiver.archive(session_id, anew=True)
+        filed = await self._archiver.archive(filed.session_id, anew=True)
         return await self._is_settled(filed) and await self._verify_and_remove(filed, after_s)
 
     async def _is_settled(self, filed: Filed) -> bool:

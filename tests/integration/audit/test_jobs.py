@@ -10,6 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from synckairos.audit.cold.retention import Incomplete
 from synckairos.audit.jobs.board import Board, Claim, Job, open_pool
 from synckairos.audit.jobs.coordinator import Coordinator
 from synckairos.audit.jobs.runner import JobRefused, Runner
@@ -322,6 +323,25 @@ async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: Cold
         assert filed.status == ("failed" if life.session_id == bad else "ready")
     # It is left alone for a while, and the others are done.
     assert await cold.desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "x")) == {"done": 0, "left": 0, "failed": 0}
+
+
+async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Audit, cold: ColdTier) -> None:
+    bad, good = await drained(audit), await drained(audit)
+    await audit.database.execute("DELETE FROM sync_events WHERE session_id = %s AND version = 2", [bad.session_id])
+    everything = Claim(1, "retention", {"after_s": 0}, 1, "somebody")
+    assert await cold.board.has_work("retention", 0)
+    assert await cold.desk.carry_out(everything) == {"done": 1, "left": 0, "failed": 1}
+    (job,) = await cold.board.listed()
+    assert (job.type, job.params["session_id"]) == ("retention", bad.session_id)
+    # By itself nothing looks at it again for an hour; whoever asks for it by name is told why.
+    assert not await cold.board.has_work("retention", 0)
+    assert await cold.desk.carry_out(everything) == {"done": 0, "left": 0, "failed": 0}
+    with pytest.raises(Incomplete, match="version 2"):
+        await cold.retention.remove(bad.session_id, 0)
+    (filed,) = await audit.archive.filed(bad.session_id)
+    assert (filed.status, "version 2" in (filed.error or "")) == ("ready", True)
+    (filed,) = await audit.archive.filed(good.session_id)
+    assert (filed.removed, filed.error) == (True, None)
 
 
 async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_path: Path) -> None:
