@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 
@@ -15,7 +16,7 @@ from synckairos.audit.archive import MAX_PAGE, Archive
 from synckairos.audit.cursor import parse_cursor, render_cursor
 from synckairos.audit.recent import Place, Recent
 from synckairos.audit.records import Page, ParticipantSession
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.quick import quick
 from synckairos.store.aside import Aside
 from synckairos.store.outbox import Outbox
@@ -294,7 +295,10 @@ def _before(cursor: str | None) -> Key | None:
     if cursor is None:
         return None
     began_ms, session_id = parse_cursor(cursor, int, str)
-    return began_ms, session_id
+    try:
+        return began_ms, str(UUID(session_id))
+    except ValueError:
+        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before") from None
 
 
 def _part_in(session: dict[str, Any], participant_id: str) -> dict[str, Any] | None:

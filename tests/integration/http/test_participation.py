@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import orjson
 
+from synckairos.audit.cursor import render_cursor
 from tests.integration.http.conftest import Server
 
 
@@ -31,6 +32,20 @@ async def rows_of(server: Server, participant_id: str, limit: int = 50, days: in
         assert page["data"] or cursor is None
         if cursor is None:
             return found
+
+
+async def test_a_cursor_is_checked_whichever_store_answers(server: Server) -> None:
+    alice = str(uuid4())
+    await server.started(participants=people(alice, str(uuid4())))
+    await server.drain()
+    path = f"/v1/participants/{alice}/sessions"
+    for _ in range(2):  # out of Postgres, then out of Redis
+        for key in ((2**50, "(+inf"), (2**50, ""), (0, "!whole")):
+            answer = await server.client.get(path, params={"cursor": render_cursor(*key)})
+            assert answer.status_code == 400, answer.text
+        # An id means the same however it is written.
+        answer = await server.client.get(path, params={"cursor": render_cursor(2**50, str(uuid4()).upper())})
+        assert len(answer.json()["data"]) == 1
 
 
 async def test_what_never_was_in_postgres_is_there_too(server: Server) -> None:
