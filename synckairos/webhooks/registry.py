@@ -100,6 +100,7 @@ class Work:
 
         Raises TooManyWebhooks. Whoever asks sees to it that the URL is allowed.
         """
+        await self.run("one_at_a_time", {})
         ((count,),) = await self.run("count_endpoints", {})
         if count >= MAX_ENDPOINTS:
             raise TooManyWebhooks(MAX_ENDPOINTS)

@@ -151,6 +151,10 @@ SELECT
     (SELECT count(*) FROM webhook_endpoints WHERE NOT enabled),
     (SELECT coalesce(jsonb_object_agg(outcome, tries), '{}') FROM webhook_tally);
 
+-- name: one_at_a_time
+-- Those who make endpoints wait for one another, so that together they don't make more than there may be.
+SELECT pg_advisory_xact_lock(hashtext('synckairos webhook endpoints'));
+
 -- name: count_endpoints
 SELECT count(*) FROM webhook_endpoints;
 

@@ -125,6 +125,15 @@ async def test_there_is_an_end_to_them(client: httpx.AsyncClient, monkeypatch: p
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "TOO_MANY_WEBHOOKS")
 
 
+async def test_there_is_an_end_to_them_also_where_many_are_made_at_once(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MAX_ENDPOINTS", 3)
+    body = {"url": "https://example.org/"}
+    answers = await asyncio.gather(*(client.post("/v1/webhooks", json=body) for _ in range(12)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
+
+
 async def test_only_loopback_of_an_exposed_api_is_reached_where_it_is_listed(settings: Settings) -> None:
     strict = settings.model_copy(update={"webhook_allowed_networks": [], "webhook_allow_http": False})
     async with serving(strict) as server:
