@@ -29,16 +29,22 @@ def period_of(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
     from_ms = to_ms - DEFAULT_DAYS * DAY_MS
     if query.from_ is not None:
         from_ms = _instant("from", query.from_, zone, faults, 0)
-    if not faults and from_ms > to_ms:
+    # A day that begins where the last one ended is after it; an instant isn't.
+    is_beyond = from_ms == to_ms and _is_day(query.from_) and _is_day(query.to)
+    if not faults and (from_ms > to_ms or is_beyond):
         faults.append(fault(("from",), "should not be after to"))
     if faults:
         raise ValidationFailed(faults)
     return from_ms, to_ms
 
 
+def _is_day(text: str | None) -> bool:
+    return text is not None and len(text) == len("2026-01-31")
+
+
 def _instant(name: str, text: str, zone: tzinfo, faults: list[Fault], days: int) -> int:
     try:
-        if len(text) == len("2026-01-31"):
+        if _is_day(text):
             day = datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), zone)
             return int(day.timestamp() * 1000)
         # A plus sign in a query string that nobody escaped has become a blank.
