@@ -88,6 +88,20 @@ class Pool(AsyncConnectionPool[Connection]):
             },
         )
 
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg's signature
+        """Get a connection; whoever is cancelled meanwhile gets none.
+
+        Python 3.11's `wait_for`, beneath, forgets a cancellation that comes with what is waited for (bpo-37658): a loop
+        that was told to end would go on.
+        """
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        connection = await super().getconn(timeout)
+        if task is not None and task.cancelling() > before:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
     async def close(self, timeout: float = _CLOSE_S) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close all connections; what is under way then is given up."""
         await super().close(timeout=timeout)

@@ -20,6 +20,7 @@ from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.webhooks.outgoing import open_outgoing
 from tests.standby import Standby
+from tests.waiting import eventually
 
 
 async def test_a_question_that_is_given_up_leaves_the_connection_well(database_url: str) -> None:
@@ -47,6 +48,26 @@ async def test_nobody_waits_for_a_frozen_postgres_to_give_a_question_up(database
             assert connection.closed
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_cancellation_is_not_lost_when_a_connection_comes_with_it(database_url: str) -> None:
+    async with Pool(database_url, "test", connections=1) as pool:
+
+        async def stands_in_line() -> bool:
+            return bool(pool.get_stats().get("requests_waiting"))
+
+        for steps in range(12):
+            held = await pool.getconn()
+            waiting = asyncio.create_task(pool.getconn())
+            await eventually(stands_in_line)
+            await pool.putconn(held)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            was_cancelled = waiting.cancel()
+            await asyncio.wait([waiting])
+            assert waiting.cancelled() == was_cancelled, f"after {steps} steps"
+            if not was_cancelled:
+                await pool.putconn(waiting.result())
 
 
 async def until_active(database_url: str, pid: int) -> None:
