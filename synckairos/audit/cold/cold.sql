@@ -48,13 +48,14 @@ WHERE session_id = %(session_id)s AND created_at = %(created_at)s AND coalesce(v
 RETURNING session_id;
 
 -- name: finished
--- Sessions that ended before an instant, oldest end first; a failed one is left alone for an hour.
+-- Sessions that ended before an instant, oldest end first; a failed one is left alone for an hour, unless it was the
+-- object store that didn't answer.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
 WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
     AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
-    AND (a.error IS NULL OR a.requested_at < now() - interval '1 hour')
+    AND (a.error IS NULL OR starts_with(a.error, 'StoreUnavailable:') OR a.requested_at < now() - interval '1 hour')
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
