@@ -28,6 +28,7 @@ from synckairos.audit.drain import Drain
 from synckairos.audit.jobs.board import Board, Claim, open_pool
 from synckairos.audit.jobs.desk import Desk
 from synckairos.audit.ledger import Ledger
+from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
 from synckairos.embedded import make_data_dir
 from synckairos.store.isolation import Isolation
@@ -60,7 +61,7 @@ async def cold_tier() -> AsyncIterator[tuple[Settings, Desk, SessionStore, Drain
             ):
                 outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
                 drain = Drain(outbox, Isolation(pipe, keys), ledger, session_ttl_s=settings.session_ttl_s)
-                desk = Desk(pool, Objects(settings.archive_url), Board(pool), store, outbox)
+                desk = Desk(pool, Objects(settings.archive_url), Board(pool), store, outbox, Upkeep(pipe, keys))
                 yield settings, desk, store, drain
             await ledger.close()
     finally:

@@ -5,6 +5,7 @@ In this order whoever reads finds a version in the outbox, or here; and a worker
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from uuid import UUID
 
 from synckairos.audit.digests import digest_after, is_gone, parts_of
@@ -45,6 +46,15 @@ class Upkeep:
                 self._take_over(session_id, row, events[row.session_id], people[row.session_id], digests, watched)
                 for session_id, row in sessions.items()
             )
+        )
+
+    async def after_removal(self, session_id: str, participant_ids: Iterable[str]) -> None:
+        """Forget a session that Postgres no longer has, in the lists of whoever took part as well."""
+        names = list(participant_ids)
+        await asyncio.gather(
+            self._aside.drop([session_id], names),
+            self._recent.drop(session_id),
+            *(self._recent.place(each, session_id, None) for each in names),
         )
 
     async def _take_over(

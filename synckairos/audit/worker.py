@@ -153,7 +153,7 @@ async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: fl
     async with open_pool(settings.database_url) as pool:
         board = Board(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
-        desk = Desk(pool, Objects(settings.archive_url), board, store, outbox)
+        desk = Desk(pool, Objects(settings.archive_url), board, store, outbox, Upkeep(pipe, outbox.keys))
         runner = Runner(board, desk.carry_out, f"{socket.gethostname()}:{os.getpid()}")
         kick = JobKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         function = _job_function(runner)

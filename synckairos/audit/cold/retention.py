@@ -5,15 +5,17 @@ What Redis holds in another version, or what is still on its way to Postgres, is
 
 from typing import Any
 
+import orjson
 from psycopg import AsyncConnection
 
 from synckairos.audit.cold.archiver import SQL, Archiver, NotFinished
-from synckairos.audit.cold.bundle import Line, gaps
+from synckairos.audit.cold.bundle import Bundle, Line, gaps
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import ArchiveDamaged, Cold
 from synckairos.audit.named_sql import load
 from synckairos.audit.postgres import Pool
 from synckairos.audit.records import Filed
+from synckairos.audit.upkeep import Upkeep
 from synckairos.errors import SyncKairosError
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
@@ -35,12 +37,14 @@ class Retention:
         archiver: Archiver,
         store: SessionStore,
         outbox: Outbox,
+        upkeep: Upkeep,
     ) -> None:
         self._pool = pool
         self._archiver = archiver
         self._cold = Cold(objects)
         self._store = store
         self._outbox = outbox
+        self._upkeep = upkeep
 
     async def remove(self, session_id: str, after_s: float) -> bool:
         """Archive a session that ended `after_s` ago, verify the archive, and delete the rows it holds.
@@ -85,6 +89,13 @@ class Retention:
         missing = next(gaps(bundle.events), None)
         if missing is not None:
             raise Incomplete(f"Session {filed.session_id} stays: {missing} is missing (see `synckairos audit failed`)")
+        if not await self._delete(filed, bundle, after_s):
+            return False
+        # Also where it was removed before: whoever did it may have died here.
+        await self._upkeep.after_removal(filed.session_id, _people(bundle))
+        return True
+
+    async def _delete(self, filed: Filed, bundle: Bundle, after_s: float) -> bool:
         values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s}
         sql = load(SQL)
         async with self._pool.connection() as connection, connection.transaction() as transaction:
@@ -109,6 +120,13 @@ class Retention:
 async def _removed(connection: AsyncConnection, name: str, values: dict[str, Any]) -> set[tuple[str, int, bytes]]:
     cursor = await connection.execute(load(SQL)[name], values)
     return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in await cursor.fetchall()}
+
+
+def _people(bundle: Bundle) -> set[str]:
+    """Return who took part: those of the end, and whom events name, as they do whoever left."""
+    ids = {line.row.get("participant_id") for line in bundle.events}
+    ids |= {each["participant_id"] for each in orjson.loads(bundle.newest.state)["participants"]}
+    return {each for each in ids if each is not None}
 
 
 def _hashes(lines: tuple[Line, ...]) -> set[tuple[str, int, bytes]]:

@@ -16,6 +16,7 @@ from synckairos.audit.jobs.kinds import ExportParams, SessionsParams, parse_para
 from synckairos.audit.jobs.runner import JobRefused
 from synckairos.audit.named_sql import load
 from synckairos.audit.postgres import Pool
+from synckairos.audit.upkeep import Upkeep
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
@@ -32,12 +33,20 @@ Result = Mapping[str, Any]
 class Desk:
     """Carries jobs out. Raises whatever goes wrong: that is the attempt's failure."""
 
-    def __init__(self, pool: Pool, objects: Objects, board: Board, store: SessionStore, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        objects: Objects,
+        board: Board,
+        store: SessionStore,
+        outbox: Outbox,
+        upkeep: Upkeep,
+    ) -> None:
         self._pool = pool
         self._board = board
         self._archiver = Archiver(pool, objects)
         self._exporter = Exporter(pool, objects)
-        self._retention = Retention(pool, objects, self._archiver, store, outbox)
+        self._retention = Retention(pool, objects, self._archiver, store, outbox, upkeep)
 
     async def carry_out(self, claim: Claim) -> Result:
         """Do what a job asks for and return its result. Raises JobRefused where no further try would do."""

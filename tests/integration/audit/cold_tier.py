@@ -11,6 +11,7 @@ from synckairos.audit.cold.retention import Retention
 from synckairos.audit.jobs.board import Board, open_pool
 from synckairos.audit.jobs.desk import Desk
 from synckairos.audit.postgres import Pool
+from synckairos.audit.upkeep import Upkeep
 from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit.author import Author, Life, chess
@@ -34,16 +35,17 @@ class ColdTier:
 async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncIterator[ColdTier]:
     objects = Objects(archive_url or audit.settings.archive_url)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
+    upkeep = Upkeep(audit.pipe, audit.keys)
     async with open_pool(audit.settings.database_url) as pool:
         archiver, board = Archiver(pool, objects), Board(pool)
         yield ColdTier(
             pool=pool,
             objects=objects,
             archiver=archiver,
-            retention=Retention(pool, objects, archiver, store, audit.outbox),
+            retention=Retention(pool, objects, archiver, store, audit.outbox, upkeep),
             exporter=Exporter(pool, objects),
             board=board,
-            desk=Desk(pool, objects, board, store, audit.outbox),
+            desk=Desk(pool, objects, board, store, audit.outbox, upkeep),
         )
 
 

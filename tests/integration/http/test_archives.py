@@ -14,6 +14,7 @@ from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.retention import Retention
 from synckairos.audit.jobs.board import open_pool
 from synckairos.audit.postgres import Pool
+from synckairos.audit.upkeep import Upkeep
 from synckairos.http.callers import Callers
 from synckairos.principal import Principal, Role
 from tests.integration.http.conftest import Server, serving
@@ -33,7 +34,8 @@ async def worker(server: Server) -> AsyncIterator[Worker]:
     objects = Objects(server.settings.archive_url)
     async with open_pool(server.settings.database_url) as pool:
         archiver = Archiver(pool, objects)
-        yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox))
+        upkeep = Upkeep(server.parts.pipe, server.parts.store.keys)
+        yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox, upkeep))
 
 
 async def over(server: Server) -> dict[str, Any]:
@@ -156,6 +158,24 @@ async def test_why_there_is_none(server: Server, worker: Worker) -> None:
     assert filed.path is not None
     (Path(server.settings.archive_url) / filed.path).write_bytes(b"something else")
     assert await told(session_id) == (500, "ARCHIVE_DAMAGED")
+
+
+async def test_lists_forget_what_left_postgres(server: Server, worker: Worker) -> None:
+    gone, stays = await over(server), await over(server)
+    person = gone["participants"][0]["participant_id"]
+    keys, pipe = server.parts.store.keys, server.parts.pipe
+    url = f"/v1/participants/{person}/sessions"
+    for _ in range(2):
+        told = [row["session_id"] for row in (await server.client.get(url)).json()["data"]]
+        assert gone["session_id"] in told
+    assert await pipe.call("HEXISTS", keys.rows(person), gone["session_id"])
+    assert await worker.retention.remove(gone["session_id"], 0)
+    told.remove(gone["session_id"])
+    assert [row["session_id"] for row in (await server.client.get(url)).json()["data"]] == told
+    assert await pipe.call("EXISTS", keys.digest(gone["session_id"])) == 0
+    assert not await pipe.call("HEXISTS", keys.rows(person), gone["session_id"])
+    assert await pipe.call("ZSCORE", keys.recent(person), gone["session_id"]) is None
+    assert (await server.client.get(f"/v1/sessions/{stays['session_id']}")).is_success
 
 
 async def test_a_session_is_there_after_it_left_redis_and_postgres(server: Server, worker: Worker) -> None:
