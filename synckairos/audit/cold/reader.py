@@ -72,8 +72,9 @@ class Cold:
     ) -> list[TrailEvent]:
         """Return up to `limit` versions of these archives that come after a place in the trail, oldest first."""
         bundles = [await self.bundle(each) for each in filed]
-        lines: list[Line] = [line for bundle in bundles for line in bundle.events if line.key > after]
-        return [line.event(snapshots) for line in sorted(lines, key=lambda line: line.key)[:limit]]
+        # What was on its way when one life was archived may be in the next one's archive as well.
+        lines = {line.version: line for bundle in bundles for line in bundle.events if line.key > after}
+        return [line.event(snapshots) for line in sorted(lines.values(), key=lambda line: line.key)[:limit]]
 
 
 def _verified(content: bytes, checksum: bytes) -> Bundle:

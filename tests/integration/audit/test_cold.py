@@ -134,6 +134,13 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
         await audit.archive.cold.bundle(filed)
 
 
+async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    filed = await cold.archiver.archive(life.session_id)
+    told = await audit.archive.cold.events([filed, filed], (-1, 0, ""), 200, False)
+    assert [event.version for event in told] == list(range(1, filed.version + 1))
+
+
 # -- retention --------------------------------------------------------------------------------------------------------
 
 
