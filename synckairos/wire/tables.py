@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
@@ -42,7 +42,7 @@ def _cell(value: Any) -> Any:
             return ""
         case bool():
             return "true" if value else "false"
-        case str() if value.startswith(_FORMULA):
+        case str() if value.startswith(FORMULA_BEGINNINGS):
             return f"'{value}"
         case dict() | list() | orjson.Fragment():
             return orjson.dumps(value).decode()

@@ -22,7 +22,7 @@ from synckairos.audit.named_sql import load
 from synckairos.audit.postgres import Pool
 from synckairos.audit.records import Filed
 from synckairos.wire.events import EVENT_COLUMNS, event_json
-from synckairos.wire.tables import render_csv_rows
+from synckairos.wire.tables import FORMULA_BEGINNINGS, render_csv_rows
 
 Format = Literal["ndjson", "csv"]
 
@@ -40,8 +40,9 @@ _JSON_LINE_WITH_STATE = (
     " || '}}' FROM ({rows}) AS e CROSS JOIN LATERAL (SELECT e.session_id, {columns}) AS line"
 )
 _CSV_LINE = "SELECT session_id, {columns} FROM ({rows}) AS e"
-# What a spreadsheet would take for a formula is defused, as `wire/tables.py` does it.
-_DEFUSED = "CASE WHEN {0} ~ '^[=+\\-@\\t\\r]' THEN '''' || {0} ELSE {0} END AS {0}"
+# As `wire/tables.py` does it.
+_BEGINNINGS = ", ".join(f"chr({ord(each)})" for each in FORMULA_BEGINNINGS)
+_DEFUSED = f"CASE WHEN left({{0}}, 1) IN ({_BEGINNINGS}) THEN '''' || {{0}} ELSE {{0}} END AS {{0}}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ def test_rows_become_csv_that_no_spreadsheet_runs() -> None:
     assert render_ndjson([{"a": 1}, {"a": orjson.Fragment(b"[2]")}]) == b'{"a":1}\n{"a":[2]}\n'
 
 
+@pytest.mark.parametrize("beginning", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_what_a_spreadsheet_would_run_is_defused(beginning: str) -> None:
+    assert f"'{beginning}1+1" in render_csv(("a",), [{"a": f"{beginning}1+1"}]).decode()
+
+
 # -- periods ----------------------------------------------------------------------------------------------------------
 
 NOW_MS = parse_instant("2026-03-29T12:00:00.000Z")
