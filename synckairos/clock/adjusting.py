@@ -102,7 +102,7 @@ def _add_time(owner: Owner, system: System, delta_ms: int) -> Owner:
 def _rearm(state: Session) -> Session:
     """Arm the warnings again that the clock now stands above."""
     left_ms = to_zero_ms(state)
-    if left_ms is None or not state.turn.warned_ms:
+    if left_ms is None:
         return state
     warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
     return evolve(state, turn=evolve(state.turn, warned_ms=warned_ms))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.commands import Switch
+from synckairos.clock.commands import Expire, Switch
 from synckairos.clock.lag import Lag, compensate, open_lag, trusted_ms
 from synckairos.clock.model import EventType, Status
 from synckairos.clock.systems import Bronstein, Canadian, Delay, Fischer, PerMove, Stage, Stages, SuddenDeath, System
@@ -86,6 +86,16 @@ def test_no_turn_is_spared_more_than_it_took_and_a_flag_that_fell_stays_fallen()
     late.do(T0 + 60_001, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert (late.state.status, late.transitions[-1].event.type) == (Status.EXPIRED, EventType.SESSION_EXPIRED)
     assert late.state.lag_receipt is None
+
+
+@pytest.mark.parametrize("at_s", [0, 70])
+def test_a_turn_that_takes_no_time_is_spared_none(at_s: int) -> None:
+    session = fair(on_timeout="pause")  # after a minute the clock stands, and a switch is let through
+    session.do(T0 + at_s * 1_000, Expire())
+    session.do(T0 + at_s * 1_000, Switch(lag_ms=500, measured_lag_ms=500))
+    receipt = session.state.lag_receipt
+    assert receipt is not None
+    assert (receipt.elapsed_ms, receipt.compensated_ms, receipt.charged_ms) == (0, 0, 0)
 
 
 def test_only_who_opted_in_is_compensated() -> None:

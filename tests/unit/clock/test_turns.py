@@ -204,3 +204,14 @@ def test_a_soft_close_comes_too_late_at_zero() -> None:
     assert play(creation, "0 start; 60 time; 61 switch").face == "paused *B 0"
     late = spec("global", on_timeout="overtime", extend_on_switch_ms=10_000)
     assert play(late, "0 start; 65 switch").face == "running *B -5"
+
+
+@pytest.mark.parametrize(
+    ("mode", "left_ms"),
+    [("per_participant", 30_000), ("per_group", 30_000), ("per_cycle", 60_000), ("global", 50_000)],
+)
+def test_the_event_tells_what_is_left_to_whom_it_is_about(mode: str, left_ms: int) -> None:
+    who = "A/x=40 B/y=45" if mode in ("per_participant", "per_group") else "A B"
+    session = play(spec(mode, who), "0 start; 10 switch")
+    event = session.transitions[-1].event
+    assert (event.participant_id, event.used_ms, event.remaining_ms) == ("A", 10_000, left_ms)
