@@ -7,6 +7,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema, WrapValidator
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from synckairos.clock.engine import MAX_METADATA_BYTES
 from synckairos.wire.faults import Patience
 
 DAY_MS = 86_400_000
@@ -15,8 +16,6 @@ SECOND_MS = 1_000
 MAX_PARTICIPANTS = 1_000
 MAX_STAGES = 16
 MAX_WARNINGS = 16
-
-MAX_METADATA_BYTES = 32 * 1024
 MAX_METADATA_DEPTH = 32
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)

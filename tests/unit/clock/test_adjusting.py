@@ -374,3 +374,12 @@ def test_small_patches_dont_add_up_to_a_large_whole() -> None:
         session.do(T0 + n, UpdateMetadata({f"{n}": "é" * 5_000}))
     assert session.lines[-1] == "0.003 !VALIDATION_ERROR"
     assert len(session.state.metadata) == 3
+
+
+@pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
+def test_patches_add_up_to_32_kib_of_json_and_no_more(more: int, is_refused: bool) -> None:
+    session = play(spec("global", "A"), "0 start")
+    session.do(T0 + 1, UpdateMetadata({"a": "x" * 16_384}))
+    rest = 32 * 1024 - len('{"a":"","b":""}') - 16_384 + more
+    decision = session.do(T0 + 2, UpdateMetadata({"b": "x" * rest}))
+    assert (decision.refusal is not None) == is_refused
