@@ -30,6 +30,10 @@ class Principal:
         """Return the name the audit trail keeps."""
         return self.subject or "anonymous"
 
+    def scoped(self, command_id: str) -> str:
+        """Return a command id as this one's own: somebody else may use the same."""
+        return f"{self.tenant or ''}:{self.subject or ''}:{command_id}"
+
 
 TIMEKEEPER = Principal(subject="timekeeper")
 """The clock itself, when it brings about what fell due."""

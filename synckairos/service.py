@@ -240,10 +240,9 @@ class Sessions:
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
         """Return the session id that a creation's key stands for, and whether it stood for it before."""
-        asker = request.principal
-        scoped = f"create:{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
         ours = f"{session_id} {request.fingerprint}"
-        kept = await self._store.reserve(scoped, ours, CREATION_KEY_TTL_S) or ours
+        key = f"create:{request.principal.scoped(command_id)}"
+        kept = await self._store.reserve(key, ours, CREATION_KEY_TTL_S) or ours
         kept_id, _, fingerprint = kept.partition(" ")
         if fingerprint != request.fingerprint:
             raise IdempotencyKeyReused

@@ -58,9 +58,8 @@ class SimulateRoutes:
         command_id = call.command_id()
         if command_id is None:
             return False
-        asker, fingerprint = call.principal, call.fingerprint()
-        scoped = f"simulate:{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
-        kept = await self._store.reserve(scoped, fingerprint, KEY_TTL_S)
+        fingerprint = call.fingerprint()
+        kept = await self._store.reserve(f"simulate:{call.principal.scoped(command_id)}", fingerprint, KEY_TTL_S)
         if kept not in (None, fingerprint):
             raise IdempotencyKeyReused
         return kept is not None

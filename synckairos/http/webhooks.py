@@ -161,8 +161,7 @@ class WebhookRoutes:
         command_id = call.command_id()
         if command_id is None:
             return Reply(await self._registry.do(answer), status)
-        asker = call.principal
-        key = f"{asker.tenant or ''}:{asker.subject or ''}:{command_id}"
+        key = call.principal.scoped(command_id)
         body, is_replay = await self._registry.do_once(key, call.fingerprint(), answer)
         if not is_replay:
             return Reply(body, status)
