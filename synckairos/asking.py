@@ -1,7 +1,10 @@
 """What a door asks of the service, and what it gets: the same shapes for REST, sockets and deadlines."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from synckairos.clock.commands import Command, Create, Precondition
 from synckairos.clock.lag import Receipt
@@ -11,6 +14,12 @@ from synckairos.quick import quick
 from synckairos.store.limits import Quota, Standing
 from synckairos.wire.entry import Cause
 from synckairos.wire.session import parse_session
+
+
+def fingerprint_of(method: str, path: str, asked: Any) -> str:
+    """Digest what was asked, as REST asks it: `asked` is the body's JSON values. What one command id stands for."""
+    text = f"{method} {path}\n".encode() + orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 @quick

@@ -1,15 +1,13 @@
 """One request as the routes see it, and their reply. Reads bodies within bounds; knows no route and no session."""
 
-import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import orjson
 from starlette.types import Receive, Scope
 
+from synckairos.asking import fingerprint_of
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
-from synckairos.http.operation import Operation
 from synckairos.principal import Principal
 from synckairos.store.limits import Limits, Quota, Standing
 from synckairos.wire.decode import decode
@@ -22,8 +20,6 @@ MAX_BODY_BYTES = 1 << 20
 
 LARGE_BODY_BYTES = 1 << 16
 """A body beyond this takes milliseconds to look at: the request is counted first."""
-
-MINUTE_MS = 60_000
 
 Model = TypeVar("Model", bound=Strict)
 
@@ -49,31 +45,30 @@ class Call:
     """A request on its way. `standings` are the rate limits it counted against, once it was counted."""
 
     __slots__ = (
-        "_counted", "_limits", "_receive", "_value", "general_limit", "headers", "operation", "params", "principal",
-        "request_id", "scope", "standings",
-    )  # fmt: skip
+        *("_counted", "_limits", "_quota", "_receive", "_value"),
+        *("headers", "params", "principal", "route", "scope", "standings"),
+    )
 
     def __init__(
         self,
         scope: Scope,
         receive: Receive,
-        operation: Operation,
-        params: dict[str, str],
         headers: dict[bytes, bytes],
+        route: str,
+        params: dict[str, str],
         principal: Principal,
-        request_id: str,
-        general_limit: int,
+        quota: Quota | None,
         limits: Limits,
     ) -> None:
+        """Take a request that was matched: its path as metrics name it, and what it counts against (None: nothing)."""
         self.scope = scope
-        self.operation = operation
-        self.params = params
         self.headers = headers
+        self.route = route
+        self.params = params
         self.principal = principal
-        self.request_id = request_id
-        self.general_limit = general_limit
         self.standings: tuple[Standing, ...] = ()
         self._receive = receive
+        self._quota = quota
         self._limits = limits
         self._counted = False
         self._value: Any = None
@@ -162,14 +157,12 @@ class Call:
     def quotas(self, *more: Quota) -> tuple[Quota, ...]:
         """Return what this request counts against; whoever asks for them sees to it that it is counted."""
         self._counted = True
-        if not self.operation.limited:
-            return ()
-        return (Quota(f"general:{self.principal.address}", self.general_limit, MINUTE_MS), *more)
+        return () if self._quota is None else (self._quota, *more)
 
     @property
     def is_uncounted(self) -> bool:
         """Whether nobody has seen to this request's rate limits yet."""
-        return self.operation.limited and not self._counted
+        return self._quota is not None and not self._counted
 
     def command_id(self) -> str | None:
         """Return the Idempotency-Key, None where there is none. Raises ValidationFailed."""
@@ -182,6 +175,4 @@ class Call:
 
     def fingerprint(self) -> str:
         """Digest method, path and parsed body: what one Idempotency-Key stands for."""
-        path = self.scope["path"].lower()
-        text = f"{self.scope['method']} {path}\n".encode() + orjson.dumps(self._value, option=orjson.OPT_SORT_KEYS)
-        return hashlib.blake2b(text, digest_size=16).hexdigest()
+        return fingerprint_of(self.scope["method"], self.scope["path"].lower(), self._value)

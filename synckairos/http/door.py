@@ -26,15 +26,18 @@ from synckairos.errors import (
 )
 from synckairos.http.call import Call, ClientGone, Headers, Reply
 from synckairos.http.callers import Callers
-from synckairos.http.operation import Operation, Table
+from synckairos.http.operation import Handler, Operation, Table
 from synckairos.http.origins import Origins
 from synckairos.http.problem import render_failure, render_limits, render_problem
 from synckairos.http.streaming import send_stream
 from synckairos.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
-from synckairos.store.limits import Limits, Standing
+from synckairos.store.limits import Limits, Standing, requests_of
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
+
+UNMATCHED = "unmatched"
+"""The route, for metrics and logs, of paths that nobody serves."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -81,16 +84,16 @@ class Door:
             (b"x-content-type-options", b"nosniff"),
             *self._origins.headers(headers.get(b"origin"), headers.get(b"host")),
         ]
-        path: str = scope["path"]
-        status, route, lasting = 500, "unmatched", False
+        status, route, lasting = 500, UNMATCHED, False
         try:
-            if self._is_beyond(path) and self._origins.trusts_host(headers.get(b"host")):
-                route = self._prefix_of(path)
+            beyond = self._prefix_beyond(scope["path"])
+            if beyond is not None and self._origins.trusts_host(headers.get(b"host")):
+                route = beyond
                 status = await self._pass_on(scope, receive, send, common)
                 return
-            call, refusal = self._match(scope, receive, headers, request_id)
-            route = call.operation.route
-            reply = await self._answer(call, refusal)
+            call, answer = self._match(scope, receive, headers)
+            route = call.route
+            reply = await self._answer(call, answer)
             status, lasting = reply.status, reply.stream is not None
             await _send(reply, common, scope, receive, send)
         except ClientGone:
@@ -101,34 +104,36 @@ class Door:
     # -- answering ----------------------------------------------------------------------------------------------------
 
     def _match(
-        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str
-    ) -> tuple[Call, Reply | SyncKairosError | None]:
-        """Return the call, and why it can't be answered by its operation where that is so."""
+        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]
+    ) -> tuple[Call, Handler | Reply | SyncKairosError]:
+        """Return the call, and what answers it: its operation, or why none does."""
         method: str = scope["method"]
         path: str = scope["path"]
         methods, texts = self._table.find(path)
         found = methods.get("GET" if method == "HEAD" else method)
-        refusal: Reply | SyncKairosError | None = None
+        params: dict[str, str] = {}
+        answer: Handler | Reply | SyncKairosError
         if found is not None:
             operation, names = found
+            route, is_limited, answer = operation.route, operation.limited, operation.handle
+            params = dict(zip(names, texts, strict=True))
         elif methods:
-            operation, names = _other_method(next(iter(methods.values()))[0], method), ()
-            refusal = self._no_such_method(method, methods, headers)
+            operation, _ = next(iter(methods.values()))
+            route, is_limited = operation.route, operation.limited
+            answer = self._no_such_method(method, methods, headers)
         else:
-            operation, names = _unmatched(path), ()
-            refusal = NotFound(f"There is nothing at {path}")
-        principal = self._callers.principal_of(scope)
-        params = dict(zip(names, texts, strict=False))
+            route, is_limited = UNMATCHED, path.startswith("/v1/")
+            answer = NotFound(f"There is nothing at {path}")
         if "session_id" in params:
             structlog.contextvars.bind_contextvars(session_id=params["session_id"])
-        call = Call(
-            scope, receive, operation, params, headers, principal, request_id, self._general_limit, self._limits
-        )
+        principal = self._callers.principal_of(scope)
+        quota = requests_of(principal.address, self._general_limit) if is_limited else None
+        call = Call(scope, receive, headers, route, params, principal, quota, self._limits)
         if not self._origins.trusts_host(headers.get(b"host")):
-            refusal = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
+            answer = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
         elif method not in SAFE and not self._origins.admits(scope):
-            refusal = Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
-        return call, refusal
+            answer = Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
+        return call, answer
 
     def _no_such_method(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
@@ -145,24 +150,24 @@ class Door:
             return Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
         return Reply(status=204, headers=[allow, *self._origins.preflight_headers()])
 
-    async def _answer(self, call: Call, refusal: Reply | SyncKairosError | None) -> Reply:
+    async def _answer(self, call: Call, answer: Handler | Reply | SyncKairosError) -> Reply:
         """Let the operation answer; whatever it raises becomes a problem, and everything is counted."""
         try:
-            if isinstance(refusal, Reply):
+            if isinstance(answer, Reply):
                 # Answers to OPTIONS, which nobody asks for by hand, and to methods that don't exist.
-                reply = refusal
+                reply = answer
                 if call.scope["method"] != "OPTIONS":
                     call.standings = await self._count(call)
-            elif refusal is not None:
-                raise refusal
+            elif isinstance(answer, SyncKairosError):
+                raise answer
             else:
-                reply = await call.operation.handle(call)
+                reply = await answer(call)
         except ClientGone:
             raise
         except SyncKairosError as error:
             reply = await self._refuse(call, error)
         except Exception as failure:  # noqa: BLE001
-            _log.error("request failed", method=call.scope["method"], route=call.operation.route, exc_info=failure)
+            _log.error("request failed", method=call.scope["method"], route=call.route, exc_info=failure)
             return render_failure(failure, self._dev)
         reply.headers += render_limits(call.standings)
         return reply
@@ -175,7 +180,7 @@ class Door:
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
         if error.status >= 500:
-            _log.warning("request refused", code=error.code, route=call.operation.route, cause=repr(error.__cause__))
+            _log.warning("request refused", code=error.code, route=call.route, cause=repr(error.__cause__))
         return render_problem(error)
 
     async def _count(self, call: Call) -> tuple[Standing, ...]:
@@ -189,11 +194,10 @@ class Door:
 
     # -- what lies beyond ---------------------------------------------------------------------------------------------
 
-    def _is_beyond(self, path: str) -> bool:
-        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in self._beyond_paths)
-
-    def _prefix_of(self, path: str) -> str:
-        return next(prefix for prefix in self._beyond_paths if path == prefix or path.startswith(f"{prefix}/"))
+    def _prefix_beyond(self, path: str) -> str | None:
+        """Return the prefix by which a path is somebody else's, None where it is ours."""
+        owned = (prefix for prefix in self._beyond_paths if path == prefix or path.startswith(f"{prefix}/"))
+        return next(owned, None)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, common: Headers) -> int:
         """Let somebody else answer, our headers put on it; return the status."""
@@ -244,23 +248,6 @@ class Door:
         level = logging.DEBUG if status < 400 else logging.INFO
         if _enabled(level):
             _log.log(level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2))
-
-
-def _other_method(operation: Operation, method: str) -> Operation:
-    """Return the operation that stands for a method this path doesn't have."""
-    return Operation(method, operation.path, _never, "", "", limited=operation.limited)
-
-
-def _unmatched(path: str) -> Operation:
-    return UNMATCHED_API if path.startswith("/v1/") else UNMATCHED
-
-
-async def _never(call: Call) -> Reply:
-    raise AssertionError("unreachable")
-
-
-UNMATCHED = Operation("GET", "unmatched", _never, "", "", limited=False)
-UNMATCHED_API = Operation("GET", "unmatched", _never, "", "")
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:

@@ -5,14 +5,14 @@ Routing and OpenAPI read the same table, so neither can say what the other doesn
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
+from synckairos.http.call import Call, Reply
 from synckairos.wire.fields import Strict
 
-if TYPE_CHECKING:
-    from synckairos.http.call import Call, Reply
+Handler = Callable[[Call], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Operation:
 
     method: str
     path: str
-    handle: "Callable[[Call], Awaitable[Reply]]"
+    handle: Handler
     summary: str
     tag: str
     answer: type[BaseModel] | None = None

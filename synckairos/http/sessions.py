@@ -1,6 +1,5 @@
 """Sessions over REST: create, read, command, patch, delete. Parses, calls the service, renders; decides nothing."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -10,9 +9,9 @@ from synckairos.clock.commands import Precondition
 from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.call import Call, Reply
 from synckairos.http.etag import is_unchanged, render_etag, wanted
-from synckairos.http.operation import Operation
+from synckairos.http.operation import Handler, Operation
 from synckairos.service import Sessions
-from synckairos.store.limits import Quota
+from synckairos.store.limits import Quota, switches_of
 from synckairos.wire import answers
 from synckairos.wire.creation import CreateSession
 from synckairos.wire.instant import render_instant
@@ -31,8 +30,6 @@ from synckairos.wire.session import participants_of, receipt_json
 MERGE_PATCH = "application/merge-patch+json"
 
 ONE_SESSION = "/v1/sessions/{session_id}"
-
-Handler = Callable[[Call], Awaitable[Reply]]
 
 
 class SessionRoutes:
@@ -131,7 +128,7 @@ class SessionRoutes:
     async def switch(self, call: Call) -> Reply:
         body = await call.body(COMMANDS["switch"])
         session_id = call.id("session_id")
-        quota = Quota(f"switch:{session_id}", self._switches_per_s, 1_000)
+        quota = switches_of(session_id, self._switches_per_s)
         answer = await self._execute(call, session_id, "switch", body, quota)
         return _session_reply(call, answer, render_switch(answer))
 

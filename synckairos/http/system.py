@@ -11,7 +11,7 @@ from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.call import Call, Reply
 from synckairos.http.openapi import render_openapi
-from synckairos.http.operation import Operation
+from synckairos.http.operation import Handler, Operation
 from synckairos.service import Sessions
 from synckairos.wire import answers
 
@@ -126,7 +126,7 @@ class SystemRoutes:
         """Make the description of all operations, which `/openapi.json` gives."""
         self._openapi = render_openapi(operations)
 
-    def _file(self, name: str) -> Callable[[Call], Awaitable[Reply]]:
+    def _file(self, name: str) -> Handler:
         kinds = {"html": b"text/html; charset=utf-8", "js": b"text/javascript; charset=utf-8", "css": b"text/css"}
         body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
         reply_type = kinds[name.rpartition(".")[2]]

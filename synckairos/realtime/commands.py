@@ -1,17 +1,14 @@
 """Commands that come by socket: the same requests that REST makes, counted and remembered alike."""
 
-import hashlib
 from typing import Any
 
-import orjson
-
-from synckairos.asking import Answer, Request
+from synckairos.asking import Answer, Request, fingerprint_of
 from synckairos.clock.commands import Precondition
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
 from synckairos.service import Sessions
-from synckairos.store.limits import Quota
+from synckairos.store.limits import requests_of, switches_of
 from synckairos.wire import v3
 from synckairos.wire.requests import SwitchBody, parse_command
 
@@ -45,9 +42,9 @@ class Commands:
         body = parse_command(asked.command, given)
         if lag_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.measured(lag_ms)
-        quotas = [Quota(f"general:{principal.address}", self._general, 60_000)]
+        quotas = [requests_of(principal.address, self._general)]
         if asked.command == "switch":
-            quotas.append(Quota(f"switch:{asked.session_id}", self._switches, 1_000))
+            quotas.append(switches_of(asked.session_id, self._switches))
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"})
         request = Request(
             principal=principal,
@@ -71,5 +68,4 @@ class Commands:
 def fingerprint(session_id: str, verb: str, given: dict[str, Any]) -> str:
     """Digest what a command id stands for, as REST digests the request that means the same."""
     method, end = _REST.get(verb, ("POST", f"/{verb}"))
-    text = f"{method} /v1/sessions/{session_id}{end}\n".encode() + orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
+    return fingerprint_of(method, f"/v1/sessions/{session_id}{end}", given)

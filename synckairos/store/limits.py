@@ -25,6 +25,16 @@ class Quota:
     window_ms: int
 
 
+def requests_of(address: str, limit: int) -> Quota:
+    """Return what everything counts against that one address asks: `limit` a minute."""
+    return Quota(f"general:{address}", limit, 60_000)
+
+
+def switches_of(session_id: str, limit: int) -> Quota:
+    """Return what the switches of one session count against besides: `limit` a second."""
+    return Quota(f"switch:{session_id}", limit, 1_000)
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Standing:
