@@ -182,6 +182,12 @@ class Outbox:
             for at in range(len(reply) - 4, -1, -4)
         ]
 
+    async def has_isolated(self, session_id: str) -> bool:
+        """Tell whether versions of a session, in whichever epoch, lie isolated. One round trip."""
+        name = gaps_key(self.keys, self.keys.partition_of(session_id))
+        with unavailable_as_named():
+            return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_id} ", f"({session_id}!"))
+
     async def mentioning(self, participant_id: str) -> list[str]:
         """Return ids of sessions with versions on their way to Postgres that name somebody; no order.
 

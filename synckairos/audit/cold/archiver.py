@@ -179,6 +179,12 @@ class Archiver:
         async with self._pool.connection() as connection:
             return await _filed(connection, session_id)
 
+    async def removed_before(self, filed: Filed) -> list[Filed]:
+        """Return what is filed about a session's earlier lives that retention took out of Postgres, newest first."""
+        async with self._pool.connection() as connection:
+            removed = await _all_filed(connection, filed.session_id, removed_only=True)
+        return [each for each in removed if each.created_at_ms < filed.created_at_ms]
+
     async def _look(self, session_id: str) -> tuple[Filed | None, Ended | None, int]:
         async with self._pool.connection() as connection:
             count, _, _ = await _extent(connection, session_id)
@@ -224,10 +230,13 @@ async def _ended(connection: AsyncConnection, session_id: str) -> Ended | None:
 
 
 async def _filed(connection: AsyncConnection, session_id: str) -> Filed | None:
+    return next(iter(await _all_filed(connection, session_id, removed_only=False)), None)
+
+
+async def _all_filed(connection: AsyncConnection, session_id: str, *, removed_only: bool) -> list[Filed]:
     sql = load("queries.sql")["filed"]
-    cursor = await connection.execute(sql, {"session_id": session_id, "removed_only": False})
-    row = await cursor.fetchone()
-    return None if row is None else filed_of(row)
+    cursor = await connection.execute(sql, {"session_id": session_id, "removed_only": removed_only})
+    return [filed_of(row) for row in await cursor.fetchall()]
 
 
 def _instant(at: datetime) -> str:

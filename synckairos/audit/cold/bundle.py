@@ -5,10 +5,12 @@ Every line ends with the document as it was published, `state`, whose length sta
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -156,18 +158,20 @@ def _parse_line(raw: bytes) -> Line:
     return line
 
 
-def gaps(events: Iterable[Line]) -> Iterator[str]:
-    """Name versions that are missing: each epoch begins with 1, or after a version of another one."""
-    versions: dict[str, list[int]] = {}
-    for line in events:
+def gaps(events: Iterable[Line], before: Iterable[Line] = ()) -> Iterator[str]:
+    """Name versions that are missing: each epoch begins with 1, or goes on from an earlier version of another one.
+
+    What is there `before` these events counts, wherever it is kept.
+    """
+    epochs: defaultdict[str, dict[int, Line]] = defaultdict(dict)
+    for line in chain(before, events):
         epoch, version = line.version
-        versions.setdefault(epoch, []).append(version)
-    everywhere = {version for found in versions.values() for version in found}
-    for epoch, found in versions.items():
-        have = set(found)
-        first = min(have)
-        if first > 1 and first - 1 not in everywhere:
+        epochs[epoch][version] = line
+    for epoch, found in epochs.items():
+        first = min(found)
+        bases = [other[first - 1] for name, other in epochs.items() if name != epoch and first - 1 in other]
+        if first > 1 and not any(base.occurred_at_ms <= found[first].occurred_at_ms for base in bases):
             yield f"what comes before version {first} of epoch {epoch}"
-        missing = sorted(set(range(first, max(have))) - have)
+        missing = sorted(set(range(first, max(found))) - found.keys())
         if missing:
             yield f"version {missing[0]} of epoch {epoch}"

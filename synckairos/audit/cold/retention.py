@@ -80,13 +80,15 @@ class Retention:
             return False
         if stored is not None and stored.version != filed.version:
             return False
+        if await self._outbox.has_isolated(filed.session_id):
+            return False
         return not await self._outbox.pending(filed.session_id)
 
     async def _verify_and_remove(self, filed: Filed, after_s: float) -> bool:
         bundle = await self._cold.bundle(filed)
         if len(bundle.events) != filed.events or bundle.newest.version != (filed.epoch, filed.version):
             raise ArchiveDamaged(f"The archive of session {filed.session_id} isn't the one that was filed")
-        missing = next(gaps(bundle.events), None)
+        missing = await self._missing(filed, bundle)
         if missing is not None:
             raise Incomplete(f"Session {filed.session_id} stays: {missing} is missing (see `synckairos audit failed`)")
         if not await self._delete(filed, bundle, after_s):
@@ -94,6 +96,17 @@ class Retention:
         # Also where it was removed before: whoever did it may have died here.
         await self._upkeep.after_removal(filed.session_id, _people(bundle))
         return True
+
+    async def _missing(self, filed: Filed, bundle: Bundle) -> str | None:
+        """Name a version that is missing; None where all are there.
+
+        What was on its way when an earlier life of this session left Postgres came afterwards: it is here, and what it
+        goes on from is in that life's archive.
+        """
+        if next(gaps(bundle.events), None) is None:
+            return None
+        earlier = [await self._cold.bundle(each) for each in await self._archiver.removed_before(filed)]
+        return next(gaps(bundle.events, (line for each in earlier for line in each.events)), None)
 
     async def _delete(self, filed: Filed, bundle: Bundle, after_s: float) -> bool:
         values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s}

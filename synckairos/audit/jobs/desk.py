@@ -89,7 +89,8 @@ class Desk:
         try:
             removed = await self._retention.remove(params.session_id, after_s)
         except NotFinished as fault:
-            raise JobRefused(fault.message) from fault
+            # Somebody may have made it again since the job was queued: there is nothing to take away, nor to mend.
+            return {"session_id": params.session_id, "removed": False, "left": fault.message}
         return {"session_id": params.session_id, "removed": removed}
 
     async def _export(self, job_id: int, params: ExportParams) -> Result:

@@ -1,0 +1,147 @@
+"""A session made again under its id while something of its life before is in cold storage, or still on its way."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from synckairos.audit.cold.retention import Incomplete
+from synckairos.audit.failed import retry
+from synckairos.audit.jobs.board import Claim
+from synckairos.audit.records import TrailEvent
+from synckairos.clock.commands import Complete, Delete, Start, Switch
+from tests.integration.audit.author import Life, chess
+from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
+from tests.integration.audit.conftest import Audit
+
+AGAIN = T0 + 100_000
+
+
+@pytest.fixture
+async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
+    async with open_cold_tier(audit) as opened:
+        yield opened
+
+
+async def gone(audit: Audit, cold: ColdTier) -> Life:
+    """Play a session to its end and have it leave Postgres."""
+    life = await finished(audit.author)
+    await audit.drain().run(0)
+    assert await cold.retention.remove(life.session_id, 0)
+    return life
+
+
+async def deleted(audit: Audit, life: Life) -> Life:
+    """Delete it: a row that is on its way when its others are gone."""
+    return await audit.author.apply(life, Delete(), AGAIN - 10_000)
+
+
+async def made_again(audit: Audit, before: Life, *, at_ms: int = AGAIN, to_the_end: bool = True) -> Life:
+    life = await audit.author.create(chess(), at_ms, before.session_id, before.stored)
+    await audit.author.apply(life, Start(), at_ms + 1000, "first again")
+    await audit.author.apply(life, Switch(), at_ms + 2000)
+    if to_the_end:
+        await audit.author.apply(life, Complete(), at_ms + 3000)
+    return life
+
+
+async def left_in_postgres(audit: Audit) -> int:
+    rows = await audit.rows("SELECT (SELECT count(*) FROM sync_events) + (SELECT count(*) FROM sync_sessions)")
+    return int(rows[0][0])
+
+
+async def trail(audit: Audit, session_id: str, limit: int = 200) -> list[TrailEvent]:
+    found: list[TrailEvent] = []
+    cursor: str | None = None
+    while True:
+        page = await audit.archive.events(session_id, cursor=cursor, limit=limit, snapshots=True)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+async def is_whole(audit: Audit, *lives: Life) -> None:
+    """Hold what is answered against all that ever happened: the trail, the end, each instant, each document."""
+    session_id, last = lives[-1].session_id, lives[-1]
+    expected = [(life.state.epoch, version, life.documents[version]) for life in lives for version in life.documents]
+    for limit in (200, 3):
+        told = await trail(audit, session_id, limit)
+        assert [(event.epoch, event.version, event.state) for event in told] == expected
+    for event in told:
+        past = await audit.archive.state_at(session_id, event.occurred_at_ms)
+        assert past is not None
+        assert (past.epoch, past.version, past.state) == (event.epoch, event.version, event.state)
+        assert await audit.archive.snapshot(session_id, event.epoch, event.version) == event.state
+    latest = await audit.archive.latest(session_id)
+    assert latest is not None
+    assert (latest.epoch, latest.version, latest.deleted) == (last.state.epoch, last.state.version, last.state.deleted)
+    assert latest.state == last.documents[last.state.version]
+    assert list(latest.records) == ["first again"]
+
+
+async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: Audit, cold: ColdTier) -> None:
+    first = await deleted(audit, await gone(audit, cold))
+    second = await made_again(audit, first)
+    await audit.drain().run(0)
+    everything = Claim(1, "retention", {"after_s": 0}, 1, "somebody")
+    assert await cold.desk.carry_out(everything) == {"done": 1, "left": 0, "failed": 0}
+    assert await left_in_postgres(audit) == 0
+    assert await cold.board.listed() == []
+    await is_whole(audit, first, second)
+    newest, oldest = await audit.archive.filed(first.session_id)
+    assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
+    assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
+    assert (await audit.archive.cold.latest(newest)).state == second.documents[second.state.version]
+
+
+async def test_all_lives_before_count(audit: Audit, cold: ColdTier) -> None:
+    lives = [await gone(audit, cold)]
+    for number in (1, 2):
+        await audit.author.apply(lives[-1], Delete(), T0 + number * 100_000 - 10_000)
+        lives.append(await made_again(audit, lives[-1], at_ms=T0 + number * 100_000))
+        await audit.drain().run(0)
+        assert await cold.retention.remove(lives[-1].session_id, 0)
+    assert await left_in_postgres(audit) == 0
+    await is_whole(audit, *lives)
+
+
+@pytest.mark.parametrize("missing", [2, 6])
+async def test_what_no_life_before_has_is_missing(audit: Audit, cold: ColdTier, missing: int) -> None:
+    first = await finished(audit.author)
+    await audit.drain().run(0)
+    await cold.archiver.archive(first.session_id)
+    # Not by retention, and the archive isn't all there is: it doesn't count.
+    await audit.database.execute("DELETE FROM sync_events WHERE version <= %s", [missing])
+    second = await made_again(audit, await deleted(audit, first))
+    await audit.drain().run(0)
+    with pytest.raises(Incomplete, match=f"what comes before version {missing + 1} of epoch {first.state.epoch}"):
+        await cold.retention.remove(first.session_id, 0)
+    assert await audit.rows("SELECT count(*) FROM sync_events") == [(7 - missing + len(second.documents),)]
+
+
+async def test_nothing_leaves_while_a_version_of_the_life_before_lies_isolated(audit: Audit, cold: ColdTier) -> None:
+    first = await deleted(audit, await gone(audit, cold))
+    second = await made_again(audit, first)
+    await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (NOT deleted)")
+    assert await audit.drain(backoff_s=()).run(0) == len(second.documents)
+    assert not await cold.retention.remove(first.session_id, 0)
+    # Came it after all had left, it would be the newest that Postgres knows of.
+    await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
+    assert await retry(audit.isolation, audit.keys) == 1
+    assert await audit.drain().run(0) == 1
+    assert await cold.retention.remove(first.session_id, 0)
+    assert await left_in_postgres(audit) == 0
+    await is_whole(audit, first, second)
+
+
+async def test_a_job_for_one_that_was_made_again_ends_without_an_alarm(audit: Audit, cold: ColdTier) -> None:
+    first = await finished(audit.author)
+    second = await made_again(audit, await deleted(audit, first), to_the_end=False)
+    await audit.drain().run(0)
+    claim = Claim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
+    result = await cold.desk.carry_out(claim)
+    assert (result["removed"], "isn't over" in result["left"]) == (False, True)
+    await audit.author.apply(second, Complete(), AGAIN + 3000)
+    await audit.drain().run(0)
+    assert await cold.desk.carry_out(claim) == {"session_id": first.session_id, "removed": True}
+    await is_whole(audit, first, second)
