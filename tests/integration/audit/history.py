@@ -29,6 +29,14 @@ JOIN sync_sessions AS s ON s.session_id = md5('s' || n)::uuid
 CROSS JOIN generate_series(1, 100) AS v;
 """
 
+DELIVERIES = """
+INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type, status)
+SELECT
+    gen_random_uuid(), md5('w' || n %% 3)::uuid, md5('s' || n / 100)::uuid, 'e', n %% 100, 'cycle_switched',
+    CASE WHEN n %% 100 = 0 THEN 'pending' ELSE 'delivered' END
+FROM generate_series(1, %(deliveries)s) AS n;
+"""
+
 
 def fill(database_url: str, sessions: int, size: int = 4) -> None:
     """Make so many sessions of 100 events each, one begun a minute, among a thousand participants.
@@ -38,4 +46,12 @@ def fill(database_url: str, sessions: int, size: int = 4) -> None:
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
         cursor.execute(FILL, {"sessions": sessions, "size": size})
         cursor.execute("VACUUM ANALYZE sync_sessions, sync_participants, sync_events")
+        cursor.connection.close()
+
+
+def fill_deliveries(database_url: str, deliveries: int) -> None:
+    """Have three endpoints told of so many events; one of each hundred, a session's, is still to be told."""
+    with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
+        cursor.execute(DELIVERIES, {"deliveries": deliveries})
+        cursor.execute("VACUUM ANALYZE webhook_deliveries")
         cursor.connection.close()

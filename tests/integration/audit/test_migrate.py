@@ -9,8 +9,13 @@ import psycopg
 import pytest
 
 from synckairos.audit.migrate import BadMigrations, migrate, pending, read
+from synckairos.audit.named_sql import load
+from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.resources import migrations_dir
+from tests.integration.audit.history import fill, fill_deliveries
+from tests.integration.audit.test_operating import told
+from tests.integration.audit.test_plans import scans, uuid_of
 
 ONE = "CREATE TABLE one (id int); INSERT INTO one VALUES (1);"
 TWO = "ALTER TABLE one ADD COLUMN note text DEFAULT '100 % %s';"
@@ -77,3 +82,26 @@ def test_names_without_order_are_refused(tmp_path: Path, names: str) -> None:
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(BadMigrations):
         read(tmp_path)
+
+
+async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_path: Path, settings: Settings) -> None:
+    """What was filled under an older version keeps all it has."""
+    for migration in read(migrations_dir())[:5]:
+        (tmp_path / migration.name).write_text(migration.text)
+    await migrate(empty_database, tmp_path)
+    await asyncio.to_thread(fill, empty_database, 20)
+    await asyncio.to_thread(fill_deliveries, empty_database, 200_000)
+    code, lines = await told(settings.model_copy(update={"database_url": empty_database}), "migrate")
+    assert (code, lines) == (0, [f"applied {migration.name}" for migration in read(migrations_dir())[5:]])
+    async with await psycopg.AsyncConnection.connect(empty_database) as connection:
+        for table, count in (("sync_events", 2000), ("webhook_deliveries", 200_000)):
+            assert await (await connection.execute(f"SELECT count(*) FROM {table}".encode())).fetchone() == (count,)
+        # What retention asks of each session: not among all that anybody was ever told.
+        values = {"session_id": uuid_of("s7"), "after_s": 0}
+        connection.prepare_threshold = None
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("cold/cold.sql")["hold"]
+        row = await (await connection.execute(sql, values)).fetchone()
+    assert row is not None
+    found = {table: (kind, rows) for kind, table, rows in scans(row[0][0]["Plan"])}
+    kind, rows = found["webhook_deliveries"]
+    assert ("Seq" not in kind, rows <= 2) == (True, True), found
