@@ -34,9 +34,9 @@ from synckairos.audit.upkeep import Upkeep
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
+from synckairos.committing import due_at_ms, live_since_ms, step_of
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey, make_data_dir
-from synckairos.restoring import due_at_ms, live_since_ms, step_of
 from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox

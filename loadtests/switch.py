@@ -27,9 +27,9 @@ from synckairos.audit.migrate import migrate
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
+from synckairos.committing import step_of
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey, make_data_dir
-from synckairos.restoring import step_of
 from synckairos.store.bounds import Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.limits import LIMIT

@@ -12,6 +12,7 @@ from synckairos.clock.model import Session
 from synckairos.principal import Principal
 from synckairos.quick import quick
 from synckairos.store.limits import Quota, Standing
+from synckairos.store.sessions import Stored
 from synckairos.wire.entry import Cause
 from synckairos.wire.session import parse_session
 
@@ -83,6 +84,28 @@ class Answer:
     standings: tuple[Standing, ...] = ()
     parsed: Session | None = None
     tag: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        stored: Stored,
+        now_ms: int,
+        standings: tuple[Standing, ...] = (),
+        parsed: Session | None = None,
+        expired_participant_id: str | None = None,
+    ) -> "Answer":
+        """Return the answer that a session gives as it is stored."""
+        return cls(
+            stored.document,
+            stored.epoch,
+            stored.version,
+            now_ms,
+            audited_version=stored.audited_version,
+            expired_participant_id=expired_participant_id,
+            standings=standings,
+            parsed=parsed,
+            tag=stored.tag,
+        )
 
     @property
     def session(self) -> Session:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
+from synckairos.committing import commit_of, steps_of, stored_after
 from synckairos.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.parsed import Parsed
 from synckairos.principal import TIMEKEEPER
-from synckairos.restoring import commit_of, steps_of, stored_after
 from synckairos.store.sessions import Commit, Committed, Loaded, SessionStore
 from synckairos.wire.entry import Cause
 from synckairos.wire.rendered import Rendered

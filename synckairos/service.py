@@ -1,7 +1,7 @@
 """Sessions: load → apply → commit, again on conflict. Every door calls this and nothing below it.
 
-From here on REST, sockets and deadlines are the same. It makes the ids that the clock may not make, and knows what to
-do when somebody else was first, or when the session isn't in Redis any more.
+From here on REST, sockets and deadlines are the same. It knows what to do when somebody else was first, or when the
+session isn't in Redis any more.
 """
 
 import asyncio
@@ -11,48 +11,24 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
-from uuid6 import uuid7
-
 from synckairos.asking import Answer, CreateRequest, Request
-from synckairos.clock import engine, membership
+from synckairos.clock import engine
 from synckairos.clock.commands import Expire, asked_by
 from synckairos.clock.engine import Decision
-from synckairos.clock.model import Session
-from synckairos.errors import (
-    IdempotencyKeyReused,
-    SessionExists,
-    SessionNotFound,
-    StoreUnavailable,
-    SyncKairosError,
-    VersionConflict,
-)
+from synckairos.committing import MAX_ATTEMPTS, commit_of, steps_of, stored_after
+from synckairos.creating import Creator
+from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError, VersionConflict
 from synckairos.expiring import BY_TIME, Expirer
 from synckairos.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.parsed import Parsed
 from synckairos.principal import TIMEKEEPER
 from synckairos.recall import Recall
-from synckairos.restoring import Restorer, commit_of, step_of, steps_of, stored_after
-from synckairos.store.generation import Generations, new_epoch
+from synckairos.restoring import Restorer
+from synckairos.store.generation import Generations
 from synckairos.store.limits import Quota, Standing, check
-from synckairos.store.sessions import (
-    Commit,
-    Committed,
-    Conflict,
-    Loaded,
-    Replay,
-    SessionStore,
-    Step,
-    Stored,
-)
+from synckairos.store.sessions import Conflict, Loaded, Replay, SessionStore, Step, Stored
 from synckairos.wire.record import Record
 from synckairos.wire.rendered import Rendered
-from synckairos.wire.session import parse_session
-
-MAX_ATTEMPTS = 500
-"""Lost races in a row after which a command gives up with a 503; each loss means that somebody else got through."""
-
-CREATION_KEY_TTL_S = 7 * 24 * 3600
-"""How long a creation's Idempotency-Key is remembered where the caller left the session's id to us."""
 
 T = TypeVar("T")
 
@@ -76,9 +52,9 @@ class Sessions:
         self._store = store
         self._recall = recall
         self._restorer = restorer
-        self._generations = generations
         self._on_commit = on_commit
         self._parsed = Parsed()
+        self._creator = Creator(store, recall, restorer, generations, self._parsed, on_commit)
         self._expirer = Expirer(store, self._parsed, on_commit)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -104,7 +80,7 @@ class Sessions:
         except SyncKairosError as refusal:
             refusal.standings = loaded.standings
             raise
-        return _answer(stored, loaded.now_ms, loaded.standings)
+        return Answer.of(stored, loaded.now_ms, loaded.standings)
 
     async def read_at(self, session_id: str, at_ms: int, quotas: tuple[Quota, ...] = ()) -> Answer:
         """Return a session as it was at an instant; an instant to come counts as now.
@@ -136,7 +112,7 @@ class Sessions:
 
     async def create(self, request: CreateRequest) -> Answer:
         """Make a session. Raises SessionExists, besides what `execute` raises."""
-        return await self._to_the_end(_counted("create", self._create(request)))
+        return await self._to_the_end(_counted("create", self._creator.create(request)))
 
     async def expire(self, session_id: str) -> Answer:
         """Commit what fell due, each link effective at its own deadline."""
@@ -199,8 +175,8 @@ class Sessions:
                 record = _record(request.fingerprint, reached, decision.refusal, decision.expired_participant_id)
             if steps or record:
                 command_id = request.command_id if record else None
-                by_time = not decision.own
-                outcome = await self._commit(request.session_id, stored, after, steps, command_id, record, by_time)
+                commit = commit_of(after, stored, steps, command_id, record, by_time=not decision.own)
+                outcome = await self._store.commit(commit)
                 if isinstance(outcome, Replay):
                     return await self._recall.decided(
                         request.session_id, request.fingerprint, outcome.record, None, now_ms
@@ -209,6 +185,8 @@ class Sessions:
                     COMMIT_CONFLICTS.inc()
                     stored, now_ms = outcome.stored, outcome.now_ms
                     continue
+                if steps:
+                    self._on_commit(self._store.keys.partition_of(request.session_id))
                 self._parsed.keep(request.session_id, reached, rendered)
             if decision.more:
                 stored = reached
@@ -217,89 +195,8 @@ class Sessions:
                 if isinstance(decision.refusal, VersionConflict):
                     decision.refusal.document = reached.document
                 raise decision.refusal
-            return _answer(reached, now_ms, loaded.standings, after, decision.expired_participant_id)
+            return Answer.of(reached, now_ms, loaded.standings, after, decision.expired_participant_id)
         raise StoreUnavailable("Too many others change this session at once; try again")
-
-    async def _create(self, request: CreateRequest) -> Answer:
-        session_id = request.session_id or str(uuid7())
-        is_known = False
-        if request.command_id is not None:
-            session_id, is_known = await self._reserve(request, request.command_id, session_id)
-        loaded = await self._store.load(session_id, request.command_id, request.quotas)
-        if loaded.record is not None:
-            return await self._recall.decided(
-                session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
-            )
-        check(loaded.standings)
-        try:
-            answer = await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
-        except SyncKairosError as refusal:
-            refusal.standings = loaded.standings
-            raise
-        return replace(answer, standings=loaded.standings)
-
-    async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
-        """Return the session id that a creation's key stands for, and whether it stood for it before."""
-        ours = f"{session_id} {request.fingerprint}"
-        key = f"create:{request.principal.scoped(command_id)}"
-        kept = await self._store.reserve(key, ours, CREATION_KEY_TTL_S) or ours
-        kept_id, _, fingerprint = kept.partition(" ")
-        if fingerprint != request.fingerprint:
-            raise IdempotencyKeyReused
-        return kept_id, kept != ours
-
-    async def _make(
-        self, request: CreateRequest, session_id: str, is_known: bool, stored: Stored | None, now_ms: int
-    ) -> Answer:
-        """Commit a new session; `is_known` says that its key was used before, so that it may exist already."""
-        for _ in range(MAX_ATTEMPTS):
-            if stored is None and is_known:
-                stored = await self._restorer.bring_back_unless_deleted(session_id)
-            elif stored is None and session_id == request.session_id:
-                stored = await self._restorer.bring_back_if_reachable(session_id)
-            if stored is not None and not stored.deleted:
-                refusal = SessionExists(session_id)
-                if request.command_id is not None:
-                    record = Record.of_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
-                    commit = Commit(session_id, stored, command_id=request.command_id, record=record)
-                    outcome = await self._store.commit(commit)
-                    if isinstance(outcome, Replay):
-                        return await self._recall.decided(session_id, request.fingerprint, outcome.record, None, now_ms)
-                raise refusal
-            if stored is not None:
-                # A new life begins after the old one's end, even where the store's clock was set back meanwhile.
-                now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
-            generation = await self._generations.current(self._store.keys.partition_of(session_id))
-            transition = membership.create(request.spec, session_id, new_epoch(generation), now_ms)
-            rendered = Rendered.of(transition.state)
-            steps = [step_of(transition, request.cause, rendered)]
-            reached = stored_after(stored, steps, transition.state)
-            record = _record(request.fingerprint, reached, None, None) if request.command_id is not None else b""
-            outcome = await self._commit(session_id, stored, transition.state, steps, request.command_id, record)
-            match outcome:
-                case Committed():
-                    self._parsed.keep(session_id, reached, rendered)
-                    return _answer(reached, now_ms, parsed=transition.state)
-                case Replay(record):
-                    return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
-                case Conflict(now_ms, stored):
-                    COMMIT_CONFLICTS.inc()
-        raise StoreUnavailable("Too many others create this session at once; try again")
-
-    async def _commit(
-        self,
-        session_id: str,
-        base: Stored | None,
-        after: Session,
-        steps: Sequence[Step],
-        command_id: str | None,
-        record: bytes,
-        by_time: bool = False,
-    ) -> Committed | Replay | Conflict:
-        outcome = await self._store.commit(commit_of(after, base, steps, command_id, record, by_time=by_time))
-        if steps and isinstance(outcome, Committed):
-            self._on_commit(self._store.keys.partition_of(session_id))
-        return outcome
 
 
 async def _counted(verb: str, work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -350,23 +247,3 @@ def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, 
     if refusal is not None:
         return Record.of_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
     return Record(fingerprint, reached.epoch, reached.version, expired).render()
-
-
-def _answer(
-    stored: Stored,
-    now_ms: int,
-    standings: tuple[Standing, ...] = (),
-    parsed: Session | None = None,
-    expired_participant_id: str | None = None,
-) -> Answer:
-    return Answer(
-        stored.document,
-        stored.epoch,
-        stored.version,
-        now_ms,
-        audited_version=stored.audited_version,
-        expired_participant_id=expired_participant_id,
-        standings=standings,
-        parsed=parsed,
-        tag=stored.tag,
-    )

@@ -15,7 +15,7 @@ from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import Script, unavailable_as_named
 from synckairos.wire.entry import OutboxEntry
 
-GRACE_MS = 3_600_000
+AFTER_DEADLINE_MS = 3_600_000
 """A session stays in Redis at least this long after its next deadline."""
 
 _FIRST_PAGE = 16  # entries may be large: the first few tell how many fit
@@ -155,7 +155,7 @@ class Outbox:
             if first + _SETTLED_AT_ONCE >= len(settled):
                 entries = entry_ids
             names = list(shared)
-            args: list[Any] = [ttl_ms, GRACE_MS, drained, conflicts, busy_us, len(entries), size, *entries]
+            args: list[Any] = [ttl_ms, AFTER_DEADLINE_MS, drained, conflicts, busy_us, len(entries), size, *entries]
             for each in some:
                 session_id = each.session_id
                 names += (keys.session(session_id), keys.history(session_id), keys.commands(session_id))

@@ -13,9 +13,9 @@ from synckairos.asking import CreateRequest, Request
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
+from synckairos.committing import step_of
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.restoring import step_of
 from synckairos.store.limits import Quota
 from synckairos.store.sessions import Commit, Committed, Conflict, Step, Stored, history_of
 from synckairos.wire.entry import Cause
