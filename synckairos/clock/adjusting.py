@@ -3,12 +3,12 @@
 from typing import TypeVar
 
 from synckairos.clock.commands import Adjust
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
 from synckairos.clock.steps import about_all, event, position_of, step
 from synckairos.clock.systems import Purse, System
 from synckairos.clock.timing import SUDDEN_DEATH, group_position, settle, system_of, to_zero_ms
 from synckairos.errors import ParticipantNotFound, ValidationFailed
+from synckairos.quick import evolve
 
 Owner = TypeVar("Owner", Participant, Group)
 

@@ -1,6 +1,5 @@
 """What time does by itself: the links that fell due, each effective at its own instant, however late noticed."""
 
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import (
     TIMEOUT_REASON,
     EventType,
@@ -15,6 +14,7 @@ from synckairos.clock.pausing import lift, stop
 from synckairos.clock.steps import close, event, step
 from synckairos.clock.timing import Due, active_group_position, next_due, put, settle
 from synckairos.clock.turns import begin_turn, end_turn, fresh_budget_ms, is_last_cycle, successor
+from synckairos.quick import evolve
 
 MAX_LINKS = 64
 """Links after which a chain is cut, to go on in another decision: no commit grows without bound."""

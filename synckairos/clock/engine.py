@@ -26,7 +26,6 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
-from synckairos.clock.evolve import evolve
 from synckairos.clock.merge import merge_patch, same_json
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.statuses import TABLE
@@ -40,7 +39,7 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.quick import quick
+from synckairos.quick import evolve, quick
 
 MAX_METADATA_BYTES = 32 * 1024
 

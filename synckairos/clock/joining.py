@@ -1,7 +1,6 @@
 """Joining and leaving while a session lives; the rotation goes on as it was."""
 
 from synckairos.clock.commands import NewParticipant
-from synckairos.clock.evolve import evolve
 from synckairos.clock.membership import open_group, open_participant
 from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, Turn
 from synckairos.clock.steps import event, position_of, step
@@ -9,6 +8,7 @@ from synckairos.clock.systems import Hourglass
 from synckairos.clock.timing import group_position, settle
 from synckairos.clock.turns import begin_turn, end_turn, fresh_budget_ms, has_flagged, successor
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
+from synckairos.quick import evolve
 
 MAX_PARTICIPANTS = 1_000
 

@@ -1,7 +1,6 @@
 """How a session begins its life: rules, participants and groups from what was asked, the rest from the mode."""
 
 from synckairos.clock.commands import Create, NewParticipant
-from synckairos.clock.evolve import evolve
 from synckairos.clock.lag import open_lag
 from synckairos.clock.model import (
     MAX_CYCLES,
@@ -18,6 +17,7 @@ from synckairos.clock.model import (
 from synckairos.clock.steps import about_all, position_of
 from synckairos.clock.systems import Fischer, SuddenDeath, System
 from synckairos.clock.timing import system_of
+from synckairos.quick import evolve
 
 OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
 """Modes in which the budget belongs to one who takes turns, so that a clock system other than sudden death fits."""

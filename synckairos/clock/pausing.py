@@ -4,11 +4,11 @@ One reason is the clock's own: under `on_timeout: pause` it stops at zero, and r
 """
 
 from synckairos.clock.commands import PauseFor, Resume
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import TIMEOUT_REASON, EventType, Pause, Session, Status, Transition
 from synckairos.clock.steps import event
 from synckairos.clock.timing import settle, to_zero_ms
 from synckairos.errors import InvalidTransition, ValidationFailed
+from synckairos.quick import evolve
 
 
 def pause(state: Session, command: PauseFor, now_ms: int) -> Transition:

@@ -9,10 +9,10 @@ from typing import Literal
 
 from synckairos.clock.adjusting import adjust
 from synckairos.clock.commands import Adjust
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
 from synckairos.clock.steps import about_all, step
 from synckairos.clock.timing import settle
+from synckairos.quick import evolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Making a transition: one version on, and what is told about it."""
 
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
 from synckairos.errors import ParticipantNotFound
+from synckairos.quick import evolve
 
 
 def step(state: Session, at_ms: int) -> Session:

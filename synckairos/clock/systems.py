@@ -9,8 +9,7 @@ the source of its rules: FIDE, US Chess, online-go.com, lichess' scalachess.
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from synckairos.clock.evolve import evolve
-from synckairos.quick import quick
+from synckairos.quick import evolve, quick
 
 Phase = Literal["main", "overtime"]
 

@@ -1,7 +1,6 @@
 """Turns: who begins, who is next, and what the end of a turn does."""
 
 from synckairos.clock.commands import Switch
-from synckairos.clock.evolve import evolve
 from synckairos.clock.lag import compensate, trusted_ms
 from synckairos.clock.model import (
     MAX_CYCLES,
@@ -27,6 +26,7 @@ from synckairos.clock.timing import (
     to_zero_ms,
 )
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
+from synckairos.quick import evolve
 
 
 def start(state: Session, now_ms: int) -> Transition:

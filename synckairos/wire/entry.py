@@ -8,9 +8,8 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import EventType, Transition
-from synckairos.quick import quick
+from synckairos.quick import evolve, quick
 from synckairos.wire.rows import splice
 
 

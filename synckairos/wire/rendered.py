@@ -10,9 +10,9 @@ from operator import is_not, ne
 
 import orjson
 
-from synckairos.clock.evolve import evolve
 from synckairos.clock.model import Session
 from synckairos.clock.systems import Hourglass
+from synckairos.quick import evolve
 from synckairos.wire import delta
 from synckairos.wire.rows import Rows, splice, splices
 from synckairos.wire.session import (

@@ -1,10 +1,10 @@
-"""A quick value is the dataclass it was, in every way but the time it takes to make."""
+"""A quick value is the dataclass it was, in every way but the time it takes to make, or to copy with a change."""
 
 from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from synckairos.quick import quick
+from synckairos.quick import evolve, quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,12 @@ def test_it_refuses_what_the_dataclass_refuses(wrong: dict[str, object]) -> None
     for kind in (Plain, Quick):
         with pytest.raises(TypeError, match="argument"):
             kind(**wrong)  # type: ignore[arg-type]
+
+
+def test_evolving_changes_a_copy_and_shares_the_rest() -> None:
+    one = Quick(1, third=[3])
+    other = evolve(one, first=2)
+    assert (one, other) == (Quick(1, third=[3]), Quick(2, third=[3]))
+    assert other.third is one.third
+    with pytest.raises(TypeError):
+        evolve(one, fourth=2)  # type: ignore[call-arg]

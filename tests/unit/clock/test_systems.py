@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from synckairos.clock.commands import NewParticipant
-from synckairos.clock.evolve import evolve
 from synckairos.clock.systems import (
     SYSTEMS,
     Bronstein,
@@ -370,18 +369,6 @@ def test_increment_alone_means_fischer_where_turns_have_budgets() -> None:
     assert play(spec("per_participant", increment_ms=0), "").state.rules.clock == SuddenDeath()
     assert play(spec("global", increment_ms=2_000), "").state.rules.clock == SuddenDeath()
     assert play(spec("per_participant", increment_ms=2, clock=Delay(1)), "").state.rules.clock == Delay(1)
-
-
-# -- the copies all this is made of -----------------------------------------------------------------------------------
-
-
-def test_evolving_changes_a_copy() -> None:
-    one = Purse(1, Reading(stage=3))
-    other = evolve(one, remaining_ms=2)
-    assert (one, other) == (Purse(1, Reading(stage=3)), Purse(2, Reading(stage=3)))
-    assert other.reading is one.reading
-    with pytest.raises(TypeError):
-        evolve(one, remaining=2)  # type: ignore[call-arg]
 
 
 def test_a_participant_is_a_budget() -> None:
