@@ -5,23 +5,20 @@ What retention took out of Postgres is read from cold storage, which may take lo
 past, but no lists and no hours.
 """
 
-import asyncio
 import re
-import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-import psycopg
 from psycopg.errors import InvalidParameterValue
 
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import Cold
-from synckairos.audit.cursor import parse_cursor, render_cursor
-from synckairos.audit.named_sql import load
+from synckairos.audit.cursor import parse_cursor, parse_key, render_cursor
 from synckairos.audit.postgres import Pool
+from synckairos.audit.queries import TIMEOUT_S, Queries, Row
 from synckairos.audit.records import (
     Archived,
     Bucket,
@@ -35,21 +32,16 @@ from synckairos.audit.records import (
 )
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
+from synckairos.wire.instant import at_of, ms_of
 from synckairos.wire.record import Record
 
 MAX_PAGE = 200
 MAX_SLICES = 10_000
 
-_TIMEOUT_S = 2.0
 _REPORT_TIMEOUT_S = 10.0
-_AWAY_S = 0.5  # after Postgres didn't answer, the next questions aren't even asked for so long
 _ZONE = re.compile(r"UTC|GMT|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 _FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
 _LAST_ID = "f" * 32
-
-Row = tuple[Any, ...]
 
 
 def open_pool(settings: Settings) -> Pool:
@@ -60,7 +52,7 @@ def open_pool(settings: Settings) -> Pool:
         connections=settings.database_pool_max,
         at_least=settings.database_pool_min,
         host="primary",
-        timeout_s=_TIMEOUT_S,
+        timeout_s=TIMEOUT_S,
         options=f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s",
         prepares=False,
     )
@@ -72,14 +64,12 @@ class Archive:
     def __init__(self, pool: Pool, objects: Objects) -> None:
         """Take Postgres, and where sessions are kept that retention took out of it."""
         self.cold = Cold(objects)
-        self._pool = pool
-        self._asking: set[asyncio.Task[Any]] = set()
-        self._away_until_s = 0.0
+        self._queries = Queries(pool)
 
     async def is_reachable(self) -> bool:
         """Tell whether Postgres answers."""
         try:
-            await self._ask("ping", {})
+            await self._queries.ask("ping", {})
         except StoreUnavailable:
             return False
         return True
@@ -91,23 +81,24 @@ class Archive:
 
         A tombstone comes back as `deleted`. Two round trips.
         """
-        rows = await self._ask("latest", {"session_id": _uuid(session_id)})
+        rows = await self._queries.ask("latest", {"session_id": _uuid(session_id)})
         if not rows:
             return None
         epoch, version, state, deleted, created_at, recorded_at = rows[0]
         if state is None:
             filed = await self.filed(session_id, removed_only=True)
             return await self.cold.latest(filed[0]) if filed else None
-        commands = await self._ask("latest_commands", {"session_id": session_id, "created_at": created_at})
+        commands = await self._queries.ask("latest_commands", {"session_id": session_id, "created_at": created_at})
         records = {
             command_id: Record(fingerprint, decided_in, decided, expired).render()
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands)
         }
-        return Archived(session_id, epoch, version, state, deleted, _ms(recorded_at), records)
+        return Archived(session_id, epoch, version, state, deleted, ms_of(recorded_at), records)
 
     async def snapshot(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where Postgres hasn't got it (yet)."""
-        rows = await self._ask("snapshot", {"session_id": _uuid(session_id), "epoch": epoch, "version": version})
+        values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
+        rows = await self._queries.ask("snapshot", values)
         if rows:
             state: bytes = rows[0][0]
             return state
@@ -115,11 +106,11 @@ class Archive:
 
     async def state_at(self, session_id: str, at_ms: int) -> Archived | None:
         """Return the newest version in effect at an instant, a tombstone too; None before the first."""
-        rows = await self._ask("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
+        rows = await self._queries.ask("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
         if not rows:
             return await self.cold.state_at(await self.filed(session_id, removed_only=True), at_ms)
         epoch, version, state, deleted, recorded_at = rows[0]
-        return Archived(session_id, epoch, version, state, deleted, _ms(recorded_at))
+        return Archived(session_id, epoch, version, state, deleted, ms_of(recorded_at))
 
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -129,7 +120,7 @@ class Archive:
         What is still on its way isn't in it: `trail.Trail` adds that. Raises ValidationFailed for a bad cursor.
         """
         after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
-        rows = await self._ask(
+        rows = await self._queries.ask(
             "events",
             {
                 "session_id": _uuid(session_id),
@@ -141,7 +132,7 @@ class Archive:
             },
         )
         found = [
-            TrailEvent(row[0], row[1], row[2], _ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
+            TrailEvent(row[0], row[1], row[2], ms_of(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
         removed = await self.filed(session_id, removed_only=True)
@@ -158,19 +149,19 @@ class Archive:
 
         With `removed_only` those alone that are all there is of it: retention took its rows away.
         """
-        rows = await self._ask("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
+        rows = await self._queries.ask("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
         return [filed_of(row) for row in rows]
 
     async def breaks_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
         """Return how long a session was paused between two instants, as far as Postgres knows."""
         values = {"session_id": _uuid(session_id), "since": _at(since_ms), "until": _at(until_ms)}
-        paused_ms: int = (await self._ask("breaks", values))[0][0]
+        paused_ms: int = (await self._queries.ask("breaks", values))[0][0]
         return paused_ms
 
     async def open_sessions(self, *, not_of: str, after: str | None, limit: int) -> list[str]:
         """Return ids of sessions that aren't over and whose epoch doesn't begin with `not_of`, in order of id."""
         nil = "00000000-0000-0000-0000-000000000000"
-        rows = await self._ask("open_sessions", {"not_of": not_of, "after": after or nil, "limit": limit})
+        rows = await self._queries.ask("open_sessions", {"not_of": not_of, "after": after or nil, "limit": limit})
         return [row[0] for row in rows]
 
     # -- lists --------------------------------------------------------------------------------------------------------
@@ -187,11 +178,11 @@ class Archive:
 
         The cursor's key is (created_at_ms, session_id). Raises ValidationFailed for a bad one.
         """
-        rows = await self._ask(
+        rows = await self._queries.ask(
             "sessions",
             {**_before(cursor), "status": status, "sync_mode": sync_mode, "limit": _limit(limit) + 1},
         )
-        found = tuple(ListedSession(row[0], row[1], row[2], _ms(row[3]), row[4]) for row in rows[:limit])
+        found = tuple(ListedSession(row[0], row[1], row[2], ms_of(row[3]), row[4]) for row in rows[:limit])
         more = len(rows) > limit
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
 
@@ -202,7 +193,7 @@ class Archive:
 
         The cursor's key is (began_at_ms, session_id); `limit` is 1 to 200. Raises ValidationFailed for a bad cursor.
         """
-        rows = await self._ask(
+        rows = await self._queries.ask(
             "participant_sessions",
             {
                 **_before(cursor),
@@ -217,21 +208,24 @@ class Archive:
     async def participant_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
         """Return somebody's part in those of these sessions that they took part in."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
-        return {row[0]: _part(row) for row in await self._ask("participant_parts", values)}
+        return {row[0]: _part(row) for row in await self._queries.ask("participant_parts", values)}
 
     async def participant_dates(self, participant_id: str, *, since_ms: int, limit: int) -> list[tuple[int, str]]:
         """Return when somebody's sessions since an instant began, in ms, and their ids, newest first."""
         values = {"participant_id": _uuid(participant_id), "since": _at(since_ms), "limit": limit}
-        return [(_ms(began_at), session_id) for session_id, began_at in await self._ask("participant_dates", values)]
+        return [
+            (ms_of(began_at), session_id)
+            for session_id, began_at in await self._queries.ask("participant_dates", values)
+        ]
 
     async def known_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return those of these sessions in which Postgres knows of somebody's part, and when they began, in ms."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
-        return {session_id: _ms(began_at) for session_id, began_at in await self._ask("known_parts", values)}
+        return {session_id: ms_of(began_at) for session_id, began_at in await self._queries.ask("known_parts", values)}
 
     async def now_ms(self) -> int:
         """Return the instant by Postgres' clock: for reading history while Redis, whose clock decides, is away."""
-        return _ms((await self._ask("now", {}))[0][0])
+        return ms_of((await self._queries.ask("now", {}))[0][0])
 
     async def participant_time(
         self,
@@ -251,7 +245,7 @@ class Archive:
         rows. Raises ValidationFailed for an unknown `tz`, an IANA name.
         """
         await self._check_zone(tz)
-        rows = await self._ask(
+        rows = await self._queries.ask(
             "participant_time",
             {
                 "participant_id": _uuid(participant_id),
@@ -280,50 +274,14 @@ class Archive:
         if not _ZONE.fullmatch(tz):
             raise unknown
         try:
-            await self._ask("time_zone", {"tz": tz})
+            await self._queries.ask("time_zone", {"tz": tz})
         except InvalidParameterValue:
             raise unknown from None
-
-    # -- asking -------------------------------------------------------------------------------------------------------
-
-    async def _ask(self, name: str, values: Mapping[str, Any], timeout_s: float = _TIMEOUT_S) -> list[Row]:
-        """Run one named query and return its rows, within `timeout_s` whatever becomes of Postgres."""
-        if time.monotonic() < self._away_until_s:
-            raise StoreUnavailable("Postgres doesn't answer; try again shortly")
-        # Cancelling a query waits for the server: a task of its own lets whoever asks go in time.
-        task = asyncio.ensure_future(self._fetch(name, values))
-        self._asking.add(task)
-        task.add_done_callback(self._asked)
-        done, _ = await asyncio.wait([task], timeout=timeout_s)
-        if not done:
-            task.cancel()
-            self._away_until_s = time.monotonic() + _AWAY_S
-            raise StoreUnavailable(f"Postgres didn't answer within {timeout_s:.0f} s; try again shortly")
-        try:
-            return task.result()
-        except psycopg.OperationalError as fault:
-            self._away_until_s = time.monotonic() + _AWAY_S
-            raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
-        except psycopg.ProgrammingError as fault:
-            if (fault.sqlstate or "").startswith("42"):
-                raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
-            raise
-
-    async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(load("queries.sql")[name], values)
-            rows: list[Row] = await cursor.fetchall()
-            return rows
-
-    def _asked(self, task: asyncio.Task[Any]) -> None:
-        self._asking.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever asked may be gone; then nobody is to be warned about it
 
 
 def filed_of(row: Row) -> Filed:
     """Return what the query `filed` says of one archive."""
-    values: Row = tuple(_ms(value) if isinstance(value, datetime) else value for value in row)
+    values: Row = tuple(ms_of(value) if isinstance(value, datetime) else value for value in row)
     return Filed(*values)
 
 
@@ -340,26 +298,21 @@ def _part(row: Row) -> ParticipantSession:
         version=row[2],
         sync_mode=row[3],
         status=row[4],
-        started_at_ms=None if row[5] is None else _ms(row[5]),
-        completed_at_ms=None if row[6] is None else _ms(row[6]),
-        at_ms=_ms(row[7]),
+        started_at_ms=None if row[5] is None else ms_of(row[5]),
+        completed_at_ms=None if row[6] is None else ms_of(row[6]),
+        at_ms=ms_of(row[7]),
         time_used_ms=row[8],
         paused_ms=row[9],
         cycle_count=row[10],
         metadata=orjson.dumps(row[11]),
-        began_at_ms=_ms(row[12]),
+        began_at_ms=ms_of(row[12]),
     )
 
 
 def _before(cursor: str | None) -> dict[str, Any]:
     """Return what a page newest first begins below: the whole list's end without a cursor."""
-    if cursor is None:
-        return {"before_at": "infinity", "before_id": _LAST_ID}
-    before_ms, before_id = parse_cursor(cursor, int, str)
-    try:
-        return {"before_at": _at(before_ms), "before_id": UUID(before_id)}
-    except ValueError:
-        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before") from None
+    before_ms, before_id = parse_key(cursor) or (None, _LAST_ID)
+    return {"before_at": "infinity" if before_ms is None else _at(before_ms), "before_id": before_id}
 
 
 def _limit(limit: int) -> int:
@@ -378,8 +331,4 @@ def _uuid(text: str) -> UUID | None:
 
 def _at(at_ms: int) -> datetime:
     """Return the instant; one beyond what a calendar has is before or after everything."""
-    return _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
-
-
-def _ms(at: datetime) -> int:
-    return (at - _EPOCH) // _MS
+    return at_of(min(max(at_ms, _FIRST_MS), _LAST_MS))

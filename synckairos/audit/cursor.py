@@ -3,10 +3,12 @@
 import base64
 import binascii
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from synckairos.errors import ValidationFailed
+from synckairos.store.recent import Key
 
 MAX_TEXT = 200
 """Characters of a text in a key; ours are ids and epochs."""
@@ -27,8 +29,26 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
     except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError):
         key = None
     if not isinstance(key, list) or [type(each) for each in key] != list(types) or not all(map(_is_fine, key)):
-        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before")
+        raise _refused()
     return tuple(key)
+
+
+def parse_key(cursor: str | None) -> Key | None:
+    """Parse the cursor of a list that is newest first; None, without one, is its beginning. Raises ValidationFailed."""
+    if cursor is None:
+        return None
+    at_ms, text = parse_cursor(cursor, int, str)
+    try:
+        key = at_ms, str(UUID(text))
+    except ValueError:
+        raise _refused() from None
+    if at_ms < 0:
+        raise _refused()
+    return key
+
+
+def _refused() -> ValidationFailed:
+    return ValidationFailed.at("cursor", "should be a next_cursor of the page before")
 
 
 def _is_fine(member: int | str) -> bool:

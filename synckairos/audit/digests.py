@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 
 from synckairos.audit.records import ParticipantSession
-from synckairos.audit.rows import EventRow, ParticipantRow, SessionRow, ms_of
+from synckairos.audit.rows import EventRow, ParticipantRow, SessionRow
 from synckairos.store.recent import Digest
+from synckairos.wire.instant import ms_of
 from synckairos.wire.participation import render_pieces
 
 MOVING = ("running", "paused")

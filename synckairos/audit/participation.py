@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, Literal
-from uuid import UUID
 
 import orjson
 
 from synckairos.audit.archive import MAX_PAGE, Archive
-from synckairos.audit.cursor import parse_cursor, render_cursor
+from synckairos.audit.cursor import parse_key, render_cursor
 from synckairos.audit.recent import Place, Recent
 from synckairos.audit.records import Page, ParticipantSession
-from synckairos.errors import StoreUnavailable, ValidationFailed
+from synckairos.errors import StoreUnavailable
 from synckairos.quick import quick
 from synckairos.store.aside import Aside
 from synckairos.store.outbox import Outbox
@@ -78,7 +77,7 @@ class Participations:
 
         Raises ValidationFailed where the cursor isn't one of ours.
         """
-        before = _before(cursor)
+        before = parse_key(cursor)
         try:
             # In this order: what is drained in between is then in both, and in neither never.
             mentioned, recent = await asyncio.gather(
@@ -120,11 +119,11 @@ class Participations:
         """Have Redis know the recent sessions; where somebody else is at it, all is as if it knew none."""
         now_ms = await self._recent.now_ms()
         await self._recent.fill(participant_id, now_ms)
-        recent = await self._recent.page(participant_id, _before(cursor), limit)
+        recent = await self._recent.page(participant_id, parse_key(cursor), limit)
         return Glance(glance.mentioned, recent or RecentPage(now_ms, (), False, _ALWAYS_COLD, {}))
 
     async def _page(self, participant_id: str, glance: Glance, days: int, cursor: str | None, limit: int) -> Told:
-        recent, before = glance.recent, _before(cursor)
+        recent, before = glance.recent, parse_key(cursor)
         assert recent is not None
         since_ms = recent.now_ms - days * DAY_MS
         keys = [key for key in recent.keys if key[0] >= since_ms]
@@ -289,16 +288,6 @@ def _told(part: ParticipantSession, *, synced: bool) -> Participation:
         synced=synced,
     )
     return Participation(part.key, render_row(pieces, b"%d" % part.time_used_ms, b"%d" % part.cycle_count))
-
-
-def _before(cursor: str | None) -> Key | None:
-    if cursor is None:
-        return None
-    began_ms, session_id = parse_cursor(cursor, int, str)
-    try:
-        return began_ms, str(UUID(session_id))
-    except ValueError:
-        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before") from None
 
 
 def _part_in(session: dict[str, Any], participant_id: str) -> dict[str, Any] | None:

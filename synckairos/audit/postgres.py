@@ -1,10 +1,10 @@
-"""Pools of connections to Postgres: the one way all parts open theirs. Knows no table.
+"""Pools of connections to Postgres, and questions to it: the one way all parts open theirs, and wait. Knows no table.
 
 Whatever happens to Postgres, nobody who gives a question up waits long for that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from psycopg import AsyncConnection, waiting
@@ -12,6 +12,8 @@ from psycopg.abc import PQGen
 from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
+
+from synckairos.errors import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -105,3 +107,29 @@ class Pool(AsyncConnectionPool[Connection]):
     async def close(self, timeout: float = _CLOSE_S) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close all connections; what is under way then is given up."""
         await super().close(timeout=timeout)
+
+
+class Questions:
+    """What is being asked of Postgres, each in a task of its own.
+
+    Cancelling a question waits for the server: so whoever asks goes in time, and the task ends when it can.
+    """
+
+    def __init__(self) -> None:
+        self._asked: set[asyncio.Task[Any]] = set()
+
+    async def within(self, timeout_s: float, ask: Coroutine[Any, Any, T]) -> T:
+        """Return what a question gives. Raises what it raises; StoreUnavailable where that takes longer."""
+        task = asyncio.ensure_future(ask)
+        self._asked.add(task)
+        task.add_done_callback(self._done)
+        done, _ = await asyncio.wait([task], timeout=timeout_s)
+        if not done:
+            task.cancel()
+            raise StoreUnavailable(f"Postgres didn't answer within {timeout_s:g} s; try again shortly")
+        return task.result()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; then nobody is to be warned about it

@@ -6,7 +6,7 @@ a row just as the drain makes one, and compared with the row that is there, colu
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -20,13 +20,12 @@ from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation import CreateSession
 from synckairos.wire.entry import Cause, OutboxEntry, render_event
+from synckairos.wire.instant import ms_of
 from synckairos.wire.requests import parse, parse_kept
 from synckairos.wire.session import parse_session, render_session
 
 Kind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 _GIVEN = frozenset({"args", "event"})  # what the replay is fed, so that comparing it would say nothing
 _NO_STATE = (LookupError, TypeError, ValueError, AttributeError)  # what a document that isn't one may raise
 
@@ -119,7 +118,7 @@ class Replay:
 
     def _play(self, row: EventRow, bases: Iterable[bytes]) -> Transition | None:
         """Return what the engine makes of a row; None for a recovery that can't be told from what is known."""
-        at_ms = (row.occurred_at - _EPOCH) // _MS
+        at_ms = ms_of(row.occurred_at)
         args = None if row.args is None else orjson.loads(row.args)
         try:
             match row.command:

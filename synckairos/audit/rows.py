@@ -5,7 +5,7 @@ The snapshot keeps the document's bytes as they were; what is taken out of it is
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -14,9 +14,8 @@ from uuid import UUID
 import orjson
 
 from synckairos.wire.entry import OutboxEntry
+from synckairos.wire.instant import at_of
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 NUL = rb"\u0000"
 
 
@@ -126,7 +125,7 @@ def _parse(entry: OutboxEntry) -> Parsed:
         _uuid(entry.session_id),
         entry.epoch,
         entry.version,
-        _EPOCH + timedelta(milliseconds=event["occurred_at_ms"]),
+        at_of(event["occurred_at_ms"]),
         event["event_type"],
         document["status"],
         _optional_uuid(document["active_participant_id"]) if runs else None,
@@ -225,11 +224,6 @@ def _leaver(session: SessionRow, participant_id: UUID, row: EventRow) -> Partici
         time_used_ms=row.time_used_ms or 0,
         cycle_count=None,
     )
-
-
-def ms_of(at: datetime) -> int:
-    """Return an instant as whole milliseconds since the Unix epoch."""
-    return (at - _EPOCH) // _MS
 
 
 def _instant(text: str | None) -> datetime | None:

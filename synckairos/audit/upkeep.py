@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from synckairos.audit.digests import digest_after, is_gone, parts_of
-from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow, ms_of
+from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow
 from synckairos.store.aside import Aside
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.recent import Digest, RecentStore
+from synckairos.wire.instant import ms_of
 
 
 class Upkeep:

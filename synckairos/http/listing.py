@@ -7,17 +7,16 @@ from typing import Any
 import orjson
 
 from synckairos.audit.archive import Archive
-from synckairos.audit.cursor import parse_cursor, render_cursor
-from synckairos.errors import SessionNotFound, ValidationFailed
+from synckairos.audit.cursor import parse_key, render_cursor
+from synckairos.errors import SessionNotFound
 from synckairos.service import Sessions
+from synckairos.store.recent import Key
 from synckairos.store.sessions import SessionStore, Stored
 from synckairos.wire.queries import ListQuery
 
 LIVE_AT_ONCE = 200
 LIVE_LOOKS = 10
 """Pages of live sessions looked through, for one page of the list, for those that a filter wants."""
-
-Key = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Listing:
             query = query.model_copy(update={"cursor": page.next_cursor})
 
     async def _page(self, query: ListQuery) -> SessionsPage:
-        before = _key_of(query.cursor)
+        before = parse_key(query.cursor)
         # Live sessions first: one that ends in between is then in both, and never in neither.
         live, live_to = await self._live(query, before)
         archived = await self._archive.sessions(
@@ -115,12 +114,3 @@ def _fits(document: bytes, query: ListQuery) -> bool:
         return True
     session: dict[str, Any] = orjson.loads(document)
     return query.status in (None, session["status"]) and query.sync_mode in (None, session["sync_mode"])
-
-
-def _key_of(cursor: str | None) -> Key | None:
-    if cursor is None:
-        return None
-    before_ms, session_id = parse_cursor(cursor, int, str)
-    if not 0 <= before_ms < 2**53:
-        raise ValidationFailed.at("cursor", "should be a next_cursor of the page before")
-    return before_ms, session_id

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -13,9 +12,7 @@ from synckairos.audit.postgres import Pool
 from synckairos.audit.records import TrailEvent
 from synckairos.errors import StoreUnavailable
 from synckairos.webhooks.records import Due
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
+from synckairos.wire.instant import ms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +109,6 @@ def named_faults() -> Iterator[None]:
         raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
 
 
-def to_ms(at: datetime) -> int:
-    """Return an instant of Postgres as whole milliseconds."""
-    return (at - _EPOCH) // _MS
-
-
 def _due(row: tuple[Any, ...]) -> Due:
     delivery_id, endpoint_id, url, secrets, attempts, tries, event_type, created_at, session_id, epoch, version = row[
         :11
@@ -128,7 +120,7 @@ def _due(row: tuple[Any, ...]) -> Due:
             epoch=epoch,
             version=version,
             event_type=event_type,
-            occurred_at_ms=to_ms(occurred_at),
+            occurred_at_ms=ms_of(occurred_at),
             participant_id=participant_id,
             group_id=group_id,
             actor=actor,
@@ -137,5 +129,5 @@ def _due(row: tuple[Any, ...]) -> Due:
             state=snapshot,
         )
     return Due(
-        delivery_id, endpoint_id, url, tuple(secrets), attempts, tries, event_type, to_ms(created_at), session_id, event
+        delivery_id, endpoint_id, url, tuple(secrets), attempts, tries, event_type, ms_of(created_at), session_id, event
     )

@@ -1,6 +1,5 @@
 """Who is told, and what they were told: for servers and the command line. What is sent is the dispatcher's business."""
 
-import asyncio
 import base64
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,11 +11,12 @@ from psycopg.types.json import Jsonb
 
 from synckairos.audit.cursor import parse_cursor, render_cursor
 from synckairos.audit.named_sql import load
-from synckairos.audit.postgres import Pool
+from synckairos.audit.postgres import Pool, Questions
 from synckairos.audit.records import Page
-from synckairos.errors import IdempotencyKeyReused, NotFound, StoreUnavailable, TooManyWebhooks, WebhookDisabled
-from synckairos.webhooks.outgoing import Measured, named_faults, to_ms
+from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, WebhookDisabled
+from synckairos.webhooks.outgoing import Measured, named_faults
 from synckairos.webhooks.records import Attempt, Delivery, Endpoint
+from synckairos.wire.instant import ms_of
 from synckairos.wire.webhooks import TEST, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
@@ -33,19 +33,11 @@ class Registry:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._asking: set[asyncio.Task[Any]] = set()
+        self._questions = Questions()
 
     async def do(self, act: "Callable[[Work], Awaitable[T]]", timeout_s: float = _TIMEOUT_S) -> T:
         """Let `act` work in one transaction, and return what it returns; what it raises undoes it."""
-        # Cancelling a query waits for the server: a task of its own lets whoever asks go in time.
-        task = asyncio.ensure_future(self._transaction(act))
-        self._asking.add(task)
-        task.add_done_callback(self._asked)
-        done, _ = await asyncio.wait([task], timeout=timeout_s)
-        if not done:
-            task.cancel()
-            raise StoreUnavailable(f"Postgres didn't answer within {timeout_s:g} s; try again shortly")
-        return task.result()
+        return await self._questions.within(timeout_s, self._transaction(act))
 
     async def do_once(
         self, key: str, fingerprint: str, act: "Callable[[Work], Awaitable[bytes]]"
@@ -80,11 +72,6 @@ class Registry:
         with named_faults():
             async with self._pool.connection() as connection, connection.transaction():
                 return await act(Work(connection))
-
-    def _asked(self, task: asyncio.Task[Any]) -> None:
-        self._asking.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever asked may be gone; then nobody is to be warned about it
 
 
 class Work:
@@ -215,9 +202,9 @@ def _endpoint(row: tuple[Any, ...]) -> Endpoint:
         snapshots=snapshots,
         enabled=enabled,
         disabled_reason=reason,
-        failing_since_ms=None if failing_since is None else to_ms(failing_since),
-        created_at_ms=to_ms(made_at),
-        updated_at_ms=to_ms(changed_at),
+        failing_since_ms=None if failing_since is None else ms_of(failing_since),
+        created_at_ms=ms_of(made_at),
+        updated_at_ms=ms_of(changed_at),
     )
 
 
@@ -231,10 +218,10 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
         version=version,
         event_type=event_type,
         status=status,
-        created_at_ms=to_ms(created_at),
-        due_at_ms=None if due_at is None else to_ms(due_at),
+        created_at_ms=ms_of(created_at),
+        due_at_ms=None if due_at is None else ms_of(due_at),
         attempts=tuple(
-            Attempt(number, to_ms(at), duration_ms, code, error, None if next_at is None else to_ms(next_at))
+            Attempt(number, ms_of(at), duration_ms, code, error, None if next_at is None else ms_of(next_at))
             for number, at, duration_ms, code, error, next_at in tries
         ),
     )

@@ -1,4 +1,4 @@
-"""Instants as text: ISO 8601 in UTC with milliseconds, `2026-01-31T12:00:00.000Z`."""
+"""Instants: milliseconds since the Unix epoch here, elsewhere text (ISO 8601 in UTC) or a database's own values."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -9,7 +9,7 @@ _MS = timedelta(milliseconds=1)
 
 
 def render_instant(at_ms: int) -> str:
-    """Render milliseconds since the Unix epoch. Integers all the way: a float would lose a millisecond now and then."""
+    """Render an instant as `2026-01-31T12:00:00.000Z`. Integers all the way: a float would lose some."""
     return f"{_render_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
 
 
@@ -24,4 +24,14 @@ def parse_instant(text: str) -> int:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("an instant needs a time zone, such as Z")
+    return ms_of(at)
+
+
+def ms_of(at: datetime) -> int:
+    """Return a database's instant as ours; what is beyond a millisecond is cut off."""
     return (at - _EPOCH) // _MS
+
+
+def at_of(at_ms: int) -> datetime:
+    """Return an instant as databases have it, in UTC. Raises OverflowError for one that no calendar has."""
+    return _EPOCH + timedelta(milliseconds=at_ms)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, render_cursor
+from synckairos.audit.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, parse_key, render_cursor
 from synckairos.errors import ValidationFailed
 
 
@@ -38,3 +38,17 @@ def test_anything_else_is_refused_or_is_a_key(text: str) -> None:
 def test_a_key_of_another_kind_is_refused(key: tuple[int | str, ...]) -> None:
     with pytest.raises(ValidationFailed):
         parse_cursor(render_cursor(*key), int, str)
+
+
+SESSION = "0198c0de-0000-7000-8000-00000000000a"
+
+
+def test_a_list_begins_without_a_cursor_and_goes_on_from_a_session_however_its_id_is_written() -> None:
+    assert parse_key(None) is None
+    assert parse_key(render_cursor(0, SESSION.upper())) == (0, SESSION)
+
+
+@pytest.mark.parametrize("key", [(-1, SESSION), (1, ""), (1, "x"), (1, SESSION[:-1]), (1, SESSION, 1)])
+def test_a_list_goes_on_from_nothing_else(key: tuple[int | str, ...]) -> None:
+    with pytest.raises(ValidationFailed):
+        parse_key(render_cursor(*key))
