@@ -21,6 +21,7 @@ import uvloop
 
 _VERSION = re.compile(rb'"version":(\d+)')
 CONNECTS_AT_ONCE = 64
+PING, PONG = 0x89, 0x8A
 
 
 class Crowd:
@@ -86,7 +87,10 @@ class Watcher(asyncio.Protocol):
                 size, begin = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
             if len(data) < begin + size:
                 break
-            self._frame(data, begin, begin + size)
+            if data[at] == PING:
+                self._transport.write(bytes((PONG, 0x80 | size, 0, 0, 0, 0)) + data[begin : begin + size])
+            else:
+                self._frame(data, begin, begin + size)
             at = begin + size
         self._buffer = data[at:]
 

@@ -1,4 +1,4 @@
-"""The least a server can do: `python -m loadtests.plain_loop BYTES`, a loop of `write()` over all its sockets.
+"""The least a server can do: `python -m loadtests.plain_loop HOST BYTES`, a loop of `write()` over all its sockets.
 
 Prints its port. Accepts WebSocket clients, and for each line on stdin, a number, writes them all one frame of BYTES
 with that number as its version.
@@ -41,9 +41,9 @@ def frame_of(version: int, size: int) -> bytes:
     return text_frame(head + b"x" * max(0, size - len(head) - 2) + b'"}')
 
 
-async def serve(size: int) -> None:
+async def serve(host: str, size: int) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Client, "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(Client, host, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -54,4 +54,4 @@ async def serve(size: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))

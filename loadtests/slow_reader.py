@@ -26,7 +26,8 @@ import httpx
 import orjson
 import uvloop
 
-from loadtests.fanout import Crowd, crowd
+from loadtests.link import LOOPBACK
+from loadtests.sides import Crowd, crowd
 from loadtests.stores import valkey_alone
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start, UpdateMetadata
@@ -251,7 +252,7 @@ async def run(watchers: int, seconds: float, size: int) -> dict[str, Any]:
             server = await asyncio.to_thread(spawn_server, settings)
             try:
                 session_id = await start(parts)
-                async with crowd(server.ws_url, watchers, session_id) as watching:
+                async with crowd(LOOPBACK, server.ws_url, watchers, session_id) as watching:
                     author = Author(parts, session_id, watching, size)
                     # In halves around the stall, so that whatever else the machine does troubles both alike.
                     await author.write(seconds / 2, is_one_stalled=False)

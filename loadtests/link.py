@@ -1,0 +1,66 @@
+"""A link no faster than a network's, between a server here and its clients: a namespace behind a shaped veth pair.
+
+Loopback moves some 25 Gbit/s, more than the network of most servers: what it says of few bytes against many is too good
+for the many.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+MIN_BURST_BYTES = 256 * 1024
+"""What may leave at once after a pause; the kernel hands over up to 64 KiB in one piece."""
+
+QUEUED_MS = 10_000
+"""How long a packet may wait for the link before it is dropped: so long that none is. A thousand connections that fill
+a short queue at once lose packets, and TCP makes the unlucky ones wait for seconds; here many bytes cost their time on
+the wire and no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The server's address on it, and what to put before a command that is to run on the far side."""
+
+    host: str
+    far_side: tuple[str, ...]
+
+
+LOOPBACK = Link("127.0.0.1", ())
+
+
+@contextmanager
+def link(gbit_per_s: float) -> Iterator[Link]:
+    """Give a link that takes so much from the server to the far side, and as much as the machine can back.
+
+    Its addresses are of the block for benchmarks, 198.18.0.0/15 (RFC 2544). It is gone afterwards.
+
+    Raises: SystemExit without root and iproute2, or where the kernel doesn't shape.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("tc") is None:
+        sys.exit("a link needs root, and `ip` and `tc` (apt-get install iproute2)")
+    number = os.getpid() % 2**14
+    near, far, namespace = f"skn{number}", f"skf{number}", f"synckairos{number}"
+    block = f"198.18.{number >> 6}"
+    first = (number & 63) << 2
+    burst = max(MIN_BURST_BYTES, int(gbit_per_s * 1e9 / 8 / 1000))
+    _run(f"ip netns add {namespace}")
+    try:
+        _run(f"ip link add {near} type veth peer name {far} netns {namespace}")
+        _run(f"ip addr add {block}.{first + 1}/30 dev {near}")
+        _run(f"ip -n {namespace} addr add {block}.{first + 2}/30 dev {far}")
+        _run(f"ip link set {near} up")
+        _run(f"ip -n {namespace} link set {far} up")
+        _run(f"tc qdisc add dev {near} root tbf rate {gbit_per_s * 1000:.0f}mbit burst {burst} latency {QUEUED_MS}ms")
+        yield Link(f"{block}.{first + 1}", ("ip", "netns", "exec", namespace))
+    finally:
+        _run(f"ip netns del {namespace}")  # and with it the pair
+
+
+def _run(command: str) -> None:
+    done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"`{command}` failed: {done.stderr.strip()}")
