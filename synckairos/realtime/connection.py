@@ -120,6 +120,7 @@ class Connection:
 
     def resumed(self) -> None:
         """Write what waited, now that the socket takes more."""
+        self._stalled_at = 0.0  # as much may wait again by the next check, and isn't stuck
         socket, queue = self.socket, self._queue
         while queue and socket.ready:
             socket.write(queue.popleft())
