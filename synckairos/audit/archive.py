@@ -198,6 +198,7 @@ class Archive:
             {
                 **_before(cursor),
                 "participant_id": _uuid(participant_id),
+                "session_ids": None,
                 "since": _at(since_ms),
                 "limit": _limit(limit) + 1,
             },
@@ -207,8 +208,17 @@ class Archive:
 
     async def participant_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
         """Return somebody's part in those of these sessions that they took part in."""
-        values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
-        return {row[0]: _part(row) for row in await self._queries.ask("participant_parts", values)}
+        rows = await self._queries.ask(
+            "participant_sessions",
+            {
+                **_before(None),
+                "participant_id": _uuid(participant_id),
+                "session_ids": [UUID(each) for each in session_ids],
+                "since": "-infinity",
+                "limit": None,
+            },
+        )
+        return {row[0]: _part(row) for row in rows}
 
     async def participant_dates(self, participant_id: str, *, since_ms: int, limit: int) -> list[tuple[int, str]]:
         """Return when somebody's sessions since an instant began, in ms, and their ids, newest first."""

@@ -69,7 +69,7 @@ ORDER BY occurred_at, version, epoch
 LIMIT %(limit)s;
 
 -- name: participant_sessions
--- A participant's sessions, newest first.
+-- A participant's sessions, newest first; where some are named, none but these.
 WITH page AS (
     SELECT
         s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
@@ -77,6 +77,7 @@ WITH page AS (
     FROM sync_participants AS p
     JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
     WHERE p.participant_id = %(participant_id)s
+        AND (%(session_ids)s::uuid[] IS NULL OR p.session_id = ANY(%(session_ids)s::uuid[]))
         AND p.began_at >= %(since)s::timestamptz
         AND (p.began_at, p.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
         AND s.deleted_at IS NULL
@@ -101,36 +102,6 @@ CROSS JOIN LATERAL (
     WHERE e.session_id = page.session_id AND e.status = 'paused' AND e.occurred_at >= page.created_at
 ) AS paused
 ORDER BY page.began_at DESC, page.session_id DESC;
-
--- name: participant_parts
--- A participant's part in some sessions.
-WITH page AS (
-    SELECT
-        s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
-        s.updated_at, s.metadata, p.began_at, p.time_used_ms, p.cycle_count
-    FROM sync_participants AS p
-    JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
-    WHERE p.participant_id = %(participant_id)s
-        AND p.session_id = ANY(%(session_ids)s)
-        AND s.deleted_at IS NULL
-)
-SELECT
-    page.session_id::text, page.epoch, page.version, page.sync_mode::text, page.status::text, page.started_at,
-    page.completed_at, page.updated_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
-FROM page
-CROSS JOIN LATERAL (
-    -- A break lasts from a version that left the session paused to the next one.
-    SELECT coalesce(round(1000 * sum(extract(epoch FROM n.occurred_at - e.occurred_at))), 0)::bigint AS ms
-    FROM sync_events AS e
-    CROSS JOIN LATERAL (
-        SELECT n.occurred_at
-        FROM sync_events AS n
-        WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
-        ORDER BY n.occurred_at, n.version
-        LIMIT 1
-    ) AS n
-    WHERE e.session_id = page.session_id AND e.status = 'paused' AND e.occurred_at >= page.created_at
-) AS paused;
 
 -- name: participant_dates
 -- When a participant's sessions began, newest first.

@@ -41,8 +41,9 @@ CASES: dict[str, dict[str, Any]] = {
     "events": {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
     },
-    "participant_sessions": {**ALL, "participant_id": SOMEBODY, "since": NOON - timedelta(days=1)},
-    "participant_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
+    "participant_sessions": {
+        **ALL, "participant_id": SOMEBODY, "session_ids": None, "since": NOON - timedelta(days=1),
+    },
     "participant_dates": {"participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "limit": 1001},
     "breaks": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
     "known_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
@@ -76,6 +77,26 @@ async def test_no_query_looks_at_more_than_it_has_to(large_database: str, name: 
     for kind, table, rows in found:
         assert "Seq" not in kind, (kind, table)
         assert rows <= 1000, (kind, table, rows)
+
+
+async def test_named_sessions_are_found_among_all_that_somebody_took_part_in(large_database: str) -> None:
+    async with await psycopg.AsyncConnection.connect(large_database) as connection:
+        connection.prepare_threshold = None
+        everywhere = (
+            b"INSERT INTO sync_participants SELECT session_id, %s, 2, NULL, created_at, NULL, 1, 1 FROM sync_sessions"
+        )
+        await connection.execute(everywhere, [uuid_of("everywhere")])
+        await connection.execute("ANALYZE sync_participants")
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("queries.sql")["participant_sessions"]
+        named = {"participant_id": uuid_of("everywhere"), "session_ids": [SESSION, uuid_of("s701")]}
+        row = await (await connection.execute(sql, {**ALL, **named, "since": "-infinity", "limit": None})).fetchone()
+        await connection.rollback()
+    assert row is not None
+    found = list(scans(row[0][0]["Plan"]))
+    assert {(table, rows) for _, table, rows in found if table != "sync_events"} == {
+        ("sync_participants", 2),
+        ("sync_sessions", 2),
+    }
 
 
 async def test_what_a_filter_leaves_out_is_not_looked_at(large_database: str) -> None:
