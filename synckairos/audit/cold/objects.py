@@ -6,12 +6,13 @@ Whoever writes here deletes elsewhere afterwards: what `put` and `write` have re
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 from synckairos.errors import StoreUnavailable
@@ -23,7 +24,21 @@ REMOTE = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 
 # Whoever waits for an archive isn't to wait for minutes; a job has attempts of its own.
 _PATIENCE: "ClientConfig" = {"connect_timeout": "3s", "timeout": "60s"}
+# Options given in the code hide all of them that the environment has: these are read from there here.
+_CLIENT_VARIABLES = (
+    "allow_http",
+    "allow_invalid_certificates",
+    "connect_timeout",
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "timeout",
+)
+_VARIABLES_BEGIN = {"s3": "AWS_", "s3a": "AWS_", "gs": "GOOGLE_"}  # or else Azure's
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 
 _PART_BYTES = 8 << 20  # S3 wants parts of 5 MiB at least, and takes 10,000 of them
 
@@ -47,7 +62,7 @@ class Objects:
         """Take a folder's path, a `file:///` URL, or one of those `REMOTE` schemes; opened when it is first used.
 
         Remote stores are configured by the environment as their own tools are: `AWS_ENDPOINT_URL`, `AWS_REGION`,
-        `AWS_ACCESS_KEY_ID` and so on.
+        `AWS_ACCESS_KEY_ID` and so on; `AWS_ALLOW_HTTP` where the endpoint has no TLS.
         """
         self._url = url
         self._folder = folder_of(url)
@@ -83,15 +98,21 @@ class Objects:
         with self._named_faults(path):
             try:
                 return bytes(await (await obstore.get_async(self._store(), path)).bytes_async())
-            except FileNotFoundError:
+            except FileNotFoundError as fault:
+                if _lacks_bucket(fault):
+                    raise
                 raise ObjectMissing(path) from None
 
     async def delete(self, path: str) -> None:
         """Delete an object; one that isn't there is fine."""
         import obstore
 
-        with self._named_faults(path), suppress(FileNotFoundError):
-            await obstore.delete_async(self._store(), path)
+        with self._named_faults(path):
+            try:
+                await obstore.delete_async(self._store(), path)
+            except FileNotFoundError as fault:
+                if _lacks_bucket(fault):
+                    raise
 
     def _store(self) -> "ObjectStore":
         if self._opened is None:
@@ -100,7 +121,7 @@ class Objects:
             if self._folder is not None:
                 self._opened = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
             else:
-                self._opened = from_url(self._url, client_options=_PATIENCE, retry_config=_RETRIES)
+                self._opened = from_url(self._url, client_options=_client_options(self._url), retry_config=_RETRIES)
         return self._opened
 
     async def _sync(self, path: str) -> None:
@@ -115,8 +136,7 @@ class Objects:
         try:
             yield
         except (BaseError, OSError) as fault:  # a bucket that isn't there is a FileNotFoundError
-            said = str(fault).partition("\n")[0]
-            raise StoreUnavailable(f"The object store doesn't take or give {path}: {said}") from fault
+            raise StoreUnavailable(f"The object store doesn't take or give {path}: {_said(fault)}") from fault
 
 
 def folder_of(url: str) -> Path | None:
@@ -125,6 +145,24 @@ def folder_of(url: str) -> Path | None:
     if parts.scheme in REMOTE:
         return None
     return Path(unquote(parts.path) if parts.scheme == "file" else url).absolute()
+
+
+def _client_options(url: str) -> "ClientConfig":
+    begin = _VARIABLES_BEGIN.get(urlsplit(url).scheme, "AZURE_")
+    named = {option: os.environ.get(f"{begin}{option.upper()}") for option in _CLIENT_VARIABLES}
+    told = {option: value for option, value in named.items() if value}
+    return cast("ClientConfig", {**_PATIENCE, **told})  # words for what it types as booleans are fine too
+
+
+def _lacks_bucket(fault: FileNotFoundError) -> bool:
+    """Tell a bucket that isn't there, which somebody has to mend, from an object that isn't."""
+    return (found := _CODE.search(str(fault))) is not None and found[1] in _NO_BUCKET
+
+
+def _said(fault: Exception) -> str:
+    """Say a fault in one line: what was asked, and the code that the store's XML gives for it."""
+    said, code = re.split(r"<|\n", str(fault), maxsplit=1)[0].rstrip(": "), _CODE.search(str(fault))
+    return said if code is None else f"{said} ({code[1]})"
 
 
 def _sync_to_disk(folder: Path, path: str) -> None:
