@@ -97,8 +97,15 @@ class Presence:
         self._untold: dict[str, None] = {}
         self._work = asyncio.Event()
         self._living: frozenset[str] = frozenset()
-        self._number: int | None = None
+        self._lives = asyncio.Event()
+        self._life = 0
+        """How often all was to be written again, under another name."""
+        self._is_suspect = False
+        """Redis may have lost some of what it was told."""
+        self._heard: int | None = None
         """The number of the last message heard."""
+        self._number = 0
+        """Messages up to this one were heard, or everything was looked at since they were sent."""
         self._said = 0
         """How many had been sent at the last beat."""
 
@@ -162,6 +169,7 @@ class Presence:
             logger.debug("no farewell", cause=trouble.code)
 
     async def _go_round(self) -> None:
+        await self._lives.wait()  # what is written of somebody who doesn't live yet is cleared away
         while True:
             await self._work.wait()
             self._work.clear()
@@ -181,6 +189,7 @@ class Presence:
 
     async def _write(self, session_ids: list[str]) -> None:
         rooms = {each: room for each in session_ids if (room := self._rooms.get(each)) is not None}
+        life = self._life
         values = {each: room.here().render() if room.places else b"" for each, room in rooms.items()}
         try:
             await self._store.write(values)
@@ -190,7 +199,7 @@ class Presence:
             self._dirty.update(dict.fromkeys(rooms))
             raise
         for session_id, room in rooms.items():
-            room.written = values[session_id]
+            room.written = values[session_id] if life == self._life else None  # or else it was under a former name
             if room.places:
                 self._stale[session_id] = None
             elif not room.written and self._rooms.get(session_id) is room:
@@ -242,13 +251,16 @@ class Presence:
     # -- the other instances ------------------------------------------------------------------------------------------
 
     def _hear(self, number: int, instance: str, session_ids: list[str]) -> None:
-        before, self._number = self._number, number
-        if before is not None and number <= before:
-            self._write_anew()
-        if before is not None and number != before + 1:
+        heard, self._heard = self._heard, number
+        if heard is not None and number <= heard:
+            self._is_suspect = True
+        elif number <= self._number:
+            return  # it is late, and was made up for
+        if number != self._number + 1:
             self._look_again(self._rooms)
         elif instance != self._store.instance:
             self._look_again(each for each in session_ids if each in self._rooms)
+        self._number = number
 
     def _look_again(self, session_ids: Iterable[str]) -> None:
         self._stale.update(dict.fromkeys(session_ids))
@@ -259,36 +271,42 @@ class Presence:
         beaten_s, refreshed_s = float("-inf"), time.monotonic()
         while True:
             now_s = time.monotonic()
-            heard = self._number or 0
+            silent_s, number = now_s - beaten_s, self._number
+            anew = self._is_suspect or silent_s >= DEAD_AFTER_S
             try:
-                beat = await self._store.beat(may_bury=now_s - beaten_s < DEAD_AFTER_S / 2)
+                beat = await self._store.beat(may_bury=silent_s < DEAD_AFTER_S / 2, anew=anew)
             except StoreUnavailable as trouble:
                 logger.debug("no beat", cause=trouble.code)
             else:
                 beaten_s = now_s
-                self._learn(beat, heard)
+                self._learn(beat, number)
             if now_s - refreshed_s > REFRESH_S:
                 refreshed_s = now_s
                 self._write_all()
             await asyncio.sleep(BEAT_S)
 
-    def _learn(self, beat: Beat, heard: int) -> None:
-        """Take in who lives, and whether anything was told that didn't come here; `heard` was the last before."""
+    def _learn(self, beat: Beat, number: int) -> None:
+        """Take in who lives, and whether anything was told that didn't come here; `number` was the last before."""
         INSTANCES.set(len(beat.living))
-        went_back = beat.changes < max(heard, self._said)
-        if went_back or not beat.was_known:  # Redis lost some of what it had, or all, or we were silent for long
+        went_back = beat.changes < max(number, self._said)  # a failover, or a loss of everything
+        if beat.is_new:
             self._write_anew()
+        self._is_suspect = went_back and not beat.is_new
         dead = self._living - beat.living
         if dead:
             self._look_again(each for each, room in self._rooms.items() if not dead.isdisjoint(room.elsewhere))
         self._living = beat.living
-        if (self._number or 0) < self._said or went_back:
+        self._lives.set()
+        if self._number < self._said or went_back:
             self._number = beat.changes
             self._look_again(self._rooms)
+        if went_back:
+            self._heard = None
         self._said = beat.changes
 
     def _write_anew(self) -> None:
-        """Write all again, and tell of it: Redis may have lost any of it."""
+        """Write all again, and tell of it: of this instance's new name Redis has nothing."""
+        self._life += 1
         for room in self._rooms.values():
             room.written = None
         self._write_all()

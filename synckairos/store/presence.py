@@ -3,6 +3,10 @@
 A session's hash has one field an instance, written when that changes. Whether the instance still lives stands once for
 all its sessions, in a sorted set by Redis TIME. Who is dead counts for nothing, wherever its fields still are: those of
 sessions that others watch are taken out, the others expire.
+
+A name is in that set before any field of it is written, and one that was taken out never comes back: an instance that
+was taken for dead, or doesn't trust what Redis has of it, goes on under a new one. So whose field is seen and whose
+name isn't there afterwards is dead for good, and clearing it away can't hit what was written again meanwhile.
 """
 
 import asyncio
@@ -28,9 +32,9 @@ AT_ONCE = 250
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What an instance learns when it says that it lives: whether it still counted, who else does, what was told."""
+    """What an instance learns when it says that it lives: whether its name is new, who else lives, what was told."""
 
-    was_known: bool
+    is_new: bool
     changes: int
     living: frozenset[str]
 
@@ -46,13 +50,26 @@ class PresenceStore:
         self._beat = Script("beat")
         self._say = Script("say")
 
-    async def beat(self, *, may_bury: bool) -> Beat:
-        """Say that this instance lives; take out the dead where it may. One round trip."""
+    async def beat(self, *, may_bury: bool, anew: bool = False) -> Beat:
+        """Say that this instance lives, and take out the dead where it may. One round trip.
+
+        Where it was taken out itself, or wants to begin `anew`, it gets another name, and has nothing in any session.
+        """
+        if not anew:
+            lives, changes, living = await self._say_that_lives(self.instance, "", may_bury)
+            if lives:
+                return Beat(False, changes, living)
+        name = secrets.token_hex(8)
+        _, changes, living = await self._say_that_lives(name, self.instance, may_bury)
+        self.instance = name
+        return Beat(True, changes, living)
+
+    async def _say_that_lives(self, name: str, former: str, may_bury: bool) -> tuple[bool, int, frozenset[str]]:
         keys = [self._keys.instances, self._keys.presence_changes]
-        args = (self.instance, int(DEAD_AFTER_S * 1000), int(may_bury))
+        args = (name, int(DEAD_AFTER_S * 1000), int(may_bury), former)
         with unavailable_as_named():
-            was_known, changes, living = await self._beat(self._pipe, keys, [*args])
-        return Beat(bool(was_known), changes, frozenset(each.decode() for each in living))
+            lives, changes, living = await self._beat(self._pipe, keys, [*args])
+        return bool(lives), changes, frozenset(each.decode() for each in living)
 
     async def write(self, values: dict[str, bytes]) -> None:
         """Write what this instance has of some sessions, nothing being nobody, and say so. Two round trips."""
@@ -79,7 +96,8 @@ class PresenceStore:
         """
         commands: list[Command] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
         with unavailable_as_named():
-            members, *hashes = await self._pipe.call_many([("ZRANGE", self._keys.instances, 0, -1), *commands])
+            # The living last: whose field was there and whose name isn't, is dead for good.
+            *hashes, members = await self._pipe.call_many([*commands, ("ZRANGE", self._keys.instances, 0, -1)])
             living = {each.decode() for each in members}
             found = [dict(_pairs(fields)) for fields in hashes]
             left = [

@@ -1,7 +1,9 @@
 """Who is there, told to those who watch: over all instances, in few frames, and right again after a loss."""
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -11,6 +13,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.realtime import presence
 from synckairos.realtime.presence import ROUND_S
+from synckairos.store.pipe import Command
 from synckairos.wire.presence import Present
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
 from tests.integration.realtime.raw import raw_client
@@ -194,6 +197,48 @@ async def test_what_a_failover_lost_is_written_again(instance: Instance, other_i
             return len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
 
         await eventually(are_both_there)
+
+
+async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_after_it(
+    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other instance sees it dead, and clears its field away just when that was written again."""
+    session_id, pipe = await instance.create(), instance.parts.pipe
+    keys = instance.parts.store.keys
+    async with serving(settings) as other, v3_client(instance) as here, v3_client(other) as there:
+        await here.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(here.socket, 1)
+        (buried,) = await pipe.call("HKEYS", keys.presence(session_id))
+        await there.ask("SUBSCRIBE", session_id=session_id)
+        for client in (here, there):
+            await take_presence(client.socket, 2)
+        known = set(await pipe.call("HKEYS", keys.presence(session_id)))
+        seen, written = asyncio.Event(), asyncio.Event()
+        call_many = other.parts.pipe.call_many
+
+        async def slowly(commands: list[Command]) -> list[Any]:
+            if any(command[0] == "HDEL" for command in commands):
+                seen.set()
+                await written.wait()
+            return await call_many(commands)
+
+        monkeypatch.setattr(other.parts.pipe, "call_many", slowly)
+        await pipe.call("ZREM", keys.instances, buried)
+        await pipe.call("INCR", keys.presence_changes)  # a word that was lost: everybody looks again
+        await seen.wait()
+
+        async def is_back() -> bool:
+            return bool(set(await pipe.call("HKEYS", keys.presence(session_id))) - known)
+
+        await eventually(is_back)
+        written.set()
+        await take_presence(there.socket, 2)
+
+        async def is_cleared() -> bool:
+            names = await pipe.call("HKEYS", keys.presence(session_id))
+            return buried not in names and len(names) == 2
+
+        await eventually(is_cleared)
 
 
 async def test_an_instance_that_stops_takes_its_clients_out_before_it_goes(

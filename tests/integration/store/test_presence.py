@@ -37,8 +37,8 @@ async def two(settings: Settings) -> AsyncIterator[Two]:
 
 
 async def test_who_beats_lives(two: Two) -> None:
-    assert not (await two.here.beat(may_bury=True)).was_known
-    assert (await two.here.beat(may_bury=True)).was_known
+    assert (await two.here.beat(may_bury=True)).is_new
+    assert not (await two.here.beat(may_bury=True)).is_new
     assert (await two.there.beat(may_bury=True)).living == {two.here.instance, two.there.instance}
 
 
@@ -48,7 +48,9 @@ async def test_the_silent_are_buried_but_not_by_who_was_silent_itself(two: Two) 
     await two.silence(two.there)
     assert two.there.instance in (await two.here.beat(may_bury=False)).living
     assert (await two.here.beat(may_bury=True)).living == {two.here.instance}
-    assert not (await two.there.beat(may_bury=True)).was_known
+    buried = two.there.instance
+    assert (await two.there.beat(may_bury=True)).is_new
+    assert two.there.instance != buried
 
 
 async def test_what_the_dead_left_counts_for_nothing_and_is_cleared_away(two: Two) -> None:
