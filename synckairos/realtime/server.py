@@ -30,7 +30,7 @@ SEND_BUFFER_BYTES = 65_536
 UNSENT_BYTES = 16_384
 """Of which at most this much isn't on its way yet: what waits longer is better replaced than kept."""
 
-USER_TIMEOUT_MS = 30_000
+USER_TIMEOUT_MS = 25_000
 """How long sent bytes may stay unacknowledged, and a window closed, before the kernel ends the connection."""
 
 NOT_READY_S = 1.0
