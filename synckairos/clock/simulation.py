@@ -47,11 +47,12 @@ class Simulation:
     ) -> Iterator[None]:
         """Play it through, yielding after each decision so that others may have the processor in between.
 
-        Commands are taken in order of their instants. Raises ValidationFailed where the timeline grows too long.
+        Commands are taken in order of their instants. One at a deadline itself meets it: nobody noticed it before.
+        Raises ValidationFailed where the timeline grows too long.
         """
         state = self._note(membership.create(spec, session_id, epoch, 0))
         for timed in sorted(commands, key=lambda each: each.at_ms):
-            for reached in self._reach(state, timed.at_ms):
+            for reached in self._reach(state, timed.at_ms - 1):
                 state = reached
                 yield
             if state.deleted:

@@ -11,7 +11,6 @@ from synckairos.wire.faults import Fault, fault
 from synckairos.wire.fields import MAX_PARTICIPANTS, MAX_STAGES, MAX_WARNINGS, SECOND_MS
 
 OWN_BUDGETS = ("per_participant", "per_group")
-ADVANCING = ("per_participant", "per_group", "per_cycle")
 SHARED_BUDGET = ("global", "count_up")
 BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
@@ -232,8 +231,6 @@ class _Creation:
 
     def _timeout(self) -> Iterator[Fault]:
         known = self.mode in ("per_participant", "per_cycle", "per_group", "global", "count_up")
-        if known and self.value.get("on_timeout") == "advance" and self.mode not in ADVANCING:
-            yield fault(("on_timeout",), f"nothing is left to advance to in {self.mode}")
         if known and "max_cycles" in self.value and self.mode != "per_cycle":
             yield fault(("max_cycles",), "counts cycles in per_cycle alone")
         is_uncapped = self.mode == "count_up" and "max_time_ms" not in self.value

@@ -48,6 +48,18 @@ def test_commands_and_deadlines_meet_in_one_timeline() -> None:
     assert final["created_at"] == "1970-01-01T00:00:00.000Z"
 
 
+def test_a_plain_switch_at_the_deadline_itself_is_consumed_by_it() -> None:
+    session = body()["session"] | {"on_timeout": "advance"}
+    commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 10_000, "command": "switch"}]
+    found = run(body(session=session, commands=commands, until_ms=10_000))
+    assert found["timeline"][2:] == [
+        {"at_ms": 10_000, "event_type": "participant_expired", "version": 3, "participant_id": A},
+    ]
+    assert found["final"]["active_participant_id"] == B
+    late = run(body(session=session, commands=[commands[0], commands[1] | {"at_ms": 10_001}], until_ms=10_001))
+    assert [row["event_type"] for row in late["timeline"][2:]] == ["participant_expired", "cycle_switched"]
+
+
 def test_it_ends_when_it_is_told_to() -> None:
     found = run(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=9_999))
     assert found["final"]["status"] == "running"

@@ -270,12 +270,6 @@ def unfit() -> Iterator[Any]:
         chess(participants=[people(2)[0] | {"participant_index": 1}, people(2)[1]]),
         "participants.1.participant_index",
     )
-    for mode, more in (("global", {"total_time_ms": MIN}), ("count_up", {})):
-        yield case(
-            f"advance in {mode}",
-            {"sync_mode": mode, "participants": bare, "on_timeout": "advance"} | more,
-            "on_timeout",
-        )
     yield case("cycles elsewhere", chess(max_cycles=3), "max_cycles")
     yield case("soft close of one's own", chess(extend_on_switch_ms=5_000), "extend_on_switch_ms")
     uncapped = {"sync_mode": "count_up", "participants": bare, "extend_on_switch_ms": 5_000}
@@ -324,6 +318,9 @@ def fit() -> Iterator[Any]:
     yield pytest.param({"sync_mode": "global", "total_time_ms": MIN}, id="nobody in global")
     yield pytest.param({"sync_mode": "global", "time_per_cycle_ms": MIN, "participants": []}, id="v2's exam")
     yield pytest.param({"sync_mode": "count_up", "participants": bare}, id="stopwatch")
+    shared = {"participants": bare, "on_timeout": "advance"}
+    yield pytest.param(shared | {"sync_mode": "global", "total_time_ms": MIN}, id="nothing to advance to")
+    yield pytest.param(shared | {"sync_mode": "count_up", "max_time_ms": MIN}, id="no more to count")
     yield pytest.param(
         {"sync_mode": "per_cycle", "time_per_cycle_ms": MIN, "participants": [p | {"total_time_ms": 0} for p in bare]},
         id="v2's poker",
