@@ -58,7 +58,19 @@ def _url_with(*schemes: str) -> AfterValidator:
         parts = urlsplit(value)
         if parts.scheme not in schemes:
             raise ValueError(f"should be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        _ = parts.port  # raises ValueError for one that is no number
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("should have a port between 0 and 65535") from None
+        return value
+
+    return AfterValidator(check)
+
+
+def _matching(pattern: str, told: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(told)
         return value
 
     return AfterValidator(check)
@@ -75,7 +87,10 @@ def _check_origin(value: str) -> str:
 
 
 def _check_network(value: str) -> str:
-    ip_network(value, strict=False)
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("should be addresses or networks such as 10.0.0.0/8, separated by commas") from None
     return value
 
 
@@ -102,6 +117,12 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], B
 WebUrl = Annotated[str, _url_with("http", "https")]
 ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
 Auth = Annotated[str, AfterValidator(_check_auth)]
+OutagePolicy = Annotated[
+    str, _matching(r"charge|freeze|credit:[0-9]{1,9}", "should be charge, freeze or credit:<ms>, such as credit:5000")
+]
+KeyPrefix = Annotated[
+    str, _matching(r"[A-Za-z0-9_.-]{1,64}", "should be 1 to 64 letters, digits, dots, hyphens or underscores")
+]
 Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
 Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]
 
@@ -164,12 +185,10 @@ class Settings(BaseSettings):
     )
     alarm_webhook_url: WebUrl | None = Field(None, description="where alarms are POSTed as JSON, beside the log")
     sentry_dsn: SecretStr | None = Field(None, description="Sentry project to tell of alarms; needs synckairos[sentry]")
-    outage_policy: str = Field(
-        "charge",
-        pattern=r"^(charge|freeze|credit:[0-9]{1,9})\z",
-        description="what an outage costs sessions that Redis really lost: charge, freeze or credit:<ms>",
+    outage_policy: OutagePolicy = Field(
+        "charge", description="what an outage costs sessions that Redis really lost: charge, freeze or credit:<ms>"
     )
-    key_prefix: str = Field("sk", pattern=r"^[A-Za-z0-9_.-]{1,64}\z", description="first part of every Redis key")
+    key_prefix: KeyPrefix = Field("sk", description="first part of every Redis key")
     redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
     drain_timeout_s: float = Field(5, ge=0, description="seconds open connections get to leave at a shutdown")
     webhook_timeout_s: float = Field(15, gt=0, le=60, description="seconds a webhook's receiver may take in all")
@@ -277,17 +296,37 @@ def _from_file(env_file: Path | None) -> dict[str, str]:
 
 def _faults(error: ValidationError) -> list[str]:
     lines = []
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in error.errors(include_url=False):
         if fault["type"] == "default_factory_not_called":
             continue  # a consequence of another fault in the same list
         name = str(fault["loc"][0])
         field = name.removeprefix(PREFIX).lower()
         shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[0])
-        message = fault["msg"].removeprefix("Value error, ")
         # URLs may hold passwords: only plain values are repeated.
         told = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
-        lines.append(f"{shown}: {message[:1].lower()}{message[1:]}{told}")
+        lines.append(f"{shown}: {_told(fault['type'], fault['msg'], fault.get('ctx', {}))}{told}")
     return lines
+
+
+def _told(kind: str, text: str, context: Mapping[str, Any]) -> str:
+    match kind:
+        case "int_parsing" | "int_parsing_size" | "int_from_float":
+            return "should be a whole number"
+        case "float_parsing":
+            return "should be a number"
+        case "bool_parsing":
+            return "should be true or false"
+        case "greater_than_equal":
+            return f"should be at least {context['ge']:g}"
+        case "greater_than":
+            return f"should be more than {context['gt']:g}"
+        case "less_than_equal":
+            return f"should be at most {context['le']:g}"
+        case "literal_error":
+            return f"should be {context['expected']}"
+        case _:
+            text = text.removeprefix("Value error, ").removeprefix("Input ")
+            return f"{text[:1].lower()}{text[1:]}"
 
 
 def _to_text(value: object) -> str:
