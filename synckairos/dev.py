@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ import click
 from synckairos import __version__
 from synckairos.child import Child
 from synckairos.config import BadSettings, Settings, is_set, redact, variables
-from synckairos.embedded import Postgres, Valkey, temporary_data_dir
+from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, kept_data_dir, temporary_data_dir
 from synckairos.errors import PortTaken
 from synckairos.ready import parse_ready
 
@@ -105,17 +105,20 @@ def _refuse_taken_port(settings: Settings) -> None:
             ) from None
 
 
+def _data_dir(data: Path | None) -> AbstractContextManager[Path]:
+    return temporary_data_dir() if data is None else _kept(data)
+
+
 @contextmanager
-def _data_dir(data: Path | None) -> Iterator[Path]:
-    if data is not None:
+def _kept(data: Path) -> Iterator[Path]:
+    with ExitStack() as stack:
         try:
-            data.mkdir(parents=True, exist_ok=True)
+            directory = stack.enter_context(kept_data_dir(data.absolute()))
         except OSError as error:
-            raise BadSettings(f"--data: can't make {data}: {error.strerror or error}") from None
-        yield data.absolute()
-        return
-    with temporary_data_dir() as path:
-        yield path
+            raise BadSettings(f"--data: can't use {data}: {error.strerror or error}") from None
+        except EmbeddedStoreFailed as error:
+            raise BadSettings(f"--data: {error.message}") from None
+        yield directory
 
 
 def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Stores:

@@ -17,6 +17,7 @@ STOP_TIMEOUT_S = 3.0  # then it is killed, which loses nothing that it has ackno
 _POLL_S = 0.01
 _PREFIX = "synckairos-"
 _LOCK = "in-use"
+_OWNER = "dev.pid"
 
 
 class EmbeddedStoreFailed(SyncKairosError):
@@ -50,6 +51,27 @@ def temporary_data_dir() -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def kept_data_dir(path: Path) -> Iterator[Path]:
+    """Give a data directory that outlives this, made where it isn't there, to one process at a time.
+
+    The lock ends with its owner, however that ends; its stores may take a moment longer, and have locks of their own.
+    Raises: EmbeddedStoreFailed where somebody lives there, OSError.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / _OWNER).open("a+") as lock:
+        lock.seek(0)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = f"process {number}" if (number := lock.read().strip()) else "another process"
+            raise EmbeddedStoreFailed(f"{path} is in use by {owner}; end that, or choose another place") from None
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield path
 
 
 def _remove_if_nobodys(lock_file: Path) -> None:

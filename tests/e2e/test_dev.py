@@ -106,6 +106,16 @@ def test_the_data_survives_where_it_was_asked_for(start_dev: StartDev, data_dir:
         assert client.get("kept") == b"1"
 
 
+def test_data_in_use_is_one_line_at_once(start_dev: StartDev, data_dir: Path) -> None:
+    data = data_dir / "kept"
+    process = start_dev("--data", str(data)).wait_ready()
+    late = start_dev("--data", str(data))
+    assert late.wait_end(timeout_s=10) == 1  # less than the time in which a store may let go of it
+    assert late.told == f"--data: {data} is in use by process {process.pid}; end that, or choose another place\n"
+    process.kill()
+    start_dev("--data", str(data)).wait_ready()  # whoever was killed left nothing in the way
+
+
 def test_the_stores_somebody_named_are_used(start_dev: StartDev, redis_url: str, database_url: str) -> None:
     process = start_dev(env={"REDIS_URL": redis_url, "DATABASE_URL": database_url}).wait_ready()
     addresses = banner(process)
@@ -120,7 +130,7 @@ def test_a_place_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = Process("dev", "--port", "0", "--data", str(tmp_path / "file" / "data"), cwd=tmp_path)
     assert process.wait_end() == 1
-    assert process.told == f"--data: can't make {tmp_path / 'file' / 'data'}: Not a directory\n"
+    assert process.told == f"--data: can't use {tmp_path / 'file' / 'data'}: Not a directory\n"
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
