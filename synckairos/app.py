@@ -16,9 +16,11 @@ from starlette.routing import WebSocketRoute
 from synckairos import log
 from synckairos.audit.archive import Archive, open_pool
 from synckairos.audit.cold.objects import Objects
+from synckairos.audit.hours import Hours
 from synckairos.audit.jobs.board import Board
 from synckairos.audit.jobs.metrics import JobGauges
 from synckairos.audit.lag import LagWatch
+from synckairos.audit.participation import Participations
 from synckairos.audit.queue import DrainKick
 from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
@@ -123,7 +125,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
         commands = Commands(sessions, settings)
         endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
-        outbox, lag = Outbox(pipe, keys, bounds), LagWatch()
+        outbox, aside, lag = Outbox(pipe, keys, bounds), Aside(pipe, keys), LagWatch()
 
         async def show_backlog() -> None:
             lag.see(await outbox.backlog())
@@ -133,9 +135,10 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 sessions=sessions,
                 store=store,
                 archive=archive,
-                trail=Trail(archive, outbox, Aside(pipe, keys)),
+                trail=Trail(archive, outbox, aside),
+                participations=Participations(archive, outbox, Recent(RecentStore(pipe, keys), archive), aside),
+                hours=Hours(archive, outbox),
                 webhooks=webhooks,
-                recent=Recent(RecentStore(pipe, keys), archive),
                 limits=Limits(pipe, keys),
                 settings=settings,
             ),

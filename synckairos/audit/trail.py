@@ -20,8 +20,8 @@ class Trail:
 
     def __init__(self, archive: Archive, outbox: Outbox, aside: Aside) -> None:
         self._archive = archive
-        self.outbox = outbox
-        self.aside = aside
+        self._outbox = outbox
+        self._aside = aside
 
     async def page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -36,7 +36,7 @@ class Trail:
             StoreUnavailable: Redis or Postgres doesn't answer.
         """
         # In this order: what is drained in between is then in both, and in neither never.
-        waiting = await self.outbox.pending(session_id)
+        waiting = await self._outbox.pending(session_id)
         page = await self._archived(session_id, cursor, limit, snapshots)
         if page.next_cursor is not None or not waiting:
             return page
@@ -52,7 +52,7 @@ class Trail:
             return orjson.dumps([page.next_cursor, [_plain(event) for event in page.items]])
 
         question = f"{cursor or ''} {limit} {snapshots:d}"
-        next_cursor, events = orjson.loads(await self.aside.read("events", session_id, question, ask))
+        next_cursor, events = orjson.loads(await self._aside.read("events", session_id, question, ask))
         return Page(tuple(_event(*plain) for plain in events), next_cursor)
 
 

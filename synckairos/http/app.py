@@ -10,13 +10,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from synckairos.audit.archive import Archive
-from synckairos.audit.recent import Recent
+from synckairos.audit.hours import Hours
+from synckairos.audit.participation import Participations
 from synckairos.audit.trail import Trail
 from synckairos.config import Settings
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.callers import Callers
 from synckairos.http.door import Door
 from synckairos.http.history import HistoryRoutes
+from synckairos.http.listing import Listing
 from synckairos.http.live_tail import LiveTail, Watch
 from synckairos.http.operation import Operation, Table
 from synckairos.http.origins import Origins
@@ -42,8 +44,9 @@ class Parts:
     store: SessionStore
     archive: Archive
     trail: Trail
+    participations: Participations
+    hours: Hours
     webhooks: Registry
-    recent: Recent
     limits: Limits
     settings: Settings
 
@@ -74,11 +77,12 @@ def build(
         *SessionRoutes(parts.sessions, settings.rate_limit_switch).operations(),
         *HistoryRoutes(
             parts.sessions,
-            parts.store,
             parts.archive,
+            Listing(parts.sessions, parts.store, parts.archive),
             parts.trail,
-            parts.recent,
             LiveTail(parts.trail, is_draining, watch),
+            parts.participations,
+            parts.hours,
             parts.limits,
         ).operations(),
         *WebhookRoutes(parts.webhooks, Guard.of(settings), parts.limits).operations(),

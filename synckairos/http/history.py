@@ -10,7 +10,6 @@ import orjson
 from synckairos.audit.archive import Archive
 from synckairos.audit.hours import Hours
 from synckairos.audit.participation import Participations, Told
-from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
 from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
 from synckairos.http.call import Call, Reply
@@ -21,7 +20,6 @@ from synckairos.http.operation import Operation
 from synckairos.http.periods import period_of
 from synckairos.service import Sessions
 from synckairos.store.limits import Limits, Standing
-from synckairos.store.sessions import SessionStore
 from synckairos.wire import answers
 from synckairos.wire.events import EVENT_COLUMNS, event_json
 from synckairos.wire.instant import render_instant
@@ -43,21 +41,22 @@ class HistoryRoutes:
     def __init__(
         self,
         sessions: Sessions,
-        store: SessionStore,
         archive: Archive,
+        listing: Listing,
         trail: Trail,
-        recent: Recent,
         tail: LiveTail,
+        participations: Participations,
+        hours: Hours,
         limits: Limits,
     ) -> None:
         self._sessions = sessions
         self._archive = archive
+        self._listing = listing
         self._trail = trail
         self._tail = tail
+        self._participations = participations
+        self._hours = hours
         self._limits = limits
-        self._listing = Listing(sessions, store, archive)
-        self._hours = Hours(archive, trail.outbox)
-        self._participations = Participations(archive, trail.outbox, recent, trail.aside)
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from synckairos.audit.drain import Drain
+from synckairos.audit.hours import Hours
 from synckairos.audit.ledger import Ledger
+from synckairos.audit.participation import Participations
 from synckairos.audit.recent import Recent
 from synckairos.audit.trail import Trail
 from synckairos.audit.upkeep import Upkeep
@@ -88,15 +90,17 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
     """Open a server on a test's own stores; `options` go to `app.build`."""
     async with open_parts(settings) as parts:
         keys = parts.store.keys
-        outbox = Outbox(parts.pipe, keys, Bounds.of(settings))
+        archive, recent = parts.archive, Recent(RecentStore(parts.pipe, keys), parts.archive)
+        outbox, aside = Outbox(parts.pipe, keys, Bounds.of(settings)), Aside(parts.pipe, keys)
         rest = app.build(
             app.Parts(
                 sessions=parts.sessions,
                 store=parts.store,
-                archive=parts.archive,
-                trail=Trail(parts.archive, outbox, Aside(parts.pipe, keys)),
+                archive=archive,
+                trail=Trail(archive, outbox, aside),
+                participations=Participations(archive, outbox, recent, aside),
+                hours=Hours(archive, outbox),
                 webhooks=Registry(parts.pool),
-                recent=Recent(RecentStore(parts.pipe, keys), parts.archive),
                 limits=Limits(parts.pipe, keys),
                 settings=settings,
             ),
