@@ -41,7 +41,8 @@ from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.sessions import Commit, Committed, SessionStore, Stored
+from synckairos.store.sessions import Commit, Committed, SessionStore
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import Cause
 from tests.integration.audit.history import fill
 from tests.processes import Process

@@ -35,7 +35,8 @@ from synckairos.store.keys import Keys
 from synckairos.store.limits import LIMIT
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import Script
-from synckairos.store.sessions import FIELDS, Step
+from synckairos.store.sessions import Step
+from synckairos.store.stored import FIELDS
 from synckairos.wire.entry import Cause
 from tests.processes import Process
 

@@ -12,7 +12,7 @@ from synckairos.clock.model import Session
 from synckairos.principal import Principal
 from synckairos.quick import quick
 from synckairos.store.limits import Quota, Standing
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import Cause
 from synckairos.wire.session import parse_session
 

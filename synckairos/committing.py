@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due
-from synckairos.store.sessions import Commit, Step, Stored
+from synckairos.store.sessions import Commit, Step
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import Cause, Change, FeedMessage, render_event
 from synckairos.wire.rendered import Rendered
 

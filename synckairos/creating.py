@@ -15,7 +15,8 @@ from synckairos.recall import Recall
 from synckairos.restoring import Restorer
 from synckairos.store.generation import Generations, new_epoch
 from synckairos.store.limits import check
-from synckairos.store.sessions import Commit, Committed, Conflict, Replay, SessionStore, Stored
+from synckairos.store.sessions import Commit, Committed, Conflict, Replay, SessionStore
+from synckairos.store.stored import Stored
 from synckairos.wire.record import Record
 from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session

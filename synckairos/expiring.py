@@ -13,7 +13,8 @@ from synckairos.committing import commit_of, steps_of, stored_after
 from synckairos.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.parsed import Parsed
 from synckairos.principal import TIMEKEEPER
-from synckairos.store.sessions import Commit, Committed, Loaded, SessionStore
+from synckairos.store.sessions import Commit, Committed, SessionStore
+from synckairos.store.stored import Loaded
 from synckairos.wire.entry import Cause
 from synckairos.wire.rendered import Rendered
 

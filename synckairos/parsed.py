@@ -3,7 +3,7 @@
 A guess that is checked and never believed: it counts only where Redis still holds the very same bytes.
 """
 
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 from synckairos.wire.rendered import Rendered
 
 MAX_BYTES = 8 << 20

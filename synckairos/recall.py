@@ -4,7 +4,8 @@ from synckairos.asking import Answer
 from synckairos.audit.archive import Archive
 from synckairos.clock.model import EventType
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
-from synckairos.store.sessions import SessionStore, Stored
+from synckairos.store.sessions import SessionStore
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.record import Record
 from synckairos.wire.session import parse_session

@@ -10,7 +10,8 @@ from synckairos.errors import StoreUnavailable
 from synckairos.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.store.generation import Generations, is_of, new_epoch
 from synckairos.store.outbox import AFTER_DEADLINE_MS
-from synckairos.store.sessions import Conflict, Evicted, SessionStore, Stored
+from synckairos.store.sessions import Conflict, Evicted, SessionStore
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import Cause
 from synckairos.wire.session import parse_session
 

@@ -26,7 +26,8 @@ from synckairos.recall import Recall
 from synckairos.restoring import Restorer
 from synckairos.store.generation import Generations
 from synckairos.store.limits import Quota, Standing, check
-from synckairos.store.sessions import Conflict, Loaded, Replay, SessionStore, Step, Stored
+from synckairos.store.sessions import Conflict, Replay, SessionStore, Step
+from synckairos.store.stored import Loaded, Stored
 from synckairos.wire.record import Record
 from synckairos.wire.rendered import Rendered
 

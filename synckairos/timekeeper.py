@@ -17,7 +17,7 @@ from synckairos.principal import TIMEKEEPER
 from synckairos.service import Sessions
 from synckairos.store.clocksteps import StepWatch
 from synckairos.store.deadlines import Claim, Deadlines
-from synckairos.store.sessions import Loaded
+from synckairos.store.stored import Loaded
 
 LEASE_MS = 500
 """After a claimer dies, its sessions are looked at again this much later."""

@@ -13,7 +13,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.quick import quick
 from synckairos.store.outbox import Outbox
 from synckairos.store.recent import Key
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import OutboxEntry
 from synckairos.wire.instant import parse_instant
 from synckairos.wire.participation import render_pieces, render_row

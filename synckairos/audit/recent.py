@@ -9,7 +9,7 @@ from synckairos.audit.digests import digest_of, is_gone, part_in, render_part
 from synckairos.audit.records import ParticipantSession
 from synckairos.quick import quick
 from synckairos.store.recent import MOST, SPAN_MS, Key, Looked, RecentPage, RecentStore, Row
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 
 
 @quick

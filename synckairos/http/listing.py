@@ -11,7 +11,8 @@ from synckairos.audit.cursor import parse_key, render_cursor
 from synckairos.errors import SessionNotFound
 from synckairos.service import Sessions
 from synckairos.store.recent import Key
-from synckairos.store.sessions import SessionStore, Stored
+from synckairos.store.sessions import SessionStore
+from synckairos.store.stored import Stored
 from synckairos.wire.queries import ListQuery
 
 LIVE_AT_ONCE = 200

@@ -18,7 +18,7 @@ from synckairos.realtime.connection import Connection, Subscription
 from synckairos.realtime.presence import Presence
 from synckairos.realtime.update import Update
 from synckairos.store.feed import Feed
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import FeedMessage
 
 CHECK_S = 2.5

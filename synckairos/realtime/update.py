@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from itertools import count
 
 from synckairos.clock.model import EventType
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 from synckairos.wire import delta
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.rows import Rows

@@ -21,7 +21,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.redis import unavailable_as_named
 from synckairos.store.servertime import ServerTime
-from synckairos.store.sessions import FIELDS, Stored, history_of, stored_of
+from synckairos.store.stored import FIELDS, Stored, history_of, stored_of
 from synckairos.store.subscriber import Subscriber
 from synckairos.wire.entry import FeedMessage, Parcel
 

@@ -9,7 +9,7 @@ from typing import Any
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Delivery, gaps_key, isolated_key, tally_key
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.store.redis import Script, time_ms, unavailable_as_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Isolation:
         """Return up to `count` entries whose next try is due, in two round trips, one where there are none."""
         name = isolated_key(self._keys, partition)
         with unavailable_as_named():
-            (seconds, microseconds), found = await self._pipe.call_many(
+            time, found = await self._pipe.call_many(
                 [("TIME",), ("ZRANGE", name, "-inf", "(inf", "BYSCORE", "LIMIT", 0, count, "WITHSCORES")]
             )
-        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        now_ms = time_ms(time)
         pairs = [(found[at].decode(), int(float(found[at + 1]))) for at in range(0, len(found), 2)]
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 

@@ -12,7 +12,7 @@ from synckairos.quick import quick
 from synckairos.store.bounds import UNBOUNDED, Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import Script, unavailable_as_named
+from synckairos.store.redis import Script, time_ms, unavailable_as_named
 from synckairos.wire.entry import OutboxEntry
 
 AFTER_DEADLINE_MS = 3_600_000
@@ -216,8 +216,8 @@ class Outbox:
                 ("GET", self.keys.outbox_bytes(partition)),
             ]
         with unavailable_as_named():
-            (seconds, microseconds), *replies = await self._pipe.call_many(commands)
-        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+            time, *replies = await self._pipe.call_many(commands)
+        now_ms = time_ms(time)
         ages = [max(0, now_ms - int(first[0][0].partition(b"-")[0])) if first else 0 for first in replies[1::6]]
         tallies = [[int(value or 0) for value in tally] for tally in replies[4::6]]
         sizes = [int(size or 0) for size in replies[5::6]]

@@ -18,8 +18,8 @@ from synckairos.quick import quick
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import isolated_key
 from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import Script, unavailable_as_named
-from synckairos.store.sessions import Stored, ms_of, stored_of
+from synckairos.store.redis import Script, time_ms, unavailable_as_named
+from synckairos.store.stored import Stored, stored_of
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
@@ -107,7 +107,7 @@ class RecentStore:
     async def now_ms(self) -> int:
         """Return Redis TIME."""
         with unavailable_as_named():
-            return ms_of(await self._pipe.call("TIME"))
+            return time_ms(await self._pipe.call("TIME"))
 
     async def page(self, participant_id: str, before: Key | None, limit: int) -> RecentPage | None:
         """Return up to `limit` places before a key; None where nothing says that the set is whole. One round trip."""
@@ -140,7 +140,7 @@ class RecentStore:
         looked = _looked(ids, rows, others)
         if keys.partitions > 1:
             looked = {each: found for each, found in looked.items() if keys.partition_of(each) == partition}
-        return RecentPage(ms_of(time), tuple(page[:limit]), len(page) > limit, whole_since_ms, looked)
+        return RecentPage(time_ms(time), tuple(page[:limit]), len(page) > limit, whole_since_ms, looked)
 
     async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return where those of these sessions stand that are in somebody's set. One round trip."""

@@ -98,6 +98,11 @@ def is_missing_script(refusal: ResponseError) -> bool:
     return str(refusal).startswith("NOSCRIPT")
 
 
+def time_ms(reply: Sequence[Any]) -> int:
+    """Return what TIME answers, seconds and microseconds, as whole milliseconds."""
+    return int(reply[0]) * 1000 + int(reply[1]) // 1000
+
+
 async def open_store(pipe: RedisPipe, keys: Keys) -> None:
     """Check that this store may be written to, and mark a new one as ours.
 

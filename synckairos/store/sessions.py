@@ -14,14 +14,12 @@ from synckairos.quick import quick
 from synckairos.store import limits
 from synckairos.store.bounds import UNBOUNDED, Bounds
 from synckairos.store.keys import Keys
-from synckairos.store.limits import Quota, Standing
+from synckairos.store.limits import Quota
 from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import Call, Script, unavailable_as_named
+from synckairos.store.redis import Call, Script, time_ms, unavailable_as_named
+from synckairos.store.stored import FIELDS, Loaded, Stored, history_of, stored_of
 from synckairos.wire.entry import FeedMessage
-from synckairos.wire.history import going_back
 from synckairos.wire.session import SCHEMA
-
-FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
 
 LARGE = 8_192
 """Bytes of a document from which on it pays to ask whether it is another one than the one at hand."""
@@ -34,35 +32,6 @@ TIES = 500
 """Sessions created in the same millisecond that a page of live ones looks past."""
 
 _NO_BOUNDS = UNBOUNDED.arguments()
-
-
-@quick
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A session as Redis holds it: `document` is its JSON, `audited_version` what Postgres is known to have.
-
-    `due_ms` is when time itself acts next, None where it doesn't. `tag` names the document's very bytes, empty where
-    nothing does: which session, epoch and version they are doesn't say it after a failover that lost some.
-    """
-
-    epoch: str
-    version: int
-    deleted: bool
-    document: bytes
-    due_ms: int | None = None
-    audited_version: int | None = None
-    tag: str = ""
-
-
-@quick
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What one load found: the instant by Redis, the session, an earlier decision for the command id, the quotas."""
-
-    now_ms: int
-    stored: Stored | None
-    record: bytes | None = None
-    standings: tuple[Standing, ...] = ()
 
 
 @quick
@@ -139,7 +108,7 @@ class SessionStore:
     async def now_ms(self) -> int:
         """Return Redis TIME, the only clock that decides anything."""
         with unavailable_as_named():
-            return ms_of(await self._pipe.call("TIME"))
+            return time_ms(await self._pipe.call("TIME"))
 
     async def load(
         self,
@@ -163,7 +132,7 @@ class SessionStore:
             with unavailable_as_named():
                 await self._pipe.call_many(limits.refunding(self.keys, quotas))
         standings = limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
-        return Loaded(ms_of(replies[0]), stored_of(replies[1], held), record, standings)
+        return Loaded(time_ms(replies[0]), stored_of(replies[1], held), record, standings)
 
     def _loading(self, session_id: str, held: Stored | None) -> Command:
         key = self.keys.session(session_id)
@@ -253,7 +222,7 @@ class SessionStore:
             args += (command_id, record)
         with unavailable_as_named():
             reply: list[Any] = await self._restore(self._pipe, names, args)
-        return Loaded(ms_of(reply[:2]), stored_of(reply[2:]))
+        return Loaded(time_ms(reply[:2]), stored_of(reply[2:]))
 
     async def remember(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Keep what was decided for command ids, beside what is known already. One round trip."""
@@ -333,34 +302,4 @@ def _outcome_of(reply: list[Any]) -> Committed | Replay | Conflict:
             BACKLOG_REFUSALS.inc()
             raise BacklogFull(reply[1].decode())
         case _:
-            return Conflict(ms_of(reply[1:3]), stored_of(reply[3:]))
-
-
-def ms_of(time: Sequence[Any]) -> int:
-    """Return Redis TIME's two numbers as whole milliseconds."""
-    return int(time[0]) * 1000 + int(time[1]) // 1000
-
-
-def stored_of(fields: Sequence[Any], held: Stored | None = None) -> Stored | None:
-    """Return the session from its hash fields, None where there is none; one without a state is the one `held`."""
-    epoch, version, deleted, due, state, audited, tag = fields
-    if epoch is None:
-        return None
-    if state is None and held is not None:
-        state = held.document
-    return Stored(
-        epoch=epoch.decode(),
-        version=int(version),
-        deleted=deleted == b"1",
-        document=state,
-        due_ms=int(due) if due else None,
-        audited_version=None if audited is None else int(audited),
-        tag="" if tag is None else tag.decode(),
-    )
-
-
-def history_of(stored: Stored | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
-    """Return the versions of a session that Redis still holds, newest first, from its history's list."""
-    if stored is None:
-        return iter(())
-    return going_back(stored.epoch, stored.version, stored.tag, stored.document, kept)
+            return Conflict(time_ms(reply[1:3]), stored_of(reply[3:]))

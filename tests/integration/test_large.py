@@ -17,7 +17,8 @@ from synckairos.committing import step_of
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.store.limits import Quota
-from synckairos.store.sessions import Commit, Committed, Conflict, Step, Stored, history_of
+from synckairos.store.sessions import Commit, Committed, Conflict, Step
+from synckairos.store.stored import Stored, history_of
 from synckairos.wire.entry import Cause
 from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session, render_session

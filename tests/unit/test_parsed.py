@@ -6,7 +6,7 @@ from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.membership import create
 from synckairos.clock.model import Session, SyncMode
 from synckairos.parsed import Parsed
-from synckairos.store.sessions import Stored
+from synckairos.store.stored import Stored
 from synckairos.wire.rendered import Rendered
 from synckairos.wire.session import parse_session, participants_json, participants_of, render_session
 

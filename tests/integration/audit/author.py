@@ -10,7 +10,8 @@ from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due
 from synckairos.restoring import BY_RECOVERY
-from synckairos.store.sessions import Commit, Committed, SessionStore, Step, Stored
+from synckairos.store.sessions import Commit, Committed, SessionStore, Step
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import Cause, FeedMessage, render_event
 from synckairos.wire.session import render_session
 

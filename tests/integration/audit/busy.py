@@ -11,7 +11,8 @@ from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
 from synckairos.service import Sessions
 from synckairos.store.limits import Quota
-from synckairos.store.sessions import Loaded, SessionStore, Stored
+from synckairos.store.sessions import SessionStore
+from synckairos.store.stored import Loaded, Stored
 from synckairos.wire.creation import CreateSession
 from synckairos.wire.requests import parse, parse_kept
 

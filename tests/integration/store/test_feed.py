@@ -16,7 +16,8 @@ from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import open_redis
-from synckairos.store.sessions import Commit, SessionStore, Step, Stored
+from synckairos.store.sessions import Commit, SessionStore, Step
+from synckairos.store.stored import Stored
 from synckairos.wire.entry import Change, FeedMessage
 from tests.waiting import eventually
 
