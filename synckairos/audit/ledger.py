@@ -15,7 +15,6 @@ from psycopg import AsyncConnection, AsyncCursor
 from synckairos.audit.named_sql import load
 from synckairos.audit.postgres import Pool
 from synckairos.audit.rows import EventRow, ParticipantRow, Rows, SessionRow
-from synckairos.audit.telling import queue_webhooks
 from synckairos.errors import StoreUnavailable, SyncKairosError
 
 STATEMENT_S = 60.0
@@ -147,7 +146,7 @@ class Writer:
             await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION, rows.sessions)
             await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT, rows.participants)
             await cursor.execute(load("ledger.sql")["move_projections"])
-            await queue_webhooks(cursor, rows.events)
+            await _queue_webhooks(cursor, rows.events)
         return recorded
 
 
@@ -169,6 +168,26 @@ async def _merge_events(cursor: AsyncCursor[Any], rows: Rows) -> Recorded:
     conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
     disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
     return Recorded(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
+
+
+async def _queue_webhooks(cursor: AsyncCursor[Any], events: Sequence[EventRow]) -> None:
+    """Queue what endpoints are to be told of a batch, each at most once; where nobody wants to be, that is one look.
+
+    Sending is somebody else's business, `synckairos.webhooks`: nothing here ever waits for a receiver.
+    """
+    sql = load("ledger.sql")
+    await cursor.execute(sql["anybody_to_tell"])
+    if await cursor.fetchone() != (True,):
+        return
+    await cursor.execute(
+        sql["queue_webhooks"],
+        {
+            "session_ids": [each.session_id for each in events],
+            "epochs": [each.epoch for each in events],
+            "versions": [each.version for each in events],
+            "event_types": [each.event_type for each in events],
+        },
+    )
 
 
 async def _prepare(connection: AsyncConnection) -> None:

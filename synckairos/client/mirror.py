@@ -6,6 +6,7 @@ Raises OutOfStep where a patch doesn't fit; whoever keeps the copy then asks aga
 from dataclasses import dataclass
 from typing import Any
 
+from synckairos.clock.merge import merge_patch
 from synckairos.clock.model import Session
 from synckairos.wire import delta
 from synckairos.wire.instant import parse_instant
@@ -82,7 +83,7 @@ class Mirror:
             return None
         if message["from_version"] != known.version:
             raise OutOfStep
-        self._document = delta.apply(self._document, message["patch"])
+        self._document = merge_patch(self._document, message["patch"])
         return self._renew(session_of(delta.unindex(self._document)))
 
     def take_event(self, message: Message) -> Happened | None:

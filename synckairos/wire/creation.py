@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
+from synckairos.clock.chain import ADVANCES
 from synckairos.clock.commands import Create, NewGroup, NewParticipant
+from synckairos.clock.joining import MAX_PARTICIPANTS
 from synckairos.clock.model import OnTimeout, SyncMode
 from synckairos.wire.clock_settings import Clock
 from synckairos.wire.fields import (
     DAY_MS,
-    MAX_PARTICIPANTS,
     MAX_WARNINGS,
     SECOND_MS,
     Budget,
@@ -45,10 +46,6 @@ Warnings = Annotated[
     list[Annotated[int, Field(ge=1, le=DAY_MS)]],
     Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
-
-
-ADVANCING = frozenset({"per_participant", "per_group", "per_cycle"})
-"""Modes in which something is left to go on with when a clock reaches zero."""
 
 
 class Participant(Strict):
@@ -153,7 +150,7 @@ class CreateSession(Strict):
         match self.action_on_timeout:
             case TimeoutAction(type="end_session" | "game_over"):
                 return OnTimeout.EXPIRE
-            case TimeoutAction(type="skip_cycle" | "skip_question") if self.sync_mode in ADVANCING:
+            case TimeoutAction(type="skip_cycle" | "skip_question") if self.sync_mode in ADVANCES:
                 return OnTimeout.ADVANCE
             case _:
                 return None

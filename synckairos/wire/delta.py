@@ -1,7 +1,7 @@
 """Merge patches (RFC 7396) between two versions of a session's document.
 
 For them participants and groups are objects by their ids instead of arrays, and absent means null. What a merge patch
-can't say, a null that is meant inside `metadata`, makes a full state necessary.
+can't say, a null that is meant inside `metadata`, makes a full state necessary. Clients merge by `clock.merge`.
 """
 
 import operator
@@ -59,20 +59,6 @@ def diff(before: Json, after: Json) -> Json | None:
     metadata = _diff(before["metadata"], after["metadata"], _same_bytes)
     patch = _diff(before | {"metadata": None}, after | {"metadata": None}, operator.eq)
     return patch | {"metadata": metadata} if metadata else patch
-
-
-def apply(state: Json, patch: Json) -> Json:
-    """Return a keyed document with a patch merged in; shares what didn't change. What a client does."""
-    merged = dict(state)
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        elif isinstance(value, dict):
-            inner = merged.get(name)
-            merged[name] = apply(inner if isinstance(inner, dict) else {}, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _diff(before: Json, after: Json, same: Callable[[Any, Any], bool]) -> Json:

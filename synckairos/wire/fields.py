@@ -13,7 +13,6 @@ from synckairos.wire.faults import Patience
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
 
-MAX_PARTICIPANTS = 1_000
 MAX_STAGES = 16
 MAX_WARNINGS = 16
 MAX_METADATA_DEPTH = 32

@@ -7,10 +7,12 @@ whichever adds no second fault to one that the models find.
 from collections.abc import Iterator
 from typing import Any
 
+from synckairos.clock.joining import MAX_PARTICIPANTS
+from synckairos.clock.membership import OWN_BUDGETS
+from synckairos.clock.model import SyncMode
 from synckairos.wire.faults import Fault, fault
-from synckairos.wire.fields import MAX_PARTICIPANTS, MAX_STAGES, MAX_WARNINGS, SECOND_MS
+from synckairos.wire.fields import MAX_STAGES, MAX_WARNINGS, SECOND_MS
 
-OWN_BUDGETS = ("per_participant", "per_group")
 SHARED_BUDGET = ("global", "count_up")
 BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
@@ -230,7 +232,7 @@ class _Creation:
     # -- what happens at zero -----------------------------------------------------------------------------------------
 
     def _timeout(self) -> Iterator[Fault]:
-        known = self.mode in ("per_participant", "per_cycle", "per_group", "global", "count_up")
+        known = self.mode in tuple(SyncMode)
         if known and "max_cycles" in self.value and self.mode != "per_cycle":
             yield fault(("max_cycles",), "counts cycles in per_cycle alone")
         is_uncapped = self.mode == "count_up" and "max_time_ms" not in self.value

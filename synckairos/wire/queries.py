@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from synckairos.errors import ValidationFailed
+from synckairos.wire.answers import Status
+from synckairos.wire.creation import Mode
 from synckairos.wire.faults import Fault, fault
 from synckairos.wire.fields import Maybe, Strict
 from synckairos.wire.requests import parse
@@ -86,8 +88,8 @@ class PageQuery(Strict):
 class ListQuery(PageQuery):
     """Sessions, newest first."""
 
-    status: Maybe[Literal["pending", "running", "paused", "expired", "completed", "cancelled"]] = None
-    sync_mode: Maybe[Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]] = None
+    status: Maybe[Status] = None
+    sync_mode: Maybe[Mode] = None
 
 
 class EventsQuery(PageQuery):

@@ -25,13 +25,13 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
+from synckairos.clock.joining import MAX_PARTICIPANTS
 from synckairos.clock.model import TIMEOUT_REASON
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation import CreateSession, Participant
 from synckairos.wire.faults import Fault, Patience, fault, in_json, of_pydantic, refuse
 from synckairos.wire.fields import (
     DAY_MS,
-    MAX_PARTICIPANTS,
     Budget,
     Maybe,
     Metadata,

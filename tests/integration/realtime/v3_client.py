@@ -9,7 +9,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from synckairos.wire.delta import Json, apply, keyed
+from synckairos.clock.merge import merge_patch
+from synckairos.wire.delta import Json, keyed
 from tests.integration.realtime.instances import Instance, take
 
 V3 = Subprotocol("synckairos.v3")
@@ -37,7 +38,7 @@ class V3Client:
                 state = self.states[message["session_id"]]
                 assert (state["epoch"], state["version"]) == (message["epoch"], message["from_version"])
                 assert message["version"] >= message["from_version"]
-                self.states[message["session_id"]] = apply(state, message["patch"])
+                self.states[message["session_id"]] = merge_patch(state, message["patch"])
             case "EVENT":
                 self.events.append(message)
         if "state" in message or "patch" in message:

@@ -6,7 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.wire.delta import apply, diff, keyed
+from synckairos.clock.merge import merge_patch
+from synckairos.wire.delta import diff, keyed
 
 SCALARS = st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("ab", max_size=2)
 METADATA = st.dictionaries(
@@ -56,7 +57,7 @@ def test_a_patch_leads_from_one_state_to_another(before: dict[str, Any], after: 
     old, new = keyed(orjson.dumps(before)), keyed(orjson.dumps(after))
     patch = diff(old, new)
     assert patch is not None
-    assert text_of(apply(old, orjson.loads(orjson.dumps(patch)))) == text_of(new)
+    assert text_of(merge_patch(old, orjson.loads(orjson.dumps(patch)))) == text_of(new)
 
 
 @given(STATES)
