@@ -6,7 +6,6 @@ Opens the stores, asks the audit, and tells; what is asked and answered is the a
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from synckairos.audit import failed as audit_failed
 from synckairos.audit.verify import Verified, Verifier, open_verifier
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
@@ -33,8 +32,8 @@ class NoSuchEntry(SyncKairosError):
 
 async def failed(settings: Settings) -> list[str]:
     """Return two lines for each entry that was set aside, oldest failure first; none where nothing was."""
-    async with _isolation(settings) as (isolation, keys):
-        return [line for each in await audit_failed.failed(isolation, keys) for line in _told(each)]
+    async with _isolation(settings) as isolation:
+        return [line for each in await isolation.set_aside() for line in _told(each)]
 
 
 async def retry(settings: Settings, entry_id: str | None) -> int:
@@ -44,8 +43,8 @@ async def retry(settings: Settings, entry_id: str | None) -> int:
         NoSuchEntry: the one named isn't there.
         StoreUnavailable, StoreMismatch: Redis doesn't answer, or isn't ours.
     """
-    async with _isolation(settings) as (isolation, keys):
-        sent = await audit_failed.retry(isolation, keys, entry_id)
+    async with _isolation(settings) as isolation:
+        sent = await isolation.retry_set_aside(entry_id)
     if entry_id is not None and not sent:
         raise NoSuchEntry(f"No entry {entry_id} was set aside: `synckairos audit failed` lists those that were")
     return sent
@@ -94,11 +93,11 @@ def _counted(number: int, name: str) -> str:
 
 
 @asynccontextmanager
-async def _isolation(settings: Settings) -> AsyncIterator[tuple[Isolation, Keys]]:
+async def _isolation(settings: Settings) -> AsyncIterator[Isolation]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         await open_store(pipe, keys)  # with another number of partitions we would look in the wrong places
-        yield Isolation(pipe, keys), keys
+        yield Isolation(pipe, keys)
 
 
 def _told(entry: Isolated) -> tuple[str, str]:

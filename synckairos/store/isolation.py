@@ -76,6 +76,19 @@ class Isolation:
         with unavailable_as_named():
             return bool(await self._retry(self._pipe, names, [entry_id]))
 
+    async def set_aside(self) -> list[Isolated]:
+        """Return what was set aside in all partitions, oldest failure first: for an operator to look at."""
+        found = [each for at in range(self._keys.partitions) for each in await self.all(at, set_aside_only=True)]
+        return sorted(found, key=lambda each: each.first_failed_at_ms)
+
+    async def retry_set_aside(self, entry_id: str | None = None) -> int:
+        """Have what was set aside, or the one entry named, tried again by a worker's next sweep; return how many."""
+        sent = 0
+        for each in await self.set_aside():
+            if entry_id in (None, each.delivery.entry_id):
+                sent += await self.retry(each.partition, each.delivery.entry_id)
+        return sent
+
     async def close_gap(self, partition: int, delivery: Delivery) -> None:
         """Note that Postgres has an isolated entry at last, before its session is settled. One round trip."""
         of = delivery.fields

@@ -5,7 +5,6 @@ from typing import Any
 import httpx
 import pytest
 
-from synckairos.audit.failed import failed
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from tests.integration.audit.author import chess
@@ -126,4 +125,4 @@ async def test_bytes_are_counted_exactly(audit: Audit) -> None:
     await audit.author.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 0
-    assert len(await failed(audit.isolation, audit.keys)) == 1
+    assert len(await audit.isolation.set_aside()) == 1

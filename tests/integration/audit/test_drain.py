@@ -10,7 +10,6 @@ import orjson
 import pytest
 
 from synckairos.audit.drain import Drain
-from synckairos.audit.failed import failed, retry
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
 from synckairos.store.generation import new_epoch, new_generation
@@ -299,15 +298,15 @@ async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: Audit) -
     await drain.run(0)
     backlog = await audit.outbox.backlog()
     assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.tally.isolated) == (0, 0, 2, 2)
-    listed = await failed(audit.isolation, audit.keys)
+    listed = await audit.isolation.set_aside()
     assert [each.tries for each in listed] == [5, 5]
     assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
     spoilt = next(each for each in listed if b"state" in each.delivery.fields)
     assert spoilt.delivery.entry.state == before.documents[2]
-    assert await retry(audit.isolation, audit.keys) == 2
+    assert await audit.isolation.retry_set_aside() == 2
     await drain.run(0)
     assert [each.tries for each in await audit.isolation.all(0)] == [1, 1]
-    assert await retry(audit.isolation, audit.keys, "0-0") == 0
+    assert await audit.isolation.retry_set_aside("0-0") == 0
 
 
 async def test_tries_are_spaced(audit: Audit) -> None:
@@ -326,7 +325,7 @@ async def test_what_is_mended_goes_through(audit: Audit) -> None:
     assert await audit.drain(backoff_s=()).run(0) == 5
     assert (await audit.outbox.backlog()).set_aside == 1
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    assert await retry(audit.isolation, audit.keys) == 1
+    assert await audit.isolation.retry_set_aside() == 1
     assert await audit.drain().run(0) == 1
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
     backlog = await audit.outbox.backlog()
@@ -350,13 +349,13 @@ async def test_a_session_with_an_isolated_version_stays_and_says_so(audit: Audit
     await audit.drain(backoff_s=()).run(0)
     assert await kept() == (b"2", False)
     # One is mended, then the other: only what is there in full may go.
-    third, fifth = await failed(audit.isolation, audit.keys)
+    third, fifth = await audit.isolation.set_aside()
     assert (third.delivery.entry.version, fifth.delivery.entry.version) == (3, 5)
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    await retry(audit.isolation, audit.keys, third.delivery.entry_id)
+    await audit.isolation.retry_set_aside(third.delivery.entry_id)
     await audit.drain().run(0)
     assert await kept() == (b"4", False)
-    await retry(audit.isolation, audit.keys)
+    await audit.isolation.retry_set_aside()
     await audit.drain().run(0)
     assert await kept() == (b"7", True)
     assert await audit.pipe.call("EXISTS", gaps_key(audit.keys, 0)) == 0

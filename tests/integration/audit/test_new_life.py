@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from synckairos.audit.cold.retention import Incomplete
-from synckairos.audit.failed import retry
 from synckairos.audit.jobs.board import Claim
 from synckairos.audit.records import TrailEvent
 from synckairos.clock.commands import Complete, Delete, Start, Switch
@@ -127,7 +126,7 @@ async def test_nothing_leaves_while_a_version_of_the_life_before_lies_isolated(a
     assert not await cold.retention.remove(first.session_id, 0)
     # Came it after all had left, it would be the newest that Postgres knows of.
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    assert await retry(audit.isolation, audit.keys) == 1
+    assert await audit.isolation.retry_set_aside() == 1
     assert await audit.drain().run(0) == 1
     assert await cold.retention.remove(first.session_id, 0)
     assert await left_in_postgres(audit) == 0
