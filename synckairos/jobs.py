@@ -123,7 +123,9 @@ async def _job(board: Board, job_id: int) -> Job:
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Board, Coordinator]]:
     kick = JobKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
     try:
-        async with open_pool(settings.database_url) as pool:
+        pool = open_pool(settings.database_url)
+        await pool.reach()
+        async with pool:
             board = Board(pool)
             yield board, Coordinator(board, kick)
     finally:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psycopg
 
+from synckairos.audit.postgres import CONNECT_S
 from synckairos.errors import SyncKairosError
 from synckairos.resources import migrations_dir
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK = 0x53594E43  # any number, the same in every process that migrates
-_CONNECT_TIMEOUT_S = 10
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS sync_migrations (
@@ -53,9 +53,7 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
         psycopg.Error: Postgres isn't reachable, or refused a statement; files before that one stay applied.
     """
     wanted = read(directory or migrations_dir())
-    connection = await psycopg.AsyncConnection.connect(
-        database_url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
-    )
+    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_S)
     async with connection:
         await connection.execute("SET client_min_messages = warning")
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
@@ -74,9 +72,7 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
 async def pending(database_url: str, directory: Path | None = None) -> list[str]:
     """Return the names of files that aren't applied yet; changes nothing. Raises what `migrate` raises."""
     wanted = read(directory or migrations_dir())
-    connection = await psycopg.AsyncConnection.connect(
-        database_url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
-    )
+    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_S)
     async with connection:
         found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
         applied = await _applied(connection) if found and found[0] else {}

@@ -17,6 +17,9 @@ from synckairos.errors import StoreUnavailable
 
 T = TypeVar("T")
 
+CONNECT_S = 5
+"""Seconds until a Postgres that says nothing counts as away."""
+
 _LET_GO_S = 0.5
 _CLOSE_S = 1.0
 _INTERVAL_S = 0.1  # psycopg's own between two looks for an interruption
@@ -63,32 +66,43 @@ class Pool(AsyncConnectionPool[Connection]):
         connections: int,
         at_least: int = 0,
         host: Literal["read-write", "primary"] = "read-write",
-        timeout_s: float = 5.0,
+        timeout_s: float = CONNECT_S,
         options: str = "",
         prepares: bool = True,
         configure: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
         """Take the database, what Postgres shows as `synckairos <name>`, and how long getting a connection may take."""
+        self._database_url = database_url
+        self._connecting: dict[str, Any] = {
+            "autocommit": True,
+            "prepare_threshold": 5 if prepares else None,
+            "connect_timeout": max(2, int(timeout_s)),
+            "target_session_attrs": host,
+            "application_name": f"synckairos {name}",
+            "options": f"-c timezone=UTC {options}".rstrip(),
+            **_KEEPALIVE,
+        }
         super().__init__(
             database_url,
             connection_class=Connection,
             min_size=at_least,
             max_size=connections,
             open=False,
+            name=f"synckairos {name}",
             timeout=timeout_s,
             reconnect_timeout=1.0,
             check=AsyncConnectionPool.check_connection,
             configure=configure,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": 5 if prepares else None,
-                "connect_timeout": max(2, int(timeout_s)),
-                "target_session_attrs": host,
-                "application_name": f"synckairos {name}",
-                "options": f"-c timezone=UTC {options}".rstrip(),
-                **_KEEPALIVE,
-            },
+            kwargs=self._connecting,
         )
+
+    async def reach(self) -> None:
+        """Connect once, beside the pool, and let go.
+
+        Raises psycopg.OperationalError that says at once what is in the way; the pool says at last that it waited.
+        """
+        async with await Connection.connect(self._database_url, **self._connecting):
+            pass
 
     async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg's signature
         """Get a connection; whoever is cancelled meanwhile gets none.

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, IsolationLevel
 
 from synckairos.audit.jobs.board import named_faults
 from synckairos.audit.named_sql import load
+from synckairos.audit.postgres import CONNECT_S
 from synckairos.audit.replay import Finding, Replay
 from synckairos.audit.rows import EventRow
 from synckairos.clock.recovery import OutagePolicy
@@ -19,7 +20,6 @@ from synckairos.clock.recovery import OutagePolicy
 _SQL = "verify.sql"
 _IDS = 500
 _ROWS = 500
-_CONNECT_TIMEOUT_S = 10
 _NIL = "00000000-0000-0000-0000-000000000000"
 
 
@@ -43,7 +43,7 @@ async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterato
     with named_faults():
         connection = await AsyncConnection.connect(
             database_url,
-            connect_timeout=_CONNECT_TIMEOUT_S,
+            connect_timeout=CONNECT_S,
             application_name="synckairos verify",
             options="-c timezone=UTC",
         )

@@ -94,7 +94,7 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
         try:
             await open_store(pipe, keys)
         except StoreUnavailable as fault:
-            _log.warning("worker waits for redis", error=str(fault.__cause__ or fault))
+            _log.warning("worker waits for redis", setting="REDIS_URL", error=str(fault.__cause__ or fault))
             await asyncio.sleep(pause_s)
         else:
             _log.info("worker started", partitions=keys.partitions)

@@ -35,6 +35,7 @@ class RedisPipe:
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._why = "no answer yet"
 
     async def __aenter__(self) -> Self:
         self._keeper = asyncio.create_task(self._keep_connected())
@@ -76,14 +77,15 @@ class RedisPipe:
                     await self._connected.wait()
                 return self._connection
         except TimeoutError as cause:
-            raise RedisConnectionError("not connected to Redis") from cause
+            raise RedisConnectionError(f"not connected to Redis: {self._why}") from cause
 
     async def _keep_connected(self) -> None:
         pause_s = RECONNECT_S[0]
         while True:
             try:
                 connection = await self._connect()
-            except (OSError, TimeoutError, RedisError):
+            except (OSError, TimeoutError, RedisError) as fault:
+                self._why = str(fault) or f"no answer within {self._timeout_s:g} s"
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 (jitter, not a secret)
                 pause_s = min(pause_s * 2, RECONNECT_S[1])
                 continue

@@ -108,5 +108,7 @@ def _log(delivery: Delivery) -> Iterator[str]:
 
 @asynccontextmanager
 async def _registry(settings: Settings) -> AsyncIterator[Registry]:
-    async with open_pool(settings) as pool:
+    pool = open_pool(settings)
+    await pool.reach()
+    async with pool:
         yield Registry(pool)

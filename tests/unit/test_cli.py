@@ -81,10 +81,35 @@ def test_a_database_without_its_schema_is_told_apart(
     )
 
 
-def test_a_database_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+ID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["migrate", f"verify-audit {ID}", "verify-audit --all", "jobs list", "jobs show 1", "jobs retry 1",
+     f"jobs run archive {ID}", "jobs run export --from 2026-01-01 --to 2026-01-02 --wait", "webhooks list",
+     "webhooks add https://example.com/told", f"webhooks test {ID}"],
+)  # fmt: skip
+def test_a_database_that_is_not_there_is_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, and why: a pool of connections would only say how long it waited."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/d")
-    result = CliRunner().invoke(main, ["migrate"])
+    result = CliRunner().invoke(main, command.split())
     assert result.exit_code == 1
-    assert result.output.startswith("DATABASE_URL: ")
-    assert len(result.output.splitlines()) == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith("DATABASE_URL: ")
+    assert "Connection refused" in line
+    assert "start it, or say where it is" in line
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize("command", ["serve --port 0", "audit failed", "audit retry --all"])
+def test_a_store_that_is_not_there_is_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hidden@127.0.0.1:1")
+    monkeypatch.setenv("SYNCKAIROS_REDIS_TIMEOUT_S", "0.2")
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == 1
+    line = result.output.splitlines()[-1]
+    assert line.startswith("REDIS_URL: not connected to Redis: ")
+    assert "refused" in line
+    assert "start it, or say where it is" in line
     assert "hidden" not in result.output
