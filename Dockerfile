@@ -3,19 +3,20 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY requirements.lock ./
-RUN python -m venv /opt/synckairos \
- && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock hatchling editables
+RUN python -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock hatchling editables
 COPY pyproject.toml README.md ./
 COPY synckairos synckairos
 COPY migrations migrations
-# The lock pins what the runtime pulls in; extras (embedded stores, tools) stay out.
-RUN /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock \
-      --no-build-isolation . \
- && /opt/synckairos/bin/pip uninstall --yes --quiet hatchling editables pip
+# The lock pins what the runtime pulls in; extras (embedded stores, tools) stay out, and so does what builds the wheel.
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
+ && python -m venv /opt/synckairos \
+ && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock /opt/wheel/*.whl \
+ && /opt/synckairos/bin/pip uninstall --yes --quiet pip setuptools
 
 FROM python:3.11-slim
 # Archives of finished sessions lie in that directory unless SYNCKAIROS_ARCHIVE_URL says s3://…: mount a volume there.
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos \
  && install --directory --owner synckairos /var/lib/synckairos
 COPY --from=build /opt/synckairos /opt/synckairos
 ENV PATH=/opt/synckairos/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from time import monotonic
@@ -19,13 +19,22 @@ DEADLINE_S = 30.0
 
 
 class Process:
-    """One `python -m synckairos …`, its output read as it comes; ends with the test run, whatever happens."""
+    """One `python -m synckairos …`, its output read as it comes; ends with the test run, whatever happens.
 
-    def __init__(self, *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    `command` is another way to run ours.
+    """
+
+    def __init__(
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "synckairos"),
+    ) -> None:
         known = {name for field in Settings.model_fields for name in variables(field)}
         clean = {name: value for name, value in os.environ.items() if name not in known}
         self.child = Child(
-            [sys.executable, "-m", "synckairos", *args],
+            [*command, *args],
             env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
             cwd=cwd,
             stdout=subprocess.PIPE,
