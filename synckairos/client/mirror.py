@@ -64,15 +64,22 @@ class Mirror:
         self._document: delta.Json = {}
         self._events: list[Happened] = []
         self._told: tuple[str, int] | None = None
+        self._tag: str | None = None
 
     def position(self) -> Message:
-        """Return what to resume from: `epoch` and `version`; nothing before the first state."""
-        return {} if self.state is None else {"epoch": self.state.epoch, "version": self.state.version}
+        """Return what to resume from: `epoch`, `version`, `tag` where it has one; nothing before the first state."""
+        if self.state is None:
+            return {}
+        place = {"epoch": self.state.epoch, "version": self.state.version}
+        return place if self._tag is None else place | {"tag": self._tag}
 
     def take_state(self, message: Message) -> Update:
         """Take a STATE_SYNC or STATE_UPDATE: the truth, whatever was here."""
         self._document = delta.index(message["state"])
-        return self._renew(session_of(message["state"]), has_gap=message.get("recovered") is False)
+        state = session_of(message["state"])
+        if self._told is not None and self._told[1] > state.version:
+            self._told = None  # the store lost versions: what it issues anew happens anew
+        return self._renew(message, state, has_gap=message.get("recovered") is False)
 
     def take_delta(self, message: Message) -> Update | None:
         """Take a STATE_DELTA; None where it brings nothing new. Raises OutOfStep."""
@@ -84,7 +91,7 @@ class Mirror:
         if message["from_version"] != known.version:
             raise OutOfStep
         self._document = merge_patch(self._document, message["patch"])
-        return self._renew(session_of(delta.unindex(self._document)))
+        return self._renew(message, session_of(delta.unindex(self._document)))
 
     def take_event(self, message: Message) -> Happened | None:
         """Take an EVENT; it goes with the next state. None where it was told before, as resuming does."""
@@ -97,7 +104,8 @@ class Mirror:
         self._events.append(happened)
         return happened
 
-    def _renew(self, state: Session, *, has_gap: bool = False) -> Update:
+    def _renew(self, message: Message, state: Session, *, has_gap: bool = False) -> Update:
         self.state = state
+        self._tag = message.get("tag")
         events, self._events = tuple(self._events), []
         return Update(state, events, has_gap)

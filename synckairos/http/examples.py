@@ -18,6 +18,8 @@ WHITE = "0198c0de-0000-7000-8000-00000000000a"
 BLACK = "0198c0de-0000-7000-8000-00000000000b"
 LATE = "0198c0de-0000-7000-8000-00000000000c"
 EPOCH = "5f3a9c0e71d2b846"
+TAGS = {2: "c41e07b9d3a86f52", 3: "08d7f2e6519bca34", 4: "7ab3916c0ef85d2b"}
+"""The names of the session's versions."""
 NOW_MS = 1_769_860_804_321
 
 CREATE: Json = {
@@ -78,6 +80,7 @@ def answers() -> Json:
 def v3_messages() -> Json:
     """Return an example of each message of `synckairos.v3`, by its type."""
     at = {"session_id": SESSION, "version": 3, "server_time_ms": NOW_MS, "epoch": EPOCH}
+    tagged = at | {"tag": TAGS[3]}
     told = {"session_id": SESSION, "server_time_ms": NOW_MS}
     turned = {
         "version": 4,
@@ -88,16 +91,16 @@ def v3_messages() -> Json:
     roles = {"participant": 2, "viewer": 1}
     times = {"t1": NOW_MS, "t2": NOW_MS, "error_ms": 0.412}
     examples: list[Json] = [
-        {"type": "SUBSCRIBE", "id": "s1", "session_id": SESSION, "epoch": EPOCH, "version": 2},
+        {"type": "SUBSCRIBE", "id": "s1", "session_id": SESSION, "epoch": EPOCH, "version": 2, "tag": TAGS[2]},
         {"type": "UNSUBSCRIBE", "id": "u1", "session_id": SESSION},
         {
             "type": "COMMAND", "id": "press-17", "session_id": SESSION, "command": "switch",
             "args": {"current_participant_id": WHITE},
         },
         {"type": "PING", "id": "p1", "t0": 1234.5},
-        {"type": "STATE_SYNC", **at, "reply_to": "s1", "recovered": False, "state": state()},
-        {"type": "STATE_UPDATE", **at, "state": state()},
-        {"type": "STATE_DELTA", **at, "version": 4, "from_version": 3, "patch": turned},
+        {"type": "STATE_SYNC", **tagged, "reply_to": "s1", "recovered": False, "state": state()},
+        {"type": "STATE_UPDATE", **tagged, "state": state()},
+        {"type": "STATE_DELTA", **at, "version": 4, "tag": TAGS[4], "from_version": 3, "patch": turned},
         {"type": "EVENT", **at, **warning},
         {"type": "PRESENCE", **told, "clients": 3, "roles": roles, "participants": [WHITE, BLACK]},
         {"type": "ACK", **at, "reply_to": "press-17"},

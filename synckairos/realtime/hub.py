@@ -124,9 +124,11 @@ class Hub:
     async def read(self, session_id: str) -> Update | None:
         """Return a watched session as it is now or newer, None where there is none. Raises StoreUnavailable.
 
-        Callers at the same time share a read that began after each of them asked.
+        Callers at the same time share a read that began after each of them asked. What the store has lost since it was
+        told here is not what is returned, though those who were told may still be to be put right.
         """
         channel = self._channels.get(session_id) or _Channel()
+        known = channel.latest
         try:
             update = await self._read_shared(session_id, channel)
             before = channel.latest
@@ -136,7 +138,8 @@ class Hub:
         except SessionNotFound:
             return None
         self._feed.seed(session_id, update.stored)
-        if channel.latest is None or not update.is_covered_by(channel.latest):
+        latest = channel.latest
+        if latest is None or not update.is_covered_by(latest) or (latest is known and update.shows_loss_of(latest)):
             channel.latest = update
         return channel.latest
 

@@ -119,3 +119,12 @@ class Update:
     def is_covered_by(self, other: "Update | None") -> bool:
         """Tell whether who has `other` has this one, too, as far as one epoch can tell."""
         return other is not None and other.epoch == self.epoch and other.version >= self.version
+
+    def shows_loss_of(self, known: "Update") -> bool:
+        """Tell whether a store where this was read after `known` had been there has lost that one.
+
+        It went back then, and may have issued the version anew with other content.
+        """
+        if self.epoch != known.epoch or self.version > known.version:
+            return False
+        return (self.version, self.tag) != (known.version, known.tag)

@@ -4,6 +4,7 @@ import itertools
 import random
 import time
 from collections import deque
+from typing import Any
 
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
 from synckairos.principal import Principal
@@ -160,34 +161,41 @@ class V3Connection(Connection):
             self.hub.leave([subscription])
 
     async def _missed(self, asked: v3.Subscribe, found: Update) -> list[Update] | None:
-        """Return the versions from the client's own to the one found; None where not all of them are kept."""
+        """Return the versions from the client's own to the one found; None where not all of them are kept.
+
+        One of another tag isn't the client's own: the store lost that, and issued its number anew.
+        """
         if asked.version is None or asked.epoch != found.epoch or asked.version > found.version:
             return None
-        if asked.version == found.version:
-            return [found]
-        missed: list[Update] = []
+        missed = [found] if asked.version == found.version else await self._kept(asked.version, found)
+        if [each.version for each in missed] != [*range(asked.version, found.version + 1)]:
+            return None
+        return missed if asked.tag in (None, missed[0].tag) else None
+
+    async def _kept(self, version: int, found: Update) -> list[Update]:
+        """Return what is kept from a version to the one found, oldest first."""
+        kept: list[Update] = []
         for each in await self.hub.history(found):
-            if each.epoch != found.epoch or each.version < asked.version:
+            if each.epoch != found.epoch or each.version < version:
                 break
-            missed.insert(0, each)
-        return missed if [each.version for each in missed] == [*range(asked.version, found.version + 1)] else None
+            kept.insert(0, each)
+        return kept
 
     def _recover(self, asked: v3.Subscribe, missed: list[Update]) -> None:
         """Send what the client missed, each version with its event; nothing missed is an empty delta."""
         more = {"recovered": True} if asked.id is None else {"reply_to": asked.id, "recovered": True}
         if len(missed) == 1:
             (here,) = missed
-            at_ms = here.server_time_ms
-            self.tell(v3.state_delta(here.session_id, here.epoch, here.version, here.version, at_ms, b"{}", **more))
+            told = v3.state_delta(*_name(here), here.version, here.version, here.server_time_ms, b"{}", **more)
+            self.tell(told)
         for before, after in itertools.pairwise(missed):
             if after.is_event:
                 self.tell(_event(after))
             patch = after.patch_from(before)
-            name = after.session_id, after.epoch
             if patch is None:
-                told = v3.state("STATE_UPDATE", *name, after.version, after.server_time_ms, after.state, **more)
+                told = v3.state("STATE_UPDATE", *_name(after), after.version, after.server_time_ms, after.state, **more)
             else:
-                told = v3.state_delta(*name, before.version, after.version, after.server_time_ms, patch, **more)
+                told = v3.state_delta(*_name(after), before.version, after.version, after.server_time_ms, patch, **more)
             self.tell(told)
 
     # -- to the client ------------------------------------------------------------------------------------------------
@@ -239,27 +247,28 @@ def _event(update: Update) -> bytes:
 
 
 def _state_sync(asked: v3.Subscribe, update: Update, now_ms: int) -> bytes:
-    more: dict[str, object] = {} if asked.id is None else {"reply_to": asked.id}
+    more: dict[str, Any] = {} if asked.id is None else {"reply_to": asked.id}
     if asked.has_position:
         more["recovered"] = False
-    return v3.state("STATE_SYNC", update.session_id, update.epoch, update.version, now_ms, update.state, **more)
+    return v3.state("STATE_SYNC", *_name(update), update.version, now_ms, update.state, **more)
 
 
 def _state_update(update: Update) -> bytes:
-    name = update.session_id, update.epoch, update.version
-    return v3.state("STATE_UPDATE", *name, update.server_time_ms, update.state)
+    return v3.state("STATE_UPDATE", *_name(update), update.version, update.server_time_ms, update.state)
 
 
 def _smaller(sent: Update, update: Update) -> bytes:
     """Return the delta from what was sent last, or the full state where that is no larger; a jump says from where."""
-    name = update.session_id, update.epoch
     patch = update.patch_from(sent)
     if patch is not None:
-        told = v3.state_delta(*name, sent.version, update.version, update.server_time_ms, patch)
+        told = v3.state_delta(*_name(update), sent.version, update.version, update.server_time_ms, patch)
         if len(told) < len(update.state):
             return told
     if sent.version + 1 == update.version:
         return update.frame("v3", _state_update)
-    return v3.state(
-        "STATE_UPDATE", *name, update.version, update.server_time_ms, update.state, from_version=sent.version
-    )
+    at_ms = update.server_time_ms
+    return v3.state("STATE_UPDATE", *_name(update), update.version, at_ms, update.state, from_version=sent.version)
+
+
+def _name(update: Update) -> tuple[str, str, str]:
+    return update.session_id, update.epoch, update.tag

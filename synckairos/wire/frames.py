@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from synckairos.wire.answers import Id, Instant, Kind, ReceiptView, SessionView
 from synckairos.wire.fields import Maybe
+from synckairos.wire.v3 import Tag
 
 ServerTime = Annotated[int, Field(description="Redis time, ms since the Unix epoch")]
 Version = Annotated[int, Field(ge=1)]
@@ -30,6 +31,7 @@ class StateSync(BaseModel):
     version: Version
     server_time_ms: ServerTime
     epoch: Epoch
+    tag: Maybe[Tag] = None
     reply_to: Maybe[ReplyTo] = None
     recovered: Maybe[Recovered] = None
     state: SessionView
@@ -43,6 +45,7 @@ class StateUpdate(BaseModel):
     version: Version
     server_time_ms: ServerTime
     epoch: Epoch
+    tag: Maybe[Tag] = None
     reply_to: Maybe[ReplyTo] = None
     recovered: Maybe[Recovered] = None
     from_version: Maybe[JumpedFrom] = None
@@ -57,6 +60,7 @@ class StateDelta(BaseModel):
     version: Version
     server_time_ms: ServerTime
     epoch: Epoch
+    tag: Maybe[Tag] = None
     from_version: Version
     reply_to: Maybe[ReplyTo] = None
     recovered: Maybe[Recovered] = None

@@ -26,21 +26,25 @@ SUBPROTOCOL = "synckairos.v3"
 MessageId = Annotated[str, Field(pattern=r"^[!-~]{1,255}\z", description="1 to 255 visible ASCII characters")]
 """Answers name it in `reply_to`; a COMMAND's is what an Idempotency-Key is to REST."""
 
+Tag = Annotated[str, Field(min_length=1, max_length=64, description="Which of the states of that epoch and version")]
+"""A failover that loses versions issues their numbers again, with other content: the tag names the content."""
+
 
 class Subscribe(Strict):
-    """Watch a session, from a position on where one is known: `epoch` and `version` of the last state seen."""
+    """Watch a session, from a position on where one is known: `epoch`, `version` and `tag` of the last state seen."""
 
     type: Literal["SUBSCRIBE"]
     id: Maybe[MessageId] = None
     session_id: Uuid
     epoch: Maybe[Annotated[str, Field(max_length=64)]] = None
     version: Maybe[Version] = None
+    tag: Maybe[Tag] = None
     participant_id: Maybe[Annotated[Uuid, Field(description="Who this is, to others; believed while AUTH=none")]] = None
     presence: Maybe[Annotated[bool, Field(description="Whether to be told who is there; true where left out")]] = None
 
     @property
     def has_position(self) -> bool:
-        return self.epoch is not None or self.version is not None
+        return (self.epoch, self.version, self.tag) != (None, None, None)
 
 
 class Unsubscribe(Strict):
@@ -123,22 +127,36 @@ def state(
     kind: Literal["STATE_SYNC", "STATE_UPDATE"],
     session_id: str,
     epoch: str,
+    tag: str,
     version: int,
     server_time_ms: int,
     document: bytes,
     **more: Any,
 ) -> bytes:
-    """Frame a full state. `more` are `reply_to`, `recovered` and `from_version` (the one it jumped from)."""
-    head = _envelope(kind, session_id, version, server_time_ms) | {"epoch": epoch} | more
+    """Frame a full state. `more` are `reply_to`, `recovered` and `from_version` (the one it jumped from).
+
+    An empty `tag` is one that nobody knows.
+    """
+    head = _envelope(kind, session_id, version, server_time_ms) | _place(epoch, tag) | more
     return text_frame(orjson.dumps(head)[:-1] + b',"state":' + document + b"}")
 
 
 def state_delta(
-    session_id: str, epoch: str, from_version: int, version: int, server_time_ms: int, patch: bytes, **more: Any
+    session_id: str,
+    epoch: str,
+    tag: str,
+    from_version: int,
+    version: int,
+    server_time_ms: int,
+    patch: bytes,
+    **more: Any,
 ) -> bytes:
-    """Frame a merge patch between two versions (see `delta.py`), JSON. `more` are `reply_to` and `recovered`."""
-    head = _envelope("STATE_DELTA", session_id, version, server_time_ms)
-    return _frame(head | {"epoch": epoch, "from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
+    """Frame a merge patch between two versions (see `delta.py`), JSON; `tag` is the later one's, empty where unknown.
+
+    `more` are `reply_to` and `recovered`.
+    """
+    head = _envelope("STATE_DELTA", session_id, version, server_time_ms) | _place(epoch, tag)
+    return _frame(head | {"from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
 def event(message: FeedMessage, server_time_ms: int) -> bytes:
@@ -221,6 +239,10 @@ def updated_at_ms(document: bytes) -> int:
 
 def _envelope(kind: str, session_id: str, version: int, server_time_ms: int) -> dict[str, Any]:
     return {"type": kind, "session_id": session_id, "version": version, "server_time_ms": server_time_ms}
+
+
+def _place(epoch: str, tag: str) -> dict[str, str]:
+    return {"epoch": epoch, "tag": tag} if tag else {"epoch": epoch}
 
 
 def _frame(members: dict[str, Any]) -> bytes:

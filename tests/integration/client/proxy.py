@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 
 Forward = Callable[[bytes], bool]
 
+NOWHERE = ("127.0.0.1", 1)
+"""Where nobody listens."""
+
 
 class Proxy:
     """Passes bytes on in order. `up_ms` and `down_ms` are the greatest delays to draw, by `chance`.
@@ -36,6 +39,11 @@ class Proxy:
         """Cut all connections, as a dead network does."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def lead_nowhere(self) -> None:
+        """Cut all connections, and let none through until there is a target again."""
+        self.target = NOWHERE
+        self.cut()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connected_at.append(asyncio.get_running_loop().time())

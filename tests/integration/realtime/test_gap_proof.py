@@ -18,17 +18,18 @@ from websockets.exceptions import ConnectionClosed
 from synckairos.asking import Answer, Request
 from synckairos.client import Client
 from synckairos.client.watch import Watch
-from synckairos.clock.commands import Start, Switch
+from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.realtime.connection import Connection
 from synckairos.store.pipe import RedisPipe
 from synckairos.wire.session import render_session
+from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving, take, watching
 from tests.integration.realtime.store_proxy import StoreProxy, store_proxy
-from tests.integration.realtime.v3_client import V3Client, normal, shown, v3_client
+from tests.integration.realtime.v3_client import V3Client, joined, normal, shown, v3_client
 from tests.waiting import eventually
 
 HEALS_WITHIN_S = 5.0
@@ -206,6 +207,20 @@ async def promote(replica: Valkey) -> None:
         await pipe.call("REPLICAOF", "NO", "ONE")
 
 
+async def issue_anew(settings: Settings, store: Valkey, session_id: str, count: int) -> None:
+    """Go on where a store took over, as others do before we notice, and in another way than by switches."""
+    async with open_parts(settings.model_copy(update={"redis_url": store.url})) as parts:
+        for number in range(count):
+            command = UpdateMetadata({"anew": number})
+            await parts.sessions.execute(Request(SOMEBODY, session_id, command, "update_metadata"))
+
+
+def fail_over(gathered: Crowd, primary: Valkey, replica: Valkey) -> None:
+    primary.kill()
+    gathered.proxy.target_url = replica.url
+    gathered.proxy.cut()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("lost", "issued_anew"), [(0, 0), (3, 0), (3, 3), (3, 4)])
 async def test_a_failover(settings: Settings, own_valkeys: tuple[Valkey, Valkey], lost: int, issued_anew: int) -> None:
@@ -220,15 +235,48 @@ async def test_a_failover(settings: Settings, own_valkeys: tuple[Valkey, Valkey]
         await promote(replica)
         await gathered.switch(lost)
         await eventually(gathered.is_whole)
-        elsewhere = settings.model_copy(update={"redis_url": replica.url})
-        async with open_parts(elsewhere) as parts:
-            for _ in range(issued_anew):
-                await parts.sessions.execute(Request(SOMEBODY, gathered.session_id, Switch(), "switch"))
-        primary.kill()
-        gathered.proxy.target_url = replica.url
-        gathered.proxy.cut()
+        await issue_anew(settings, replica, gathered.session_id, issued_anew)
+        fail_over(gathered, primary, replica)
         await gathered.heals()
         assert (await gathered.stored()).version == kept + issued_anew
         assert gathered.saw_it_in_order() or lost
         await gathered.switch(5)
         await gathered.heals()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("issued_anew", [3, 4])
+async def test_who_was_away_over_a_failover(
+    settings: Settings, own_valkeys: tuple[Valkey, Valkey], issued_anew: int
+) -> None:
+    """What they had was lost and its number issued anew: they get what is there, and nothing on top of their own."""
+    primary, replica = own_valkeys
+    async with crowd(settings, primary.url) as gathered:
+        session_id, (first, second, third) = gathered.session_id, gathered.instances
+        kept = await replicate(gathered, primary, replica)
+        await promote(replica)
+        await gathered.switch(3)
+        lost = await joined(second, session_id)
+        assert lost.place["version"] == kept + 3
+        async with proxy_to(first.ws_url) as line, Client(line.url) as client, client.watch(session_id) as session:
+            await session.reach(kept + 3)
+            line.lead_nowhere()
+            await issue_anew(settings, replica, session_id, issued_anew)
+            fail_over(gathered, primary, replica)
+            async with v3_client(second) as returning:
+
+                async def is_told() -> bool:
+                    answer = await returning.resume(session_id, lost)
+                    assert answer.get("recovered") is not True
+                    return bool(answer["type"] == "STATE_SYNC")
+
+                await eventually(is_told, HEALS_WITHIN_S)
+            updates = session.updates()
+            assert (await anext(updates)).state.version == kept + 3
+            line.target = target_of(third.ws_url)
+            async with asyncio.timeout(2 * HEALS_WITHIN_S):
+                update = await anext(updates)
+            await updates.aclose()
+            assert update.has_gap
+            await eventually(gathered.is_whole, HEALS_WITHIN_S)
+            assert shown(render_session(session.state)) == shown((await gathered.stored()).document)

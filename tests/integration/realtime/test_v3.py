@@ -29,7 +29,7 @@ async def test_subscribing_is_answered_with_the_state(instance: Instance) -> Non
     async with v3_client(instance) as client:
         await client.send("SUBSCRIBE", session_id=session_id)
         sync = await client.take()
-        assert list(sync) == ["type", "session_id", "version", "server_time_ms", "epoch", "state"]
+        assert list(sync) == ["type", "session_id", "version", "server_time_ms", "epoch", "tag", "state"]
         assert (sync["type"], sync["session_id"], sync["version"]) == ("STATE_SYNC", session_id, 1)
         assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).document)
         assert abs(sync["server_time_ms"] - await instance.sessions.now_ms()) < 2_000
@@ -71,29 +71,43 @@ async def test_a_null_in_metadata_makes_it_a_full_state(instance: Instance) -> N
         await converged(client, instance, session_id)
 
 
-@pytest.mark.parametrize("behind", [0, 1, 5])
-async def test_resuming_brings_what_was_missed(instance: Instance, other_instance: Instance, behind: int) -> None:
+@pytest.mark.parametrize(("behind", "is_tagged"), [(0, True), (0, False), (1, True), (5, True), (5, False)])
+async def test_resuming_brings_what_was_missed(
+    instance: Instance, other_instance: Instance, behind: int, is_tagged: bool
+) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
-        known = client.states[session_id]
+        known, tag = client.states[session_id], client.tags[session_id]
     for _ in range(behind):
         await instance.command(session_id, Switch())
     async with v3_client(other_instance) as client:
         client.states[session_id] = known
-        await client.send("SUBSCRIBE", session_id=session_id, epoch=known["epoch"], version=known["version"])
+        where = {"epoch": known["epoch"], "version": known["version"]} | ({"tag": tag} if is_tagged else {})
+        await client.send("SUBSCRIBE", session_id=session_id, **where)
         answers = [await client.take() for _ in range(max(1, behind))]
         assert [each["type"] for each in answers] == ["STATE_DELTA"] * len(answers)
         assert all(each["recovered"] for each in answers)
         if not behind:
             assert answers[0]["patch"] == {}
+        assert (answers[-1]["tag"] == tag) is not bool(behind)
         await converged(client, instance, session_id)
         await instance.command(session_id, Switch())
         await converged(client, instance, session_id)
 
 
-@pytest.mark.parametrize("position", [{"version": 99}, {"epoch": "other", "version": 2}, {"epoch": "other"}])
+@pytest.mark.parametrize(
+    "position",
+    [
+        {"version": 99},
+        {"epoch": "other", "version": 2},
+        {"epoch": "other"},
+        {"version": 2, "tag": "other"},
+        {"version": 1, "tag": "other"},
+        {"tag": "other"},
+    ],
+)
 async def test_what_cant_be_resumed_is_sent_whole(instance: Instance, position: dict[str, object]) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
@@ -230,6 +244,7 @@ async def test_a_ping_tells_redis_time(instance: Instance) -> None:
         ('{"type":"PING","t0":NaN}', "MALFORMED_MESSAGE"),
         ('{"type":"SUBSCRIBE","session_id":"x"}', "VALIDATION_ERROR"),
         ('{"type":"SUBSCRIBE"}', "VALIDATION_ERROR"),
+        (f'{{"type":"SUBSCRIBE","session_id":"{uuid4()}","epoch":"e","version":1,"tag":7}}', "VALIDATION_ERROR"),
         (f'{{"type":"COMMAND","session_id":"{uuid4()}","command":"start"}}', "VALIDATION_ERROR"),
         (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"nope"}}', "VALIDATION_ERROR"),
         (

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
@@ -16,12 +16,21 @@ from tests.integration.realtime.instances import Instance, take
 V3 = Subprotocol("synckairos.v3")
 
 
+class Known(NamedTuple):
+    """What a client has of a session: its state, and the place to resume from."""
+
+    state: Json
+    place: Json
+
+
 class V3Client:
     """A connection, and what it knows of each session: the state by deltas, the events."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.states: dict[str, Json] = {}
+        self.tags: dict[str, str | None] = {}
+        """The tags that the states came with."""
         self.events: list[Json] = []
         self._ids = itertools.count(1)
 
@@ -42,6 +51,7 @@ class V3Client:
             case "EVENT":
                 self.events.append(message)
         if "state" in message or "patch" in message:
+            self.tags[message["session_id"]] = message.get("tag")
             assert self.states[message["session_id"]]["version"] == message["version"]
         return message
 
@@ -58,6 +68,23 @@ class V3Client:
         while (message := await self.take()).get("reply_to") != members["id"]:
             pass
         return message
+
+    def known(self, session_id: str) -> Known:
+        """Return what it has of a session, for it to come back with."""
+        state, tag = self.states[session_id], self.tags[session_id]
+        return Known(state, {"epoch": state["epoch"], "version": state["version"], "tag": tag})
+
+    async def resume(self, session_id: str, known: Known) -> dict[str, Any]:
+        """Go on from what a client had, and return the first answer."""
+        self.states[session_id] = known.state
+        return await self.ask("SUBSCRIBE", session_id=session_id, **known.place)
+
+
+async def joined(instance: Instance, session_id: str) -> Known:
+    """Return what a client has that joins now, and goes."""
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        return client.known(session_id)
 
 
 @asynccontextmanager

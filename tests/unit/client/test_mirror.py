@@ -90,6 +90,24 @@ def test_what_is_there_already_is_no_update(states: list[Session]) -> None:
     assert mirror.take_delta(told(states[1], states[1])) is None
 
 
+def test_the_position_is_that_of_the_newest_state(states: list[Session]) -> None:
+    mirror = Mirror()
+    assert mirror.position() == {}
+    for message, tag in (
+        (told(None, states[0]), "a"),
+        (told(states[0], states[1]), "b"),
+        (told(None, states[1]), None),
+    ):
+        take(mirror, message if tag is None else message | {"tag": tag})
+        assert mirror.position() == {"epoch": "e", "version": message["version"]} | (
+            {} if tag is None else {"tag": tag}
+        )
+    # Nothing new, so what is here stays what it is called.
+    take(mirror, told(None, states[1]) | {"tag": "c"})
+    take(mirror, told(states[1], states[1]) | {"tag": "d"})
+    assert mirror.position()["tag"] == "c"
+
+
 def event(version: int, epoch: str = "e") -> dict[str, Any]:
     at = "2026-01-31T12:00:00.000Z"
     return {"type": "EVENT", "event_type": "time_warning", "version": version, "epoch": epoch, "at": at}
@@ -109,6 +127,18 @@ def test_events_go_with_the_next_state_once_and_in_order(states: list[Session]) 
     assert update.events == ()
     mirror.take_event(event(2, "another"))
     assert len(mirror.take_state(told(None, states[0])).events) == 1
+
+
+def test_what_is_issued_anew_happens_anew(states: list[Session]) -> None:
+    mirror = Mirror()
+    mirror.take_state(told(None, states[0]))
+    mirror.take_event(event(states[2].version))
+    mirror.take_delta(told(states[0], states[2]))
+    mirror.take_state(told(None, states[1]))
+    mirror.take_event(event(states[2].version))
+    update = mirror.take_delta(told(states[1], states[2]))
+    assert update is not None
+    assert [each.version for each in update.events] == [states[2].version]
 
 
 def test_a_state_that_couldnt_be_resumed_says_so(states: list[Session]) -> None:

@@ -1,0 +1,48 @@
+"""The messages of `synckairos.v3`: a position has three parts, and a state says its own."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from synckairos.errors import ValidationFailed
+from synckairos.wire import v3
+from synckairos.wire.websocket import text_of
+
+SESSION = "0198c0de-0000-7000-8000-000000000001"
+PLACE = {"epoch": "e", "version": 7}
+
+
+def subscribe(**members: Any) -> v3.Subscribe:
+    asked = v3.parse(orjson.dumps({"type": "SUBSCRIBE", "session_id": SESSION, **members}).decode())
+    assert isinstance(asked, v3.Subscribe)
+    return asked
+
+
+@pytest.mark.parametrize("tag", ["a", "08d7f2e6519bca34", "x" * 64, 'any "text", ü'])
+def test_a_tag_is_any_short_text(tag: str) -> None:
+    assert subscribe(**PLACE, tag=tag).tag == tag
+
+
+@pytest.mark.parametrize("tag", ["", "x" * 65, None, 7, True, ["a"], {"a": 1}])
+def test_what_is_no_tag_is_said(tag: object) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        subscribe(**PLACE, tag=tag)
+    assert [fault["path"] for fault in refused.value.details] == ["tag"]
+
+
+@pytest.mark.parametrize(
+    ("members", "has_position"),
+    [({}, False), (PLACE, True), ({"version": 7}, True), ({"epoch": "e"}, True), ({"tag": "a"}, True)],
+)
+def test_any_part_of_a_position_wants_to_know_whether_it_did(members: dict[str, Any], has_position: bool) -> None:
+    assert subscribe(**members).has_position is has_position
+
+
+def test_a_state_says_its_tag_where_it_has_one() -> None:
+    for tag, said in (("a", {"tag": "a"}), ("", {})):
+        whole = orjson.loads(text_of(v3.state("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
+        delta = orjson.loads(text_of(v3.state_delta(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
+        told = {"session_id": SESSION, "version": 7, "server_time_ms": 1, "epoch": "e", **said}
+        assert whole == {"type": "STATE_UPDATE", **told, "state": {}}
+        assert delta == {"type": "STATE_DELTA", **told, "from_version": 6, "patch": {"a": 1}}
