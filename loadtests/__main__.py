@@ -1,6 +1,7 @@
 """`python -m loadtests NAME [options]`: run one benchmark, the module of that name."""
 
 import importlib
+import resource
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ def main() -> None:
     names.remove("__main__")
     if name not in names:
         sys.exit(f"usage: python -m loadtests NAME [options]\nNAME is one of {', '.join(names)}")
+    # Some hold thousands of sockets; the usual soft limit is for programs that hold a few.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.argv[:2] = [f"python -m loadtests {name}"]
     importlib.import_module(f"loadtests.{name}").main()
 

@@ -7,22 +7,21 @@ compresses them and writes a file each; `read` asks a server for archives, besid
 
 import argparse
 import asyncio
-import json
 import random
 import resource
 import shutil
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import uvloop
 
-from loadtests.audit import stores
 from loadtests.http_client import HttpConnection
+from loadtests.stores import both
+from loadtests.telling import percentile, tell_each
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.drain import Drain
 from synckairos.audit.jobs.board import Board, Claim, open_pool
@@ -50,7 +49,7 @@ async def cold_tier() -> AsyncIterator[tuple[Settings, Desk, SessionStore, Drain
     """Open stores, a folder for archives, and what a worker's jobs stand on."""
     folder = make_data_dir()
     try:
-        async with stores() as (found, _):
+        async with both() as (found, _):
             settings = found.model_copy(update={"archive_url": str(folder)})
             keys = Keys(settings.key_prefix, settings.partitions)
             ledger = Ledger(settings.database_url, settings.key_prefix)
@@ -135,8 +134,7 @@ async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
                     status, _answer = await connection.get(f"/v1/sessions/{random.choice(ids)}{path}")
                     taken.append((time.perf_counter() - began) * 1000)
                     assert status == 200
-                taken.sort()
-                figures[name] = {"p50": round(taken[reads // 2], 2), "p99": round(taken[int(reads * 0.99)], 2)}
+                figures[name] = {f"p{each}": round(percentile(taken, each), 2) for each in (50, 99)}
             connection.close()
         finally:
             server.stop()
@@ -158,12 +156,11 @@ async def measure_export(sessions: int) -> dict[str, Any]:
             figures[f"{form}_per_s"] = round(sessions * 100 / (time.perf_counter() - began))
         ticking.cancel()
         grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
-    stalls.sort()
     return {
         "events": sessions * 100,
         **figures,
         "memory_grown_mb": round(grown_kb / 1024, 1),
-        "loop_stood_still_ms": {"p99": stalls[int(len(stalls) * 0.99)], "max": stalls[-1]},
+        "loop_stood_still_ms": {"p99": percentile(stalls, 99), "max": max(stalls)},
     }
 
 
@@ -182,11 +179,12 @@ def main() -> None:
     parser.add_argument("--reads", type=int, default=500, help="of archives, and as many plain ones")
     parser.add_argument("--exported", type=int, default=10_000, help="sessions of a hundred events to export")
     options = parser.parse_args()
-    benchmarks: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
-        "archive": lambda: measure_archive(options.sessions),
-        "read": lambda: measure_read(options.sessions, options.reads),
-        "export": lambda: measure_export(options.exported),
-    }
-    for name, benchmark in benchmarks.items():
-        if options.only in (None, name):
-            print(json.dumps({"benchmark": f"archive {name}", **uvloop.run(benchmark())}), flush=True)
+    tell_each(
+        "archive",
+        options.only,
+        {
+            "archive": lambda: measure_archive(options.sessions),
+            "read": lambda: measure_read(options.sessions, options.reads),
+            "export": lambda: measure_export(options.exported),
+        },
+    )

@@ -8,35 +8,31 @@ asks a large archive.
 
 import argparse
 import asyncio
-import json
 import random
-import shutil
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from hashlib import md5
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
 import psycopg
-import uvloop
 
 from loadtests.http_client import HttpConnection
+from loadtests.started import DAY_MS, started_by_rest
+from loadtests.stores import as_users_run_it, both
+from loadtests.telling import percentile, tell_each
 from synckairos.audit.archive import Archive, open_pool
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.drain import BATCH_ENTRIES, Drain
 from synckairos.audit.ledger import Ledger
-from synckairos.audit.migrate import migrate
 from synckairos.audit.rows import EventRow, parse_entry
 from synckairos.audit.upkeep import Upkeep
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
 from synckairos.committing import due_at_ms, live_since_ms, step_of
-from synckairos.config import Settings
-from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.embedded import Postgres
 from synckairos.store.isolation import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -45,40 +41,14 @@ from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.stored import Stored
 from synckairos.wire.entry import Cause
 from tests.integration.audit.history import fill
-from tests.processes import Process
 from tests.waiting import eventually
 
 VERSIONS = 100
 """Versions a session of the backlog has: it was created, started, and switched."""
 
-BUDGET_MS = 86_400_000
 LOOK_S = 0.02
 ROUNDS = 3
 READS = 300
-
-
-@asynccontextmanager
-async def stores() -> AsyncIterator[tuple[Settings, Postgres]]:
-    """Start a Valkey and a durable, migrated Postgres."""
-    data = make_data_dir()
-    try:
-        with Valkey(data / "valkey") as valkey, Postgres(data / "postgres") as postgres:
-            await migrate(postgres.url)
-            limit = 10**9
-            yield (
-                Settings(
-                    port=0,
-                    redis_url=valkey.url,
-                    database_url=postgres.url,
-                    rate_limit_general=limit,
-                    rate_limit_switch=limit,
-                    log_level="warning",
-                    redis_timeout_s=30,
-                ),
-                postgres,
-            )
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
 
 
 # -- the drain --------------------------------------------------------------------------------------------------------
@@ -86,7 +56,7 @@ async def stores() -> AsyncIterator[tuple[Settings, Postgres]]:
 
 async def play(store: SessionStore, versions: int, now_ms: int) -> None:
     """Commit the versions of one session, a second between them, as the service would."""
-    players = tuple(NewParticipant(str(uuid4()), total_time_ms=BUDGET_MS, display_name="somebody") for _ in range(2))
+    players = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="somebody") for _ in range(2))
     spec = Create(SyncMode.PER_PARTICIPANT, players, metadata={"project": "load test"})
     stored: Stored | None = None
     transition: Transition = membership.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
@@ -130,7 +100,7 @@ async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
 
 
 async def measure_drain(entries: int) -> dict[str, Any]:
-    async with stores() as (settings, postgres):
+    async with both() as (settings, postgres):
         keys = Keys(settings.key_prefix, settings.partitions)
         ledger = Ledger(settings.database_url, settings.key_prefix)
         await ledger.open()
@@ -188,11 +158,11 @@ async def switch_until(base_url: str, sessions: list[str], until: float) -> int:
 
 
 async def measure_lag(seconds: float, concurrency: int) -> dict[str, Any]:
-    async with stores() as (settings, postgres):
-        worker = Process("worker", env=settings.environ())
-        server = Process("serve", env=settings.environ()).wait_ready()
-        try:
-            sessions = [await started(server.base_url) for _ in range(concurrency * 8)]
+    async with both() as (settings, postgres):
+        with as_users_run_it(settings) as server:
+            connection = await HttpConnection.open(server.base_url)
+            sessions = [await started_by_rest(connection) for _ in range(concurrency * 8)]
+            connection.close()
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
                 outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions))
                 ages: list[int] = []
@@ -202,35 +172,19 @@ async def measure_lag(seconds: float, concurrency: int) -> dict[str, Any]:
                 counts = await asyncio.gather(*(switch_until(server.base_url, share, until) for share in shares))
                 watch.cancel()
                 await eventually(lambda: outbox.is_empty(0))
-            with psycopg.connect(postgres.url) as connection:
-                row = connection.execute(
+            with psycopg.connect(postgres.url) as database:
+                row = database.execute(
                     "SELECT count(*), percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY lag) FROM ("
                     " SELECT (extract(epoch FROM recorded_at - occurred_at) * 1000)::int AS lag FROM sync_events"
                     " WHERE event_type = 'cycle_switched') AS lags"
                 ).fetchone()
-        finally:
-            server.stop()
-            worker.stop()
     assert row is not None
     assert row[0] == sum(counts), (row, sum(counts))
-    ages.sort()
     return {
         "switches_per_s": round(sum(counts) / seconds),
         "lag_of_a_version_ms": dict(zip(("p50", "p99", "max"), row[1], strict=True)),
-        "oldest_age_ms": {"p50": ages[len(ages) // 2], "p99": ages[int(len(ages) * 0.99)], "max": ages[-1]},
+        "oldest_age_ms": {"p50": percentile(ages, 50), "p99": percentile(ages, 99), "max": max(ages)},
     }
-
-
-async def started(base_url: str) -> str:
-    connection = await HttpConnection.open(base_url)
-    participants = [{"participant_id": str(uuid4()), "total_time_ms": BUDGET_MS} for _ in range(2)]
-    body = {"sync_mode": "per_participant", "participants": participants}
-    _, answer = await connection.post("/v1/sessions", orjson.dumps(body))
-    session_id: str = orjson.loads(answer)["data"]["session_id"]
-    status, answer = await connection.post(f"/v1/sessions/{session_id}/start")
-    assert status == 200, answer
-    connection.close()
-    return session_id
 
 
 async def _watch(outbox: Outbox, ages: list[int]) -> None:
@@ -243,7 +197,7 @@ async def _watch(outbox: Outbox, ages: list[int]) -> None:
 
 
 async def measure_reads(sessions: int) -> dict[str, Any]:
-    async with stores() as (settings, postgres):
+    async with both() as (settings, postgres):
         fill(postgres.url, sessions, size=32)
         async with open_pool(settings) as pool:
             archive = Archive(pool, Objects(settings.archive_url))
@@ -298,11 +252,12 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=32, help="connections that switch")
     parser.add_argument("--sessions", type=int, default=10_000, help="in the archive, a hundred events each")
     options = parser.parse_args()
-    benchmarks: dict[str, Callable[[], Coroutine[Any, Any, dict[str, Any]]]] = {
-        "drain": lambda: measure_drain(options.entries),
-        "lag": lambda: measure_lag(options.seconds, options.concurrency),
-        "reads": lambda: measure_reads(options.sessions),
-    }
-    for name, benchmark in benchmarks.items():
-        if options.only in (None, name):
-            print(json.dumps({"benchmark": f"audit {name}", **uvloop.run(benchmark())}), flush=True)
+    tell_each(
+        "audit",
+        options.only,
+        {
+            "drain": lambda: measure_drain(options.entries),
+            "lag": lambda: measure_lag(options.seconds, options.concurrency),
+            "reads": lambda: measure_reads(options.sessions),
+        },
+    )

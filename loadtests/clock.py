@@ -6,11 +6,11 @@ Prints one JSON line, in µs of processor time: a neighbour on the machine doesn
 """
 
 import gc
-import json
 import statistics
 import time
 from collections.abc import Callable
 
+from loadtests.telling import tell
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
@@ -76,19 +76,13 @@ def main() -> None:
     gc.freeze()
     two, thousand = measure(2), measure(1_000)
     ratio = thousand["apply_us"] / two["apply_us"]
-    print(
-        json.dumps(
-            {
-                "benchmark": "clock",
-                "participants_2": two,
-                "participants_1000": thousand,
-                "apply_ratio": round(ratio, 2),
-                "limits": {"apply_us": LIMIT_US, "apply_ratio": LIMIT_RATIO},
-                "ok": two["apply_us"] <= LIMIT_US and ratio <= LIMIT_RATIO,
-            }
-        )
+    tell(
+        "clock",
+        {
+            "participants_2": two,
+            "participants_1000": thousand,
+            "apply_ratio": round(ratio, 2),
+            "limits": {"apply_us": LIMIT_US, "apply_ratio": LIMIT_RATIO},
+            "ok": two["apply_us"] <= LIMIT_US and ratio <= LIMIT_RATIO,
+        },
     )
-
-
-if __name__ == "__main__":
-    main()

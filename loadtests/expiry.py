@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 from collections.abc import Awaitable
 from typing import Any
@@ -17,17 +16,17 @@ from typing import Any
 import orjson
 import uvloop
 
+from loadtests.started import NOBODY
 from loadtests.stores import valkey_alone
+from loadtests.telling import percentile, tell
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually
 
-NOBODY = Principal()
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 2000)
 KILL_EVERY_S = 2.0
 AT_ONCE = 64
@@ -73,8 +72,10 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
             async with open_parts(settings) as parts:
                 servers = [spawn_server(settings) for _ in range(instances)]
                 await start_sessions(parts, sessions, first_ms, spread_ms)
-                began = _begun(parts, sessions) if spread_ms <= 1_000 else asyncio.sleep(0)
-                killer = asyncio.create_task(_kill_in_turn(servers, settings, began)) if kill else None
+                killer = None
+                if kill:
+                    began = _begun(parts, sessions) if spread_ms <= 1_000 else asyncio.sleep(0)
+                    killer = asyncio.create_task(_kill_in_turn(servers, settings, began))
 
                 async def all_over(parts: Parts = parts) -> bool:
                     return not await parts.pipe.call("ZCARD", parts.store.keys.live(0))
@@ -95,9 +96,9 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
         "instances": instances,
         "killed_meanwhile": kill,
         "spread_ms": spread_ms,
-        "p50_ms": late[len(late) // 2],
-        "p99_ms": late[int(len(late) * 0.99)],
-        "max_ms": late[-1],
+        "p50_ms": percentile(late, 50),
+        "p99_ms": percentile(late, 99),
+        "max_ms": max(late),
         "at_most_ms": dict(zip(map(str, BUCKETS_MS), counts, strict=True)),
     }
 
@@ -132,4 +133,4 @@ def main() -> None:
     first_ms = 5_000 + options.sessions * 2
     for spread_ms in (int(options.spread_s * 1000), 1_000):
         figures = uvloop.run(run(options.sessions, first_ms, spread_ms, options.instances, options.kill))
-        print(json.dumps({"benchmark": "expiry", **figures}))
+        tell("expiry", figures)

@@ -6,7 +6,6 @@ million events.
 """
 
 import argparse
-import json
 import statistics
 import time
 from hashlib import md5
@@ -16,20 +15,21 @@ from uuid import UUID, uuid4
 import orjson
 import uvloop
 
-from loadtests.audit import stores
 from loadtests.http_client import HttpConnection
+from loadtests.started import started_by_rest
+from loadtests.stores import as_users_run_it, both
+from loadtests.telling import tell
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
 from tests.integration.audit.history import fill
-from tests.processes import Process
+from tests.processes import spawn_server
 from tests.waiting import eventually
 
 READS = 1_000
 ROUNDS = 3
-BUDGET_MS = 86_400_000
 
 
 async def timed(connection: HttpConnection, path: str) -> float:
@@ -43,11 +43,8 @@ async def timed(connection: HttpConnection, path: str) -> float:
 
 async def play(connection: HttpConnection, person: str, is_over: bool) -> str:
     """Make a session that somebody takes part in, with two turns and a break; return its id."""
-    participants = [{"participant_id": each, "total_time_ms": BUDGET_MS} for each in (person, str(uuid4()))]
-    body = {"sync_mode": "per_participant", "participants": participants, "metadata": {"project": "load test"}}
-    _, answer = await connection.post("/v1/sessions", orjson.dumps(body))
-    session_id: str = orjson.loads(answer)["data"]["session_id"]
-    for verb in ("start", "switch", "pause", "resume", *(("complete",) if is_over else ())):
+    session_id = await started_by_rest(connection, person, metadata={"project": "load test"})
+    for verb in ("switch", "pause", "resume", *(("complete",) if is_over else ())):
         status, answer = await connection.post(f"/v1/sessions/{session_id}/{verb}")
         assert status == 200, answer
     return session_id
@@ -55,9 +52,7 @@ async def play(connection: HttpConnection, person: str, is_over: bool) -> str:
 
 async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
     """Compare pages of `sessions` sessions, one of them running, with reads of that one."""
-    worker = Process("worker", env=settings.environ())
-    server = Process("serve", env=settings.environ()).wait_ready()
-    try:
+    with as_users_run_it(settings) as server:
         connection = await HttpConnection.open(server.base_url)
         person = str(uuid4())
         ids = [await play(connection, person, at < sessions - 1) for at in range(sessions)]
@@ -75,9 +70,6 @@ async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
             bare_ms.append(statistics.median(each for each, _ in pairs))
             page_ms.append(statistics.median(each for _, each in pairs))
             ratios.append(page_ms[-1] / bare_ms[-1])
-    finally:
-        server.stop()
-        worker.stop()
     return {
         "sessions_on_the_page": sessions,
         "bare_read_p50_ms": round(statistics.median(bare_ms), 3),
@@ -90,7 +82,7 @@ async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
 async def measure_first(settings: Settings, postgres: Postgres, sessions: int) -> dict[str, Any]:
     """Ask for pages that nobody asked for before, of sessions too old for Redis."""
     fill(postgres.url, sessions, size=32)
-    server = Process("serve", env=settings.environ()).wait_ready()
+    server = spawn_server(settings)
     try:
         asking = await HttpConnection.open(server.base_url)
         people = [UUID(md5(f"p{at}".encode(), usedforsecurity=False).hexdigest()) for at in range(300)]
@@ -101,15 +93,11 @@ async def measure_first(settings: Settings, postgres: Postgres, sessions: int) -
 
 
 async def measure(options: argparse.Namespace) -> None:
-    async with stores() as (settings, postgres):
+    async with both() as (settings, postgres):
         for size in options.page:
-            show("recent", await measure_recent(settings, size))
+            tell("history recent", await measure_recent(settings, size))
         if options.sessions:
-            show("first", await measure_first(settings, postgres, options.sessions))
-
-
-def show(name: str, figures: dict[str, Any]) -> None:
-    print(json.dumps({"benchmark": f"history {name}", **figures}), flush=True)
+            tell("history first", await measure_first(settings, postgres, options.sessions))
 
 
 def main() -> None:

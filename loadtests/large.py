@@ -6,25 +6,21 @@ process' processors took. `watched` bytes are what an instance that watches the 
 """
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import uvloop
 
+from loadtests.started import NOBODY, started
 from loadtests.stores import valkey_alone
+from loadtests.telling import tell
 from synckairos import log
-from synckairos.asking import CreateRequest, Request
-from synckairos.clock.commands import Create, NewParticipant, Start, Switch
-from synckairos.clock.model import SyncMode
-from synckairos.principal import Principal
+from synckairos.asking import Request
+from synckairos.clock.commands import Switch
 from tests.integration.parts import Parts, open_parts
 
-NOBODY = Principal()
-DAY_MS = 86_400_000
 ROUNDS = 10
 
 
@@ -39,7 +35,6 @@ class Measured:
     store_cpu_us: list[float] = field(default_factory=list)
     bytes_to_store: list[float] = field(default_factory=list)
     bytes_from_store: list[float] = field(default_factory=list)
-    bytes_published: list[float] = field(default_factory=list)
 
     async def round(self, parts: Parts, switches: int) -> None:
         request = Request(NOBODY, self.session_id, Switch(), "switch")
@@ -76,11 +71,8 @@ async def _store_figures(parts: Parts) -> tuple[float, float, float]:
 
 
 async def _start(parts: Parts, participants: int) -> Measured:
-    people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(participants))
-    made = await parts.sessions.create(CreateRequest(NOBODY, Create(SyncMode.PER_PARTICIPANT, people)))
-    session_id = made.session.session_id
-    answer = await parts.sessions.execute(Request(NOBODY, session_id, Start(), "start"))
-    return Measured(session_id, len(answer.document))
+    session_id = await started(parts, participants)
+    return Measured(session_id, len((await parts.sessions.read(session_id)).document))
 
 
 async def run(participants: int, switches: int) -> dict[str, Any]:
@@ -94,7 +86,6 @@ async def run(participants: int, switches: int) -> dict[str, Any]:
                 await parts.pipe.call("DEL", *outbox)  # nobody drains it here
     small, large = few.figures(), many.figures()
     return {
-        "benchmark": "large",
         "participants_2": small,
         f"participants_{participants}": large,
         "ratio": round(large["p50_us"] / small["p50_us"], 2),
@@ -113,8 +104,4 @@ def main() -> None:
     parser.add_argument("--switches", type=int, default=100, help="a round, of ten")
     options = parser.parse_args()
     log.configure("critical")
-    print(json.dumps(uvloop.run(run(options.participants, options.switches))))
-
-
-if __name__ == "__main__":
-    main()
+    tell("large", uvloop.run(run(options.participants, options.switches)))

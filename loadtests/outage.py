@@ -8,7 +8,6 @@ and how fast the worker was against the rate.
 
 import argparse
 import asyncio
-import json
 import time
 from collections import Counter
 from itertools import count
@@ -17,13 +16,14 @@ from typing import Any
 import psycopg
 import uvloop
 
-from loadtests.audit import started, stores
 from loadtests.http_client import HttpConnection
+from loadtests.started import started_by_rest
+from loadtests.stores import as_users_run_it, both
+from loadtests.telling import tell
 from synckairos.store.bounds import Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
-from tests.processes import Process
 from tests.waiting import eventually
 
 PATIENCE_S = 300
@@ -66,11 +66,11 @@ class People:
 
 
 async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]:
-    async with stores() as (settings, postgres):
-        worker = Process("worker", env=settings.environ())
-        server = Process("serve", env=settings.environ()).wait_ready()
-        try:
-            sessions = [await started(server.base_url) for _ in range(concurrency * 8)]
+    async with both() as (settings, postgres):
+        with as_users_run_it(settings) as server:
+            connection = await HttpConnection.open(server.base_url)
+            sessions = [await started_by_rest(connection) for _ in range(concurrency * 8)]
+            connection.close()
             people = People(server.base_url, sessions)
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
                 outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions), Bounds.of(settings))
@@ -91,14 +91,11 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
                 walking.cancel()
                 await asyncio.wait([walking])
                 await eventually(lambda: outbox.is_empty(0))
-            with psycopg.connect(postgres.url) as connection:
-                rows = connection.execute(
+            with psycopg.connect(postgres.url) as database:
+                rows = database.execute(
                     "SELECT session_id::text, count(*) FROM sync_events GROUP BY 1 HAVING count(*) = max(version)"
                 )
                 audited: dict[str, int] = dict(rows.fetchall())
-        finally:
-            server.stop()
-            worker.stop()
     acknowledged = people.acknowledged
     return {
         "backlog": backlog.entries,
@@ -127,4 +124,4 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=32, help="connections that build the backlog")
     options = parser.parse_args()
     figures = uvloop.run(measure(options.rate, options.minutes, options.concurrency))
-    print(json.dumps({"benchmark": "outage", **figures}), flush=True)
+    tell("outage", figures)

@@ -6,8 +6,6 @@ the other instance can be, and the clock runs until each watcher has its session
 
 import argparse
 import asyncio
-import json
-import resource
 import time
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,6 +15,7 @@ import uvloop
 
 from loadtests.started import NOBODY, started
 from loadtests.stores import valkey_alone
+from loadtests.telling import percentile, tell
 from synckairos import log
 from synckairos.asking import Request
 from synckairos.client import Client
@@ -78,15 +77,15 @@ async def measure(parts: Parts, servers: list[Process], options: argparse.Namesp
         balancing.targets.append(address(other))
         async with asyncio.timeout(60):
             await asyncio.gather(*following)
-    took = sorted(each.current_at - reachable_at for each in followers)
+    took = [each.current_at - reachable_at for each in followers]
     whole = sum(each.is_whole for each in followers)
     return {
         "unreachable_s": round(reachable_at - killed_at, 2),
         "recovered_by_deltas": whole,
         "recovered_by_state": len(followers) - whole,
-        "current_p50_s": round(took[len(took) // 2], 2),
-        "current_p99_s": round(took[int(len(took) * 0.99)], 2),
-        "all_current_s": round(took[-1], 2),
+        "current_p50_s": round(percentile(took, 50), 2),
+        "current_p99_s": round(percentile(took, 99), 2),
+        "all_current_s": round(max(took), 2),
     }
 
 
@@ -106,7 +105,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             for server in servers:
                 server.kill()
     given = {"watchers": options.watchers, "sessions": options.sessions, "missed_versions": options.missed}
-    return {"benchmark": "resume", **given, **told}
+    return {**given, **told}
 
 
 def main() -> None:
@@ -116,6 +115,4 @@ def main() -> None:
     parser.add_argument("--missed", type=int, default=10, help="versions of each session while nobody can be reached")
     options = parser.parse_args()
     log.configure("critical")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(json.dumps(uvloop.run(run(options))))
+    tell("resume", uvloop.run(run(options)))

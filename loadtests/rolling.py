@@ -8,8 +8,6 @@ within three times what it was before the first.
 
 import argparse
 import asyncio
-import json
-import resource
 import signal
 import time
 from collections import defaultdict
@@ -21,6 +19,7 @@ import uvloop
 from loadtests.resume import address, watchers
 from loadtests.started import started
 from loadtests.stores import valkey_alone
+from loadtests.telling import percentile, tell
 from synckairos import log
 from synckairos.client.watch import Watch
 from synckairos.config import Settings
@@ -71,8 +70,8 @@ class Load:
                 await asyncio.wait(tuple(self._tasks))
 
     def p99_ms(self, begin: float, end: float) -> float:
-        took = sorted(seconds for due, seconds in self.took if begin <= due < end)
-        return round(took[int(len(took) * 0.99)] * 1000, 2) if took else 0.0
+        took = [seconds for due, seconds in self.took if begin <= due < end]
+        return round(percentile(took, 99) * 1000, 2) if took else 0.0
 
     def worst_ms(self, begin: float, end: float) -> int:
         return round(max(seconds for due, seconds in self.took if begin <= due < end) * 1000)
@@ -138,7 +137,7 @@ async def run(clients: int, a_second: float) -> dict[str, Any]:
         finally:
             for server in servers:
                 server.kill()
-    return {"benchmark": "rolling", "clients": clients, "commands_per_s": a_second, **told}
+    return {"clients": clients, "commands_per_s": a_second, **told}
 
 
 def main() -> None:
@@ -147,6 +146,4 @@ def main() -> None:
     parser.add_argument("--a-second", type=float, default=300, help="commands a second, of all together")
     options = parser.parse_args()
     log.configure("critical")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(json.dumps(uvloop.run(run(options.clients, options.a_second))))
+    tell("rolling", uvloop.run(run(options.clients, options.a_second)))

@@ -9,7 +9,6 @@ reader stays stuck: its kernel goes on to acknowledge whatever fits, and it neve
 import argparse
 import asyncio
 import base64
-import json
 import os
 import re
 import socket
@@ -28,15 +27,15 @@ import uvloop
 
 from loadtests.link import LOOPBACK
 from loadtests.sides import Crowd, crowd
+from loadtests.started import NOBODY
 from loadtests.stores import valkey_alone
+from loadtests.telling import percentile, tell
 from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start, UpdateMetadata
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.principal import Principal
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 
-NOBODY = Principal()
 A_SECOND = 100
 PINGS = 20
 RECEIVE_BUFFER = 4_096
@@ -141,12 +140,12 @@ class Author:
         return version
 
     def figures(self) -> dict[str, float]:
-        alone, beside = (sorted(self.latencies_ms[each]) for each in (False, True))
+        alone, beside = self.latencies_ms[False], self.latencies_ms[True]
         return {
             "delivery_p50_ms": round(statistics.median(beside), 2),
-            "delivery_p99_ms": round(beside[int(len(beside) * 0.99)], 2),
+            "delivery_p99_ms": round(percentile(beside, 99), 2),
             "delivery_p50_ratio": round(statistics.median(beside) / statistics.median(alone), 2),
-            "delivery_p99_ratio": round(beside[int(len(beside) * 0.99)] / alone[int(len(alone) * 0.99)], 2),
+            "delivery_p99_ratio": round(percentile(beside, 99) / percentile(alone, 99), 2),
         }
 
 
@@ -262,7 +261,7 @@ async def run(watchers: int, seconds: float, size: int) -> dict[str, Any]:
                     told |= await stuck(author, server, session_id)
             finally:
                 await asyncio.to_thread(server.stop)
-    return {"benchmark": "slow_reader", "watchers": watchers, "stalled_s": seconds, "update_bytes": size, **told}
+    return {"watchers": watchers, "stalled_s": seconds, "update_bytes": size, **told}
 
 
 def main() -> None:
@@ -271,4 +270,4 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--bytes", type=int, default=4_096, help="about how many each update is of")
     options = parser.parse_args()
-    print(json.dumps(uvloop.run(run(options.watchers, options.seconds, options.bytes))))
+    tell("slow_reader", uvloop.run(run(options.watchers, options.seconds, options.bytes)))

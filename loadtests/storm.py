@@ -8,10 +8,8 @@ server stood still meanwhile, by the server's own metric. One line for each.
 import argparse
 import asyncio
 import base64
-import json
 import os
 import re
-import resource
 import time
 from collections import Counter
 from typing import Any, cast
@@ -22,6 +20,7 @@ import uvloop
 
 from loadtests.started import started
 from loadtests.stores import valkey_alone
+from loadtests.telling import percentile, tell
 from tests.integration.parts import open_parts
 from tests.processes import Process, spawn_server
 
@@ -109,7 +108,7 @@ async def storm(server: Process, session_id: str, clients: int, over_s: float, d
         coming.append(asyncio.create_task(come(server.ws_url, session_id, dialect)))
     connects_took_s = loop.time() - began
     came = await asyncio.gather(*coming)
-    took = sorted(comer.took_s for comer, outcome in came if comer is not None and outcome == "in")
+    took = [comer.took_s for comer, outcome in came if comer is not None and outcome == "in"]
     for comer, _ in came:
         if comer is not None:
             comer.leave()
@@ -119,9 +118,9 @@ async def storm(server: Process, session_id: str, clients: int, over_s: float, d
         "connects_over_s": round(connects_took_s, 2),
         "dialect": dialect,
         "in_within_10_s": round(sum(each <= WITHIN_S for each in took) / clients, 4),
-        "in_p50_s": round(took[len(took) // 2], 3),
-        "in_p95_s": round(took[int(len(took) * 0.95)], 3),
-        "in_last_s": round(took[-1], 3),
+        "in_p50_s": round(percentile(took, 50), 3),
+        "in_p95_s": round(percentile(took, 95), 3),
+        "in_last_s": round(max(took), 3),
         "outcomes": dict(outcomes),
     }
 
@@ -146,7 +145,7 @@ async def run(clients: int, over_s: float, dialect: str) -> None:
             try:
                 told = await storm(server, session_id, clients, over_s, dialect)
                 told |= {"room": room, **await stalls(server)}
-                print(json.dumps({"benchmark": "storm", **told}), flush=True)
+                tell("storm", told)
             finally:
                 await asyncio.to_thread(server.stop)
 
@@ -157,6 +156,4 @@ def main() -> None:
     parser.add_argument("--over-s", type=float, default=2.0)
     parser.add_argument("--dialect", choices=("v2", "v3"), default="v3")
     options = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     uvloop.run(run(options.clients, options.over_s, options.dialect))

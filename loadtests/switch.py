@@ -9,8 +9,6 @@ machine does meanwhile meets them alike.
 
 import argparse
 import asyncio
-import json
-import shutil
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -18,18 +16,18 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.http_client import HttpConnection
-from synckairos.audit.migrate import migrate
+from loadtests.started import DAY_MS, started_by_rest
+from loadtests.stores import as_users_run_it, both
+from loadtests.telling import percentile, tell
 from synckairos.clock import engine, membership
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.committing import step_of
 from synckairos.config import Settings
-from synckairos.embedded import Postgres, Valkey, make_data_dir
 from synckairos.store.bounds import Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.limits import LIMIT
@@ -38,11 +36,9 @@ from synckairos.store.redis import Script
 from synckairos.store.sessions import Step
 from synckairos.store.stored import FIELDS
 from synckairos.wire.entry import Cause
-from tests.processes import Process
 
 CONCURRENCY = (1, 32)
 ROUNDS = 3
-DAY_MS = 86_400_000
 LEGEND = {
     "rest": "POST /v1/sessions/{id}/switch on one server process, its worker beside it",
     "bare_redis_py": "the same two trips in a loop, through redis-py's connection pool",
@@ -74,28 +70,12 @@ class Measured:
         self._elapsed_s += time.perf_counter() - began_s
 
     def figures(self) -> dict[str, float]:
-        taken_s = sorted(self._taken_s)
+        taken_s = self._taken_s
         return {
             "per_s": round(len(taken_s) / self._elapsed_s),
             "p50_ms": round(statistics.median(taken_s) * 1000, 3),
-            "p99_ms": round(taken_s[int(len(taken_s) * 0.99)] * 1000, 3),
+            "p99_ms": round(percentile(taken_s, 99) * 1000, 3),
         }
-
-
-async def start_sessions(base_url: str, count: int) -> list[str]:
-    """Create and start sessions of two participants; return their ids."""
-    connection = await HttpConnection.open(base_url)
-    sessions = []
-    for _ in range(count):
-        people = [{"participant_id": str(uuid4()), "total_time_ms": DAY_MS} for _ in range(2)]
-        body = {"sync_mode": "per_participant", "participants": people}
-        status, answer = await connection.post("/v1/sessions", orjson.dumps(body))
-        assert status == 201, answer
-        sessions.append(orjson.loads(answer)["data"]["session_id"])
-        status, answer = await connection.post(f"/v1/sessions/{sessions[-1]}/start")
-        assert status == 200, answer
-    connection.close()
-    return sessions
 
 
 def rest_worker(connection: HttpConnection, share: list[str]) -> Worker:
@@ -199,7 +179,7 @@ async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int
         connections = [await HttpConnection.open(base_url) for _ in range(concurrency)]
         for connection in connections:
             stack.callback(connection.close)
-        started = await start_sessions(base_url, sessions)
+        started = [await started_by_rest(connections[0]) for _ in range(sessions)]
         workers = {"rest": [rest_worker(c, share) for c, share in zip(connections, shares(started), strict=True)]}
         for name, call_many in (("bare_redis_py", through(redis)), ("bare_shared", pipe.call_many)):
             bare = Bare(Keys(prefix=f"bare{uuid4().hex[:8]}"))
@@ -220,32 +200,14 @@ async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int
 
 async def run(sessions: int, seconds: float) -> dict[str, Any]:
     """Start the stores, the server and the worker; measure; return the figures."""
-    data = make_data_dir()
-    try:
-        with Valkey(data / "valkey") as valkey, Postgres(data / "postgres", durable=False) as postgres:
-            await migrate(postgres.url)
-            settings = Settings(
-                port=0,
-                redis_url=valkey.url,
-                database_url=postgres.url,
-                rate_limit_general=10**9,
-                rate_limit_switch=10**9,
-                log_level="warning",
-            )
-            worker = Process("worker", env=settings.environ())
-            server = Process("serve", env=settings.environ()).wait_ready()
-            try:
-                return {
-                    f"concurrency_{concurrency}": await compare(
-                        server.base_url, valkey.url, concurrency, sessions, seconds
-                    )
-                    for concurrency in CONCURRENCY
-                }
-            finally:
-                server.stop()
-                worker.stop()
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
+    async with both(durable=False) as (settings, _):
+        with as_users_run_it(settings) as server:
+            return {
+                f"concurrency_{concurrency}": await compare(
+                    server.base_url, settings.redis_url, concurrency, sessions, seconds
+                )
+                for concurrency in CONCURRENCY
+            }
 
 
 def main() -> None:
@@ -254,8 +216,4 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6, help="for each measure and concurrency, in three rounds")
     options = parser.parse_args()
     figures = uvloop.run(run(options.sessions, options.seconds))
-    print(json.dumps({"benchmark": "switch", "sessions": options.sessions, **figures, "legend": LEGEND}))
-
-
-if __name__ == "__main__":
-    main()
+    tell("switch", {"sessions": options.sessions, **figures, "legend": LEGEND})
