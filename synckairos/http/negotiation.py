@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+# Lines of JSON never got a registered name, and clients ask for them by several.
+_KNOWN_AS = dict.fromkeys(("application/ndjson", "application/jsonl"), "application/x-ndjson")
+
 
 def preferred(accept: str | None, offered: Sequence[str]) -> str:
     """Return the media type of those offered that the client likes best; the first where it likes none of them."""
@@ -22,7 +25,7 @@ def _range(text: str) -> tuple[str, float]:
                 quality = min(1.0, max(0.0, float(parameter[2:])))
             except ValueError:
                 quality = 0.0
-    return name, quality
+    return _KNOWN_AS.get(name, name), quality
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:

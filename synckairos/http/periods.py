@@ -1,16 +1,19 @@
 """Periods that people ask hours for: instants, or days of a time zone, and what is meant where nothing is said."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from synckairos.errors import ValidationFailed
 from synckairos.wire.faults import Fault, fault
-from synckairos.wire.instant import parse_instant
+from synckairos.wire.instant import at_of, ms_of, parse_instant
 from synckairos.wire.queries import ParticipantTimeQuery
 
 DAY_MS = 86_400_000
 
 DEFAULT_DAYS = 30
+
+_SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
 
 
 def period_of(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
@@ -47,8 +50,10 @@ def _instant(name: str, text: str, zone: tzinfo, faults: list[Fault], days: int)
         if _is_day(text):
             day = datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), zone)
             return int(day.timestamp() * 1000)
+        if _SINCE_EPOCH.fullmatch(text):
+            return ms_of(at_of(int(text)))  # which no calendar may have
         # A plus sign in a query string that nobody escaped has become a blank.
         return parse_instant(text.replace(" ", "+"))
     except (ValueError, OverflowError):
-        faults.append(fault((name,), "should be an instant with a time zone, or a day such as 2026-01-31"))
+        faults.append(fault((name,), "should be an instant with a time zone, or in ms, or a day such as 2026-01-31"))
         return 0

@@ -1,12 +1,13 @@
 """Bytes of JSON to values, strictly: what one reader takes and another doesn't is refused, not guessed at."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.faults import MAX_MEMBERS, MAX_VALUES, in_excess, refuse
+from synckairos.wire.faults import MAX_MEMBERS, MAX_VALUES, Fault, Path, fault, in_excess, refuse
 
 
 def decode(body: bytes) -> Any:
@@ -31,8 +32,9 @@ def decode(body: bytes) -> Any:
         raise ValidationFailed.at("", f"malformed JSON: {error}") from None
     except RecursionError:
         raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
-    except _TwiceNamed as error:
-        raise ValidationFailed.at(error.name, "this name appears twice in one object") from None
+    except _TwiceNamed:
+        refuse(_repeated(json.loads(body, object_pairs_hook=_Members)))
+        raise
     except _TooManyMembers:
         raise ValidationFailed.at("", f"an object has at most {MAX_MEMBERS} members") from None
     except ValueError:
@@ -40,13 +42,15 @@ def decode(body: bytes) -> Any:
 
 
 class _TwiceNamed(Exception):
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
+    pass
 
 
 class _TooManyMembers(Exception):
     pass
+
+
+class _Members(list[tuple[str, Any]]):
+    """An object as it was written: all its members, also those of one name."""
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,9 +58,19 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
         raise _TooManyMembers
     made = dict(members)
     if len(made) < len(members):
-        seen: set[str] = set()
-        for name, _ in members:
-            if name in seen:
-                raise _TwiceNamed(name)
-            seen.add(name)
+        raise _TwiceNamed
     return made
+
+
+def _repeated(value: Any) -> Iterator[Fault]:
+    """Find every member whose name another one of its object had before."""
+    waiting: list[tuple[Any, Path]] = [(value, ())]
+    while waiting:
+        each, path = waiting.pop()
+        names: set[str | int] = set()
+        for name, item in each if isinstance(each, _Members) else enumerate(each):
+            if name in names:
+                yield fault((*path, name), "this name appears twice in one object")
+            names.add(name)
+            if isinstance(item, list):
+                waiting.append((item, (*path, name)))

@@ -91,9 +91,17 @@ def _message(kind: str, text: str, context: Mapping[str, Any]) -> str:
         case "greater_than_equal" | "less_than_equal":
             word, bound = ("at least", context["ge"]) if "ge" in context else ("at most", context["le"])
             return f"should be {word} {bound}"
+        case "too_short" | "string_too_short":
+            return f"should have at least {_count(context['min_length'], kind)}"
+        case "too_long" | "string_too_long":
+            return f"should have at most {_count(context['max_length'], kind)}"
         case _:
             text = text.removeprefix("Input ")
             return text[:1].lower() + text[1:]
+
+
+def _count(number: int, kind: str) -> str:
+    return f"{number} {'character' if kind.startswith('string') else 'item'}{'' if number == 1 else 's'}"
 
 
 def in_json(value: Any, path: Path = ()) -> Iterator[Fault]:

@@ -116,7 +116,8 @@ class ParticipantTimeQuery(Strict):
     from_: Maybe[When] = Field(
         default=None,
         alias="from",
-        description="An instant with a time zone, or a day such as 2026-01-31; left out, 30 days before the end",
+        description="An instant (with a time zone, or in ms since the Unix epoch) or a day such as 2026-01-31; "
+        "left out, 30 days before the end",
     )
     to: Maybe[When] = Field(default=None, description="An instant, not included, or a day, included; left out, now")
     tz: str = Field(default="UTC", max_length=64, description="The time zone, by its name, in which days begin")

@@ -36,6 +36,8 @@ OFFERED = ("application/json", "text/csv", "application/x-ndjson", "text/event-s
         ("TEXT/CSV; charset=utf-8", "text/csv"),
         ("text/*", "text/csv"),
         ("application/json;q=0.1, application/x-ndjson", "application/x-ndjson"),
+        ("application/ndjson", "application/x-ndjson"),
+        ("application/jsonl, application/json;q=0.5", "application/x-ndjson"),
         ("text/*;q=0.5, text/csv;q=0.1, text/event-stream;q=0.4", "text/event-stream"),
         ("text/html, */*;q=0.1", "application/json"),
         ("image/png", "application/json"),
@@ -84,6 +86,7 @@ def test_instants_and_days_of_a_time_zone_bound_it() -> None:
         parse_instant("2026-01-01T00:00:00Z"),
         parse_instant("2026-01-01T00:00:00Z"),
     )
+    assert period(b"from=0&to=1767225600000") == (0, parse_instant("2026-01-01T00:00:00Z"))
     # The day on which Berlin's clocks go forward has 23 hours, and all of it belongs to it.
     began, ended = period(b"from=2026-03-29&to=2026-03-29&tz=Europe/Berlin")
     assert (began, ended - began) == (parse_instant("2026-03-28T23:00:00Z"), 23 * 3_600_000)
@@ -93,6 +96,7 @@ def test_instants_and_days_of_a_time_zone_bound_it() -> None:
     ("query", "paths"),
     [
         (b"from=2026-02-30", ["from"]),
+        (b"from=20260230&to=999999999999999", ["to", "from"]),
         (b"from=yesterday&to=2026-01-01T00:00:00&tz=Mars/Base", ["tz", "to", "from"]),
         (b"from=2026-01-02&to=2026-01-01T00:00:00Z", ["from"]),
         (b"from=2026-01-02&to=2026-01-01", ["from"]),

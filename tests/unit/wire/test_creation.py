@@ -160,7 +160,7 @@ def test_many_faults_are_cut_short() -> None:
 
 
 def test_a_list_is_looked_at_no_further_than_it_may_reach() -> None:
-    assert faults(chess(participants=[{}] * 1_001))["participants"].startswith("list should have at most 1000 items")
+    assert faults(chess(participants=[{}] * 1_001))["participants"] == "should have at most 1000 items"
     assert list(faults(chess(warnings_ms=[*range(1_000, 1_017)]))) == ["warnings_ms"]
     assert list(faults(chess(warnings_ms=[1_000, 2_000, 1_000]))) == ["warnings_ms.2"]
 

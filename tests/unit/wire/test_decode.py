@@ -56,8 +56,17 @@ def test_what_is_no_json_is_malformed(body: bytes) -> None:
     assert fault["message"].startswith("malformed JSON")
 
 
-def test_a_name_that_stands_twice_is_refused() -> None:
-    assert refusal(b'{"a": {"b": 1, "b": 1}}') == {"path": "b", "message": "this name appears twice in one object"}
+def test_names_that_stand_twice_are_refused_at_their_places() -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        decode(b'{"a": {"b": 1, "b": {}}, "c": [0, {"d": [], "d": 2}], "a": 3}')
+    assert {each["path"] for each in refused.value.details} == {"a", "a.b", "c.1.d"}
+    assert {each["message"] for each in refused.value.details} == {"this name appears twice in one object"}
+
+
+def test_a_name_that_stands_twice_is_found_in_the_depths() -> None:
+    depth = 900
+    fault = refusal(b'{"a":' * depth + b'{"b":1,"b":2}' + b"}" * depth)
+    assert fault["path"] == "a." * depth + "b"
 
 
 @pytest.mark.parametrize(
