@@ -63,7 +63,10 @@ class Table:
             node.setdefault("", {})[operation.method] = (operation, names)
 
     def find(self, path: str) -> tuple[dict[str, tuple[Operation, tuple[str, ...]]], list[str]]:
-        """Return the operations of a path by method, and the texts of its parameters; nothing where it is unknown."""
+        """Return the operations of a path by method, and the texts of its parameters; nothing where it is unknown.
+
+        A slash at the end says nothing, as in v2.
+        """
         node = self._root
         texts: list[str] = []
         for segment in _segments(path):
@@ -81,4 +84,4 @@ class Table:
 
 
 def _segments(path: str) -> list[str]:
-    return [] if path == "/" else path.split("/")[1:]
+    return path.removesuffix("/").split("/")[1:]

@@ -124,7 +124,7 @@ async def test_unknown_routes_and_methods_are_named(client: httpx.AsyncClient) -
     for path in (
         "/nope",
         "/v1",
-        "/v1/sessions/",
+        "/v1/sessions//",
         f"{session}/explode",
         "/v2/sessions",
         "/demo/nope.js",
