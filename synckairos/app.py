@@ -105,11 +105,11 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         stack.push_async_callback(kick.close)
 
         bounds = Bounds.of(settings)
-        store = SessionStore(pipe, keys, settings.history_length, bounds)
+        store, outbox = SessionStore(pipe, keys, settings.history_length, bounds), Outbox(pipe, keys, bounds)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        sessions = Sessions(store, Recall(store, archive), restorer, generations, kick.kick)
+        sessions = Sessions(store, Recall(store, outbox, archive), restorer, generations, kick.kick)
         stack.push_async_callback(sessions.drain)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
@@ -125,7 +125,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
         commands = Commands(sessions, settings)
         endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
-        outbox, aside, lag = Outbox(pipe, keys, bounds), Aside(pipe, keys), LagWatch()
+        aside, lag = Aside(pipe, keys), LagWatch()
 
         async def show_backlog() -> None:
             lag.see(await outbox.backlog())

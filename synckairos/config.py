@@ -301,7 +301,8 @@ def _faults(error: ValidationError) -> list[str]:
             continue  # a consequence of another fault in the same list
         name = str(fault["loc"][0])
         field = name.removeprefix(PREFIX).lower()
-        shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[0])
+        # Nothing in the environment: a file said it, most likely by the name that the example has.
+        shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[-1])
         # URLs may hold passwords: only plain values are repeated.
         told = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
         lines.append(f"{shown}: {_told(fault['type'], fault['msg'], fault.get('ctx', {}))}{told}")

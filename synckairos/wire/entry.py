@@ -151,6 +151,20 @@ class OutboxEntry:
     event: bytes
     state: bytes
 
+    def message(self) -> FeedMessage:
+        """Return what the feed said of this version, without its tag and its change."""
+        fields = orjson.loads(self.event)
+        return FeedMessage(
+            session_id=self.session_id,
+            epoch=self.epoch,
+            version=self.version,
+            event_type=EventType(fields["event_type"]),
+            at_ms=fields["occurred_at_ms"],
+            state=self.state,
+            participant_id=fields.get("participant_id"),
+            deleted=fields.get("deleted", False),
+        )
+
 
 def render_event(transition: Transition, cause: Cause) -> bytes:
     """Render an outbox entry's `event`.

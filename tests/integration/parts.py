@@ -16,6 +16,7 @@ from synckairos.service import Sessions
 from synckairos.store.bounds import Bounds
 from synckairos.store.generation import Generations
 from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
 from synckairos.store.pipe import RedisPipe
 from synckairos.store.redis import open_store
 from synckairos.store.sessions import SessionStore
@@ -57,5 +58,5 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
         kicked: list[int] = []
-        sessions = Sessions(store, Recall(store, archive), restorer, generations, kicked.append)
+        sessions = Sessions(store, Recall(store, Outbox(pipe, keys), archive), restorer, generations, kicked.append)
         yield Parts(pipe, store, pool, archive, sessions, kicked)

@@ -223,7 +223,7 @@ async def test_time_travel_within_what_redis_holds(sessions: Sessions) -> None:
         await sessions.read_at(session_id, created_ms - 1)
 
 
-async def test_an_instant_whose_version_is_on_its_way_to_the_archive_is_asked_for_again(settings: Settings) -> None:
+async def test_what_left_the_history_is_found_on_its_way_to_the_archive(settings: Settings) -> None:
     async with open_parts(settings.model_copy(update={"history_length": 2})) as parts:
         made = await make(parts.sessions)
         session_id, created_ms = made.session.session_id, made.session.rules.created_at_ms
@@ -232,12 +232,22 @@ async def test_an_instant_whose_version_is_on_its_way_to_the_archive_is_asked_fo
             return await parts.sessions.now_ms() > created_ms
 
         await eventually(is_later)
+        begin = ask(session_id, Start(), command_id="k", fingerprint="f")
+        begun = await parts.sessions.execute(begin)
         for at in range(3):
             await parts.sessions.execute(ask(session_id, UpdateMetadata({"at": at})))
-        with pytest.raises(StoreUnavailable, match="on its way"):
-            await parts.sessions.read_at(session_id, created_ms)
+        assert (await parts.sessions.read_at(session_id, created_ms)).document == made.document
         with pytest.raises(SessionNotFound):
             await parts.sessions.read_at(session_id, created_ms - 1)
+        again = await parts.sessions.execute(begin)
+        assert (again.replayed, again.document) == (True, begun.document)
+
+        # Isolated, or behind a long backlog: it is in neither place, and nothing older is given for it.
+        await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
+        with pytest.raises(StoreUnavailable, match="on its way"):
+            await parts.sessions.read_at(session_id, created_ms)
+        with pytest.raises(StoreUnavailable, match="on its way"):
+            await parts.sessions.execute(begin)
 
 
 async def test_limits_count_before_anything_happens_and_replays_are_free(sessions: Sessions) -> None:

@@ -30,7 +30,9 @@ class World:
         self.store = OwnTime(audit.pipe, audit.keys, 32)
         generations = Generations(audit.pipe, audit.keys)
         restorer = Restorer(self.store, audit.archive, generations, session_ttl_s=3600, policy=policy)
-        self.sessions = Sessions(self.store, Recall(self.store, audit.archive), restorer, generations, lambda _: None)
+        self.sessions = Sessions(
+            self.store, Recall(self.store, audit.outbox, audit.archive), restorer, generations, lambda _: None
+        )
 
     async def played(self, seed: int, commands: int = 60) -> Player:
         player = Player(self.sessions, self.store, seed)
