@@ -6,16 +6,14 @@ Written by the socket's own backpressure: nothing is timed, nothing grows. Knows
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from synckairos.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
 from synckairos.principal import Principal
+from synckairos.realtime.hub import Hub
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
+from synckairos.realtime.watcher import Subscription
 from synckairos.wire.websocket import PING
-
-if TYPE_CHECKING:
-    from synckairos.realtime.hub import Hub
 
 QUEUE = 64
 """Frames that may wait for a client; they are small, and one more than this says that it is too slow."""
@@ -39,25 +37,8 @@ class CloseCodes:
     too_big: int = 1009
 
 
-class Subscription:
-    """A connection's place in a session: what it heard of last, what it was sent last, and the newest that waits."""
-
-    __slots__ = ("asked", "backlog", "connection", "heard", "pending", "sent", "session_id")
-
-    def __init__(self, connection: "Connection", session_id: str) -> None:
-        self.connection = connection
-        self.session_id = session_id
-        self.heard: Update | None = None
-        self.sent: Update | None = None
-        self.pending: Update | None = None
-        self.asked: object | None = None
-        """The request, as the dialect knows it, that a full state is still to answer."""
-        self.backlog: list[Update] | None = []
-        """What came while the first read was under way; None once that is done."""
-
-
 class Connection:
-    """A socket's client, as the hub sees it."""
+    """A socket's client, and one of the hub's watchers."""
 
     __slots__ = (
         *("_allowance", "_allowed_at", "_pinged", "_queue", "_stalled_at", "_stalled_with"),
@@ -66,7 +47,7 @@ class Connection:
 
     codes: CloseCodes
 
-    def __init__(self, hub: "Hub", socket: Socket, principal: Principal) -> None:
+    def __init__(self, hub: Hub, socket: Socket, principal: Principal) -> None:
         self.hub = hub
         self.socket = socket
         self.principal = principal
@@ -132,7 +113,11 @@ class Connection:
                     self.offer(subscription, update)
 
     def going_away(self, spread_s: float) -> None:
-        """Hear that this instance stops; all its clients are closed within `spread_s`."""
+        """Hear that this instance stops; all its clients are sent away within `spread_s`."""
+
+    def send_away(self) -> None:
+        """Leave all sessions and say goodbye, because this instance stops."""
+        self.close(self.codes.going_away, "going away")
 
     def close(self, code: int, reason: str) -> None:
         """Leave all sessions and say goodbye."""

@@ -1,6 +1,6 @@
 """Who watches what on this instance, and the fan-out: one update, offered to each watcher without waiting for any.
 
-Knows sockets only by their connections, Redis only by the feed, sessions only by how to read one.
+Knows clients only as watchers, Redis only by the feed, sessions only by how to read one.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from synckairos import log
 from synckairos.asking import Answer
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.metrics import WEBSOCKET_CONNECTIONS
-from synckairos.realtime.connection import Connection, Subscription
 from synckairos.realtime.presence import Presence
 from synckairos.realtime.update import Update
+from synckairos.realtime.watcher import Subscription, Watcher
 from synckairos.store.feed import Feed
 from synckairos.store.stored import Stored
 from synckairos.wire.entry import FeedMessage
@@ -56,7 +56,7 @@ class Hub:
         """
         self.server_time = feed.server_time
         self.presence = presence
-        self.connections: set[Connection] = set()
+        self.connections: set[Watcher] = set()
         self.is_draining = False
         self._feed = feed
         self._read = read
@@ -82,12 +82,12 @@ class Hub:
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Watcher) -> None:
         self.connections.add(connection)
         self._by_address[connection.principal.address] += 1
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Watcher) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
@@ -290,5 +290,5 @@ class Hub:
             if at:
                 await asyncio.sleep(spread_s * DRAIN_BATCH / len(leaving))
             for connection in leaving[at : at + DRAIN_BATCH]:
-                connection.close(connection.codes.going_away, "going away")
+                connection.send_away()
         await self.presence.farewell()

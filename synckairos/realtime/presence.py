@@ -17,7 +17,7 @@ from synckairos import log
 from synckairos.errors import Forbidden, StoreUnavailable
 from synckairos.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.principal import Principal
-from synckairos.realtime.connection import Connection, Subscription
+from synckairos.realtime.watcher import Subscription, Watcher
 from synckairos.store.presence import AT_ONCE, BEAT_S, DEAD_AFTER_S, KEEP_S, Beat, PresenceStore
 from synckairos.store.servertime import ServerTime
 from synckairos.wire import v3
@@ -136,7 +136,7 @@ class Presence:
         room.owed.discard(subscription)
         self._soil(subscription.session_id)
 
-    def catch_up(self, connection: Connection) -> None:
+    def catch_up(self, connection: Watcher) -> None:
         """Tell a client that takes more again what it wasn't told while it didn't."""
         for session_id, subscription in connection.subscriptions.items():
             room = self._rooms.get(session_id)

@@ -3,11 +3,12 @@
 from synckairos import log
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError
 from synckairos.principal import Principal
-from synckairos.realtime.connection import CloseCodes, Connection, Subscription
+from synckairos.realtime.connection import CloseCodes, Connection
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import who_is
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
+from synckairos.realtime.watcher import Subscription
 from synckairos.wire import v2
 
 NO_PARAMETER = (1008, "Missing sessionId parameter")

@@ -9,12 +9,13 @@ from typing import Any
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
-from synckairos.realtime.connection import CloseCodes, Connection, Subscription
+from synckairos.realtime.connection import CloseCodes, Connection
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import who_is
 from synckairos.realtime.roundtrip import RoundTrip
 from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
+from synckairos.realtime.watcher import Subscription
 from synckairos.wire import v3
 from synckairos.wire.session import compensates_lag
 

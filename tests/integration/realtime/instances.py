@@ -18,6 +18,7 @@ from synckairos.http.callers import Callers
 from synckairos.http.origins import Origins
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
+from synckairos.realtime.connection import Connection
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import Presence
@@ -52,6 +53,11 @@ class Instance:
     @property
     def sessions(self) -> Sessions:
         return self.parts.sessions
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Who is connected; the hub knows them as watchers alone."""
+        return [each for each in self.hub.connections if isinstance(each, Connection)]
 
     @property
     def ws_url(self) -> str:

@@ -63,7 +63,7 @@ async def test_a_message_in_many_pieces_is_one_and_weighs_little(instance: Insta
         assert b" 101 " in await client.upgrade("/ws", V3)
         pieces = [bytes((each,)) for each in message]
         await client.send(b"".join([frame(0x01, pieces[0]), *(frame(0x00, each) for each in pieces[1:-1])]))
-        (connection,) = instance.hub.connections
+        (connection,) = instance.connections
         assert isinstance(connection.socket, SocketProtocol)
         held = connection.socket
 

@@ -100,7 +100,7 @@ class Crowd:
         assert self.connected() == self.connections
 
     def connected(self) -> set[Connection]:
-        return {connection for each in self.instances for connection in each.hub.connections}
+        return {connection for each in self.instances for connection in each.connections}
 
     def saw_it_in_order(self) -> bool:
         return all(each.versions == sorted(each.versions) for each in self.watchers)

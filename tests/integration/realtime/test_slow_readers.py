@@ -30,7 +30,7 @@ async def test_a_slow_reader_gets_the_newest_state_and_delays_nobody(instance: I
         for _ in range(100):
             await instance.command(session_id, Switch())
         assert len(await reading) == 100
-        (stalled,) = (each for each in instance.hub.connections if not each.socket.ready)
+        (stalled,) = (each for each in instance.connections if not each.socket.ready)
         assert stalled.socket.waiting() < 256 * 1024
         got = await slow.versions_until(102)
         assert got == sorted(set(got))
@@ -90,10 +90,10 @@ async def test_pings_of_a_client_that_doesnt_read_pile_up_nothing(instance: Inst
 
         async def is_stalled() -> bool:
             await instance.command(session_id, Switch())
-            return any(not each.socket.ready for each in instance.hub.connections)
+            return any(not each.socket.ready for each in instance.connections)
 
         await eventually(is_stalled)
-        (stalled,) = instance.hub.connections
+        (stalled,) = instance.connections
         before = stalled.socket.waiting()
         ping = b"\x89\xfd\0\0\0\0" + b"x" * 125
         for _ in range(200):

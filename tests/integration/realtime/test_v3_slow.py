@@ -47,7 +47,7 @@ async def stall(instance: Instance, session_id: str) -> int:
         nonlocal version
         noise = base64.b64encode(os.urandom(12_000)).decode()
         version = (await instance.command(session_id, UpdateMetadata({"noise": noise}))).version
-        return any(not each.socket.ready for each in instance.hub.connections)
+        return any(not each.socket.ready for each in instance.connections)
 
     await eventually(is_stalled)
     return version
@@ -59,7 +59,7 @@ async def test_it_gets_every_answer_in_order_and_then_the_newest_state(instance:
     async with raw_client(instance.server.port, SMALL) as slow:
         await join(slow, session_id)
         stalled_at = await stall(instance, session_id)
-        (connection,) = instance.hub.connections
+        (connection,) = instance.connections
         assert connection.socket.waiting() < 256 * 1024
         for number in range(20):
             await slow.send(masked({"type": "PING", "id": f"p{number}", "t0": number}))

@@ -5,8 +5,9 @@ from typing import cast
 import pytest
 
 from synckairos.principal import Principal
-from synckairos.realtime.connection import STUCK_AFTER_S, CloseCodes, Connection, Subscription
+from synckairos.realtime.connection import STUCK_AFTER_S, CloseCodes, Connection
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.watcher import Subscription
 
 TOO_SLOW = 4001
 

@@ -1,0 +1,49 @@
+"""A client as the hub and presence see it, and its place in each session that it watches.
+
+Connections of both dialects are such watchers: who tells needn't know how it is said, nor on what socket.
+"""
+
+from typing import Protocol
+
+from synckairos.principal import Principal
+from synckairos.realtime.update import Update
+
+
+class Subscription:
+    """A watcher's place in a session: what it heard of last, what it was sent last, and the newest that waits."""
+
+    __slots__ = ("asked", "backlog", "connection", "heard", "pending", "sent", "session_id")
+
+    def __init__(self, connection: "Watcher", session_id: str) -> None:
+        self.connection = connection
+        self.session_id = session_id
+        self.heard: Update | None = None
+        self.sent: Update | None = None
+        self.pending: Update | None = None
+        self.asked: object | None = None
+        """The request, as the dialect knows it, that a full state is still to answer."""
+        self.backlog: list[Update] | None = []
+        """What came while the first read was under way; None once that is done."""
+
+
+class Watcher(Protocol):
+    """What a client is told. Called synchronously; nothing here waits for it."""
+
+    principal: Principal
+    subscriptions: dict[str, Subscription]
+    """By session id."""
+
+    def take(self, subscription: Subscription, update: Update) -> None:
+        """Hear of a version that is newer than all before."""
+
+    def show(self, frame: bytes) -> bool:
+        """Take a frame at once, or not at all; tell which."""
+
+    def check(self, now: float) -> None:
+        """Look whether anybody is still there. `now` is `time.monotonic()`."""
+
+    def going_away(self, spread_s: float) -> None:
+        """Hear that this instance stops; all its clients are sent away within `spread_s`."""
+
+    def send_away(self) -> None:
+        """Leave all sessions and say goodbye, because this instance stops."""
