@@ -26,6 +26,9 @@ SUBPROTOCOL = Subprotocol("synckairos.v3")
 
 MAX_SENT_BYTES = 65_536
 MAX_RECEIVED_BYTES = 64 << 20
+OPEN_WITHIN_S = 10.0
+"""How long connecting and the handshake may take; a server in a storm may need most of it, a port that is dumb all."""
+
 COMMANDS_AT_ONCE = 256
 """Commands that wait for their answers; more wait to be sent. Servers keep twice as many."""
 
@@ -202,7 +205,8 @@ class Client:
         try:
             async with connect(
                 self.url, subprotocols=[SUBPROTOCOL], additional_headers=self._headers, proxy=self._proxy,
-                compression=None, ping_interval=None, close_timeout=1, max_size=MAX_RECEIVED_BYTES,
+                compression=None, ping_interval=None, max_size=MAX_RECEIVED_BYTES,
+                open_timeout=OPEN_WITHIN_S, close_timeout=1,
             ) as socket:  # fmt: skip
                 if socket.subprotocol != SUBPROTOCOL:
                     self._fail(errors.ConnectionEnded(101, f"without {SUBPROTOCOL}"))

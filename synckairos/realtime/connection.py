@@ -64,6 +64,16 @@ class Connection:
     def too_big_code(self) -> int:
         return self.codes.too_big
 
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether frames that may not be dropped wait for this client."""
+        return bool(self._queue)
+
+    @property
+    def room(self) -> int:
+        """Return how many more of them can wait."""
+        return QUEUE - len(self._queue or ())
+
     # -- to the client ------------------------------------------------------------------------------------------------
 
     def tell(self, frame: bytes) -> None:
@@ -120,11 +130,12 @@ class Connection:
         self.close(self.codes.going_away, "going away")
 
     def close(self, code: int, reason: str) -> None:
-        """Leave all sessions and say goodbye."""
+        """Leave all sessions and say goodbye, after what may not be dropped; who is too slow gets no more of that."""
         if not self.is_lost:
             WEBSOCKET_CLOSED.labels(code).inc()
+        last = tuple(self._queue or ()) if code != self.codes.too_slow else ()
         self._forget()
-        self.socket.close(code, reason)
+        self.socket.close(code, reason, last)
 
     async def open(self) -> None:
         """Do what a dialect does before the client asked for anything; the socket is open."""

@@ -65,7 +65,8 @@ class Endpoint:
             session_id = as_uuid(asked)
         except ValueError:
             # A browser sees a close code only after the handshake, so it is accepted first.
-            await _close(send, *(v2.NO_UUID if asked else v2.NO_PARAMETER))
+            why_not = v2.NO_DIALECT if scope.get("subprotocols") else v2.NO_PARAMETER
+            await _close(send, *(v2.NO_UUID if asked else why_not))
             return
         await self._run(lambda socket: V2Connection(self._hub, socket, principal, session_id), scope, receive, send)
 

@@ -34,12 +34,14 @@ Read = Callable[[str], Awaitable[Answer]]
 class _Channel:
     """A session watched here."""
 
-    __slots__ = ("latest", "read", "read_next", "subscriptions", "wakers")
+    __slots__ = ("latest", "over", "read", "read_next", "subscriptions", "wakers")
 
     def __init__(self) -> None:
         self.wakers: set[asyncio.Event] = set()
         self.subscriptions: set[Subscription] = set()
         self.latest: Update | None = None
+        self.over = ""
+        """An epoch that is known to be over, though its end wasn't heard yet: news to those alone who watched it."""
         self.read: asyncio.Task[Update] | None = None
         self.read_next: asyncio.Task[Update] | None = None
 
@@ -119,7 +121,13 @@ class Hub:
         session_id = subscription.session_id
         self._open(session_id).subscriptions.add(subscription)
         await self._feed.watch(session_id)
-        return await self.read(session_id)
+        found = await self.read(session_id)
+        backlog = subscription.backlog or []
+        while found is not None and any(each.epoch != found.epoch for each in backlog):
+            # One of the two epochs is over. A read that begins now knows which, and has all that came before.
+            backlog.clear()
+            found = await self.read(session_id)
+        return found
 
     async def read(self, session_id: str) -> Update | None:
         """Return a watched session as it is now or newer, None where there is none. Raises StoreUnavailable.
@@ -135,6 +143,8 @@ class Hub:
             if before is not None and before.epoch != update.epoch:
                 # One of the two epochs is over. A read that begins now knows which.
                 update = await self._read_shared(session_id, channel)
+                if before.epoch != update.epoch:
+                    channel.over = before.epoch
         except SessionNotFound:
             return None
         self._feed.seed(session_id, update.stored)
@@ -221,8 +231,10 @@ class Hub:
 
     def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
         """Offer a state that was read because messages were lost."""
-        if went_back and (channel := self._channels.get(session_id)) is not None:
-            for subscription in channel.subscriptions:
+        if (channel := self._channels.get(session_id)) is not None:
+            if channel.over == stored.epoch:
+                channel.over = ""  # a failover lost what came after it
+            for subscription in channel.subscriptions if went_back else ():
                 subscription.heard = None
         what = session_id, stored.epoch, stored.version, stored.document, self.now_ms()
         self._fan_out(Update(*what, tag=stored.tag, deleted=stored.deleted))
@@ -241,12 +253,16 @@ class Hub:
         channel = self._channels.get(update.session_id)
         if channel is None:
             return
-        channel.latest = None if update.deleted else update
+        epoch, version = update.epoch, update.version
+        subscriptions = tuple(channel.subscriptions)
+        if epoch == channel.over:
+            subscriptions = tuple(each for each in subscriptions if each.heard and each.heard.epoch == epoch)
+        else:
+            channel.latest = None if update.deleted else update
         for waker in channel.wakers:
             waker.set()
         # This loop is what a watcher costs: nothing in it that could stand outside.
-        epoch, version = update.epoch, update.version
-        for subscription in tuple(channel.subscriptions):
+        for subscription in subscriptions:
             heard = subscription.heard
             if subscription.backlog is not None:
                 subscription.backlog.append(update)

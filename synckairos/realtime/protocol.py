@@ -11,7 +11,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -115,11 +115,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             return in_process
         return in_process + in_kernel
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
         self.ready = False
         if not self.close_sent and not self.transport.is_closing():
             self.conn.send_close(code, reason)
-            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.write(b"".join((*last, *self.conn.data_to_send())))
             self.close_sent = True
             # Theirs waits for ever on a client that doesn't read.
             self.close_timer = self.loop.call_later(GOODBYE_S, self.transport.abort)

@@ -5,7 +5,8 @@ The other way is `protocol.SocketProtocol`, which writes to the transport itself
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from synckairos.wire.websocket import text_of
@@ -32,8 +33,11 @@ class Socket(Protocol):
     def waiting(self) -> int:
         """Return how many bytes the client hasn't taken yet, as far as one can see."""
 
-    def close(self, code: int, reason: str) -> None:
-        """Say goodbye and go, soon even if the client takes nothing; `Client.lost` follows."""
+    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
+        """Say goodbye, after these `last` frames, and go, soon even if the client takes nothing.
+
+        `Client.lost` follows.
+        """
 
     def abort(self) -> None:
         """Go at once."""
@@ -68,20 +72,22 @@ class AsgiSocket:
         self.heard_at = time.monotonic()
         self._send = send
         self._closing: Message | None = None
-        self._frame: bytes | None = None
+        self._frames: deque[bytes] = deque()
         self._work = asyncio.Event()
 
     def write(self, frame: bytes, /) -> None:
         if frame[0] == 0x81 and self._closing is None:
-            self._frame = frame
+            self._frames.append(frame)
             self.ready = False
             self._work.set()
 
     def waiting(self) -> int:
-        return 0 if self._frame is None else len(self._frame)
+        return sum(map(len, self._frames))
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
         if self._closing is None:
+            for frame in last:
+                self.write(frame)
             self.ready = False
             self._closing = {"type": "websocket.close", "code": code, "reason": reason}
             self._work.set()
@@ -109,9 +115,9 @@ class AsgiSocket:
             await self._work.wait()
             self._work.clear()
             try:
-                if self._frame is not None:
-                    await self._send({"type": "websocket.send", "text": text_of(self._frame).decode()})
-                    self._frame = None
+                while self._frames:
+                    await self._send({"type": "websocket.send", "text": text_of(self._frames[0]).decode()})
+                    self._frames.popleft()
                 if self._closing is not None:
                     await self._send(self._closing)
                     return

@@ -68,7 +68,7 @@ class Update:
         self.tag = tag
         self.deleted = deleted
         self.message = message
-        self.is_event = message is not None and message.event_type in TOLD
+        self.is_event = deleted or (message is not None and message.event_type in TOLD)
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
         self._rows: Rows | None = None

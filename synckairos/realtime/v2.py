@@ -12,6 +12,7 @@ from synckairos.realtime.watcher import Subscription
 from synckairos.wire import v2
 
 NO_PARAMETER = (1008, "Missing sessionId parameter")
+NO_DIALECT = (1008, "Unknown subprotocol, synckairos.v3 is known; v2 wants a sessionId parameter")
 NO_UUID = (1008, "Invalid sessionId format")
 DELETED = (1000, "Session deleted")
 

@@ -1,11 +1,14 @@
 """`synckairos.v3`: many sessions a socket, deltas, resuming, commands that happen once."""
 
+import asyncio
 import itertools
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
+from synckairos.clock.model import EventType
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
@@ -17,6 +20,7 @@ from synckairos.realtime.socket import Socket
 from synckairos.realtime.update import Update
 from synckairos.realtime.watcher import Subscription
 from synckairos.wire import v3
+from synckairos.wire.entry import FeedMessage
 from synckairos.wire.session import compensates_lag
 
 MAX_SUBSCRIPTIONS = 32
@@ -31,7 +35,7 @@ TOO_MANY_CONNECTIONS = (4520, "too many connections")
 class V3Connection(Connection):
     """A client of the third dialect. What it asks is done in the order it was asked, PINGs at once."""
 
-    __slots__ = ("_commands", "_inbox", "_round_trip")
+    __slots__ = ("_commands", "_goodbye", "_inbox", "_room", "_round_trip")
 
     codes = CloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
 
@@ -39,6 +43,10 @@ class V3Connection(Connection):
         super().__init__(hub, socket, principal)
         self._commands = commands
         self._inbox: deque[v3.Asked] | None = None
+        self._goodbye: tuple[int, str] | None = None
+        """What to close with once all that was asked is answered, if nothing is watched then."""
+        self._room: asyncio.Future[None] | None = None
+        """Done when nothing waits for the client to read, while somebody wants to know."""
         self._round_trip: RoundTrip | None = None
 
     # -- from the client ----------------------------------------------------------------------------------------------
@@ -78,11 +86,39 @@ class V3Connection(Connection):
                     case v3.Command():
                         await self._carry_out(asked)
                     case v3.Subscribe():
-                        await self._subscribe(asked)
+                        await self._have_room()
+                        if not self.is_lost:
+                            await self._subscribe(asked)
                     case v3.Unsubscribe():
                         self._unsubscribe(asked)
         finally:
             self._inbox = None
+            goodbye, self._goodbye = self._goodbye, None
+            if goodbye is not None:
+                self._part(goodbye)
+
+    async def _have_room(self) -> None:
+        """Wait until nothing waits for the client to read: one session's missed versions fit into the queue, those of
+        all its sessions would not, where it reads at a phone's pace.
+        """
+        while self.is_behind:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self.is_behind:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+
+    def _part(self, goodbye: tuple[int, str]) -> None:
+        """Close where nothing is watched any more; what was asked is answered before."""
+        if self.subscriptions:
+            return
+        if self._inbox is None:
+            self.close(*goodbye)
+        else:
+            self._goodbye = goodbye
 
     async def _carry_out(self, asked: v3.Command) -> None:
         try:
@@ -135,14 +171,14 @@ class V3Connection(Connection):
         except SyncKairosError as refusal:
             self._drop(session_id)
             self.tell(v3.error(refusal, self.hub.now_ms(), asked.id, session_id))
-            if isinstance(refusal, SessionNotFound) and not self.subscriptions:
-                self.close(*NO_SUCH_SESSION)
+            if isinstance(refusal, SessionNotFound):
+                self._part(NO_SUCH_SESSION)
             return
         if self.is_lost:
             return
         if compensates_lag(found.state):
             self._measure()
-        if missed is None:
+        if missed is None or _frames_of(missed) > self.room:
             subscription.asked = asked
             self.offer(subscription, found)
         else:
@@ -216,8 +252,7 @@ class V3Connection(Connection):
             self.offer(subscription, update)
             return
         self._drop(subscription.session_id)
-        if not self.subscriptions:
-            self.close(*DELETED)
+        self._part(DELETED)
 
     def frame_of(self, subscription: Subscription, update: Update) -> bytes:
         asked, sent = subscription.asked, subscription.sent
@@ -235,6 +270,11 @@ class V3Connection(Connection):
     def resumed(self) -> None:
         super().resumed()
         self.hub.presence.catch_up(self)
+        self._make_room()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._make_room()
 
     def going_away(self, spread_s: float) -> None:
         # All come back at another time, after the last of them was sent away.
@@ -242,9 +282,19 @@ class V3Connection(Connection):
         self.tell(v3.goaway(retry_after_ms, self.hub.now_ms()))
 
 
+def _frames_of(missed: Sequence[Update]) -> int:
+    """Return how many frames lead from the first of these versions to the last."""
+    return max(1, sum(1 + each.is_event for each in missed[1:]))
+
+
 def _event(update: Update) -> bytes:
-    assert update.message is not None, "an event comes by a message"
-    return v3.event(update.message, update.server_time_ms)
+    return v3.event(update.message or _deletion(update), update.server_time_ms)
+
+
+def _deletion(update: Update) -> FeedMessage:
+    """Return what the message said of which only the tombstone is known."""
+    name = update.session_id, update.epoch, update.version
+    return FeedMessage(*name, EventType.SESSION_DELETED, v3.updated_at_ms(update.state), update.state, deleted=True)
 
 
 def _state_sync(asked: v3.Subscribe, update: Update, now_ms: int) -> bytes:

@@ -32,7 +32,10 @@ def open_redis(url: str, timeout_s: float) -> Redis:
     return Redis.from_pool(pool)
 
 
-CANT_WRITE_NOW = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+CANT_WRITE_NOW = (
+    *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"),
+    "BUSY ",  # with a script that runs too long; BUSYKEY and BUSYGROUP are faults of who asks
+)
 """How replies begin of a server that will take the command later, or elsewhere."""
 
 

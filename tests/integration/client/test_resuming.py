@@ -1,6 +1,7 @@
 """What a broken connection costs: nothing. Commands happen once, states and events go on without a gap."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from synckairos.asking import CreateRequest
 from synckairos.client import Client
+from synckairos.client import client as clients
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.config import Settings
@@ -49,6 +51,19 @@ async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance)
         await session.reach(7)
         assert session.state == parse_session((await instance.sessions.read(session_id)).document)
         assert session.state.version == 7
+
+
+async def test_a_port_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "OPEN_WITHIN_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as dumb:
+        async with Client(f"ws://127.0.0.1:{dumb.getsockname()[1]}/ws") as client:
+            asked = asyncio.create_task(client.command(str(uuid4()), "start"))
+
+            async def trouble() -> str | None:
+                return client.trouble
+
+            assert "timed out" in (await eventually(trouble, 5) or "")
+            asked.cancel()
 
 
 async def test_each_of_many_commands_happens_once_on_a_line_that_breaks(instance: Instance) -> None:

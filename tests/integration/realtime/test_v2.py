@@ -7,6 +7,7 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
@@ -126,6 +127,20 @@ async def test_a_missing_or_malformed_id_is_closed_with_1008(instance: Instance,
         with pytest.raises(ConnectionClosed):
             await take(client)
         assert client.close_code == 1008
+
+
+async def test_an_unknown_subprotocol_is_none_and_without_a_session_it_is_told_which_is_known(
+    instance: Instance,
+) -> None:
+    unknown = [Subprotocol("synckairos.v9"), Subprotocol("chat")]
+    async with watching(instance, str(uuid4()), subprotocols=unknown) as client:
+        assert client.subprotocol is None
+        assert (await take(client))["type"] == "CONNECTED"
+    async with connect(instance.ws_url, subprotocols=unknown, proxy=None) as client:
+        with pytest.raises(ConnectionClosed, match=r"synckairos\.v3 is known") as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
 
 
 async def test_an_oversized_frame_is_closed_with_1009(instance: Instance) -> None:

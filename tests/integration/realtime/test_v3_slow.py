@@ -17,10 +17,10 @@ SMALL = 4_096
 
 
 def masked(message: dict[str, object]) -> bytes:
-    """Frame a client's message of less than 126 bytes."""
+    """Frame a client's message of less than 64 KiB."""
     payload, mask = orjson.dumps(message), os.urandom(4)
-    assert len(payload) < 126
-    return bytes((0x81, 0x80 | len(payload))) + mask + bytes(b ^ mask[at % 4] for at, b in enumerate(payload))
+    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    return b"\x81" + size + mask + bytes(b ^ mask[at % 4] for at, b in enumerate(payload))
 
 
 async def join(client: RawClient, session_id: str) -> None:

@@ -10,7 +10,10 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.embedded import Valkey
+from synckairos.errors import StoreUnavailable
 from synckairos.store.pipe import RedisPipe
+from synckairos.store.redis import unavailable_as_named
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -81,6 +84,31 @@ async def test_a_server_that_was_never_there_is_named(tmp_path: Path) -> None:
     async with RedisPipe(f"unix://{tmp_path}/nobody", timeout_s=0.1) as pipe:
         with pytest.raises(RedisConnectionError, match="not connected"):
             await pipe.call("PING")
+
+
+async def test_a_server_busy_with_a_script_is_unavailable(own_valkey: Valkey) -> None:
+    async with RedisPipe(own_valkey.url, timeout_s=10) as busy, RedisPipe(own_valkey.url, timeout_s=10) as pipe:
+        await pipe.call("CONFIG", "SET", "busy-reply-threshold", 1)
+        looping = asyncio.create_task(busy.call("EVAL", "while true do end", 0))
+
+        async def refusal() -> BaseException | None:
+            try:
+                with unavailable_as_named():
+                    await pipe.call("GET", "anything")
+            except StoreUnavailable as unavailable:
+                return unavailable.__cause__
+            return None
+
+        try:
+            assert isinstance(await eventually(refusal), ResponseError)
+        finally:
+            await pipe.call("SCRIPT", "KILL")
+            with pytest.raises(ResponseError):
+                await looping
+        making = ("XGROUP", "CREATE", "stream", "group", "$", "MKSTREAM")
+        await pipe.call(*making)
+        with pytest.raises(ResponseError, match="BUSYGROUP"), unavailable_as_named():
+            await pipe.call(*making)
 
 
 async def answered(pipe: RedisPipe) -> bytes:

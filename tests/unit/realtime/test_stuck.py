@@ -1,5 +1,6 @@
 """Whom the regular check takes for stuck: who takes nothing, not who takes little at a time."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -34,7 +35,7 @@ class FullSocket:
     def waiting(self) -> int:
         return self.left
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
         self.closed_with = code
 
     def abort(self) -> None: ...
