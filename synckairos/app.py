@@ -143,7 +143,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 settings=settings,
             ),
             origins=origins,
-            extra_routes=[WebSocketRoute("/ws", endpoint)],
+            extra_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
             watch=hub.waking,
             before_scrape=[show_backlog, JobGauges(Board(pool)).refresh, WebhookGauges(webhooks).refresh],

@@ -19,6 +19,8 @@ from synckairos.realtime.v3 import V3Connection
 from synckairos.wire.fields import as_uuid
 from synckairos.wire.v3 import SUBPROTOCOL
 
+PATH = "/ws"
+
 RETRY_AFTER_S = 5
 DRAINING_RETRY_AFTER_S = 1
 """Until whoever balances the load has seen that we are not ready: others are."""
@@ -47,7 +49,9 @@ class Endpoint:
         await receive()  # websocket.connect
         principal = self._principal_of(scope)
         speaks_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
-        if not self._allows(scope):
+        if scope["path"] != PATH:
+            await _refuse(scope, send, 404, b"The WebSocket is at /ws")
+        elif not self._allows(scope):
             await _refuse(scope, send, 403, b"This Origin may not connect")
         elif self._hub.is_draining:
             await _refuse(scope, send, 503, b"Going away; try again", DRAINING_RETRY_AFTER_S)

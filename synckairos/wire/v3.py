@@ -7,7 +7,7 @@ spliced from bytes that exist.
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from synckairos.clock.lag import Receipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
@@ -66,12 +66,17 @@ class Command(Strict):
     expected_version: Maybe[Version] = None
 
 
+def _as_given(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    validate(value)
+    return value
+
+
 class Ping(Strict):
     """Ask what time it is; `t0` comes back as it is."""
 
     type: Literal["PING"]
     id: Maybe[MessageId] = None
-    t0: int | float
+    t0: Annotated[float, WrapValidator(_as_given)]
 
 
 Asked = Subscribe | Unsubscribe | Command | Ping

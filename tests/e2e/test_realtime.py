@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from synckairos.config import Settings
@@ -72,6 +72,9 @@ async def test_what_one_instance_commits_the_others_watchers_have(servers: tuple
         with pytest.raises(ConnectionClosed):
             await receive(watcher)
         assert watcher.close_code == 1000
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{here.ws_url}s", proxy=None)
+    assert refused.value.response.status_code == 404
 
 
 async def test_one_command_id_counts_once_over_both_doors(

@@ -32,6 +32,12 @@ async def test_a_handshake_near_the_bounds_is_fine(instance: Instance) -> None:
         assert b" 101 " in await client.upgrade(f"/ws?sessionId={uuid4()}", *headers)
 
 
+@pytest.mark.parametrize("path", ["/", "/ws/", "/v1/ws"])
+async def test_a_path_without_a_websocket_is_not_found(instance: Instance, path: str) -> None:
+    async with raw_client(instance.server.port) as client:
+        assert b" 404 " in await client.upgrade(path, "Origin: http://elsewhere.example")
+
+
 async def test_a_header_without_an_end_is_refused(instance: Instance) -> None:
     async with raw_client(instance.server.port) as client:
         await client.send(b"GET /ws HTTP/1.1\r\nX-Endless: ")

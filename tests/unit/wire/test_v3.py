@@ -1,4 +1,4 @@
-"""The messages of `synckairos.v3`: a position has three parts, and a state says its own."""
+"""The messages of `synckairos.v3`: a position has three parts, a state says its own, a PING comes back."""
 
 from typing import Any
 
@@ -46,3 +46,17 @@ def test_a_state_says_its_tag_where_it_has_one() -> None:
         told = {"session_id": SESSION, "version": 7, "server_time_ms": 1, "epoch": "e", **said}
         assert whole == {"type": "STATE_UPDATE", **told, "state": {}}
         assert delta == {"type": "STATE_DELTA", **told, "from_version": 6, "patch": {"a": 1}}
+
+
+@pytest.mark.parametrize("t0", [0, 1795345670696, -5, 12.5])
+def test_a_ping_comes_back_as_it_was(t0: float) -> None:
+    asked = v3.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
+    assert isinstance(asked, v3.Ping)
+    assert orjson.dumps(asked.t0) == orjson.dumps(t0)
+
+
+@pytest.mark.parametrize("t0", ["1", None, True, [1]])
+def test_a_ping_without_a_number_is_told_so_once(t0: object) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        v3.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
+    assert refused.value.details == [{"path": "t0", "message": "should be a valid number"}]
