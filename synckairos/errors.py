@@ -27,6 +27,13 @@ class SyncKairosError(Exception):
         self.document: bytes | None = None
 
 
+class Unforeseen(SyncKairosError):
+    """What nobody foresaw. Whoever asked is told that much; the cause is in the log."""
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong on our side")
+
+
 # -- what the caller got wrong ----------------------------------------------------------------------------------------
 
 

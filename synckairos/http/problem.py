@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Sequence
 
-from synckairos.errors import SyncKairosError
+from synckairos.errors import SyncKairosError, Unforeseen
 from synckairos.http.call import Headers, Reply
 from synckairos.store.limits import Standing
 from synckairos.wire.problem import MEDIA_TYPE, problem_json
@@ -24,7 +24,7 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
 def render_failure(failure: Exception, dev: bool) -> Reply:
     """Render what nobody foresaw: nothing of it is told, but for its stack in dev."""
     stack = "".join(traceback.format_exception(failure)) if dev else None
-    return Reply(problem_json(SyncKairosError("Something went wrong on our side"), stack), 500, MEDIA_TYPE)
+    return Reply(problem_json(Unforeseen(), stack), 500, MEDIA_TYPE)
 
 
 def render_limits(standings: Sequence[Standing]) -> Headers:

@@ -120,13 +120,17 @@ class Hub:
         """
         session_id = subscription.session_id
         self._open(session_id).subscriptions.add(subscription)
-        await self._feed.watch(session_id)
-        found = await self.read(session_id)
-        backlog = subscription.backlog or []
-        while found is not None and any(each.epoch != found.epoch for each in backlog):
-            # One of the two epochs is over. A read that begins now knows which, and has all that came before.
-            backlog.clear()
+        try:
+            await self._feed.watch(session_id)
             found = await self.read(session_id)
+            backlog = subscription.backlog or []
+            while found is not None and any(each.epoch != found.epoch for each in backlog):
+                # One of the two epochs is over. A read that begins now knows which, and has all that came before.
+                backlog.clear()
+                found = await self.read(session_id)
+        except Exception:
+            self._feed.doubt(session_id)
+            raise
         return found
 
     async def read(self, session_id: str) -> Update | None:

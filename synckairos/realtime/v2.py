@@ -1,7 +1,7 @@
 """The first dialect, as v2 spoke it: one session a socket, full states, and nothing a v2 client doesn't know."""
 
 from synckairos import log
-from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError
+from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, Unforeseen
 from synckairos.principal import Principal
 from synckairos.realtime.connection import CloseCodes, Connection
 from synckairos.realtime.hub import Hub
@@ -41,6 +41,8 @@ class V2Connection(Connection):
         except SyncKairosError as trouble:
             # The state comes as soon as the store is back; meanwhile the client has its connection.
             logger.warning("a watcher joined without a state", session_id=session_id, cause=trouble.code)
+        except Exception as fault:  # what comes later is for it, too
+            logger.error("a watcher joined without a state", session_id=session_id, exc_info=fault)
         if self.is_lost:
             return
         if found is not None:
@@ -81,6 +83,10 @@ class V2Connection(Connection):
                     raise SessionNotFound(session_id)
             except SyncKairosError as refusal:
                 self.tell(v2.error(refusal))
+                continue
+            except Exception as fault:  # whoever asked is answered
+                logger.error("a client's request failed", session_id=session_id, exc_info=fault)
+                self.tell(v2.error(Unforeseen()))
                 continue
             if not self.is_lost:
                 subscription.asked = v2.Ask.RECONNECT

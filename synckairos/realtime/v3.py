@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from synckairos import log
 from synckairos.clock.model import EventType
-from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
+from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions, Unforeseen
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.connection import CloseCodes, Connection
@@ -23,6 +24,9 @@ from synckairos.wire import v3
 from synckairos.wire.entry import FeedMessage
 from synckairos.wire.session import compensates_lag
 
+Request = v3.Subscribe | v3.Unsubscribe | v3.Command
+"""What is done in order."""
+
 MAX_SUBSCRIPTIONS = 32
 MAX_WAITING = 512
 """Messages of one client that may wait for those before them."""
@@ -30,6 +34,8 @@ MAX_WAITING = 512
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
 TOO_MANY_CONNECTIONS = (4520, "too many connections")
+
+logger = log.get(__name__)
 
 
 class V3Connection(Connection):
@@ -42,7 +48,7 @@ class V3Connection(Connection):
     def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: Commands) -> None:
         super().__init__(hub, socket, principal)
         self._commands = commands
-        self._inbox: deque[v3.Asked] | None = None
+        self._inbox: deque[Request] | None = None
         self._goodbye: tuple[int, str] | None = None
         """What to close with once all that was asked is answered, if nothing is watched then."""
         self._room: asyncio.Future[None] | None = None
@@ -82,20 +88,29 @@ class V3Connection(Connection):
         try:
             while inbox and not self.is_lost:
                 asked = inbox.popleft()
-                match asked:
-                    case v3.Command():
-                        await self._carry_out(asked)
-                    case v3.Subscribe():
-                        await self._have_room()
-                        if not self.is_lost:
-                            await self._subscribe(asked)
-                    case v3.Unsubscribe():
-                        self._unsubscribe(asked)
+                try:
+                    await self._do(asked)
+                except Exception as fault:  # whoever asked is answered, and so is what comes after
+                    logger.error("a client's request failed", session_id=asked.session_id, exc_info=fault)
+                    if isinstance(asked, v3.Subscribe):
+                        self._drop(asked.session_id)
+                    self.tell(v3.error(Unforeseen(), self.hub.now_ms(), asked.id, asked.session_id))
         finally:
             self._inbox = None
             goodbye, self._goodbye = self._goodbye, None
             if goodbye is not None:
                 self._part(goodbye)
+
+    async def _do(self, asked: Request) -> None:
+        match asked:
+            case v3.Command():
+                await self._carry_out(asked)
+            case v3.Subscribe():
+                await self._have_room()
+                if not self.is_lost:
+                    await self._subscribe(asked)
+            case v3.Unsubscribe():
+                self._unsubscribe(asked)
 
     async def _have_room(self) -> None:
         """Wait until nothing waits for the client to read: one session's missed versions fit into the queue, those of

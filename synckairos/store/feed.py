@@ -128,6 +128,12 @@ class Feed:
         if watched is not None and watched.at is None:
             watched.at = stored
 
+    def doubt(self, session_id: str) -> None:
+        """Say that a watcher couldn't be told what there is: the next look that succeeds tells it."""
+        watched = self._watched.get(session_id)
+        if watched is not None:
+            watched.at = None
+
     async def history(self, session_id: str, stored: Stored) -> Iterator[FeedMessage]:
         """Return the versions of a session that are kept, from one known back. One round trip.
 

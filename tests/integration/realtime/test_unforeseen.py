@@ -1,0 +1,50 @@
+"""A fault that nobody foresaw: whoever asked is told so, goes on, and misses nothing once it is over."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from synckairos.clock.commands import Start
+from tests.integration.realtime.instances import Instance, take, watching
+from tests.integration.realtime.v3_client import v3_client
+
+
+@asynccontextmanager
+async def spoiled(instance: Instance, session_id: str) -> AsyncIterator[None]:
+    """Let a session's key hold what no session is."""
+    pipe, key = instance.parts.pipe, instance.parts.store.keys.session(session_id)
+    await pipe.call("RENAME", key, f"{key}:kept")
+    await pipe.call("SET", key, "no session")
+    try:
+        yield
+    finally:
+        await pipe.call("RENAME", f"{key}:kept", key)
+
+
+async def test_every_request_is_answered(instance: Instance) -> None:
+    session_id, other_id = await instance.create(), await instance.create()
+    async with v3_client(instance) as client:
+        async with spoiled(instance, session_id):
+            await client.send("SUBSCRIBE", id="s", session_id=session_id)
+            await client.send("COMMAND", id="c", session_id=session_id, command="start")
+            await client.send("SUBSCRIBE", id="o", session_id=other_id)
+            answers = [await client.take() for _ in range(3)]
+            assert [(each["reply_to"], each.get("code")) for each in answers] == [
+                *(("s", "INTERNAL_ERROR"), ("c", "INTERNAL_ERROR"), ("o", None))
+            ]
+        assert (await client.ask("COMMAND", id="c", session_id=session_id, command="start"))["version"] == 2
+        assert (await client.ask("SUBSCRIBE", session_id=session_id))["version"] == 2
+
+
+async def test_a_v2_watcher_has_the_state_when_it_is_over(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as early:
+        assert [(await take(early))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+        async with AsyncExitStack() as stack:
+            async with spoiled(instance, session_id):
+                late = await stack.enter_async_context(watching(instance, session_id))
+                assert (await take(late))["type"] == "CONNECTED"
+                await early.send('{"type":"RECONNECT"}')
+                assert (await take(early))["code"] == "INTERNAL_ERROR"
+            assert (await take(late))["state"]["version"] == 1
+            await instance.command(session_id, Start())
+            assert [(await take(each))["state"]["version"] for each in (early, late)] == [2, 2]
