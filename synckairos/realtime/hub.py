@@ -263,6 +263,9 @@ class Hub:
             subscriptions = tuple(each for each in subscriptions if each.heard and each.heard.epoch == epoch)
         else:
             channel.latest = None if update.deleted else update
+        if update.deleted and update.message is None:
+            # A tombstone that was found, not put up: who had nothing waits for the next life.
+            subscriptions = tuple(each for each in subscriptions if each.heard)
         for waker in channel.wakers:
             waker.set()
         # This loop is what a watcher costs: nothing in it that could stand outside.

@@ -4,11 +4,13 @@ from contextlib import suppress
 from uuid import uuid4
 
 import orjson
+import pytest
 from websockets.exceptions import ConnectionClosed
 
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime import connection as connections
+from synckairos.store import feed as feeds
 from tests.integration.realtime.instances import Instance, serving, take, watching
 from tests.integration.realtime.raw import raw_client
 from tests.integration.realtime.store_proxy import store_proxy
@@ -77,6 +79,30 @@ async def test_a_deletion_nobody_heard_of_is_told(settings: Settings) -> None:
             event = await client.take()
             assert (event["type"], event["event_type"]) == ("EVENT", "session_deleted")
             assert (event["session_id"], event["version"]) == (session_id, 6)
+
+
+async def test_who_came_after_the_end_waits_for_the_next_life(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "LOOK_S", 0.05)
+
+    async def looks() -> int:
+        told: bytes = await instance.parts.pipe.call("INFO", "commandstats")
+        return int(told.partition(b"cmdstat_hmget:calls=")[2].partition(b",")[0])
+
+    session_id = await instance.create()
+    await instance.command(session_id, Delete())
+    async with watching(instance, session_id) as client:
+        assert (await take(client))["type"] == "CONNECTED"
+        before = await looks()
+
+        async def has_looked_often() -> bool:
+            return await looks() > before + 50
+
+        await eventually(has_looked_often)
+        await instance.create(session_id)
+        update = await take(client)
+        assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
 
 
 async def test_who_came_for_a_new_life_hears_nothing_of_the_end_before(settings: Settings) -> None:
