@@ -61,11 +61,13 @@ class Listener(Protocol):
 class _Watched:
     """A session watched here, and the version `at` that all its watchers were offered."""
 
-    __slots__ = ("at", "backlog", "mending")
+    __slots__ = ("at", "backlog", "is_owed", "mending")
 
     def __init__(self) -> None:
         self.at: Stored | None = None
         self.mending = False
+        self.is_owed = False
+        """Whether somebody came who couldn't be told it."""
         self.backlog: list[Parcel] = []
 
     def is_at(self, epoch: str | None, version: int, tag: str) -> bool:
@@ -132,7 +134,7 @@ class Feed:
         """Say that a watcher couldn't be told what there is: the next look that succeeds tells it."""
         watched = self._watched.get(session_id)
         if watched is not None:
-            watched.at = None
+            watched.is_owed = True
 
     async def history(self, session_id: str, stored: Stored) -> Iterator[FeedMessage]:
         """Return the versions of a session that are kept, from one known back. One round trip.
@@ -307,8 +309,14 @@ class Feed:
         for session_id, was, stored in zip(ids, before, await self._positions(ids, refresh), strict=True):
             watched = self._watched.get(session_id)
             # What moved on by itself since we asked is well.
-            if watched is not None and not watched.mending and watched.at is was and not watched.is_at(*stored):
+            if watched is None or watched.mending or watched.at is not was:
+                continue
+            if not watched.is_at(*stored):
                 self._soil(session_id, watched)
+            elif watched.is_owed:
+                watched.is_owed = False
+                if watched.at is not None:
+                    self._told.renew(session_id, watched.at, False)
 
 
 def _follows(at: Stored | None, message: FeedMessage) -> bool:
