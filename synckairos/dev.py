@@ -57,20 +57,7 @@ async def run(settings: Settings, data: Path | None) -> int:
     with ExitStack() as stack:
         directory = stack.enter_context(_data_dir(data))
         stores = await asyncio.to_thread(_start_stores, settings, directory, stack)
-        settings = settings.model_copy(
-            update={
-                "redis_url": stores.redis_url,
-                "database_url": stores.database_url,
-                "queue_redis_url": settings.queue_redis_url
-                if is_set(settings, "queue_redis_url")
-                else stores.redis_url,
-                "archive_url": settings.archive_url if is_set(settings, "archive_url") else str(directory / "archive"),
-                "archive_after_s": settings.archive_after_s
-                if is_set(settings, "archive_after_s")
-                else _ARCHIVE_AFTER_S,
-                "drain_timeout_s": settings.drain_timeout_s if is_set(settings, "drain_timeout_s") else _DRAIN_S,
-            }
-        )
+        settings = _settings_of_parts(settings, stores, directory)
         if not told.is_set():
             from synckairos.audit.migrate import migrate
 
@@ -87,6 +74,19 @@ async def run(settings: Settings, data: Path | None) -> int:
         await asyncio.to_thread(stack.close)
         await relay
     return 0 if ended is None else 1
+
+
+def _settings_of_parts(settings: Settings, stores: _Stores, directory: Path) -> Settings:
+    """Return what server and worker are told: what nobody set is what suits a machine of one's own."""
+    ours = {
+        "redis_url": stores.redis_url,
+        "database_url": stores.database_url,
+        "queue_redis_url": stores.redis_url,
+        "archive_url": str(directory / "archive"),
+        "archive_after_s": _ARCHIVE_AFTER_S,
+        "drain_timeout_s": _DRAIN_S,
+    }
+    return settings.model_copy(update={name: value for name, value in ours.items() if not is_set(settings, name)})
 
 
 def _refuse_taken_port(settings: Settings) -> None:

@@ -162,17 +162,8 @@ class Postgres:
             begin = output.tell()
             self._child = Child(
                 [
-                    *(
-                        self._home / "bin" / "postgres",
-                        "-D",
-                        self._cluster,
-                        "-k",
-                        self._sockets,
-                        "-h",
-                        "",
-                        "-p",
-                        "5432",
-                    ),
+                    *(self._home / "bin" / "postgres", "-D", self._cluster),
+                    *("-k", self._sockets, "-h", "", "-p", "5432"),
                     *("-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "max_connections=200"),
                     *(() if self._durable else fast),
                 ],
