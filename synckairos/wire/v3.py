@@ -17,6 +17,7 @@ from synckairos.wire.faults import in_json, of_pydantic, refuse
 from synckairos.wire.fields import Maybe, Strict, Uuid, Version
 from synckairos.wire.instant import parse_instant, render_instant
 from synckairos.wire.presence import Present
+from synckairos.wire.problem import details_of
 from synckairos.wire.requests import COMMANDS
 from synckairos.wire.session import receipt_json
 from synckairos.wire.websocket import text_frame
@@ -212,10 +213,7 @@ def error(
     if reply_to is not None:
         told["reply_to"] = reply_to
     told |= {"code": refusal.code, "message": refusal.message}
-    details = refusal.details
-    if refusal.code == "CONFLICT" and refusal.document is not None:
-        details = {**(details or {}), "state": orjson.Fragment(refusal.document)}
-    if details is not None:
+    if (details := details_of(refusal)) is not None:
         told["details"] = details
     return _frame(told)
 
