@@ -4,14 +4,20 @@ Whatever happens to Postgres, nobody who gives a question up waits long for that
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
-from psycopg import AsyncConnection, waiting
+from psycopg import AsyncConnection, OperationalError, waiting
 from psycopg.abc import PQGen
-from psycopg.errors import QueryCanceled
+from psycopg.errors import (
+    QueryCanceled,
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedTable,
+)
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from synckairos.errors import StoreUnavailable
 
@@ -99,7 +105,7 @@ class Pool(AsyncConnectionPool[Connection]):
     async def reach(self) -> None:
         """Connect once, beside the pool, and let go.
 
-        Raises psycopg.OperationalError that says at once what is in the way; the pool says at last that it waited.
+        Raises OperationalError that says at once what is in the way; the pool says at last that it waited.
         """
         async with await Connection.connect(self._database_url, **self._connecting):
             pass
@@ -147,3 +153,16 @@ class Questions:
         self._asked.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked may be gone; then nobody is to be warned about it
+
+
+@contextmanager
+def named_faults() -> Iterator[None]:
+    """Tell a Postgres that doesn't work, takes no writes or isn't ours yet from everything else."""
+    try:
+        yield
+    except (OperationalError, PoolTimeout) as fault:
+        raise StoreUnavailable(f"Postgres doesn't answer: {fault}") from fault
+    except ReadOnlySqlTransaction as fault:
+        raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault
+    except (UndefinedTable, UndefinedColumn) as fault:
+        raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

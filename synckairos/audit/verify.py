@@ -10,9 +10,8 @@ from typing import Any
 
 from psycopg import AsyncConnection, IsolationLevel
 
-from synckairos.audit.jobs.board import named_faults
 from synckairos.audit.named_sql import load
-from synckairos.audit.postgres import CONNECT_S
+from synckairos.audit.postgres import CONNECT_S, named_faults
 from synckairos.audit.replay import Finding, Replay
 from synckairos.audit.rows import EventRow
 from synckairos.clock.recovery import OutagePolicy

@@ -3,20 +3,16 @@
 Knows no kind of job: params and results are JSON.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-import psycopg
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolTimeout
 
 from synckairos.audit.named_sql import load
-from synckairos.audit.postgres import Pool
-from synckairos.errors import StoreUnavailable
+from synckairos.audit.postgres import Pool, named_faults
 
 Row = tuple[Any, ...]
 
@@ -204,16 +200,3 @@ class Board:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(load(_SQL)[name], values)
                 return await cursor.fetchall() if cursor.description else []
-
-
-@contextmanager
-def named_faults() -> Iterator[None]:
-    """Tell a Postgres that doesn't work, takes no writes or isn't ours yet from everything else."""
-    try:
-        yield
-    except (psycopg.OperationalError, PoolTimeout) as fault:
-        raise StoreUnavailable(f"Postgres doesn't answer: {fault}") from fault
-    except psycopg.errors.ReadOnlySqlTransaction as fault:
-        raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as fault:
-        raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

@@ -11,11 +11,11 @@ from synckairos.audit.cold.archiver import SQL, Archiver, NotFinished
 from synckairos.audit.cold.exporter import Exporter
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.retention import Retention
-from synckairos.audit.jobs.board import Board, Claim, named_faults
+from synckairos.audit.jobs.board import Board, Claim
 from synckairos.audit.jobs.kinds import ExportParams, SessionsParams, parse_params
 from synckairos.audit.jobs.runner import JobRefused
 from synckairos.audit.named_sql import load
-from synckairos.audit.postgres import Pool
+from synckairos.audit.postgres import Pool, named_faults
 from synckairos.audit.upkeep import Upkeep
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.store.outbox import Outbox
