@@ -106,6 +106,21 @@ async def test_an_instance_that_didnt_notice_yet_tells_them_apart(
             await has_what_is_stored(client, instance, session_id)
 
 
+async def test_a_state_that_came_back_without_a_tag_is_sent_whole_to_who_has_one(instance: Instance) -> None:
+    session_id = await begun(instance, 2)
+    known = await joined(instance, session_id)
+    # As what comes back from Postgres: nobody knows any more what the commit called it.
+    await instance.parts.pipe.call("HDEL", instance.parts.store.keys.session(session_id), "tag")
+    async with v3_client(instance) as client:
+        assert await resumed(client, session_id, known) == ("STATE_SYNC", False)
+        unnamed = client.known(session_id)
+        assert "tag" not in unnamed.place
+        assert await resumed(client, session_id, unnamed) == ("STATE_DELTA", True)
+        await instance.command(session_id, Switch())
+        await has_what_is_stored(client, instance, session_id)
+        assert "tag" in client.known(session_id).place
+
+
 async def test_our_client_gets_what_is_there_and_knows_of_the_gap(instance: Instance) -> None:
     session_id = await begun(instance, 2)
     lose = await remembered(instance, session_id)

@@ -72,7 +72,8 @@ class V3Client:
     def known(self, session_id: str) -> Known:
         """Return what it has of a session, for it to come back with."""
         state, tag = self.states[session_id], self.tags[session_id]
-        return Known(state, {"epoch": state["epoch"], "version": state["version"], "tag": tag})
+        place = {"epoch": state["epoch"], "version": state["version"]}
+        return Known(state, place if tag is None else place | {"tag": tag})
 
     async def resume(self, session_id: str, known: Known) -> dict[str, Any]:
         """Go on from what a client had, and return the first answer."""
