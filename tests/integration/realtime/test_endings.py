@@ -141,7 +141,7 @@ async def test_a_slow_reader_resumes_all_its_sessions(instance: Instance) -> Non
         rooms = [connections.QUEUE] * 2
 
         async def is_waited_for() -> bool:
-            rooms.append(next(each.room for each in instance.hub.connections))
+            rooms.append(next(each.room for each in instance.connections))
             return rooms[-1] == rooms[-2] == rooms[-3] < connections.QUEUE
 
         await eventually(is_waited_for)
