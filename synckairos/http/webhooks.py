@@ -40,7 +40,7 @@ class WebhookRoutes:
             Operation("GET", ONE, self.read, "Read one", tag, answer=wire.WebhookAnswer, refusals=(404,)),
             Operation(
                 "PATCH", ONE, self.patch, "Change, enable or disable it", tag,
-                answer=wire.WebhookAnswer, body=wire.PatchWebhook, body_required=True, refusals=(404,),
+                answer=wire.WebhookAnswer, body=wire.PatchWebhook, refusals=(404,),
             ),
             Operation("DELETE", ONE, self.delete, "Delete it and its log", tag, status=204),
             Operation(
