@@ -12,7 +12,6 @@ import pytest
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.realtime import presence
-from synckairos.realtime.presence import ROUND_S
 from synckairos.store.pipe import Command
 from synckairos.wire.presence import Present
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
@@ -23,6 +22,12 @@ from tests.waiting import eventually
 
 ANYBODY = Principal()
 SMALL = 4_096
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "ROUND_S", 0.1)
+    monkeypatch.setattr(presence, "BEAT_S", 0.2)
 
 
 async def test_both_dialects_are_counted_over_all_instances(instance: Instance, other_instance: Instance) -> None:
@@ -110,7 +115,7 @@ async def test_a_crowd_costs_a_watcher_few_frames(instance: Instance) -> None:
         frames = 1
         while '"clients":61,' not in str(await first.socket.recv()):
             frames += 1
-        assert frames <= (time.monotonic() - began_s) / ROUND_S + 2
+        assert frames <= (time.monotonic() - began_s) / presence.ROUND_S + 2
 
 
 async def test_a_slow_reader_is_told_the_newest_after_the_state(instance: Instance) -> None:
@@ -225,7 +230,8 @@ async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_af
         monkeypatch.setattr(other.parts.pipe, "call_many", slowly)
         await pipe.call("ZREM", keys.instances, buried)
         await pipe.call("INCR", keys.presence_changes)  # a word that was lost: everybody looks again
-        await seen.wait()
+        async with asyncio.timeout(10):
+            await seen.wait()
 
         async def is_back() -> bool:
             return bool(set(await pipe.call("HKEYS", keys.presence(session_id))) - known)
