@@ -130,6 +130,13 @@ class HeadersTooLarge(SyncKairosError):
     status = 431
 
 
+class UpgradeRequired(SyncKairosError):
+    """A WebSocket of another version than the RFC's was asked for."""
+
+    code = "UPGRADE_REQUIRED"
+    status = 426
+
+
 class RequestTimeout(SyncKairosError):
     """The request's body didn't come in time."""
 

@@ -13,7 +13,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from synckairos.errors import HeadersTooLarge, MethodNotAllowed, RequestTimeout, SyncKairosError, ValidationFailed
+from synckairos.errors import (
+    HeadersTooLarge,
+    MethodNotAllowed,
+    RequestTimeout,
+    SyncKairosError,
+    UpgradeRequired,
+    ValidationFailed,
+)
 from synckairos.wire.problem import MEDIA_TYPE, problem_json
 
 HEADERS_WITHIN_S = 5.0
@@ -24,11 +31,14 @@ MAX_HEADER_BYTES = 8_000
 
 MAX_HEADERS_BYTES = 32_768
 
+WEBSOCKET_VERSION = b"13"
+"""RFC 6455, section 4.4, wants it in the answer to who asks for another."""
+
 BORROWED_METHODS = (
     *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "send_400_response"),
     *("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
 )
-BORROWED_ATTRIBUTES = ("cycle", "flow", "loop", "parser", "pipeline", "transport", "url")
+BORROWED_ATTRIBUTES = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "transport", "url")
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/1\.[01]\r?\n")
 _METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
@@ -115,6 +125,10 @@ class RequestProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._have_body()
         if self._is_refused:
+            return
+        if [value for name, value in self.headers if name == b"sec-websocket-version"] != [WEBSOCKET_VERSION]:
+            told = b"upgrade: websocket\r\nsec-websocket-version: %b\r\n" % WEBSOCKET_VERSION
+            self._refuse(UpgradeRequired(f"Ask for WebSocket version {WEBSOCKET_VERSION.decode()}"), told)
             return
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # it and this hold each other

@@ -9,7 +9,7 @@ import pytest
 
 from synckairos.realtime import handshake
 from tests.integration.realtime.instances import Instance
-from tests.integration.realtime.raw import RawClient, raw_client
+from tests.integration.realtime.raw import KEY, RawClient, raw_client
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,23 @@ async def test_a_handshake_near_the_bounds_is_fine(instance: Instance) -> None:
 async def test_a_path_without_a_websocket_is_not_found(instance: Instance, path: str) -> None:
     async with raw_client(instance.server.port) as client:
         assert b" 404 " in await client.upgrade(path, "Origin: http://elsewhere.example")
+
+
+@pytest.mark.parametrize("versions", [[], ["12"], ["13", "12"], ["0x0d"]])
+async def test_another_version_is_told_which_one_is_spoken(instance: Instance, versions: list[str]) -> None:
+    lines = [
+        "GET /ws HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {KEY}",
+    ]
+    lines += [f"Sec-WebSocket-Version: {version}" for version in versions]
+    async with raw_client(instance.server.port) as client:
+        await client.send("\r\n".join([*lines, "", ""]).encode())
+        head, error = await problem(client)
+        assert error["code"] == "UPGRADE_REQUIRED"
+        assert b"upgrade: websocket\r\nsec-websocket-version: 13\r\n" in head
 
 
 async def test_a_header_without_an_end_is_refused(instance: Instance) -> None:
