@@ -6,16 +6,16 @@ past, but no lists and no hours.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 from psycopg.errors import InvalidParameterValue
 
 from synckairos.audit.cold.objects import Objects
-from synckairos.audit.cold.reader import Cold
+from synckairos.audit.cold.reader import ArchiveDamaged, Cold
 from synckairos.audit.cursor import parse_cursor, parse_key, render_cursor
 from synckairos.audit.postgres import Pool
 from synckairos.audit.queries import TIMEOUT_S, Queries, Row
@@ -34,6 +34,8 @@ from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.wire.instant import at_of, ms_of
 from synckairos.wire.record import Record
+
+T = TypeVar("T")
 
 MAX_PAGE = 200
 MAX_SLICES = 10_000
@@ -79,19 +81,17 @@ class Archive:
     async def latest(self, session_id: str) -> Archived | None:
         """Return the newest version of a session with the newest 100 commands' records, None where there never was one.
 
-        A tombstone comes back as `deleted`. Two round trips.
+        A tombstone comes back as `deleted`. One round trip, and cold storage where it is only there.
         """
         rows = await self._queries.ask("latest", {"session_id": _uuid(session_id)})
         if not rows:
             return None
-        epoch, version, state, deleted, created_at, recorded_at = rows[0]
+        epoch, version, state, deleted, recorded_at, commands = rows[0]
         if state is None:
-            filed = await self.filed(session_id, removed_only=True)
-            return await self.cold.latest(filed[0]) if filed else None
-        commands = await self._queries.ask("latest_commands", {"session_id": session_id, "created_at": created_at})
+            return await self._read_cold(session_id, self.cold.latest)
         records = {
             command_id: Record(fingerprint, decided_in, decided, expired).render()
-            for command_id, fingerprint, decided_in, decided, expired in reversed(commands)
+            for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
         }
         return Archived(session_id, epoch, version, state, deleted, ms_of(recorded_at), records)
 
@@ -102,13 +102,13 @@ class Archive:
         if rows:
             state: bytes = rows[0][0]
             return state
-        return await self.cold.document(await self.filed(session_id, removed_only=True), epoch, version)
+        return await self._read_cold(session_id, lambda filed: self.cold.document(filed, epoch, version))
 
     async def state_at(self, session_id: str, at_ms: int) -> Archived | None:
         """Return the newest version in effect at an instant, a tombstone too; None before the first."""
         rows = await self._queries.ask("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
         if not rows:
-            return await self.cold.state_at(await self.filed(session_id, removed_only=True), at_ms)
+            return await self._read_cold(session_id, lambda filed: self.cold.state_at(filed, at_ms))
         epoch, version, state, deleted, recorded_at = rows[0]
         return Archived(session_id, epoch, version, state, deleted, ms_of(recorded_at))
 
@@ -135,14 +135,27 @@ class Archive:
             TrailEvent(row[0], row[1], row[2], ms_of(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
-        removed = await self.filed(session_id, removed_only=True)
-        if removed:
-            after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
+        after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
+        cold = await self._read_cold(session_id, lambda filed: self.cold.events(filed, after, limit + 1, snapshots))
+        if cold:
             known = {(event.epoch, event.version) for event in found}
-            cold = await self.cold.events(removed, after, limit + 1, snapshots)
             found += [event for event in cold if (event.epoch, event.version) not in known]
             found.sort(key=lambda event: event.key)
         return page_of_trail(found, limit)
+
+    async def _read_cold(self, session_id: str, read: Callable[[Sequence[Filed]], Awaitable[T]]) -> T | None:
+        """Read the archives that are all there is of a session, newest first; None where there is none.
+
+        Raises ArchiveDamaged: not where one was replaced by a newer one meanwhile.
+        """
+        filed = await self.filed(session_id, removed_only=True)
+        try:
+            return await read(filed) if filed else None
+        except ArchiveDamaged:
+            newer = await self.filed(session_id, removed_only=True)
+            if newer == filed:
+                raise
+            return await read(newer)
 
     async def filed(self, session_id: str, *, removed_only: bool = False) -> list[Filed]:
         """Return what was filed about a session's archives, one a life, newest first.

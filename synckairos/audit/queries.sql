@@ -2,14 +2,27 @@
 -- null and costs nothing. EXPLAIN of each is checked by a test.
 
 -- name: latest
--- The newest version of a session, by the projection that only moves forward; no snapshot where retention took it away.
-SELECT e.epoch, e.version, e.snapshot, e.deleted, s.created_at, e.recorded_at
+-- The newest version of a session, by the projection that only moves forward, and the newest decisions of this life of it,
+-- so that a repeated command gets its answer again; no snapshot where retention took it away.
+SELECT
+    e.epoch, e.version, e.snapshot, e.deleted, e.recorded_at,
+    (
+        SELECT json_agg(json_build_array(
+            c.command_id, coalesce(c.fingerprint, ''), c.epoch, c.version, c.expired_participant_id
+        ))
+        FROM (
+            SELECT * FROM sync_events AS c
+            WHERE c.session_id = s.session_id AND c.occurred_at >= s.created_at AND c.command_id IS NOT NULL
+            ORDER BY c.occurred_at DESC, c.version DESC
+            LIMIT 100
+        ) AS c
+    ) AS commands
 FROM sync_sessions AS s
 JOIN sync_events AS e USING (session_id, epoch, version)
 WHERE s.session_id = %(session_id)s
 UNION ALL
 (
-    SELECT a.epoch, a.version, NULL, a.deleted, a.created_at, a.archived_at
+    SELECT a.epoch, a.version, NULL, a.deleted, a.archived_at, NULL
     FROM sync_archives AS a
     WHERE a.session_id = %(session_id)s AND a.removed_at IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM sync_sessions WHERE session_id = %(session_id)s)
@@ -26,14 +39,6 @@ SELECT
 FROM sync_archives
 WHERE session_id = %(session_id)s AND (removed_at IS NOT NULL OR NOT %(removed_only)s)
 ORDER BY created_at DESC;
-
--- name: latest_commands
--- The newest decisions of this life of the session, so that a repeated command gets its answer again.
-SELECT command_id, coalesce(fingerprint, ''), epoch, version, expired_participant_id
-FROM sync_events
-WHERE session_id = %(session_id)s AND occurred_at >= %(created_at)s AND command_id IS NOT NULL
-ORDER BY occurred_at DESC, version DESC
-LIMIT 100;
 
 -- name: snapshot
 SELECT snapshot FROM sync_events WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;

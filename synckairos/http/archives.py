@@ -7,6 +7,7 @@ import orjson
 
 from synckairos.audit.archive import Archive
 from synckairos.audit.cold.bundle import Bundle
+from synckairos.audit.cold.reader import ArchiveDamaged
 from synckairos.audit.records import Filed
 from synckairos.config import Settings
 from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
@@ -54,8 +55,18 @@ class ArchiveRoutes:
         if not call.principal.may(self._role):
             raise Forbidden(f"Archives are for a {self._role} or a higher role")
         filed = await self._filed(session_id)
+        try:
+            return await self._show(call, filed, form, query.snapshots)
+        except ArchiveDamaged:
+            # Where a newer one was filed meanwhile the older object is gone.
+            newer = await self._filed(session_id)
+            if newer == filed:
+                raise
+            return await self._show(call, newer, form, query.snapshots)
+
+    async def _show(self, call: Call, filed: Filed, form: str, snapshots: bool) -> Reply:
         shown = self._shown(call)
-        etag = f'"{filed.checksum.hex()[:32]}-{shown}-{form.rpartition("-")[2]}-{query.snapshots:d}"'
+        etag = f'"{filed.checksum.hex()[:32]}-{shown}-{form.rpartition("-")[2]}-{snapshots:d}"'
         reply = Reply(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
         reply.headers.append((b"cache-control", b"private, no-cache"))
         if is_unchanged(call.header(b"if-none-match"), etag):
@@ -64,9 +75,9 @@ class ArchiveRoutes:
         bundle = await self._archive.cold.bundle(filed)
         render = _render_lines if form == NDJSON else _render
         if len(bundle.events) > _LARGE:
-            reply.body = await asyncio.to_thread(render, filed, bundle, shown, query.snapshots)
+            reply.body = await asyncio.to_thread(render, filed, bundle, shown, snapshots)
         else:
-            reply.body = render(filed, bundle, shown, query.snapshots)
+            reply.body = render(filed, bundle, shown, snapshots)
         return reply
 
     async def _filed(self, session_id: str) -> Filed:

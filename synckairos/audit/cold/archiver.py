@@ -22,7 +22,9 @@ from synckairos.errors import SyncKairosError
 
 SQL = "cold/cold.sql"
 
+_FIRST_ROWS = 20  # documents may be large: the first few tell how many to fetch at a time
 _ROWS = 500
+_BYTES = 4 << 20
 
 
 class NotFinished(SyncKairosError):
@@ -99,7 +101,7 @@ class Archiver:
     async def _make(self, ended: Ended, base: Filed | None, old_path: str | None) -> Filed:
         await self._run("process", session_id=ended.session_id, created_at=ended.created_at)
         earlier = [] if base is None else list((await self._cold.bundle(base)).events)
-        packed = await self._pack(ended.session_id, earlier)
+        packed = await self._pack(ended, earlier)
         ended, path = packed.ended, packed.ended.path(packed.events + packed.conflicts)
         written = await self._objects.put(path, packed.content)
         is_newest = await self._run(
@@ -124,16 +126,17 @@ class Archiver:
         assert newest is not None
         return newest
 
-    async def _pack(self, session_id: str, earlier: Sequence[Line]) -> _Packed:
+    async def _pack(self, looked_at: Ended, earlier: Sequence[Line]) -> _Packed:
         """Read a session's rows, all as of one instant, and compress them; `earlier` ones come before what is new."""
         async with self._pool.connection() as connection:
             await connection.set_autocommit(False)
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
                 async with connection.transaction():
-                    ended = await _ended(connection, session_id)
-                    if ended is None:
-                        raise NotFinished(f"Session {session_id} isn't over any more")
+                    ended = await _ended(connection, looked_at.session_id)
+                    if ended is None or ended.created_at != looked_at.created_at:
+                        # Where the next life is over, too, the next look at it finds that out.
+                        raise NotFinished(f"Session {looked_at.session_id} was made again, or isn't there any more")
                     return await self._pack_rows(connection, ended, earlier)
             finally:
                 await connection.set_isolation_level(None)
@@ -215,7 +218,10 @@ async def _rows(connection: AsyncConnection, session_id: str) -> AsyncIterator[d
 async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
     async with connection.cursor(name="events", row_factory=dict_row, binary=True) as cursor:
         await cursor.execute(load(SQL)["events"], {"session_id": session_id})
-        while batch := await cursor.fetchmany(_ROWS):
+        count = _FIRST_ROWS
+        while batch := await cursor.fetchmany(count):
+            size = sum(len(row["snapshot"]) for row in batch)
+            count = min(_ROWS, max(1, _BYTES * len(batch) // max(size, 1)))
             yield batch
 
 

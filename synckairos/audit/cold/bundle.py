@@ -6,7 +6,7 @@ Every line ends with the document as it was published, `state`, whose length sta
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -22,6 +22,7 @@ FORMAT = "synckairos-archive/1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _GZIP = 31
+_PIECE_BYTES = 1 << 20
 
 
 class BundleDamaged(ValueError):
@@ -72,7 +73,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A session's archive, read back. `raw` is all of it, not compressed."""
+    """A session's archive, read back. `raw` is all of it, not compressed.
+
+    A lean one has no `raw`, and no document but the newest: it says what the archive holds, however large that is.
+    """
 
     head: Mapping[str, Any]
     events: tuple[Line, ...]
@@ -129,15 +133,16 @@ def _plain(name: str, value: Any) -> Any:
             return value
 
 
-def parse_bundle(content: bytes) -> Bundle:
+def parse_bundle(content: bytes, *, lean: bool = False) -> Bundle:
     """Read an object back, every document checked against its hash. Raises BundleDamaged."""
     try:
-        raw = zlib.decompress(content, _GZIP)
-        first, *rest = raw.removesuffix(b"\n").split(b"\n")
-        head = orjson.loads(first)
+        raw = b"" if lean else zlib.decompress(content, _GZIP)
+        rest = _unpacked(content) if lean else iter(raw.removesuffix(b"\n").split(b"\n"))
+        head = orjson.loads(next(rest, b""))
         if head["format"] != FORMAT:
             raise BundleDamaged(f"its format is {head['format']!r}, not {FORMAT}")
-        lines = [_parse_line(line) for line in rest]
+        newest = (head["epoch"], head["version"])
+        lines = [_parse_line(line, keep=lambda version: not lean or version == newest) for line in rest]
         events = tuple(line for line in lines if line.row["kind"] == "event")
         bundle = Bundle(head, events, tuple(line for line in lines if line.row["kind"] == "conflict"), raw)
         told = (head["events"], head["conflicts"])
@@ -148,14 +153,26 @@ def parse_bundle(content: bytes) -> Bundle:
     return bundle
 
 
-def _parse_line(raw: bytes) -> Line:
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    """Yield an object's lines, one and a piece of the next in memory."""
+    decompressor, begun = zlib.decompressobj(_GZIP), b""
+    while not decompressor.eof:
+        piece = decompressor.decompress(content, _PIECE_BYTES)
+        content = decompressor.unconsumed_tail
+        if not piece and not content and not decompressor.eof:
+            raise BundleDamaged("it is cut off")
+        *whole, begun = (begun + piece).split(b"\n")
+        yield from whole
+
+
+def _parse_line(raw: bytes, keep: Callable[[tuple[str, int]], bool]) -> Line:
     row = orjson.loads(raw)
     state = raw[-1 - row["state_bytes"] : -1]
     del row["state"]
     line = Line(row, state, raw)
     if sha256(state).digest() != line.payload_hash:
         raise BundleDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} isn't what its hash says")
-    return line
+    return line if keep(line.version) else Line(row, b"", b"")
 
 
 def gaps(events: Iterable[Line], before: Iterable[Line] = ()) -> Iterator[str]:

@@ -20,13 +20,13 @@ from synckairos.audit.cold.objects import Objects, Written
 from synckairos.audit.cold.reader import Cold
 from synckairos.audit.named_sql import load
 from synckairos.audit.postgres import Pool
-from synckairos.audit.records import Filed
 from synckairos.wire.events import EVENT_COLUMNS, event_json
 from synckairos.wire.tables import FORMULA_BEGINNINGS, render_csv_rows
 
 Format = Literal["ndjson", "csv"]
 
 _PIECE_BYTES = 1 << 18
+_FILED = 200
 _GZIP = 31
 
 # As JSON holds no raw control characters, quoting never happens, and a line is the text as it is.
@@ -90,24 +90,28 @@ class Exporter:
     ) -> AsyncIterator[tuple[int, bytes]]:
         """Yield lines in pieces of a quarter of a megabyte, and how many events each has."""
         columns = _columns(snapshots)
-        async with self._pool.connection() as connection:
+        async with (
+            self._pool.connection() as connection,
+            # What is in cold storage may be much: Postgres keeps the list of it, as of the same instant.
+            connection.cursor(name="removed", withhold=True) as removed,
+        ):
+            removed.itersize = _FILED
             await connection.set_autocommit(False)
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
                 async with connection.transaction():
-                    removed = await _removed_between(connection, from_at, to_at)
+                    await removed.execute(load(SQL)["removed_between"], {"from": from_at, "to": to_at})
                     async for piece in _copied(connection, from_at, to_at, form, snapshots):
                         yield piece
             finally:
                 await connection.set_isolation_level(None)
                 await connection.set_autocommit(True)
-        for filed in removed:
-            bundle = await self._cold.bundle(filed)
-            rows = list(_rows(bundle, from_at, to_at, snapshots))
-            if form == "csv":
-                yield len(rows), render_csv_rows(columns, rows)
-            else:
-                yield len(rows), b"".join(orjson.dumps(row) + b"\n" for row in rows)
+            async for row in removed:
+                rows = list(_rows(await self._cold.bundle(filed_of(row)), from_at, to_at, snapshots))
+                if form == "csv":
+                    yield len(rows), render_csv_rows(columns, rows)
+                else:
+                    yield len(rows), b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
 async def _copied(
@@ -139,11 +143,6 @@ def _statement(form: Format, snapshots: bool, from_at: datetime, to_at: datetime
     for name, value in (("from", from_at), ("to", to_at)):
         rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
     return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows)))
-
-
-async def _removed_between(connection: AsyncConnection, from_at: datetime, to_at: datetime) -> list[Filed]:
-    cursor = await connection.execute(load(SQL)["removed_between"], {"from": from_at, "to": to_at})
-    return [filed_of(row) for row in await cursor.fetchall()]
 
 
 def _rows(bundle: Bundle, from_at: datetime, to_at: datetime, snapshots: bool) -> Iterator[dict[str, object]]:

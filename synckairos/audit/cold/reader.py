@@ -27,23 +27,24 @@ class Cold:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    async def bundle(self, filed: Filed) -> Bundle:
-        """Fetch an archive, its checksum and every document's verified."""
+    async def bundle(self, filed: Filed, *, lean: bool = False) -> Bundle:
+        """Fetch an archive, its checksum and every document's verified; `lean` for what it holds alone."""
         assert filed.path is not None
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 content = await self._objects.get(filed.path)
             if len(content) > _LARGE:
-                return await asyncio.to_thread(_verified, content, filed.checksum)
-            return _verified(content, filed.checksum)
+                return await asyncio.to_thread(_verified, content, filed.checksum, lean)
+            return _verified(content, filed.checksum, lean)
         except TimeoutError:
             raise StoreUnavailable(f"The object store didn't answer within {_PATIENCE_S:.0f} s") from None
         except (ObjectMissing, BundleDamaged) as fault:
             told = "it is missing" if isinstance(fault, ObjectMissing) else fault
             raise ArchiveDamaged(f"The archive of session {filed.session_id} can't be read: {told}") from fault
 
-    async def latest(self, filed: Filed) -> Archived:
-        """Return the version a session ended with, and the newest 100 commands' records."""
+    async def latest(self, archives: Sequence[Filed]) -> Archived:
+        """Return the version a session ended with, and the newest 100 commands' records, of the newest archive."""
+        filed = archives[0]
         bundle = await self.bundle(filed)
         newest = bundle.newest
         deleted, at_ms = bool(bundle.head["deleted"]), filed.archived_at_ms
@@ -77,10 +78,10 @@ class Cold:
         return [line.event(snapshots) for line in sorted(lines.values(), key=lambda line: line.key)[:limit]]
 
 
-def _verified(content: bytes, checksum: bytes) -> Bundle:
+def _verified(content: bytes, checksum: bytes, lean: bool) -> Bundle:
     if sha256(content).digest() != checksum:
         raise BundleDamaged("its bytes aren't what its checksum says")
-    return parse_bundle(content)
+    return parse_bundle(content, lean=lean)
 
 
 def _records(lines: Iterable[Line]) -> dict[str, bytes]:

@@ -80,12 +80,12 @@ class Retention:
             return False
         if stored is not None and stored.version != filed.version:
             return False
-        if await self._outbox.has_isolated(filed.session_id):
-            return False
-        return not await self._outbox.pending(filed.session_id)
+        # A session that Redis let go is in Postgres in full, and so is one whose newest version is. What is isolated
+        # may be of an earlier life.
+        return not await self._outbox.has_isolated(filed.session_id)
 
     async def _verify_and_remove(self, filed: Filed, after_s: float) -> bool:
-        bundle = await self._cold.bundle(filed)
+        bundle = await self._cold.bundle(filed, lean=True)
         if len(bundle.events) != filed.events or bundle.newest.version != (filed.epoch, filed.version):
             raise ArchiveDamaged(f"The archive of session {filed.session_id} isn't the one that was filed")
         missing = await self._missing(filed, bundle)
@@ -105,7 +105,7 @@ class Retention:
         """
         if next(gaps(bundle.events), None) is None:
             return None
-        earlier = [await self._cold.bundle(each) for each in await self._archiver.removed_before(filed)]
+        earlier = [await self._cold.bundle(each, lean=True) for each in await self._archiver.removed_before(filed)]
         return next(gaps(bundle.events, (line for each in earlier for line in each.events)), None)
 
     async def _delete(self, filed: Filed, bundle: Bundle, after_s: float) -> bool:

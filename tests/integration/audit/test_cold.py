@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ import orjson
 import pytest
 
 from synckairos.audit.cold.archiver import NotFinished
-from synckairos.audit.cold.bundle import BundleDamaged, parse_bundle
+from synckairos.audit.cold.bundle import BundleDamaged, Packer, parse_bundle, render_line
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import ArchiveDamaged
 from synckairos.audit.cold.retention import Incomplete
@@ -103,7 +104,7 @@ async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier)
     second = await cold.archiver.archive(life.session_id)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_of(audit, first).exists()
-    assert (await audit.archive.cold.latest(second)).state == life.documents[second.version]
+    assert (await audit.archive.cold.latest([second])).state == life.documents[second.version]
 
 
 async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> None:
@@ -132,6 +133,42 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
     place.unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
         await audit.archive.cold.bundle(filed)
+
+
+async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
+    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await drained(audit)
+    epoch, objects = life.state.epoch, audit.archive.cold._objects
+    assert await cold.retention.remove(life.session_id, 0)
+
+    async def early() -> bytes | None:
+        past = await audit.archive.state_at(life.session_id, T0)
+        return None if past is None else past.state
+
+    async def first() -> bytes | None:
+        return (await audit.archive.events(life.session_id, limit=1, snapshots=True)).items[0].state
+
+    async def latest() -> bytes | None:
+        found = await audit.archive.latest(life.session_id)
+        return None if found is None else found.state
+
+    for read, version in ((early, 1), (lambda: audit.archive.snapshot(life.session_id, epoch, 1), 1), (first, 1)):
+        await audit.author.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
+        await audit.drain().run(0)
+        with monkeypatch.context() as patch:
+            get = objects.get
+
+            async def late(path: str, patch: pytest.MonkeyPatch = patch, get: Any = get) -> bytes:
+                patch.undo()
+                assert await cold.retention.remove(life.session_id, 0)
+                content: bytes = await get(path)
+                return content
+
+            patch.setattr(objects, "get", late)
+            assert await read() == life.documents[version]
+            assert objects.get == get
+    assert await latest() == life.documents[life.state.version]
 
 
 async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold: ColdTier) -> None:
@@ -367,3 +404,23 @@ async def test_an_export_ends_before_its_end(audit: Audit, cold: ColdTier) -> No
     assert await versions() == [2, 3, 4]
     assert await cold.retention.remove(life.session_id, 0)
     assert await versions() == [2, 3, 4]
+
+
+def test_what_an_archive_holds_is_read_without_its_documents() -> None:
+    documents = [orjson.dumps({"filler": f"{number} " * 300_000}) for number in range(3)]
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [
+        {"epoch": "e", "version": number + 1, "occurred_at": when, "payload_hash": sha256(document).digest()}
+        for number, document in enumerate(documents)
+    ]
+    packer = Packer({"epoch": "e", "version": 3, "events": 3, "conflicts": 0})
+    packer.add(render_line("event", row, document) for row, document in zip(rows, documents, strict=True))
+    content = packer.finish()
+    lean, whole = parse_bundle(content, lean=True), parse_bundle(content)
+    assert [line.state for line in lean.events] == [b"", b"", documents[2]]
+    assert [line.state for line in whole.events] == documents
+    assert [line.row for line in lean.events] == [line.row for line in whole.events]
+    assert (lean.raw, lean.newest.state) == (b"", documents[2])
+    for damaged in (content[:-9], content[: len(content) // 2], b"", content[:50] + b"\0" + content[51:]):
+        with pytest.raises(BundleDamaged):
+            parse_bundle(damaged, lean=True)

@@ -132,7 +132,7 @@ async def test_another_worker_does_what_a_killed_one_left(
     assert job.worker is not None
     assert not job.worker.endswith(f":{first.pid}")
     (filed,) = await audit.archive.filed(life.session_id)
-    assert (await audit.archive.cold.latest(filed)).state == life.documents[life.state.version]
+    assert (await audit.archive.cold.latest([filed])).state == life.documents[life.state.version]
 
 
 async def test_one_that_stops_gives_back_what_it_began(

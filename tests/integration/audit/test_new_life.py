@@ -1,9 +1,11 @@
 """A session made again under its id while something of its life before is in cold storage, or still on its way."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from synckairos.audit.cold.archiver import NotFinished
 from synckairos.audit.cold.retention import Incomplete
 from synckairos.audit.jobs.board import Claim
 from synckairos.audit.records import TrailEvent
@@ -90,7 +92,7 @@ async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: Aud
     newest, oldest = await audit.archive.filed(first.session_id)
     assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
     assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
-    assert (await audit.archive.cold.latest(newest)).state == second.documents[second.state.version]
+    assert (await audit.archive.cold.latest([newest])).state == second.documents[second.state.version]
 
 
 async def test_all_lives_before_count(audit: Audit, cold: ColdTier) -> None:
@@ -144,3 +146,24 @@ async def test_a_job_for_one_that_was_made_again_ends_without_an_alarm(audit: Au
     await audit.drain().run(0)
     assert await cold.desk.carry_out(claim) == {"session_id": first.session_id, "removed": True}
     await is_whole(audit, first, second)
+
+
+async def test_an_archive_is_of_one_life(audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is made again between the look at it and the reading of its rows is left for the next look."""
+    first = await finished(audit.author)
+    await audit.drain().run(0)
+    pack = cold.archiver._pack
+
+    async def late(*args: Any) -> Any:
+        monkeypatch.undo()
+        second = await made_again(audit, await deleted(audit, first))
+        assert await audit.drain().run(0) == 1 + len(second.documents)
+        return await pack(*args)
+
+    monkeypatch.setattr(cold.archiver, "_pack", late)
+    with pytest.raises(NotFinished, match="made again"):
+        await cold.archiver.archive(first.session_id)
+    filed = await cold.archiver.archive(first.session_id)
+    assert (filed.status, filed.version, filed.events) == ("ready", 4, 11)
+    newest, oldest = await audit.archive.filed(first.session_id)
+    assert (newest.path, oldest.path) == (filed.path, None)

@@ -33,7 +33,6 @@ NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 ALL = {"before_at": "infinity", "before_id": "f" * 32, "limit": 51}
 CASES: dict[str, dict[str, Any]] = {
     "latest": {"session_id": SESSION},
-    "latest_commands": {"session_id": SESSION, "created_at": NOON - timedelta(hours=6)},
     "filed": {"session_id": SESSION, "removed_only": True},
     "snapshot": {"session_id": SESSION, "epoch": "e", "version": 7},
     "state_at": {"session_id": SESSION, "at": NOON},

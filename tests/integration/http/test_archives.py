@@ -96,6 +96,26 @@ async def test_nobody_is_sent_what_he_has(server: Server, worker: Worker) -> Non
     assert newer.json()["data"]["session"]["metadata"] == {"table": 8}
 
 
+async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
+    server: Server, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = (await over(server))["session_id"]
+    await worker.archiver.archive(session_id)
+    await server.client.patch(f"/v1/sessions/{session_id}", json={"metadata": {"table": 8}})
+    await server.drain()
+    objects = server.parts.archive.cold._objects
+    get = objects.get
+
+    async def late(path: str) -> bytes:
+        monkeypatch.undo()
+        await worker.archiver.archive(session_id)
+        return await get(path)
+
+    monkeypatch.setattr(objects, "get", late)
+    answer = await archive_of(server.client, session_id)
+    assert answer.json()["data"]["session"]["metadata"] == {"table": 8}
+
+
 @pytest.mark.parametrize(
     ("role", "least", "events_from", "shown"),
     [
