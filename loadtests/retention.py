@@ -1,0 +1,184 @@
+"""Retention beside live sessions: what it gets through, what it costs, and whether the drain keeps up meanwhile.
+
+Postgres holds very many finished sessions of ten versions. A server is switched at a steady pace, first with the worker
+draining alone, then while it archives, verifies and removes: how far each version lags behind, how many sessions left,
+how long the longest transaction of a job was, and how much the worker's memory grew. At last, how long a worker takes
+to learn that there is nothing to archive, which it asks every half minute.
+"""
+
+import argparse
+import asyncio
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import uvloop
+
+from loadtests.http_client import HttpConnection
+from loadtests.started import started_by_rest
+from loadtests.stores import both
+from loadtests.telling import tell
+from synckairos.audit.jobs.board import Board, open_pool
+from synckairos.config import Settings
+from tests.processes import Process, spawn_server
+from tests.waiting import eventually
+
+VERSIONS = 10
+CONNECTIONS = 8
+LOOK_S = 0.1
+
+FILL = """
+INSERT INTO sync_sessions
+SELECT md5('s' || n)::uuid, 'e', %(versions)s, 'per_participant', 'completed', at, at, at + interval '5 min',
+    at + interval '5 min', NULL, '{}'
+FROM generate_series(1, %(sessions)s) AS n, LATERAL (SELECT timestamptz '2026-01-01' + n * interval '1 s' AS at) AS t;
+
+INSERT INTO sync_events (session_id, epoch, version, occurred_at, event_type, status, payload_hash, snapshot)
+SELECT
+    s.session_id, 'e', v, s.created_at + v * interval '30 s', 'metadata_updated', 'completed', sha256(document),
+    document
+FROM sync_sessions AS s
+CROSS JOIN generate_series(1, %(versions)s) AS v
+CROSS JOIN LATERAL (
+    SELECT convert_to(
+        '{"participants":[],"filler":"' || repeat(md5(s.session_id::text || v), 32) || '"}', 'UTF8'
+    ) AS document
+) AS made;
+"""
+
+
+def fill(database_url: str, sessions: int) -> None:
+    """Make so many finished sessions, as the drain would have left them."""
+    with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
+        cursor.execute(FILL, {"sessions": sessions, "versions": VERSIONS})
+        cursor.execute("VACUUM ANALYZE sync_sessions, sync_events")
+        cursor.connection.close()
+
+
+async def switch(base_url: str, sessions: list[str], per_s: float, until: float) -> int:
+    """Switch sessions in turn at a steady pace on one connection; return how often."""
+    connection = await HttpConnection.open(base_url)
+    count, next_s = 0, time.perf_counter()
+    while next_s < until:
+        await asyncio.sleep(max(0.0, next_s - time.perf_counter()))
+        status, answer = await connection.post(f"/v1/sessions/{sessions[count % len(sessions)]}/switch")
+        assert status == 200, answer
+        count, next_s = count + 1, next_s + 1 / per_s
+    connection.close()
+    return count
+
+
+class Watch:
+    """Looks at a worker's memory and at its jobs' transactions, all the time."""
+
+    def __init__(self, database_url: str, worker: Process) -> None:
+        self.longest_s = 0.0
+        self.first_kb = self.most_kb = _resident_kb(worker.pid)
+        self._url, self._pid = database_url, worker.pid
+
+    async def run(self) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            while True:
+                self.most_kb = max(self.most_kb, _resident_kb(self._pid))
+                row = await (
+                    await connection.execute(
+                        "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8"
+                        " FROM pg_stat_activity WHERE application_name = 'synckairos jobs' AND xact_start IS NOT NULL"
+                    )
+                ).fetchone()
+                self.longest_s = max(self.longest_s, row[0] if row else 0.0)
+                await asyncio.sleep(LOOK_S)
+
+
+def _resident_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+async def measure(sessions: int, seconds: float, per_s: float) -> dict[str, Any]:
+    async with both() as (found, postgres):
+        settings = found.model_copy(update={"archive_url": str(Path(postgres.data_dir).parent / "archive")})
+        await asyncio.to_thread(fill, postgres.url, sessions)
+        worker = Process("worker", env=settings.environ())
+        server = spawn_server(settings)
+        try:
+            connection = await HttpConnection.open(server.base_url)
+            live = [await started_by_rest(connection) for _ in range(CONNECTIONS * 4)]
+            connection.close()
+            shares = [live[at::CONNECTIONS] for at in range(CONNECTIONS)]
+            figures = {}
+            async with open_pool(settings.database_url) as pool:
+                for phase in ("alone", "beside_retention"):
+                    if phase != "alone":
+                        await Board(pool).add("retention", {"after_s": 86_400})
+                        await eventually(lambda: asyncio.to_thread(_removed, postgres.url), 60)
+                    watch = Watch(postgres.url, worker)
+                    watching = asyncio.create_task(watch.run())
+                    before, since = _removed(postgres.url), time.perf_counter()
+                    counts = await asyncio.gather(
+                        *(switch(server.base_url, share, per_s / CONNECTIONS, since + seconds) for share in shares)
+                    )
+                    took = time.perf_counter() - since
+                    watching.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await watching
+                    figures[phase] = {
+                        "switches_per_s": round(sum(counts) / took),
+                        "lag_ms": _lags(postgres.url, took),
+                        "retained_per_s": round((_removed(postgres.url) - before) / took, 1),
+                        "longest_transaction_ms": round(watch.longest_s * 1000),
+                        "memory_grown_mb": round((watch.most_kb - watch.first_kb) / 1024, 1),
+                    }
+        finally:
+            server.stop()
+            worker.stop()
+        asked_ms = await _nothing_to_do(settings)
+    return {"sessions": sessions, "versions_each": VERSIONS, **figures, "nothing_to_archive_ms": asked_ms}
+
+
+def _removed(database_url: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM sync_archives WHERE removed_at IS NOT NULL").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _lags(database_url: str, seconds: float) -> dict[str, int]:
+    """Return how long the versions of the last seconds took to get into Postgres."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP"
+            " (ORDER BY (extract(epoch FROM recorded_at - occurred_at) * 1000)::int) FROM sync_events"
+            " WHERE event_type = 'cycle_switched' AND recorded_at > now() - make_interval(secs => %s)",
+            [seconds],
+        ).fetchone()
+    assert row is not None
+    return dict(zip(("p50", "p99", "max"), row[0], strict=True))
+
+
+async def _nothing_to_do(settings: Settings) -> float:
+    """File an archive for every session there still is, and ask whether there is one without."""
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO sync_archives (session_id, created_at, status, epoch, version, path)"
+            " SELECT session_id, created_at, 'ready', epoch, version, 'x' FROM sync_sessions"
+            " ON CONFLICT (session_id, created_at) DO UPDATE SET"
+            " epoch = excluded.epoch, version = excluded.version, error = NULL"
+        )
+        connection.execute("VACUUM ANALYZE sync_archives")
+    async with open_pool(settings.database_url) as pool:
+        board = Board(pool)
+        await board.has_work("retention", 0)
+        began = time.perf_counter()
+        assert not await board.has_work("archive", 86_400)
+        return round((time.perf_counter() - began) * 1000, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests retention", description=__doc__)
+    parser.add_argument("--sessions", type=int, default=100_000, help="that are over")
+    parser.add_argument("--seconds", type=float, default=20, help="of each of the two phases")
+    parser.add_argument("--rate", type=float, default=500, help="switches a second meanwhile")
+    options = parser.parse_args()
+    tell("retention", uvloop.run(measure(options.sessions, options.seconds, options.rate)))
