@@ -141,7 +141,8 @@ class Board:
 
     async def fail(self, claim: Claim, error: str, retry_in_s: float, *, for_good: bool = False) -> Status | None:
         """Note a failed attempt and return what the job is now; None where it isn't its worker's any more."""
-        rows = await self._of("fail", claim, error=error, retry_in_s=retry_in_s, for_good=for_good)
+        tried = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "most": ATTEMPTS}
+        rows = await self._of("fail", claim, **tried)
         status: Status | None = rows[0][0] if rows else None
         return status
 
@@ -151,7 +152,7 @@ class Board:
 
     async def reap(self) -> list[Reaped]:
         """Take jobs away from workers that died, and return them."""
-        return [Reaped(*row) for row in await self._run("reap")]
+        return [Reaped(*row) for row in await self._run("reap", most=ATTEMPTS)]
 
     async def due(self, limit: int) -> list[Due]:
         """Return jobs that could begin now, those that wait longest first."""

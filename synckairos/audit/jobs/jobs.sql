@@ -34,10 +34,10 @@ counted AS (
 SELECT job_id FROM ended;
 
 -- name: fail
--- Tried again later, but not a fourth time, nor where no further try would do.
+-- Tried again later, but not for ever, nor where no further try would do.
 WITH ended AS (
     UPDATE background_jobs SET
-        status = CASE WHEN attempts < 3 AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
+        status = CASE WHEN attempts < %(most)s AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
         due_at = now() + make_interval(secs => %(retry_in_s)s),
         error = %(error)s, lease_until = NULL, finished_at = now(),
         duration_ms = extract(epoch FROM now() - started_at) * 1000
@@ -61,7 +61,7 @@ RETURNING job_id;
 -- What a worker left that gives no more sign of life.
 WITH ended AS (
     UPDATE background_jobs SET
-        status = CASE WHEN attempts < 3 THEN 'queued' ELSE 'failed' END::job_status,
+        status = CASE WHEN attempts < %(most)s THEN 'queued' ELSE 'failed' END::job_status,
         due_at = now(), lease_until = NULL, finished_at = now(), error = 'its worker, ' || worker || ', died'
     WHERE status = 'running' AND lease_until < now()
     RETURNING job_id, type, status, attempts, error
