@@ -86,11 +86,11 @@ export class Link extends EventTarget {
     }
   }
 
-  /** Take a state unless it is older than the one at hand; another epoch is another history and always counts. */
+  /** Take what came last on the socket for the truth, also a version that is no higher: a store may lose some. */
   #take(state, type, bytes) {
     const before = this.state;
-    const isNews = !before || before.epoch !== state.epoch || state.version > before.version;
-    if (isNews) this.state = state;
+    const isNews = !before || ["epoch", "version", "updated_at"].some((name) => before[name] !== state[name]);
+    this.state = state;
     this.#become("live");
     this.dispatchEvent(new CustomEvent("state", { detail: { before, state, type, bytes, isNews } }));
   }
