@@ -106,6 +106,8 @@ class Feed:
     async def watch(self, session_id: str) -> None:
         """Begin to listen to a session; returns when Redis has confirmed it, so a read from here on misses nothing.
 
+        Returns too where it was unwatched meanwhile: then nobody is there to miss anything.
+
         Raises StoreUnavailable where that takes longer than two seconds; the wish stands, and is caught up later.
         """
         if session_id not in self._watched:

@@ -87,7 +87,9 @@ class Subscriber:
         return wanted.confirmed
 
     def unwant(self, channel: str) -> None:
-        if self._channels.pop(channel, None) is not None:
+        """Unsubscribe; whoever still waits for the confirmation is let go, for it may never come."""
+        if (unwanted := self._channels.pop(channel, None)) is not None:
+            unwanted.confirmed.set()
             self._wish(channel, False)
 
     def _wish(self, channel: str, wanted: bool) -> None:

@@ -170,6 +170,14 @@ async def test_splices_for_other_content_of_the_same_version_are_read_again(watc
     assert [each.state for each in watched.heard.messages[1:]] == [document_of(each, b"it") for each in (2, 3)]
 
 
+async def test_who_leaves_before_redis_has_confirmed_waits_no_longer(watched: Bench) -> None:
+    session_id = str(uuid4())
+    waiting = asyncio.create_task(watched.feed.watch(session_id))
+    await asyncio.sleep(0)
+    watched.feed.unwatch(session_id)
+    await waiting  # or else it would raise, two seconds later
+
+
 async def test_a_gap_is_filled_from_the_history(watched: Bench) -> None:
     await watched.commit()
     await watched.commit(is_lost=True)
