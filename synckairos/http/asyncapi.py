@@ -4,6 +4,7 @@ Two channels at one address: the dialects. `receive` is what the server takes, `
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import orjson
@@ -39,8 +40,9 @@ ABOUT_V2 = (
 )
 
 
+@cache
 def render_asyncapi() -> bytes:
-    """Render the description of both dialects."""
+    """Render the description of both dialects; once, for nothing of it changes as long as a process lives."""
     v3_sent, v2_asked, v2_sent = map(_by_type, (frames.V3_SENT, frames.V2_ASKED, frames.V2_SENT))
     v3_all: dict[str, type[BaseModel]] = {**v3.MODELS, **v3_sent}
     v2_all = v2_asked | v2_sent

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -57,6 +58,12 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     models: dict[type[BaseModel], None] = dict.fromkeys((answers.Problem, answers.FaultView, *COMMANDS.values()))
     for operation in operations:
         models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
+    return _schemas_of(tuple(models))
+
+
+# Models stay what they are as long as a process lives, and their schemas take longer than all else of a start.
+@cache
+def _schemas_of(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     return schemas_of(models)
 
 
@@ -95,13 +102,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     if operation.query is not None:
-        schema = without_titles(operation.query.model_json_schema(schema_generator=Schemas, by_alias=True))
-        explain(schema)
-        required = schema.get("required", ())
-        parameters += [
-            {"name": name, "in": "query", "required": name in required, "schema": each}
-            for name, each in schema["properties"].items()
-        ]
+        parameters += _query_of(operation.query)
     if operation.tag == "sessions" and operation.method != "GET" and 412 in operation.refusals:
         parameters.append(_header("If-Match", "Only if this is still the version: an ETag"))
     if operation.tag == "sessions" and 304 in operation.refusals:
@@ -111,6 +112,17 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         parameters.append(key)
     return parameters
+
+
+@cache
+def _query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = without_titles(model.model_json_schema(schema_generator=Schemas, by_alias=True))
+    explain(schema)
+    required = schema.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": each}
+        for name, each in schema["properties"].items()
+    ]
 
 
 def _header(name: str, description: str) -> dict[str, Any]:
