@@ -166,7 +166,8 @@ async def _nothing_to_do(settings: Settings) -> float:
             " ON CONFLICT (session_id, created_at) DO UPDATE SET"
             " epoch = excluded.epoch, version = excluded.version, error = NULL"
         )
-        connection.execute("VACUUM ANALYZE sync_archives")
+        connection.execute("UPDATE sync_sessions SET archived = true")
+        connection.execute("VACUUM ANALYZE sync_archives, sync_sessions")
     async with open_pool(settings.database_url) as pool:
         board = Board(pool)
         await board.has_work("retention", 0)

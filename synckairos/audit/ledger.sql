@@ -90,7 +90,7 @@ WITH moved AS (
         epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode,
         status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
         completed_at = excluded.completed_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
-        metadata = excluded.metadata
+        metadata = excluded.metadata, archived = false
     WHERE CASE
         WHEN excluded.created_at <> s.created_at THEN excluded.created_at > s.created_at
         WHEN excluded.epoch = s.epoch THEN excluded.version > s.version

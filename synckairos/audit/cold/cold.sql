@@ -39,13 +39,21 @@ WHERE session_id = %(session_id)s AND removed_at IS NULL;
 
 -- name: file
 -- Only ever moved forward.
-UPDATE sync_archives SET
-    status = 'ready', epoch = %(epoch)s, version = %(version)s, session_status = %(session_status)s,
-    deleted = %(deleted)s, finished_at = %(finished_at)s, path = %(path)s, size_bytes = %(size_bytes)s,
-    checksum = %(checksum)s, events = %(events)s, first_at = %(first_at)s, last_at = %(last_at)s, error = NULL,
-    archived_at = now()
-WHERE session_id = %(session_id)s AND created_at = %(created_at)s AND coalesce(version, 0) <= %(version)s
-RETURNING session_id;
+WITH filed AS (
+    UPDATE sync_archives SET
+        status = 'ready', epoch = %(epoch)s, version = %(version)s, session_status = %(session_status)s,
+        deleted = %(deleted)s, finished_at = %(finished_at)s, path = %(path)s, size_bytes = %(size_bytes)s,
+        checksum = %(checksum)s, events = %(events)s, first_at = %(first_at)s, last_at = %(last_at)s, error = NULL,
+        archived_at = now()
+    WHERE session_id = %(session_id)s AND created_at = %(created_at)s AND coalesce(version, 0) <= %(version)s
+    RETURNING session_id
+),
+marked AS (
+    UPDATE sync_sessions AS s SET archived = true
+    FROM filed
+    WHERE s.session_id = filed.session_id AND (s.epoch, s.version) = (%(epoch)s, %(version)s)
+)
+SELECT session_id FROM filed;
 
 -- name: finished
 -- Sessions that ended before an instant, oldest end first; a failed one is left alone for an hour, unless it was the
@@ -60,13 +68,14 @@ ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
 -- name: unarchived
--- Those among them whose newest version isn't archived; a failed one is left alone for an hour.
+-- Those among them whose newest version isn't archived; a failed one is left alone for an hour. Without a look at those
+-- that are: after some years that is nearly all there is.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
 WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
     AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
-    AND (a.version IS NULL OR (a.epoch, a.version) <> (s.epoch, s.version))
+    AND coalesce(s.deleted_at, s.completed_at) IS NOT NULL AND NOT s.archived
     AND (a.error IS NULL OR a.requested_at < now() - interval '1 hour')
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;

@@ -99,9 +99,12 @@ async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier)
     life = await drained(audit)
     first = await cold.archiver.archive(life.session_id)
     assert await cold.archiver.archive(life.session_id) == first
+    assert not await cold.board.has_work("archive", 0)
     await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
     await audit.drain().run(0)
+    assert await cold.board.has_work("archive", 0)
     second = await cold.archiver.archive(life.session_id)
+    assert not await cold.board.has_work("archive", 0)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_of(audit, first).exists()
     assert (await audit.archive.cold.latest([second])).state == life.documents[second.version]

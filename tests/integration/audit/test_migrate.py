@@ -91,11 +91,21 @@ async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_
     await migrate(empty_database, tmp_path)
     await asyncio.to_thread(fill, empty_database, 20)
     await asyncio.to_thread(fill_deliveries, empty_database, 200_000)
+    async with await psycopg.AsyncConnection.connect(empty_database) as connection:
+        # Two that were archived; one of them changed since.
+        await connection.execute(
+            "INSERT INTO sync_archives (session_id, created_at, status, epoch, version)"
+            " SELECT session_id, created_at, 'ready', epoch, CASE WHEN session_id = %s THEN version ELSE 99 END"
+            " FROM sync_sessions WHERE session_id = ANY(%s)",
+            [uuid_of("s7"), [uuid_of("s7"), uuid_of("s8")]],
+        )
     code, lines = await told(settings.model_copy(update={"database_url": empty_database}), "migrate")
     assert (code, lines) == (0, [f"applied {migration.name}" for migration in read(migrations_dir())[5:]])
     async with await psycopg.AsyncConnection.connect(empty_database) as connection:
         for table, count in (("sync_events", 2000), ("webhook_deliveries", 200_000)):
             assert await (await connection.execute(f"SELECT count(*) FROM {table}".encode())).fetchone() == (count,)
+        archived = await connection.execute("SELECT session_id FROM sync_sessions WHERE archived")
+        assert await archived.fetchall() == [(uuid_of("s7"),)]
         # What retention asks of each session: not among all that anybody was ever told.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None

@@ -78,6 +78,19 @@ async def test_no_query_looks_at_more_than_it_has_to(large_database: str, name: 
         assert rows <= 1000, (kind, table, rows)
 
 
+async def test_what_is_archived_is_not_looked_at_again(large_database: str) -> None:
+    async with await psycopg.AsyncConnection.connect(large_database) as connection:
+        connection.prepare_threshold = None
+        await connection.execute("UPDATE sync_sessions SET archived = session_id <> %s", [SESSION])
+        await connection.execute("ANALYZE sync_sessions")
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("cold/cold.sql")["unarchived"]
+        page = {"after_s": 0, "ended_at": "-infinity", "session_id": UUID(int=0), "limit": 200}
+        row = await (await connection.execute(sql, page)).fetchone()
+        await connection.rollback()
+    assert row is not None
+    assert {table: rows for _, table, rows in scans(row[0][0]["Plan"])}["sync_sessions"] == 1
+
+
 async def test_named_sessions_are_found_among_all_that_somebody_took_part_in(large_database: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         connection.prepare_threshold = None
