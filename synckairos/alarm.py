@@ -22,7 +22,7 @@ _WAITING = 100
 _TIMEOUT_S = 5.0
 _FLUSH_S = 2.0
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -60,7 +60,7 @@ class Alarms:
         try:
             self._waiting.put_nowait(alarm | ({"more_before": between} if between else {}))
         except queue.Full:
-            _log.warning("alarm not told", what=what, error="too many wait")
+            logger.warning("alarm not told", what=what, error="too many wait")
 
     def flush(self, timeout_s: float = _FLUSH_S) -> None:
         """Wait until all were told of what waits, for so long at most."""
@@ -77,7 +77,7 @@ class Alarms:
                     tell(alarm)
                 except Exception as fault:  # noqa: BLE001 - whatever it is, the log has the alarm itself
                     error = f"{type(fault).__name__}: {fault}"
-                    _log.warning("alarm not told", what=alarm["alarm"], whom=name, error=error)
+                    logger.warning("alarm not told", what=alarm["alarm"], whom=name, error=error)
             self._waiting.task_done()
 
 
@@ -97,7 +97,7 @@ def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
 
 def sound(what: str, **facts: Any) -> None:
     """Sound an alarm: `what` happened in a few words, always the same ones, `facts` are of this time."""
-    _log.error(what, alarm=True, **facts)
+    logger.error(what, alarm=True, **facts)
     _alarms.sound(what, facts)
 
 

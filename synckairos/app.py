@@ -56,7 +56,7 @@ from synckairos.timekeeper import Timekeeper
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import Registry
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 Job = Coroutine[Any, Any, None]
 
@@ -76,7 +76,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
         def ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             spare_collector()
-            _log.info("serving", host=settings.host, port=server.port)
+            logger.info("serving", host=settings.host, port=server.port)
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}")
 
@@ -86,7 +86,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
                 await server.run_until_stopped(on_ready=ready)
                 for task in background:
                     task.cancel()
-    _log.info("stopped")
+    logger.info("stopped")
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ LEASE_MS = 10_000
 PAGE = 200
 """Sessions asked of Postgres, and read, at once; a page takes far less than the lease."""
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 class Recovery:
@@ -40,7 +40,7 @@ class Recovery:
                 try:
                     await self._look(partition)
                 except StoreUnavailable as trouble:
-                    _log.debug("recovery waits", partition=partition, cause=trouble.message)
+                    logger.debug("recovery waits", partition=partition, cause=trouble.message)
             await asyncio.sleep(LOOK_S)
 
     async def _look(self, partition: int) -> None:
@@ -62,10 +62,10 @@ class Recovery:
             count += len(ours)
             after = page[-1]
         if count:
-            _log.warning("sessions taken up again", partition=partition, sessions=count)
+            logger.warning("sessions taken up again", partition=partition, sessions=count)
 
     async def _read(self, session_id: str) -> None:
         try:
             await self._sessions.read(session_id)
         except SessionNotFound:
-            _log.info("a session went away meanwhile", session_id=session_id)
+            logger.info("a session went away meanwhile", session_id=session_id)

@@ -17,7 +17,7 @@ from synckairos.wire.session import parse_session
 
 BY_RECOVERY = Cause("recovery", "recover")
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 class Restorer:
@@ -78,7 +78,7 @@ class Restorer:
         if isinstance(outcome, Conflict):
             return outcome.stored
         RECOVERED_SESSIONS.inc()
-        _log.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
+        logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
         message = step.message
         return Stored(epoch, recovered.version, False, message.state, due_at_ms(recovered), tag=message.tag)
 

@@ -31,7 +31,7 @@ BATCHES = 4
 LONGEST_SLEEP_S = 1.0
 """Even without a wake-up (a lost message, a store that came back) the deadlines are looked at this often."""
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 class Timekeeper:
@@ -97,7 +97,7 @@ class Timekeeper:
         if step_ms:
             direction = "forward" if step_ms > 0 else "back"
             CLOCK_STEPS.labels(direction).inc()
-            _log.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
+            logger.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
 
     async def _sleep(self, claim: Claim, wake: asyncio.Event) -> None:
         """Sleep until the next deadline that is known, or until an earlier one is written."""
@@ -124,5 +124,5 @@ class Timekeeper:
                 await self._deadlines.realign(session_id)
         except StoreUnavailable:
             pass
-        except Exception:  # noqa: BLE001 one broken session must not stop the clock for all others
-            _log.exception("a deadline could not be kept", session_id=session_id)
+        except Exception:  # one broken session must not stop the clock for all others
+            logger.exception("a deadline could not be kept", session_id=session_id)

@@ -11,7 +11,7 @@ from synckairos.webhooks import dispatcher
 
 _AGAIN_S = 5.0
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 async def run(settings: Settings) -> None:
@@ -31,6 +31,6 @@ async def _keep_up(name: str, job: Callable[[Settings], Awaitable[None]], settin
     while True:
         try:
             await job(settings)
-        except Exception:  # noqa: BLE001
-            _log.exception("ended by itself and begins again", job=name)
+        except Exception:
+            logger.exception("ended by itself and begins again", job=name)
         await asyncio.sleep(_AGAIN_S)

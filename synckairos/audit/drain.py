@@ -27,7 +27,7 @@ REST_S = 0.2
 _DUE_AT_ONCE = 100
 _SLICE = 100  # entries to understand at a stretch
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 class _Behind:
@@ -250,7 +250,7 @@ class Drain:
         if next_s is None:
             alarm.sound("audit entry set aside", tries=tries, **known)
         else:
-            _log.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
+            logger.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
         await self._isolation.isolate(
             partition,
             delivery.entry_id,

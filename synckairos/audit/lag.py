@@ -10,7 +10,7 @@ THRESHOLDS_S = (10, 60, 300, 1800)
 FULLNESS = (0.5, 0.8, 1.0)
 """Parts of what may wait at all, each of which is announced once on the way up; at 1 changes are refused."""
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 class LagWatch:
@@ -27,24 +27,24 @@ class LagWatch:
         age_s = backlog.oldest_age_ms / 1000
         reached = sum(age_s >= threshold for threshold in THRESHOLDS_S)
         if reached > self._announced:
-            _log.warning("audit lags", entries=backlog.entries, oldest_age_s=round(age_s, 1))
+            logger.warning("audit lags", entries=backlog.entries, oldest_age_s=round(age_s, 1))
             self._announced = reached
         elif not reached and self._announced:
-            _log.info("audit has caught up", entries=backlog.entries)
+            logger.info("audit has caught up", entries=backlog.entries)
             self._announced = 0
         self._see_fullness(backlog)
         if backlog.set_aside > self._set_aside:
-            _log.error("audit entries wait for somebody: see `synckairos audit failed`", entries=backlog.set_aside)
+            logger.error("audit entries wait for somebody: see `synckairos audit failed`", entries=backlog.set_aside)
         self._set_aside = backlog.set_aside
 
     def _see_fullness(self, backlog: Backlog) -> None:
         told = {"entries": backlog.entries, "bytes": backlog.bytes, "fullness": round(backlog.fullness, 2)}
         filled = sum(backlog.fullness >= part for part in FULLNESS)
         if filled == len(FULLNESS) > self._filled:
-            _log.error("audit backlog is full, changes are refused", **told)
+            logger.error("audit backlog is full, changes are refused", **told)
         elif filled > self._filled:
-            _log.warning("audit backlog fills up, when it is full changes are refused", **told)
+            logger.warning("audit backlog fills up, when it is full changes are refused", **told)
         elif not filled and self._filled:
-            _log.info("audit backlog has room again", **told)
+            logger.info("audit backlog has room again", **told)
         if filled > self._filled or not filled:
             self._filled = filled

@@ -22,7 +22,7 @@ _GIVE_UP_S = 5.0  # a queued job that nobody took for so long no longer stands i
 _JOB_EXPIRES_S = 60
 _PAUSE_AFTER_FAULT_S = 1.0
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 def open_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
@@ -93,7 +93,7 @@ class DrainKick:
                     await send_kick(self._queue, partition)
             except (RedisError, OSError) as fault:
                 # No retry: by the time the queue is back, a sweep has taken what this kick was for.
-                _log.warning("drain kick not sent", error=str(fault))
+                logger.warning("drain kick not sent", error=str(fault))
                 pause_s = _PAUSE_AFTER_FAULT_S
             if self._task is None:
                 return
@@ -127,4 +127,4 @@ class JobKick:
                 self._queue.enqueue_job(BACKGROUND_JOB, due.job_id, _job_id=due.name, _expires=_JOB_EXPIRES_S)
             )
         except (RedisError, OSError) as fault:
-            _log.warning("job kick not sent", job_id=due.job_id, error=str(fault))
+            logger.warning("job kick not sent", job_id=due.job_id, error=str(fault))

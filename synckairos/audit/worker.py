@@ -52,7 +52,7 @@ _JOB_POLL_S = 0.5
 _JOB_TIMEOUT_S = 86_400
 _RESTART_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, sweep_s: float = SWEEP_S) -> None:
@@ -94,10 +94,10 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
         try:
             await open_store(pipe, keys)
         except StoreUnavailable as fault:
-            _log.warning("worker waits for redis", setting="REDIS_URL", error=str(fault.__cause__ or fault))
+            logger.warning("worker waits for redis", setting="REDIS_URL", error=str(fault.__cause__ or fault))
             await asyncio.sleep(pause_s)
         else:
-            _log.info("worker started", partitions=keys.partitions)
+            logger.info("worker started", partitions=keys.partitions)
             return
 
 
@@ -124,13 +124,13 @@ class _Drains:
             self._note(fault)
             return False
         if self._interrupted:
-            _log.info("drain goes on")
+            logger.info("drain goes on")
             self._interrupted = False
         return True
 
     def _note(self, fault: StoreUnavailable) -> None:
         if not self._interrupted:
-            _log.warning("drain interrupted", error=fault.message)
+            logger.warning("drain interrupted", error=fault.message)
             self._interrupted = True
 
 
@@ -219,7 +219,7 @@ async def _take(function: Function, settings: Settings, queue: str, max_jobs: in
         finally:
             await _close(worker, loop)
         fault = None if loop.cancelled() else loop.exception()
-        _log.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
+        logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
         if asyncio.get_running_loop().time() - began_s > 2 * _RESTART_S[-1]:
             failures = 0
         await asyncio.sleep(_RESTART_S[min(failures, len(_RESTART_S) - 1)])

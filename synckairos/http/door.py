@@ -41,7 +41,7 @@ UNMATCHED = "unmatched"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 _enabled = logging.getLogger(__name__).isEnabledFor
 
 
@@ -166,8 +166,8 @@ class Door:
             raise
         except SyncKairosError as error:
             reply = await self._refuse(call, error)
-        except Exception as failure:  # noqa: BLE001
-            _log.error("request failed", method=call.scope["method"], route=call.route, exc_info=failure)
+        except Exception as failure:
+            logger.error("request failed", method=call.scope["method"], route=call.route, exc_info=failure)
             return render_failure(failure, self._dev)
         reply.headers += render_limits(call.standings)
         return reply
@@ -180,7 +180,7 @@ class Door:
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
         if error.status >= 500:
-            _log.warning("request refused", code=error.code, route=call.route, cause=repr(error.__cause__))
+            logger.warning("request refused", code=error.code, route=call.route, cause=repr(error.__cause__))
         return render_problem(error)
 
     async def _count(self, call: Call) -> tuple[Standing, ...]:
@@ -228,7 +228,7 @@ class Door:
         if isinstance(failure, HTTPException) and failure.status_code == 405:
             refused = MethodNotAllowed(f"{scope['method']} isn't possible here; GET, HEAD are")
             return render_problem(refused, [(b"allow", b"GET, HEAD")])
-        _log.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)
+        logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)
         return render_failure(failure, self._dev)
 
     # -- keeping count ------------------------------------------------------------------------------------------------
@@ -247,7 +247,9 @@ class Door:
             observe(elapsed_s)
         level = logging.DEBUG if status < 400 else logging.INFO
         if _enabled(level):
-            _log.log(level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2))
+            logger.log(
+                level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2)
+            )
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:

@@ -26,7 +26,7 @@ PAGE_HEADERS = [
     (b"cache-control", b"no-cache"),
 ]
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 class SystemRoutes:
@@ -113,7 +113,7 @@ class SystemRoutes:
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*(refresh() for refresh in self._before_scrape))
         except (StoreUnavailable, TimeoutError):
-            _log.warning("some gauges are stale: a store is not reachable")
+            logger.warning("some gauges are stale: a store is not reachable")
         return Reply(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
 
     async def openapi(self, call: Call) -> Reply:

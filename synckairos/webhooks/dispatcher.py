@@ -34,7 +34,7 @@ _PRUNE_EVERY_S = 60.0
 _AFTER_FAULT_S = 2.0
 _BUSY = frozenset({429, 502, 503, 504})  # "not now", for every message to the endpoint
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 
 async def run(settings: Settings) -> None:
@@ -104,11 +104,11 @@ class Dispatcher:
             found = await self._outgoing.claim(at_once=self._at_once, limit=room, lease_s=self._lease_s)
         except StoreUnavailable as fault:
             if not self._interrupted:
-                _log.warning("webhooks interrupted", error=fault.message, cause=repr(fault.__cause__))
+                logger.warning("webhooks interrupted", error=fault.message, cause=repr(fault.__cause__))
             self._interrupted = True
             return _AFTER_FAULT_S
         if self._interrupted:
-            _log.info("webhooks go on")
+            logger.info("webhooks go on")
             self._interrupted = False
         for due in found:
             self._under_way[due.delivery_id] = asyncio.create_task(self._deliver(due), name="webhook")
@@ -119,12 +119,12 @@ class Dispatcher:
             verdict = self._judge(due, await self._send(due))
             reason = await self._outgoing.finish(due, verdict, self._give_up_s)
         except StoreUnavailable as fault:
-            _log.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))
-        except Exception:  # noqa: BLE001
-            _log.exception("webhook failed", delivery_id=due.delivery_id)
+            logger.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))
+        except Exception:
+            logger.exception("webhook failed", delivery_id=due.delivery_id)
         else:
             if reason is not None:
-                _log.warning("webhook endpoint disabled", endpoint_id=due.endpoint_id, reason=reason)
+                logger.warning("webhook endpoint disabled", endpoint_id=due.endpoint_id, reason=reason)
         finally:
             del self._under_way[due.delivery_id]
             self._news.set()

@@ -25,7 +25,7 @@ _PAGE = 200
 _AT_ONCE = 4
 _NIL = "00000000-0000-0000-0000-000000000000"
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 Result = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ class Desk:
                 except (StoreUnavailable, psycopg.OperationalError):
                     raise
                 except Exception as fault:  # noqa: BLE001 - it is told where it is tried again
-                    _log.warning("session gets a job of its own", type=type_, session_id=session_id, error=str(fault))
+                    logger.warning("session gets a job of its own", type=type_, session_id=session_id, error=str(fault))
                     params = {"session_id": session_id, "after_s": after_s}
                     await self._board.add(type_, params, once=f"{type_} {session_id}")
                     outcome = "failed"

@@ -20,7 +20,7 @@ LEASE_S = 30.0
 
 _KICKS_AT_ONCE = 100
 
-_log = log.get(__name__)
+logger = log.get(__name__)
 
 CarryOut = Callable[[Claim], Awaitable[Mapping[str, Any]]]
 
@@ -57,12 +57,12 @@ class Runner:
                 await self._attempt(claim)
         except StoreUnavailable as fault:
             # Where it was begun, its lease runs out and somebody takes it up again.
-            _log.warning("job interrupted", job_id=job_id, error=fault.message)
+            logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
     async def sweep(self, kick: Callable[[Due], Awaitable[None]]) -> None:
         """Take up what dead workers left, and have everything kicked that is due."""
         for each in await self._board.reap():
-            _log.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
+            logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":
                 _alarm(each.job_id, each.type, each.error)
         for due in await self._board.due(_KICKS_AT_ONCE):
@@ -70,11 +70,11 @@ class Runner:
 
     async def _attempt(self, claim: Claim) -> None:
         known = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
-        _log.info("job begun", **known)
+        logger.info("job begun", **known)
         work = asyncio.ensure_future(self._carry_out(claim))
         try:
             if not await self._keep_alive(claim, work):
-                _log.warning("job is somebody else's now", **known)
+                logger.warning("job is somebody else's now", **known)
                 return
             result = work.result()
         except asyncio.CancelledError:
@@ -86,7 +86,7 @@ class Runner:
             await self._failed(claim, fault)
             return
         await self._board.finish(claim, result)
-        _log.info("job done", **known, result=dict(result))
+        logger.info("job done", **known, result=dict(result))
 
     async def _keep_alive(self, claim: Claim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
         """Renew the lease until the work ends; False where it was lost, and the work given up."""
@@ -110,7 +110,7 @@ class Runner:
             _alarm(claim.job_id, claim.type, error)
         else:
             known = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
-            _log.warning("job attempt failed", **known, error=error)
+            logger.warning("job attempt failed", **known, error=error)
 
 
 def _alarm(job_id: int, type_: str, error: str) -> None:
