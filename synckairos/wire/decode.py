@@ -1,13 +1,15 @@
 """Bytes of JSON to values, strictly: what one reader takes and another doesn't is refused, not guessed at."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.faults import MAX_MEMBERS, MAX_VALUES, Fault, Path, fault, in_excess, refuse
+from synckairos.wire.faults import MAX_FAULTS, MAX_MEMBERS, MAX_VALUES, Fault, fault, in_excess, path_to, refuse
 
 
 def decode(body: bytes) -> Any:
@@ -33,7 +35,8 @@ def decode(body: bytes) -> Any:
     except RecursionError:
         raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
     except _TwiceNamed:
-        refuse(_repeated(json.loads(body, object_pairs_hook=_Members)))
+        # As many of them as may be told, several at one place: to name one takes its time in the depths.
+        refuse(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
         raise
     except _TooManyMembers:
         raise ValidationFailed.at("", f"an object has at most {MAX_MEMBERS} members") from None
@@ -63,14 +66,14 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _repeated(value: Any) -> Iterator[Fault]:
-    """Find every member whose name another one of its object had before."""
-    waiting: list[tuple[Any, Path]] = [(value, ())]
+    """Find every name that several members of one object have."""
+    waiting: list[tuple[Any, Any]] = [(value, None)]
     while waiting:
-        each, path = waiting.pop()
-        names: set[str | int] = set()
+        each, place = waiting.pop()
+        names: Counter[str | int] = Counter()
         for name, item in each if isinstance(each, _Members) else enumerate(each):
-            if name in names:
-                yield fault((*path, name), "this name appears twice in one object")
-            names.add(name)
-            if isinstance(item, list):
-                waiting.append((item, (*path, name)))
+            names[name] += 1
+            if names[name] == 2:
+                yield fault(path_to((name, place)), "this name appears twice in one object")
+            if item and isinstance(item, list):
+                waiting.append((item, (name, place)))

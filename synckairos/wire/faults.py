@@ -129,20 +129,21 @@ def in_json(value: Any, path: Path = ()) -> Iterator[Fault]:
 
 def in_excess(value: Any) -> Iterator[Fault]:
     """Find where a JSON value goes beyond MAX_VALUES; looks no further than there."""
-    # A place is its name and the place around it: a path for each would take far longer in the depths.
+    # Places, as `path_to` has them: a path for each would take far longer in the depths.
     left = MAX_VALUES
     waiting: list[tuple[Any, Any]] = [(value, None)] if isinstance(value, dict | list) else []
     while waiting:
         each, place = waiting.pop()
         left -= len(each)
         if left < 0:
-            yield fault(_path_to(place), f"a body holds at most {MAX_VALUES} values; up to here there are more")
+            yield fault(path_to(place), f"a body holds at most {MAX_VALUES} values; up to here there are more")
             return
         items = each.items() if isinstance(each, dict) else enumerate(each)
         waiting += [(item, (name, place)) for name, item in items if item and isinstance(item, dict | list)]
 
 
-def _path_to(place: Any) -> list[str | int]:
+def path_to(place: Any) -> list[str | int]:
+    """Return the path to a place, which is a name and the place around it, None outside of everything."""
     path: list[str | int] = []
     while place is not None:
         name, place = place

@@ -1,6 +1,7 @@
 """JSON is read strictly: whatever two readers would take differently is refused."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -67,6 +68,19 @@ def test_a_name_that_stands_twice_is_found_in_the_depths() -> None:
     depth = 900
     fault = refusal(b'{"a":' * depth + b'{"b":1,"b":2}' + b"}" * depth)
     assert fault["path"] == "a." * depth + "b"
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[0]", b'{"b":1,"b":1}'])
+def test_finding_it_takes_no_path_for_each_value_there(item: bytes) -> None:
+    depth = 900
+    body = b"[" * depth + b'{"a":1,"a":1}' + (b"," + item) * 5_000 + b"]" * depth
+    tracemalloc.start()
+    with pytest.raises(ValidationFailed) as refused:
+        decode(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(each["path"].startswith("0." * (depth - 1)) for each in refused.value.details[:-1])
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize(
