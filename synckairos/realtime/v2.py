@@ -89,6 +89,8 @@ class V2Connection(Connection):
                 self.tell(v2.error(Unforeseen()))
                 continue
             if not self.is_lost:
+                if not found.is_covered_by(subscription.heard):
+                    subscription.heard = found  # what the feed still brings from before it is no news
                 subscription.asked = v2.Ask.RECONNECT
                 self.offer(subscription, found)
 

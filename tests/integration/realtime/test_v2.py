@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from tests.integration.realtime.instances import Instance, serving, take, take_until, watching
+from tests.integration.realtime.store_proxy import store_proxy
 
 
 async def test_a_watcher_is_greeted_and_given_the_state(instance: Instance) -> None:
@@ -206,6 +207,22 @@ async def test_joining_while_it_changes_misses_nothing_and_goes_never_back(insta
     for versions in await asyncio.gather(*(join() for _ in range(20))):
         assert versions == list(range(versions[0], 203))
     await switching
+
+
+async def test_asking_ahead_of_the_feed_goes_never_back(settings: Settings, instance: Instance) -> None:
+    session_id = await instance.create()
+    async with store_proxy(settings.redis_url) as proxy:
+        behind = settings.model_copy(update={"redis_url": proxy.url})
+        async with serving(behind) as deaf, watching(deaf, session_id) as client:
+            await take_until(client, 1)
+            proxy.loses = lambda message: session_id.encode() in message
+            await instance.command(session_id, Start())
+            await instance.command(session_id, Switch())
+            await client.send('{"type":"RECONNECT"}')
+            (sync,) = await take_until(client, 3)
+            assert sync["type"] == "STATE_SYNC"
+            await deaf.command(session_id, Switch())
+            assert [message["state"]["version"] for message in await take_until(client, 4)] == [4]
 
 
 async def test_draining_closes_watchers_and_refuses_new_ones(instance: Instance) -> None:
