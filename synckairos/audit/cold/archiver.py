@@ -1,10 +1,11 @@
 """Archiving: a finished session's rows → one object, and what was filed about it. Leaves the rows where they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
 from synckairos.audit.archive import filed_of
-from synckairos.audit.cold.bundle import Line, Packer, render_line
+from synckairos.audit.cold.bundle import Bundle, Packer, render_line
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.reader import Cold
 from synckairos.audit.named_sql import load
@@ -33,6 +34,10 @@ class NotFinished(SyncKairosError):
     code = "NOT_FINISHED"
 
 
+class LivesAgain(NotFinished):
+    """The session was over, and somebody made it again: there is nothing to do, nor to mend."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A session that is over, as `sync_sessions` has it."""
@@ -46,9 +51,10 @@ class Ended:
     finished_at: datetime
     deleted: bool
 
-    def path(self, lines: int) -> str:
+    def path(self, content: bytes) -> str:
         """Return where its object goes: by the day it ended, elsewhere for every other content."""
-        return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{self.version}-{self.epoch}-{lines}.ndjson.gz"
+        name = f"{self.version}-{self.epoch}-{sha256(content).hexdigest()[:12]}"
+        return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{name}.ndjson.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,6 @@ class _Packed:
     ended: Ended
     content: bytes
     events: int
-    conflicts: int
     first_at: datetime | None
     last_at: datetime | None
 
@@ -80,12 +85,15 @@ class Archiver:
         if ended is None:
             if filed is not None and filed.removed:
                 return filed
+            if filed is not None:
+                raise LivesAgain(f"Session {session_id} isn't over any more: it was made again")
             raise NotFinished(f"Session {session_id} isn't over, or Postgres has nothing of it (yet)")
         is_same_life = filed is not None and filed.created_at_ms == _ms(ended.created_at)
         base = filed if is_same_life and filed is not None and filed.removed else None
         if filed is not None and is_same_life and base is None and filed.path is not None:
             is_current = (filed.epoch, filed.version, filed.events) == (ended.epoch, ended.version, count)
             if is_current and not anew:
+                await self._run("mark", session_id=session_id, epoch=filed.epoch, version=filed.version)
                 return filed
         try:
             return await self._make(ended, base, filed.path if is_same_life and filed is not None else None)
@@ -100,11 +108,11 @@ class Archiver:
 
     async def _make(self, ended: Ended, base: Filed | None, old_path: str | None) -> Filed:
         await self._run("process", session_id=ended.session_id, created_at=ended.created_at)
-        earlier = [] if base is None else list((await self._cold.bundle(base)).events)
+        earlier = None if base is None else await self._cold.bundle(base)
         packed = await self._pack(ended, earlier)
-        ended, path = packed.ended, packed.ended.path(packed.events + packed.conflicts)
+        ended, path = packed.ended, packed.ended.path(packed.content)
         written = await self._objects.put(path, packed.content)
-        is_newest = await self._run(
+        is_filed = await self._run(
             "file",
             session_id=ended.session_id,
             created_at=ended.created_at,
@@ -119,15 +127,17 @@ class Archiver:
             events=packed.events,
             first_at=packed.first_at,
             last_at=packed.last_at,
+            old_path=old_path,
+            is_removed=base is not None,
         )
-        if is_newest and old_path is not None and old_path != path:
+        if is_filed and old_path is not None and old_path != path:
             await self._objects.delete(old_path)
         newest = await self.filed(ended.session_id)
         assert newest is not None
         return newest
 
-    async def _pack(self, looked_at: Ended, earlier: Sequence[Line]) -> _Packed:
-        """Read a session's rows, all as of one instant, and compress them; `earlier` ones come before what is new."""
+    async def _pack(self, looked_at: Ended, earlier: Bundle | None) -> _Packed:
+        """Read a session's rows, all as of one instant, and compress them; `earlier` lines come before what is new."""
         async with self._pool.connection() as connection:
             await connection.set_autocommit(False)
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
@@ -136,23 +146,25 @@ class Archiver:
                     ended = await _ended(connection, looked_at.session_id)
                     if ended is None or ended.created_at != looked_at.created_at:
                         # Where the next life is over, too, the next look at it finds that out.
-                        raise NotFinished(f"Session {looked_at.session_id} was made again, or isn't there any more")
+                        raise LivesAgain(f"Session {looked_at.session_id} was made again, or isn't there any more")
                     return await self._pack_rows(connection, ended, earlier)
             finally:
                 await connection.set_isolation_level(None)
                 await connection.set_autocommit(True)
 
-    async def _pack_rows(self, connection: AsyncConnection, ended: Ended, earlier: Sequence[Line]) -> _Packed:
-        known = {line.version for line in earlier}
-        async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await cursor.execute(load(SQL)["conflicts"], {"session_id": ended.session_id})
-            conflicts = await cursor.fetchall()
+    async def _pack_rows(self, connection: AsyncConnection, ended: Ended, earlier: Bundle | None) -> _Packed:
         events, first_at, last_at = await _extent(connection, ended.session_id)
-        # What is added to an earlier object is little: it is looked through before the head says how much it is.
-        more = [row async for row in _rows(connection, ended.session_id) if _version(row) not in known] if known else []
-        if known:
+        disputed = await _conflicts(connection, ended.session_id)
+        more: list[dict[str, Any]] = []
+        if earlier is not None:
+            # What is added to an earlier object is little: it is looked through before the head says how much it is.
+            known = {line.version for line in earlier.events}
+            more = [row async for row in _rows(connection, ended.session_id) if _version(row) not in known]
+            known_disputes = {(*line.version, line.payload_hash) for line in earlier.conflicts}
+            disputed = [row for row in disputed if (*_version(row), row["payload_hash"]) not in known_disputes]
             events = len(known) + len(more)
-            first_at = datetime.fromisoformat(earlier[0].row["occurred_at"])
+            first_at = datetime.fromisoformat(earlier.events[0].row["occurred_at"])
+        conflicts = len(disputed) + (0 if earlier is None else len(earlier.conflicts))
         packer = Packer(
             {
                 "session_id": ended.session_id,
@@ -164,18 +176,19 @@ class Archiver:
                 "finished_at": _instant(ended.finished_at),
                 "deleted": ended.deleted,
                 "events": events,
-                "conflicts": len(conflicts),
+                "conflicts": conflicts,
             }
         )
-        if known:
-            await asyncio.to_thread(packer.add, [line.raw for line in earlier])
+        if earlier is not None:
+            await asyncio.to_thread(packer.add, [line.raw for line in earlier.events])
             await asyncio.to_thread(_add, packer, "event", more)
+            await asyncio.to_thread(packer.add, [line.raw for line in earlier.conflicts])
         else:
             async for batch in _batches(connection, ended.session_id):
                 await asyncio.to_thread(_add, packer, "event", batch)
-        await asyncio.to_thread(_add, packer, "conflict", conflicts)
+        await asyncio.to_thread(_add, packer, "conflict", disputed)
         content = await asyncio.to_thread(packer.finish)
-        return _Packed(ended, content, events, len(conflicts), first_at, last_at)
+        return _Packed(ended, content, events, first_at, last_at)
 
     async def filed(self, session_id: str) -> Filed | None:
         """Return what is filed about the newest life of a session, None where nothing is."""
@@ -203,6 +216,12 @@ async def _extent(connection: AsyncConnection, session_id: str) -> tuple[int, da
     """Count a session's rows and return the instants of the first and the last."""
     row = await (await connection.execute(load(SQL)["extent"], {"session_id": session_id})).fetchone()
     return (0, None, None) if row is None else row
+
+
+async def _conflicts(connection: AsyncConnection, session_id: str) -> list[dict[str, Any]]:
+    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(load(SQL)["conflicts"], {"session_id": session_id})
+        return await cursor.fetchall()
 
 
 def _version(row: dict[str, Any]) -> tuple[str, int]:

@@ -32,20 +32,25 @@ ON CONFLICT (session_id, created_at) DO UPDATE SET
     status = CASE WHEN a.path IS NULL THEN 'processing' ELSE a.status END, requested_at = now(), error = NULL;
 
 -- name: fail
--- One that is ready stays so, with the reason why there is no newer one.
+-- One that is ready stays so, with the reason why there is no newer one. What retention took away is done with, but for
+-- the life of which there is more in Postgres.
 UPDATE sync_archives SET
     status = CASE WHEN path IS NULL THEN 'failed' ELSE status END, requested_at = now(), error = %(error)s
-WHERE session_id = %(session_id)s AND removed_at IS NULL;
+WHERE session_id = %(session_id)s AND (
+    removed_at IS NULL OR created_at = (SELECT created_at FROM sync_sessions WHERE session_id = %(session_id)s)
+);
 
 -- name: file
--- Only ever moved forward.
+-- In place of that one which was there when the session was looked at, and nothing of the session left Postgres since:
+-- of two workers the slower one mustn't file less than the faster one has.
 WITH filed AS (
     UPDATE sync_archives SET
         status = 'ready', epoch = %(epoch)s, version = %(version)s, session_status = %(session_status)s,
         deleted = %(deleted)s, finished_at = %(finished_at)s, path = %(path)s, size_bytes = %(size_bytes)s,
         checksum = %(checksum)s, events = %(events)s, first_at = %(first_at)s, last_at = %(last_at)s, error = NULL,
         archived_at = now()
-    WHERE session_id = %(session_id)s AND created_at = %(created_at)s AND coalesce(version, 0) <= %(version)s
+    WHERE session_id = %(session_id)s AND created_at = %(created_at)s
+        AND path IS NOT DISTINCT FROM %(old_path)s::text AND (removed_at IS NOT NULL) = %(is_removed)s
     RETURNING session_id
 ),
 marked AS (
@@ -55,9 +60,14 @@ marked AS (
 )
 SELECT session_id FROM filed;
 
+-- name: mark
+-- A worker of the version before doesn't mark what it files.
+UPDATE sync_sessions SET archived = true
+WHERE session_id = %(session_id)s AND (epoch, version) = (%(epoch)s, %(version)s) AND NOT archived;
+
 -- name: finished
--- Sessions that ended before an instant, oldest end first; a failed one is left alone for an hour, unless it was the
--- object store that didn't answer.
+-- Sessions that ended before an instant, oldest end first; one that failed or had to stay is left alone for an hour,
+-- unless it was the object store that didn't answer.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
@@ -68,17 +78,21 @@ ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
 -- name: unarchived
--- Those among them whose newest version isn't archived; a failed one is left alone for an hour. Without a look at those
--- that are: after some years that is nearly all there is.
+-- Those among them whose newest version isn't archived; a failed one is left alone for an hour, not one that retention
+-- left. Without a look at those that are: after some years that is nearly all there is.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
 WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
     AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
     AND coalesce(s.deleted_at, s.completed_at) IS NOT NULL AND NOT s.archived
-    AND (a.error IS NULL OR a.requested_at < now() - interval '1 hour')
+    AND (a.error IS NULL OR starts_with(a.error, 'Stays:') OR a.requested_at < now() - interval '1 hour')
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
+
+-- name: hold_archive
+-- Before the session, in the order in which archives are filed.
+SELECT FROM sync_archives WHERE session_id = %(session_id)s AND path = %(path)s FOR UPDATE;
 
 -- name: hold
 -- The drain waits here with this session's projection; what it drains meanwhile becomes rows of its own.

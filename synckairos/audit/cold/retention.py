@@ -27,6 +27,12 @@ class Incomplete(SyncKairosError):
     code = "INCOMPLETE"
 
 
+class Stays(SyncKairosError):
+    """Nothing is wrong, but something has to happen first: the session is looked at again in an hour."""
+
+    code = "STAYS"
+
+
 class Retention:
     """Takes archived sessions out of Postgres. Raises what archiving raises."""
 
@@ -58,31 +64,36 @@ class Retention:
             StoreUnavailable: the object store or Redis doesn't answer.
         """
         filed = await self._archiver.archive(session_id)
-        if not await self._is_settled(filed):
-            return False
         try:
-            return await self._remove(filed, after_s)
+            await self._remove(filed, after_s)
+        except Stays as reason:
+            await self._archiver.failed(session_id, reason)
+            return False
         except (Incomplete, ArchiveDamaged) as fault:
             await self._archiver.failed(session_id, fault)
             raise
+        return True
 
-    async def _remove(self, filed: Filed, after_s: float) -> bool:
+    async def _remove(self, filed: Filed, after_s: float) -> None:
+        await self._check_settled(filed)
         if await self._verify_and_remove(filed, after_s):
-            return True
+            return
         # There is more in Postgres than when it was archived: archive that, and look once more.
         filed = await self._archiver.archive(filed.session_id, anew=True)
-        return await self._is_settled(filed) and await self._verify_and_remove(filed, after_s)
+        await self._check_settled(filed)
+        if not await self._verify_and_remove(filed, after_s):
+            raise Stays("it changes meanwhile")
 
-    async def _is_settled(self, filed: Filed) -> bool:
-        """Tell whether Redis has nothing that the archive hasn't."""
+    async def _check_settled(self, filed: Filed) -> None:
+        """Raise Stays where Redis has something that the archive hasn't."""
         stored = (await self._store.load(filed.session_id)).stored
-        if stored is not None and (stored.epoch, stored.audited_version) != (filed.epoch, filed.version):
-            return False
-        if stored is not None and stored.version != filed.version:
-            return False
+        archived = (filed.epoch, filed.version, filed.version)
+        if stored is not None and (stored.epoch, stored.version, stored.audited_version) != archived:
+            raise Stays("Redis has another version of it")
         # A session that Redis let go is in Postgres in full, and so is one whose newest version is. What is isolated
         # may be of an earlier life.
-        return not await self._outbox.has_isolated(filed.session_id)
+        if await self._outbox.has_isolated(filed.session_id):
+            raise Stays("versions of it lie isolated (see `synckairos audit failed`)")
 
     async def _verify_and_remove(self, filed: Filed, after_s: float) -> bool:
         bundle = await self._cold.bundle(filed, lean=True)
@@ -109,16 +120,18 @@ class Retention:
         return next(gaps(bundle.events, (line for each in earlier for line in each.events)), None)
 
     async def _delete(self, filed: Filed, bundle: Bundle, after_s: float) -> bool:
-        values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s}
+        values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s, "path": filed.path}
         sql = load(SQL)
         async with self._pool.connection() as connection, connection.transaction() as transaction:
+            if await (await connection.execute(sql["hold_archive"], values)).fetchone() is None:
+                return False  # what was verified isn't what is filed any more
             held = await (await connection.execute(sql["hold"], values)).fetchone()
             if held is None and filed.removed:
                 return True
             if held is None or not held[2]:
                 raise NotFinished(f"Session {filed.session_id} didn't end so long ago")
             if held[3]:
-                return False
+                raise Stays("webhooks that tell of it are still to be sent")
             if (held[0], held[1]) == (filed.epoch, filed.version):
                 events = await _removed(connection, "remove_events", values)
                 conflicts = await _removed(connection, "remove_conflicts", values)

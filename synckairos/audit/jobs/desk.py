@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from synckairos import log
-from synckairos.audit.cold.archiver import SQL, Archiver, NotFinished
+from synckairos.audit.cold.archiver import SQL, Archiver, LivesAgain, NotFinished
 from synckairos.audit.cold.exporter import Exporter
 from synckairos.audit.cold.objects import Objects
 from synckairos.audit.cold.retention import Retention
@@ -69,6 +69,8 @@ class Desk:
             return await self._each("archive", "unarchived", params.after_s, self._archiver.archive)
         try:
             filed = await self._archiver.archive(params.session_id)
+        except LivesAgain as fault:
+            return {"session_id": params.session_id, "archived": False, "left": fault.message}
         except NotFinished as fault:
             raise JobRefused(fault.message) from fault
         return {

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -110,6 +111,51 @@ async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier)
     assert (await audit.archive.cold.latest([second])).state == life.documents[second.version]
 
 
+async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    filed = await cold.archiver.archive(life.session_id)
+    await audit.database.execute("UPDATE sync_sessions SET archived = false")
+    assert await cold.archiver.archive(life.session_id) == filed
+    assert not await cold.board.has_work("archive", 0)
+
+
+async def test_the_slower_of_two_workers_files_nothing(
+    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await drained(audit)
+    await cold.archiver.archive(life.session_id)
+    put = cold.objects.put
+
+    async def slow(path: str, content: bytes) -> Any:
+        monkeypatch.undo()
+        written = await put(path, content)
+        await dispute(audit)
+        await cold.archiver.archive(life.session_id, anew=True)
+        return written
+
+    monkeypatch.setattr(cold.objects, "put", slow)
+    filed = await cold.archiver.archive(life.session_id, anew=True)
+    assert len((await audit.archive.cold.bundle(filed)).conflicts) == 1
+
+
+async def test_what_another_library_compresses_takes_no_place(
+    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same lines may be other bytes where another worker runs: what is filed stays as it was filed."""
+    life = await drained(audit)
+    pack = cold.archiver._pack
+
+    async def slow(*args: Any) -> Any:
+        packed = await pack(*args)
+        monkeypatch.undo()
+        await cold.archiver.archive(life.session_id)
+        return replace(packed, content=gzip.compress(gzip.decompress(packed.content), 1))
+
+    monkeypatch.setattr(cold.archiver, "_pack", slow)
+    filed = await cold.archiver.archive(life.session_id)
+    assert (await audit.archive.cold.bundle(filed)).newest.state == life.documents[life.state.version]
+
+
 async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> None:
     life = await drained(audit)
     filed = await cold.archiver.archive(life.session_id)
@@ -172,6 +218,13 @@ async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
             assert await read() == life.documents[version]
             assert objects.get == get
     assert await latest() == life.documents[life.state.version]
+
+
+async def dispute(audit: Audit) -> None:
+    await audit.database.execute(
+        "INSERT INTO sync_conflicts SELECT session_id, epoch, version, sha256('{}'), '{\"a\": 1}', '{}'"
+        " FROM sync_events WHERE version = 2"
+    )
 
 
 async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold: ColdTier) -> None:
@@ -273,7 +326,11 @@ async def test_what_webhooks_still_tell_of_stays(audit: Audit, cold: ColdTier) -
         "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, event_type)"
         " SELECT gen_random_uuid(), gen_random_uuid(), session_id, 'session_completed' FROM sync_sessions"
     )
+    before = await cold.archiver.archive(life.session_id)
     assert not await cold.retention.remove(life.session_id, 0)
+    (filed,) = await audit.archive.filed(life.session_id)
+    assert filed.archived_at_ms == before.archived_at_ms
+    assert filed.error == "Stays: webhooks that tell of it are still to be sent"
     await audit.database.execute("UPDATE webhook_deliveries SET status = 'delivered'")
     assert await cold.retention.remove(life.session_id, 0)
 
@@ -344,15 +401,53 @@ async def test_an_object_store_that_is_away_is_named(monkeypatch: pytest.MonkeyP
 
 async def test_disputed_versions_go_with_it(audit: Audit, cold: ColdTier) -> None:
     life = await drained(audit)
-    await audit.database.execute(
-        "INSERT INTO sync_conflicts SELECT session_id, epoch, version, sha256('{}'), '{\"a\": 1}', '{}'"
-        " FROM sync_events WHERE version = 2"
-    )
+    await dispute(audit)
+    for _ in range(2):
+        assert await cold.retention.remove(life.session_id, 0)
+        assert await counts(audit) == [0, 0, 0, 0]
+        (filed,) = await audit.archive.filed(life.session_id)
+        (conflict,) = (await audit.archive.cold.bundle(filed)).conflicts
+        assert (conflict.state, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
+        # They stay when something is added to the archive later, too.
+        await audit.author.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
+        await audit.drain().run(0)
+
+
+async def test_what_left_while_it_was_archived_keeps_its_archive(
+    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await drained(audit)
+    await cold.archiver.archive(life.session_id)
+    pack = cold.archiver._pack
+
+    async def late(*args: Any) -> Any:
+        monkeypatch.undo()
+        assert await cold.retention.remove(life.session_id, 0)
+        await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
+        await audit.drain().run(0)
+        return await pack(*args)
+
+    monkeypatch.setattr(cold.archiver, "_pack", late)
+    await cold.archiver.archive(life.session_id, anew=True)
+    assert [event.state for event in await trail(audit, life)] == list(life.documents.values())
     assert await cold.retention.remove(life.session_id, 0)
-    assert await counts(audit) == [0, 0, 0, 0]
-    (filed,) = await audit.archive.filed(life.session_id)
-    (conflict,) = (await audit.archive.cold.bundle(filed)).conflicts
-    assert (conflict.state, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
+    assert [event.state for event in await trail(audit, life)] == list(life.documents.values())
+
+
+async def test_what_leaves_is_in_the_archive_that_is_filed(
+    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await drained(audit)
+    delete = cold.retention._delete
+
+    async def late(*args: Any) -> bool:
+        monkeypatch.undo()
+        await audit.database.execute("UPDATE sync_archives SET path = 'what/nobody/verified'")
+        return await delete(*args)
+
+    monkeypatch.setattr(cold.retention, "_delete", late)
+    assert await cold.retention.remove(life.session_id, 0)
+    assert [event.state for event in await trail(audit, life)] == list(life.documents.values())
 
 
 # -- export -----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from synckairos.audit.jobs.board import Board, Claim, Job, open_pool
 from synckairos.audit.jobs.coordinator import Coordinator
 from synckairos.audit.jobs.runner import JobRefused, Runner
 from synckairos.audit.queue import JobKick
+from synckairos.clock.commands import UpdateMetadata
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from tests.integration.audit.author import Life
-from tests.integration.audit.cold_tier import ColdTier, finished, open_cold_tier
+from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
 from tests.processes import Process
 from tests.waiting import eventually
@@ -342,6 +343,27 @@ async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Aud
     assert (filed.status, "version 2" in (filed.error or "")) == ("ready", True)
     (filed,) = await audit.archive.filed(good.session_id)
     assert (filed.removed, filed.error) == (True, None)
+
+
+async def test_one_that_has_to_stay_is_not_looked_at_all_the_time(audit: Audit, cold: ColdTier) -> None:
+    life = await drained(audit)
+    await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
+    everything = Claim(1, "retention", {"after_s": 0}, 1, "somebody")
+    assert await cold.desk.carry_out(everything) == {"done": 0, "left": 1, "failed": 0}
+    assert not await cold.board.has_work("retention", 0)
+    # What came meanwhile is archived without waiting for that.
+    await audit.drain().run(0)
+    assert await cold.board.has_work("archive", 0)
+    assert await cold.retention.remove(life.session_id, 0)
+    # Nor is one of which only what came late is in Postgres, and whose archive can't be read.
+    await audit.author.apply(life, UpdateMetadata({"note": "late"}), T0 + 91_000)
+    await audit.drain().run(0)
+    (filed,) = await audit.archive.filed(life.session_id)
+    assert filed.path is not None
+    await cold.objects.delete(filed.path)
+    assert await cold.desk.carry_out(everything) == {"done": 0, "left": 0, "failed": 1}
+    assert not await cold.board.has_work("retention", 0)
+    assert not await cold.board.has_work("archive", 0)
 
 
 async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import pytest
 from synckairos.audit.cold.archiver import NotFinished
 from synckairos.audit.cold.retention import Incomplete
 from synckairos.audit.jobs.board import Claim
+from synckairos.audit.jobs.runner import JobRefused
 from synckairos.audit.records import TrailEvent
 from synckairos.clock.commands import Complete, Delete, Start, Switch
+from synckairos.wire.instant import at_of
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
@@ -142,6 +144,15 @@ async def test_a_job_for_one_that_was_made_again_ends_without_an_alarm(audit: Au
     claim = Claim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
     result = await cold.desk.carry_out(claim)
     assert (result["removed"], "isn't over" in result["left"]) == (False, True)
+    archive = Claim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
+    with pytest.raises(JobRefused, match="isn't over"):  # as far as anybody knows it never was
+        await cold.desk.carry_out(archive)
+    await audit.database.execute(
+        "INSERT INTO sync_archives (session_id, created_at, status) VALUES (%s, %s, 'failed')",
+        [first.session_id, at_of(T0)],
+    )
+    result = await cold.desk.carry_out(archive)
+    assert (result["archived"], "made again" in result["left"]) == (False, True)
     await audit.author.apply(second, Complete(), AGAIN + 3000)
     await audit.drain().run(0)
     assert await cold.desk.carry_out(claim) == {"session_id": first.session_id, "removed": True}
@@ -166,4 +177,4 @@ async def test_an_archive_is_of_one_life(audit: Audit, cold: ColdTier, monkeypat
     filed = await cold.archiver.archive(first.session_id)
     assert (filed.status, filed.version, filed.events) == ("ready", 4, 11)
     newest, oldest = await audit.archive.filed(first.session_id)
-    assert (newest.path, oldest.path) == (filed.path, None)
+    assert (newest.path, oldest.path, oldest.status) == (filed.path, None, "failed")
