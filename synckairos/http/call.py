@@ -175,4 +175,5 @@ class Call:
 
     def fingerprint(self) -> str:
         """Digest method, path and parsed body: what one Idempotency-Key stands for."""
-        return fingerprint_of(self.scope["method"], self.scope["path"].lower(), self._value)
+        path = self.scope["path"].lower().removesuffix("/")  # neither of which says anything
+        return fingerprint_of(self.scope["method"], path, self._value)
