@@ -189,7 +189,8 @@ class Hub:
         backlog, subscription.backlog = subscription.backlog or [], None
         subscription.heard = had
         for update in backlog:
-            if not update.is_covered_by(subscription.heard):
+            is_news = subscription.heard is not None or not update.was_found_deleted
+            if is_news and not update.is_covered_by(subscription.heard):
                 subscription.heard = update
                 subscription.connection.take(subscription, update)
 
@@ -263,9 +264,8 @@ class Hub:
             subscriptions = tuple(each for each in subscriptions if each.heard and each.heard.epoch == epoch)
         else:
             channel.latest = None if update.deleted else update
-        if update.deleted and update.message is None:
-            # A tombstone that was found, not put up: who had nothing waits for the next life.
-            subscriptions = tuple(each for each in subscriptions if each.heard)
+        if update.was_found_deleted:
+            subscriptions = tuple(each for each in subscriptions if each.heard or each.backlog is not None)
         for waker in channel.wakers:
             waker.set()
         # This loop is what a watcher costs: nothing in it that could stand outside.

@@ -89,6 +89,11 @@ class Update:
         )
 
     @property
+    def was_found_deleted(self) -> bool:
+        """Tell whether this is a tombstone that was found, not put up: who had nothing waits for the next life."""
+        return self.deleted and self.message is None
+
+    @property
     def stored(self) -> Stored:
         """Return what Redis holds with this version, as far as it is known here."""
         return Stored(self.epoch, self.version, self.deleted, self.state, tag=self.tag)

@@ -10,8 +10,10 @@ from websockets.exceptions import ConnectionClosed
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime import connection as connections
+from synckairos.realtime.update import Update
+from synckairos.realtime.watcher import Subscription
 from synckairos.store import feed as feeds
-from tests.integration.realtime.instances import Instance, serving, take, watching
+from tests.integration.realtime.instances import SOMEBODY, Instance, serving, take, watching
 from tests.integration.realtime.raw import raw_client
 from tests.integration.realtime.store_proxy import store_proxy
 from tests.integration.realtime.test_v3_slow import SMALL, join, masked, message_of, stall
@@ -79,6 +81,49 @@ async def test_a_deletion_nobody_heard_of_is_told(settings: Settings) -> None:
             event = await client.take()
             assert (event["type"], event["event_type"]) == ("EVENT", "session_deleted")
             assert (event["session_id"], event["version"]) == (session_id, 6)
+
+
+class Joining:
+    """A watcher that is still asking for what it missed."""
+
+    def __init__(self) -> None:
+        self.principal = SOMEBODY
+        self.subscriptions: dict[str, Subscription] = {}
+        self.taken: list[Update] = []
+
+    def take(self, subscription: Subscription, update: Update) -> None:
+        self.taken.append(update)
+
+    def show(self, frame: bytes) -> bool:
+        return False
+
+    def check(self, now: float) -> None: ...
+    def going_away(self, spread_s: float) -> None: ...
+    def send_away(self) -> None: ...
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+async def test_a_deletion_nobody_heard_of_is_told_who_is_just_joining(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, has_state: bool
+) -> None:
+    monkeypatch.setattr(feeds, "LOOK_S", 0.05)
+    async with store_proxy(settings.redis_url) as proxy:
+        few = {"redis_url": proxy.url, "queue_redis_url": proxy.url, "history_length": 2}
+        async with serving(settings.model_copy(update=few)) as instance, v3_client(instance) as client:
+            session_id = await instance.create()
+            await client.ask("SUBSCRIBE", session_id=session_id)
+            joining = Joining()
+            subscription = Subscription(joining, session_id)
+            found = await instance.hub.join(subscription)
+            proxy.loses = lambda message: b":feed:" in message
+            await instance.command(session_id, Start())
+            for _ in range(3):
+                await instance.command(session_id, Switch())
+            await instance.command(session_id, Delete())
+            assert (await client.take())["event_type"] == "session_deleted"
+            instance.hub.settle(subscription, found if has_state else None)
+            instance.hub.leave([subscription])
+            assert [each.deleted for each in joining.taken] == [True] * has_state
 
 
 async def test_who_came_after_the_end_waits_for_the_next_life(
