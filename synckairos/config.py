@@ -127,6 +127,10 @@ Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecod
 Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]
 
 
+LONGEST_S = 100 * 365 * 86_400
+"""A hundred years: what is far longer than that is beyond Postgres' calendar, or Redis' clock."""
+
+
 class Settings(BaseSettings):
     """What a process was told. Frozen; a child process gets the same through `environ()`."""
 
@@ -166,7 +170,9 @@ class Settings(BaseSettings):
     )
     dev: bool = Field(False, description="readable logs and stack traces in answers; `synckairos dev` sets it")
     history_length: int = Field(32, ge=1, le=10_000, description="latest versions of a session kept in Redis to resume")
-    session_ttl_s: int = Field(3600, ge=1, description="seconds a session stays in Redis after its last audited change")
+    session_ttl_s: int = Field(
+        3600, ge=1, le=LONGEST_S, description="seconds a session stays in Redis after its last audited change"
+    )
     outbox_max_entries: int = Field(
         2_000_000, ge=1, description="versions that may wait to be audited; beyond it changes are refused with 503"
     )
@@ -176,12 +182,18 @@ class Settings(BaseSettings):
         "archive", description="where archives and exports go: a folder, or s3://bucket/prefix and AWS_* variables"
     )
     archive_after_s: int = Field(
-        0, ge=0, description="seconds after its end at which a session is archived by itself; 0: when asked to"
+        0,
+        ge=0,
+        le=LONGEST_S,
+        description="seconds after its end at which a session is archived by itself; 0: when asked to",
     )
     archive_role: Role = Field("viewer", description="least role that may read archives")
     archive_events_role: Role = Field("participant", description="least role that is shown the events in them")
     retention_s: int = Field(
-        0, ge=0, description="seconds after its end at which a session leaves Postgres for its archive; 0: never"
+        0,
+        ge=0,
+        le=LONGEST_S,
+        description="seconds after its end at which a session leaves Postgres for its archive; 0: never",
     )
     alarm_webhook_url: WebUrl | None = Field(None, description="where alarms are POSTed as JSON, beside the log")
     sentry_dsn: SecretStr | None = Field(None, description="Sentry project to tell of alarms; needs synckairos[sentry]")
@@ -192,7 +204,9 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
     drain_timeout_s: float = Field(5, ge=0, description="seconds open connections get to leave at a shutdown")
     webhook_timeout_s: float = Field(15, gt=0, le=60, description="seconds a webhook's receiver may take in all")
-    webhook_log_days: int = Field(30, ge=1, description="days that webhook deliveries and their log are kept")
+    webhook_log_days: int = Field(
+        30, ge=1, le=LONGEST_S // 86_400, description="days that webhook deliveries and their log are kept"
+    )
     webhook_allowed_networks: Networks = Field(
         [],
         description="networks that webhooks may go to beside the public internet, by commas; for one's own",
@@ -318,11 +332,11 @@ def _told(kind: str, text: str, context: Mapping[str, Any]) -> str:
         case "bool_parsing":
             return "should be true or false"
         case "greater_than_equal":
-            return f"should be at least {context['ge']:g}"
+            return f"should be at least {context['ge']:.15g}"
         case "greater_than":
-            return f"should be more than {context['gt']:g}"
+            return f"should be more than {context['gt']:.15g}"
         case "less_than_equal":
-            return f"should be at most {context['le']:g}"
+            return f"should be at most {context['le']:.15g}"
         case "literal_error":
             return f"should be {context['expected']}"
         case _:

@@ -68,6 +68,8 @@ def test_v2s_log_levels_still_work(told: str, level: str, monkeypatch: pytest.Mo
         ("SYNCKAIROS_PARTITIONS", "0", "SYNCKAIROS_PARTITIONS: should be at least 1, not '0'"),
         ("SYNCKAIROS_REDIS_TIMEOUT_S", "soon", "SYNCKAIROS_REDIS_TIMEOUT_S: should be a number, not 'soon'"),
         ("SYNCKAIROS_REDIS_TIMEOUT_S", "0", "SYNCKAIROS_REDIS_TIMEOUT_S: should be more than 0, not '0'"),
+        ("SYNCKAIROS_RETENTION_S", "9" * 12, "SYNCKAIROS_RETENTION_S: should be at most 3153600000, not '9"),
+        ("SYNCKAIROS_WEBHOOK_LOG_DAYS", "36501", "SYNCKAIROS_WEBHOOK_LOG_DAYS: should be at most 36500, not '36501'"),
         ("SYNCKAIROS_DEV", "maybe", "SYNCKAIROS_DEV: should be true or false, not 'maybe'"),
         ("SYNCKAIROS_OUTAGE_POLICY", "credit", "SYNCKAIROS_OUTAGE_POLICY: should be charge, freeze or credit:<ms>"),
         ("REDIS_URL", "redis://host:port/0", "REDIS_URL: should have a port"),

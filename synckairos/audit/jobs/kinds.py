@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from synckairos.config import LONGEST_S
 from synckairos.errors import ValidationFailed
 from synckairos.wire.fields import Strict, Uuid
 from synckairos.wire.instant import parse_instant
@@ -26,7 +27,7 @@ def _check_instant(text: str) -> str:
 
 
 When = Annotated[str, AfterValidator(_check_instant)]
-Seconds = Annotated[int, Field(ge=0)]
+Seconds = Annotated[int, Field(ge=0, le=LONGEST_S)]
 
 
 class SessionsParams(Strict):

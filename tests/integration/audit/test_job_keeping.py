@@ -51,6 +51,7 @@ async def test_what_can_not_be_done_is_said_in_a_line(settings: Settings) -> Non
         (("show", "7"), "no job 7"),
         (("retry", "7"), "no job 7"),
         (("run", "archive", "nobody"), "session_id: should be a UUID"),
+        (("run", "retention", "--after", "9" * 12), "after_s: should be"),
         (("run", "export", "--from", "yesterday", "--to", "2026-01-31"), "--from: should be an instant"),
         (("run", "export", "--from", "2026-01-31", "--to", "2026-01-30"), "to: should be later than from"),
     ):

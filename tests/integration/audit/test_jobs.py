@@ -16,6 +16,7 @@ from synckairos.audit.jobs.coordinator import Coordinator
 from synckairos.audit.jobs.runner import JobRefused, Runner
 from synckairos.audit.queue import JobKick
 from synckairos.clock.commands import UpdateMetadata
+from synckairos.config import LONGEST_S
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from tests.integration.audit.author import Life
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
@@ -309,6 +310,14 @@ async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(board: Bo
         with pytest.raises(ValidationFailed):
             await coordinator.queue(type_, params)
     assert await board.listed() == []
+
+
+async def test_the_longest_times_are_within_what_postgres_counts(audit: Audit, cold: ColdTier) -> None:
+    await drained(audit)
+    for type_ in ("archive", "retention"):
+        assert not await cold.board.has_work(type_, LONGEST_S)
+        result = await cold.desk.carry_out(Claim(1, type_, {"after_s": LONGEST_S}, 1, "somebody"))
+        assert result == {"done": 0, "left": 0, "failed": 0}
 
 
 async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: ColdTier) -> None:
