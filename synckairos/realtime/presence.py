@@ -229,8 +229,9 @@ class Presence:
         count = 0
         for session_id in tuple(self._untold):
             room = self._rooms.get(session_id)
-            if room is None:
-                self._untold.pop(session_id, None)  # the farewell's round may have been here meanwhile
+            if room is None or not room.frame:
+                # All left meanwhile, and maybe others came; or the farewell's round was here.
+                self._untold.pop(session_id, None)
                 continue
             if room.is_news and now_s >= room.next_s:
                 room.is_news = False
@@ -291,7 +292,7 @@ class Presence:
         went_back = beat.changes < max(number, self._said)  # a failover, or a loss of everything
         if beat.is_new:
             self._write_anew()
-        self._is_suspect = went_back and not beat.is_new
+        self._is_suspect = (went_back or self._is_suspect) and not beat.is_new  # it may be since the beat was sent
         dead = self._living - beat.living
         if dead:
             self._look_again(each for each, room in self._rooms.items() if not dead.isdisjoint(room.elsewhere))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
@@ -12,8 +13,16 @@ import pytest
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.realtime import presence
-from synckairos.store.pipe import Command
-from synckairos.wire.presence import Present
+from synckairos.realtime.presence import Presence
+from synckairos.realtime.update import Update
+from synckairos.realtime.watcher import Subscription
+from synckairos.store.keys import Keys
+from synckairos.store.pipe import Command, RedisPipe
+from synckairos.store.presence import Beat, PresenceStore
+from synckairos.store.redis import open_redis
+from synckairos.store.subscriber import Subscriber
+from synckairos.wire.presence import Present, Who
+from synckairos.wire.websocket import text_of
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
 from tests.integration.realtime.raw import raw_client
 from tests.integration.realtime.test_v3_slow import join, stall
@@ -202,6 +211,90 @@ async def test_what_a_failover_lost_is_written_again(instance: Instance, other_i
             return len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
 
         await eventually(are_both_there)
+
+
+async def test_what_a_failover_lost_is_written_again_though_a_beat_was_under_way(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another instance said since makes the count look as if nothing had been lost."""
+    session_id = await instance.create()
+    pipe, keys = instance.parts.pipe, instance.parts.store.keys
+    key = keys.presence(session_id)
+    async with v3_client(instance) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(client.socket, 1)
+        beat, has_beaten, was_heard = PresenceStore.beat, asyncio.Event(), asyncio.Event()
+
+        async def slowly(store: PresenceStore, **how: bool) -> Beat:
+            found = await beat(store, **how)
+            has_beaten.set()
+            await was_heard.wait()
+            return found
+
+        monkeypatch.setattr(PresenceStore, "beat", slowly)
+        await has_beaten.wait()
+        await pipe.call("DEL", key)
+        await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
+        await pipe.call("HSET", key, "another", Present({"viewer": 4}).render())
+        again = await pipe.call("GET", keys.presence_changes)
+        await pipe.call("PUBLISH", keys.presence_told, again + f" another {session_id}".encode())
+        await take_presence(client.socket, 5)
+        was_heard.set()
+
+        async def are_both_there() -> bool:
+            return len(await pipe.call("HKEYS", key)) == 2
+
+        await eventually(are_both_there)
+
+
+class Watching:
+    """A watcher that keeps what it was shown, and may do something at that moment."""
+
+    def __init__(self) -> None:
+        self.principal = ANYBODY
+        self.subscriptions: dict[str, Subscription] = {}
+        self.shown: list[bytes] = []
+        self.at_once: Callable[[], object] = lambda: None
+
+    def enter(self, there: Presence, session_id: str) -> Subscription:
+        subscription = self.subscriptions[session_id] = Subscription(self, session_id)
+        there.enter(subscription, Who("viewer"), wants=True)
+        return subscription
+
+    def show(self, frame: bytes) -> bool:
+        self.shown.append(frame)
+        self.at_once()
+        return True
+
+    def take(self, subscription: Subscription, update: Update) -> None: ...
+    def check(self, now: float) -> None: ...
+    def going_away(self, spread_s: float) -> None: ...
+    def send_away(self) -> None: ...
+
+
+async def test_who_comes_for_a_session_that_was_left_is_shown_nothing_before_it_is_known(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "BYTES_A_SECOND", 1)  # what changes after the first round waits
+    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+        subscriber = Subscriber(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
+        store = PresenceStore(pipe, subscriber, Keys(settings.key_prefix))
+        await store.beat(may_bury=True)
+        there, left = Presence(store, subscriber.server_time), []
+        for _ in range(2):
+            Watching().enter(there, "watched")
+            left.append(Watching().enter(there, "left"))
+            await there.farewell()
+        for subscription in left:
+            there.leave(subscription)
+        newcomer, other = Watching(), Watching()
+        other.at_once = lambda: newcomer.subscriptions or newcomer.enter(there, "left")
+        other.enter(there, "watched")
+        await there.farewell()
+        assert (len(other.shown), newcomer.shown) == (1, [])
+        await there.farewell()
+        assert [orjson.loads(text_of(each))["clients"] for each in newcomer.shown] == [1]
 
 
 async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_after_it(
