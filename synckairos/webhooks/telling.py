@@ -13,7 +13,7 @@ from synckairos.webhooks.records import Delivery, Endpoint
 from synckairos.webhooks.registry import Registry
 from synckairos.wire.instant import render_instant
 from synckairos.wire.requests import parse
-from synckairos.wire.webhooks import CreateWebhook
+from synckairos.wire.webhooks import CreateWebhook, RotateSecret
 
 LOOK_AGAIN_S = 0.1
 
@@ -51,9 +51,13 @@ async def remove(settings: Settings, webhook_id: str) -> None:
 
 
 async def rotate(settings: Settings, webhook_id: str, overlap_s: int) -> str:
-    """Return an endpoint's new secret; the old ones sign beside it for `overlap_s` seconds. Raises NotFound."""
+    """Return an endpoint's new secret; the old ones sign beside it for `overlap_s` seconds.
+
+    Raises NotFound, ValidationFailed.
+    """
+    asked = parse(RotateSecret, {"overlap_s": overlap_s})
     async with _registry(settings) as registry:
-        return await registry.do(lambda work: work.rotate(webhook_id, overlap_s))
+        return await registry.do(lambda work: work.rotate(webhook_id, asked.overlap_s))
 
 
 async def deliveries(settings: Settings, webhook_id: str, status: str | None, limit: int) -> list[str]:

@@ -71,3 +71,4 @@ async def test_what_can_not_be_registered_is_told(settings: Settings) -> None:
     assert "event_types.0: should be one of session_created" in await told(
         settings, "add", "https://example.org", "--event", "nothing", code=1
     )
+    assert (await told(settings, "rotate", NOBODY, "--overlap", "9" * 12, code=1)).startswith("overlap_s: should be ")
