@@ -193,6 +193,8 @@ class Hub:
             if is_news and not update.is_covered_by(subscription.heard):
                 subscription.heard = update
                 subscription.connection.take(subscription, update)
+                if update.deleted:
+                    return  # it has left with that
 
     def leave(self, subscriptions: list[Subscription]) -> None:
         """Take subscriptions out; a session that nobody watches any more is unsubscribed."""

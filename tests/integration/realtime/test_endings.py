@@ -126,6 +126,23 @@ async def test_a_deletion_nobody_heard_of_is_told_who_is_just_joining(
             assert [each.deleted for each in joining.taken] == [True] * has_state
 
 
+async def test_who_hears_of_the_end_on_joining_hears_nothing_of_the_next_life(instance: Instance) -> None:
+    session_id = await instance.create()
+    joining = Joining()
+    subscription = Subscription(joining, session_id)
+    found = await instance.hub.join(subscription)
+    await instance.command(session_id, Delete())
+    await instance.create(session_id)
+
+    async def have_both_come() -> bool:
+        return len(subscription.backlog or ()) == 2
+
+    await eventually(have_both_come)
+    instance.hub.settle(subscription, found)
+    instance.hub.leave([subscription])
+    assert [each.deleted for each in joining.taken] == [True]
+
+
 async def test_who_came_after_the_end_waits_for_the_next_life(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
