@@ -31,6 +31,9 @@ MAX_SUBSCRIPTIONS = 32
 MAX_WAITING = 512
 """Messages of one client that may wait for those before them."""
 
+WAITING_CHARACTERS = 8 << 20
+"""Of how much text they are at most, 256 times the largest metadata; as values it takes up to twenty times as much."""
+
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
 TOO_MANY_CONNECTIONS = (4520, "too many connections")
@@ -48,7 +51,8 @@ class V3Connection(Connection):
     def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: Commands) -> None:
         super().__init__(hub, socket, principal)
         self._commands = commands
-        self._inbox: deque[Request] | None = None
+        self._inbox: deque[tuple[Request, int]] | None = None
+        """What wasn't begun yet, each with how many characters it was; None where nobody works on it."""
         self._goodbye: tuple[int, str] | None = None
         """What to close with once all that was asked is answered, if nothing is watched then."""
         self._room: asyncio.Future[None] | None = None
@@ -69,12 +73,12 @@ class V3Connection(Connection):
         if isinstance(asked, v3.Ping):
             self.tell(v3.pong(asked, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms))
         elif self._inbox is None:
-            self._inbox = deque((asked,))
+            self._inbox = deque(((asked, len(text)),))
             self.hub.spawn(self._work())
-        elif len(self._inbox) >= MAX_WAITING:
+        elif len(self._inbox) >= MAX_WAITING or sum(size for _, size in self._inbox) > WAITING_CHARACTERS - len(text):
             self.close(self.codes.too_many_messages, "too many messages")
         else:
-            self._inbox.append(asked)
+            self._inbox.append((asked, len(text)))
 
     def received_bytes(self, data: bytes) -> None:
         if self.may_ask():
@@ -87,7 +91,7 @@ class V3Connection(Connection):
         assert inbox is not None
         try:
             while inbox and not self.is_lost:
-                asked = inbox.popleft()
+                asked, _ = inbox.popleft()
                 try:
                     await self._do(asked)
                 except Exception as fault:  # whoever asked is answered, and so is what comes after
