@@ -24,7 +24,7 @@ from synckairos.store.subscriber import Subscriber
 from synckairos.wire.presence import Present, Who
 from synckairos.wire.websocket import text_of
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
-from tests.integration.realtime.raw import raw_client
+from tests.integration.realtime.raw import RawClient, raw_client
 from tests.integration.realtime.test_v3_slow import join, stall
 from tests.integration.realtime.v3_client import v3_client
 from tests.waiting import eventually
@@ -133,6 +133,7 @@ async def test_a_slow_reader_is_told_the_newest_after_the_state(instance: Instan
         await join(slow, session_id)
         await watcher.ask("SUBSCRIBE", session_id=session_id)
         await take_presence(watcher.socket, 2)
+        await _hear(slow, ("PRESENCE", 2))
         last = await stall(instance, session_id)
         for _ in range(3):
             async with v3_client(instance) as passing:
@@ -145,14 +146,20 @@ async def test_a_slow_reader_is_told_the_newest_after_the_state(instance: Instan
             return instance.hub.presence.present(session_id) == Present({"admin": 1})
 
         await eventually(is_known)
-        told: list[tuple[str, int]] = []
-        while not told or told[-1] != ("PRESENCE", 1):
-            frame = await slow.frame()
-            assert frame is not None
-            told += _told(frame[1])
+        told = await _hear(slow, ("PRESENCE", 1))
         presences = [count for kind, count in told if kind == "PRESENCE"]
         assert len(presences) <= 3, told  # what its kernel had, and the newest
         assert [version for kind, version in told if kind == "STATE"][-1] >= last
+
+
+async def _hear(client: RawClient, last: tuple[str, int]) -> list[tuple[str, int]]:
+    """Read up to what is to come last; return all that was told."""
+    told: list[tuple[str, int]] = []
+    while not told or told[-1] != last:
+        frame = await client.frame()
+        assert frame is not None
+        told += _told(frame[1])
+    return told
 
 
 def _told(payload: bytes) -> list[tuple[str, int]]:
