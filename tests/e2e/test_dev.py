@@ -82,14 +82,15 @@ def test_it_serves_what_it_says_and_ends_within_ten_seconds(number: signal.Signa
     assert not Path(addresses["data"]).exists()
 
 
-def test_killed_it_leaves_nobody_behind_and_the_next_one_removes_its_data(start_dev: StartDev) -> None:
-    process, living = start_dev().wait_ready(), start_dev().wait_ready()
+def test_killed_it_leaves_nobody_behind_and_the_next_one_removes_its_data(start_dev: StartDev, data_dir: Path) -> None:
+    here = {"TMPDIR": str(data_dir)}  # or whoever else starts one on this machine would tidy up
+    process, living = start_dev(env=here).wait_ready(), start_dev(env=here).wait_ready()
     others = descendants(process.pid)
     process.kill()
     wait_for_end(others)
     left = Path(banner(process)["data"])
     assert left.exists()  # nobody was left to remove it
-    next_one = start_dev().wait_ready()
+    next_one = start_dev(env=here).wait_ready()
     assert not left.exists()
     for each in (living, next_one):
         assert Path(banner(each)["data"]).exists()
