@@ -22,19 +22,19 @@ import psycopg
 from loadtests.http_client import HttpConnection
 from loadtests.stores import both
 from loadtests.telling import percentile, tell_each
-from synckairos.audit.cold.objects import Objects
+from synckairos.audit.batch_writer import Ledger
 from synckairos.audit.drain import Drain
-from synckairos.audit.jobs.board import Board, Claim, open_pool
-from synckairos.audit.jobs.desk import Desk
-from synckairos.audit.ledger import Ledger
-from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
 from synckairos.embedded import make_data_dir
-from synckairos.store.isolation import Isolation
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.jobs.handlers import Desk
+from synckairos.jobs.table import Board, Claim, open_pool
+from synckairos.store.failed_entries import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.pipe import RedisPipe
 from synckairos.store.sessions import SessionStore
+from synckairos.store.shared_connection import RedisPipe
 from tests.integration.audit.author import Author
 from tests.integration.audit.cold_tier import finished
 from tests.integration.audit.history import fill

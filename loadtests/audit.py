@@ -22,24 +22,24 @@ from loadtests.http_client import HttpConnection
 from loadtests.started import DAY_MS, started_by_rest
 from loadtests.stores import as_users_run_it, both
 from loadtests.telling import percentile, tell_each
-from synckairos.audit.archive import Archive, open_pool
-from synckairos.audit.cold.objects import Objects
+from synckairos.audit.batch_writer import Ledger
 from synckairos.audit.drain import BATCH_ENTRIES, Drain
-from synckairos.audit.ledger import Ledger
-from synckairos.audit.rows import EventRow, parse_entry
-from synckairos.audit.upkeep import Upkeep
-from synckairos.clock import engine, membership
+from synckairos.audit.entry_rows import EventRow, parse_entry
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
-from synckairos.committing import due_at_ms, live_since_ms, step_of
 from synckairos.embedded import Postgres
-from synckairos.store.isolation import Isolation
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.history.reader import Archive, open_pool
+from synckairos.service.commits import due_at_ms, live_since_ms, step_of
+from synckairos.store.failed_entries import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.pipe import RedisPipe
 from synckairos.store.sessions import Commit, Committed, SessionStore
-from synckairos.store.stored import Stored
-from synckairos.wire.entry import Cause
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.snapshot import Stored
+from synckairos.wire.feed_message import Cause
 from tests.integration.audit.history import fill
 from tests.waiting import eventually
 
@@ -59,7 +59,7 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
     players = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="somebody") for _ in range(2))
     spec = Create(SyncMode.PER_PARTICIPANT, players, metadata={"project": "load test"})
     stored: Stored | None = None
-    transition: Transition = membership.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
+    transition: Transition = creation.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
     for version in range(1, versions + 1):
         if version > 1:
             command: Command = Start() if version == 2 else Switch()

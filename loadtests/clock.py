@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 
 from loadtests.telling import tell
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
-from synckairos.wire.rendered import Rendered
-from synckairos.wire.session import parse_session, render_session
+from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.session_json import parse_session, render_session
 
 SWITCHES = 5_000
 DOCUMENTS = {2: 2_000, 1_000: 60}
@@ -31,7 +31,7 @@ def running(participants: int) -> Session:
         NewParticipant(f"01980000-0000-7000-8000-{n:012d}", total_time_ms=86_400_000) for n in range(participants)
     )
     spec = Create(SyncMode.PER_PARTICIPANT, people, increment_ms=2_000)
-    created = membership.create(spec, "01980000-0000-7000-8000-ffffffffffff", "epoch", 1_750_000_000_000).state
+    created = creation.create(spec, "01980000-0000-7000-8000-ffffffffffff", "epoch", 1_750_000_000_000).state
     return engine.apply(created, Start(), 1_750_000_000_000).own[0].state
 
 

@@ -19,10 +19,10 @@ import uvloop
 from loadtests.started import NOBODY
 from loadtests.stores import valkey_alone
 from loadtests.telling import percentile, tell
-from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
+from synckairos.service.requests import CreateRequest, Request
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually

@@ -20,7 +20,7 @@ from loadtests.link import LOOPBACK, Link, link
 from loadtests.sides import our_side, plain_side, serving
 from loadtests.started import started
 from loadtests.stores import valkey_alone
-from synckairos import log
+from synckairos.telemetry import log
 from tests.integration.parts import open_parts
 
 ENVELOPE_BYTES = 110

@@ -16,9 +16,9 @@ import uvloop
 from loadtests.started import NOBODY, started
 from loadtests.stores import valkey_alone
 from loadtests.telling import tell
-from synckairos import log
-from synckairos.asking import Request
 from synckairos.clock.commands import Switch
+from synckairos.service.requests import Request
+from synckairos.telemetry import log
 from tests.integration.parts import Parts, open_parts
 
 ROUNDS = 10

@@ -20,10 +20,10 @@ from loadtests.http_client import HttpConnection
 from loadtests.started import started_by_rest
 from loadtests.stores import as_users_run_it, both
 from loadtests.telling import tell
-from synckairos.store.bounds import Bounds
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.pipe import RedisPipe
+from synckairos.store.outbox_limits import Bounds
+from synckairos.store.shared_connection import RedisPipe
 from tests.waiting import eventually
 
 PATIENCE_S = 300

@@ -12,7 +12,7 @@ from typing import cast
 
 import uvloop
 
-from synckairos.wire.websocket import text_frame
+from synckairos.wire.websocket_frames import text_frame
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

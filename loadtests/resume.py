@@ -16,11 +16,11 @@ import uvloop
 from loadtests.started import NOBODY, started
 from loadtests.stores import valkey_alone
 from loadtests.telling import percentile, tell
-from synckairos import log
-from synckairos.asking import Request
 from synckairos.client import Client
 from synckairos.client.watch import Watch
 from synckairos.clock.commands import Switch
+from synckairos.service.requests import Request
+from synckairos.telemetry import log
 from tests.balancer import balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server

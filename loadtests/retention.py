@@ -20,8 +20,8 @@ from loadtests.http_client import HttpConnection
 from loadtests.started import started_by_rest
 from loadtests.stores import both
 from loadtests.telling import tell
-from synckairos.audit.jobs.board import Board, open_pool
 from synckairos.config import Settings
+from synckairos.jobs.table import Board, open_pool
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually
 

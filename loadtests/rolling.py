@@ -20,9 +20,9 @@ from loadtests.resume import address, watchers
 from loadtests.started import started
 from loadtests.stores import valkey_alone
 from loadtests.telling import percentile, tell
-from synckairos import log
 from synckairos.client.watch import Watch
 from synckairos.config import Settings
+from synckairos.telemetry import log
 from tests.balancer import Balancer, balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from loadtests.link import Link
 from loadtests.started import NOBODY
-from synckairos.asking import Request
 from synckairos.clock.commands import Switch
 from synckairos.config import Settings
+from synckairos.service.requests import Request
 from tests.integration.parts import Parts
 from tests.processes import Process, spawn_server
 

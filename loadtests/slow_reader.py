@@ -30,9 +30,9 @@ from loadtests.sides import Crowd, crowd
 from loadtests.started import NOBODY
 from loadtests.stores import valkey_alone
 from loadtests.telling import percentile, tell
-from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start, UpdateMetadata
 from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.service.requests import CreateRequest, Request
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 

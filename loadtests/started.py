@@ -6,10 +6,10 @@ from uuid import uuid4
 import orjson
 
 from loadtests.http_client import HttpConnection
-from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, NewParticipant, Start
 from synckairos.clock.model import SyncMode
 from synckairos.principal import Principal
+from synckairos.service.requests import CreateRequest, Request
 from tests.integration.parts import Parts
 
 NOBODY = Principal()

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from synckairos.audit.migrate import migrate
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.postgres.migrate import migrate
 from tests.processes import Process, spawn_server
 
 NO_POSTGRES = "postgresql://127.0.0.1:1/nobody"

@@ -23,19 +23,19 @@ from loadtests.http_client import HttpConnection
 from loadtests.started import DAY_MS, started_by_rest
 from loadtests.stores import as_users_run_it, both
 from loadtests.telling import percentile, tell
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
-from synckairos.committing import step_of
 from synckairos.config import Settings
-from synckairos.store.bounds import Bounds
+from synckairos.service.commits import step_of
+from synckairos.store.connect import Script
 from synckairos.store.keys import Keys
-from synckairos.store.limits import LIMIT
-from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import Script
+from synckairos.store.outbox_limits import Bounds
+from synckairos.store.rate_limits import LIMIT
 from synckairos.store.sessions import Step
-from synckairos.store.stored import FIELDS
-from synckairos.wire.entry import Cause
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.snapshot import FIELDS
+from synckairos.wire.feed_message import Cause
 
 CONCURRENCY = (1, 32)
 ROUNDS = 3
@@ -94,7 +94,7 @@ def rest_worker(connection: HttpConnection, share: list[str]) -> Worker:
 def real_step() -> Step:
     """Return what a switch between two participants commits."""
     people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
-    made = membership.create(Create(SyncMode.PER_PARTICIPANT, people), str(uuid4()), "e" * 16, 0).state
+    made = creation.create(Create(SyncMode.PER_PARTICIPANT, people), str(uuid4()), "e" * 16, 0).state
     running = engine.apply(made, Start(), 1_000).transitions[-1].state
     return step_of(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
 

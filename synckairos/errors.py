@@ -1,7 +1,7 @@
 """Every refusal and failure this product names, once.
 
-Each error carries a stable `code`, an HTTP `status` hint and its data as attributes; `http/problem.py` turns
-them into problem+json and `wire/frames.py` into socket frames. Nothing here knows HTTP, sockets or Redis.
+Each error carries a stable `code`, an HTTP `status` hint and its data as attributes; `http/problem_responses.py` turns
+them into problem+json and the dialects in `realtime` into socket frames. Nothing here knows HTTP, sockets or Redis.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from synckairos.quick import quick
+from synckairos.fast_dataclass import quick
 
 Role = Literal["viewer", "participant", "controller", "admin"]
 """From the least to the highest: each may what those before it may."""

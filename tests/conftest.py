@@ -12,9 +12,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from synckairos import log
 from synckairos.config import Settings, variables
 from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.telemetry import log
 from tests.processes import Process, spawn_server
 
 _numbers = itertools.count(1)
@@ -54,7 +54,7 @@ def postgres(data_dir: Path) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
     """Migrate one database, once; every test's own is a copy."""
-    from synckairos.audit.migrate import migrate
+    from synckairos.postgres.migrate import migrate
 
     asyncio.run(migrate(postgres.url))
     return "synckairos"

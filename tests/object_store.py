@@ -17,7 +17,7 @@ import httpx
 import obstore
 from obstore.store import S3Store
 
-from synckairos.child import Child
+from synckairos.embedded.child_process import Child
 
 KEY_ID, SECRET, REGION = "archive:keeper", "kept", "nowhere-1"
 

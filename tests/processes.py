@@ -11,9 +11,9 @@ from queue import Empty, Queue
 from time import monotonic
 from typing import Self
 
-from synckairos.child import Child
 from synckairos.config import Settings, variables
-from synckairos.ready import parse_ready
+from synckairos.embedded.child_process import Child
+from synckairos.process.ready_line import parse_ready
 
 DEADLINE_S = 30.0
 

@@ -1,1 +1,1 @@
-"""Outbox → Postgres and back: every committed version exactly once, and the history that people ask for."""
+"""Moves every committed version from the outbox to Postgres exactly once, and verifies it by replay."""

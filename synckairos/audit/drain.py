@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from synckairos import alarm, log
-from synckairos.audit.ledger import Ledger, Recorded, Refused, Writer
-from synckairos.audit.rows import Parsed, Rows, parse_entry, rows_of
-from synckairos.store.isolation import Isolation
+from synckairos.audit.batch_writer import Ledger, Recorded, Refused, Writer
+from synckairos.audit.entry_rows import Parsed, Rows, parse_entry, rows_of
+from synckairos.store.failed_entries import Isolation
 from synckairos.store.outbox import Delivery, Newest, Outbox
+from synckairos.telemetry import alerts, log
 
 BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further try of an entry that Postgres refused; after the last one it is set aside."""
@@ -206,7 +206,7 @@ class Drain:
         if self._after_commit is not None:
             await self._after_commit(rows)
         for session_id, epoch, version in recorded.conflicts:
-            alarm.sound("audit conflict", session_id=session_id, epoch=epoch, version=version)
+            alerts.sound("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
             newest[each.session_id] = Newest(each.session_id, each.event.epoch, each.event.version)
@@ -248,7 +248,7 @@ class Drain:
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         known = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
         if next_s is None:
-            alarm.sound("audit entry set aside", tries=tries, **known)
+            alerts.sound("audit entry set aside", tries=tries, **known)
         else:
             logger.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
         await self._isolation.isolate(

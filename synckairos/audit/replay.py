@@ -12,17 +12,17 @@ from typing import Any, Literal
 
 import orjson
 
-from synckairos.audit.rows import EventRow, parse_entry
-from synckairos.clock import engine, membership
+from synckairos.audit.entry_rows import EventRow, parse_entry
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Expire, asked_by
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.entry import Cause, OutboxEntry, render_event
-from synckairos.wire.instant import ms_of
-from synckairos.wire.requests import parse, parse_kept
-from synckairos.wire.session import parse_session, render_session
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.feed_message import Cause, OutboxEntry, render_event
+from synckairos.wire.instants import ms_of
+from synckairos.wire.request_bodies import parse, parse_kept
+from synckairos.wire.session_json import parse_session, render_session
 
 Kind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
 
@@ -124,7 +124,7 @@ class Replay:
             match row.command:
                 case "create":
                     spec = parse(CreateSession, args).spec()
-                    return membership.create(spec, str(row.session_id), row.epoch, at_ms)
+                    return creation.create(spec, str(row.session_id), row.epoch, at_ms)
                 case "recover":
                     return self._recover(row, bases, at_ms)
                 case "expire":

@@ -10,11 +10,11 @@ from typing import Any
 
 from psycopg import AsyncConnection, IsolationLevel
 
-from synckairos.audit.named_sql import load
-from synckairos.audit.postgres import CONNECT_S, named_faults
+from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay import Finding, Replay
-from synckairos.audit.rows import EventRow
 from synckairos.clock.recovery import OutagePolicy
+from synckairos.postgres.named_sql import load
+from synckairos.postgres.pool import CONNECT_S, named_faults
 
 _SQL = "verify.sql"
 _IDS = 500
@@ -70,7 +70,7 @@ class Verifier:
             replay = Replay(self._policy, {row[0]: row[1] for row in removed})
             async with self._connection.cursor(name="rows", binary=True) as cursor:
                 cursor.itersize = _ROWS
-                await cursor.execute(load(_SQL)["rows"], {"session_id": session_id})
+                await cursor.execute(load(_SQL, "synckairos.audit")["rows"], {"session_id": session_id})
                 async for values in cursor:
                     row = EventRow(*values)
                     bases = await self._bases(row) if row.command == "recover" else ()
@@ -117,5 +117,5 @@ class Verifier:
 
     async def _fetch(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         async with self._connection.cursor(binary=True) as cursor:
-            await cursor.execute(load(_SQL)[name], values)
+            await cursor.execute(load(_SQL, "synckairos.audit")[name], values)
             return await cursor.fetchall()

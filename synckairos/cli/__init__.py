@@ -7,10 +7,10 @@ import click
 
 from synckairos import __version__
 from synckairos.cli.audit import audit, verify_audit
+from synckairos.cli.command import Commands
 from synckairos.cli.jobs import jobs
 from synckairos.cli.play import session, simulate
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
-from synckairos.cli.shell import Commands
 from synckairos.cli.webhooks import webhooks
 
 __all__ = ["main"]

@@ -2,7 +2,7 @@
 
 import click
 
-from synckairos.cli.shell import Group, command_settings, run, tell
+from synckairos.cli.command import Group, command_settings, run, tell
 
 
 @click.group(cls=Group)
@@ -14,9 +14,9 @@ def audit() -> None:
 def audit_failed() -> None:
     """List the entries that were set aside; exit code 1 where there are any."""
     settings = command_settings()
-    from synckairos import operating
+    from synckairos.admin import audit
 
-    lines = run(operating.failed(settings))
+    lines = run(audit.failed(settings))
     click.echo("\n".join(lines) or "nothing was set aside")
     raise SystemExit(1 if lines else 0)
 
@@ -29,9 +29,9 @@ def audit_retry(entry: str | None, everything: bool) -> None:
     if (entry is None) is not everything:
         raise click.UsageError("Name one ENTRY, or say --all.")
     settings = command_settings()
-    from synckairos import operating
+    from synckairos.admin import audit
 
-    sent = run(operating.retry(settings, entry))
+    sent = run(audit.retry(settings, entry))
     click.echo(f"{sent} {'entry' if sent == 1 else 'entries'} will be tried again" if sent else "nothing was set aside")
 
 
@@ -46,6 +46,6 @@ def verify_audit(session_id: str | None, everything: bool) -> None:
     if (session_id is None) is not everything:
         raise click.UsageError("Name one ID, or say --all.")
     settings = command_settings()
-    from synckairos import operating
+    from synckairos.admin import audit
 
-    run(tell(operating.verify(settings, session_id)))
+    run(tell(audit.verify(settings, session_id)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from synckairos.cli.shell import Group, command_settings, run, tell
+from synckairos.cli.command import Group, command_settings, run, tell
 from synckairos.config import Settings
 
 
@@ -27,7 +27,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait for its end; exit code 1
 def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) -> None:
     """List jobs, the newest first."""
     settings = command_settings()
-    from synckairos import jobs as board
+    from synckairos.admin import jobs as board
 
     run(tell(board.listed(settings, status=status, type_=type_, limit=limit, as_json=as_json)))
 
@@ -38,7 +38,7 @@ def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) 
 def jobs_show(job_id: int, as_json: bool) -> None:
     """Show all there is about job ID; exit code 1 where there is none."""
     settings = command_settings()
-    from synckairos import jobs as board
+    from synckairos.admin import jobs as board
 
     click.echo("\n".join(run(board.show(settings, job_id, as_json=as_json))))
 
@@ -49,7 +49,7 @@ def jobs_show(job_id: int, as_json: bool) -> None:
 def jobs_retry(job_id: int, wait: bool) -> None:
     """Have job ID, which failed, tried again; exit code 1 where it didn't fail."""
     settings = command_settings()
-    from synckairos import jobs as board
+    from synckairos.admin import jobs as board
 
     run(board.retry(settings, job_id))
     _queued(settings, job_id, wait)
@@ -97,7 +97,7 @@ def jobs_run_retention(session_id: str | None, after_s: int, wait: bool) -> None
 @_wait
 def jobs_run_export(from_: str, to: str, form: str, snapshots: bool, wait: bool) -> None:
     """Write all sessions' events of a range into one object of cold storage."""
-    from synckairos.jobs import instant
+    from synckairos.admin.jobs import instant
 
     span = {"from": instant(from_, "--from"), "to": instant(to, "--to", end=True)}
     _queue("export", {**span, "format": form, "snapshots": snapshots}, wait)
@@ -109,14 +109,14 @@ def _sessions(session_id: str | None, after_s: int) -> dict[str, Any]:
 
 def _queue(type_: str, params: dict[str, Any], wait: bool) -> None:
     settings = command_settings()
-    from synckairos import jobs as board
+    from synckairos.admin import jobs as board
 
     _queued(settings, run(board.run(settings, type_, params)), wait)
 
 
 def _queued(settings: Settings, job_id: int, wait: bool) -> None:
     """Say which job was queued, and what came of it to somebody who waits."""
-    from synckairos import jobs as board
+    from synckairos.admin import jobs as board
 
     if not wait:
         click.echo(f"job {job_id} is queued")

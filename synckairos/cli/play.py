@@ -6,7 +6,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.shell import Group, run, until_told
+from synckairos.cli.command import Group, run, until_told
 
 
 @click.command()
@@ -14,9 +14,9 @@ from synckairos.cli.shell import Group, run, until_told
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the `data` of what POST /v1/simulate answers.")
 def simulate(file: BinaryIO, as_json: bool) -> None:
     """Play a session through without a store: FILE holds what POST /v1/simulate takes; - reads standard input."""
-    from synckairos import simulating
+    from synckairos.admin import simulate
 
-    for line in simulating.lines(file.read(), as_json=as_json):
+    for line in simulate.lines(file.read(), as_json=as_json):
         click.echo(line)
 
 
@@ -31,7 +31,7 @@ def session() -> None:
 def session_watch(session_id: UUID, url: str) -> None:
     """Show the clocks of session ID, live, until it ends or Ctrl-C."""
     from synckairos.client import terminal
-    from synckairos.client.address import socket_url
+    from synckairos.client.server_url import socket_url
 
     try:
         url = socket_url(url)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from synckairos.cli.shell import command_settings, process_settings, run, until_told
-from synckairos.ready import render_ready
+from synckairos.cli.command import command_settings, process_settings, run, until_told
+from synckairos.process.ready_line import render_ready
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
 _port = click.option(
@@ -32,7 +32,7 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
     settings = process_settings(
         Path(".env"), host=host, port=port, insecure=insecure or None, dev=True
     ).refuse_exposure()
-    from synckairos import dev as everything
+    from synckairos.process import dev as everything
 
     raise SystemExit(asyncio.run(everything.run(settings, data)))
 
@@ -44,25 +44,25 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
 def serve(host: str | None, port: int | None, insecure: bool) -> None:
     """Serve REST and WebSocket. Stops cleanly on SIGTERM."""
     settings = process_settings(host=host, port=port, insecure=insecure or None).refuse_exposure()
-    from synckairos import app
+    from synckairos.process import server
 
-    run(app.serve(settings, on_ready=_say_ready))
+    run(server.serve(settings, on_ready=_say_ready))
 
 
 @click.command()
 def worker() -> None:
     """Move what happened from the outbox to Postgres, send webhooks, do background jobs. Stops cleanly on SIGTERM."""
     settings = process_settings()
-    from synckairos import working
+    from synckairos.process import worker
 
-    run(until_told(working.run(settings)))
+    run(until_told(worker.run(settings)))
 
 
 @click.command()
 def migrate() -> None:
     """Bring the database's schema up to date, and say what was applied."""
     settings = command_settings()
-    from synckairos.audit.migrate import migrate as apply
+    from synckairos.postgres.migrate import migrate as apply
 
     applied = run(apply(settings.database_url))
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
@@ -71,7 +71,7 @@ def migrate() -> None:
 @click.command()
 def doctor() -> None:
     """Check every dependency and setting, and say what is wrong and how to mend it; exit code 1 where anything is."""
-    from synckairos import doctor as checks
+    from synckairos.admin import doctor as checks
 
     findings = run(checks.examine())
     for finding in findings:

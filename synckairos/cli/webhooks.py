@@ -4,7 +4,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.shell import Group, command_settings, run
+from synckairos.cli.command import Group, command_settings, run
 
 
 @click.group(cls=Group)
@@ -20,20 +20,20 @@ def webhooks() -> None:
 def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots: bool) -> None:
     """Have URL told of what happens. Prints its id, and the secret that signs: the only time it is told."""
     settings = command_settings()
-    from synckairos.webhooks import telling
+    from synckairos.admin import webhooks
 
     asked = {"url": url, "description": description, "snapshots": snapshots}
     asked |= {"event_types": list(events)} if events else {}
-    click.echo("\n".join(run(telling.add(settings, asked))))
+    click.echo("\n".join(run(webhooks.add(settings, asked))))
 
 
 @webhooks.command("list")
 def webhooks_list() -> None:
     """List who is told of what."""
     settings = command_settings()
-    from synckairos.webhooks import telling
+    from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(telling.listed(settings))) or "nobody is told")
+    click.echo("\n".join(run(webhooks.listed(settings))) or "nobody is told")
 
 
 @webhooks.command("remove")
@@ -41,9 +41,9 @@ def webhooks_list() -> None:
 def webhooks_remove(webhook_id: UUID) -> None:
     """Tell ID no more, and forget what it was told."""
     settings = command_settings()
-    from synckairos.webhooks import telling
+    from synckairos.admin import webhooks
 
-    run(telling.remove(settings, str(webhook_id)))
+    run(webhooks.remove(settings, str(webhook_id)))
     click.echo(f"{webhook_id} is told no more")
 
 
@@ -60,9 +60,9 @@ def webhooks_remove(webhook_id: UUID) -> None:
 def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
     """Replace the secret of ID and print the new one: the only time it is told."""
     settings = command_settings()
-    from synckairos.webhooks import telling
+    from synckairos.admin import webhooks
 
-    click.echo(run(telling.rotate(settings, str(webhook_id), overlap)))
+    click.echo(run(webhooks.rotate(settings, str(webhook_id), overlap)))
 
 
 @webhooks.command("deliveries")
@@ -74,9 +74,9 @@ def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
 def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> None:
     """Show what ID was told, newest first, and how each try went."""
     settings = command_settings()
-    from synckairos.webhooks import telling
+    from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(telling.deliveries(settings, str(webhook_id), status, limit))) or "nothing")
+    click.echo("\n".join(run(webhooks.deliveries(settings, str(webhook_id), status, limit))) or "nothing")
 
 
 @webhooks.command("test")
@@ -92,6 +92,6 @@ def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> Non
 def webhooks_test(webhook_id: UUID, timeout: float) -> None:
     """Have a worker send ID a test message, and say how that went; exit code 1 where it wasn't accepted."""
     settings = command_settings()
-    from synckairos.webhooks import telling
+    from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(telling.test(settings, str(webhook_id), timeout))))
+    click.echo("\n".join(run(webhooks.test(settings, str(webhook_id), timeout))))

@@ -7,10 +7,10 @@ Needs no server's part: `websockets`, and what is pure of `clock` and `wire`.
 """
 
 from synckairos.client.client import Client
+from synckairos.client.clock_offset import Sample, ServerClock
 from synckairos.client.errors import CommandRefused, ConnectionEnded, SessionDeleted, TooManyConnections
-from synckairos.client.mirror import Happened, Present, Update
-from synckairos.client.offset import Sample, ServerClock
-from synckairos.client.requests import Ack
+from synckairos.client.pending_commands import Ack
+from synckairos.client.replica import Happened, Present, Update
 from synckairos.client.watch import Watch
 
 __all__ = [

@@ -11,13 +11,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
+from synckairos.backoff import Backoff
 from synckairos.client import errors
-from synckairos.client.address import socket_url
-from synckairos.client.backoff import Backoff
-from synckairos.client.link import Link, local_ms
-from synckairos.client.mirror import Message, OutOfStep
-from synckairos.client.offset import Sample, ServerClock
-from synckairos.client.requests import Ack, Requests
+from synckairos.client.clock_offset import Sample, ServerClock
+from synckairos.client.connection import Link, local_ms
+from synckairos.client.pending_commands import Ack, Requests
+from synckairos.client.replica import Message, OutOfStep
+from synckairos.client.server_url import socket_url
 from synckairos.client.watch import Watch
 from synckairos.clock.model import EventType
 from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError

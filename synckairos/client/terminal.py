@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import TextIO
 
 from synckairos.client.client import Client
-from synckairos.client.screen import draw
+from synckairos.client.text_view import draw
 from synckairos.client.watch import Watch
 from synckairos.errors import SyncKairosError
 

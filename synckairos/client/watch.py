@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from synckairos.client import reading
-from synckairos.client.mirror import Message, Mirror, Present, Update
-from synckairos.client.requests import Ack
+from synckairos.client import readings
+from synckairos.client.pending_commands import Ack
+from synckairos.client.replica import Message, Mirror, Present, Update
 from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError
 
@@ -64,11 +64,11 @@ class Watch:
 
         Calculated, at no cost to the server. Raises ParticipantNotFound.
         """
-        return reading.remaining_ms(self.state, self._now_ms(), participant_id)
+        return readings.remaining_ms(self.state, self._now_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
         """Return the time that the session, or one participant, has used by now: ms. Raises ParticipantNotFound."""
-        return reading.used_ms(self.state, self._now_ms(), participant_id)
+        return readings.used_ms(self.state, self._now_ms(), participant_id)
 
     async def updates(self) -> AsyncGenerator[Update, None]:
         """Yield the state as it is, then each newer one with the events before it, in order.

@@ -1,5 +1,5 @@
-"""The clock: pure rules of timed sessions. Calculate, don't count.
+"""Pure rules of timed sessions. Calculate, don't count.
 
 `apply(state, command, now_ms)` turns a state, a command and an instant into transitions, each one fact.
-No I/O, no clock read, no ids made, nothing mutated: the standard library, `errors` and `quick` are all it knows.
+No I/O, no clock read, no ids made, nothing mutated. It imports only the standard library, `errors`, `fast_dataclass`.
 """

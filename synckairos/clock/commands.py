@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from synckairos.clock.clock_systems import System
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.clock.systems import System
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ clock read, no ids made.
 import json
 from dataclasses import dataclass
 
-from synckairos.clock import joining, pausing, turns
-from synckairos.clock.adjusting import adjust
-from synckairos.clock.chain import first_timeout, overdue
+from synckairos.clock import join_leave, pauses, turns
+from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -26,11 +25,12 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
-from synckairos.clock.merge import merge_patch, same_json
+from synckairos.clock.merge_patch import merge_patch, same_json
 from synckairos.clock.model import EventType, Session, Status, Transition
-from synckairos.clock.statuses import TABLE
-from synckairos.clock.steps import about_all, close, step
+from synckairos.clock.overdue import first_timeout, overdue
+from synckairos.clock.status_table import TABLE
 from synckairos.clock.timing import settle
+from synckairos.clock.transitions import about_all, close, step
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
@@ -39,7 +39,7 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.quick import evolve, quick
+from synckairos.fast_dataclass import evolve, quick
 
 MAX_METADATA_BYTES = 32 * 1024
 
@@ -141,9 +141,9 @@ def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
         case Switch():
             return turns.switch(state, command, now_ms)
         case PauseFor():
-            return pausing.pause(state, command, now_ms)
+            return pauses.pause(state, command, now_ms)
         case Resume():
-            return pausing.resume(state, command, now_ms)
+            return pauses.resume(state, command, now_ms)
         case Complete():
             return close(settle(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
         case Cancel():
@@ -151,9 +151,9 @@ def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
         case Adjust():
             return adjust(state, command, now_ms)
         case AddParticipant():
-            return joining.join(state, command.participant, now_ms)
+            return join_leave.join(state, command.participant, now_ms)
         case RemoveParticipant():
-            return joining.leave(state, command.participant_id, now_ms)
+            return join_leave.leave(state, command.participant_id, now_ms)
         case UpdateMetadata():
             return _update_metadata(state, command, now_ms)
         case Delete():

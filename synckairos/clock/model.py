@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from synckairos.clock.lag import Lag, Receipt
-from synckairos.clock.systems import Reading, System
-from synckairos.quick import quick
+from synckairos.clock.clock_systems import Reading, System
+from synckairos.clock.lag_compensation import Lag, Receipt
+from synckairos.fast_dataclass import quick
 
 
 class SyncMode(StrEnum):

@@ -7,12 +7,12 @@ meanwhile is a matter of policy, which the operator declares.
 from dataclasses import dataclass
 from typing import Literal
 
-from synckairos.clock.adjusting import adjust
+from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
-from synckairos.clock.steps import about_all, step
 from synckairos.clock.timing import settle
-from synckairos.quick import evolve
+from synckairos.clock.transitions import about_all, step
+from synckairos.fast_dataclass import evolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Times are milliseconds from creation. Pure, as all of the clock is.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, Expire, Precondition
 from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
@@ -50,7 +50,7 @@ class Simulation:
         Commands are taken in order of their instants. One at a deadline itself meets it: nobody noticed it before.
         Raises ValidationFailed where the timeline grows too long.
         """
-        state = self._note(membership.create(spec, session_id, epoch, 0))
+        state = self._note(creation.create(spec, session_id, epoch, 0))
         for timed in sorted(commands, key=lambda each: each.at_ms):
             for reached in self._reach(state, timed.at_ms - 1):
                 state = reached

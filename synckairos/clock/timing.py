@@ -6,9 +6,9 @@ Everything here is a function of a state and an instant; nothing decides what ha
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from synckairos.clock.clock_systems import Hourglass, SuddenDeath, System
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, Turn
-from synckairos.clock.systems import Hourglass, SuddenDeath, System
-from synckairos.quick import evolve, quick
+from synckairos.fast_dataclass import evolve, quick
 
 SUDDEN_DEATH = SuddenDeath()
 

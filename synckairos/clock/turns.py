@@ -1,7 +1,8 @@
 """Turns: who begins, who is next, and what the end of a turn does."""
 
+from synckairos.clock.clock_systems import Budget, System
 from synckairos.clock.commands import Switch
-from synckairos.clock.lag import compensate, trusted_ms
+from synckairos.clock.lag_compensation import compensate, trusted_ms
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -13,9 +14,7 @@ from synckairos.clock.model import (
     Transition,
     Turn,
 )
-from synckairos.clock.pausing import is_at_zero, leave_zero
-from synckairos.clock.steps import close, event, position_of
-from synckairos.clock.systems import Budget, System
+from synckairos.clock.pauses import is_at_zero, leave_zero
 from synckairos.clock.timing import (
     active_group_position,
     group_position,
@@ -25,8 +24,9 @@ from synckairos.clock.timing import (
     thresholds_passed,
     to_zero_ms,
 )
+from synckairos.clock.transitions import close, event, position_of
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
-from synckairos.quick import evolve
+from synckairos.fast_dataclass import evolve
 
 
 def start(state: Session, now_ms: int) -> Transition:

@@ -5,7 +5,7 @@ Both end with the process that started them. Never for production.
 """
 
 from synckairos.embedded.postgres import Postgres, postgres_home
-from synckairos.embedded.start import EmbeddedStoreFailed, kept_data_dir, make_data_dir, temporary_data_dir
+from synckairos.embedded.startup import EmbeddedStoreFailed, kept_data_dir, make_data_dir, temporary_data_dir
 from synckairos.embedded.valkey import Valkey, valkey_binary
 
 __all__ = [

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from synckairos.child import Child
-from synckairos.embedded.start import (
+from synckairos.embedded.child_process import Child
+from synckairos.embedded.startup import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
     EmbeddedStoreFailed,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from synckairos.child import Child
-from synckairos.embedded.start import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
+from synckairos.embedded.child_process import Child
+from synckairos.embedded.startup import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
 
 
 def valkey_binary() -> Path:

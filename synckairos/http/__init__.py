@@ -1,0 +1,1 @@
+"""REST: routes, requests, responses and their descriptions."""

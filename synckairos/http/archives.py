@@ -5,22 +5,22 @@ from typing import Any
 
 import orjson
 
-from synckairos.audit.archive import Archive
-from synckairos.audit.cold.bundle import Bundle
-from synckairos.audit.cold.reader import ArchiveDamaged
-from synckairos.audit.records import Filed
 from synckairos.config import Settings
 from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
-from synckairos.http.call import Call, Reply
+from synckairos.history.cold.bundle import Bundle
+from synckairos.history.cold.reader import ArchiveDamaged
+from synckairos.history.reader import Archive
+from synckairos.history.records import Filed
+from synckairos.http.content_negotiation import preferred
 from synckairos.http.etag import is_unchanged
-from synckairos.http.negotiation import preferred
-from synckairos.http.operation import Operation
-from synckairos.service import Sessions
-from synckairos.store.limits import Limits
-from synckairos.wire import answers
-from synckairos.wire.events import event_json
-from synckairos.wire.instant import render_instant
-from synckairos.wire.queries import ArchiveQuery
+from synckairos.http.operations import Operation
+from synckairos.http.request import Call, Reply
+from synckairos.service.sessions import Sessions
+from synckairos.store.rate_limits import Limits
+from synckairos.wire import response_models
+from synckairos.wire.event_json import event_json
+from synckairos.wire.instants import render_instant
+from synckairos.wire.query_parameters import ArchiveQuery
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
@@ -42,7 +42,7 @@ class ArchiveRoutes:
         return [
             Operation(
                 "GET", "/v1/sessions/{session_id}/archive", self.read, "A finished session from cold storage",
-                "history", answer=answers.ArchiveAnswer, query=ArchiveQuery, refusals=(304, 403, 404, 409),
+                "history", answer=response_models.ArchiveAnswer, query=ArchiveQuery, refusals=(304, 403, 404, 409),
                 media_types=(NDJSON,),
             ),
         ]  # fmt: skip

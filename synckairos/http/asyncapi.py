@@ -11,11 +11,11 @@ import orjson
 from pydantic import BaseModel
 
 from synckairos import __version__
-from synckairos.http import examples
-from synckairos.http.schemas import ref, schemas_of
-from synckairos.wire import frames, v3
-from synckairos.wire.closing import V2_CLOSES, V3_CLOSES
-from synckairos.wire.requests import COMMANDS
+from synckairos.http import api_examples
+from synckairos.http.json_schemas import ref, schemas_of
+from synckairos.wire import socket_message_models, v3_messages
+from synckairos.wire.close_codes import V2_CLOSES, V3_CLOSES
+from synckairos.wire.request_bodies import COMMANDS
 
 Json = dict[str, Any]
 
@@ -43,8 +43,10 @@ ABOUT_V2 = (
 @cache
 def render_asyncapi() -> bytes:
     """Render the description of both dialects; once, for nothing of it changes as long as a process lives."""
-    v3_sent, v2_asked, v2_sent = map(_by_type, (frames.V3_SENT, frames.V2_ASKED, frames.V2_SENT))
-    v3_all: dict[str, type[BaseModel]] = {**v3.MODELS, **v3_sent}
+    v3_sent, v2_asked, v2_sent = map(
+        _by_type, (socket_message_models.V3_SENT, socket_message_models.V2_ASKED, socket_message_models.V2_SENT)
+    )
+    v3_all: dict[str, type[BaseModel]] = {**v3_messages.MODELS, **v3_sent}
     v2_all = v2_asked | v2_sent
     schemas = schemas_of([*v3_all.values(), *v2_all.values(), *COMMANDS.values()])
     schemas["Command"] |= _arguments()
@@ -69,10 +71,10 @@ def render_asyncapi() -> bytes:
             "channels": {
                 "v3": {
                     "address": "/ws",
-                    "title": v3.SUBPROTOCOL,
+                    "title": v3_messages.SUBPROTOCOL,
                     "description": ABOUT_V3,
                     "messages": {name: {"$ref": f"#/components/messages/v3.{name}"} for name in v3_all},
-                    "bindings": {"ws": _binding({"Sec-WebSocket-Protocol": v3.SUBPROTOCOL}, {})},
+                    "bindings": {"ws": _binding({"Sec-WebSocket-Protocol": v3_messages.SUBPROTOCOL}, {})},
                     "x-close-codes": {str(code): meaning for code, meaning in V3_CLOSES.items()},
                 },
                 "v2": {
@@ -91,8 +93,8 @@ def render_asyncapi() -> bytes:
             "components": {
                 "schemas": schemas,
                 "messages": {
-                    **_messages("v3", v3_all, examples.v3_messages()),
-                    **_messages("v2", v2_all, examples.v2_messages()),
+                    **_messages("v3", v3_all, api_examples.v3_messages()),
+                    **_messages("v2", v2_all, api_examples.v2_messages()),
                 },
             },
         },

@@ -7,24 +7,24 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from synckairos.audit.archive import Archive
-from synckairos.audit.hours import Hours
-from synckairos.audit.participation import Participations, Told
-from synckairos.audit.trail import Trail
 from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
-from synckairos.http.call import Call, Reply
-from synckairos.http.listing import Listing
+from synckairos.history.audit_trail import Trail
+from synckairos.history.participant_sessions.pages import Participations, Told
+from synckairos.history.reader import Archive
+from synckairos.history.time_report import Hours
+from synckairos.http.content_negotiation import preferred
 from synckairos.http.live_tail import LiveTail
-from synckairos.http.negotiation import preferred
-from synckairos.http.operation import Operation
-from synckairos.http.periods import period_of
-from synckairos.service import Sessions
-from synckairos.store.limits import Limits, Standing
-from synckairos.wire import answers
-from synckairos.wire.events import EVENT_COLUMNS, event_json
-from synckairos.wire.instant import render_instant
-from synckairos.wire.queries import EventsQuery, ListQuery, ParticipantSessionsQuery, ParticipantTimeQuery
-from synckairos.wire.tables import render_csv, render_ndjson
+from synckairos.http.operations import Operation
+from synckairos.http.request import Call, Reply
+from synckairos.http.session_list import Listing
+from synckairos.http.time_ranges import period_of
+from synckairos.service.sessions import Sessions
+from synckairos.store.rate_limits import Limits, Standing
+from synckairos.wire import response_models
+from synckairos.wire.event_json import EVENT_COLUMNS, event_json
+from synckairos.wire.instants import render_instant
+from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantSessionsQuery, ParticipantTimeQuery
+from synckairos.wire.tabular import render_csv, render_ndjson
 
 JSON, CSV, NDJSON, SSE = "application/json", "text/csv", "application/x-ndjson", "text/event-stream"
 
@@ -63,21 +63,21 @@ class HistoryRoutes:
         return [
             Operation(
                 "GET", "/v1/sessions", self.list, "List sessions, newest first", "history",
-                answer=answers.SessionPage, query=ListQuery,
+                answer=response_models.SessionPage, query=ListQuery,
             ),
             Operation(
                 "GET", "/v1/sessions/{session_id}/events", self.events, "What happened, oldest first", "history",
-                answer=answers.EventPage, query=EventsQuery, refusals=(404,), media_types=(CSV, NDJSON, SSE),
+                answer=response_models.EventPage, query=EventsQuery, refusals=(404,), media_types=(CSV, NDJSON, SSE),
             ),
             Operation(
                 "GET", "/v1/participants/{participant_id}/sessions", self.participant_sessions,
                 "In which sessions somebody took part", "history",
-                answer=answers.ParticipationPage, query=ParticipantSessionsQuery, media_types=(CSV,),
+                answer=response_models.ParticipationPage, query=ParticipantSessionsQuery, media_types=(CSV,),
             ),
             Operation(
                 "GET", "/v1/participants/{participant_id}/time", self.participant_time,
                 "How long somebody's time ran", "history",
-                answer=answers.TimeBuckets, query=ParticipantTimeQuery, media_types=(CSV,),
+                answer=response_models.TimeBuckets, query=ParticipantTimeQuery, media_types=(CSV,),
             ),
         ]  # fmt: skip
 

@@ -11,12 +11,12 @@ from contextlib import AbstractAsyncContextManager
 
 import orjson
 
-from synckairos.audit.cursor import render_cursor
-from synckairos.audit.records import TrailEvent
-from synckairos.audit.trail import Trail
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
-from synckairos.wire.events import event_json
+from synckairos.history.audit_trail import Trail
+from synckairos.history.cursor import render_cursor
+from synckairos.history.records import TrailEvent
+from synckairos.wire.event_json import event_json
 
 Watch = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 """Gives, for a session, an event that is set whenever something may have been committed."""

@@ -10,12 +10,12 @@ import orjson
 from pydantic import BaseModel
 
 from synckairos import __version__
-from synckairos.http import examples
-from synckairos.http.operation import Operation
-from synckairos.http.schemas import Schemas, explain, ref, schemas_of, without_titles
-from synckairos.wire import answers
-from synckairos.wire.requests import COMMANDS
-from synckairos.wire.words import WORDS
+from synckairos.http import api_examples
+from synckairos.http.json_schemas import Schemas, explain, ref, schemas_of, without_titles
+from synckairos.http.operations import Operation
+from synckairos.wire import response_models
+from synckairos.wire.field_docs import WORDS
+from synckairos.wire.request_bodies import COMMANDS
 
 ALWAYS = (400, 500, 503)
 """Refusals that any operation on the stores may give; limited ones give 429 besides."""
@@ -47,7 +47,7 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
             "paths": _paths(shown),
             "components": {
                 "schemas": _schemas(shown),
-                "examples": {name: {"value": value} for name, value in examples.answers().items()},
+                "examples": {name: {"value": value} for name, value in api_examples.answers().items()},
             },
         },
         option=orjson.OPT_INDENT_2,
@@ -55,7 +55,9 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
 
 
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
-    models: dict[type[BaseModel], None] = dict.fromkeys((answers.Problem, answers.FaultView, *COMMANDS.values()))
+    models: dict[type[BaseModel], None] = dict.fromkeys(
+        (response_models.Problem, response_models.FaultView, *COMMANDS.values())
+    )
     for operation in operations:
         models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
     return _schemas_of(tuple(models))
@@ -85,7 +87,7 @@ def _describe(operation: Operation) -> dict[str, Any]:
     }
     if operation.body is not None:
         shown = {"schema": ref(operation.body)}
-        if (example := examples.BODIES.get(operation.body.__name__)) is not None:
+        if (example := api_examples.BODIES.get(operation.body.__name__)) is not None:
             shown["example"] = example
         types = ("application/json", *(t for t in operation.media_types if t.endswith("+json")))
         described["requestBody"] = {
@@ -134,7 +136,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.answer is not None:
         name = operation.answer.__name__
         content["application/json"] = {"schema": ref(operation.answer)}
-        if name in examples.answers():
+        if name in api_examples.answers():
             content["application/json"]["examples"] = {"chess": {"$ref": f"#/components/examples/{name}"}}
     for media_type in operation.media_types:
         if not media_type.endswith("+json"):

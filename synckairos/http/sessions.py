@@ -4,19 +4,19 @@ from typing import Any
 
 import orjson
 
-from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.clock.commands import Precondition
 from synckairos.errors import PreconditionFailed, SessionNotFound
-from synckairos.http.call import Call, Reply
 from synckairos.http.etag import is_unchanged, render_etag, wanted
-from synckairos.http.operation import Handler, Operation
-from synckairos.service import Sessions
-from synckairos.store.limits import Quota, switches_of
-from synckairos.wire import answers
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.instant import render_instant
-from synckairos.wire.queries import ReadQuery
-from synckairos.wire.requests import (
+from synckairos.http.operations import Handler, Operation
+from synckairos.http.request import Call, Reply
+from synckairos.service.requests import Answer, CreateRequest, Request
+from synckairos.service.sessions import Sessions
+from synckairos.store.rate_limits import Quota, switches_of
+from synckairos.wire import response_models
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.instants import render_instant
+from synckairos.wire.query_parameters import ReadQuery
+from synckairos.wire.request_bodies import (
     COMMANDS,
     CommandBody,
     DeleteBody,
@@ -25,7 +25,7 @@ from synckairos.wire.requests import (
     MetadataBody,
     StartBody,
 )
-from synckairos.wire.session import participants_of, receipt_json
+from synckairos.wire.session_json import participants_of, receipt_json
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -41,7 +41,7 @@ class SessionRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table, in the order in which a session's life meets them."""
-        session = answers.SessionAnswer
+        session = response_models.SessionAnswer
 
         def command(verb: str, summary: str) -> Operation:
             return Operation(
@@ -62,7 +62,7 @@ class SessionRoutes:
             command("start", "Start it"),
             Operation(
                 "POST", f"{ONE_SESSION}/switch", self.switch, "End the turn, begin the next", "sessions",
-                answer=answers.SwitchAnswer, body=COMMANDS["switch"], refusals=(404, 409, 412, 422),
+                answer=response_models.SwitchAnswer, body=COMMANDS["switch"], refusals=(404, 409, 412, 422),
             ),
             command("pause", "Pause it for a reason"),
             command("resume", "Lift one reason for its pause, or all"),

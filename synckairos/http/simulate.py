@@ -6,13 +6,13 @@ import orjson
 
 from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError
-from synckairos.http.call import Call, Reply
-from synckairos.http.operation import Operation
-from synckairos.store.limits import Limits
+from synckairos.http.operations import Operation
+from synckairos.http.request import Call, Reply
+from synckairos.store.rate_limits import Limits
 from synckairos.store.sessions import SessionStore
-from synckairos.wire import answers
-from synckairos.wire.requests import SimulationBody
-from synckairos.wire.timeline import NOBODY, timed_commands, timeline_json
+from synckairos.wire import response_models
+from synckairos.wire.request_bodies import SimulationBody
+from synckairos.wire.simulation_timeline import NOBODY, timed_commands, timeline_json
 
 AT_ONCE_S = 0.002
 """How long decisions are made before others get a turn."""
@@ -33,7 +33,7 @@ class SimulateRoutes:
         return [
             Operation(
                 "POST", "/v1/simulate", self.simulate, "Play a session through", "simulation",
-                answer=answers.SimulationAnswer, body=SimulationBody, body_required=True, refusals=(422,),
+                answer=response_models.SimulationAnswer, body=SimulationBody, body_required=True, refusals=(422,),
             )
         ]  # fmt: skip
 

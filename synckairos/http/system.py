@@ -6,14 +6,15 @@ from importlib import resources
 
 import orjson
 
-from synckairos import __version__, log, metrics
+from synckairos import __version__
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.http.asyncapi import render_asyncapi
-from synckairos.http.call import Call, Reply
 from synckairos.http.openapi import render_openapi
-from synckairos.http.operation import Handler, Operation
-from synckairos.service import Sessions
-from synckairos.wire import answers
+from synckairos.http.operations import Handler, Operation
+from synckairos.http.request import Call, Reply
+from synckairos.service.sessions import Sessions
+from synckairos.telemetry import log, metrics
+from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
 
@@ -51,12 +52,12 @@ class SystemRoutes:
         """Return the operations for the table."""
         files = ("docs.js", "schema.js", "sockets.js", "docs.css")
         return [
-            Operation("GET", "/v1/time", self.time, "The time that decides", "system", answer=answers.TimeView,
+            Operation("GET", "/v1/time", self.time, "The time that decides", "system", answer=response_models.TimeView,
                       refusals=(503,), limited=False),
-            Operation("GET", "/health", self.health, "Whether the process lives", "system", answer=answers.Health,
-                      limited=False),
-            Operation("GET", "/ready", self.ready, "Whether it takes requests", "system", answer=answers.Readiness,
-                      limited=False, more={"not_ready": True}),
+            Operation("GET", "/health", self.health, "Whether the process lives", "system",
+                      answer=response_models.Health, limited=False),
+            Operation("GET", "/ready", self.ready, "Whether it takes requests", "system",
+                      answer=response_models.Readiness, limited=False, more={"not_ready": True}),
             Operation("GET", "/metrics", self.metrics, "Numbers for Prometheus", "system", limited=False,
                       media_types=("text/plain",)),
             Operation("GET", "/openapi.json", self.openapi, "This description", "system", limited=False,

@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 
 from synckairos.errors import Forbidden, ValidationFailed
-from synckairos.http.call import Call, Reply
-from synckairos.http.operation import Operation
-from synckairos.store.limits import Limits
-from synckairos.webhooks.guard import Guard, Refused
+from synckairos.http.operations import Operation
+from synckairos.http.request import Call, Reply
+from synckairos.store.rate_limits import Limits
+from synckairos.webhooks.address_guard import Guard, Refused
 from synckairos.webhooks.records import Delivery, Endpoint
 from synckairos.webhooks.registry import Registry, Work
 from synckairos.wire import webhooks as wire
-from synckairos.wire.instant import render_instant
+from synckairos.wire.instants import render_instant
 
 ALL = "/v1/webhooks"
 ONE = "/v1/webhooks/{webhook_id}"

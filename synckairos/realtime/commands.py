@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from synckairos.asking import Answer, Request, fingerprint_of
 from synckairos.clock.commands import Precondition
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
-from synckairos.service import Sessions
-from synckairos.store.limits import requests_of, switches_of
-from synckairos.wire import v3
-from synckairos.wire.requests import SwitchBody, parse_command
+from synckairos.service.requests import Answer, Request, fingerprint_of
+from synckairos.service.sessions import Sessions
+from synckairos.store.rate_limits import requests_of, switches_of
+from synckairos.wire import v3_messages
+from synckairos.wire.request_bodies import SwitchBody, parse_command
 
 _REST = {
     "add_participant": ("POST", "/participants"),
@@ -31,7 +31,7 @@ class Commands:
         self._general = settings.rate_limit_general
         self._switches = settings.rate_limit_switch
 
-    async def carry_out(self, principal: Principal, asked: v3.Command, lag_ms: int | None = None) -> Answer:
+    async def carry_out(self, principal: Principal, asked: v3_messages.Command, lag_ms: int | None = None) -> Answer:
         """Carry a command out, once for its id. `lag_ms` is the way to the client and back, where it was measured.
 
         Raises SyncKairosError; a refusal that was decided carries the state it was decided on as `document`.

@@ -7,13 +7,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from synckairos.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
 from synckairos.principal import Principal
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.socket import Socket
-from synckairos.realtime.update import Update
+from synckairos.realtime.session_update import Update
+from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher import Subscription
-from synckairos.wire.websocket import PING
+from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
+from synckairos.wire.websocket_frames import PING
 
 QUEUE = 64
 """Frames that may wait for a client; they are small, and one more than this says that it is too slow."""

@@ -8,16 +8,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from synckairos.principal import Principal
-from synckairos.realtime import v2, v3
+from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.connection import Connection
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.protocol import SocketProtocol
-from synckairos.realtime.socket import EXTENSION, AsgiSocket, Receive, Scope, Send, Socket
-from synckairos.realtime.v2 import V2Connection
-from synckairos.realtime.v3 import V3Connection
-from synckairos.wire.fields import as_uuid
-from synckairos.wire.v3 import SUBPROTOCOL
+from synckairos.realtime.socket_interface import EXTENSION, AdoptableSocket, AsgiSocket, Receive, Scope, Send, Socket
+from synckairos.realtime.v2_connection import V2Connection
+from synckairos.realtime.v3_connection import V3Connection
+from synckairos.wire.field_types import as_uuid
+from synckairos.wire.v3_messages import SUBPROTOCOL
 
 PATH = "/ws"
 
@@ -69,22 +68,22 @@ class Endpoint:
             session_id = as_uuid(asked)
         except ValueError:
             # A browser sees a close code only after the handshake, so it is accepted first.
-            why_not = v2.NO_DIALECT if scope.get("subprotocols") else v2.NO_PARAMETER
-            await _close(send, *(v2.NO_UUID if asked else why_not))
+            why_not = v2_connection.NO_DIALECT if scope.get("subprotocols") else v2_connection.NO_PARAMETER
+            await _close(send, *(v2_connection.NO_UUID if asked else why_not))
             return
         await self._run(lambda socket: V2Connection(self._hub, socket, principal, session_id), scope, receive, send)
 
     async def _speak_v3(self, principal: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         if self._hub.is_full(principal.address):
-            await _close(send, *v3.TOO_MANY_CONNECTIONS)
+            await _close(send, *v3_connection.TOO_MANY_CONNECTIONS)
             return
         await self._run(lambda socket: V3Connection(self._hub, socket, principal, self._commands), scope, receive, send)
 
     async def _run(self, make: Callable[[Socket], Connection], scope: Scope, receive: Receive, send: Send) -> None:
         """Connect an accepted socket; returns at once where the server hands it over, at its end where not."""
-        direct = (scope.get("extensions") or {}).get(EXTENSION)
-        if isinstance(direct, SocketProtocol):
+        direct: AdoptableSocket | None = (scope.get("extensions") or {}).get(EXTENSION)
+        if direct is not None:
             connection = make(direct)
             self._hub.add(connection)
             direct.adopt(connection)

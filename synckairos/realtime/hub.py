@@ -10,16 +10,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
-from synckairos import log
-from synckairos.asking import Answer
 from synckairos.errors import SessionNotFound, StoreUnavailable
-from synckairos.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.realtime.presence import Presence
-from synckairos.realtime.update import Update
+from synckairos.realtime.session_update import Update
 from synckairos.realtime.watcher import Subscription, Watcher
+from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
-from synckairos.store.stored import Stored
-from synckairos.wire.entry import FeedMessage
+from synckairos.store.snapshot import Stored
+from synckairos.telemetry import log
+from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
+from synckairos.wire.feed_message import FeedMessage
 
 CHECK_S = 2.5
 DRAIN_BATCH = 100

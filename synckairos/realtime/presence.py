@@ -13,14 +13,14 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from synckairos import log
 from synckairos.errors import Forbidden, StoreUnavailable
-from synckairos.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.principal import Principal
 from synckairos.realtime.watcher import Subscription, Watcher
 from synckairos.store.presence import AT_ONCE, BEAT_S, DEAD_AFTER_S, KEEP_S, Beat, PresenceStore
-from synckairos.store.servertime import ServerTime
-from synckairos.wire import v3
+from synckairos.store.server_time import ServerTime
+from synckairos.telemetry import log
+from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
+from synckairos.wire import v3_messages
 from synckairos.wire.presence import Present, Who
 
 ROUND_S = 0.5
@@ -220,7 +220,7 @@ class Presence:
             present = Present.sum((room.here(), *map(Present.parse, by_instance.values())))
             if present != room.present:
                 room.present, room.is_news = present, True
-                room.frame = v3.presence(session_id, self._server_time.now_ms(), present)
+                room.frame = v3_messages.presence(session_id, self._server_time.now_ms(), present)
             self._untold[session_id] = None
 
     async def _tell(self) -> None:

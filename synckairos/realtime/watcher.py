@@ -6,7 +6,7 @@ Connections of both dialects are such watchers: who tells needn't know how it is
 from typing import Protocol
 
 from synckairos.principal import Principal
-from synckairos.realtime.update import Update
+from synckairos.realtime.session_update import Update
 
 
 class Subscription:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from synckairos.store.connect import Script, end_if_cancelled, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import Script, end_if_cancelled, unavailable_as_named
-from synckairos.store.stored import FIELDS, Loaded, stored_of
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.snapshot import FIELDS, Loaded, stored_of
 
 LISTEN_S = 30.0
 

@@ -13,17 +13,17 @@ from typing import Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from synckairos import log
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
-from synckairos.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
+from synckairos.store.connect import unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import unavailable_as_named
-from synckairos.store.servertime import ServerTime
-from synckairos.store.stored import FIELDS, Stored, history_of, stored_of
-from synckairos.store.subscriber import Subscriber
-from synckairos.wire.entry import FeedMessage, Parcel
+from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.server_time import ServerTime
+from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.store.snapshot import FIELDS, Stored, history_of, stored_of
+from synckairos.telemetry import log
+from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
+from synckairos.wire.feed_message import FeedMessage, Parcel
 
 LOOK_S = 2.0
 MEND_AGAIN_S = 0.5

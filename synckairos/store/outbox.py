@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.quick import quick
-from synckairos.store.bounds import UNBOUNDED, Bounds
+from synckairos.fast_dataclass import quick
+from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import Script, time_ms, unavailable_as_named
-from synckairos.wire.entry import OutboxEntry
+from synckairos.store.outbox_limits import UNBOUNDED, Bounds
+from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.wire.feed_message import OutboxEntry
 
 AFTER_DEADLINE_MS = 3_600_000
 """A session stays in Redis at least this long after its next deadline."""

@@ -14,10 +14,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from synckairos.store.connect import Script, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import Script, unavailable_as_named
-from synckairos.store.subscriber import Subscriber
+from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.shared_connection import Command, RedisPipe
 
 BEAT_S = 1.0
 DEAD_AFTER_S = 5.0

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.errors import BacklogFull
-from synckairos.metrics import BACKLOG_REFUSALS
-from synckairos.quick import quick
-from synckairos.store import limits
-from synckairos.store.bounds import UNBOUNDED, Bounds
+from synckairos.fast_dataclass import quick
+from synckairos.store import rate_limits
+from synckairos.store.connect import Call, Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.limits import Quota
-from synckairos.store.pipe import Command, RedisPipe
-from synckairos.store.redis import Call, Script, time_ms, unavailable_as_named
-from synckairos.store.stored import FIELDS, Loaded, Stored, history_of, stored_of
-from synckairos.wire.entry import FeedMessage
-from synckairos.wire.session import SCHEMA
+from synckairos.store.outbox_limits import UNBOUNDED, Bounds
+from synckairos.store.rate_limits import Quota
+from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.store.snapshot import FIELDS, Loaded, Stored, history_of, stored_of
+from synckairos.telemetry.metrics import BACKLOG_REFUSALS
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.session_json import SCHEMA
 
 LARGE = 8_192
 """Bytes of a document from which on it pays to ask whether it is another one than the one at hand."""
@@ -124,14 +124,14 @@ class SessionStore:
         commands: list[Command] = [("TIME",), self._loading(session_id, held)]
         if command_id is not None:
             commands.append(("HGET", self.keys.commands(session_id), command_id))
-        commands += limits.counting(self.keys, quotas)
+        commands += rate_limits.counting(self.keys, quotas)
         with unavailable_as_named():
-            replies = await limits.call_with_limits(self._pipe, commands, self._load)
+            replies = await rate_limits.call_with_limits(self._pipe, commands, self._load)
         record = replies[2] if command_id is not None else None
         if record is not None and quotas:
             with unavailable_as_named():
-                await self._pipe.call_many(limits.refunding(self.keys, quotas))
-        standings = limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
+                await self._pipe.call_many(rate_limits.refunding(self.keys, quotas))
+        standings = rate_limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
         return Loaded(time_ms(replies[0]), stored_of(replies[1], held), record, standings)
 
     def _loading(self, session_id: str, held: Stored | None) -> Command:

@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from synckairos import log
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
-from synckairos.webhooks.guard import Guard
-from synckairos.webhooks.outgoing import Outgoing, Verdict, open_outgoing
+from synckairos.telemetry import log
+from synckairos.webhooks.address_guard import Guard
+from synckairos.webhooks.delivery_queue import Outgoing, Verdict, open_outgoing
 from synckairos.webhooks.records import Due
 from synckairos.webhooks.sender import Sender, Sent, with_jitter
 from synckairos.wire.webhooks import TEST, render_message, render_test

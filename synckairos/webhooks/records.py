@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from synckairos.audit.records import TrailEvent
+from synckairos.history.records import TrailEvent
 
 Status = Literal["pending", "delivered", "failed"]
 

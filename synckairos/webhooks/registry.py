@@ -9,14 +9,14 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from synckairos.audit.cursor import parse_cursor, render_cursor
-from synckairos.audit.named_sql import load
-from synckairos.audit.postgres import Pool, Questions
-from synckairos.audit.records import Page
 from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, WebhookDisabled
-from synckairos.webhooks.outgoing import Measured, named_faults
+from synckairos.history.cursor import parse_cursor, render_cursor
+from synckairos.history.records import Page
+from synckairos.postgres.named_sql import load
+from synckairos.postgres.pool import Pool, Questions
+from synckairos.webhooks.delivery_queue import Measured, named_faults
 from synckairos.webhooks.records import Attempt, Delivery, Endpoint
-from synckairos.wire.instant import ms_of
+from synckairos.wire.instants import ms_of
 from synckairos.wire.webhooks import TEST, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100

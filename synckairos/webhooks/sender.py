@@ -21,8 +21,8 @@ import httpx
 from standardwebhooks import Webhook
 
 from synckairos import __version__
-from synckairos.webhooks.guard import Guard, Refused
-from synckairos.webhooks.pinned import Names, Pinned, Resolve
+from synckairos.webhooks.address_guard import Guard, Refused
+from synckairos.webhooks.pinned_connections import Names, Pinned, Resolve
 
 TIMEOUT_S = 15.0
 """Seconds a message may take in all, from the look-up to the end of the answer."""

@@ -1,1 +1,1 @@
-"""The wire: bytes to objects and back, every shape that enters or leaves the process, once. Pure."""
+"""Bytes to objects and back: every shape that enters or leaves the process. No I/O."""

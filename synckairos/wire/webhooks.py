@@ -7,11 +7,11 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.model import EventType
-from synckairos.wire.answers import Id, Instant, Kind, Ms
-from synckairos.wire.events import Happening, event_json
-from synckairos.wire.fields import Maybe, Metadata, Name, Strict
-from synckairos.wire.instant import render_instant
-from synckairos.wire.queries import PageQuery
+from synckairos.wire.event_json import Happening, event_json
+from synckairos.wire.field_types import Maybe, Metadata, Name, Strict
+from synckairos.wire.instants import render_instant
+from synckairos.wire.query_parameters import PageQuery
+from synckairos.wire.response_models import Id, Instant, Kind, Ms
 
 DAY_S = 86_400
 KINDS = tuple(str(each) for each in EventType)

@@ -13,12 +13,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from synckairos.audit.migrate import migrate
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
+from synckairos.postgres.migrate import migrate
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.pipe import RedisPipe
+from synckairos.store.shared_connection import RedisPipe
 from tests.e2e.load import Load, audited, counts, holds, load
 from tests.processes import Process
 from tests.standby import Standby

@@ -13,8 +13,8 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from synckairos.child import Child
 from synckairos.config import Settings, variables
+from synckairos.embedded.child_process import Child
 from synckairos.embedded.valkey import valkey_binary
 from tests.processes import Process
 
@@ -78,7 +78,7 @@ def test_it_holds_all_that_is_not_code(wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_every_process_runs_from_it(run: Run, program: Path, bare_database_url: str) -> None:
-    where = "import synckairos.resources as found; print(found.__file__, found.migrations_dir())"
+    where = "import synckairos.postgres.migration_files as found; print(found.__file__, found.migrations_dir())"
     told = subprocess.run([program.parent / "python", "-c", where], cwd="/", capture_output=True, text=True, check=True)
     assert all(each.startswith(str(program.parents[1])) for each in told.stdout.split())
     database = {"SYNCKAIROS_DATABASE_URL": bare_database_url}

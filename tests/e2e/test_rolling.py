@@ -17,7 +17,7 @@ from synckairos.client.watch import Watch
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.wire.session import parse_session
+from synckairos.wire.session_json import parse_session
 from tests.balancer import balancer
 from tests.integration.parts import Parts, open_parts
 from tests.integration.test_timekeeper import start

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from synckairos.realtime.connection import STUCK_AFTER_S
-from synckairos.realtime.server import USER_TIMEOUT_MS
+from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
 
 SHORT_MS = 3_000
 """What the server asks of the kernel here, for a test that waits less; the rest is as in production."""

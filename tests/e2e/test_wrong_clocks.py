@@ -11,11 +11,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from synckairos.asking import CreateRequest, Request
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.wire.instant import parse_instant
+from synckairos.service.requests import CreateRequest, Request
+from synckairos.wire.instants import parse_instant
 from tests.faketime import skewed
 from tests.integration.parts import Parts, open_parts
 from tests.integration.test_timekeeper import SOMEBODY

@@ -20,7 +20,7 @@ import orjson
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey, make_data_dir
-from synckairos.realtime import server
+from synckairos.server import uvicorn_server
 from tests.integration.realtime.instances import Instance, serving, take_until, watching
 from tests.waiting import eventually
 
@@ -91,7 +91,7 @@ async def lose_one(settings: Settings) -> dict[str, float]:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        server.USER_TIMEOUT_MS = int(sys.argv[1])
+        uvicorn_server.USER_TIMEOUT_MS = int(sys.argv[1])
     ip("link", "set", "lo", "up")
     data = make_data_dir()
     try:

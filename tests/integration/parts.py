@@ -4,23 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from synckairos.audit.archive import Archive, open_pool
-from synckairos.audit.cold.objects import Objects
-from synckairos.audit.postgres import Pool
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due
 from synckairos.config import Settings
-from synckairos.recall import Recall
-from synckairos.restoring import Restorer
-from synckairos.service import Sessions
-from synckairos.store.bounds import Bounds
-from synckairos.store.generation import Generations
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.reader import Archive, open_pool
+from synckairos.postgres.pool import Pool
+from synckairos.service.past_versions import Recall
+from synckairos.service.restore import Restorer
+from synckairos.service.sessions import Sessions
+from synckairos.store.connect import open_store
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import open_store
+from synckairos.store.outbox_limits import Bounds
 from synckairos.store.sessions import SessionStore
-from synckairos.wire.session import parse_session, render_session
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.store_generation import Generations
+from synckairos.wire.session_json import parse_session, render_session
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from synckairos.child import Child
+from synckairos.embedded.child_process import Child
 from tests.processes import is_running
 
 # Says who its child is, then is killed by the test.
 PARENT = """
 import subprocess, sys
-from synckairos.child import Child
+from synckairos.embedded.child_process import Child
 child = Child([sys.executable, "-c", {code!r}], stdout=subprocess.PIPE)
 child.process.stdout.readline()
 print(child.pid, flush=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from synckairos import __version__, doctor
+from synckairos import __version__
+from synckairos.admin import doctor
 from synckairos.config import Settings
 from synckairos.embedded import EmbeddedStoreFailed, Valkey
 from synckairos.store.keys import Keys

@@ -9,21 +9,21 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.asking import CreateRequest, Request
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
-from synckairos.committing import step_of
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.store.limits import Quota
+from synckairos.service.commits import step_of
+from synckairos.service.requests import CreateRequest, Request
+from synckairos.store.rate_limits import Quota
 from synckairos.store.sessions import Commit, Committed, Conflict, Step
-from synckairos.store.stored import Stored, history_of
-from synckairos.wire.entry import Cause
-from synckairos.wire.rendered import Rendered
-from synckairos.wire.session import parse_session, render_session
+from synckairos.store.snapshot import Stored, history_of
+from synckairos.wire.feed_message import Cause
+from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.session_json import parse_session, render_session
 from tests.integration.parts import Parts, open_parts
-from tests.unit.clock.histories import Bytes, commands, creation
+from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 from tests.unit.wire.test_rendered import crowd
 
@@ -182,7 +182,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
     async with open_parts(settings) as parts:
         for _ in range(10):
             tape = Bytes(pick.randbytes(120))
-            transition = membership.create(crowd(creation(tape)), str(uuid4()), "e", T0)
+            transition = creation.create(crowd(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
             known, base, documents = Rendered.of(transition.state), None, list[bytes]()
             steps = [step_of(transition, Cause("somebody", "create"))]

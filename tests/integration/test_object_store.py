@@ -12,16 +12,16 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from synckairos import doctor
-from synckairos.audit.cold import reader
-from synckairos.audit.cold.archiver import Archiver
-from synckairos.audit.cold.exporter import Exporter
-from synckairos.audit.cold.objects import ObjectMissing, Objects
-from synckairos.audit.cold.retention import Retention
-from synckairos.audit.jobs.board import open_pool
-from synckairos.audit.upkeep import Upkeep
+from synckairos.admin import doctor
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
+from synckairos.history.cold import reader
+from synckairos.history.cold.object_store import ObjectMissing, Objects
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.jobs.archive import Archiver
+from synckairos.jobs.export import Exporter
+from synckairos.jobs.retention import Retention
+from synckairos.jobs.table import open_pool
 from tests.integration.http.conftest import Server, serving
 from tests.object_store import ObjectStore
 from tests.processes import Process

@@ -10,8 +10,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.asking import CreateRequest, Request
-from synckairos.audit import worker
+from synckairos.background.recovery import Recovery
 from synckairos.clock.commands import Cancel, Create, Start, Switch
 from synckairos.clock.commands import NewParticipant as Newcomer
 from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
@@ -19,8 +18,9 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import InvalidTransition, Refused, SessionNotFound
 from synckairos.principal import Principal
-from synckairos.recovery import Recovery
-from synckairos.store.generation import Generations
+from synckairos.process import arq_worker
+from synckairos.service.requests import CreateRequest, Request
+from synckairos.store.store_generation import Generations
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 
@@ -42,7 +42,7 @@ def own_settings(settings: Settings, own_valkey: Valkey) -> Settings:
 @asynccontextmanager
 async def draining(settings: Settings) -> AsyncIterator[None]:
     """Run a worker meanwhile."""
-    task = asyncio.create_task(worker.run(settings, sweep_s=0.05))
+    task = asyncio.create_task(arq_worker.run(settings, sweep_s=0.05))
     try:
         yield
     finally:

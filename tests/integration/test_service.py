@@ -10,7 +10,6 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.clock.commands import (
     Cancel,
     Command,
@@ -38,8 +37,9 @@ from synckairos.errors import (
     VersionConflict,
 )
 from synckairos.principal import Principal
-from synckairos.service import Sessions
-from synckairos.store.limits import Quota
+from synckairos.service.requests import Answer, CreateRequest, Request
+from synckairos.service.sessions import Sessions
+from synckairos.store.rate_limits import Quota
 from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually

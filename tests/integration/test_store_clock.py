@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from prometheus_client import REGISTRY
 
-from synckairos.asking import Request
 from synckairos.clock.commands import Create, NewParticipant, Switch
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
+from synckairos.service.requests import Request
 from tests.faketime import SettableClock
 from tests.integration.parts import Parts
 from tests.integration.test_timekeeper import SOMEBODY, keeping_time, start, stored

@@ -9,14 +9,14 @@ from uuid import uuid4
 
 import orjson
 
-from synckairos.asking import CreateRequest, Request
+from synckairos.background.timekeeper import Timekeeper
 from synckairos.clock.commands import Adjust, Create, NewParticipant, PauseFor, Start
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
+from synckairos.service.requests import CreateRequest, Request
+from synckairos.store.connect import open_redis
 from synckairos.store.deadlines import Deadlines
-from synckairos.store.redis import open_redis
-from synckairos.timekeeper import Timekeeper
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 

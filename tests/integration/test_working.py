@@ -4,14 +4,14 @@ import asyncio
 import gc
 from contextlib import suppress
 
-from synckairos import working
 from synckairos.config import Settings
+from synckairos.process import worker
 from tests.waiting import eventually
 
 
 async def test_its_garbage_collector_is_spared(settings: Settings) -> None:
     before = gc.get_threshold()
-    task = asyncio.create_task(working.run(settings))
+    task = asyncio.create_task(worker.run(settings))
 
     async def is_spared() -> bool:
         return gc.get_freeze_count() > 0

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos import alarm
-from synckairos.alarm import Alarms
+from synckairos.telemetry import alerts
+from synckairos.telemetry.alerts import Alarms
 
 Received = Queue[tuple[str, bytes]]
 
@@ -49,13 +49,13 @@ def receiver() -> Iterator[tuple[str, Received]]:
 @pytest.fixture(autouse=True)
 def nobody_afterwards() -> Iterator[None]:
     yield
-    alarm.configure(None, None)
+    alerts.configure(None, None)
 
 
 def test_a_webhook_is_told() -> None:
     with receiver() as (address, received):
-        alarm.configure(f"http://{address}/hook", None)
-        alarm.sound("job failed", job_id=7, error="why")
+        alerts.configure(f"http://{address}/hook", None)
+        alerts.sound("job failed", job_id=7, error="why")
         path, body = received.get(timeout=10)
     told = orjson.loads(body)
     assert path == "/hook"
@@ -65,8 +65,8 @@ def test_a_webhook_is_told() -> None:
 
 def test_sentry_is_told() -> None:
     with receiver() as (address, received):
-        alarm.configure(None, f"http://key@{address}/1")
-        alarm.sound("job failed", job_id=7)
+        alerts.configure(None, f"http://key@{address}/1")
+        alerts.sound("job failed", job_id=7)
         path, body = received.get(timeout=10)
     assert path.endswith("/api/1/envelope/")
     event = orjson.loads(body.splitlines()[2])
@@ -122,6 +122,6 @@ def test_who_is_away_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_without_anybody_named_it_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
     before = threading.active_count()
-    alarm.sound("job failed", job_id=7)
+    alerts.sound("job failed", job_id=7)
     assert "job failed" in caplog.text
     assert threading.active_count() == before

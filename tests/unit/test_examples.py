@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from synckairos.cli import main
-from synckairos.wire.timeline import run
+from synckairos.wire.simulation_timeline import run
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 

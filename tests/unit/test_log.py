@@ -8,7 +8,7 @@ import orjson
 import pytest
 import structlog
 
-from synckairos import log
+from synckairos.telemetry import log
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 def test_a_line_is_json_and_says_whose_it_is(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r1", session_id="s1"):
-        log.get("synckairos.service").info("committed", version=2)
+        log.get("synckairos.service.sessions").info("committed", version=2)
     (line,) = lines(stream)
     assert line.pop("timestamp")
     assert line == {
@@ -34,7 +34,7 @@ def test_a_line_is_json_and_says_whose_it_is(stream: io.StringIO) -> None:
         "request_id": "r1",
         "session_id": "s1",
         "level": "info",
-        "logger": "synckairos.service",
+        "logger": "synckairos.service.sessions",
     }
 
 

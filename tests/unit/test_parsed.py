@@ -3,12 +3,12 @@
 import orjson
 
 from synckairos.clock.commands import Create, NewParticipant
-from synckairos.clock.membership import create
+from synckairos.clock.creation import create
 from synckairos.clock.model import Session, SyncMode
-from synckairos.parsed import Parsed
-from synckairos.store.stored import Stored
-from synckairos.wire.rendered import Rendered
-from synckairos.wire.session import parse_session, participants_json, participants_of, render_session
+from synckairos.service.session_cache import Parsed
+from synckairos.store.snapshot import Stored
+from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.session_json import parse_session, participants_json, participants_of, render_session
 
 
 def session(name: str, display_name: str = ',"groups":[') -> Session:

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from synckairos.quick import evolve, quick
+from synckairos.fast_dataclass import evolve, quick
 
 
 @dataclass(frozen=True, slots=True)

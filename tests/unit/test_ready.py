@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.ready import parse_ready, render_ready
+from synckairos.process.ready_line import parse_ready, render_ready
 
 
 def test_it_survives_the_way() -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.timeline import NOBODY, run
+from synckairos.wire.simulation_timeline import NOBODY, run
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due
-from synckairos.restoring import BY_RECOVERY
+from synckairos.service.restore import BY_RECOVERY
 from synckairos.store.sessions import Commit, Committed, SessionStore, Step
-from synckairos.store.stored import Stored
-from synckairos.wire.entry import Cause, FeedMessage, render_event
-from synckairos.wire.session import render_session
+from synckairos.store.snapshot import Stored
+from synckairos.wire.feed_message import Cause, FeedMessage, render_event
+from synckairos.wire.session_json import render_session
 
 ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
 BOB = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -43,7 +43,7 @@ class Author:
         self.store = store
 
     async def create(self, spec: Create, at_ms: int, session_id: str | None = None, base: Stored | None = None) -> Life:
-        made = membership.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
+        made = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
         life = Life(made.state, base or Stored("", 0, False, b""), {})
         await self._commit(life, [made], Cause("somebody", "create"), base)
         return life

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from synckairos.asking import CreateRequest, Request
 from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
-from synckairos.service import Sessions
-from synckairos.store.limits import Quota
+from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.sessions import Sessions
+from synckairos.store.rate_limits import Quota
 from synckairos.store.sessions import SessionStore
-from synckairos.store.stored import Loaded, Stored
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.requests import parse, parse_kept
+from synckairos.store.snapshot import Loaded, Stored
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.request_bodies import parse, parse_kept
 
 T0 = 1_800_000_000_000
 

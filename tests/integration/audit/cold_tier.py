@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from synckairos.audit.cold.archiver import Archiver
-from synckairos.audit.cold.exporter import Exporter
-from synckairos.audit.cold.objects import Objects
-from synckairos.audit.cold.retention import Retention
-from synckairos.audit.jobs.board import Board, open_pool
-from synckairos.audit.jobs.desk import Desk
-from synckairos.audit.postgres import Pool
-from synckairos.audit.upkeep import Upkeep
 from synckairos.clock.commands import Complete, Start, Switch
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.jobs.archive import Archiver
+from synckairos.jobs.export import Exporter
+from synckairos.jobs.handlers import Desk
+from synckairos.jobs.retention import Retention
+from synckairos.jobs.table import Board, open_pool
+from synckairos.postgres.pool import Pool
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit.author import Author, Life, chess
 from tests.integration.audit.conftest import Audit

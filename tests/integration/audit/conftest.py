@@ -7,17 +7,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from synckairos.audit.archive import Archive, open_pool
-from synckairos.audit.cold.objects import Objects
+from synckairos.audit.batch_writer import Ledger
 from synckairos.audit.drain import Drain
-from synckairos.audit.ledger import Ledger
-from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
-from synckairos.store.isolation import Isolation
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.history.reader import Archive, open_pool
+from synckairos.store.failed_entries import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.pipe import RedisPipe
 from synckairos.store.sessions import SessionStore
+from synckairos.store.shared_connection import RedisPipe
 from tests.integration.audit.author import Author
 
 

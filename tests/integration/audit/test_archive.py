@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.records import TimeSlice, TrailEvent
-from synckairos.audit.trail import Trail
 from synckairos.clock.commands import Complete, Delete, PauseFor, RemoveParticipant, Resume, Start, Switch
 from synckairos.errors import ValidationFailed
-from synckairos.store.aside import Aside
-from synckairos.wire.record import Record
+from synckairos.history.audit_trail import Trail
+from synckairos.history.records import TimeSlice, TrailEvent
+from synckairos.store.read_cache import Aside
+from synckairos.wire.idempotency_record import Record
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
 from tests.integration.audit.conftest import Audit
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from synckairos.audit.archive import Archive, open_pool
-from synckairos.audit.cold.objects import Objects
-from synckairos.audit.migrate import migrate
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.reader import Archive, open_pool
+from synckairos.postgres.migrate import migrate
 from tests.waiting import eventually
 
 SESSION = "01890000-0000-7000-8000-000000000000"

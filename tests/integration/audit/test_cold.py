@@ -12,16 +12,16 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.audit.cold.archiver import NotFinished
-from synckairos.audit.cold.bundle import BundleDamaged, Packer, parse_bundle, render_line
-from synckairos.audit.cold.objects import Objects
-from synckairos.audit.cold.reader import ArchiveDamaged
-from synckairos.audit.cold.retention import Incomplete
-from synckairos.audit.records import Filed, TrailEvent
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, Start, UpdateMetadata
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.errors import StoreUnavailable
+from synckairos.history.cold.bundle import BundleDamaged, Packer, parse_bundle, render_line
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.cold.reader import ArchiveDamaged
+from synckairos.history.records import Filed, TrailEvent
+from synckairos.jobs.archive import NotFinished
+from synckairos.jobs.retention import Incomplete
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit

@@ -12,11 +12,11 @@ import pytest
 from synckairos.audit.drain import Drain
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
-from synckairos.store.generation import new_epoch, new_generation
-from synckairos.store.isolation import Isolation
+from synckairos.store.failed_entries import Isolation
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Newest, Outbox, gaps_key
 from synckairos.store.sessions import SessionStore
+from synckairos.store.store_generation import new_epoch, new_generation
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
 from tests.integration.audit.conftest import Audit
 from tests.waiting import eventually

@@ -7,9 +7,9 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from synckairos.audit.jobs.board import Board, Claim
-from synckairos.audit.jobs.metrics import JobGauges
 from synckairos.config import Settings
+from synckairos.jobs.metrics import JobGauges
+from synckairos.jobs.table import Board, Claim
 from tests.integration.audit.cold_tier import finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
 from tests.integration.audit.test_operating import told

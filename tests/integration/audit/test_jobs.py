@@ -10,14 +10,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from synckairos.audit.cold.retention import Incomplete
-from synckairos.audit.jobs.board import Board, Claim, Job, open_pool
-from synckairos.audit.jobs.coordinator import Coordinator
-from synckairos.audit.jobs.runner import JobRefused, Runner
-from synckairos.audit.queue import JobKick
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.config import LONGEST_S
 from synckairos.errors import StoreUnavailable, ValidationFailed
+from synckairos.jobs.enqueue import Coordinator
+from synckairos.jobs.retention import Incomplete
+from synckairos.jobs.runner import JobRefused, Runner
+from synckairos.jobs.table import Board, Claim, Job, open_pool
+from synckairos.jobs.wakeups import JobKick
 from tests.integration.audit.author import Life
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
@@ -225,7 +225,9 @@ async def test_a_job_is_tried_three_times_and_then_raises_an_alarm(
         assert (job.status, job.attempts) == ("queued", attempt)
     job = await run(board, failing, failed)
     assert (job.status, job.attempts, job.error) == ("failed", 3, "LookupError: attempt 3")
-    assert [record.name for record in caplog.records if "job failed" in record.getMessage()] == ["synckairos.alarm"]
+    assert [record.name for record in caplog.records if "job failed" in record.getMessage()] == [
+        "synckairos.telemetry.alerts"
+    ]
     assert (await run(board, failing, failed)).attempts == 3
     job = await run(board, working, other)
     assert (job.status, job.result) == ("done", {"attempt": 1})

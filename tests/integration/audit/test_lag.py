@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.client import connect
 
-from synckairos.asking import CreateRequest
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Start
-from synckairos.clock.lag import TRUST_MS
+from synckairos.clock.lag_compensation import TRUST_MS
 from synckairos.clock.recovery import OutagePolicy
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.requests import parse
+from synckairos.service.requests import CreateRequest
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.request_bodies import parse
 from tests.integration.audit.conftest import Audit
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving

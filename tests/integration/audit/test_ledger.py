@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.ledger import Ledger, Recorded, Writer, _merge_events
-from synckairos.audit.migrate import migrate
-from synckairos.audit.rows import Rows, parse_entry, rows_of
+from synckairos.audit.batch_writer import Ledger, Recorded, Writer, _merge_events
+from synckairos.audit.entry_rows import Rows, parse_entry, rows_of
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
+from synckairos.postgres.migrate import migrate
 from tests.integration.audit.author import chess
 from tests.integration.audit.conftest import Audit
 from tests.standby import Standby

@@ -8,11 +8,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from synckairos.audit.migrate import BadMigrations, migrate, pending, read
-from synckairos.audit.named_sql import load
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
-from synckairos.resources import migrations_dir
+from synckairos.postgres.migrate import BadMigrations, migrate, pending, read
+from synckairos.postgres.migration_files import migrations_dir
+from synckairos.postgres.named_sql import load
 from tests.integration.audit.history import fill, fill_deliveries
 from tests.integration.audit.test_operating import told
 from tests.integration.audit.test_plans import scans, uuid_of
@@ -109,7 +109,7 @@ async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_
         # What retention asks of each session: not among all that anybody was ever told.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("cold/cold.sql")["hold"]
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("archives.sql", "synckairos.jobs")["hold"]
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None
     found = {table: (kind, rows) for kind, table, rows in scans(row[0][0]["Plan"])}

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from synckairos.audit.cold.archiver import NotFinished
-from synckairos.audit.cold.retention import Incomplete
-from synckairos.audit.jobs.board import Claim
-from synckairos.audit.jobs.runner import JobRefused
-from synckairos.audit.records import TrailEvent
 from synckairos.clock.commands import Complete, Delete, Start, Switch
-from synckairos.wire.instant import at_of
+from synckairos.history.records import TrailEvent
+from synckairos.jobs.archive import NotFinished
+from synckairos.jobs.retention import Incomplete
+from synckairos.jobs.runner import JobRefused
+from synckairos.jobs.table import Claim
+from synckairos.wire.instants import at_of
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit

@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
-from synckairos.audit import archive
-from synckairos.audit.jobs import board
-from synckairos.audit.ledger import Ledger
-from synckairos.audit.postgres import Pool
+from synckairos.audit.batch_writer import Ledger
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
-from synckairos.webhooks.outgoing import open_outgoing
+from synckairos.history import reader
+from synckairos.jobs import table
+from synckairos.postgres.pool import Pool
+from synckairos.webhooks.delivery_queue import open_outgoing
 from tests.standby import Standby
 from tests.waiting import eventually
 
@@ -86,7 +86,7 @@ async def test_every_pool_finds_the_primary_behind_a_standby(data_dir: Path) -> 
         hosts = ",".join(quote(str(each.data_dir / "run"), safe="") for each in (standby, primary))
         url = f"postgresql://postgres@/synckairos?host={hosts}&port=5432,5432"
         async with open_outgoing(url) as outgoing:
-            pools = [archive.open_pool(Settings(database_url=url)), board.open_pool(url), Ledger(url, "t")._pool]
+            pools = [reader.open_pool(Settings(database_url=url)), table.open_pool(url), Ledger(url, "t")._pool]
             for pool in pools:
                 await pool.open()
             for pool in [*pools, outgoing._pool]:

@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from synckairos.audit.queue import JOB, DrainKick, open_queue, send_kick
+from synckairos.audit.arq_wakeups import JOB, DrainKick, open_queue, send_kick
 from synckairos.config import Settings
 from tests.waiting import eventually
 

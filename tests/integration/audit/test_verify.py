@@ -9,10 +9,10 @@ import pytest
 from synckairos.audit.replay import Finding
 from synckairos.audit.verify import Verified, open_verifier
 from synckairos.clock.recovery import OutagePolicy
-from synckairos.recall import Recall
-from synckairos.restoring import Restorer
-from synckairos.service import Sessions
-from synckairos.store.generation import Generations
+from synckairos.service.past_versions import Recall
+from synckairos.service.restore import Restorer
+from synckairos.service.sessions import Sessions
+from synckairos.store.store_generation import Generations
 from tests.integration.audit.busy import OwnTime, Player
 from tests.integration.audit.conftest import Audit
 from tests.integration.http.conftest import serving

@@ -8,13 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from synckairos.audit import worker
-from synckairos.audit.migrate import migrate
-from synckairos.audit.queue import DrainKick
-from synckairos.audit.rows import parse_entry, rows_of
+from synckairos.audit.arq_wakeups import DrainKick
+from synckairos.audit.entry_rows import parse_entry, rows_of
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
+from synckairos.postgres.migrate import migrate
+from synckairos.process import arq_worker
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.conftest import Audit
 from tests.processes import Process
@@ -105,7 +105,7 @@ async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Au
 
 async def test_without_its_queue_it_sweeps(audit: Audit) -> None:
     settings = audit.settings.model_copy(update={"queue_redis_url": "redis://127.0.0.1:1/0"})
-    task = asyncio.create_task(worker.run(settings, sweep_s=0.02))
+    task = asyncio.create_task(arq_worker.run(settings, sweep_s=0.02))
     lives = []
     for _ in range(3):
         lives.append(await play(audit, 3))
@@ -122,7 +122,7 @@ async def test_it_waits_for_postgres_and_catches_up(audit: Audit, data_dir: Path
         await migrate(own.url)
         own.kill()
         settings = audit.settings.model_copy(update={"database_url": own.url})
-        task = asyncio.create_task(worker.run(settings, sweep_s=0.02))
+        task = asyncio.create_task(arq_worker.run(settings, sweep_s=0.02))
         life = await play(audit, 3)
         assert (await audit.outbox.backlog()).entries == 5
         own.start()
@@ -139,7 +139,7 @@ async def test_its_queue_may_restart_under_it(audit: Audit, data_dir: Path) -> N
     with Valkey(data_dir / "own-queue") as own:
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
         # A sweep so rare that only kicks can be what drains.
-        task = asyncio.create_task(worker.run(settings, sweep_s=1000))
+        task = asyncio.create_task(arq_worker.run(settings, sweep_s=1000))
         kick = DrainKick(own.url, settings.key_prefix, 1.0)
         kick.start()
 

@@ -7,22 +7,14 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from synckairos.client import (
-    Ack,
-    Client,
-    CommandRefused,
-    ConnectionEnded,
-    Present,
-    SessionDeleted,
-    TooManyConnections,
-)
+from synckairos.client import Ack, Client, CommandRefused, ConnectionEnded, Present, SessionDeleted, TooManyConnections
 from synckairos.client.errors import ClientClosed
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, Unauthorized
 from synckairos.principal import Principal
-from synckairos.wire.session import parse_session
+from synckairos.wire.session_json import parse_session
 from tests.integration.realtime.instances import Instance, serving
 
 DEADLINE_S = 20

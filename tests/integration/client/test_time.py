@@ -5,7 +5,7 @@ import time
 import pytest
 
 from synckairos.client import Client
-from synckairos.client.link import local_ms
+from synckairos.client.connection import local_ms
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import Instance
 

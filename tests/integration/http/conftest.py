@@ -9,21 +9,21 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from synckairos.audit.batch_writer import Ledger
 from synckairos.audit.drain import Drain
-from synckairos.audit.hours import Hours
-from synckairos.audit.ledger import Ledger
-from synckairos.audit.participation import Participations
-from synckairos.audit.recent import Recent
-from synckairos.audit.trail import Trail
-from synckairos.audit.upkeep import Upkeep
 from synckairos.config import Settings
-from synckairos.http import app
-from synckairos.store.aside import Aside
-from synckairos.store.bounds import Bounds
-from synckairos.store.isolation import Isolation
-from synckairos.store.limits import Limits
+from synckairos.history.audit_trail import Trail
+from synckairos.history.participant_sessions.cache import Recent
+from synckairos.history.participant_sessions.pages import Participations
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.history.time_report import Hours
+from synckairos.http import assembly
+from synckairos.store.failed_entries import Isolation
 from synckairos.store.outbox import Outbox
-from synckairos.store.recent import RecentStore
+from synckairos.store.outbox_limits import Bounds
+from synckairos.store.participant_sessions import RecentStore
+from synckairos.store.rate_limits import Limits
+from synckairos.store.read_cache import Aside
 from synckairos.webhooks.registry import Registry
 from tests.integration.parts import Parts, open_parts
 
@@ -92,8 +92,8 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
         keys = parts.store.keys
         archive, recent = parts.archive, Recent(RecentStore(parts.pipe, keys), parts.archive)
         outbox, aside = Outbox(parts.pipe, keys, Bounds.of(settings)), Aside(parts.pipe, keys)
-        rest = app.build(
-            app.Parts(
+        rest = assembly.build(
+            assembly.Parts(
                 sessions=parts.sessions,
                 store=parts.store,
                 archive=archive,

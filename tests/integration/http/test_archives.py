@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from synckairos.audit.cold.archiver import Archiver
-from synckairos.audit.cold.objects import Objects
-from synckairos.audit.cold.retention import Retention
-from synckairos.audit.jobs.board import open_pool
-from synckairos.audit.postgres import Pool
-from synckairos.audit.upkeep import Upkeep
-from synckairos.http.callers import Callers
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.http.caller_identity import Callers
+from synckairos.jobs.archive import Archiver
+from synckairos.jobs.retention import Retention
+from synckairos.jobs.table import open_pool
+from synckairos.postgres.pool import Pool
 from synckairos.principal import Principal, Role
 from tests.integration.http.conftest import Server, serving
 

@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY
 from synckairos.clock.commands import Complete, Start
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.store import aside
-from synckairos.store.aside import Aside, Kind
+from synckairos.store import read_cache
+from synckairos.store.read_cache import Aside, Kind
 from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import rows_of
@@ -108,13 +108,13 @@ async def test_answers_are_bounded_and_stay_while_they_are_used(server: Server) 
     await cache.drop([], [somebody])
     await read("a", b"3")
     assert 4 * MINUTE_MS < await pipe.call("PTTL", name) <= 5 * MINUTE_MS
-    large = b"x" * (aside.MOST_BYTES + 1)
+    large = b"x" * (read_cache.MOST_BYTES + 1)
     assert [await read("b", large), await read("b", large)] == [large, large]
     assert asked == [b"1", b"3", large, large]
-    for at in range(2 * aside.MOST_ENTRIES):
+    for at in range(2 * read_cache.MOST_ENTRIES):
         await read(f"c{at}", b"4")
     answers = [field for field in await pipe.call("HKEYS", name) if field.startswith(b"answer:")]
-    assert len(answers) <= aside.MOST_ENTRIES
+    assert len(answers) <= read_cache.MOST_ENTRIES
 
 
 async def test_what_was_asked_before_something_newer_came_is_not_kept(server: Server) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from synckairos.http import examples
-from synckairos.wire import requests, v3
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.requests import COMMANDS, SimulationBody
+from synckairos.http import api_examples
+from synckairos.wire import request_bodies, v3_messages
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.request_bodies import COMMANDS, SimulationBody
 from synckairos.wire.webhooks import CreateWebhook, PatchWebhook, RotateSecret
 from tests.integration.http.conftest import Server
 
@@ -125,23 +125,23 @@ async def test_the_examples_are_what_they_say(document: Json) -> None:
         for example in message["examples"]:
             assert example["payload"]["type"] == name.partition(".")[2] == message["name"]
             jsonschema_rs.Draft202012Validator(schema).validate(example["payload"])
-    for name in v3.MODELS:
-        v3.parse(re.sub("'", '"', str(examples.v3_messages()[name])))
+    for name in v3_messages.MODELS:
+        v3_messages.parse(re.sub("'", '"', str(api_examples.v3_messages()[name])))
 
 
 BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecret, *COMMANDS.values()]
 
 
 @pytest.mark.parametrize("model", BODIES)
-def test_the_bodies_shown_would_be_taken(model: type[requests.CommandBody]) -> None:
-    if model.__name__ in examples.BODIES:
-        requests.parse(model, examples.BODIES[model.__name__])
+def test_the_bodies_shown_would_be_taken(model: type[request_bodies.CommandBody]) -> None:
+    if model.__name__ in api_examples.BODIES:
+        request_bodies.parse(model, api_examples.BODIES[model.__name__])
     else:
         assert model.__name__ in ("LeaveBody", "DeleteBody")
 
 
 async def test_a_command_with_wrong_arguments_isnt_described(document: Json) -> None:
-    command = examples.v3_messages()["COMMAND"]
+    command = api_examples.v3_messages()["COMMAND"]
     schema = {"$ref": "#/components/schemas/Command", "components": document["components"]}
     validator = jsonschema_rs.Draft7Validator(schema)
     assert validator.is_valid(command)

@@ -8,8 +8,8 @@ import httpx
 import orjson
 import pytest
 
-from synckairos.http.call import MAX_BODY_BYTES
-from synckairos.wire.answers import Problem
+from synckairos.http.request import MAX_BODY_BYTES
+from synckairos.wire.response_models import Problem
 from tests.integration.http.conftest import Server, chess
 
 JSON = {"content-type": "application/json"}

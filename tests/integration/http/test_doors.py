@@ -12,9 +12,9 @@ import pytest
 from synckairos import __version__
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.http import call, door
-from synckairos.http.call import LARGE_BODY_BYTES
-from synckairos.wire.answers import Health, Readiness, TimeView
+from synckairos.http import request, rest_app
+from synckairos.http.request import LARGE_BODY_BYTES
+from synckairos.wire.response_models import Health, Readiness, TimeView
 from tests.integration.http.conftest import HOST, Server, chess, serving
 
 EVIL = {"origin": "http://evil.example"}
@@ -263,10 +263,10 @@ async def test_large_bodies_are_counted_before_they_are_looked_at(
         for left in (2, 1, 0):
             bad = await server.client.post("/v1/sessions", content=b"[" + large, headers=headers)
             assert (bad.status_code, bad.headers["ratelimit-remaining"]) == (400, str(left))
-        monkeypatch.setattr(call, "decode", None)
+        monkeypatch.setattr(request, "decode", None)
         over = await server.client.post("/v1/sessions", content=large, headers=headers)
         assert (over.status_code, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
 
 
 def test_every_method_counted_is_a_known_one() -> None:
-    assert "BREW" not in door.METHODS
+    assert "BREW" not in rest_app.METHODS

@@ -13,13 +13,13 @@ import httpx
 import orjson
 import pytest
 
-from synckairos.audit.cursor import render_cursor
-from synckairos.audit.trail import Trail
 from synckairos.config import Settings
-from synckairos.http import listing
+from synckairos.history.audit_trail import Trail
+from synckairos.history.cursor import render_cursor
+from synckairos.http import session_list
 from synckairos.http.live_tail import LiveTail
-from synckairos.store.aside import Aside
-from synckairos.wire.answers import EventPage, ParticipationPage, SessionPage, TimeBuckets
+from synckairos.store.read_cache import Aside
+from synckairos.wire.response_models import EventPage, ParticipationPage, SessionPage, TimeBuckets
 from tests.integration.http.conftest import Server, serving
 
 
@@ -80,8 +80,8 @@ async def test_the_list_can_be_narrowed(server: Server) -> None:
 
 
 async def test_a_narrow_list_of_many_sessions_is_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "LIVE_AT_ONCE", 2)
-    monkeypatch.setattr(listing, "LIVE_LOOKS", 2)
+    monkeypatch.setattr(session_list, "LIVE_AT_ONCE", 2)
+    monkeypatch.setattr(session_list, "LIVE_LOOKS", 2)
     made = [await server.create(metadata={"at": at}) for at in range(14)]
     for at in (1, 7, 13):
         await server.client.post(url(made[at], "/start"))

@@ -5,9 +5,6 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.archive import Archive
-from synckairos.audit.hours import Hours
-from synckairos.audit.records import TimeSlice
 from synckairos.clock.commands import (
     Command,
     Complete,
@@ -22,6 +19,9 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.clock.model import SyncMode
+from synckairos.history.reader import Archive
+from synckairos.history.records import TimeSlice
+from synckairos.history.time_report import Hours
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, chess
 from tests.integration.http.conftest import Server
 from tests.integration.http.test_participation import people, rows_of

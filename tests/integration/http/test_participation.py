@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import orjson
 
-from synckairos.audit.cursor import render_cursor
+from synckairos.history.cursor import render_cursor
 from tests.integration.http.conftest import Server
 
 

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit import recent
 from synckairos.clock.commands import Complete, Start
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.store import recent as recent_store
+from synckairos.history.participant_sessions import cache
+from synckairos.store import participant_sessions as recent_store
 from synckairos.store.outbox import isolated_key
-from synckairos.store.recent import LONGEST_ROW, ROWS_MS, Digest, Looked, RecentStore
+from synckairos.store.participant_sessions import LONGEST_ROW, ROWS_MS, Digest, Looked, RecentStore
 from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import people, rows_of, still
@@ -105,7 +105,7 @@ async def test_redis_alone_says_how_far_back_it_goes(server: Server) -> None:
 
 
 async def test_pages_cross_the_seam_without_doubles(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (recent, recent_store):
+    for module in (cache, recent_store):
         monkeypatch.setattr(module, "MOST", 4)
     author = Author(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()

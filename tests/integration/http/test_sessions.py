@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from synckairos.wire.answers import Problem, SessionAnswer, SwitchAnswer
+from synckairos.wire.response_models import Problem, SessionAnswer, SwitchAnswer
 from tests.integration.http.conftest import Server, chess
 
 

@@ -7,7 +7,7 @@ import jsonschema_rs
 import orjson
 
 from synckairos.http.asyncapi import render_asyncapi
-from synckairos.wire.frames import V2_SENT, V3_SENT
+from synckairos.wire.socket_message_models import V2_SENT, V3_SENT
 
 Json = dict[str, Any]
 

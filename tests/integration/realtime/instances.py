@@ -10,24 +10,24 @@ from uuid import uuid4
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
-from synckairos.asking import Answer, CreateRequest, Request
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.http.callers import Callers
-from synckairos.http.origins import Origins
+from synckairos.http.allowed_origins import Origins
+from synckairos.http.caller_identity import Callers
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.connection import Connection
 from synckairos.realtime.endpoint import Endpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import Presence
-from synckairos.realtime.protocol import SocketProtocol
-from synckairos.realtime.server import Server, listen
-from synckairos.service import Sessions
+from synckairos.server.uvicorn_server import Server, listen
+from synckairos.server.websocket_protocol import SocketProtocol
+from synckairos.service.requests import Answer, CreateRequest, Request
+from synckairos.service.sessions import Sessions
+from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
 from synckairos.store.presence import PresenceStore
-from synckairos.store.redis import open_redis
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.described import check
 

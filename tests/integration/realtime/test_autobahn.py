@@ -14,9 +14,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from synckairos.realtime.server import MAX_FRAME_BYTES
-from synckairos.realtime.socket import EXTENSION, Socket
-from synckairos.wire.websocket import text_frame
+from synckairos.realtime.socket_interface import EXTENSION, Socket
+from synckairos.server.uvicorn_server import MAX_FRAME_BYTES
+from synckairos.wire.websocket_frames import text_frame
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw import raw_client
 

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime import connection as connections
-from synckairos.realtime.update import Update
+from synckairos.realtime.session_update import Update
 from synckairos.realtime.watcher import Subscription
 from synckairos.store import feed as feeds
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving, take, watching

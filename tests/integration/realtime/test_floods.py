@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
-from synckairos.realtime.protocol import PIECES, SocketProtocol
+from synckairos.server.websocket_protocol import PIECES, SocketProtocol
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw import RawClient, raw_client
 from tests.integration.realtime.v3_client import v3_client

@@ -15,7 +15,6 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from synckairos.asking import Answer, Request
 from synckairos.client import Client
 from synckairos.client.watch import Watch
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
@@ -23,8 +22,9 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.realtime.connection import Connection
-from synckairos.store.pipe import RedisPipe
-from synckairos.wire.session import render_session
+from synckairos.service.requests import Answer, Request
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.wire.session_json import render_session
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving, take, watching

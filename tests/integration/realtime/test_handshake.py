@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.realtime import handshake
+from synckairos.server import http_protocol
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw import KEY, RawClient, raw_client
 
@@ -67,7 +67,7 @@ async def test_a_header_without_an_end_is_refused(instance: Instance) -> None:
 async def test_headers_that_dont_come_are_not_awaited(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(handshake, "HEADERS_WITHIN_S", 0.1)
+    monkeypatch.setattr(http_protocol, "HEADERS_WITHIN_S", 0.1)
     async with raw_client(instance.server.port) as client:
         await client.send(begun)
         async with asyncio.timeout(5):
@@ -130,7 +130,7 @@ async def test_a_body_that_doesnt_come_is_not_awaited(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     monkeypatch.setattr(instance.server.config, "loaded_app", read_all)
-    monkeypatch.setattr(handshake, "BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr(http_protocol, "BODY_WITHIN_S", 0.1)
     async with raw_client(instance.server.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n" + begun)
         async with asyncio.timeout(5):
@@ -146,7 +146,7 @@ async def test_a_body_that_nobody_wants_is_not_awaited_either(
         await send({"type": "http.response.body", "body": b""})
 
     monkeypatch.setattr(instance.server.config, "loaded_app", read_nothing)
-    monkeypatch.setattr(handshake, "BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr(http_protocol, "BODY_WITHIN_S", 0.1)
     async with raw_client(instance.server.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n")
         assert b" 204 " in await client.head()

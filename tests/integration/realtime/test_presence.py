@@ -14,15 +14,15 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.realtime import presence
 from synckairos.realtime.presence import Presence
-from synckairos.realtime.update import Update
+from synckairos.realtime.session_update import Update
 from synckairos.realtime.watcher import Subscription
+from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import Command, RedisPipe
 from synckairos.store.presence import Beat, PresenceStore
-from synckairos.store.redis import open_redis
-from synckairos.store.subscriber import Subscriber
+from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.wire.presence import Present, Who
-from synckairos.wire.websocket import text_of
+from synckairos.wire.websocket_frames import text_of
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
 from tests.integration.realtime.raw import RawClient, raw_client
 from tests.integration.realtime.test_v3_slow import join, stall

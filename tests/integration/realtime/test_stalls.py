@@ -4,7 +4,7 @@ import time
 
 from prometheus_client import REGISTRY
 
-from synckairos.realtime.server import LOOK_AT_LOOP_S
+from synckairos.server.uvicorn_server import LOOK_AT_LOOP_S
 from tests.integration.realtime.instances import Instance
 from tests.waiting import eventually
 

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.config import Settings
-from synckairos.wire.v3 import MODELS
+from synckairos.wire.v3_messages import MODELS
 from tests.integration.realtime.instances import Instance, serving, take, watching
 from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3_client
 

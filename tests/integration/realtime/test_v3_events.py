@@ -2,9 +2,9 @@
 
 from uuid import uuid4
 
-from synckairos.asking import CreateRequest
 from synckairos.clock.commands import Create, NewParticipant, Start
 from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.service.requests import CreateRequest
 from tests.integration.realtime.instances import SOMEBODY, Instance
 from tests.integration.realtime.v3_client import v3_client
 

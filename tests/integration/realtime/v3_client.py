@@ -9,8 +9,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from synckairos.clock.merge import merge_patch
-from synckairos.wire.delta import Json, keyed
+from synckairos.clock.merge_patch import merge_patch
+from synckairos.wire.document_delta import Json, keyed
 from tests.integration.realtime.instances import Instance, take
 
 V3 = Subprotocol("synckairos.v3")

@@ -12,13 +12,13 @@ import pytest
 from synckairos.clock.model import EventType
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
+from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import open_redis
 from synckairos.store.sessions import Commit, SessionStore, Step
-from synckairos.store.stored import Stored
-from synckairos.wire.entry import Change, FeedMessage
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.snapshot import Stored
+from synckairos.wire.feed_message import Change, FeedMessage
 from tests.waiting import eventually
 
 HEALS_WITHIN_S = 5.0

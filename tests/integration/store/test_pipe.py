@@ -11,8 +11,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
-from synckairos.store.pipe import RedisPipe
-from synckairos.store.redis import unavailable_as_named
+from synckairos.store.connect import unavailable_as_named
+from synckairos.store.shared_connection import RedisPipe
 from tests.waiting import eventually
 
 

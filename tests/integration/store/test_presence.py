@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from synckairos.config import Settings
+from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
-from synckairos.store.pipe import RedisPipe
 from synckairos.store.presence import DEAD_AFTER_S, PresenceStore
-from synckairos.store.redis import open_redis
-from synckairos.store.subscriber import Subscriber
+from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.shared_connection import RedisPipe
 
 LONG_AGO_MS = DEAD_AFTER_S * 1000 + 1
 

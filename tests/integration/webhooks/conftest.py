@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from synckairos.audit.archive import open_pool
 from synckairos.clock.commands import Start, Switch
+from synckairos.history.reader import open_pool
+from synckairos.webhooks.address_guard import Guard
+from synckairos.webhooks.delivery_queue import open_outgoing
 from synckairos.webhooks.dispatcher import GIVE_UP_S, SCHEDULE_S, Dispatcher
-from synckairos.webhooks.guard import Guard
-from synckairos.webhooks.outgoing import open_outgoing
 from synckairos.webhooks.records import Delivery, Endpoint
 from synckairos.webhooks.registry import Registry
 from synckairos.webhooks.sender import Sender

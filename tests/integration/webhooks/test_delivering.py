@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import orjson
 
-from synckairos.audit.rows import parse_entry, rows_of
-from synckairos.audit.trail import Trail
+from synckairos.audit.entry_rows import parse_entry, rows_of
 from synckairos.clock.commands import Complete
-from synckairos.store.aside import Aside
-from synckairos.wire.events import event_json
+from synckairos.history.audit_trail import Trail
+from synckairos.store.read_cache import Aside
+from synckairos.wire.event_json import event_json
 from synckairos.wire.webhooks import PatchWebhook
 from tests.integration.audit.author import chess
 from tests.integration.webhooks.conftest import AT_ONCE_S, T0, Webhooks, came

@@ -2,7 +2,7 @@
 
 from prometheus_client import REGISTRY
 
-from synckairos.audit.postgres import Pool
+from synckairos.postgres.pool import Pool
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import Registry
 from synckairos.wire.webhooks import PatchWebhook

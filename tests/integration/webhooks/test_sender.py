@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from synckairos.webhooks.guard import Address, Guard
+from synckairos.webhooks.address_guard import Address, Guard
 from synckairos.webhooks.sender import MAX_ANSWER_BYTES, Sender
 from tests.integration.webhooks.receiver import Received, Receiver, accept, answer
 

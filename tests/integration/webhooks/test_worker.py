@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from synckairos import working
 from synckairos.config import Settings
+from synckairos.process import worker
 from synckairos.webhooks import dispatcher
 from tests.integration.audit.author import chess
 from tests.integration.audit.conftest import Audit
@@ -70,8 +70,8 @@ async def test_whatever_becomes_of_webhooks_the_drain_goes_on(audit: Audit, monk
         raise RuntimeError("a fault nobody foresaw")
 
     monkeypatch.setattr(dispatcher, "run", broken)
-    monkeypatch.setattr(working, "_AGAIN_S", 0.01)
-    task = asyncio.create_task(working.run(audit.settings))
+    monkeypatch.setattr(worker, "_AGAIN_S", 0.01)
+    task = asyncio.create_task(worker.run(audit.settings))
     try:
 
         async def begun_again() -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.config import Settings
-from synckairos.store.bounds import UNBOUNDED, Bounds
+from synckairos.store.outbox_limits import UNBOUNDED, Bounds
 
 
 def test_each_partition_has_an_equal_part() -> None:

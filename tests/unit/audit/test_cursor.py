@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, parse_key, render_cursor
 from synckairos.errors import ValidationFailed
+from synckairos.history.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, parse_key, render_cursor
 
 
 @given(

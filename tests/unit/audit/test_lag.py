@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from synckairos.audit import metrics
-from synckairos.audit.lag import LagWatch
+from synckairos.audit.lag_alerts import LagWatch
 from synckairos.store.outbox import Backlog, Tally
 
 

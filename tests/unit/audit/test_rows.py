@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.rows import Parsed, parse_entry, rows_of
-from synckairos.clock import engine, membership
+from synckairos.audit.entry_rows import Parsed, parse_entry, rows_of
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import (
     Command,
     Complete,
@@ -23,8 +23,8 @@ from synckairos.clock.commands import (
     Switch,
 )
 from synckairos.clock.model import SyncMode
-from synckairos.wire.entry import Cause, OutboxEntry, render_event
-from synckairos.wire.session import render_session
+from synckairos.wire.feed_message import Cause, OutboxEntry, render_event
+from synckairos.wire.session_json import render_session
 
 T0 = 1_700_000_000_123
 SESSION = "01890000-0000-7000-8000-000000000000"
@@ -39,7 +39,7 @@ def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
         tuple(NewParticipant(each, total_time_ms=600_000) for each in (ALICE, BOB)),
         **more,  # type: ignore[arg-type]
     )
-    transitions = [membership.create(spec, SESSION, "e1", T0)]
+    transitions = [creation.create(spec, SESSION, "e1", T0)]
     for at, command in enumerate(commands, start=1):
         transitions += engine.apply(transitions[-1].state, command, T0 + 1000 * at).transitions
     cause = Cause("somebody", "x", {"n": 1}, "id", "print")

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from synckairos.client.address import socket_url
-from synckairos.client.backoff import Backoff
+from synckairos.backoff import Backoff
 from synckairos.client.errors import of_close, of_status
+from synckairos.client.server_url import socket_url
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 1011, 1012, 4000, 4001, 4002, 4499, 4504, 4510])

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synckairos.client.mirror import Mirror, OutOfStep
-from synckairos.clock import engine, membership
+from synckairos.client.replica import Mirror, OutOfStep
+from synckairos.clock import creation, engine
 from synckairos.clock.model import Session
-from synckairos.wire import delta
-from synckairos.wire.session import render_session
-from tests.unit.clock.histories import Bytes, commands, creation
+from synckairos.wire import document_delta
+from synckairos.wire.session_json import render_session
+from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 
 
 def history(tape: Bytes) -> Iterator[Session]:
     """Yield the states of a random history."""
-    state = membership.create(creation(tape), "s", "e", T0).state
+    state = creation.create(draw_creation(tape), "s", "e", T0).state
     yield state
     now_ms = T0
     for wait_ms, command, _ in commands(tape, 12):
@@ -36,7 +36,11 @@ def told(before: Session | None, after: Session) -> dict[str, Any]:
     """Return what a server sends, as it comes off the socket."""
     document = render_session(after)
     message: dict[str, Any] = {"type": "STATE_SYNC", "epoch": after.epoch, "version": after.version}
-    patch = None if before is None else delta.diff(delta.keyed(render_session(before)), delta.keyed(document))
+    patch = (
+        None
+        if before is None
+        else document_delta.diff(document_delta.keyed(render_session(before)), document_delta.keyed(document))
+    )
     if before is None or patch is None:
         message["state"] = orjson.loads(document)
     else:

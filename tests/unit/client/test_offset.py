@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synckairos.client.offset import DRIFT, KEEP, Sample, ServerClock
+from synckairos.client.clock_offset import DRIFT, KEEP, Sample, ServerClock
 
 
 def server_clock(chance: random.Random) -> Callable[[float], float]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from synckairos.client.screen import draw, face, fit
-from synckairos.clock import membership
+from synckairos.client.text_view import draw, face, fit
+from synckairos.clock import creation
+from synckairos.clock.clock_systems import Byoyomi
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, Start
 from synckairos.clock.engine import apply
 from synckairos.clock.model import OnTimeout, Session, SyncMode
-from synckairos.clock.systems import Byoyomi
 
 T0 = 1_764_000_000_000
 
@@ -38,7 +38,7 @@ def test_text_fits_and_commands_nothing(text: str, columns: int, kept: str) -> N
 
 
 def started(spec: Create) -> Session:
-    return apply(membership.create(spec, "s", "e", T0).state, Start(), T0).transitions[-1].state
+    return apply(creation.create(spec, "s", "e", T0).state, Start(), T0).transitions[-1].state
 
 
 def people(count: int, **more: object) -> tuple[NewParticipant, ...]:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from synckairos.client import SessionDeleted, Update, Watch
-from synckairos.client.requests import Ack
+from synckairos.client.pending_commands import Ack
 from synckairos.client.watch import BEHIND
-from synckairos.wire.delta import Json
-from synckairos.wire.session import session_json
+from synckairos.wire.document_delta import Json
+from synckairos.wire.session_json import session_json
 from tests.unit.client.test_mirror import event, history
 from tests.unit.clock.histories import Bytes
 

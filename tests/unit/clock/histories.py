@@ -2,6 +2,19 @@
 
 from collections.abc import Iterator
 
+from synckairos.clock.clock_systems import (
+    Bronstein,
+    Byoyomi,
+    Canadian,
+    Delay,
+    Fischer,
+    Hourglass,
+    PerMove,
+    Stage,
+    Stages,
+    SuddenDeath,
+    System,
+)
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -22,19 +35,6 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.clock.systems import (
-    Bronstein,
-    Byoyomi,
-    Canadian,
-    Delay,
-    Fischer,
-    Hourglass,
-    PerMove,
-    Stage,
-    Stages,
-    SuddenDeath,
-    System,
-)
 
 SYSTEMS: tuple[System, ...] = (
     SuddenDeath(),
@@ -67,7 +67,7 @@ class Bytes:
         return self.below(n) == n - 1
 
 
-def creation(tape: Bytes) -> Create:
+def draw_creation(tape: Bytes) -> Create:
     """Return a creation whose parts fit together, with budgets of a few seconds."""
     mode = MODES[tape.below(len(MODES))]
     own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from synckairos.clock import engine, membership
+from synckairos.clock import engine
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -30,6 +30,7 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
+from synckairos.clock.creation import create
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.timing import group_position
 
@@ -66,7 +67,7 @@ def spec(mode: str, who: str = "A B C", on_timeout: str | None = None, **fields:
 
 
 def open_session(creation: Create, at_ms: int = T0) -> Session:
-    return membership.create(creation, "s", "e", at_ms).state
+    return create(creation, "s", "e", at_ms).state
 
 
 @dataclass(slots=True)

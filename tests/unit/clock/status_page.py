@@ -2,7 +2,7 @@
 
 from synckairos.clock.commands import Expire
 from synckairos.clock.model import FINAL, Status
-from synckairos.clock.statuses import TABLE, name_of
+from synckairos.clock.status_table import TABLE, name_of
 
 OPEN = [status for status in Status if status not in FINAL]
 ENDED = [status for status in Status if status in FINAL]
@@ -20,7 +20,7 @@ def status_page() -> str:
         [
             "# The life of a session",
             "",
-            "Drawn from the table in `synckairos/clock/statuses.py`; a test fails where this page is stale.",
+            "Drawn from the table in `synckairos/clock/status_table.py`; a test fails where this page is stale.",
             "`time` is what happens by itself: warnings, timeouts, pauses that lift.",
             "",
             "```mermaid",

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from synckairos.clock.clock_systems import Byoyomi, Hourglass, PerMove, Reading, System
 from synckairos.clock.commands import AddParticipant, Adjust, Create, NewParticipant, UpdateMetadata
-from synckairos.clock.systems import Byoyomi, Hourglass, PerMove, Reading, System
 from tests.unit.clock.script import T0, play, spec
 
 GROUPS = "A/x B/y C/x"

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from synckairos.clock import engine
-from synckairos.clock.chain import MAX_LINKS
 from synckairos.clock.commands import Expire, Switch
+from synckairos.clock.overdue import MAX_LINKS
 from synckairos.clock.timing import deadline_at_ms, next_due
 from synckairos.errors import InvalidTransition
-from synckairos.wire.session import render_session
+from synckairos.wire.session_json import render_session
 from tests.unit.clock.script import T0, command, play, spec
 
 GROUPS = "A/x B/y C/x"

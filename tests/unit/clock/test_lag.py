@@ -4,10 +4,20 @@ from typing import Any
 
 import pytest
 
+from synckairos.clock.clock_systems import (
+    Bronstein,
+    Canadian,
+    Delay,
+    Fischer,
+    PerMove,
+    Stage,
+    Stages,
+    SuddenDeath,
+    System,
+)
 from synckairos.clock.commands import Expire, Switch
-from synckairos.clock.lag import Lag, compensate, open_lag, trusted_ms
+from synckairos.clock.lag_compensation import Lag, compensate, open_lag, trusted_ms
 from synckairos.clock.model import EventType, Status
-from synckairos.clock.systems import Bronstein, Canadian, Delay, Fischer, PerMove, Stage, Stages, SuddenDeath, System
 from tests.unit.clock.script import MINUTE, T0, Played, play, spec
 
 

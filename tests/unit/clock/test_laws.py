@@ -8,14 +8,14 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
+from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Expire, Precondition
 from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
-from synckairos.clock.statuses import TABLE
-from synckairos.clock.systems import Hourglass
+from synckairos.clock.status_table import TABLE
 from synckairos.clock.timing import deadline_at_ms, next_due, settle, to_zero_ms
-from synckairos.wire.session import parse_session, render_session
-from tests.unit.clock.histories import Bytes, commands, creation
+from synckairos.wire.session_json import parse_session, render_session
+from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 
 HISTORIES = 10_000
@@ -67,8 +67,8 @@ def test_every_history(tapes: list[bytes]) -> None:
 
 def _check_history(tape: bytes) -> None:
     choices = Bytes(tape)
-    spec = creation(choices)
-    state = membership.create(spec, "s", "e", T0).state
+    spec = draw_creation(choices)
+    state = creation.create(spec, "s", "e", T0).state
     ledger, now_ms = Ledger(), T0
     document = _check_document(state)
     for wait_ms, command, precondition in commands(choices, STEPS):
@@ -221,8 +221,8 @@ def test_the_histories_go_everywhere() -> None:
     dice = random.Random(1)
     for _ in range(2_000):
         choices = Bytes(dice.randbytes(72))
-        spec = creation(choices)
-        state, now_ms = membership.create(spec, "s", "e", T0).state, T0
+        spec = draw_creation(choices)
+        state, now_ms = creation.create(spec, "s", "e", T0).state, T0
         seen[spec.sync_mode] += 1
         seen[state.rules.clock.name] += 1
         for wait_ms, command, precondition in commands(choices, 12):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.clock import membership
+from synckairos.clock import creation
 from synckairos.clock.commands import Create, NewGroup, NewParticipant
 from synckairos.clock.model import MAX_CYCLES, OnTimeout, SyncMode
 from tests.unit.clock.script import T0, open_session, play, spec
@@ -61,7 +61,7 @@ def test_who_names_no_index_has_its_place_in_the_list() -> None:
 
 
 def test_the_first_fact() -> None:
-    created = membership.create(spec("global", metadata={"a": 1}), "s", "e", T0)
+    created = creation.create(spec("global", metadata={"a": 1}), "s", "e", T0)
     assert created.event.type == "session_created"
     assert (created.event.participant_id, created.event.remaining_ms) == (None, 60_000)
     state = created.state
@@ -88,4 +88,4 @@ def test_shares_for_the_record() -> None:
 def test_a_designated_one_waits_for_the_start() -> None:
     state = open_session(spec("global", active_participant_id="B"))
     assert state.active == 1
-    assert membership.create(spec("global", active_participant_id="B"), "s", "e", T0).event.participant_id is None
+    assert creation.create(spec("global", active_participant_id="B"), "s", "e", T0).event.participant_id is None

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.commands import Create, Expire, NewParticipant, PauseFor, Resume, Start, Switch
-from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
-from synckairos.clock.systems import (
+from synckairos.clock.clock_systems import (
     Bronstein,
     Byoyomi,
     Canadian,
@@ -24,6 +22,8 @@ from synckairos.clock.systems import (
     SuddenDeath,
     System,
 )
+from synckairos.clock.commands import Create, Expire, NewParticipant, PauseFor, Resume, Start, Switch
+from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
 from synckairos.clock.timing import settle
 from tests.unit.clock.script import T0, Played, open_session
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, PauseFor, Start
+from synckairos.clock.creation import create
 from synckairos.clock.engine import apply
-from synckairos.clock.membership import create
 from synckairos.clock.model import EventType, Session, Status, SyncMode
 from synckairos.clock.recovery import OutagePolicy, recover
 

@@ -7,7 +7,7 @@ import pytest
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Precondition, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status, SyncMode
-from synckairos.clock.statuses import TABLE
+from synckairos.clock.status_table import TABLE
 from synckairos.errors import SessionNotFound
 from tests.unit.clock.script import T0, Played, command, open_session, play, spec
 from tests.unit.clock.status_page import status_page

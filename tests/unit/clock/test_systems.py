@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.clock.commands import NewParticipant
-from synckairos.clock.systems import (
+from synckairos.clock.clock_systems import (
     SYSTEMS,
     Bronstein,
     Budget,
@@ -22,6 +21,7 @@ from synckairos.clock.systems import (
     SuddenDeath,
     System,
 )
+from synckairos.clock.commands import NewParticipant
 from synckairos.clock.timing import deadline_at_ms
 from tests.unit.clock.script import T0, play, spec
 

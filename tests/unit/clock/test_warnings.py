@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.clock.systems import Byoyomi, Delay, PerMove
+from synckairos.clock.clock_systems import Byoyomi, Delay, PerMove
 from tests.unit.clock.script import T0, play, spec
 
 

@@ -13,15 +13,15 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.http.call import Call, Reply
-from synckairos.http.negotiation import preferred
-from synckairos.http.operation import Operation, Table
-from synckairos.http.periods import DAY_MS, period_of
-from synckairos.http.problem import render_failure, render_limits, render_problem
-from synckairos.store.limits import Standing
-from synckairos.wire.instant import parse_instant
-from synckairos.wire.queries import ParticipantTimeQuery, parse_query
-from synckairos.wire.tables import render_csv, render_ndjson
+from synckairos.http.content_negotiation import preferred
+from synckairos.http.operations import Operation, Table
+from synckairos.http.problem_responses import render_failure, render_limits, render_problem
+from synckairos.http.request import Call, Reply
+from synckairos.http.time_ranges import DAY_MS, period_of
+from synckairos.store.rate_limits import Standing
+from synckairos.wire.instants import parse_instant
+from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
+from synckairos.wire.tabular import render_csv, render_ndjson
 
 OFFERED = ("application/json", "text/csv", "application/x-ndjson", "text/event-stream")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from synckairos.config import Settings
-from synckairos.http.callers import Callers
-from synckairos.http.origins import REMEMBERED, Origins
+from synckairos.http.allowed_origins import REMEMBERED, Origins
+from synckairos.http.caller_identity import Callers
 
 
 def scope(origin: str | None = None, host: str | None = "127.0.0.1:3000", **more: object) -> dict[str, object]:

@@ -10,7 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 
-from synckairos.realtime import handshake, protocol
+from synckairos.server import http_protocol, websocket_protocol
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
@@ -22,12 +22,12 @@ async def config() -> uvicorn.Config:
     return uvicorn.Config(nothing, log_config=None)
 
 
-@pytest.mark.parametrize("name", protocol.BORROWED_METHODS)
+@pytest.mark.parametrize("name", websocket_protocol.BORROWED_METHODS)
 def test_the_socket_protocol_has_its_methods(name: str) -> None:
     assert inspect.isfunction(getattr(WebSocketsSansIOProtocol, name))
 
 
-@pytest.mark.parametrize("name", handshake.BORROWED_METHODS)
+@pytest.mark.parametrize("name", http_protocol.BORROWED_METHODS)
 def test_the_http_protocol_has_its_methods(name: str) -> None:
     assert inspect.isfunction(getattr(HttpToolsProtocol, name))
 
@@ -36,9 +36,11 @@ async def test_both_have_their_attributes(config: uvicorn.Config) -> None:
     config.load()
     loop = asyncio.get_running_loop()
     socket = WebSocketsSansIOProtocol(config, ServerState(), {}, loop)
-    assert [name for name in protocol.BORROWED_ATTRIBUTES if not hasattr(socket, name)] == []
+    assert [name for name in websocket_protocol.BORROWED_ATTRIBUTES if not hasattr(socket, name)] == []
     http = HttpToolsProtocol(config, ServerState(), {}, loop)
-    assert [name for name in handshake.BORROWED_ATTRIBUTES if not hasattr(http, name)] == ["url"]  # set with a request
+    assert [name for name in http_protocol.BORROWED_ATTRIBUTES if not hasattr(http, name)] == [
+        "url"
+    ]  # set with a request
 
 
 def test_the_server_calls_what_we_override() -> None:

@@ -10,7 +10,7 @@ import pytest
 from synckairos.principal import Principal
 from synckairos.realtime.commands import Commands
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.v3 import WAITING_CHARACTERS, V3Connection
+from synckairos.realtime.v3_connection import WAITING_CHARACTERS, V3Connection
 from synckairos.realtime.watcher import Subscription
 
 TOO_MANY = 1008

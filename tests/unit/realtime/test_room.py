@@ -7,7 +7,7 @@ import pytest
 
 ASK = """
 import resource, sys
-from synckairos.realtime.server import make_room
+from synckairos.server.uvicorn_server import make_room
 soft, hard, sockets = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 print(make_room(sockets), *resource.getrlimit(resource.RLIMIT_NOFILE))

@@ -1,6 +1,6 @@
 """Measuring the way to a client and back: what counts, what doesn't, and how soon it follows."""
 
-from synckairos.realtime.roundtrip import MOST_MS, RoundTrip
+from synckairos.realtime.round_trip_time import MOST_MS, RoundTrip
 
 
 def measured(*samples_ms: float) -> RoundTrip:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.store.clocksteps import StepWatch
+from synckairos.store.clock_steps import StepWatch
 
 HOUR_MS = 3_600_000
 

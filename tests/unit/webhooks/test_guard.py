@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from synckairos.webhooks.guard import Guard, Refused, is_public
+from synckairos.webhooks.address_guard import Guard, Refused, is_public
 
 STRICT = Guard()
 AT_HOME = Guard((ip_network("127.0.0.0/8"), ip_network("fd00::/8")), http=True)

@@ -9,12 +9,12 @@ import orjson
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.http.call import MAX_BODY_BYTES
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.decode import decode
-from synckairos.wire.faults import MAX_FAULTS
-from synckairos.wire.fields import Strict
-from synckairos.wire.requests import AdjustBody, SimulationBody, StartBody, parse
+from synckairos.http.request import MAX_BODY_BYTES
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.field_types import Strict
+from synckairos.wire.json_decode import decode
+from synckairos.wire.request_bodies import AdjustBody, SimulationBody, StartBody, parse
+from synckairos.wire.validation_faults import MAX_FAULTS
 
 ENOUGH = MAX_BODY_BYTES
 """Calls, of Python and of C: one a byte. Counted rather than timed, so that a busy machine says the same."""

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from synckairos.clock import membership
+from synckairos.clock import creation
+from synckairos.clock.clock_systems import Byoyomi, Fischer, Stage, Stages
 from synckairos.clock.commands import Create
 from synckairos.clock.model import OnTimeout
-from synckairos.clock.systems import Byoyomi, Fischer, Stage, Stages
 from synckairos.errors import ValidationFailed
-from synckairos.wire.answers import SessionView
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.faults import MAX_FAULTS
-from synckairos.wire.requests import parse
-from synckairos.wire.session import render_session
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.request_bodies import parse
+from synckairos.wire.response_models import SessionView
+from synckairos.wire.session_json import render_session
+from synckairos.wire.validation_faults import MAX_FAULTS
 
 P = [str(UUID(int=at + 1)) for at in range(4)]
 G = [str(UUID(int=100 + at)) for at in range(3)]
@@ -347,7 +347,7 @@ def fit() -> Iterator[Any]:
 
 @pytest.mark.parametrize("body", list(fit()))
 def test_what_fits_together_becomes_a_session(body: dict[str, Any]) -> None:
-    state = membership.create(spec(body), str(uuid4()), "e", 1_700_000_000_000).state
+    state = creation.create(spec(body), str(uuid4()), "e", 1_700_000_000_000).state
     assert TypeAdapter(SessionView).validate_json(render_session(state)).status == "pending"
 
 
@@ -458,7 +458,7 @@ def test_any_json_makes_a_session_or_is_refused(body: dict[str, Any]) -> None:
         parsed = parse(CreateSession, body)
     except ValidationFailed:
         return
-    state = membership.create(parsed.spec(), str(uuid4()), "e", 1_700_000_000_000).state
+    state = creation.create(parsed.spec(), str(uuid4()), "e", 1_700_000_000_000).state
     SessionView.model_validate_json(render_session(state))
     orjson.dumps(parsed.model_dump(exclude_unset=True))
 
@@ -466,7 +466,7 @@ def test_any_json_makes_a_session_or_is_refused(body: dict[str, Any]) -> None:
 def test_a_total_alone_is_what_a_cycle_has() -> None:
     bare = [{"participant_id": each} for each in P[:2]]
     made = spec({"sync_mode": "per_cycle", "total_time_ms": MIN, "participants": bare})
-    state = membership.create(made, P[0], "e", 0).state
+    state = creation.create(made, P[0], "e", 0).state
     assert state.rules.time_per_cycle_ms == state.remaining_ms == MIN
     both = {"sync_mode": "per_cycle", "total_time_ms": 9 * MIN, "time_per_cycle_ms": MIN, "participants": bare}
     assert spec(both).time_per_cycle_ms == MIN

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.decode import decode
+from synckairos.wire.json_decode import decode
 
 
 def refusal(body: bytes) -> dict[str, str]:

@@ -6,8 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.clock.merge import merge_patch
-from synckairos.wire.delta import diff, keyed
+from synckairos.clock.merge_patch import merge_patch
+from synckairos.wire.document_delta import diff, keyed
 
 SCALARS = st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("ab", max_size=2)
 METADATA = st.dictionaries(

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
+from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode, Transition
-from synckairos.clock.systems import Hourglass
-from synckairos.wire import delta
-from synckairos.wire.rendered import MANY, Rendered
-from synckairos.wire.rows import Rows, differing, splice
-from synckairos.wire.session import parse_session, render_session
-from tests.unit.clock.histories import Bytes, commands, creation
+from synckairos.wire import document_delta
+from synckairos.wire.document_slices import Rows, differing, splice
+from synckairos.wire.rendered_session import MANY, Rendered
+from synckairos.wire.session_json import parse_session, render_session
+from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 
 ODD = ',"groups":[ },{"participant_id": ],"active_participant_id": ,"metadata": ,"turn":{"used_ms":'
@@ -36,7 +36,7 @@ def crowd(spec: Create) -> Create:
 
 def many_switching(tape: Bytes) -> Iterator[Transition]:
     """Yield what happens in a random history of a session with a crowd, creation first."""
-    transition = membership.create(crowd(creation(tape)), "s", "e", T0)
+    transition = creation.create(crowd(draw_creation(tape)), "s", "e", T0)
     yield transition
     now_ms, state = T0, transition.state
     for wait_ms, command, _ in commands(tape, 12):
@@ -58,7 +58,7 @@ def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes)
         assert after.document == render_session(state)
         if after.splices:
             assert splice(known.document, after.splices) == after.document
-            patch = delta.diff(delta.keyed(known.document), delta.keyed(after.document))
+            patch = document_delta.diff(document_delta.keyed(known.document), document_delta.keyed(after.document))
             assert (orjson.loads(after.patch) if after.patch else None) == patch
         known = after
 
@@ -71,7 +71,9 @@ def test_rows_make_the_document_again_and_differ_where_it_does(tape: bytes) -> N
         assert Rows.of(document).joined() == document
     for before, after in pairwise(documents):
         old, new = (each.joined() for each in differing(Rows.of(before), Rows.of(after)))
-        assert delta.diff(delta.keyed(old), delta.keyed(new)) == delta.diff(delta.keyed(before), delta.keyed(after))
+        assert document_delta.diff(document_delta.keyed(old), document_delta.keyed(new)) == document_delta.diff(
+            document_delta.keyed(before), document_delta.keyed(after)
+        )
         assert len(new) <= len(after)
 
 
@@ -89,7 +91,7 @@ def test_what_is_parsed_beside_another_version_is_what_it_says(tape: bytes, step
 def running(metadata: dict[str, Any]) -> Session:
     people = tuple(NewParticipant(f"{at:036d}", total_time_ms=3_600_000) for at in range(1_000))
     spec = Create(SyncMode.PER_PARTICIPANT, people, metadata=metadata)
-    return engine.apply(membership.create(spec, "s", "e", T0).state, Start(), T0).own[0].state
+    return engine.apply(creation.create(spec, "s", "e", T0).state, Start(), T0).own[0].state
 
 
 def after(state: Session, command: Command) -> Session:

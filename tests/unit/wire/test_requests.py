@@ -24,14 +24,8 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.errors import ValidationFailed
-from synckairos.wire.queries import (
-    EventsQuery,
-    ListQuery,
-    ParticipantTimeQuery,
-    ReadQuery,
-    parse_query,
-)
-from synckairos.wire.requests import COMMANDS, SimulationBody, SwitchBody, parse, parse_command, parse_kept
+from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantTimeQuery, ReadQuery, parse_query
+from synckairos.wire.request_bodies import COMMANDS, SimulationBody, SwitchBody, parse, parse_command, parse_kept
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 DAY = 86_400_000

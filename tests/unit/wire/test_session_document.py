@@ -6,8 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.clock.commands import NewParticipant
-from synckairos.clock.systems import (
+from synckairos.clock.clock_systems import (
     Bronstein,
     Byoyomi,
     Canadian,
@@ -20,9 +19,10 @@ from synckairos.clock.systems import (
     SuddenDeath,
     System,
 )
-from synckairos.wire.clocks import parse_clock, render_clock
-from synckairos.wire.instant import parse_instant, render_instant
-from synckairos.wire.session import parse_session, participants_json, render_session, session_json
+from synckairos.clock.commands import NewParticipant
+from synckairos.wire.clock_json import parse_clock, render_clock
+from synckairos.wire.instants import parse_instant, render_instant
+from synckairos.wire.session_json import parse_session, participants_json, render_session, session_json
 from tests.unit.clock.script import T0, play, spec
 
 MEMBERS = [

@@ -6,16 +6,16 @@ import orjson
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire import v3
-from synckairos.wire.websocket import text_of
+from synckairos.wire import v3_messages
+from synckairos.wire.websocket_frames import text_of
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
 PLACE = {"epoch": "e", "version": 7}
 
 
-def subscribe(**members: Any) -> v3.Subscribe:
-    asked = v3.parse(orjson.dumps({"type": "SUBSCRIBE", "session_id": SESSION, **members}).decode())
-    assert isinstance(asked, v3.Subscribe)
+def subscribe(**members: Any) -> v3_messages.Subscribe:
+    asked = v3_messages.parse(orjson.dumps({"type": "SUBSCRIBE", "session_id": SESSION, **members}).decode())
+    assert isinstance(asked, v3_messages.Subscribe)
     return asked
 
 
@@ -41,8 +41,8 @@ def test_any_part_of_a_position_wants_to_know_whether_it_did(members: dict[str, 
 
 def test_a_state_says_its_tag_where_it_has_one() -> None:
     for tag, said in (("a", {"tag": "a"}), ("", {})):
-        whole = orjson.loads(text_of(v3.state("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
-        delta = orjson.loads(text_of(v3.state_delta(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
+        whole = orjson.loads(text_of(v3_messages.state("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
+        delta = orjson.loads(text_of(v3_messages.state_delta(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
         told = {"session_id": SESSION, "version": 7, "server_time_ms": 1, "epoch": "e", **said}
         assert whole == {"type": "STATE_UPDATE", **told, "state": {}}
         assert delta == {"type": "STATE_DELTA", **told, "from_version": 6, "patch": {"a": 1}}
@@ -50,13 +50,13 @@ def test_a_state_says_its_tag_where_it_has_one() -> None:
 
 @pytest.mark.parametrize("t0", [0, 1795345670696, -5, 12.5])
 def test_a_ping_comes_back_as_it_was(t0: float) -> None:
-    asked = v3.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
-    assert isinstance(asked, v3.Ping)
+    asked = v3_messages.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
+    assert isinstance(asked, v3_messages.Ping)
     assert orjson.dumps(asked.t0) == orjson.dumps(t0)
 
 
 @pytest.mark.parametrize("t0", ["1", None, True, [1]])
 def test_a_ping_without_a_number_is_told_so_once(t0: object) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        v3.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
+        v3_messages.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
     assert refused.value.details == [{"path": "t0", "message": "should be a valid number"}]

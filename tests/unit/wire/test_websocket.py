@@ -4,7 +4,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from synckairos.wire.websocket import PING, text_frame, text_of
+from synckairos.wire.websocket_frames import PING, text_frame, text_of
 
 
 def parsed(frame: bytes) -> Frame:

@@ -1,0 +1,157 @@
+"""What operators ask about background jobs, as lines of text: `synckairos jobs …`.
+
+Opens Postgres and the queue, asks, and tells; carries nothing out: workers do.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import orjson
+
+from synckairos.config import Settings
+from synckairos.errors import SyncKairosError, ValidationFailed
+from synckairos.jobs.enqueue import Coordinator
+from synckairos.jobs.table import Board, Job, open_pool
+from synckairos.jobs.wakeups import JobKick
+
+COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "WHAT CAME OF IT")
+
+_LOOK_S = 0.2
+
+_LEFT_TO_SHOW = {"checksum", "session_id", "version"}
+"""Members of results that a table has no room for; what matters of the last two is in the path."""
+
+
+class NoSuchJob(SyncKairosError):
+    """There is no job of this id, or none that this could be done with."""
+
+    code = "NO_SUCH_JOB"
+
+
+async def listed(
+    settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
+) -> AsyncIterator[str]:
+    """Yield a table of jobs, the newest first, or that there are none; as JSON a line each."""
+    async with _opened(settings) as (board, _):
+        found = await board.listed(status=status, type_=type_, limit=limit)
+    if as_json:
+        for job in found:
+            yield render_json(job)
+        return
+    if not found:
+        yield "no jobs"
+        return
+    rows = [COLUMNS, *(_row(job) for job in found)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS) - 1)]
+    for row in rows:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+
+
+async def show(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
+    """Return all there is to say about a job. Raises NoSuchJob."""
+    async with _opened(settings) as (board, _):
+        job = await _job(board, job_id)
+    if as_json:
+        return [render_json(job)]
+    values = {name: value for name, value in _flat(job.values()) if value is not None}
+    width = max(len(name) for name in values)
+    return [f"{name.ljust(width)}  {_text(value)}" for name, value in values.items()]
+
+
+async def run(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
+    """Queue a job and return its id. Raises ValidationFailed for params that the type doesn't take."""
+    async with _opened(settings) as (_, coordinator):
+        job_id = await coordinator.queue(type_, params)
+    assert job_id is not None
+    return job_id
+
+
+async def retry(settings: Settings, job_id: int) -> None:
+    """Have a failed job tried again, with all its attempts. Raises NoSuchJob."""
+    async with _opened(settings) as (board, coordinator):
+        if await coordinator.retry(job_id) is None:
+            job = await _job(board, job_id)
+            raise NoSuchJob(f"Job {job_id} is {job.status}: only a failed one can be tried again")
+
+
+async def outcome(settings: Settings, job_id: int) -> Job:
+    """Wait until a job ended, and return it."""
+    async with _opened(settings) as (board, _):
+        while True:
+            job = await _job(board, job_id)
+            if job.status in ("done", "failed"):
+                return job
+            await asyncio.sleep(_LOOK_S)
+
+
+def instant(text: str, name: str, *, end: bool = False) -> str:
+    """Return an instant with a time zone, or the beginning of a UTC day: the `end` of a range is that day's end."""
+    try:
+        if len(text) == len("2026-01-31"):
+            day = date.fromisoformat(text) + timedelta(days=end)
+            return datetime.combine(day, time(), UTC).isoformat()
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except (ValueError, OverflowError):
+        pass
+    raise ValidationFailed.at(name, "should be an instant with a time zone, or a day such as 2026-01-31")
+
+
+def render_json(job: Job) -> str:
+    """Render a job as a line of JSON."""
+    return orjson.dumps(job.values()).decode()
+
+
+def summary(job: Job) -> str:
+    """Say in a few words what came of a job; `show` has the rest."""
+    if job.error is not None:
+        return " ".join(job.error.split())
+    return _text({name: value for name, value in (job.result or {}).items() if name not in _LEFT_TO_SHOW})
+
+
+async def _job(board: Board, job_id: int) -> Job:
+    job = await board.show(job_id)
+    if job is None:
+        raise NoSuchJob(f"There is no job {job_id}: `synckairos jobs list` shows those there are")
+    return job
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Board, Coordinator]]:
+    kick = JobKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+    try:
+        pool = open_pool(settings.database_url)
+        await pool.reach()
+        async with pool:
+            board = Board(pool)
+            yield board, Coordinator(board, kick)
+    finally:
+        await kick.close()
+
+
+def _row(job: Job) -> Sequence[str]:
+    took = "" if job.duration_ms is None else f"{job.duration_ms / 1000:.1f} s"
+    told = summary(job) or _text(job.params)
+    return (str(job.job_id), job.type, job.status, str(job.attempts), f"{job.created_at:%Y-%m-%d %H:%M:%S}", took, told)
+
+
+def _flat(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield an object's members, those of an object in it by both names."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", value[inner]) for inner in value)
+        else:
+            yield name, value
+
+
+def _text(value: object) -> str:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        case dict():
+            return ", ".join(f"{name}: {item}" for name, item in value.items())
+        case _:
+            return str(value)

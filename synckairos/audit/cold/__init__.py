@@ -1,1 +1,0 @@
-"""Cold storage: finished sessions as compressed objects, and the way back."""

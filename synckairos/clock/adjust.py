@@ -1,0 +1,108 @@
+"""Adjusting: time added or taken, for one, some, a group or everyone, in one version."""
+
+from typing import TypeVar
+
+from synckairos.clock.clock_systems import Purse, System
+from synckairos.clock.commands import Adjust
+from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
+from synckairos.clock.timing import SUDDEN_DEATH, group_position, settle, system_of, to_zero_ms
+from synckairos.clock.transitions import about_all, event, position_of, step
+from synckairos.errors import ParticipantNotFound, ValidationFailed
+from synckairos.fast_dataclass import evolve
+
+Owner = TypeVar("Owner", Participant, Group)
+
+
+def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
+    """Add `delta_ms` to the budgets named; none falls below 0, and one that reaches 0 while it runs is due now.
+
+    Returns None where that leaves every budget as it is.
+
+    Raises:
+        ParticipantNotFound: a participant named isn't there.
+        ValidationFailed: the names don't fit the mode, the group isn't there, or nothing limits the time.
+    """
+    settled = step(settle(state, now_ms), now_ms)
+    match state.rules.sync_mode:
+        case SyncMode.PER_PARTICIPANT:
+            adjusted = _adjust_participants(settled, command)
+        case SyncMode.PER_GROUP:
+            adjusted = _adjust_groups(settled, command)
+        case _:
+            adjusted = _adjust_session(settled, command)
+    if _budgets(adjusted) == _budgets(settled):
+        return None
+    adjusted = _rearm(adjusted)
+    about: Participant | Group | None = None
+    if command.participant_ids is not None and len(command.participant_ids) == 1:
+        about = adjusted.participants[position_of(adjusted, command.participant_ids[0])]
+    elif (at := group_position(adjusted, command.group_id)) is not None:
+        about = adjusted.groups[at]
+    if about is None:
+        return Transition(about_all(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
+    return Transition(event(EventType.TIME_ADJUSTED, adjusted, now_ms, about), adjusted)
+
+
+def _budgets(state: Session) -> tuple[object, ...]:
+    return state.participants, state.groups, state.remaining_ms
+
+
+def _adjust_participants(state: Session, command: Adjust) -> Session:
+    chosen: set[int] | None = None
+    if command.participant_ids is not None:
+        positions = {p.participant_id: at for at, p in enumerate(state.participants)}
+        if missing := [each for each in command.participant_ids if each not in positions]:
+            raise ParticipantNotFound(missing[0])
+        chosen = {positions[each] for each in command.participant_ids}
+    if command.group_id is not None and group_position(state, command.group_id) is None:
+        raise ValidationFailed.at("group_id", "this group is not in this session")
+    return evolve(
+        state,
+        participants=tuple(
+            _add_time(p, system_of(state, p), command.delta_ms)
+            if (chosen is None or at in chosen) and command.group_id in (None, p.group_id)
+            else p
+            for at, p in enumerate(state.participants)
+        ),
+    )
+
+
+def _adjust_groups(state: Session, command: Adjust) -> Session:
+    if command.participant_ids is not None:
+        raise ValidationFailed.at("participant_ids", "budgets belong to groups in per_group: name a group_id")
+    if command.group_id is not None and group_position(state, command.group_id) is None:
+        raise ValidationFailed.at("group_id", "this group is not in this session")
+    return evolve(
+        state,
+        groups=tuple(
+            _add_time(group, system_of(state), command.delta_ms)
+            if command.group_id in (None, group.group_id)
+            else group
+            for group in state.groups
+        ),
+    )
+
+
+def _adjust_session(state: Session, command: Adjust) -> Session:
+    for path, value in (("participant_ids", command.participant_ids), ("group_id", command.group_id)):
+        if value is not None:
+            mode = state.rules.sync_mode
+            raise ValidationFailed.at(path, f"one budget runs for the whole session in {mode}: leave this out")
+    if state.remaining_ms is None:
+        raise ValidationFailed.at("delta_ms", "this session counts up without max_time_ms: nothing limits its time")
+    return evolve(state, remaining_ms=SUDDEN_DEATH.adjust(Purse(state.remaining_ms), command.delta_ms).remaining_ms)
+
+
+def _add_time(owner: Owner, system: System, delta_ms: int) -> Owner:
+    left = system.adjust(owner, delta_ms)
+    has_expired = owner.has_expired and left.remaining_ms <= 0
+    return evolve(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
+
+
+def _rearm(state: Session) -> Session:
+    """Arm the warnings again that the clock now stands above."""
+    left_ms = to_zero_ms(state)
+    if left_ms is None:
+        return state
+    warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
+    return evolve(state, turn=evolve(state.turn, warned_ms=warned_ms))

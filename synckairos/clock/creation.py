@@ -1,0 +1,152 @@
+"""How a session begins its life: rules, participants and groups from what was asked, the rest from the mode."""
+
+from synckairos.clock.clock_systems import Fischer, SuddenDeath, System
+from synckairos.clock.commands import Create, NewParticipant
+from synckairos.clock.lag_compensation import open_lag
+from synckairos.clock.model import (
+    MAX_CYCLES,
+    EventType,
+    Group,
+    OnTimeout,
+    Participant,
+    Rules,
+    Session,
+    Status,
+    SyncMode,
+    Transition,
+)
+from synckairos.clock.timing import system_of
+from synckairos.clock.transitions import about_all, position_of
+from synckairos.fast_dataclass import evolve
+
+OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
+"""Modes in which the budget belongs to one who takes turns, so that a clock system other than sudden death fits."""
+
+
+def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition:
+    """Make a pending session at version 1. What `spec` leaves out follows from the mode.
+
+    Expects a spec whose fields fit together (`wire` has seen to that): budgets where the mode needs them, ids unique.
+    """
+    mode = spec.sync_mode
+    rules = Rules(
+        session_id=session_id,
+        sync_mode=mode,
+        on_timeout=spec.on_timeout or (OnTimeout.ADVANCE if mode is SyncMode.PER_CYCLE else OnTimeout.EXPIRE),
+        created_at_ms=now_ms,
+        clock=_clock_in_effect(spec),
+        increment_ms=spec.increment_ms,
+        time_per_cycle_ms=spec.time_per_cycle_ms,
+        max_time_ms=spec.max_time_ms,
+        max_cycles=(spec.max_cycles or MAX_CYCLES) if mode is SyncMode.PER_CYCLE else spec.max_cycles,
+        warnings_ms=tuple(sorted(set(spec.warnings_ms), reverse=True)),
+        extend_on_switch_ms=spec.extend_on_switch_ms,
+        pause_budget=spec.pause_budget,
+        lag_compensation=spec.lag_compensation,
+    )
+    empty = Session(
+        rules=rules,
+        epoch=epoch,
+        version=1,
+        status=Status.PENDING,
+        updated_at_ms=now_ms,
+        remaining_ms=_session_budget_ms(spec),
+        metadata=spec.metadata,
+    )
+    participants = _participants(spec, empty)
+    state = evolve(empty, participants=participants, groups=_groups(spec, empty, participants))
+    created = about_all(EventType.SESSION_CREATED, state, now_ms)
+    if spec.active_participant_id is not None:
+        state = evolve(state, active=position_of(state, spec.active_participant_id))
+    return Transition(created, state)
+
+
+def _clock_in_effect(spec: Create) -> System:
+    """Return the clock asked for; `increment_ms` alone means fischer where turns have budgets of their own."""
+    if spec.clock is not None:
+        return spec.clock
+    return Fischer(spec.increment_ms) if spec.increment_ms and spec.sync_mode in OWN_BUDGETS else SuddenDeath()
+
+
+def _session_budget_ms(spec: Create) -> int | None:
+    """Return the budget that is the session's own, None where there is none."""
+    match spec.sync_mode:
+        case SyncMode.GLOBAL:
+            return spec.total_time_ms or spec.time_per_cycle_ms
+        case SyncMode.PER_CYCLE:
+            return spec.time_per_cycle_ms
+        case SyncMode.COUNT_UP:
+            return spec.max_time_ms
+        case _:
+            return None
+
+
+# -- participants -----------------------------------------------------------------------------------------------------
+
+
+def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
+    """Return the participants in index order; who names no index has the place in the list."""
+    group_budgets = {group.group_id: group.total_time_ms for group in spec.groups}
+    opened = (
+        open_participant(state, new, at if new.index is None else new.index, _share_ms(spec, new, group_budgets))
+        for at, new in enumerate(spec.participants)
+    )
+    return tuple(sorted(opened, key=lambda participant: participant.index))
+
+
+def _share_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | None]) -> int:
+    """Return a participant's budget: its own, or else what the mode implies for everyone."""
+    if spec.sync_mode is SyncMode.PER_CYCLE:
+        return 0
+    if new.total_time_ms is not None:
+        return new.total_time_ms
+    match spec.sync_mode:
+        case SyncMode.COUNT_UP:
+            return spec.max_time_ms or 0
+        case SyncMode.PER_GROUP:
+            return group_budgets.get(new.group_id or "") or 0
+        case _:
+            return spec.total_time_ms or spec.time_per_cycle_ms or 0
+
+
+def open_participant(state: Session, new: NewParticipant, place: int, budget_ms: int) -> Participant:
+    """Make a participant with a fresh budget."""
+    participant = Participant(
+        participant_id=new.participant_id,
+        index=place,
+        remaining_ms=budget_ms,
+        display_name=new.display_name,
+        group_id=new.group_id,
+        clock=new.clock,
+    )
+    if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
+        return participant
+    system = system_of(state, participant)
+    purse = system.open(budget_ms)
+    lag = open_lag(system, budget_ms) if state.rules.lag_compensation else None
+    return evolve(participant, remaining_ms=purse.remaining_ms, reading=purse.reading, lag=lag)
+
+
+# -- groups -----------------------------------------------------------------------------------------------------------
+
+
+def _groups(spec: Create, state: Session, participants: tuple[Participant, ...]) -> tuple[Group, ...]:
+    """Return the groups named, then those that only members name, each with its budget or its members' sum."""
+    budgets = {group.group_id: group.total_time_ms for group in spec.groups}
+    sums = dict.fromkeys(budgets, 0)
+    for participant in participants:
+        if participant.group_id is not None:
+            budgets.setdefault(participant.group_id, None)
+            sums[participant.group_id] = sums.get(participant.group_id, 0) + participant.remaining_ms
+    return tuple(
+        open_group(state, group_id, sums[group_id] if budget_ms is None else budget_ms)
+        for group_id, budget_ms in budgets.items()
+    )
+
+
+def open_group(state: Session, group_id: str, budget_ms: int) -> Group:
+    """Make a group with a fresh budget."""
+    if state.rules.sync_mode is not SyncMode.PER_GROUP:
+        return Group(group_id, budget_ms)
+    purse = state.rules.clock.open(budget_ms)
+    return Group(group_id, purse.remaining_ms, reading=purse.reading)

@@ -1,0 +1,1 @@
+"""Reads of past state and events from Postgres, cold storage and the outbox. Changes nothing."""

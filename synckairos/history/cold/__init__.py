@@ -1,0 +1,1 @@
+"""Cold storage: finished sessions as compressed objects, and reading them back."""

@@ -1,0 +1,58 @@
+"""Cursors: the key of the last row of a page, opaque to whoever passes it back."""
+
+import base64
+import binascii
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from synckairos.errors import ValidationFailed
+from synckairos.store.participant_sessions import Key
+
+MAX_TEXT = 200
+"""Characters of a text in a key; ours are ids and epochs."""
+
+MAX_NUMBER = 2**53 - 1
+
+
+def render_cursor(*key: int | str) -> str:
+    """Render a key as base64url without padding."""
+    return base64.urlsafe_b64encode(orjson.dumps(key)).rstrip(b"=").decode()
+
+
+def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
+    """Parse what `render_cursor` made of members of these types. Raises ValidationFailed where it isn't that."""
+    try:
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        key = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError):
+        key = None
+    if not isinstance(key, list) or [type(each) for each in key] != list(types) or not all(map(_is_fine, key)):
+        raise _refused()
+    return tuple(key)
+
+
+def parse_key(cursor: str | None) -> Key | None:
+    """Parse the cursor of a list that is newest first; None, without one, is its beginning. Raises ValidationFailed."""
+    if cursor is None:
+        return None
+    at_ms, text = parse_cursor(cursor, int, str)
+    try:
+        key = at_ms, str(UUID(text))
+    except ValueError:
+        raise _refused() from None
+    if at_ms < 0:
+        raise _refused()
+    return key
+
+
+def _refused() -> ValidationFailed:
+    return ValidationFailed.at("cursor", "should be a next_cursor of the page before")
+
+
+def _is_fine(member: int | str) -> bool:
+    """Tell whether a store can be asked about this: anybody can make a cursor."""
+    if isinstance(member, str):
+        return len(member) <= MAX_TEXT and "\0" not in member
+    return -MAX_NUMBER <= member <= MAX_NUMBER

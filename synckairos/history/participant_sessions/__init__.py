@@ -1,0 +1,1 @@
+"""Lists of one participant's sessions: pages, live values, cache and summaries."""

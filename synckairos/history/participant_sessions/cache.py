@@ -1,0 +1,119 @@
+"""Recent history of anybody: kept in Redis, filled from Postgres where it isn't there (yet)."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from synckairos.fast_dataclass import quick
+from synckairos.history.participant_sessions.summary import digest_of, is_gone, part_in, render_part
+from synckairos.history.reader import MAX_PAGE, Archive
+from synckairos.history.records import ParticipantSession
+from synckairos.store.participant_sessions import MOST, SPAN_MS, Key, Looked, RecentPage, RecentStore, Row
+from synckairos.store.snapshot import Stored
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A session in somebody's list: the row where nothing moves in it, else their part and the session as it is live.
+
+    `part` is as Postgres has it, None where it has nothing.
+    """
+
+    row: Row = b""
+    part: ParticipantSession | None = None
+    live: Stored | None = None
+
+
+class Recent:
+    """Recent history. Raises StoreUnavailable where Redis doesn't answer, or Postgres where it has to be asked."""
+
+    def __init__(self, store: RecentStore, archive: Archive) -> None:
+        self._store = store
+        self._archive = archive
+
+    async def now_ms(self) -> int:
+        """Return Redis TIME. One round trip."""
+        return await self._store.now_ms()
+
+    async def page(self, participant_id: str, before: Key | None, limit: int) -> RecentPage | None:
+        """Return up to `limit` places before a key out of Redis alone, None where it doesn't know. One round trip."""
+        return await self._store.page(participant_id, before, limit)
+
+    async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+        """Return where those of these sessions stand that Redis knows to be in somebody's list. One round trip."""
+        return await self._store.placed(participant_id, session_ids)
+
+    async def fill(self, participant_id: str, now_ms: int) -> None:
+        """Have Redis know somebody's recent sessions; does nothing where somebody else does it now.
+
+        Asks Postgres for up to a thousand sessions, once in 30 days without a look at them.
+        """
+        token = 1 + secrets.randbits(31)
+        if not await self._store.lease_set(participant_id, token):
+            return
+        since_ms = now_ms - SPAN_MS
+        keys = await self._archive.participant_dates(participant_id, since_ms=since_ms, limit=MOST + 1)
+        if len(keys) > MOST:
+            since_ms = keys[-1][0] + 1
+            keys = [key for key in keys if key[0] >= since_ms]
+        if await self._store.fill_set(participant_id, token, since_ms, keys):
+            await self.look(participant_id, keys, {})
+
+    async def look(
+        self,
+        participant_id: str,
+        keys: Sequence[Key],
+        looked: Mapping[str, Row | Looked],
+        others: Sequence[str] = (),
+    ) -> dict[str, Place]:
+        """Look at sessions of somebody's recent list as far as they weren't yet, and at others only as they are live.
+
+        No round trip where all was looked at; else one a partition, all at once, where Redis has all of it.
+        """
+        unseen = [session_id for _, session_id in keys if session_id not in looked]
+        if unseen or others:
+            looked = {**looked, **await self._store.look(participant_id, [*unseen, *others])}
+        places = {session_id: Place(live=_live(looked[session_id])) for session_id in others}
+        missing: list[str] = []
+        for began_ms, session_id in keys:
+            found = looked[session_id]
+            if isinstance(found, bytes):
+                places[session_id] = Place(found)
+            elif found.part is None and (found.digest is None or not is_gone(found.digest)):
+                missing.append(session_id)
+            else:
+                places[session_id] = _place(found, session_id, began_ms)
+        if missing:
+            parts = await self._refill(participant_id, missing)
+            for session_id in missing:
+                places[session_id] = Place(part=parts.get(session_id), live=_live(looked[session_id]))
+        return places
+
+    async def _refill(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
+        """Ask Postgres for what Redis doesn't have, and keep it there."""
+        token = 1 + secrets.randbits(31)
+        await self._store.lease_digests(session_ids, token)
+        found: dict[str, ParticipantSession] = {}
+        for first in range(0, len(session_ids), MAX_PAGE):
+            share = session_ids[first : first + MAX_PAGE]
+            found |= await self._archive.participant_parts(participant_id, share)
+        await self._store.fill_digests(
+            token,
+            participant_id,
+            {
+                session_id: (digest_of(part), render_part(part.time_used_ms, part.cycle_count))
+                for session_id, part in found.items()
+            },
+        )
+        return found
+
+
+def _live(found: Row | Looked) -> Stored | None:
+    return None if isinstance(found, bytes) else found.live
+
+
+def _place(found: Looked, session_id: str, began_ms: int) -> Place:
+    if found.digest is None or found.part is None or is_gone(found.digest):
+        return Place(live=found.live)
+    return Place(part=part_in(found.digest, found.part, session_id, began_ms), live=found.live)

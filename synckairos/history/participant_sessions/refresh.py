@@ -1,0 +1,83 @@
+"""What Redis keeps beside the live sessions, kept up: after each COMMIT of the drain, before entries leave the outbox.
+
+In this order whoever reads finds a version in the outbox, or here; and a worker that dies in between does it again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+from synckairos.audit.entry_rows import EventRow, ParticipantRow, Rows, SessionRow
+from synckairos.history.participant_sessions.summary import digest_after, is_gone, parts_of
+from synckairos.store.keys import Keys
+from synckairos.store.participant_sessions import Digest, RecentStore
+from synckairos.store.read_cache import Aside
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.wire.instants import ms_of
+
+
+class Upkeep:
+    """Keeps recent history and caches up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
+
+    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+        self._recent = RecentStore(pipe, keys)
+        self._aside = Aside(pipe, keys)
+
+    async def after_commit(self, rows: Rows) -> None:
+        """Take over rows that Postgres has now; twice is as good as once.
+
+        One round trip a partition where nobody asked for anything of theirs lately, else two.
+        """
+        sessions = {str(row.session_id): row for row in rows.sessions}
+        people: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
+        for part in rows.participants:
+            people[part.session_id].append(part)
+        names = dict.fromkeys(str(part.participant_id) for part in rows.participants)
+        _, (digests, watched) = await asyncio.gather(
+            self._aside.drop(list(sessions), list(names)), self._recent.known(list(sessions), list(names))
+        )
+        if not digests and not watched:
+            return
+        events: defaultdict[UUID, list[EventRow]] = defaultdict(list)
+        for event in rows.events:
+            events[event.session_id].append(event)
+        await asyncio.gather(
+            *(
+                self._take_over(session_id, row, events[row.session_id], people[row.session_id], digests, watched)
+                for session_id, row in sessions.items()
+            )
+        )
+
+    async def after_removal(self, session_id: str, participant_ids: Iterable[str]) -> None:
+        """Forget a session that Postgres no longer has, in the lists of whoever took part as well."""
+        names = list(participant_ids)
+        await asyncio.gather(
+            self._aside.drop([session_id], names),
+            self._recent.drop(session_id),
+            *(self._recent.place(each, session_id, None) for each in names),
+        )
+
+    async def _take_over(
+        self,
+        session_id: str,
+        session: SessionRow,
+        events: list[EventRow],
+        people: list[ParticipantRow],
+        digests: dict[str, Digest | None],
+        watched: set[str],
+    ) -> None:
+        asked_for = [each for each in people if str(each.participant_id) in watched]
+        if not asked_for and session_id not in digests:
+            return
+        was = digests.get(session_id)
+        digest = digest_after(was, session, events)
+        if digest is not was or digest is None:
+            await self._recent.keep(session_id, was, digest, parts_of(asked_for))
+        gone = digest is not None and is_gone(digest)
+        await asyncio.gather(
+            *(
+                self._recent.place(str(each.participant_id), session_id, None if gone else ms_of(each.began_at))
+                for each in asked_for
+            )
+        )

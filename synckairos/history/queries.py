@@ -1,0 +1,49 @@
+"""The questions of `queries.sql`, asked by their names: answered in time, or not at all."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from synckairos.errors import StoreUnavailable
+from synckairos.postgres.named_sql import load
+from synckairos.postgres.pool import Pool, Questions
+
+TIMEOUT_S = 2.0
+
+_AWAY_S = 0.5  # after Postgres didn't answer, the next questions aren't even asked for so long
+
+Row = tuple[Any, ...]
+
+
+class Queries:
+    """What reading asks of Postgres. Raises StoreUnavailable where it doesn't answer, or isn't migrated."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._questions = Questions()
+        self._away_until_s = 0.0
+
+    async def ask(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
+        """Run one named query and return its rows, within `timeout_s` whatever becomes of Postgres."""
+        if time.monotonic() < self._away_until_s:
+            raise StoreUnavailable("Postgres doesn't answer; try again shortly")
+        try:
+            return await self._questions.within(timeout_s, self._fetch(name, values))
+        except StoreUnavailable:
+            self._away_until_s = time.monotonic() + _AWAY_S
+            raise
+        except psycopg.OperationalError as fault:
+            self._away_until_s = time.monotonic() + _AWAY_S
+            raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
+        except psycopg.ProgrammingError as fault:
+            if (fault.sqlstate or "").startswith("42"):
+                raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
+            raise
+
+    async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
+        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(load("queries.sql", "synckairos.history")[name], values)
+            rows: list[Row] = await cursor.fetchall()
+            return rows

@@ -1,0 +1,130 @@
+"""One chess session as examples: what is asked for it over REST and sockets, and what comes back.
+
+Tests hold every example to the model it stands for. The state is what the engine makes of the very commands shown.
+"""
+
+from functools import cache
+from typing import Any
+
+import orjson
+
+from synckairos import __version__
+from synckairos.wire.simulation_timeline import run
+
+Json = dict[str, Any]
+
+SESSION = "0198c0de-0000-7000-8000-000000000001"
+WHITE = "0198c0de-0000-7000-8000-00000000000a"
+BLACK = "0198c0de-0000-7000-8000-00000000000b"
+LATE = "0198c0de-0000-7000-8000-00000000000c"
+EPOCH = "5f3a9c0e71d2b846"
+TAGS = {2: "c41e07b9d3a86f52", 3: "08d7f2e6519bca34", 4: "7ab3916c0ef85d2b"}
+"""The names of the session's versions."""
+NOW_MS = 1_769_860_804_321
+
+CREATE: Json = {
+    "session_id": SESSION,
+    "sync_mode": "per_participant",
+    "increment_ms": 2_000,
+    "participants": [
+        {"participant_id": WHITE, "display_name": "White", "total_time_ms": 300_000},
+        {"participant_id": BLACK, "display_name": "Black", "total_time_ms": 300_000},
+    ],
+}
+
+BODIES: Json = {
+    "CreateSession": CREATE,
+    "StartBody": {},
+    "SwitchBody": {"current_participant_id": WHITE},
+    "PauseBody": {"reason": "break", "max_ms": 600_000},
+    "ResumeBody": {"reason": "break"},
+    "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK]},
+    "CompleteBody": {},
+    "CancelBody": {},
+    "JoinBody": {"participant_id": LATE, "display_name": "Late", "total_time_ms": 300_000},
+    "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},
+    "CreateWebhook": {"url": "https://example.org/hooks", "event_types": ["session_expired"]},
+    "PatchWebhook": {"enabled": True},
+    "RotateSecret": {"overlap_s": 3_600},
+    "SimulationBody": {
+        "session": CREATE,
+        "commands": [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}],
+        "until_ms": 400_000,
+    },
+}
+"""A request body of each model that has one."""
+
+
+@cache
+def state() -> Json:
+    """Return the session after its first move."""
+    moves = [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}]
+    final = run({"session": CREATE, "commands": moves, "until_ms": 4_321})["final"]
+    # A simulation begins with the Unix epoch.
+    text = orjson.dumps(final | {"epoch": EPOCH}).replace(b"1970-01-01T00:", b"2026-01-31T12:")
+    shown: Json = orjson.loads(text)
+    return shown
+
+
+@cache
+def answers() -> Json:
+    """Return an example of what comes back, by its model."""
+    switched = ("session_id", "active_participant_id", "cycle_started_at", "participants", "status", "version")
+    return {
+        "SessionAnswer": {"data": state()},
+        "SwitchAnswer": {"data": {name: state()[name] for name in switched}},
+        "TimeView": {"timestamp_ms": NOW_MS, "server_version": __version__, "drift_tolerance_ms": 50},
+    }
+
+
+def v3_messages() -> Json:
+    """Return an example of each message of `synckairos.v3`, by its type."""
+    at = {"session_id": SESSION, "version": 3, "server_time_ms": NOW_MS, "epoch": EPOCH}
+    tagged = at | {"tag": TAGS[3]}
+    told = {"session_id": SESSION, "server_time_ms": NOW_MS}
+    turned = {
+        "version": 4,
+        "active_participant_id": WHITE,
+        "participants": {BLACK: {"is_active": False}, WHITE: {"is_active": True}},
+    }
+    warning = {"event_type": "time_warning", "at": "2026-01-31T12:04:00.000Z", "participant_id": BLACK}
+    roles = {"participant": 2, "viewer": 1}
+    times = {"t1": NOW_MS, "t2": NOW_MS, "error_ms": 0.412}
+    examples: list[Json] = [
+        {"type": "SUBSCRIBE", "id": "s1", "session_id": SESSION, "epoch": EPOCH, "version": 2, "tag": TAGS[2]},
+        {"type": "UNSUBSCRIBE", "id": "u1", "session_id": SESSION},
+        {
+            "type": "COMMAND", "id": "press-17", "session_id": SESSION, "command": "switch",
+            "args": {"current_participant_id": WHITE},
+        },
+        {"type": "PING", "id": "p1", "t0": 1234.5},
+        {"type": "STATE_SYNC", **tagged, "reply_to": "s1", "recovered": False, "state": state()},
+        {"type": "STATE_UPDATE", **tagged, "state": state()},
+        {"type": "STATE_DELTA", **at, "version": 4, "tag": TAGS[4], "from_version": 3, "patch": turned},
+        {"type": "EVENT", **at, **warning},
+        {"type": "PRESENCE", **told, "clients": 3, "roles": roles, "participants": [WHITE, BLACK]},
+        {"type": "ACK", **at, "reply_to": "press-17"},
+        {
+            "type": "ERROR", **told, "reply_to": "press-17", "code": "NOT_ACTIVE_PARTICIPANT",
+            "message": f"Participant {WHITE} is not active", "details": {"active_participant_id": BLACK},
+        },
+        {"type": "PONG", "server_time_ms": NOW_MS, "reply_to": "p1", "t0": 1234.5, **times},
+        {"type": "GOAWAY", "server_time_ms": NOW_MS, "retry_after_ms": 730},
+    ]  # fmt: skip
+    return {each["type"]: each for each in examples}
+
+
+def v2_messages() -> Json:
+    """Return an example of each message of the v2 dialect, by its type."""
+    told = {"sessionId": SESSION, "timestamp": NOW_MS}
+    examples: list[Json] = [
+        {"type": "PING"},
+        {"type": "RECONNECT"},
+        {"type": "CONNECTED", **told},
+        {"type": "STATE_SYNC", **told, "state": state()},
+        {"type": "STATE_UPDATE", **told, "state": state()},
+        {"type": "SESSION_DELETED", **told},
+        {"type": "PONG", "timestamp": NOW_MS},
+        {"type": "ERROR", "code": "SESSION_NOT_FOUND", "message": f"Session {SESSION} not found"},
+    ]
+    return {each["type"]: each for each in examples}

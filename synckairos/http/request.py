@@ -1,0 +1,179 @@
+"""One request as the routes see it, and their reply. Reads bodies within bounds; knows no route and no session."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from starlette.types import Receive, Scope
+
+from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from synckairos.principal import Principal
+from synckairos.service.requests import fingerprint_of
+from synckairos.store.rate_limits import Limits, Quota, Standing
+from synckairos.wire.field_types import Strict, as_uuid
+from synckairos.wire.json_decode import decode
+from synckairos.wire.query_parameters import parse_query
+from synckairos.wire.request_bodies import parse
+from synckairos.wire.validation_faults import Fault
+
+MAX_BODY_BYTES = 1 << 20
+
+LARGE_BODY_BYTES = 1 << 16
+"""A body beyond this takes milliseconds to look at: the request is counted first."""
+
+Model = TypeVar("Model", bound=Strict)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete; there is nobody to answer."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer: its body at once, or `stream` piece by piece."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: bytes = b"application/json"
+    headers: Headers = field(default_factory=list)
+    stream: AsyncGenerator[bytes, None] | None = None
+
+
+class Call:
+    """A request on its way. `standings` are the rate limits it counted against, once it was counted."""
+
+    __slots__ = (
+        *("_counted", "_limits", "_quota", "_receive", "_value"),
+        *("headers", "params", "principal", "route", "scope", "standings"),
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: dict[bytes, bytes],
+        route: str,
+        params: dict[str, str],
+        principal: Principal,
+        quota: Quota | None,
+        limits: Limits,
+    ) -> None:
+        """Take a request that was matched: its path as metrics name it, and what it counts against (None: nothing)."""
+        self.scope = scope
+        self.headers = headers
+        self.route = route
+        self.params = params
+        self.principal = principal
+        self.standings: tuple[Standing, ...] = ()
+        self._receive = receive
+        self._quota = quota
+        self._limits = limits
+        self._counted = False
+        self._value: Any = None
+
+    # -- what it asks for ---------------------------------------------------------------------------------------------
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header by its lower-case name, several of it joined by commas."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def id(self, name: str) -> str:
+        """Return a UUID of the path. Raises ValidationFailed."""
+        faults = self._path_faults()
+        if faults:
+            raise ValidationFailed(faults)
+        return self.params[name].lower()
+
+    def _path_faults(self) -> list[Fault]:
+        faults = []
+        for name, text in self.params.items():
+            try:
+                as_uuid(text)
+            except ValueError as error:
+                faults.append({"path": name, "message": str(error)})
+        return faults
+
+    def query(self, model: type[Model]) -> Model:
+        """Parse the query string. Raises ValidationFailed."""
+        return parse_query(model, self.scope["query_string"], self._path_faults())
+
+    async def body(self, model: type[Model], *media_types: str) -> Model:
+        """Read and parse the body; nothing at all counts as an empty object.
+
+        Raises: PayloadTooLarge, UnsupportedMediaType, ValidationFailed, ClientGone; RateLimitExceeded and
+        StoreUnavailable where it is large.
+        """
+        raw = await self._read()
+        if raw:
+            self._check_type(media_types or ("application/json",))
+        if len(raw) <= LARGE_BODY_BYTES:
+            return self._parse(raw, model)
+        quotas = self.quotas()
+        self.standings = await self._limits.take(quotas)
+        parsed = self._parse(raw, model)
+        # From here on it counts as all do, with what it asks for; a replay doesn't.
+        await self._limits.give_back(quotas)
+        self._counted, self.standings = False, ()
+        return parsed
+
+    def _parse(self, raw: bytes, model: type[Model]) -> Model:
+        faults = self._path_faults()
+        try:
+            self._value = decode(raw)
+        except ValidationFailed as malformed:
+            raise ValidationFailed([*faults, *malformed.details]) from None
+        return parse(model, self._value, faults)
+
+    async def _read(self) -> bytes:
+        length = self.headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            raise PayloadTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes")
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise PayloadTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes")
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _check_type(self, media_types: tuple[str, ...]) -> None:
+        name, *parameters = (self.header(b"content-type") or "").lower().split(";")
+        charsets = [p.strip() for p in parameters if p.strip().startswith("charset=")]
+        fits = name.strip() in media_types and all(c.removeprefix("charset=").strip('"') == "utf-8" for c in charsets)
+        if not fits or self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise UnsupportedMediaType(f"Send {' or '.join(media_types)} in UTF-8, not compressed")
+
+    # -- as what it counts --------------------------------------------------------------------------------------------
+
+    def quotas(self, *more: Quota) -> tuple[Quota, ...]:
+        """Return what this request counts against; whoever asks for them sees to it that it is counted."""
+        self._counted = True
+        return () if self._quota is None else (self._quota, *more)
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether nobody has seen to this request's rate limits yet."""
+        return self._quota is not None and not self._counted
+
+    def command_id(self) -> str | None:
+        """Return the Idempotency-Key, None where there is none. Raises ValidationFailed."""
+        key = self.headers.get(b"idempotency-key")
+        if key is None:
+            return None
+        if not 1 <= len(key) <= 255 or any(not 0x21 <= byte <= 0x7E for byte in key):
+            raise ValidationFailed.at("Idempotency-Key", "should be 1 to 255 visible ASCII characters")
+        return key.decode()
+
+    def fingerprint(self) -> str:
+        """Digest method, path and parsed body: what one Idempotency-Key stands for."""
+        path = self.scope["path"].lower().removesuffix("/")  # neither of which says anything
+        return fingerprint_of(self.scope["method"], path, self._value)

@@ -1,0 +1,33 @@
+"""Wake-ups for background jobs over arq: "run this job now"."""
+
+import asyncio
+
+from redis.exceptions import RedisError
+
+from synckairos.audit.arq_wakeups import JOB_EXPIRES_S, open_queue
+from synckairos.jobs.table import Due
+from synckairos.telemetry import log
+
+BACKGROUND_JOB = "carry_out"
+
+logger = log.get(__name__)
+
+
+class JobKick:
+    """Tells workers of background jobs. Never raises: the table has them, and a sweep finds them there."""
+
+    def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
+        self._queue = open_queue(queue_redis_url, key_prefix, timeout_s, "job")
+
+    async def close(self) -> None:
+        await self._queue.aclose(close_connection_pool=True)
+
+    async def kick(self, due: Due) -> None:
+        """Have a job carried out soon, by whichever worker is free; told twice, once."""
+        try:
+            # A cancelled enqueue would leak its connection.
+            await asyncio.shield(
+                self._queue.enqueue_job(BACKGROUND_JOB, due.job_id, _job_id=due.name, _expires=JOB_EXPIRES_S)
+            )
+        except (RedisError, OSError) as fault:
+            logger.warning("job kick not sent", job_id=due.job_id, error=str(fault))

@@ -1,0 +1,1 @@
+"""Access to Postgres: pools, named SQL statements, migrations. Knows no table."""

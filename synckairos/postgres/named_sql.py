@@ -1,0 +1,15 @@
+"""Reads files of named SQL: `-- name: this_one` begins a statement, comments right below say what it is for."""
+
+import re
+from functools import cache
+from importlib import resources
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+@cache
+def load(file: str, package: str) -> dict[str, bytes]:
+    """Return the statements of one file of a package, by name."""
+    text = resources.files(package).joinpath(file).read_text()
+    parts = _NAME.split(text)
+    return {name: body.strip().encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

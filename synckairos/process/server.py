@@ -1,0 +1,166 @@
+"""The composition root of a server: opens everything in order, serves, and closes it the other way round.
+
+The whole service on one page. Decides nothing; every part is told here what it stands on.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from starlette.routing import WebSocketRoute
+
+from synckairos.audit.arq_wakeups import DrainKick
+from synckairos.audit.lag_alerts import LagWatch
+from synckairos.background.recovery import Recovery
+from synckairos.background.timekeeper import Timekeeper
+from synckairos.clock.recovery import OutagePolicy
+from synckairos.config import Settings
+from synckairos.history.audit_trail import Trail
+from synckairos.history.cold.object_store import Objects
+from synckairos.history.participant_sessions.cache import Recent
+from synckairos.history.participant_sessions.pages import Participations
+from synckairos.history.reader import Archive, open_pool
+from synckairos.history.time_report import Hours
+from synckairos.http import assembly as http
+from synckairos.http.allowed_origins import Origins
+from synckairos.http.caller_identity import Callers
+from synckairos.jobs.metrics import JobGauges
+from synckairos.jobs.table import Board
+from synckairos.process.gc_tuning import spare_collector
+from synckairos.realtime.commands import Commands
+from synckairos.realtime.endpoint import Endpoint
+from synckairos.realtime.hub import Hub
+from synckairos.realtime.presence import Presence
+from synckairos.server.uvicorn_server import Server, listen, make_room
+from synckairos.service.past_versions import Recall
+from synckairos.service.restore import Restorer
+from synckairos.service.sessions import Sessions
+from synckairos.store.connect import open_redis, open_store
+from synckairos.store.deadlines import Deadlines
+from synckairos.store.feed import Feed
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.outbox_limits import Bounds
+from synckairos.store.participant_sessions import RecentStore
+from synckairos.store.presence import PresenceStore
+from synckairos.store.rate_limits import Limits
+from synckairos.store.read_cache import Aside
+from synckairos.store.sessions import SessionStore
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.store_generation import Generations
+from synckairos.telemetry import log
+from synckairos.webhooks.metrics import WebhookGauges
+from synckairos.webhooks.registry import Registry
+
+logger = log.get(__name__)
+
+Job = Coroutine[Any, Any, None]
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; `on_ready` gets the base URL, without a trailing slash.
+
+    Raises:
+        PortTaken: somebody else listens there.
+        StoreMismatch, StoreUnavailable: Redis isn't safe to write to, or doesn't answer.
+    """
+    listener = listen(settings.host, settings.port)
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        server, jobs = await stack.enter_async_context(_compose(settings, listener))
+
+        def ready() -> None:
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            spare_collector()
+            logger.info("serving", host=settings.host, port=server.port)
+            if on_ready is not None:
+                on_ready(f"http://{host}:{server.port}")
+
+        with _stopping_by_signal(server):
+            async with asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(job) for job in jobs]
+                await server.run_until_stopped(on_ready=ready)
+                for task in background:
+                    task.cancel()
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[Job]]]:
+    """Open the stores and put the parts together: the server, and what runs beside it."""
+    keys = Keys(settings.key_prefix, settings.partitions)
+    async with AsyncExitStack() as stack:
+        pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
+        await open_store(pipe, keys)
+        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+        stack.push_async_callback(redis.aclose)
+        pool = await stack.enter_async_context(open_pool(settings))
+        archive, webhooks = Archive(pool, Objects(settings.archive_url)), Registry(pool)
+        kick = DrainKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        kick.start()
+        stack.push_async_callback(kick.close)
+
+        bounds = Bounds.of(settings)
+        store, outbox = SessionStore(pipe, keys, settings.history_length, bounds), Outbox(pipe, keys, bounds)
+        generations = Generations(pipe, keys)
+        policy = OutagePolicy.parse(settings.outage_policy)
+        restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        sessions = Sessions(store, Recall(store, outbox, archive), restorer, generations, kick.kick)
+        stack.push_async_callback(sessions.drain)
+        timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
+
+        feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
+        presence = Presence(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
+        hub = Hub(
+            feed,
+            sessions.read,
+            presence,
+            max_connections=make_room(settings.ws_max_connections),
+            max_per_address=settings.ws_max_connections_per_address,
+        )
+        origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
+        commands = Commands(sessions, settings)
+        endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
+        aside, lag = Aside(pipe, keys), LagWatch()
+
+        async def show_backlog() -> None:
+            lag.see(await outbox.backlog())
+
+        application = http.build(
+            http.Parts(
+                sessions=sessions,
+                store=store,
+                archive=archive,
+                trail=Trail(archive, outbox, aside),
+                participations=Participations(archive, outbox, Recent(RecentStore(pipe, keys), archive), aside),
+                hours=Hours(archive, outbox),
+                webhooks=webhooks,
+                limits=Limits(pipe, keys),
+                settings=settings,
+            ),
+            origins=origins,
+            extra_routes=[WebSocketRoute("/{path:path}", endpoint)],
+            is_draining=lambda: hub.is_draining,
+            watch=hub.waking,
+            before_scrape=[show_backlog, JobGauges(Board(pool)).refresh, WebhookGauges(webhooks).refresh],
+        )
+        recovery = Recovery(sessions, archive, generations, keys)
+        yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
+
+
+@contextlib.contextmanager
+def _stopping_by_signal(server: Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT begin the drain; a second one cuts everybody at once."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, server.stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,80 @@
+"""What to commit: the clock's transitions as the store takes them, and what it then holds. Asks nobody."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+
+from synckairos.clock.model import Session, Transition
+from synckairos.clock.timing import next_due
+from synckairos.store.sessions import Commit, Step
+from synckairos.store.snapshot import Stored
+from synckairos.wire.feed_message import Cause, Change, FeedMessage, render_event
+from synckairos.wire.rendered_session import Rendered
+
+MAX_ATTEMPTS = 500
+"""Lost races in a row after which a command gives up with a 503; each loss means that somebody else got through."""
+
+TAG_BYTES = 8
+
+
+def due_at_ms(state: Session) -> int | None:
+    """Return the instant at which time itself acts next, None where it doesn't any more."""
+    due = next_due(state)
+    return None if due is None else due.at_ms
+
+
+def step_of(transition: Transition, cause: Cause, after: Rendered | None = None, base: str = "") -> Step:
+    """Return what to commit for a transition: `after` it, rendered, on the version whose tag is `base`."""
+    after = after or Rendered.of(transition.state)
+    change = Change(base, after.splices, after.patch) if base and after.splices else None
+    message = FeedMessage.of(transition, after.document, secrets.token_hex(TAG_BYTES), change)
+    return Step(render_event(transition, cause), message)
+
+
+def steps_of(
+    transitions: Iterable[Transition], causes: Iterable[Cause], before: Rendered, tag: str
+) -> tuple[list[Step], Rendered]:
+    """Return what to commit for transitions on the version `before`, tagged `tag`, and the last one rendered."""
+    steps: list[Step] = []
+    for transition, cause in zip(transitions, causes, strict=True):
+        before = before.next(transition.state)
+        steps.append(step_of(transition, cause, before, tag))
+        tag = steps[-1].message.tag
+    return steps, before
+
+
+def stored_after(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
+    """Return what Redis holds once these steps are committed on top of `base`."""
+    if not steps:
+        assert base is not None
+        return base
+    last = steps[-1].message
+    audited = base.audited_version if base is not None and base.epoch == last.epoch else None
+    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited, last.tag)
+
+
+def commit_of(
+    after: Session,
+    base: Stored | None,
+    steps: Sequence[Step],
+    command_id: str | None = None,
+    record: bytes = b"",
+    *,
+    by_time: bool = False,
+) -> Commit:
+    """Return the commit of steps that lead from `base` to the state `after`."""
+    return Commit(
+        session_id=after.session_id,
+        base=base,
+        steps=steps,
+        status=after.status,
+        due_ms=due_at_ms(after),
+        live_since_ms=live_since_ms(after),
+        command_id=command_id,
+        record=record,
+        by_time=by_time,
+    )
+
+
+def live_since_ms(state: Session) -> int | None:
+    """Return a session's creation instant, None where it is final or deleted."""
+    return None if state.deleted or state.status.is_final else state.rules.created_at_ms

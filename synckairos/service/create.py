@@ -1,0 +1,119 @@
+"""Creating: a new session committed, once for its Idempotency-Key. It makes the ids that the clock may not make."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from uuid6 import uuid7
+
+from synckairos.clock import creation
+from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable, SyncKairosError
+from synckairos.service.commits import MAX_ATTEMPTS, commit_of, step_of, stored_after
+from synckairos.service.past_versions import Recall
+from synckairos.service.requests import Answer, CreateRequest
+from synckairos.service.restore import Restorer
+from synckairos.service.session_cache import Parsed
+from synckairos.store.rate_limits import check
+from synckairos.store.sessions import Commit, Committed, Conflict, Replay, SessionStore
+from synckairos.store.snapshot import Stored
+from synckairos.store.store_generation import Generations, new_epoch
+from synckairos.telemetry.metrics import COMMIT_CONFLICTS
+from synckairos.wire.idempotency_record import Record
+from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.session_json import parse_session
+
+KEY_TTL_S = 7 * 24 * 3600
+"""How long a creation's Idempotency-Key is remembered where the caller left the session's id to us."""
+
+
+class Creator:
+    """Makes sessions; what it commits is kept `parsed`, and `on_commit` told of, as all commits are."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        recall: Recall,
+        restorer: Restorer,
+        generations: Generations,
+        parsed: Parsed,
+        on_commit: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._recall = recall
+        self._restorer = restorer
+        self._generations = generations
+        self._parsed = parsed
+        self._on_commit = on_commit
+
+    async def create(self, request: CreateRequest) -> Answer:
+        """Make a session. Raises SessionExists, besides what `Sessions.execute` raises."""
+        session_id = request.session_id or str(uuid7())
+        is_known = False
+        if request.command_id is not None:
+            session_id, is_known = await self._reserve(request, request.command_id, session_id)
+        loaded = await self._store.load(session_id, request.command_id, request.quotas)
+        if loaded.record is not None:
+            return await self._recall.decided(
+                session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
+            )
+        check(loaded.standings)
+        try:
+            answer = await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
+        except SyncKairosError as refusal:
+            refusal.standings = loaded.standings
+            raise
+        return replace(answer, standings=loaded.standings)
+
+    async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
+        """Return the session id that a creation's key stands for, and whether it stood for it before."""
+        ours = f"{session_id} {request.fingerprint}"
+        key = f"create:{request.principal.scoped(command_id)}"
+        kept = await self._store.reserve(key, ours, KEY_TTL_S) or ours
+        kept_id, _, fingerprint = kept.partition(" ")
+        if fingerprint != request.fingerprint:
+            raise IdempotencyKeyReused
+        return kept_id, kept != ours
+
+    async def _make(
+        self, request: CreateRequest, session_id: str, is_known: bool, stored: Stored | None, now_ms: int
+    ) -> Answer:
+        """Commit a new session; `is_known` says that its key was used before, so that it may exist already."""
+        for _ in range(MAX_ATTEMPTS):
+            if stored is None and is_known:
+                stored = await self._restorer.bring_back_unless_deleted(session_id)
+            elif stored is None and session_id == request.session_id:
+                stored = await self._restorer.bring_back_if_reachable(session_id)
+            if stored is not None and not stored.deleted:
+                return await self._refuse(request, session_id, stored, now_ms)
+            if stored is not None:
+                # A new life begins after the old one's end, even where the store's clock was set back meanwhile.
+                now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
+            generation = await self._generations.current(self._store.keys.partition_of(session_id))
+            made = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
+            rendered = Rendered.of(made.state)
+            steps = [step_of(made, request.cause, rendered)]
+            reached = stored_after(stored, steps, made.state)
+            record = b""
+            if request.command_id is not None:
+                record = Record(request.fingerprint, reached.epoch, reached.version).render()
+            commit = commit_of(made.state, stored, steps, request.command_id, record)
+            match await self._store.commit(commit):
+                case Committed():
+                    self._on_commit(self._store.keys.partition_of(session_id))
+                    self._parsed.keep(session_id, reached, rendered)
+                    return Answer.of(reached, now_ms, parsed=made.state)
+                case Replay(record):
+                    return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
+                case Conflict(now_ms, stored):
+                    COMMIT_CONFLICTS.inc()
+        raise StoreUnavailable("Too many others create this session at once; try again")
+
+    async def _refuse(self, request: CreateRequest, session_id: str, stored: Stored, now_ms: int) -> Answer:
+        """Raise SessionExists, and keep that for the key; what was decided for it meanwhile is the answer."""
+        refusal = SessionExists(session_id)
+        if request.command_id is not None:
+            record = Record.of_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
+            commit = Commit(session_id, stored, command_id=request.command_id, record=record)
+            outcome = await self._store.commit(commit)
+            if isinstance(outcome, Replay):
+                return await self._recall.decided(session_id, request.fingerprint, outcome.record, None, now_ms)
+        raise refusal

@@ -1,0 +1,117 @@
+"""Recall: answers decided before, and sessions as they were. Where the hot path ends and memory begins."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from synckairos.clock.model import EventType
+from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
+from synckairos.history.reader import Archive
+from synckairos.service.requests import Answer
+from synckairos.store.outbox import Outbox
+from synckairos.store.sessions import SessionStore
+from synckairos.store.snapshot import Stored
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.idempotency_record import Record
+from synckairos.wire.session_json import parse_session
+
+
+class Recall:
+    """Looks in Redis' history, then in Postgres, and only then through all that is on its way there.
+
+    Raises StoreUnavailable where the store that is needed doesn't answer.
+    """
+
+    def __init__(self, store: SessionStore, outbox: Outbox, archive: Archive) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._archive = archive
+
+    async def decided(
+        self, session_id: str, fingerprint: str, record: bytes, stored: Stored | None, now_ms: int
+    ) -> Answer:
+        """Give the first decided answer again, rendered from the document of the version it named.
+
+        Raises:
+            IdempotencyKeyReused: the key was used for another request.
+            Refused: it was a refusal.
+        """
+        decided = Record.parse(record)
+        if decided.fingerprint != fingerprint:
+            raise IdempotencyKeyReused
+        document = await self._document(session_id, decided.epoch, decided.version, stored)
+        refusal = decided.error()
+        if refusal is not None:
+            refusal.document = document
+            raise refusal
+        return Answer(
+            document,
+            decided.epoch,
+            decided.version,
+            now_ms,
+            expired_participant_id=decided.expired_participant_id,
+            replayed=True,
+        )
+
+    async def as_it_was(self, session_id: str, at_ms: int) -> Answer:
+        """Return the newest version in effect at an instant before the last transition. Raises SessionNotFound."""
+        oldest: FeedMessage | None = None
+        for message in await self._store.history(session_id):
+            if message.at_ms <= at_ms:
+                return _then(message, at_ms)
+            oldest = message
+        with suppress(StoreUnavailable):
+            return await self._archived_at(session_id, at_ms, oldest)
+        for message in await self._on_their_way(session_id):
+            if message.at_ms <= at_ms:
+                return _then(message, at_ms)
+            oldest = message
+        return await self._archived_at(session_id, at_ms, oldest)
+
+    async def _archived_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
+        """Return what Postgres has of an instant before `oldest`. Raises StoreUnavailable where it may lack some."""
+        archived = await self._archive.state_at(session_id, at_ms)
+        if oldest is not None:
+            await self._check_archived_before(oldest, at_ms)
+        if archived is None or archived.deleted:
+            raise SessionNotFound(session_id)
+        return Answer(archived.state, archived.epoch, archived.version, at_ms)
+
+    async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
+        """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
+        if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED):
+            return
+        if at_ms < parse_session(oldest.state).rules.created_at_ms:
+            return
+        if await self._archive.snapshot(oldest.session_id, oldest.epoch, oldest.version - 1) is None:
+            raise StoreUnavailable("The version of that time is on its way to the archive; try again shortly")
+
+    async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
+        """Return the document of one version: from where it is held, nearest first."""
+        if stored is not None and (stored.epoch, stored.version) == (epoch, version):
+            return stored.document
+        for message in await self._store.history(session_id):
+            if (message.epoch, message.version) == (epoch, version):
+                return message.state
+        with suppress(StoreUnavailable):
+            return await self._archived(session_id, epoch, version)
+        for message in await self._on_their_way(session_id):
+            if (message.epoch, message.version) == (epoch, version):
+                return message.state
+        return await self._archived(session_id, epoch, version)
+
+    async def _archived(self, session_id: str, epoch: str, version: int) -> bytes:
+        archived = await self._archive.snapshot(session_id, epoch, version)
+        if archived is None:
+            raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
+        return archived
+
+    async def _on_their_way(self, session_id: str) -> Iterator[FeedMessage]:
+        """Return the versions that Postgres may not have yet, newest first; whoever asks it next misses none."""
+        return (entry.message() for entry in reversed(await self._outbox.pending(session_id)))
+
+
+def _then(message: FeedMessage, at_ms: int) -> Answer:
+    """Answer with a version as that of an instant. Raises SessionNotFound for a tombstone."""
+    if message.deleted:
+        raise SessionNotFound(message.session_id)
+    return Answer(message.state, message.epoch, message.version, at_ms)

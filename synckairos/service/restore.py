@@ -1,0 +1,98 @@
+"""Restoring: sessions that Redis doesn't hold, whether it let them go as agreed or lost them with everything else."""
+
+from synckairos.clock.model import Session
+from synckairos.clock.recovery import OutagePolicy, recover
+from synckairos.errors import StoreUnavailable
+from synckairos.history.reader import Archive
+from synckairos.history.records import Archived
+from synckairos.service.commits import commit_of, due_at_ms, live_since_ms, step_of
+from synckairos.store.outbox import AFTER_DEADLINE_MS
+from synckairos.store.sessions import Conflict, Evicted, SessionStore
+from synckairos.store.snapshot import Stored
+from synckairos.store.store_generation import Generations, is_of, new_epoch
+from synckairos.telemetry import log
+from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
+from synckairos.wire.feed_message import Cause
+from synckairos.wire.session_json import parse_session
+
+BY_RECOVERY = Cause("recovery", "recover")
+
+logger = log.get(__name__)
+
+
+class Restorer:
+    """Brings sessions back from Postgres. Raises StoreUnavailable where it, or Redis, doesn't answer."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        archive: Archive,
+        generations: Generations,
+        *,
+        session_ttl_s: int,
+        policy: OutagePolicy,
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._generations = generations
+        self._session_ttl_ms = session_ttl_s * 1000
+        self._policy = policy
+
+    async def bring_back(self, session_id: str) -> Stored | None:
+        """Bring a session back that Redis doesn't hold. None where there never was one.
+
+        One that Redis let go comes back as it was, same epoch and version; one that it lost goes on at the next
+        version under a new epoch. A tombstone isn't put back, only told.
+        """
+        archived = await self._archive.latest(session_id)
+        if archived is None:
+            return None
+        if archived.deleted:
+            return Stored(archived.epoch, archived.version, True, archived.state)
+        state = parse_session(archived.state)
+        generation = await self._generations.current(self._store.keys.partition_of(session_id))
+        if state.status.is_final or is_of(archived.epoch, generation):
+            return await self._restore(archived, state)
+        return await self._recover(archived, state, new_epoch(generation))
+
+    async def _restore(self, archived: Archived, state: Session) -> Stored | None:
+        due_ms = due_at_ms(state)
+        now_ms = await self._store.now_ms()
+        until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
+        evicted = Evicted(
+            stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
+            status=state.status,
+            live_since_ms=live_since_ms(state),
+            ttl_ms=max(self._session_ttl_ms, until_ms),
+        )
+        RESTORED_SESSIONS.inc()
+        return (await self._store.restore(state.session_id, evicted, archived.records)).stored
+
+    async def _recover(self, archived: Archived, state: Session, epoch: str) -> Stored | None:
+        """Take up a session whose newest versions are lost; whoever is first decides under which epoch."""
+        transition = recover(state, epoch, await self._store.now_ms(), self._policy)
+        recovered = transition.state
+        step = step_of(transition, BY_RECOVERY)
+        await self._store.remember(state.session_id, archived.records)
+        outcome = await self._store.commit(commit_of(recovered, None, [step], by_time=True))
+        if isinstance(outcome, Conflict):
+            return outcome.stored
+        RECOVERED_SESSIONS.inc()
+        logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
+        message = step.message
+        return Stored(epoch, recovered.version, False, message.state, due_at_ms(recovered), tag=message.tag)
+
+    async def bring_back_unless_deleted(self, session_id: str) -> Stored | None:
+        """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""
+        stored = await self.bring_back(session_id)
+        return None if stored is None or stored.deleted else stored
+
+    async def bring_back_if_reachable(self, session_id: str) -> Stored | None:
+        """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
+
+        Its rows can't clash later: the new session has an epoch of its own.
+        """
+        try:
+            return await self.bring_back_unless_deleted(session_id)
+        except StoreUnavailable:
+            return None

@@ -1,0 +1,28 @@
+"""Clock systems as JSON: one member, the system's name, holding its settings."""
+
+from dataclasses import fields
+from typing import Any
+
+from synckairos.clock.clock_systems import SYSTEMS, Stage, Stages, System
+
+SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*SYSTEMS.values(), Stage)}
+"""The names of each system's settings."""
+
+
+def render_clock(system: System) -> dict[str, Any]:
+    """Return `{"fischer": {"increment_ms": 2000}}` and its like; settings left unset are left out."""
+    if isinstance(system, Stages):
+        return {"stages": [_settings(stage) for stage in system.stages]}
+    return {system.name: _settings(system)}
+
+
+def parse_clock(document: dict[str, Any]) -> System:
+    """Parse what `render_clock` made, or a request whose shape was checked."""
+    (name, settings), *_ = document.items()
+    if name == "stages":
+        return Stages(tuple(Stage(**stage) for stage in settings))
+    return SYSTEMS[name](**settings)
+
+
+def _settings(system: System | Stage) -> dict[str, Any]:
+    return {name: value for name in SETTINGS[type(system)] if (value := getattr(system, name)) is not None}

@@ -1,0 +1,156 @@
+"""A session to make, as a model: it validates the body of a creation and, unchanged, describes it in OpenAPI.
+
+Whether its parts fit together is `fitness.py`'s business.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from synckairos.clock.commands import Create, NewGroup, NewParticipant
+from synckairos.clock.join_leave import MAX_PARTICIPANTS
+from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.overdue import ADVANCES
+from synckairos.wire.clock_models import Clock
+from synckairos.wire.field_types import (
+    DAY_MS,
+    MAX_WARNINGS,
+    SECOND_MS,
+    Budget,
+    Count,
+    Increment,
+    Index,
+    Maybe,
+    Metadata,
+    Name,
+    Strict,
+    Tried,
+    Uuid,
+)
+
+Mode = Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+Timeout = Literal["expire", "advance", "pause", "overtime"]
+
+Main = Annotated[
+    int,
+    Field(ge=0, le=DAY_MS),
+    WithJsonSchema(
+        {
+            "type": "integer",
+            "anyOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": DAY_MS}],
+            "description": "A budget in ms, 1 s to 24 h; 0 where the mode has no use for it, or the clock no main time",
+        }
+    ),
+]
+Warnings = Annotated[
+    list[Annotated[int, Field(ge=1, le=DAY_MS)]],
+    Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
+]
+
+
+class Participant(Strict):
+    """One who takes turns."""
+
+    participant_id: Uuid
+    participant_index: Maybe[Index] = None
+    total_time_ms: Maybe[Main] = None
+    display_name: Maybe[Name] = None
+    group_id: Maybe[Uuid] = None
+    clock: Maybe[Clock] = None
+
+    def newcomer(self, group_id: str | None = None) -> NewParticipant:
+        """Return the participant to be; `group_id` where only the group's own list says it."""
+        return NewParticipant(
+            participant_id=self.participant_id,
+            index=self.participant_index,
+            total_time_ms=self.total_time_ms,
+            display_name=self.display_name,
+            group_id=self.group_id or group_id,
+            clock=None if self.clock is None else self.clock.system(),
+        )
+
+
+class Group(Strict):
+    """A team with one budget; without `total_time_ms` it has its members' sum. `members` is v2's way to name them."""
+
+    group_id: Uuid
+    total_time_ms: Maybe[Budget] = None
+    members: Maybe[Annotated[list[Uuid], Field(max_length=MAX_PARTICIPANTS)]] = None
+
+
+class TimeoutAction(Strict):
+    """v2's documented way to say what happens at zero. `on_timeout` says it better, and wins."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[str, Field(max_length=64)]
+
+
+class CreateSession(Strict):
+    """A session to make. What is left out follows from the mode."""
+
+    session_id: Maybe[Annotated[Uuid, Field(description="Left out, we make one")]] = None
+    sync_mode: Mode
+    participants: Annotated[list[Tried[Participant]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
+    groups: Annotated[list[Tried[Group]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
+    total_time_ms: Maybe[Budget] = None
+    time_per_cycle_ms: Maybe[Budget] = None
+    increment_ms: Maybe[Increment] = None
+    max_time_ms: Maybe[Budget] = None
+    max_cycles: Maybe[Count] = None
+    clock: Maybe[Clock] = None
+    on_timeout: Maybe[Timeout] = None
+    warnings_ms: Warnings = Field(default_factory=list)
+    extend_on_switch_ms: Maybe[Budget] = None
+    pause_budget: Maybe[Annotated[int, Field(ge=0, le=1_000, description="Pauses each who asks may take")]] = None
+    lag_compensation: bool = False
+    active_participant_id: Maybe[Uuid] = None
+    active_group_id: Maybe[Uuid] = None
+    auto_advance: Maybe[bool] = None
+    action_on_timeout: Maybe[TimeoutAction] = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    def spec(self) -> Create:
+        """Return the session to be, v2's documented names translated into ours."""
+        group_of = {member: group.group_id for group in self.groups for member in group.members or ()}
+        participants = tuple(each.newcomer(group_of.get(each.participant_id)) for each in self.participants)
+        if not participants:
+            participants = tuple(NewParticipant(member, group_id=group) for member, group in group_of.items())
+        active = self.active_participant_id
+        if active is None and self.active_group_id is not None:
+            places = ((p.index if p.index is not None else at, p) for at, p in enumerate(participants))
+            ours = [(place, p.participant_id) for place, p in places if p.group_id == self.active_group_id]
+            active = min(ours)[1]
+        return Create(
+            sync_mode=SyncMode(self.sync_mode),
+            participants=participants,
+            groups=tuple(NewGroup(group.group_id, group.total_time_ms) for group in self.groups),
+            total_time_ms=self.total_time_ms,
+            time_per_cycle_ms=self.time_per_cycle_ms or self._v2_cycle_ms(),
+            increment_ms=self.increment_ms,
+            max_time_ms=self.max_time_ms,
+            max_cycles=self.max_cycles,
+            clock=None if self.clock is None else self.clock.system(),
+            on_timeout=self._timeout(),
+            warnings_ms=tuple(self.warnings_ms),
+            extend_on_switch_ms=self.extend_on_switch_ms,
+            pause_budget=self.pause_budget,
+            lag_compensation=self.lag_compensation,
+            active_participant_id=active,
+            metadata=self.metadata,
+        )
+
+    def _v2_cycle_ms(self) -> int | None:
+        # v2 required total_time_ms in every mode; where it alone is given, it is what a cycle has.
+        return self.total_time_ms if self.sync_mode == "per_cycle" else None
+
+    def _timeout(self) -> OnTimeout | None:
+        if self.on_timeout is not None:
+            return OnTimeout(self.on_timeout)
+        match self.action_on_timeout:
+            case TimeoutAction(type="end_session" | "game_over"):
+                return OnTimeout.EXPIRE
+            case TimeoutAction(type="skip_cycle" | "skip_question") if self.sync_mode in ADVANCES:
+                return OnTimeout.ADVANCE
+            case _:
+                return None

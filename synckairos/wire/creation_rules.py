@@ -1,0 +1,249 @@
+"""Whether the parts of a creation fit together: rules across fields, looked at even where single fields are wrong.
+
+Reads the JSON as it came, so that all faults are told at once. It takes what is malformed as absent or as fine,
+whichever adds no second fault to one that the models find.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from synckairos.clock.creation import OWN_BUDGETS
+from synckairos.clock.join_leave import MAX_PARTICIPANTS
+from synckairos.clock.model import SyncMode
+from synckairos.wire.field_types import MAX_STAGES, MAX_WARNINGS, SECOND_MS
+from synckairos.wire.validation_faults import Fault, fault
+
+SHARED_BUDGET = ("global", "count_up")
+BUDGETLESS_CLOCKS = ("per_move",)
+ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
+
+
+def unfit(value: Any) -> Iterator[Fault]:
+    """Find what doesn't fit together in the body of a creation."""
+    if isinstance(value, dict):
+        yield from _Creation(value).faults()
+
+
+def unfit_clock(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
+    """Find what doesn't fit together in a clock of a request."""
+    if not isinstance(clock, dict):
+        return
+    if len(clock) != 1:
+        yield fault(path, "should name exactly one clock system")
+    for at, stage in _objects(MAX_STAGES, clock.get("stages"))[:-1]:
+        if "moves" not in stage:
+            yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
+
+
+def _first(most: int, value: Any) -> list[Any]:
+    """Return the first items of what should be an array: beyond its bound, which the models hold, nothing is judged."""
+    return value[:most] if isinstance(value, list) else []
+
+
+def _objects(most: int, value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Return the objects in what should be an array of up to so many of them, each with its place."""
+    return [(at, item) for at, item in enumerate(_first(most, value)) if isinstance(item, dict)]
+
+
+def _text(value: Any) -> str | None:
+    return value.lower() if isinstance(value, str) else None
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int
+
+
+class _Creation:
+    """One creation's JSON, seen leniently."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.value = value
+        self.mode = value.get("sync_mode")
+        self.participants = _objects(MAX_PARTICIPANTS, value.get("participants"))
+        self.groups = _objects(MAX_PARTICIPANTS, value.get("groups"))
+        self.ids = {_text(each.get("participant_id")): at for at, each in reversed(self.participants)}
+        self.members = {
+            _text(member): _text(group.get("group_id"))
+            for _, group in self.groups
+            for member in _first(MAX_PARTICIPANTS, group.get("members"))
+        }
+        self.clock_name = self._name_of(value.get("clock"))
+
+    def faults(self) -> Iterator[Fault]:
+        yield from self._participants()
+        yield from self._groups()
+        yield from self._who_begins()
+        yield from self._budgets()
+        yield from self._clocks()
+        yield from self._timeout()
+        if self.value.get("lag_compensation") is True:
+            if self.mode not in ("per_participant", None):
+                yield fault(("lag_compensation",), "compensates those who have budgets of their own: per_participant")
+            elif self.clock_name == "hourglass":
+                yield fault(("lag_compensation",), "what one is spared in an hourglass the other would lose")
+        yield from self._warnings()
+
+    # -- who takes part -----------------------------------------------------------------------------------------------
+
+    def _participants(self) -> Iterator[Fault]:
+        given = self.value.get("participants", [])
+        if isinstance(given, list) and not given and self.mode != "global" and not self.members:
+            yield fault(("participants",), "at least one participant is required")
+        seen: set[str | None] = set()
+        places: set[int] = set()
+        for at, each in self.participants:
+            participant_id, place = _text(each.get("participant_id")), each.get("participant_index", at)
+            if participant_id is not None and participant_id in seen:
+                yield fault(("participants", at, "participant_id"), "this participant is named twice")
+            seen.add(participant_id)
+            if _is_int(place) and place in places:
+                yield fault(("participants", at, "participant_index"), "this place in the rotation is taken")
+            if _is_int(place):
+                places.add(place)
+
+    def _groups(self) -> Iterator[Fault]:
+        seen: set[str | None] = set()
+        member_of: dict[str | None, str | None] = {}
+        for at, group in self.groups:
+            group_id = _text(group.get("group_id"))
+            if group_id is not None and group_id in seen:
+                yield fault(("groups", at, "group_id"), "this group is named twice")
+            seen.add(group_id)
+            for place, each in enumerate(_first(MAX_PARTICIPANTS, group.get("members"))):
+                member = _text(each)
+                if member is None:
+                    continue
+                if member in member_of:
+                    yield fault(("groups", at, "members", place), "this participant is named as a member twice")
+                elif self.participants and member not in self.ids:
+                    yield fault(("groups", at, "members", place), "this member is not among the participants")
+                member_of.setdefault(member, group_id)
+        if len(member_of) > MAX_PARTICIPANTS:
+            yield fault(("groups",), f"a session has at most {MAX_PARTICIPANTS} participants")
+        for at, each in self.participants:
+            theirs, listed = _text(each.get("group_id")), member_of.get(_text(each.get("participant_id")))
+            if theirs is not None and listed is not None and theirs != listed:
+                yield fault(("participants", at, "group_id"), "another group names this participant as its member")
+            if self.mode == "per_group" and "group_id" not in each and listed is None:
+                yield fault(("participants", at, "group_id"), "required in per_group")
+
+    def _who_begins(self) -> Iterator[Fault]:
+        everybody = set(self.ids) | set(self.members)
+        first = _text(self.value.get("active_participant_id"))
+        if first is not None and first not in everybody:
+            yield fault(("active_participant_id",), "should be one of the participants")
+        group = _text(self.value.get("active_group_id"))
+        if group is None:
+            return
+        ours = {_text(each.get("participant_id")) for _, each in self.participants if self._group_of(each) == group}
+        ours |= {member for member, theirs in self.members.items() if theirs == group}
+        if not ours:
+            yield fault(("active_group_id",), "should be the group of one of the participants")
+        elif first is not None and first not in ours:
+            yield fault(("active_group_id",), "active_participant_id is in another group")
+
+    def _group_of(self, participant: dict[str, Any]) -> str | None:
+        return _text(participant.get("group_id")) or self.members.get(_text(participant.get("participant_id")))
+
+    # -- what time they have ------------------------------------------------------------------------------------------
+
+    def _budgets(self) -> Iterator[Fault]:
+        for at, each in self.participants:
+            yield from self._least(("participants", at, "total_time_ms"), each)
+        match self.mode:
+            case "per_participant":
+                if "total_time_ms" in self.value:
+                    return
+                for at, each in self.participants:
+                    clock = self._name_of(each.get("clock")) or self.clock_name
+                    if "total_time_ms" not in each and clock not in BUDGETLESS_CLOCKS:
+                        yield fault(
+                            ("participants", at, "total_time_ms"),
+                            "required in per_participant, unless the session's total_time_ms is everyone's",
+                        )
+            case "per_cycle":
+                if "time_per_cycle_ms" not in self.value and "total_time_ms" not in self.value:
+                    yield fault(("time_per_cycle_ms",), "required in per_cycle")
+            case "global":
+                if "total_time_ms" not in self.value and "time_per_cycle_ms" not in self.value:
+                    yield fault(("total_time_ms",), "required in global")
+            case "per_group":
+                yield from self._group_budgets()
+            case _:
+                return
+
+    def _least(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
+        """Hold a participant's budget to the least there is; v2 documents 0 where the mode doesn't use it."""
+        budget = participant.get("total_time_ms")
+        if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget < SECOND_MS:
+            return
+        clock = self._name_of(participant.get("clock")) or self.clock_name
+        if budget == 0 and (self.mode == "per_cycle" or clock in ZERO_MAIN_CLOCKS):
+            return
+        yield fault(path, f"should be at least {SECOND_MS}")
+
+    def _group_budgets(self) -> Iterator[Fault]:
+        with_own = {_text(group.get("group_id")) for _, group in self.groups if "total_time_ms" in group}
+        if self.clock_name in BUDGETLESS_CLOCKS:
+            return
+        by_members = {self._group_of(each) for _, each in self.participants if "total_time_ms" in each}
+        told: set[str | None] = set()
+        for at, group in self.groups:
+            group_id = _text(group.get("group_id"))
+            if group_id is not None and group_id not in with_own | by_members:
+                told.add(group_id)
+                yield fault(("groups", at, "total_time_ms"), "required, where none of its members has a budget")
+        for at, each in self.participants:
+            group_id = self._group_of(each)
+            if group_id is not None and group_id not in with_own | by_members | told:
+                yield fault(("participants", at, "total_time_ms"), "required, where its group has no budget")
+
+    # -- by which clock -----------------------------------------------------------------------------------------------
+
+    def _name_of(self, clock: Any) -> str | None:
+        return next(iter(clock)) if isinstance(clock, dict) and len(clock) == 1 else None
+
+    def _clocks(self) -> Iterator[Fault]:
+        clock = self.value.get("clock")
+        yield from unfit_clock(clock)
+        if self.clock_name not in (None, "sudden_death") and self.mode not in (*OWN_BUDGETS, None):
+            yield fault(("clock",), f"{self.clock_name} needs budgets of one's own: per_participant or per_group")
+        if self.clock_name == "hourglass":
+            if self.mode != "per_participant":
+                yield fault(("clock",), "an hourglass runs in per_participant")
+            elif isinstance(self.value.get("participants"), list) and len(self.value["participants"]) != 2:
+                yield fault(("participants",), "an hourglass is for exactly two participants")
+        for at, each in self.participants:
+            path = ("participants", at, "clock")
+            yield from unfit_clock(each.get("clock"), path)
+            if "clock" in each and self.mode not in ("per_participant", None):
+                yield fault(path, "a participant has a clock of its own only in per_participant")
+            name = self._name_of(each.get("clock"))
+            if name is not None and name != "hourglass" and self.clock_name == "hourglass":
+                yield fault(path, "an hourglass is one clock for both")
+            if name == "hourglass" and self.clock_name != "hourglass":
+                yield fault(path, "an hourglass is one clock for both: make it the session's")
+        increment = self.value.get("increment_ms")
+        if "increment_ms" in self.value and clock is not None:
+            settings = clock.get("fischer") if isinstance(clock, dict) else None
+            if not isinstance(settings, dict) or settings.get("increment_ms") != increment:
+                yield fault(("increment_ms",), "says something else than clock: leave it out")
+
+    # -- what happens at zero -----------------------------------------------------------------------------------------
+
+    def _timeout(self) -> Iterator[Fault]:
+        known = self.mode in tuple(SyncMode)
+        if known and "max_cycles" in self.value and self.mode != "per_cycle":
+            yield fault(("max_cycles",), "counts cycles in per_cycle alone")
+        is_uncapped = self.mode == "count_up" and "max_time_ms" not in self.value
+        if known and "extend_on_switch_ms" in self.value and (self.mode not in SHARED_BUDGET or is_uncapped):
+            yield fault(("extend_on_switch_ms",), "extends one budget for all: global, or count_up with max_time_ms")
+
+    def _warnings(self) -> Iterator[Fault]:
+        seen: set[int] = set()
+        for at, each in enumerate(_first(MAX_WARNINGS, self.value.get("warnings_ms"))):
+            if not _is_int(each):
+                continue
+            if each in seen:
+                yield fault(("warnings_ms", at), "this threshold is named twice")
+            seen.add(each)

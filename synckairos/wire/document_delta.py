@@ -1,0 +1,88 @@
+"""Merge patches (RFC 7396) between two versions of a session's document.
+
+For them participants and groups are objects by their ids instead of arrays, and absent means null. What a merge patch
+can't say, a null that is meant inside `metadata`, makes a full state necessary. Clients merge by `clock.merge`.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from synckairos.wire.document_slices import Rows, differing
+
+Json = dict[str, Any]
+
+_LISTS = (("participants", "participant_id"), ("groups", "group_id"))
+
+_NULLABLE = (
+    *("active_participant_id", "active_group_id", "time_remaining_ms", "time_per_cycle_ms", "max_cycles"),
+    *("deadline_at", "cycle_started_at", "session_started_at", "session_completed_at"),
+)
+"""Members that a document always has, and that a patch takes out where they are null."""
+
+
+def keyed(document: bytes) -> Json:
+    """Parse a document into the form that patches are made on."""
+    return index(orjson.loads(document))
+
+
+def index(state: Json) -> Json:
+    """Return a document's values in the form that patches are made on; shares all but the two arrays."""
+    return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
+
+
+def unindex(state: Json) -> Json:
+    """Return a keyed document as the document it stands for: arrays again, and the nulls that merging left out."""
+    participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
+    whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
+    arrays = {"participants": whole, "groups": list(state["groups"].values())}
+    return dict.fromkeys(_NULLABLE) | state | arrays
+
+
+def patch(before: Rows, after: Rows) -> bytes | None:
+    """Return the patch from one document to another as JSON, None where only the full state can say it.
+
+    Of two documents' participants and groups it looks at those alone that differ.
+    """
+    old, new = differing(before, after)
+    found = diff(keyed(old.joined()), keyed(new.joined()))
+    return None if found is None else orjson.dumps(found)
+
+
+def diff(before: Json, after: Json) -> Json | None:
+    """Return the patch that leads from one keyed document to another, None where only the full state can say it."""
+    if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
+        return None
+    # Free JSON tells 1 from 1.0 and true, as its bytes do; our own members never change their types.
+    metadata = _diff(before["metadata"], after["metadata"], _same_bytes)
+    patch = _diff(before | {"metadata": None}, after | {"metadata": None}, operator.eq)
+    return patch | {"metadata": metadata} if metadata else patch
+
+
+def _diff(before: Json, after: Json, same: Callable[[Any, Any], bool]) -> Json:
+    patch: Json = {}
+    for name, value in after.items():
+        old = before.get(name)
+        if same(old, value):
+            continue
+        patch[name] = _diff(old, value, same) if isinstance(old, dict) and isinstance(value, dict) else value
+    patch |= dict.fromkeys((name for name, old in before.items() if name not in after and old is not None), None)
+    return patch
+
+
+def _same_bytes(one: Any, other: Any) -> bool:
+    return orjson.dumps(one) == orjson.dumps(other)
+
+
+def _holds_null(value: Any) -> bool:
+    match value:
+        case None:
+            return True
+        case dict():
+            return any(map(_holds_null, value.values()))
+        case list():
+            return any(map(_holds_null, value))
+        case _:
+            return False

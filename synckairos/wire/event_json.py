@@ -1,0 +1,54 @@
+"""A session's events as JSON: one row of the trail, the same in every form it is given in."""
+
+from typing import Any, Protocol
+
+import orjson
+
+from synckairos.wire.instants import render_instant
+
+EVENT_COLUMNS = (
+    "epoch", "version", "event_type", "participant_id", "group_id", "actor", "occurred_at", "time_used_ms",
+    "time_remaining_ms",
+)  # fmt: skip
+
+
+class Happening(Protocol):
+    """A version in a session's trail, as this module needs it."""
+
+    @property
+    def epoch(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def occurred_at_ms(self) -> int: ...
+    @property
+    def participant_id(self) -> str | None: ...
+    @property
+    def group_id(self) -> str | None: ...
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def time_used_ms(self) -> int | None: ...
+    @property
+    def time_remaining_ms(self) -> int | None: ...
+    @property
+    def state(self) -> bytes | None: ...
+
+
+def event_json(event: Happening) -> dict[str, Any]:
+    """Return an event as JSON values, what it doesn't have left out; `state` is the document's own bytes."""
+    document: dict[str, Any] = {
+        "epoch": event.epoch,
+        "version": event.version,
+        "event_type": event.event_type,
+        "participant_id": event.participant_id,
+        "group_id": event.group_id,
+        "actor": event.actor,
+        "occurred_at": render_instant(event.occurred_at_ms),
+        "time_used_ms": event.time_used_ms,
+        "time_remaining_ms": event.time_remaining_ms,
+        "state": None if event.state is None else orjson.Fragment(event.state),
+    }
+    return {name: value for name, value in document.items() if value is not None}

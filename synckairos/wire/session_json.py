@@ -1,0 +1,317 @@
+"""A session as JSON: the document that is stored, published, audited and answered, the same bytes each time.
+
+`render_session` and `parse_session` are inverse: rendering what was parsed gives the bytes again. Everything in it is
+a fact as of the last transition, so the document of one version never changes.
+"""
+
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from synckairos.clock.clock_systems import Byoyomi, Canadian, Delay, Hourglass, Reading, System
+from synckairos.clock.lag_compensation import Lag, Receipt
+from synckairos.clock.model import Group, OnTimeout, Participant, Pause, Rules, Session, Status, SyncMode, Turn
+from synckairos.clock.timing import active_group, active_group_position, deadline_at_ms, system_of
+from synckairos.wire.clock_json import parse_clock, render_clock
+from synckairos.wire.instants import parse_instant, render_instant
+
+SCHEMA = 1
+"""Number of this document's layout, stored beside it."""
+
+
+READ_BY_SYSTEM = (Delay, Hourglass)
+"""Systems whose `reading` holds no facts of its own: it follows from the system and the turn."""
+
+RECEIPT = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
+"""The members of a receipt, in order."""
+
+FACTS = ("phase", "periods_left", "moves_left", "stage")
+"""The members of a `reading` that are facts; the others are there for clients alone."""
+
+
+_REMAINING_MS = attrgetter("remaining_ms")
+
+
+def render_session(state: Session) -> bytes:
+    """Render the session's document, UTF-8 JSON with its members in the published order."""
+    return orjson.dumps(session_json(state))
+
+
+def session_json(state: Session, *, whole: bool = True) -> dict[str, Any]:
+    """Return the session's document as JSON values; without participants and groups where not the `whole` is asked."""
+    rules = state.rules
+    total_ms, remaining_ms = _totals(state)
+    group = active_group(state)
+    active = state.active_participant
+    turn = state.turn
+    document: dict[str, Any] = {
+        "session_id": rules.session_id,
+        "sync_mode": rules.sync_mode,
+        "status": state.status,
+        "version": state.version,
+        "epoch": state.epoch,
+        "participants": participants_json(state) if whole else [],
+        "groups": groups_json(state) if whole else [],
+        "active_participant_id": None if active is None else active.participant_id,
+        "active_group_id": None if group is None else group.group_id,
+        "total_time_ms": total_ms,
+        "time_used_ms": state.used_ms,
+        "time_remaining_ms": remaining_ms,
+        "time_per_cycle_ms": rules.time_per_cycle_ms,
+    }
+    # v2 clients validate strictly: these are left out when unset, never null.
+    if rules.increment_ms is not None:
+        document["increment_ms"] = rules.increment_ms
+    if rules.max_time_ms is not None:
+        document["max_time_ms"] = rules.max_time_ms
+    if rules.extend_on_switch_ms is not None:
+        document["extend_on_switch_ms"] = rules.extend_on_switch_ms
+    if rules.pause_budget is not None:
+        document["pause_budget"] = rules.pause_budget
+        document["pauses_taken"] = state.pauses_taken
+    if rules.lag_compensation:
+        document["lag_compensation"] = True
+        if state.lag_receipt is not None:
+            document["lag_receipt"] = receipt_json(state.lag_receipt)
+    document |= {
+        "max_cycles": rules.max_cycles,
+        "clock": render_clock(rules.clock),
+        "on_timeout": rules.on_timeout,
+        "warnings_ms": rules.warnings_ms,
+        "pauses": [_pause_json(pause) for pause in state.pauses],
+        "deadline_at": _instant(deadline_at_ms(state)),
+        "cycle_started_at": _instant(state.anchor_ms),
+        "session_started_at": _instant(state.started_at_ms),
+        "session_completed_at": _instant(state.completed_at_ms),
+        "created_at": render_instant(rules.created_at_ms),
+        "updated_at": render_instant(state.updated_at_ms),
+        "metadata": state.metadata,
+        "turn": {"used_ms": turn.used_ms, "cycles": turn.cycles, "warned_ms": turn.warned_ms},
+    }
+    return document
+
+
+def _totals(state: Session) -> tuple[int, int | None]:
+    """Return the session's total and remaining time; remaining is None where nothing limits it."""
+    match state.rules.sync_mode:
+        case SyncMode.PER_PARTICIPANT:
+            remaining_ms: int | None = sum(map(_REMAINING_MS, state.participants))
+        case SyncMode.PER_GROUP:
+            remaining_ms = sum(map(_REMAINING_MS, state.groups))
+        case _:
+            remaining_ms = state.remaining_ms
+    return state.used_ms + (remaining_ms or 0), remaining_ms
+
+
+def turns(state: Session) -> tuple[int | None, int | None]:
+    """Return whose turn is shown, as positions: the participant's and its group's."""
+    return (None, None) if state.status is Status.PENDING else (state.active, active_group_position(state))
+
+
+def participants_json(state: Session) -> list[dict[str, Any]]:
+    """Return the session's participants as JSON values, in index order."""
+    turn, _ = turns(state)
+    return [participant_json(state, p, at == turn) for at, p in enumerate(state.participants)]
+
+
+def groups_json(state: Session) -> list[dict[str, Any]]:
+    """Return the session's groups as JSON values."""
+    _, turn = turns(state)
+    return [group_json(state, group, at == turn) for at, group in enumerate(state.groups)]
+
+
+def participant_json(state: Session, participant: Participant, is_turn: bool) -> dict[str, Any]:
+    """Return one of a session's participants as JSON values."""
+    mode = state.rules.sync_mode
+    remaining_ms = participant.remaining_ms
+    if mode is SyncMode.PER_CYCLE:
+        # One budget for whoever's cycle it is: the active one sees what is left of it, the others what awaits them.
+        remaining_ms = (state.remaining_ms if is_turn else state.rules.time_per_cycle_ms) or 0
+    document: dict[str, Any] = {
+        "participant_id": participant.participant_id,
+        "participant_index": participant.index,
+        "display_name": participant.display_name,
+        "group_id": participant.group_id,
+        "total_time_ms": participant.used_ms + remaining_ms,
+        "time_used_ms": participant.used_ms,
+        "time_remaining_ms": remaining_ms,
+        "cycle_count": participant.cycle_count,
+        "is_active": is_turn,
+        "has_expired": participant.has_expired,
+    }
+    if participant.group_id is None:
+        del document["group_id"]
+    if mode is SyncMode.PER_PARTICIPANT:
+        if participant.clock is not None:
+            document["clock"] = render_clock(participant.clock)
+        system = system_of(state, participant)
+        if participant.reading is not None or isinstance(system, READ_BY_SYSTEM):
+            document["reading"] = _reading_json(state, system, participant.reading, is_turn)
+        if (lag := participant.lag) is not None:
+            account = {"quota_ms": lag.quota_ms, "gain_ms": lag.gain_ms, "compensated_ms": lag.compensated_ms}
+            document["lag"] = account
+    return document
+
+
+def receipt_json(receipt: Receipt) -> dict[str, Any]:
+    """Return how a turn was charged, as JSON values."""
+    return {name: getattr(receipt, name) for name in RECEIPT}
+
+
+def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
+    """Return one of a session's groups as JSON values."""
+    document: dict[str, Any] = {
+        "group_id": group.group_id,
+        "total_time_ms": group.used_ms + group.remaining_ms,
+        "time_used_ms": group.used_ms,
+        "time_remaining_ms": group.remaining_ms,
+        "has_expired": group.has_expired,
+    }
+    if state.rules.sync_mode is SyncMode.PER_GROUP:
+        system = state.rules.clock
+        if group.reading is not None or isinstance(system, READ_BY_SYSTEM):
+            document["reading"] = _reading_json(state, system, group.reading, is_turn)
+    return document
+
+
+def _reading_json(state: Session, system: System, facts: Reading | None, is_turn: bool) -> dict[str, Any]:
+    """Return what a client needs besides remaining − elapsed."""
+    reading: dict[str, Any] = {}
+    if facts is not None:
+        values = ((name, getattr(facts, name)) for name in FACTS)
+        reading = {name: value for name, value in values if value is not None}
+    match system:
+        case Byoyomi() | Canadian():
+            reading["period_ms"] = system.period_ms
+        case Delay():
+            reading["free_until_at"] = _instant(_free_until_ms(state, system)) if is_turn else None
+        case Hourglass():
+            rate = 0 if state.anchor_ms is None else 1000
+            reading["rate_ms"] = -rate if is_turn else rate
+    return reading
+
+
+def _free_until_ms(state: Session, system: Delay) -> int | None:
+    """Return when this turn's free time ends, or ended."""
+    return None if state.anchor_ms is None else state.anchor_ms + system.free_left_ms(state.turn.used_ms)
+
+
+def _pause_json(pause: Pause) -> dict[str, Any]:
+    return {
+        "reason": pause.reason,
+        "paused_at": render_instant(pause.paused_at_ms),
+        "max_ms": pause.max_ms,
+        "lifts_at": _instant(pause.lifts_at_ms),
+        "paused_by": pause.by,
+    }
+
+
+def _instant(at_ms: int | None) -> str | None:
+    return None if at_ms is None else render_instant(at_ms)
+
+
+def participants_of(document: bytes) -> bytes:
+    """Return the participants' array out of a document, its very bytes."""
+    # Before it stand names and numbers of ours alone, and no text inside it can hold an unescaped quote.
+    return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
+
+
+# -- and back ---------------------------------------------------------------------------------------------------------
+
+
+def parse_session(document: bytes, deleted: bool = False) -> Session:
+    """Parse what `render_session` made. `deleted` comes from beside it: a tombstone's document shows its last state."""
+    return session_of(orjson.loads(document), deleted)
+
+
+def compensates_lag(document: bytes) -> bool:
+    """Tell without parsing whether a session compensates lag; metadata may say so of one that doesn't."""
+    return b'"lag_compensation":true' in document
+
+
+def session_of(d: dict[str, Any], deleted: bool = False) -> Session:
+    """Read a session out of its document's JSON values, as `parse_session` does."""
+    rules = Rules(
+        session_id=d["session_id"],
+        sync_mode=SyncMode(d["sync_mode"]),
+        on_timeout=OnTimeout(d["on_timeout"]),
+        created_at_ms=parse_instant(d["created_at"]),
+        clock=parse_clock(d["clock"]),
+        increment_ms=d.get("increment_ms"),
+        extend_on_switch_ms=d.get("extend_on_switch_ms"),
+        pause_budget=d.get("pause_budget"),
+        lag_compensation=d.get("lag_compensation", False),
+        time_per_cycle_ms=d["time_per_cycle_ms"],
+        max_time_ms=d.get("max_time_ms"),
+        max_cycles=d["max_cycles"],
+        warnings_ms=tuple(d["warnings_ms"]),
+    )
+    mode = rules.sync_mode
+    own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
+    active_id = d["active_participant_id"]
+    participants = _parse_participants(d["participants"], mode)
+    turn = d["turn"]
+    return Session(
+        rules=rules,
+        epoch=d["epoch"],
+        version=d["version"],
+        status=Status(d["status"]),
+        updated_at_ms=parse_instant(d["updated_at"]),
+        participants=participants,
+        groups=tuple(_parse_group(group) for group in d["groups"]),
+        active=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
+        used_ms=d["time_used_ms"],
+        remaining_ms=None if own else d["time_remaining_ms"],
+        turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
+        pauses=tuple(
+            Pause(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
+        ),
+        pauses_taken=d.get("pauses_taken", {}),
+        lag_receipt=Receipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
+        anchor_ms=_ms(d["cycle_started_at"]),
+        started_at_ms=_ms(d["session_started_at"]),
+        completed_at_ms=_ms(d["session_completed_at"]),
+        metadata=d["metadata"],
+        deleted=deleted,
+    )
+
+
+def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:
+    # By place, not by name: with a thousand of them, names cost a third more.
+    is_per_cycle = mode is SyncMode.PER_CYCLE
+    return tuple(
+        Participant(
+            d["participant_id"],
+            d["participant_index"],
+            0 if is_per_cycle else d["time_remaining_ms"],
+            d["time_used_ms"],
+            d["cycle_count"],
+            d["has_expired"],
+            d["display_name"],
+            d.get("group_id"),
+            parse_clock(d["clock"]) if "clock" in d else None,
+            _parse_reading(d["reading"]) if "reading" in d else None,
+            Lag(**d["lag"]) if "lag" in d else None,
+        )
+        for d in documents
+    )
+
+
+def _parse_group(d: dict[str, Any]) -> Group:
+    return Group(
+        group_id=d["group_id"],
+        remaining_ms=d["time_remaining_ms"],
+        used_ms=d["time_used_ms"],
+        has_expired=d["has_expired"],
+        reading=_parse_reading(d["reading"]) if "reading" in d else None,
+    )
+
+
+def _parse_reading(d: dict[str, Any]) -> Reading | None:
+    facts = {name: d[name] for name in FACTS if name in d}
+    return Reading(**facts) if facts else None
+
+
+def _ms(text: str | None) -> int | None:
+    return None if text is None else parse_instant(text)

@@ -1,0 +1,47 @@
+"""Simulations on the wire: from a request's models to the clock's values, and the timeline back as JSON."""
+
+from typing import Any
+
+from synckairos.clock.commands import Precondition
+from synckairos.clock.model import Session
+from synckairos.clock.simulation import Row, Simulation, Timed, simulate
+from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse
+from synckairos.wire.session_json import session_json
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The session id of a simulation that names none."""
+
+
+def timed_commands(body: SimulationBody) -> list[Timed]:
+    """Return a simulation's commands as the clock knows them."""
+    commands = []
+    for each in body.commands:
+        asked: CommandBody = each.args
+        precondition = None if asked.expected_version is None else Precondition(version=asked.expected_version)
+        commands.append(Timed(each.at_ms, asked.command(), precondition))
+    return commands
+
+
+def timeline_json(simulation: Simulation) -> dict[str, Any]:
+    """Return the timeline as JSON values: its rows, and the session they lead to."""
+    assert isinstance(simulation.state, Session)
+    return {"timeline": [_row_json(row) for row in simulation.rows], "final": session_json(simulation.state)}
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    if row.refused is not None:
+        return {"at_ms": row.at_ms, "refused": row.refused}
+    document: dict[str, Any] = {"at_ms": row.at_ms, "event_type": row.event_type, "version": row.version}
+    if row.participant_id is not None:
+        document["participant_id"] = row.participant_id
+    return document
+
+
+def run(value: Any) -> dict[str, Any]:
+    """Simulate what a request's JSON values say, at once, and return the timeline as JSON values.
+
+    Raises ValidationFailed with every fault.
+    """
+    body = parse(SimulationBody, value)
+    session_id = body.session.session_id or NOBODY
+    return timeline_json(simulate(body.session.spec(), timed_commands(body), body.until_ms, session_id))

@@ -1,0 +1,66 @@
+"""The messages of the first WebSocket dialect, as clients of v2 know them: names, members and nothing else.
+
+Every message to a client is a whole WebSocket frame. The state is the stored document, spliced in as it is.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from synckairos.errors import MalformedMessage, SyncKairosError
+from synckairos.wire.websocket_frames import text_frame
+
+
+class Ask(StrEnum):
+    """What a client may send: `{"type": …}`, other members are ignored."""
+
+    PING = "PING"
+    RECONNECT = "RECONNECT"
+
+
+def parse(text: str | bytes) -> Ask:
+    """Parse a client's message. Raises: MalformedMessage."""
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise MalformedMessage("A message must be a JSON object; this isn't JSON") from None
+    if not isinstance(message, dict):
+        raise MalformedMessage('A message must be a JSON object such as {"type": "PING"}')
+    try:
+        return Ask(message["type"])
+    except (KeyError, ValueError):
+        raise MalformedMessage("Unknown message type; PING and RECONNECT are known") from None
+
+
+def connected(session_id: str, timestamp_ms: int) -> bytes:
+    return _frame(type="CONNECTED", sessionId=session_id, timestamp=timestamp_ms)
+
+
+def state_sync(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+    return _state("STATE_SYNC", session_id, timestamp_ms, document)
+
+
+def state_update(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+    return _state("STATE_UPDATE", session_id, timestamp_ms, document)
+
+
+def session_deleted(session_id: str, timestamp_ms: int) -> bytes:
+    return _frame(type="SESSION_DELETED", sessionId=session_id, timestamp=timestamp_ms)
+
+
+def pong(timestamp_ms: int) -> bytes:
+    return _frame(type="PONG", timestamp=timestamp_ms)
+
+
+def error(refusal: SyncKairosError) -> bytes:
+    return _frame(type="ERROR", code=refusal.code, message=refusal.message)
+
+
+def _frame(**members: Any) -> bytes:
+    return text_frame(orjson.dumps(members))
+
+
+def _state(kind: str, session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+    head = f'{{"type":"{kind}","sessionId":"{session_id}","timestamp":{timestamp_ms},"state":'
+    return text_frame(head.encode() + document + b"}")
