@@ -10,11 +10,11 @@ from tests.integration.audit.author import chess
 from tests.integration.audit.cold_tier import finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
 
-DOCUMENTS = Path(__file__).parents[3] / "docs"
+PAGE = Path(__file__).parents[3] / "docs" / "operate" / "database.md"
 
 
-def queries(document: str) -> list[str]:
-    (block,) = re.findall(r"```sql\n(.*?)```", (DOCUMENTS / document).read_text(), re.DOTALL)
+def queries(heading: str) -> list[str]:
+    (block,) = re.findall(rf"## {heading}\n```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return [query for query in block.split(";\n") if query.strip()]
 
 
@@ -28,7 +28,7 @@ async def drained(audit: Audit) -> Audit:
 
 
 async def test_the_documented_queries_find_nothing_wrong(drained: Audit) -> None:
-    lag, holders, *faults = queries("audit.md")
+    lag, holders, *faults = queries("Queries about the audit")
     assert len(await drained.rows(lag)) == 1
     assert await drained.rows(holders) == []
     async with drained.ledger.hold(3):
@@ -50,14 +50,14 @@ async def test_the_documented_queries_find_nothing_wrong(drained: Audit) -> None
 )
 async def test_the_documented_queries_find_what_is_wrong(drained: Audit, at: int, fault: str) -> None:
     await drained.database.execute(fault.encode())
-    _, _, *faults = queries("audit.md")
+    _, _, *faults = queries("Queries about the audit")
     assert [len(await drained.rows(query)) for query in faults] == [int(number == at) for number in range(4)]
 
 
 async def test_those_about_jobs_see_what_there_is(audit: Audit) -> None:
     life = await finished(audit.author)
     await audit.drain().run(0)
-    running, ended, faulty, months = queries("jobs.md")
+    running, ended, faulty, months = queries("Queries about jobs and archives")
     async with open_cold_tier(audit) as cold:
         for job_id in (1, 2):
             assert await cold.board.add("archive", {"session_id": life.session_id}) is not None

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-DOCUMENTS = Path(__file__).parents[2] / "docs"
+DOCUMENTS = Path(__file__).parents[3] / "docs"
 GLOSSARY = DOCUMENTS / "glossary.md"
 LINK = re.compile(r"\]\((?P<path>[^)\s#]*glossary\.md)#(?P<anchor>[^)\s]+)\)")
 
@@ -39,3 +39,7 @@ def test_each_link_to_a_term_leads_to_an_entry() -> None:
         if target != GLOSSARY or anchor not in anchors
     ]
     assert broken == []
+
+
+def test_at_least_ten_pages_link_to_terms() -> None:
+    assert len({page for page, *_ in links()}) >= 10
