@@ -22,18 +22,18 @@ from loadtests.http_client import HttpConnection
 from loadtests.started import DAY_MS, started_by_rest
 from loadtests.stores import as_users_run_it, both
 from loadtests.telling import percentile, tell_each
-from synckairos.audit.batch_writer import Ledger
+from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import BATCH_ENTRIES, Drain
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
 from synckairos.embedded import Postgres
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.history.reader import Archive, open_pool
-from synckairos.service.commits import due_at_ms, live_since_ms, step_of
-from synckairos.store.failed_entries import Isolation
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.service.commits import build_step, due_at_ms, live_since_ms
+from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import Commit, Committed, SessionStore
@@ -65,7 +65,7 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
             command: Command = Start() if version == 2 else Switch()
             transition = engine.apply(transition.state, command, now_ms + version * 1000).own[0]
         after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
-        step = step_of(transition, Cause("anonymous", verb))
+        step = build_step(transition, Cause("anonymous", verb))
         due_ms = due_at_ms(after)
         commit = Commit(after.session_id, stored, [step], after.status, due_ms, live_since_ms(after))
         assert isinstance(await store.commit(commit), Committed)
@@ -102,7 +102,7 @@ async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
 async def measure_drain(entries: int) -> dict[str, Any]:
     async with both() as (settings, postgres):
         keys = Keys(settings.key_prefix, settings.partitions)
-        ledger = Ledger(settings.database_url, settings.key_prefix)
+        ledger = AuditWriter(settings.database_url, settings.key_prefix)
         await ledger.open()
         rates: list[float] = []
         bare_rates: list[float] = []
@@ -110,10 +110,10 @@ async def measure_drain(entries: int) -> dict[str, Any]:
             outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
             drain = Drain(
                 outbox,
-                Isolation(pipe, keys),
+                FailedEntries(pipe, keys),
                 ledger,
                 session_ttl_s=settings.session_ttl_s,
-                after_commit=Upkeep(pipe, keys).after_commit,
+                after_commit=SummaryRefresh(pipe, keys).after_commit,
             )
             for _ in range(ROUNDS):
                 now_ms = await store.now_ms()
@@ -200,12 +200,12 @@ async def measure_reads(sessions: int) -> dict[str, Any]:
     async with both() as (settings, postgres):
         fill(postgres.url, sessions, size=32)
         async with open_pool(settings) as pool:
-            archive = Archive(pool, Objects(settings.archive_url))
+            archive = HistoryReader(pool, ColdStorage(settings.archive_url))
             figures = {name: await median_ms(read) for name, read in reads(archive, sessions).items()}
     return {"events": sessions * 100, "p50_ms": figures}
 
 
-def reads(archive: Archive, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
+def reads(archive: HistoryReader, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
     """Name the reads, each of a session or participant at random."""
     first_ms = 1_767_225_600_000  # when `fill` begins
 

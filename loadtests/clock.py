@@ -14,7 +14,7 @@ from loadtests.telling import tell
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 
 SWITCHES = 5_000
@@ -57,7 +57,7 @@ def measure(participants: int) -> dict[str, float]:
     """Return the median of some rounds for each thing measured."""
     state, times = running(participants), DOCUMENTS[participants]
     document = render_session(state)
-    known, after = Rendered.of(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
+    known, after = RenderedSession.of(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
     known.rows()
     later = render_session(after)
     figures = {
@@ -65,7 +65,7 @@ def measure(participants: int) -> dict[str, float]:
         "render_us": [timed(lambda: render_session(state), times) for _ in range(ROUNDS)],
         "render_next_us": [timed(lambda: known.next(after), times) for _ in range(ROUNDS)],
         "parse_us": [timed(lambda: parse_session(document), times) for _ in range(ROUNDS)],
-        "parse_next_us": [timed(lambda: Rendered.parse(later, known), times) for _ in range(ROUNDS)],
+        "parse_next_us": [timed(lambda: RenderedSession.parse(later, known), times) for _ in range(ROUNDS)],
     }
     return {name: round(statistics.median(values), 1) for name, values in figures.items()} | {"bytes": len(document)}
 

@@ -22,7 +22,7 @@ from loadtests.telling import percentile, tell
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually
@@ -44,7 +44,7 @@ async def start_sessions(parts: Parts, count: int, first_ms: int, spread_ms: int
         left_ms = began_ms + first_ms + int(offset_ms) - await parts.sessions.now_ms()
         spec = Create(SyncMode.GLOBAL, total_time_ms=max(1_000, left_ms))
         session_id = (await parts.sessions.create(CreateRequest(NOBODY, spec))).session.session_id
-        await parts.sessions.execute(Request(NOBODY, session_id, Start(), "start"))
+        await parts.sessions.execute(CommandRequest(NOBODY, session_id, Start(), "start"))
 
     for at in range(0, count, AT_ONCE):
         await asyncio.gather(*(start(offset_ms) for offset_ms in due[at : at + AT_ONCE]))

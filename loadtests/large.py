@@ -17,7 +17,7 @@ from loadtests.started import NOBODY, started
 from loadtests.stores import valkey_alone
 from loadtests.telling import tell
 from synckairos.clock.commands import Switch
-from synckairos.service.requests import Request
+from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log
 from tests.integration.parts import Parts, open_parts
 
@@ -37,7 +37,7 @@ class Measured:
     bytes_from_store: list[float] = field(default_factory=list)
 
     async def round(self, parts: Parts, switches: int) -> None:
-        request = Request(NOBODY, self.session_id, Switch(), "switch")
+        request = CommandRequest(NOBODY, self.session_id, Switch(), "switch")
         before, cpu_s = await _store_figures(parts), time.process_time()
         for _ in range(switches):
             began = time.perf_counter()

@@ -22,7 +22,7 @@ from loadtests.stores import as_users_run_it, both
 from loadtests.telling import tell
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import Bounds
+from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.shared_connection import RedisPipe
 from tests.waiting import eventually
 
@@ -73,7 +73,7 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
             connection.close()
             people = People(server.base_url, sessions)
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-                outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions), Bounds.of(settings))
+                outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions), OutboxLimits.of(settings))
                 await eventually(lambda: outbox.is_empty(0))
                 await asyncio.to_thread(postgres.kill)
                 began = time.perf_counter()

@@ -19,7 +19,7 @@ from loadtests.telling import percentile, tell
 from synckairos.client import Client
 from synckairos.client.watch import Watch
 from synckairos.clock.commands import Switch
-from synckairos.service.requests import Request
+from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log
 from tests.balancer import balancer
 from tests.integration.parts import Parts, open_parts
@@ -72,7 +72,7 @@ async def measure(parts: Parts, servers: list[Process], options: argparse.Namesp
         await asyncio.to_thread(doomed.kill)
         for _ in range(options.missed):
             for session_id in sessions:
-                await parts.sessions.execute(Request(NOBODY, session_id, Switch(), "switch"))
+                await parts.sessions.execute(CommandRequest(NOBODY, session_id, Switch(), "switch"))
         reachable_at = time.perf_counter()
         balancing.targets.append(address(other))
         async with asyncio.timeout(60):

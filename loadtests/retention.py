@@ -21,7 +21,7 @@ from loadtests.started import started_by_rest
 from loadtests.stores import both
 from loadtests.telling import tell
 from synckairos.config import Settings
-from synckairos.jobs.table import Board, open_pool
+from synckairos.jobs.table import JobTable, open_pool
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually
 
@@ -112,7 +112,7 @@ async def measure(sessions: int, seconds: float, per_s: float) -> dict[str, Any]
             async with open_pool(settings.database_url) as pool:
                 for phase in ("alone", "beside_retention"):
                     if phase != "alone":
-                        await Board(pool).add("retention", {"after_s": 86_400})
+                        await JobTable(pool).add("retention", {"after_s": 86_400})
                         await eventually(lambda: asyncio.to_thread(_removed, postgres.url), 60)
                     watch = Watch(postgres.url, worker)
                     watching = asyncio.create_task(watch.run())
@@ -169,7 +169,7 @@ async def _nothing_to_do(settings: Settings) -> float:
         connection.execute("UPDATE sync_sessions SET archived = true")
         connection.execute("VACUUM ANALYZE sync_archives, sync_sessions")
     async with open_pool(settings.database_url) as pool:
-        board = Board(pool)
+        board = JobTable(pool)
         await board.has_work("retention", 0)
         began = time.perf_counter()
         assert not await board.has_work("archive", 86_400)

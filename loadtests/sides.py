@@ -15,7 +15,7 @@ from loadtests.link import Link
 from loadtests.started import NOBODY
 from synckairos.clock.commands import Switch
 from synckairos.config import Settings
-from synckairos.service.requests import Request
+from synckairos.service.requests import CommandRequest
 from tests.integration.parts import Parts
 from tests.processes import Process, spawn_server
 
@@ -142,7 +142,7 @@ async def our_side(
     """Give watchers of a session, and the server's memory for each of them in KB."""
 
     async def switch(version: int) -> None:
-        await parts.sessions.execute(Request(NOBODY, session_id, Switch(), "switch"))
+        await parts.sessions.execute(CommandRequest(NOBODY, session_id, Switch(), "switch"))
 
     idle_kb = _resident_kb(server.pid)
     target = (server.ws_url, count, session_id)

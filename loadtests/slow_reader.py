@@ -32,7 +32,7 @@ from loadtests.stores import valkey_alone
 from loadtests.telling import percentile, tell
 from synckairos.clock.commands import Create, NewParticipant, Start, UpdateMetadata
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 
@@ -133,7 +133,7 @@ class Author:
             noise = base64.b64encode(os.urandom(self._size * 3 // 4)).decode()
             update = UpdateMetadata({"noise": noise})
             version = (
-                await self._parts.sessions.execute(Request(NOBODY, self._session_id, update, "update_metadata"))
+                await self._parts.sessions.execute(CommandRequest(NOBODY, self._session_id, update, "update_metadata"))
             ).version
             await self._watching.has(version)
             latencies.append((time.perf_counter() - sent) * 1000)
@@ -241,7 +241,7 @@ async def start(parts: Parts) -> str:
         SyncMode.PER_CYCLE, people, time_per_cycle_ms=CYCLE_MS, max_cycles=1_000, on_timeout=OnTimeout.ADVANCE
     )
     session_id = (await parts.sessions.create(CreateRequest(NOBODY, spec))).session.session_id
-    await parts.sessions.execute(Request(NOBODY, session_id, Start(), "start"))
+    await parts.sessions.execute(CommandRequest(NOBODY, session_id, Start(), "start"))
     return session_id
 
 

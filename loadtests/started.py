@@ -9,7 +9,7 @@ from loadtests.http_client import HttpConnection
 from synckairos.clock.commands import Create, NewParticipant, Start
 from synckairos.clock.model import SyncMode
 from synckairos.principal import Principal
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from tests.integration.parts import Parts
 
 NOBODY = Principal()
@@ -21,7 +21,7 @@ async def started(parts: Parts, participants: int = 2) -> str:
     people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(participants))
     spec = Create(SyncMode.PER_PARTICIPANT, people)
     session_id = (await parts.sessions.create(CreateRequest(NOBODY, spec))).session.session_id
-    await parts.sessions.execute(Request(NOBODY, session_id, Start(), "start"))
+    await parts.sessions.execute(CommandRequest(NOBODY, session_id, Start(), "start"))
     return session_id
 
 

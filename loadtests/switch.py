@@ -27,12 +27,12 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.service.commits import step_of
+from synckairos.service.commits import build_step
 from synckairos.store.connect import Script
 from synckairos.store.keys import Keys
-from synckairos.store.outbox_limits import Bounds
+from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.rate_limits import LIMIT
-from synckairos.store.sessions import Step
+from synckairos.store.sessions import VersionStep
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.snapshot import FIELDS
 from synckairos.wire.feed_message import Cause
@@ -91,12 +91,12 @@ def rest_worker(connection: HttpConnection, share: list[str]) -> Worker:
     return switch
 
 
-def real_step() -> Step:
+def real_step() -> VersionStep:
     """Return what a switch between two participants commits."""
     people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
     made = creation.create(Create(SyncMode.PER_PARTICIPANT, people), str(uuid4()), "e" * 16, 0).state
     running = engine.apply(made, Start(), 1_000).transitions[-1].state
-    return step_of(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
+    return build_step(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
 
 
 class Bare:
@@ -105,7 +105,7 @@ class Bare:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._commit = Script("commit")
-        self._bounds = Bounds.of(Settings()).arguments()
+        self._bounds = OutboxLimits.of(Settings()).arguments()
         self._step = real_step()
 
     def load(self, session_id: str) -> list[tuple[Any, ...]]:

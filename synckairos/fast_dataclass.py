@@ -1,4 +1,4 @@
-"""Frozen values at a fraction of the price: `quick` has them made, `evolve` makes changed copies.
+"""Frozen dataclasses that are cheap to make and to copy: `fast_dataclass` replaces `__init__`, `replace` copies.
 
 What `dataclasses` writes goes around the frozen class through `object.__setattr__`, field by field, and its `replace`
 looks every field's description up besides. One command makes some thirty values, a switch five copies: that was a tenth
@@ -14,7 +14,7 @@ T = TypeVar("T")
 _UNSET: Any = object()
 
 
-def quick(kind: type[T]) -> type[T]:
+def fast_dataclass(kind: type[T]) -> type[T]:
     """Give a frozen slotted class an `__init__` that fills its slots by their setters; stands above `@dataclass`."""
     scope: dict[str, Any] = {"unset": _UNSET}
     parameters, lines = ["self"], ["pass"]
@@ -37,11 +37,11 @@ def quick(kind: type[T]) -> type[T]:
 
 if TYPE_CHECKING:
     # Type checkers see the original, so that names and types of the fields are checked.
-    from dataclasses import replace as evolve
+    from dataclasses import replace
 else:
     _copiers = {}
 
-    def evolve(value, /, **changes):
+    def replace(value, /, **changes):
         """Return a copy of a frozen slotted dataclass with some fields changed; the others are shared."""
         kind = type(value)
         copier = _copiers.get(kind)
@@ -63,4 +63,4 @@ else:
         return scope["copy"]
 
 
-__all__ = ["evolve", "quick"]
+__all__ = ["fast_dataclass", "replace"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 
 Role = Literal["viewer", "participant", "controller", "admin"]
 """From the least to the highest: each may what those before it may."""
@@ -11,7 +11,7 @@ Role = Literal["viewer", "participant", "controller", "admin"]
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Someone who asks: `subject` is a participant id where one is known, `address` the peer's IP address."""

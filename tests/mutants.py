@@ -90,7 +90,7 @@ def _ways(node: ast.AST) -> list[str]:
             return ["negate constant"]
         case ast.Constant(value=int()):
             return ["one more"]
-        case ast.Call(func=ast.Name(id="evolve"), keywords=keywords) if len(keywords) > 1:
+        case ast.Call(func=ast.Name(id="replace"), keywords=keywords) if len(keywords) > 1:
             return [f"forget {keyword.arg}" for keyword in keywords]
         case ast.Call(func=ast.Name(id="max" | "min")):
             return ["swap max and min"]
@@ -114,7 +114,7 @@ def _sow(node: ast.AST, what: str) -> None:
             node.value = not value
         case ast.Constant(value=int() as value):
             node.value = value + 1
-        case ast.Call(func=ast.Name(id="evolve"), keywords=keywords):
+        case ast.Call(func=ast.Name(id="replace"), keywords=keywords):
             node.keywords = [each for each in keywords if f"forget {each.arg}" != what]
         case ast.Call(func=ast.Name() as func):
             func.id = "min" if func.id == "max" else "max"

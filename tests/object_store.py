@@ -17,7 +17,7 @@ import httpx
 import obstore
 from obstore.store import S3Store
 
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 
 KEY_ID, SECRET, REGION = "archive:keeper", "kept", "nowhere-1"
 
@@ -28,7 +28,7 @@ class ObjectStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._port = 0
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -47,7 +47,7 @@ class ObjectStore:
     def start(self) -> None:
         """Start it, with what it had, and wait until it serves."""
         argv = [sys.executable, "-W", "ignore", "-m", "tests.object_store", str(self._folder), str(self._port)]
-        self._child = Child(argv, stdout=subprocess.PIPE)
+        self._child = ChildProcess(argv, stdout=subprocess.PIPE)
         assert self._child.process.stdout is not None
         self._port = int(self._child.process.stdout.readline())
 

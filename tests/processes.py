@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Self
 
 from synckairos.config import Settings, variables
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 from synckairos.process.ready_line import parse_ready
 
 DEADLINE_S = 30.0
@@ -33,7 +33,7 @@ class Process:
     ) -> None:
         known = {name for field in Settings.model_fields for name in variables(field)}
         clean = {name: value for name, value in os.environ.items() if name not in known}
-        self.child = Child(
+        self.child = ChildProcess(
             [*command, *args],
             env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
             cwd=cwd,

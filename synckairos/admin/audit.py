@@ -6,19 +6,19 @@ Opens the stores, asks the audit, and tells; what is asked and answered is the a
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from synckairos.audit.verify import Verified, Verifier, open_verifier
+from synckairos.audit.verify import VerifiedSession, Verifier, open_verifier
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.store.connect import open_store
-from synckairos.store.failed_entries import Isolated, Isolation
+from synckairos.store.failed_entries import FailedEntries, FailedEntry
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.field_types import as_uuid
+from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.instants import render_instant
 
 
-class BadAudit(SyncKairosError):
+class AuditFaultsFound(SyncKairosError):
     """The audit doesn't say what the engine says; everything about it was told before."""
 
     code = "BAD_AUDIT"
@@ -68,22 +68,22 @@ async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[st
                 yield line
     yield ", ".join(_counted(*each) for each in ((sessions, "session"), (versions, "version"), (faults, "fault")))
     if faults:
-        raise BadAudit("The audit isn't what the engine says: see docs/audit.md")
+        raise AuditFaultsFound("The audit isn't what the engine says: see docs/audit.md")
 
 
-async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[Verified]:
+async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[VerifiedSession]:
     try:
-        verified = await verifier.session(as_uuid(session_id))
+        verified = await verifier.session(parse_uuid(session_id))
     except ValueError as fault:
-        raise BadAudit(f"ID {fault}") from None
+        raise AuditFaultsFound(f"ID {fault}") from None
     if verified is None:
-        raise BadAudit(
+        raise AuditFaultsFound(
             f"Postgres has nothing of session {session_id}: there was none, or it is on its way, or only archived"
         )
     yield verified
 
 
-def _findings(verified: Verified) -> Iterator[str]:
+def _findings(verified: VerifiedSession) -> Iterator[str]:
     for each in verified.findings:
         yield f"{verified.session_id}  version {each.version} of epoch {each.epoch}: {each.kind}: {each.text}"
 
@@ -93,14 +93,14 @@ def _counted(number: int, name: str) -> str:
 
 
 @asynccontextmanager
-async def _isolation(settings: Settings) -> AsyncIterator[Isolation]:
+async def _isolation(settings: Settings) -> AsyncIterator[FailedEntries]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         await open_store(pipe, keys)  # with another number of partitions we would look in the wrong places
-        yield Isolation(pipe, keys)
+        yield FailedEntries(pipe, keys)
 
 
-def _told(entry: Isolated) -> tuple[str, str]:
+def _told(entry: FailedEntry) -> tuple[str, str]:
     """Tell which version an entry is, and why Postgres refuses it."""
     fields = {name.decode(errors="replace"): value for name, value in entry.delivery.fields.items()}
     session_id, epoch, version = (

@@ -29,7 +29,7 @@ _OLDEST_POSTGRES = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One check's outcome; `mend` says what to do where it isn't fine."""
 
     name: str
@@ -38,13 +38,13 @@ class Finding:
     mend: str = ""
 
 
-def render(finding: Finding) -> str:
+def render(finding: Check) -> str:
     """Render one finding, with its remedy on a line of its own."""
     line = f"{'ok  ' if finding.fine else 'BAD '} {finding.name}: {finding.told}"
     return line if finding.fine or not finding.mend else f"{line}\n     -> {finding.mend}"
 
 
-async def examine() -> list[Finding]:
+async def run_checks() -> list[Check]:
     """Check everything; what rests on a setting that can't be read, or a store that isn't there, is left out."""
     findings = [_python(), *_wheels()]
     try:
@@ -52,41 +52,41 @@ async def examine() -> list[Finding]:
     except config.BadSettings as error:
         return [
             *findings,
-            *(Finding("settings", False, line, "mend or unset it") for line in error.message.split("\n")),
+            *(Check("settings", False, line, "mend or unset it") for line in error.message.split("\n")),
         ]
     findings.append(_settings())
     findings.append(await _port(settings))
-    checks: list[Callable[[Settings], Awaitable[list[Finding]]]] = [_redis, _queue_redis, _postgres, _archive]
+    checks: list[Callable[[Settings], Awaitable[list[Check]]]] = [_redis, _queue_redis, _postgres, _archive]
     for found in await asyncio.gather(*(check(settings) for check in checks)):
         findings += found
     return findings
 
 
-def _python() -> Finding:
+def _python() -> Check:
     told = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding("python", sys.version_info >= (3, 11), told, "install Python 3.11 or newer")
+    return Check("python", sys.version_info >= (3, 11), told, "install Python 3.11 or newer")
 
 
-def _wheels() -> list[Finding]:
+def _wheels() -> list[Check]:
     found = []
     for name, locate in (("embedded valkey", valkey_binary), ("embedded postgres", postgres_home)):
         try:
-            found.append(Finding(name, True, str(locate())))
+            found.append(Check(name, True, str(locate())))
         except EmbeddedStoreFailed as error:
             # Production does without them: said, not held against anybody.
-            found.append(Finding(name, True, f"not there, so `synckairos dev` needs a store named: {error.message}"))
+            found.append(Check(name, True, f"not there, so `synckairos dev` needs a store named: {error.message}"))
     return found
 
 
-def _settings() -> Finding:
+def _settings() -> Check:
     unknown = config.unknown_variables(os.environ)
     if unknown:
         told = f"{', '.join(unknown)} sets nothing"
-        return Finding("settings", False, told, "compare the spelling with .env.example, or unset it")
-    return Finding("settings", True, "every variable that is set has a good value")
+        return Check("settings", False, told, "compare the spelling with .env.example, or unset it")
+    return Check("settings", True, "every variable that is set has a good value")
 
 
-async def _port(settings: Settings) -> Finding:
+async def _port(settings: Settings) -> Check:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
     place = f"{host}:{settings.port}"
@@ -96,11 +96,11 @@ async def _port(settings: Settings) -> Finding:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE and (version := await _own_version(place)) is not None:
-                return Finding("port", True, f"{place} is where SyncKairos {version} serves")
+                return Check("port", True, f"{place} is where SyncKairos {version} serves")
             if error.errno == errno.EADDRINUSE:
-                return Finding("port", False, f"{place} is taken", f"stop who listens there, or set {PREFIX}PORT")
-            return Finding("port", False, f"{place}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT")
-    return Finding("port", True, f"{place} is free")
+                return Check("port", False, f"{place} is taken", f"stop who listens there, or set {PREFIX}PORT")
+            return Check("port", False, f"{place}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT")
+    return Check("port", True, f"{place} is free")
 
 
 async def _own_version(place: str) -> str | None:
@@ -113,7 +113,7 @@ async def _own_version(place: str) -> str | None:
         return None
 
 
-async def _redis(settings: Settings) -> list[Finding]:
+async def _redis(settings: Settings) -> list[Check]:
     shown = redact(settings.redis_url)
     client = _client(settings.redis_url)
     try:
@@ -122,24 +122,24 @@ async def _redis(settings: Settings) -> list[Finding]:
         kept = await _option(client, "appendonly")
         partitions = await cast(Awaitable[str | None], client.hget(Keys(settings.key_prefix).store, "partitions"))
     except (RedisError, OSError) as error:
-        return [Finding("redis", False, f"{shown}: {_plain(error)}", "start it, or set REDIS_URL to one that runs")]
+        return [Check("redis", False, f"{shown}: {_plain(error)}", "start it, or set REDIS_URL to one that runs")]
     finally:
         await client.aclose()
     version = str(information.get("valkey_version") or information.get("redis_version"))
     found = [
-        Finding(
+        Check(
             "redis",
             tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_REDIS,
             f"{shown} answers, version {version}",
             "run Valkey, or Redis 7 or newer",
         ),
-        Finding(
+        Check(
             "redis maxmemory-policy",
             policy in (None, "noeviction"),
             policy or "it doesn't say; make sure that it is noeviction",
             "CONFIG SET maxmemory-policy noeviction, and in its configuration file: any other drops live sessions",
         ),
-        Finding(
+        Check(
             "redis appendonly",
             kept in (None, "yes"),
             kept or "it doesn't say; make sure that a restart forgets nothing",
@@ -148,7 +148,7 @@ async def _redis(settings: Settings) -> list[Finding]:
     ]
     if partitions is not None:
         found.append(
-            Finding(
+            Check(
                 "partitions",
                 int(partitions) == settings.partitions,
                 f"the store was made with {int(partitions)}, {PREFIX}PARTITIONS is {settings.partitions}",
@@ -156,11 +156,11 @@ async def _redis(settings: Settings) -> list[Finding]:
             )
         )
     else:
-        found.append(Finding("partitions", True, f"the store is new and will have {settings.partitions}"))
+        found.append(Check("partitions", True, f"the store is new and will have {settings.partitions}"))
     return found
 
 
-async def _queue_redis(settings: Settings) -> list[Finding]:
+async def _queue_redis(settings: Settings) -> list[Check]:
     if settings.queue_redis_url == settings.redis_url:
         return []
     shown = redact(settings.queue_redis_url)
@@ -168,13 +168,13 @@ async def _queue_redis(settings: Settings) -> list[Finding]:
     try:
         await client.ping()
     except (RedisError, OSError) as error:
-        return [Finding("queue redis", False, f"{shown}: {_plain(error)}", "start it, or unset QUEUE_REDIS_URL")]
+        return [Check("queue redis", False, f"{shown}: {_plain(error)}", "start it, or unset QUEUE_REDIS_URL")]
     finally:
         await client.aclose()
-    return [Finding("queue redis", True, f"{shown} answers")]
+    return [Check("queue redis", True, f"{shown} answers")]
 
 
-async def _postgres(settings: Settings) -> list[Finding]:
+async def _postgres(settings: Settings) -> list[Check]:
     from synckairos.postgres.migrate import pending
 
     shown = redact(settings.database_url)
@@ -184,9 +184,9 @@ async def _postgres(settings: Settings) -> list[Finding]:
             version = connection.info.server_version // 10_000
     except psycopg.Error as error:
         mend = "start it, or set DATABASE_URL to one that runs and lets us in"
-        return [Finding("postgres", False, f"{shown}: {_plain(error)}", mend)]
+        return [Check("postgres", False, f"{shown}: {_plain(error)}", mend)]
     found = [
-        Finding(
+        Check(
             "postgres",
             version >= _OLDEST_POSTGRES,
             f"{shown} answers, version {version}",
@@ -196,29 +196,29 @@ async def _postgres(settings: Settings) -> list[Finding]:
     try:
         missing = await pending(settings.database_url)
     except SyncKairosError as error:
-        return [*found, Finding("migrations", False, error.message, "run the version that belongs to this database")]
+        return [*found, Check("migrations", False, error.message, "run the version that belongs to this database")]
     told = f"not applied: {', '.join(missing)}" if missing else "all applied"
-    return [*found, Finding("migrations", not missing, told, "synckairos migrate")]
+    return [*found, Check("migrations", not missing, told, "synckairos migrate")]
 
 
-async def _archive(settings: Settings) -> list[Finding]:
+async def _archive(settings: Settings) -> list[Check]:
     """Look whether archives could be written; a remote store is only asked for something it hasn't got."""
-    from synckairos.history.cold.object_store import ObjectMissing, Objects, folder_of
+    from synckairos.history.cold.object_store import ColdStorage, ObjectMissing, local_folder
 
-    folder = folder_of(settings.archive_url)
+    folder = local_folder(settings.archive_url)
     mend = f"set {PREFIX}ARCHIVE_URL to a folder that workers may write and servers read, or to s3://bucket/prefix"
     if folder is not None:
         nearest = next(each for each in (folder, *folder.parents) if each.exists())
         if nearest.is_dir() and os.access(nearest, os.W_OK):
-            return [Finding("archive", True, f"{folder}{' can be made' if nearest != folder else ' can be written'}")]
-        return [Finding("archive", False, f"{nearest} can't be written", mend)]
+            return [Check("archive", True, f"{folder}{' can be made' if nearest != folder else ' can be written'}")]
+        return [Check("archive", False, f"{nearest} can't be written", mend)]
     try:
-        await Objects(settings.archive_url).get("doctor/nothing")
+        await ColdStorage(settings.archive_url).get("doctor/nothing")
     except StoreUnavailable as fault:
-        return [Finding("archive", False, redact(fault.message), f"{mend}, with its AWS_* variables")]
+        return [Check("archive", False, redact(fault.message), f"{mend}, with its AWS_* variables")]
     except ObjectMissing:
         pass
-    return [Finding("archive", True, f"{settings.archive_url} answers")]
+    return [Check("archive", True, f"{settings.archive_url} answers")]
 
 
 async def _option(client: redis.asyncio.Redis, name: str) -> str | None:

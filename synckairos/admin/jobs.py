@@ -13,9 +13,9 @@ import orjson
 
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
-from synckairos.jobs.enqueue import Coordinator
-from synckairos.jobs.table import Board, Job, open_pool
-from synckairos.jobs.wakeups import JobKick
+from synckairos.jobs.enqueue import JobQueue
+from synckairos.jobs.table import Job, JobTable, open_pool
+from synckairos.jobs.wakeups import JobWakeups
 
 COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "WHAT CAME OF IT")
 
@@ -31,7 +31,7 @@ class NoSuchJob(SyncKairosError):
     code = "NO_SUCH_JOB"
 
 
-async def listed(
+async def list_jobs(
     settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
 ) -> AsyncIterator[str]:
     """Yield a table of jobs, the newest first, or that there are none; as JSON a line each."""
@@ -77,7 +77,7 @@ async def retry(settings: Settings, job_id: int) -> None:
             raise NoSuchJob(f"Job {job_id} is {job.status}: only a failed one can be tried again")
 
 
-async def outcome(settings: Settings, job_id: int) -> Job:
+async def wait_for_end(settings: Settings, job_id: int) -> Job:
     """Wait until a job ended, and return it."""
     async with _opened(settings) as (board, _):
         while True:
@@ -112,7 +112,7 @@ def summary(job: Job) -> str:
     return _text({name: value for name, value in (job.result or {}).items() if name not in _LEFT_TO_SHOW})
 
 
-async def _job(board: Board, job_id: int) -> Job:
+async def _job(board: JobTable, job_id: int) -> Job:
     job = await board.show(job_id)
     if job is None:
         raise NoSuchJob(f"There is no job {job_id}: `synckairos jobs list` shows those there are")
@@ -120,14 +120,14 @@ async def _job(board: Board, job_id: int) -> Job:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Board, Coordinator]]:
-    kick = JobKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+async def _opened(settings: Settings) -> AsyncIterator[tuple[JobTable, JobQueue]]:
+    kick = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
     try:
         pool = open_pool(settings.database_url)
         await pool.reach()
         async with pool:
-            board = Board(pool)
-            yield board, Coordinator(board, kick)
+            board = JobTable(pool)
+            yield board, JobQueue(board, kick)
     finally:
         await kick.close()
 

@@ -6,26 +6,26 @@ from typing import Any
 import orjson
 
 from synckairos.errors import SyncKairosError, ValidationFailed
-from synckairos.wire.json_decode import decode
-from synckairos.wire.simulation_timeline import run
+from synckairos.wire.json_decode import decode_json
+from synckairos.wire.simulation_timeline import run_simulation
 
 
-class BadSimulation(SyncKairosError):
+class InvalidSimulation(SyncKairosError):
     """The file can't be simulated; the message has one line a fault."""
 
     code = ValidationFailed.code
 
 
-def lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
+def timeline_lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
     """Yield a simulation's timeline, a line a row: the instant, what happened, the version, to whom; last, its end.
 
     Raises: BadSimulation.
     """
     try:
-        asked = decode(text)
-        result = run(asked)
+        asked = decode_json(text)
+        result = run_simulation(asked)
     except ValidationFailed as faulty:
-        raise BadSimulation(
+        raise InvalidSimulation(
             "\n".join(f"{each['path'] or 'file'}: {each['message']}" for each in faulty.details)
         ) from None
     if as_json:

@@ -8,11 +8,11 @@ from typing import Any
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.history.reader import open_pool
-from synckairos.webhooks.address_guard import Guard, Refused
-from synckairos.webhooks.records import Delivery, Endpoint
-from synckairos.webhooks.registry import Registry
+from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
+from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
+from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.wire.instants import render_instant
-from synckairos.wire.request_bodies import parse
+from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.webhooks import CreateWebhook, RotateSecret
 
 LOOK_AGAIN_S = 0.1
@@ -26,17 +26,17 @@ class NotDelivered(SyncKairosError):
 
 async def add(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
     """Register an endpoint; return its id and its secret, which is told this once. Raises ValidationFailed."""
-    asked = parse(CreateWebhook, dict(fields))
+    asked = parse_body(CreateWebhook, dict(fields))
     try:
-        Guard.of(settings).check_url(asked.url)
-    except Refused as refused:
+        AddressGuard.of(settings).check_url(asked.url)
+    except AddressRefused as refused:
         raise ValidationFailed.at("url", refused.message) from None
     async with _registry(settings) as registry:
         endpoint, secret = await registry.do(lambda work: work.create(asked))
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]
 
 
-async def listed(settings: Settings) -> list[str]:
+async def list_endpoints(settings: Settings) -> list[str]:
     """Return what there is to say of every endpoint, oldest first."""
     async with _registry(settings) as registry:
         found = await registry.do(lambda work: work.endpoints())
@@ -55,7 +55,7 @@ async def rotate(settings: Settings, webhook_id: str, overlap_s: int) -> str:
 
     Raises NotFound, ValidationFailed.
     """
-    asked = parse(RotateSecret, {"overlap_s": overlap_s})
+    asked = parse_body(RotateSecret, {"overlap_s": overlap_s})
     async with _registry(settings) as registry:
         return await registry.do(lambda work: work.rotate(webhook_id, asked.overlap_s))
 
@@ -88,7 +88,7 @@ async def test(settings: Settings, webhook_id: str, timeout_s: float) -> list[st
     return lines
 
 
-def _told(endpoint: Endpoint) -> Iterator[str]:
+def _told(endpoint: WebhookEndpoint) -> Iterator[str]:
     state = "enabled" if endpoint.enabled else f"disabled: {endpoint.disabled_reason}"
     yield f"{endpoint.endpoint_id}  {endpoint.url}  ({state})"
     if endpoint.description:
@@ -101,7 +101,7 @@ def _told(endpoint: Endpoint) -> Iterator[str]:
         yield f"    failing since {render_instant(endpoint.failing_since_ms)}"
 
 
-def _log(delivery: Delivery) -> Iterator[str]:
+def _log(delivery: WebhookDelivery) -> Iterator[str]:
     what = "a test" if delivery.session_id is None else f"session {delivery.session_id} version {delivery.version}"
     yield f"{delivery.delivery_id}  {delivery.event_type} of {what}: {delivery.status}"
     for each in delivery.attempts:
@@ -111,8 +111,8 @@ def _log(delivery: Delivery) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _registry(settings: Settings) -> AsyncIterator[Registry]:
+async def _registry(settings: Settings) -> AsyncIterator[WebhookRegistry]:
     pool = open_pool(settings)
     await pool.reach()
     async with pool:
-        yield Registry(pool)
+        yield WebhookRegistry(pool)

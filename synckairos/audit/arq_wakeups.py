@@ -48,12 +48,12 @@ def queue_name(key_prefix: str, name: str = "drain") -> str:
     return f"{key_prefix}:{name}-queue"
 
 
-def kicked_key(queue: ArqRedis, partition: int) -> str:
+def wakeup_key(queue: ArqRedis, partition: int) -> str:
     """Return the key that stands while a job for a partition is queued and not yet begun."""
     return f"{queue.default_queue_name}:kicked:{partition}"
 
 
-class DrainKick:
+class DrainWakeups:
     """Kicks from one process: coalesced per partition here, and among all processes by a key beside the queue."""
 
     def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
@@ -91,7 +91,7 @@ class DrainKick:
             pause_s = _COALESCE_S
             try:
                 for partition in sorted(wanted):
-                    await send_kick(self._queue, partition)
+                    await send_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
                 # No retry: by the time the queue is back, a sweep has taken what this kick was for.
                 logger.warning("drain kick not sent", error=str(fault))
@@ -101,11 +101,11 @@ class DrainKick:
             await asyncio.sleep(pause_s)
 
 
-async def send_kick(queue: ArqRedis, partition: int) -> None:
+async def send_wakeup(queue: ArqRedis, partition: int) -> None:
     """Queue a job for a partition, unless one is queued that hasn't begun. Three round trips, one where one is.
 
     The key is taken away when the job begins, so a kick that comes while a drain is under way is a job of its own: it
     can't be lost between that drain's last look and its end.
     """
-    if await queue.set(kicked_key(queue, partition), b"1", nx=True, px=int(_GIVE_UP_S * 1000)):
+    if await queue.set(wakeup_key(queue, partition), b"1", nx=True, px=int(_GIVE_UP_S * 1000)):
         await queue.enqueue_job(JOB, partition, _expires=JOB_EXPIRES_S)

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 
-from synckairos.audit.entry_rows import EventRow, ParticipantRow, Rows, SessionRow
+from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load
 from synckairos.postgres.pool import Pool
@@ -29,14 +29,14 @@ _SESSION = "uuid text int8 text text timestamptz timestamptz timestamptz timesta
 _PARTICIPANT = "uuid uuid int4 text timestamptz timestamptz int8 int4"
 
 
-class Refused(SyncKairosError):
+class EntryRejected(SyncKairosError):
     """Postgres refuses these rows for what they hold; others may pass."""
 
     code = "ROWS_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class BatchResult:
     """What a transaction did: rows new to Postgres, rows it had already, and versions that came with other content.
 
     A version is (session id, epoch, version). `disputed` are all whose content is another than Postgres has,
@@ -49,7 +49,7 @@ class Recorded:
     disputed: tuple[tuple[str, str, int], ...] = ()
 
 
-class Ledger:
+class AuditWriter:
     """The audit's tables, for writing. Raises StoreUnavailable where Postgres doesn't answer or can't write now."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Ledger:
             pass
 
     @asynccontextmanager
-    async def hold(self, partition: int) -> AsyncIterator["Writer | None"]:
+    async def hold(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
         """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection.
 
         Whoever holds it and hangs in a transaction for longer than a batch may take is disconnected: next time it is
@@ -109,7 +109,7 @@ class Ledger:
                     yield None
                     return
                 try:
-                    yield Writer(connection, self._batch_s)
+                    yield BatchWriter(connection, self._batch_s)
                 except StoreUnavailable:
                     # After a failover it may lead to a replica: the next one begins anew.
                     await connection.close()
@@ -118,14 +118,14 @@ class Ledger:
                     await _let_go(connection, place)
 
 
-class Writer:
-    """The right to write one partition, for as long as `Ledger.hold` lasts."""
+class BatchWriter:
+    """The right to write one partition, for as long as `AuditWriter.hold` lasts."""
 
     def __init__(self, connection: AsyncConnection, batch_s: float) -> None:
         self._connection = connection
         self._batch_s = batch_s
 
-    async def record(self, rows: Rows) -> Recorded:
+    async def record(self, rows: EntryRows) -> BatchResult:
         """Write a batch: all of it or nothing, in one transaction. Rows that are there already are left alone.
 
         Raises:
@@ -139,8 +139,8 @@ class Writer:
                 return await self._record(rows, _merge_events)
 
     async def _record(
-        self, rows: Rows, keep_events: Callable[[AsyncCursor[Any], Rows], Awaitable[Recorded]]
-    ) -> Recorded:
+        self, rows: EntryRows, keep_events: Callable[[AsyncCursor[Any], EntryRows], Awaitable[BatchResult]]
+    ) -> BatchResult:
         async with self._connection.transaction(), self._connection.cursor() as cursor:
             recorded = await keep_events(cursor, rows)
             await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION, rows.sessions)
@@ -150,13 +150,13 @@ class Writer:
         return recorded
 
 
-async def _copy_events(cursor: AsyncCursor[Any], rows: Rows) -> Recorded:
+async def _copy_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
     """Write versions that Postgres has none of, as nearly always: straight into their table, at half the price."""
     await _copy(cursor, "sync_events", EventRow._fields[:-1], _EVENT, (row[:-1] for row in rows.events))
-    return Recorded(len(rows.events), 0)
+    return BatchResult(len(rows.events), 0)
 
 
-async def _merge_events(cursor: AsyncCursor[Any], rows: Rows) -> Recorded:
+async def _merge_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
     """Write versions of which Postgres has some: work done again, or a version that was issued twice."""
     sql = load("batch_writer.sql", "synckairos.audit")
     await _copy(cursor, "incoming_events", EventRow._fields, f"{_EVENT} bytea", rows.events)
@@ -167,7 +167,7 @@ async def _merge_events(cursor: AsyncCursor[Any], rows: Rows) -> Recorded:
     await cursor.execute(sql["write_behind"])
     conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
     disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
-    return Recorded(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
+    return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
 
 
 async def _queue_webhooks(cursor: AsyncCursor[Any], events: Sequence[EventRow]) -> None:
@@ -214,7 +214,7 @@ async def _copy(
             try:
                 await copy.write_row(row)
             except (OverflowError, TypeError, ValueError, AttributeError) as fault:
-                raise Refused(f"{type(fault).__name__}: {fault}") from fault
+                raise EntryRejected(f"{type(fault).__name__}: {fault}") from fault
 
 
 @asynccontextmanager
@@ -236,7 +236,7 @@ def _named_faults() -> Iterator[None]:
     except psycopg.Error as fault:
         state = fault.sqlstate or ""
         if state[:2] in _DATA_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
-            raise Refused(f"{state} {fault}".strip()) from fault
+            raise EntryRejected(f"{state} {fault}".strip()) from fault
         if state.startswith("42"):
             raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
         raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from synckairos.audit.batch_writer import Ledger, Recorded, Refused, Writer
-from synckairos.audit.entry_rows import Parsed, Rows, parse_entry, rows_of
-from synckairos.store.failed_entries import Isolation
-from synckairos.store.outbox import Delivery, Newest, Outbox
+from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, EntryRejected
+from synckairos.audit.entry_rows import EntryRows, ParsedEntry, build_rows, parse_entry
+from synckairos.store.failed_entries import FailedEntries
+from synckairos.store.outbox import Newest, Outbox, OutboxDelivery
 from synckairos.telemetry import alerts, log
 
 BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -65,7 +65,7 @@ class _Turn:
     """A turn at a partition: which one, the right to write it, and the settling of what was written last."""
 
     partition: int
-    writer: Writer
+    writer: BatchWriter
     settling: _Behind
 
 
@@ -75,15 +75,15 @@ class Drain:
     def __init__(
         self,
         outbox: Outbox,
-        isolation: Isolation,
-        ledger: Ledger,
+        isolation: FailedEntries,
+        ledger: AuditWriter,
         *,
         session_ttl_s: int,
         backoff_s: Sequence[float] = BACKOFF_S,
         batch_entries: int = BATCH_ENTRIES,
         batch_bytes: int = BATCH_BYTES,
         at_once: int = 4,
-        after_commit: Callable[[Rows], Awaitable[None]] | None = None,
+        after_commit: Callable[[EntryRows], Awaitable[None]] | None = None,
     ) -> None:
         """Take the stores; `at_once` is how many partitions this process works on side by side.
 
@@ -153,12 +153,12 @@ class Drain:
                 await asyncio.gather(ahead, return_exceptions=True)
         return drained + await self._move(turn, batch)
 
-    def _is_full(self, batch: Sequence[tuple[Delivery, object]]) -> bool:
+    def _is_full(self, batch: Sequence[tuple[OutboxDelivery, object]]) -> bool:
         return len(batch) >= self._batch_entries or sum(each.size for each, _ in batch) >= self._batch_bytes
 
-    async def _move(self, turn: _Turn, batch: Sequence[tuple[Delivery, Parsed | ValueError]]) -> int:
+    async def _move(self, turn: _Turn, batch: Sequence[tuple[OutboxDelivery, ParsedEntry | ValueError]]) -> int:
         """Move one batch, isolating what can't be understood."""
-        parsed: list[tuple[Delivery, Parsed]] = []
+        parsed: list[tuple[OutboxDelivery, ParsedEntry]] = []
         for delivery, found in batch:
             if isinstance(found, ValueError):
                 await self._isolate(turn.partition, delivery, 0, str(found))
@@ -166,24 +166,24 @@ class Drain:
                 parsed.append((delivery, found))
         return await self._record(turn, parsed)
 
-    async def _read(self, partition: int, after: str | None) -> list[tuple[Delivery, Parsed | ValueError]]:
+    async def _read(self, partition: int, after: str | None) -> list[tuple[OutboxDelivery, ParsedEntry | ValueError]]:
         """Read a batch and understand it as far as it can be."""
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
-        understood: list[tuple[Delivery, Parsed | ValueError]] = []
+        understood: list[tuple[OutboxDelivery, ParsedEntry | ValueError]] = []
         for first in range(0, len(deliveries), _SLICE):
             understood += [(delivery, _understand(delivery)) for delivery in deliveries[first : first + _SLICE]]
             await asyncio.sleep(0)  # Postgres waits for rows of the batch before
         return understood
 
-    async def _record(self, turn: _Turn, parsed: Sequence[tuple[Delivery, Parsed]]) -> int:
+    async def _record(self, turn: _Turn, parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]]) -> int:
         """Write and settle; where the batch is refused, look for the culprit by halves."""
         if not parsed:
             return 0
         began = time.monotonic()
         try:
-            rows = rows_of(each for _, each in parsed)
+            rows = build_rows(each for _, each in parsed)
             recorded = await turn.writer.record(rows)
-        except (Refused, ValueError) as fault:
+        except (EntryRejected, ValueError) as fault:
             if len(parsed) == 1:
                 await self._isolate(turn.partition, parsed[0][0], 0, str(fault))
                 return 0
@@ -198,15 +198,15 @@ class Drain:
     async def _settle(
         self,
         partition: int,
-        parsed: Sequence[tuple[Delivery, Parsed]],
-        rows: Rows,
-        recorded: Recorded,
+        parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]],
+        rows: EntryRows,
+        recorded: BatchResult,
         busy_us: int = 0,
     ) -> None:
         if self._after_commit is not None:
             await self._after_commit(rows)
         for session_id, epoch, version in recorded.conflicts:
-            alerts.sound("audit conflict", session_id=session_id, epoch=epoch, version=version)
+            alerts.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
             newest[each.session_id] = Newest(each.session_id, each.event.epoch, each.event.version)
@@ -232,9 +232,9 @@ class Drain:
             delivery = isolated.delivery
             try:
                 parsed = parse_entry(delivery.entry)
-                rows = rows_of([parsed])
+                rows = build_rows([parsed])
                 recorded = await turn.writer.record(rows)
-            except (Refused, ValueError) as fault:
+            except (EntryRejected, ValueError) as fault:
                 await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
                 continue
             await self._isolation.close_gap(partition, delivery)
@@ -243,12 +243,12 @@ class Drain:
             drained += recorded.new
         return drained
 
-    async def _isolate(self, partition: int, delivery: Delivery, tries: int, error: str) -> None:
+    async def _isolate(self, partition: int, delivery: OutboxDelivery, tries: int, error: str) -> None:
         next_s = self._backoff_s[tries] if tries < len(self._backoff_s) else None
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         known = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
         if next_s is None:
-            alerts.sound("audit entry set aside", tries=tries, **known)
+            alerts.raise_alert("audit entry set aside", tries=tries, **known)
         else:
             logger.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
         await self._isolation.isolate(
@@ -260,7 +260,7 @@ class Drain:
         )
 
 
-def _understand(delivery: Delivery) -> Parsed | ValueError:
+def _understand(delivery: OutboxDelivery) -> ParsedEntry | ValueError:
     try:
         return parse_entry(delivery.entry)
     except ValueError as fault:

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from synckairos.wire.feed_message import OutboxEntry
-from synckairos.wire.instants import at_of
+from synckairos.wire.instants import to_datetime
 
 NUL = rb"\u0000"
 
@@ -77,7 +77,7 @@ class ParticipantRow(NamedTuple):
     cycle_count: int | None
 
 
-class Parsed(NamedTuple):
+class ParsedEntry(NamedTuple):
     """One entry understood: its row, and the session's id as text.
 
     The document isn't kept: thousands of them at once are what the garbage collector would spend its time on.
@@ -94,7 +94,7 @@ class Parsed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EntryRows:
     """What one transaction writes."""
 
     events: list[EventRow]
@@ -102,7 +102,7 @@ class Rows:
     participants: list[ParticipantRow]
 
 
-def parse_entry(entry: OutboxEntry) -> Parsed:
+def parse_entry(entry: OutboxEntry) -> ParsedEntry:
     """Parse an entry's event and document. Raises ValueError where it can't be a row."""
     try:
         return _parse(entry)
@@ -110,7 +110,7 @@ def parse_entry(entry: OutboxEntry) -> Parsed:
         raise ValueError(f"not an entry of this product: {type(fault).__name__}: {fault}") from fault
 
 
-def _parse(entry: OutboxEntry) -> Parsed:
+def _parse(entry: OutboxEntry) -> ParsedEntry:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.state)
     args = event.get("args")  # kept as they were, to be replayed
@@ -125,7 +125,7 @@ def _parse(entry: OutboxEntry) -> Parsed:
         _uuid(entry.session_id),
         entry.epoch,
         entry.version,
-        at_of(event["occurred_at_ms"]),
+        to_datetime(event["occurred_at_ms"]),
         event["event_type"],
         document["status"],
         _optional_uuid(document["active_participant_id"]) if runs else None,
@@ -144,17 +144,17 @@ def _parse(entry: OutboxEntry) -> Parsed:
         entry.state,
         entry.event,
     )
-    return Parsed(row, entry.session_id)
+    return ParsedEntry(row, entry.session_id)
 
 
-def rows_of(parsed: Iterable[Parsed]) -> Rows:
+def build_rows(parsed: Iterable[ParsedEntry]) -> EntryRows:
     """Return what to write for parsed entries in the order of their commits.
 
     Every version is an event; sessions and participants are taken from the newest version of each session alone.
     Raises ValueError where a newest document has no such parts.
     """
     events: list[EventRow] = []
-    newest: dict[UUID, Parsed] = {}
+    newest: dict[UUID, ParsedEntry] = {}
     leavers: dict[tuple[UUID, UUID], EventRow] = {}
     for each in parsed:
         row = each.event
@@ -179,7 +179,7 @@ def rows_of(parsed: Iterable[Parsed]) -> Rows:
                 participants[key] = _leaver(by_id[row.session_id], key[1], row)
     except (KeyError, TypeError, AttributeError) as fault:
         raise ValueError(f"not a document of this product: {type(fault).__name__}: {fault}") from fault
-    return Rows(events, sessions, list(participants.values()))
+    return EntryRows(events, sessions, list(participants.values()))
 
 
 def _session(session_id: UUID, row: EventRow, document: dict[str, Any]) -> SessionRow:

@@ -13,7 +13,7 @@ FULLNESS = (0.5, 0.8, 1.0)
 logger = log.get(__name__)
 
 
-class LagWatch:
+class LagAlerts:
     """Remembers which threshold was announced last."""
 
     def __init__(self) -> None:

@@ -14,14 +14,14 @@ import orjson
 
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Expire, asked_by
+from synckairos.clock.commands import Command, Expire, with_actor
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.feed_message import Cause, OutboxEntry, render_event
-from synckairos.wire.instants import ms_of
-from synckairos.wire.request_bodies import parse, parse_kept
+from synckairos.wire.instants import instant_ms
+from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.session_json import parse_session, render_session
 
 Kind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
@@ -31,7 +31,7 @@ _NO_STATE = (LookupError, TypeError, ValueError, AttributeError)  # what a docum
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReplayFinding:
     """Something about one version: all but `taken` are faults.
 
     `taken` is a state taken as it stands: a recovered one that no known outage policy leads to, or the first one after
@@ -52,7 +52,7 @@ class _Unplayable(Exception):
     """The engine can't be asked, or answers that this can't have happened."""
 
 
-class Replay:
+class AuditReplay:
     """One session: `see` its rows in the order of epoch and version."""
 
     def __init__(self, policy: OutagePolicy, archived: Mapping[str, int] | None = None) -> None:
@@ -66,7 +66,7 @@ class Replay:
         self._epoch: str | None = None
         self._version = 0
 
-    def see(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[Finding]:
+    def see(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
         """Play one row and tell what is wrong with it.
 
         `bases` are the documents a recovered session may go on from: of the version before, in any other epoch. After
@@ -99,7 +99,7 @@ class Replay:
             yield _finding(row, "mismatch", "; ".join(differing))
             self._take(row)
 
-    def _gap(self, row: EventRow, is_first: bool) -> Finding | None:
+    def _gap(self, row: EventRow, is_first: bool) -> ReplayFinding | None:
         if is_first and row.version <= self._archived.get(row.epoch, 0) + 1:
             return _finding(row, "taken", "all versions before are in its archive alone: taken as it stands")
         if is_first:
@@ -118,12 +118,12 @@ class Replay:
 
     def _play(self, row: EventRow, bases: Iterable[bytes]) -> Transition | None:
         """Return what the engine makes of a row; None for a recovery that can't be told from what is known."""
-        at_ms = ms_of(row.occurred_at)
+        at_ms = instant_ms(row.occurred_at)
         args = None if row.args is None else orjson.loads(row.args)
         try:
             match row.command:
                 case "create":
-                    spec = parse(CreateSession, args).spec()
+                    spec = parse_body(CreateSession, args).spec()
                     return creation.create(spec, str(row.session_id), row.epoch, at_ms)
                 case "recover":
                     return self._recover(row, bases, at_ms)
@@ -132,8 +132,8 @@ class Replay:
                 case None:
                     raise _Unplayable("it names no command")
                 case verb:
-                    asked = parse_kept(verb, args or {}).command()
-                    return self._apply(asked_by(asked, row.actor or ""), at_ms)
+                    asked = parse_stored_args(verb, args or {}).command()
+                    return self._apply(with_actor(asked, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
             told = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
             raise _Unplayable(f"its command isn't one: {told}") from None
@@ -175,8 +175,8 @@ class Replay:
         return None
 
 
-def _finding(row: EventRow, kind: Kind, text: str) -> Finding:
-    return Finding(row.epoch, row.version, kind, text)
+def _finding(row: EventRow, kind: Kind, text: str) -> ReplayFinding:
+    return ReplayFinding(row.epoch, row.version, kind, text)
 
 
 def _differing(row: EventRow, transition: Transition) -> Iterator[str]:

@@ -11,10 +11,10 @@ from typing import Any
 from psycopg import AsyncConnection, IsolationLevel
 
 from synckairos.audit.entry_rows import EventRow
-from synckairos.audit.replay import Finding, Replay
+from synckairos.audit.replay import AuditReplay, ReplayFinding
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import CONNECT_S, named_faults
+from synckairos.postgres.pool import CONNECT_S, named_errors
 
 _SQL = "verify.sql"
 _IDS = 500
@@ -23,13 +23,13 @@ _NIL = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedSession:
     """What verifying one session found: how many rows in how many epochs, and all that is to be said about them."""
 
     session_id: str
     versions: int
     epochs: int
-    findings: tuple[Finding, ...]
+    findings: tuple[ReplayFinding, ...]
 
     @property
     def is_sound(self) -> bool:
@@ -39,7 +39,7 @@ class Verified:
 @asynccontextmanager
 async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["Verifier"]:
     """Connect, for reading alone. Raises StoreUnavailable where Postgres isn't reachable, or not migrated."""
-    with named_faults():
+    with named_errors():
         connection = await AsyncConnection.connect(
             database_url,
             connect_timeout=CONNECT_S,
@@ -60,14 +60,14 @@ class Verifier:
         self._connection = connection
         self._policy = policy
 
-    async def session(self, session_id: str) -> Verified | None:
+    async def session(self, session_id: str) -> VerifiedSession | None:
         """Verify one session; None where the archive has nothing of it. A few rows are in memory at a time."""
-        findings: list[Finding] = []
+        findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
         versions = 0
         async with self._connection.transaction():
             removed = await self._fetch("removed", session_id=session_id)
-            replay = Replay(self._policy, {row[0]: row[1] for row in removed})
+            replay = AuditReplay(self._policy, {row[0]: row[1] for row in removed})
             async with self._connection.cursor(name="rows", binary=True) as cursor:
                 cursor.itersize = _ROWS
                 await cursor.execute(load(_SQL, "synckairos.audit")["rows"], {"session_id": session_id})
@@ -80,9 +80,9 @@ class Verifier:
             findings += [finding async for finding in self._beside(session_id, newest)]
         if not versions and not findings:
             return None
-        return Verified(session_id, versions, len(newest), tuple(findings))
+        return VerifiedSession(session_id, versions, len(newest), tuple(findings))
 
-    async def all(self) -> AsyncIterator[Verified]:
+    async def all(self) -> AsyncIterator[VerifiedSession]:
         """Verify every session, in order of id."""
         after = _NIL
         while True:
@@ -100,20 +100,20 @@ class Verifier:
         found = await self._fetch("bases", session_id=row.session_id, version=row.version - 1, epoch=row.epoch)
         return [document for (document,) in found]
 
-    async def _beside(self, session_id: str, newest: dict[str, EventRow]) -> AsyncIterator[Finding]:
+    async def _beside(self, session_id: str, newest: dict[str, EventRow]) -> AsyncIterator[ReplayFinding]:
         """Look at what the other tables say of the same versions."""
         for epoch, version in await self._fetch("conflicts", session_id=session_id):
-            yield Finding(epoch, version, "conflict", "this version came a second time with other content")
+            yield ReplayFinding(epoch, version, "conflict", "this version came a second time with other content")
         projected = await self._fetch("newest", session_id=session_id)
         for epoch, version, status, deleted in projected:
             row = newest.get(epoch)
             if row is None or row.version < version:
-                yield Finding(epoch, version, "gap", "this version and what may be before it: missing")
+                yield ReplayFinding(epoch, version, "gap", "this version and what may be before it: missing")
             elif (row.version, row.status, row.deleted) != (version, status, deleted):
-                yield Finding(epoch, row.version, "projection", "sync_sessions says something else")
+                yield ReplayFinding(epoch, row.version, "projection", "sync_sessions says something else")
         if newest and not projected:
             epoch, row = next(reversed(newest.items()))
-            yield Finding(epoch, row.version, "projection", "sync_sessions has no row")
+            yield ReplayFinding(epoch, row.version, "projection", "sync_sessions has no row")
 
     async def _fetch(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         async with self._connection.cursor(binary=True) as cursor:

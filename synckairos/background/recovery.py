@@ -8,7 +8,7 @@ import asyncio
 import secrets
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
-from synckairos.history.reader import Archive
+from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
 from synckairos.store.store_generation import Generations
@@ -22,10 +22,10 @@ PAGE = 200
 logger = log.get(__name__)
 
 
-class Recovery:
+class RecoveryLoop:
     """Looks for partitions whose data are gone, for as long as `run` runs."""
 
-    def __init__(self, sessions: Sessions, archive: Archive, generations: Generations, keys: Keys) -> None:
+    def __init__(self, sessions: Sessions, archive: HistoryReader, generations: Generations, keys: Keys) -> None:
         self._sessions = sessions
         self._archive = archive
         self._generations = generations

@@ -11,10 +11,10 @@ import time
 from synckairos.clock.commands import Expire
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.requests import Request
+from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.clock_steps import StepWatch
-from synckairos.store.deadlines import Claim, Deadlines
+from synckairos.store.clock_steps import ClockStepDetector
+from synckairos.store.deadlines import Deadlines, DueClaims
 from synckairos.store.snapshot import Loaded
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
@@ -42,7 +42,7 @@ class Timekeeper:
         self._deadlines = deadlines
         self._partitions = partitions
         self._wake = asyncio.Event()
-        self._steps = StepWatch()
+        self._steps = ClockStepDetector()
 
     async def run(self) -> None:
         """Keep time until cancelled; a store that is away is waited for."""
@@ -76,7 +76,7 @@ class Timekeeper:
             if len(claim.due) < AT_ONCE:
                 await self._sleep(claim, wake)
 
-    async def _expire_all(self, claim: Claim) -> None:
+    async def _expire_all(self, claim: DueClaims) -> None:
         """Commit what was claimed, all together; whom that leaves over, one by one."""
         await asyncio.sleep(0)  # the next claim goes out first: the store answers it while this process decides
         try:
@@ -91,7 +91,7 @@ class Timekeeper:
         left = (claimed for claimed, is_done in zip(claim.due, done, strict=True) if not is_done)
         await asyncio.gather(*(self._expire(*claimed) for claimed in left))
 
-    def _look_for_step(self, claim: Claim) -> None:
+    def _look_for_step(self, claim: DueClaims) -> None:
         """Tell where the store's clock was set: what it says goes, but somebody should know."""
         step_ms = self._steps.see(claim.asked_at_s, claim.answered_at_s, claim.now_ms)
         if step_ms:
@@ -99,7 +99,7 @@ class Timekeeper:
             CLOCK_STEPS.labels(direction).inc()
             logger.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
 
-    async def _sleep(self, claim: Claim, wake: asyncio.Event) -> None:
+    async def _sleep(self, claim: DueClaims, wake: asyncio.Event) -> None:
         """Sleep until the next deadline that is known, or until an earlier one is written."""
         wait_s = LONGEST_SLEEP_S
         if claim.next_due_ms is not None:
@@ -114,7 +114,7 @@ class Timekeeper:
     async def _expire(self, session_id: str, due_ms: int, loaded: Loaded) -> None:
         """Commit what fell due in one session; whatever becomes of it, the lease brings it back."""
         try:
-            answer = await self._sessions.carry_out(Request(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
+            answer = await self._sessions.carry_out(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
             TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
                 # Nothing was due after all: put the deadline back to what the state says.

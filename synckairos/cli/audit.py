@@ -2,7 +2,7 @@
 
 import click
 
-from synckairos.cli.command import Group, command_settings, run, tell
+from synckairos.cli.command import Group, command_settings, print_lines, run
 
 
 @click.group(cls=Group)
@@ -48,4 +48,4 @@ def verify_audit(session_id: str | None, everything: bool) -> None:
     settings = command_settings()
     from synckairos.admin import audit
 
-    run(tell(audit.verify(settings, session_id)))
+    run(print_lines(audit.verify(settings, session_id)))

@@ -77,7 +77,7 @@ def run(job: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(job)
 
 
-async def until_told(job: Coroutine[Any, Any, None]) -> None:
+async def run_until_signal(job: Coroutine[Any, Any, None]) -> None:
     """Run `job` until it ends, cancelling it on SIGTERM or Ctrl-C: a clean end, not a failure."""
     task = asyncio.ensure_future(job)
     told = asyncio.Event()
@@ -95,7 +95,7 @@ async def until_told(job: Coroutine[Any, Any, None]) -> None:
             raise
 
 
-async def tell(lines: AsyncIterator[str]) -> None:
+async def print_lines(lines: AsyncIterator[str]) -> None:
     """Print lines as they come."""
     async for line in lines:
         click.echo(line)

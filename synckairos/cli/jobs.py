@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from synckairos.cli.command import Group, command_settings, run, tell
+from synckairos.cli.command import Group, command_settings, print_lines, run
 from synckairos.config import Settings
 
 
@@ -29,7 +29,7 @@ def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) 
     settings = command_settings()
     from synckairos.admin import jobs as board
 
-    run(tell(board.listed(settings, status=status, type_=type_, limit=limit, as_json=as_json)))
+    run(print_lines(board.list_jobs(settings, status=status, type_=type_, limit=limit, as_json=as_json)))
 
 
 @jobs.command("show")
@@ -121,6 +121,6 @@ def _queued(settings: Settings, job_id: int, wait: bool) -> None:
     if not wait:
         click.echo(f"job {job_id} is queued")
         return
-    job = run(board.outcome(settings, job_id))
+    job = run(board.wait_for_end(settings, job_id))
     click.echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {board.summary(job)}")
     raise SystemExit(0 if job.status == "done" else 1)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import Group, run, until_told
+from synckairos.cli.command import Group, run, run_until_signal
 
 
 @click.command()
@@ -16,7 +16,7 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
     """Play a session through without a store: FILE holds what POST /v1/simulate takes; - reads standard input."""
     from synckairos.admin import simulate
 
-    for line in simulate.lines(file.read(), as_json=as_json):
+    for line in simulate.timeline_lines(file.read(), as_json=as_json):
         click.echo(line)
 
 
@@ -37,4 +37,4 @@ def session_watch(session_id: UUID, url: str) -> None:
         url = socket_url(url)
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
-    run(until_told(terminal.show(url, str(session_id), sys.stdout)))
+    run(run_until_signal(terminal.show(url, str(session_id), sys.stdout)))

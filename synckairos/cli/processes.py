@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from synckairos.cli.command import command_settings, process_settings, run, until_told
+from synckairos.cli.command import command_settings, process_settings, run, run_until_signal
 from synckairos.process.ready_line import render_ready
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
@@ -34,7 +34,7 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
     ).refuse_exposure()
     from synckairos.process import dev as everything
 
-    raise SystemExit(asyncio.run(everything.run(settings, data)))
+    raise SystemExit(asyncio.run(everything.run_dev(settings, data)))
 
 
 @click.command()
@@ -55,7 +55,7 @@ def worker() -> None:
     settings = process_settings()
     from synckairos.process import worker
 
-    run(until_told(worker.run(settings)))
+    run(run_until_signal(worker.run_worker(settings)))
 
 
 @click.command()
@@ -73,7 +73,7 @@ def doctor() -> None:
     """Check every dependency and setting, and say what is wrong and how to mend it; exit code 1 where anything is."""
     from synckairos.admin import doctor as checks
 
-    findings = run(checks.examine())
+    findings = run(checks.run_checks())
     for finding in findings:
         click.echo(checks.render(finding))
     raise SystemExit(0 if all(finding.fine for finding in findings) else 1)

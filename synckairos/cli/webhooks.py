@@ -33,7 +33,7 @@ def webhooks_list() -> None:
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.listed(settings))) or "nobody is told")
+    click.echo("\n".join(run(webhooks.list_endpoints(settings))) or "nobody is told")
 
 
 @webhooks.command("remove")

@@ -14,9 +14,9 @@ from websockets.typing import Subprotocol
 from synckairos.backoff import Backoff
 from synckairos.client import errors
 from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.connection import Link, local_ms
-from synckairos.client.pending_commands import Ack, Requests
-from synckairos.client.replica import Message, OutOfStep
+from synckairos.client.connection import Connection, local_ms
+from synckairos.client.pending_commands import Ack, PendingCommands
+from synckairos.client.replica import Message, ReplicaGap
 from synckairos.client.server_url import socket_url
 from synckairos.client.watch import Watch
 from synckairos.clock.model import EventType
@@ -65,12 +65,12 @@ class Client:
         self._headers = headers
         self._proxy = proxy
         self._backoff = Backoff()
-        self._link: Link | None = None
+        self._link: Connection | None = None
         self._linked = asyncio.Event()
         self._timed = asyncio.Event()
         self._wanted = asyncio.Event()
         self._watches: dict[str, Watch] = {}
-        self._requests = Requests()
+        self._requests = PendingCommands()
         self._at_once = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
         self._failure: SyncKairosError | None = errors.ClientClosed()
@@ -211,9 +211,9 @@ class Client:
                 if socket.subprotocol != SUBPROTOCOL:
                     self._fail(errors.ConnectionEnded(101, f"without {SUBPROTOCOL}"))
                     return None
-                return await self._stay(Link(socket, self._learn, self._hear))
+                return await self._stay(Connection(socket, self._learn, self._hear))
         except InvalidStatus as refused:
-            if failure := errors.of_status(refused.response.status_code):
+            if failure := errors.error_for_status(refused.response.status_code):
                 self._fail(failure)
             self.trouble = f"the server answers {refused.response.status_code}"
             return _retry_after_s(refused.response.headers.get("Retry-After")) + self._backoff.next_s()
@@ -221,7 +221,7 @@ class Client:
             self.trouble = str(trouble) or type(trouble).__name__
             return self._backoff.next_s()
 
-    async def _stay(self, link: Link) -> float | None:
+    async def _stay(self, link: Connection) -> float | None:
         for watch in self._watches.values():
             watch.is_asking = True
             link.send(orjson.dumps(watch.subscription()))
@@ -237,7 +237,7 @@ class Client:
         self.trouble = f"the connection ended: {code} {reason}".rstrip()
         if link.has_answered:
             self._backoff.reset()
-        if failure := errors.of_close(code, reason):
+        if failure := errors.error_for_close(code, reason):
             self._fail(failure)
         if code in errors.ABOUT_A_SESSION and not self._watches and not self._requests:
             return None
@@ -260,7 +260,7 @@ class Client:
             return
         try:
             watch.hear(message)
-        except OutOfStep:
+        except ReplicaGap:
             if not watch.is_asking:
                 self._subscribe(watch)
         if message["type"] == "EVENT" and message["event_type"] == EventType.SESSION_DELETED:
@@ -278,7 +278,7 @@ class Client:
         else:
             self._end(watch, errors.SubscriptionRefused(code, message["message"], message.get("details")))
 
-    def _ask_again(self, watch: Watch, link: Link | None) -> None:
+    def _ask_again(self, watch: Watch, link: Connection | None) -> None:
         if self._link is link and self._watches.get(watch.session_id) is watch:
             self._subscribe(watch)
 

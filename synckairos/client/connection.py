@@ -29,7 +29,7 @@ def local_ms() -> float:
     return time.monotonic() * 1000
 
 
-class Link:
+class Connection:
     """An open connection. `learn` gets the samples of the server's time, `hear` all other messages."""
 
     def __init__(

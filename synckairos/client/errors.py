@@ -61,7 +61,7 @@ class ClientClosed(SyncKairosError):
         super().__init__("The client is closed; ask inside of its `async with`")
 
 
-def of_close(code: int, reason: str) -> SyncKairosError | None:
+def error_for_close(code: int, reason: str) -> SyncKairosError | None:
     """Return what a close code means for a client; None where it is to come back."""
     match code:
         case 4501:
@@ -78,7 +78,7 @@ def of_close(code: int, reason: str) -> SyncKairosError | None:
             return None
 
 
-def of_status(status: int) -> SyncKairosError | None:
+def error_for_status(status: int) -> SyncKairosError | None:
     """Return what a refused handshake's HTTP status means for a client; None where it is to come back."""
     match status:
         case 401:

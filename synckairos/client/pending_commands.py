@@ -25,7 +25,7 @@ class Ack:
     lag_receipt: Receipt | None = None
 
 
-class Requests:
+class PendingCommands:
     """What was asked and isn't answered yet, in the order it was asked."""
 
     def __init__(self) -> None:

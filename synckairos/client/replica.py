@@ -10,12 +10,12 @@ from synckairos.clock.merge_patch import merge_patch
 from synckairos.clock.model import Session
 from synckairos.wire import document_delta
 from synckairos.wire.instants import parse_instant
-from synckairos.wire.session_json import session_of
+from synckairos.wire.session_json import parse_session_values
 
 Message = dict[str, Any]
 
 
-class OutOfStep(Exception):
+class ReplicaGap(Exception):
     """A patch doesn't begin at the version this copy has."""
 
 
@@ -56,7 +56,7 @@ class Present:
         return cls(message["clients"], message["roles"], frozenset(message["participants"]))
 
 
-class Mirror:
+class SessionReplica:
     """The copy: the document by ids, as patches want it, and the state it stands for."""
 
     def __init__(self) -> None:
@@ -75,8 +75,8 @@ class Mirror:
 
     def take_state(self, message: Message) -> Update:
         """Take a STATE_SYNC or STATE_UPDATE: the truth, whatever was here."""
-        self._document = document_delta.index(message["state"])
-        state = session_of(message["state"])
+        self._document = document_delta.index_lists(message["state"])
+        state = parse_session_values(message["state"])
         if self._told is not None and self._told[1] > state.version:
             self._told = None  # the store lost versions: what it issues anew happens anew
         return self._renew(message, state, has_gap=message.get("recovered") is False)
@@ -85,13 +85,13 @@ class Mirror:
         """Take a STATE_DELTA; None where it brings nothing new. Raises OutOfStep."""
         known = self.state
         if known is None or known.epoch != message["epoch"] or known.version < message["from_version"]:
-            raise OutOfStep
+            raise ReplicaGap
         if message["version"] <= known.version:
             return None
         if message["from_version"] != known.version:
-            raise OutOfStep
+            raise ReplicaGap
         self._document = merge_patch(self._document, message["patch"])
-        return self._renew(message, session_of(document_delta.unindex(self._document)))
+        return self._renew(message, parse_session_values(document_delta.restore_lists(self._document)))
 
     def take_event(self, message: Message) -> Happened | None:
         """Take an EVENT; it goes with the next state. None where it was told before, as resuming does."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
 
 from synckairos.client.readings import at, share_ms
-from synckairos.clock.clock_systems import Reading
+from synckairos.clock.clock_systems import ClockReading
 from synckairos.clock.model import Group, Participant, Session, SyncMode
 from synckairos.clock.timing import active_group
 
@@ -77,7 +77,7 @@ def _clocks(shown: Session) -> tuple[list[_Row], list[_Row]]:
     return own, [_used(shown, each) for each in people]
 
 
-def _row(shown: Session, each: Participant, ms: int | None, reading: Reading | None) -> _Row:
+def _row(shown: Session, each: Participant, ms: int | None, reading: ClockReading | None) -> _Row:
     note = "expired" if each.has_expired else _note(reading)
     name = each.display_name or each.participant_id
     return _Row(name, "-" if ms is None else face(ms), note, each is shown.active_participant)
@@ -92,7 +92,7 @@ def _group(each: Group, is_turn: bool) -> _Row:
     return _Row(each.group_id, face(each.remaining_ms), note, is_turn)
 
 
-def _note(reading: Reading | None) -> str:
+def _note(reading: ClockReading | None) -> str:
     """Return what a clock shows beside its time: periods, moves, the stage."""
     if reading is None:
         return ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from synckairos.client import readings
 from synckairos.client.pending_commands import Ack
-from synckairos.client.replica import Message, Mirror, Present, Update
+from synckairos.client.replica import Message, Present, SessionReplica, Update
 from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError
 
@@ -47,7 +47,7 @@ class Watch:
         self._carry = carry
         self._now_ms = now_ms
         self._participant_id = participant_id
-        self._mirror = Mirror()
+        self._mirror = SessionReplica()
         self._readers: set[_Reader] = set()
         self._failure: SyncKairosError | None = None
         self._is_over = False

@@ -5,10 +5,10 @@ from typing import TypeVar
 from synckairos.clock.clock_systems import Purse, System
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
-from synckairos.clock.timing import SUDDEN_DEATH, group_position, settle, system_of, to_zero_ms
-from synckairos.clock.transitions import about_all, event, position_of, step
+from synckairos.clock.timing import SUDDEN_DEATH, clock_system_for, group_position, settle, to_zero_ms
+from synckairos.clock.transitions import make_event, make_session_event, make_transition, participant_position
 from synckairos.errors import ParticipantNotFound, ValidationFailed
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 
 Owner = TypeVar("Owner", Participant, Group)
 
@@ -22,7 +22,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
         ParticipantNotFound: a participant named isn't there.
         ValidationFailed: the names don't fit the mode, the group isn't there, or nothing limits the time.
     """
-    settled = step(settle(state, now_ms), now_ms)
+    settled = make_transition(settle(state, now_ms), now_ms)
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             adjusted = _adjust_participants(settled, command)
@@ -35,12 +35,12 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     adjusted = _rearm(adjusted)
     about: Participant | Group | None = None
     if command.participant_ids is not None and len(command.participant_ids) == 1:
-        about = adjusted.participants[position_of(adjusted, command.participant_ids[0])]
+        about = adjusted.participants[participant_position(adjusted, command.participant_ids[0])]
     elif (at := group_position(adjusted, command.group_id)) is not None:
         about = adjusted.groups[at]
     if about is None:
-        return Transition(about_all(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
-    return Transition(event(EventType.TIME_ADJUSTED, adjusted, now_ms, about), adjusted)
+        return Transition(make_session_event(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
+    return Transition(make_event(EventType.TIME_ADJUSTED, adjusted, now_ms, about), adjusted)
 
 
 def _budgets(state: Session) -> tuple[object, ...]:
@@ -56,10 +56,10 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
         chosen = {positions[each] for each in command.participant_ids}
     if command.group_id is not None and group_position(state, command.group_id) is None:
         raise ValidationFailed.at("group_id", "this group is not in this session")
-    return evolve(
+    return replace(
         state,
         participants=tuple(
-            _add_time(p, system_of(state, p), command.delta_ms)
+            _add_time(p, clock_system_for(state, p), command.delta_ms)
             if (chosen is None or at in chosen) and command.group_id in (None, p.group_id)
             else p
             for at, p in enumerate(state.participants)
@@ -72,10 +72,10 @@ def _adjust_groups(state: Session, command: Adjust) -> Session:
         raise ValidationFailed.at("participant_ids", "budgets belong to groups in per_group: name a group_id")
     if command.group_id is not None and group_position(state, command.group_id) is None:
         raise ValidationFailed.at("group_id", "this group is not in this session")
-    return evolve(
+    return replace(
         state,
         groups=tuple(
-            _add_time(group, system_of(state), command.delta_ms)
+            _add_time(group, clock_system_for(state), command.delta_ms)
             if command.group_id in (None, group.group_id)
             else group
             for group in state.groups
@@ -90,13 +90,13 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
             raise ValidationFailed.at(path, f"one budget runs for the whole session in {mode}: leave this out")
     if state.remaining_ms is None:
         raise ValidationFailed.at("delta_ms", "this session counts up without max_time_ms: nothing limits its time")
-    return evolve(state, remaining_ms=SUDDEN_DEATH.adjust(Purse(state.remaining_ms), command.delta_ms).remaining_ms)
+    return replace(state, remaining_ms=SUDDEN_DEATH.adjust(Purse(state.remaining_ms), command.delta_ms).remaining_ms)
 
 
 def _add_time(owner: Owner, system: System, delta_ms: int) -> Owner:
     left = system.adjust(owner, delta_ms)
     has_expired = owner.has_expired and left.remaining_ms <= 0
-    return evolve(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
+    return replace(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
 
 
 def _rearm(state: Session) -> Session:
@@ -105,4 +105,4 @@ def _rearm(state: Session) -> Session:
     if left_ms is None:
         return state
     warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
-    return evolve(state, turn=evolve(state.turn, warned_ms=warned_ms))
+    return replace(state, turn=replace(state.turn, warned_ms=warned_ms))

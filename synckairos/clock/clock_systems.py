@@ -9,13 +9,13 @@ the source of its rules: FIDE, US Chess, online-go.com, lichess' scalachess.
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from synckairos.fast_dataclass import evolve, quick
+from synckairos.fast_dataclass import fast_dataclass, replace
 
 Phase = Literal["main", "overtime"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """Facts a clock needs beyond its remaining time. Which of them are set depends on the system.
 
     phase: main time or overtime (byo-yomi, canadian). periods_left: periods not yet lost, the running one included.
@@ -38,16 +38,16 @@ class Budget(Protocol):
     def remaining_ms(self) -> int: ...
 
     @property
-    def reading(self) -> Reading | None: ...
+    def reading(self) -> ClockReading | None: ...
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Purse:
     """A budget by itself."""
 
     remaining_ms: int
-    reading: Reading | None = None
+    reading: ClockReading | None = None
 
 
 class _Plain:
@@ -150,8 +150,8 @@ class Byoyomi(_Plain):
 
     def open(self, budget_ms: int) -> Budget:
         if budget_ms == 0:
-            return Purse(self.period_ms, Reading(phase="overtime", periods_left=self.periods))
-        return Purse(budget_ms, Reading(phase="main", periods_left=self.periods))
+            return Purse(self.period_ms, ClockReading(phase="overtime", periods_left=self.periods))
+        return Purse(budget_ms, ClockReading(phase="main", periods_left=self.periods))
 
     def to_zero_ms(self, budget: Budget, turn_used_ms: int) -> int:
         phase, left = _byoyomi_facts(budget)
@@ -164,10 +164,10 @@ class Byoyomi(_Plain):
             return Purse(budget.remaining_ms - elapsed_ms, budget.reading)
         rest_ms = self.to_zero_ms(budget, turn_used_ms) - elapsed_ms
         if rest_ms <= 0:
-            return Purse(rest_ms, Reading(phase="overtime", periods_left=0))
+            return Purse(rest_ms, ClockReading(phase="overtime", periods_left=0))
         # A period that has run out exactly is lost: what is left fills so many periods, the running one included.
         left = min(left, -(-rest_ms // self.period_ms))
-        return Purse(rest_ms - (left - 1) * self.period_ms, Reading(phase="overtime", periods_left=left))
+        return Purse(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
 
     def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
         phase, _ = _byoyomi_facts(budget)
@@ -177,7 +177,7 @@ class Byoyomi(_Plain):
         adjusted = _Plain.adjust(self, budget, delta_ms)
         if adjusted.remaining_ms > 0 and _byoyomi_facts(budget) == ("overtime", 0):
             # Time for one who had lost every period is a last period.
-            return Purse(adjusted.remaining_ms, Reading(phase="overtime", periods_left=1))
+            return Purse(adjusted.remaining_ms, ClockReading(phase="overtime", periods_left=1))
         return adjusted
 
 
@@ -199,7 +199,7 @@ class Canadian(_Plain):
     def open(self, budget_ms: int) -> Budget:
         if budget_ms == 0:
             return self._fresh(self.period_ms)
-        return Purse(budget_ms, Reading(phase="main", moves_left=self.moves))
+        return Purse(budget_ms, ClockReading(phase="main", moves_left=self.moves))
 
     def to_zero_ms(self, budget: Budget, turn_used_ms: int) -> int:
         return budget.remaining_ms + (self.period_ms if _in_main(budget) else 0)
@@ -218,10 +218,10 @@ class Canadian(_Plain):
         left = budget.reading.moves_left - 1
         if left == 0:
             return self._fresh(self.period_ms)
-        return Purse(budget.remaining_ms, evolve(budget.reading, moves_left=left))
+        return Purse(budget.remaining_ms, replace(budget.reading, moves_left=left))
 
     def _fresh(self, remaining_ms: int) -> Budget:
-        return Purse(remaining_ms, Reading(phase="overtime", moves_left=self.moves))
+        return Purse(remaining_ms, ClockReading(phase="overtime", moves_left=self.moves))
 
 
 def _in_main(budget: Budget) -> bool:
@@ -269,7 +269,7 @@ class Stages(_Plain):
     stages: tuple[Stage, ...]
 
     def open(self, budget_ms: int) -> Budget:
-        return Purse(budget_ms, Reading(stage=0, moves_left=self.stages[0].moves))
+        return Purse(budget_ms, ClockReading(stage=0, moves_left=self.stages[0].moves))
 
     def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
         assert budget.reading is not None
@@ -280,11 +280,11 @@ class Stages(_Plain):
         if left is None:
             return Purse(raised_ms, budget.reading)
         if left > 1:
-            return Purse(raised_ms, evolve(budget.reading, moves_left=left - 1))
+            return Purse(raised_ms, replace(budget.reading, moves_left=left - 1))
         # The move count is reached: the bonus comes once, after the last stage the increments go on without it.
         after = min(place + 1, len(self.stages) - 1)
         moves = self.stages[after].moves if after > place else None
-        return Purse(raised_ms + stage.add_ms, Reading(stage=after, moves_left=moves))
+        return Purse(raised_ms + stage.add_ms, ClockReading(stage=after, moves_left=moves))
 
 
 System = SuddenDeath | Fischer | Bronstein | Delay | Byoyomi | Canadian | PerMove | Hourglass | Stages

@@ -146,7 +146,7 @@ Command = (
 )
 
 
-def asked_by(command: Command, actor: str) -> Command:
+def with_actor(command: Command, actor: str) -> Command:
     """Return a command with the name of who asks, where the session remembers it: who paused takes from a budget."""
     return replace(command, by=actor) if isinstance(command, PauseFor) else command
 

@@ -15,9 +15,9 @@ from synckairos.clock.model import (
     SyncMode,
     Transition,
 )
-from synckairos.clock.timing import system_of
-from synckairos.clock.transitions import about_all, position_of
-from synckairos.fast_dataclass import evolve
+from synckairos.clock.timing import clock_system_for
+from synckairos.clock.transitions import make_session_event, participant_position
+from synckairos.fast_dataclass import replace
 
 OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
 """Modes in which the budget belongs to one who takes turns, so that a clock system other than sudden death fits."""
@@ -54,10 +54,10 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         metadata=spec.metadata,
     )
     participants = _participants(spec, empty)
-    state = evolve(empty, participants=participants, groups=_groups(spec, empty, participants))
-    created = about_all(EventType.SESSION_CREATED, state, now_ms)
+    state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
+    created = make_session_event(EventType.SESSION_CREATED, state, now_ms)
     if spec.active_participant_id is not None:
-        state = evolve(state, active=position_of(state, spec.active_participant_id))
+        state = replace(state, active=participant_position(state, spec.active_participant_id))
     return Transition(created, state)
 
 
@@ -88,7 +88,7 @@ def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
     """Return the participants in index order; who names no index has the place in the list."""
     group_budgets = {group.group_id: group.total_time_ms for group in spec.groups}
     opened = (
-        open_participant(state, new, at if new.index is None else new.index, _share_ms(spec, new, group_budgets))
+        new_participant(state, new, at if new.index is None else new.index, _share_ms(spec, new, group_budgets))
         for at, new in enumerate(spec.participants)
     )
     return tuple(sorted(opened, key=lambda participant: participant.index))
@@ -109,7 +109,7 @@ def _share_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | 
             return spec.total_time_ms or spec.time_per_cycle_ms or 0
 
 
-def open_participant(state: Session, new: NewParticipant, place: int, budget_ms: int) -> Participant:
+def new_participant(state: Session, new: NewParticipant, place: int, budget_ms: int) -> Participant:
     """Make a participant with a fresh budget."""
     participant = Participant(
         participant_id=new.participant_id,
@@ -121,10 +121,10 @@ def open_participant(state: Session, new: NewParticipant, place: int, budget_ms:
     )
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         return participant
-    system = system_of(state, participant)
+    system = clock_system_for(state, participant)
     purse = system.open(budget_ms)
     lag = open_lag(system, budget_ms) if state.rules.lag_compensation else None
-    return evolve(participant, remaining_ms=purse.remaining_ms, reading=purse.reading, lag=lag)
+    return replace(participant, remaining_ms=purse.remaining_ms, reading=purse.reading, lag=lag)
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ def _groups(spec: Create, state: Session, participants: tuple[Participant, ...])
             budgets.setdefault(participant.group_id, None)
             sums[participant.group_id] = sums.get(participant.group_id, 0) + participant.remaining_ms
     return tuple(
-        open_group(state, group_id, sums[group_id] if budget_ms is None else budget_ms)
+        new_group(state, group_id, sums[group_id] if budget_ms is None else budget_ms)
         for group_id, budget_ms in budgets.items()
     )
 
 
-def open_group(state: Session, group_id: str, budget_ms: int) -> Group:
+def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
     """Make a group with a fresh budget."""
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)

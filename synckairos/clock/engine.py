@@ -30,7 +30,7 @@ from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import first_timeout, overdue
 from synckairos.clock.status_table import TABLE
 from synckairos.clock.timing import settle
-from synckairos.clock.transitions import about_all, close, step
+from synckairos.clock.transitions import close_session, make_session_event, make_transition
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
@@ -39,7 +39,7 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.fast_dataclass import evolve, quick
+from synckairos.fast_dataclass import fast_dataclass, replace
 
 MAX_METADATA_BYTES = 32 * 1024
 
@@ -56,7 +56,7 @@ DONE: dict[type[Command], str] = {
 """What can't be done with a session in some statuses, in v2's words."""
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What follows from a command: what fell due before it, what it brings about itself, what that makes due at once.
@@ -145,9 +145,9 @@ def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
         case Resume():
             return pauses.resume(state, command, now_ms)
         case Complete():
-            return close(settle(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
+            return close_session(settle(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
         case Cancel():
-            return close(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)
+            return close_session(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)
         case Adjust():
             return adjust(state, command, now_ms)
         case AddParticipant():
@@ -169,14 +169,14 @@ def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Tr
     # The patch alone was measured at the door; many small ones must not add up to more than one big one may bring.
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
         raise ValidationFailed.at("metadata", f"the whole would be larger than {MAX_METADATA_BYTES} bytes of JSON")
-    updated = evolve(step(state, now_ms), metadata=metadata)
-    return Transition(about_all(EventType.METADATA_UPDATED, updated, now_ms), updated)
+    updated = replace(make_transition(state, now_ms), metadata=metadata)
+    return Transition(make_session_event(EventType.METADATA_UPDATED, updated, now_ms), updated)
 
 
 def _delete(state: Session, now_ms: int) -> Transition:
     """Make the tombstone: a version like any other; what still lived counts as cancelled."""
     if state.status.is_final:
-        gone = step(state, now_ms)
+        gone = make_transition(state, now_ms)
     else:
-        gone = close(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
-    return Transition(about_all(EventType.SESSION_DELETED, gone, now_ms), evolve(gone, deleted=True))
+        gone = close_session(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
+    return Transition(make_session_event(EventType.SESSION_DELETED, gone, now_ms), replace(gone, deleted=True))

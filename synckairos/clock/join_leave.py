@@ -2,13 +2,13 @@
 
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
-from synckairos.clock.creation import open_group, open_participant
+from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, Turn
 from synckairos.clock.timing import group_position, settle
-from synckairos.clock.transitions import event, position_of, step
+from synckairos.clock.transitions import make_event, make_transition, participant_position
 from synckairos.clock.turns import begin_turn, end_turn, fresh_budget_ms, has_flagged, successor
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 
 MAX_PARTICIPANTS = 1_000
 
@@ -26,18 +26,18 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
         raise ValidationFailed.at("participant_id", f"a session has at most {MAX_PARTICIPANTS} participants")
     _check_newcomer(state, new)
     place = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
-    joined = open_participant(state, new, place, _share_ms(state, new))
+    joined = new_participant(state, new, place, _share_ms(state, new))
     at = sum(p.index < place for p in state.participants)
     groups = state.groups
     if new.group_id is not None and group_position(state, new.group_id) is None:
-        groups = (*groups, open_group(state, new.group_id, joined.remaining_ms))
-    grown = evolve(
-        step(state, now_ms),
+        groups = (*groups, new_group(state, new.group_id, joined.remaining_ms))
+    grown = replace(
+        make_transition(state, now_ms),
         participants=(*state.participants[:at], joined, *state.participants[at:]),
         groups=groups,
         active=state.active + 1 if state.active is not None and at <= state.active else state.active,
     )
-    return Transition(event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), grown)
+    return Transition(make_event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), grown)
 
 
 def _check_newcomer(state: Session, new: NewParticipant) -> None:
@@ -78,15 +78,15 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
         ParticipantNotFound: it isn't there.
         InvalidTransition: it is the last one, or one of an hourglass' two.
     """
-    at = position_of(state, participant_id)
+    at = participant_position(state, participant_id)
     if len(state.participants) == 1 and state.rules.sync_mode is not SyncMode.GLOBAL:
         raise InvalidTransition(f"The session is {state.status} and needs a participant; complete or cancel it instead")
     if isinstance(state.rules.clock, Hourglass):
         raise InvalidTransition(f"The session is {state.status} and an hourglass needs both of its participants")
     if at == state.active and state.status is not Status.PENDING:
         return _leave_turn(state, at, now_ms)
-    left = step(_without(state, at), now_ms)
-    return Transition(event(EventType.PARTICIPANT_REMOVED, left, now_ms, state.participants[at]), left)
+    left = make_transition(_without(state, at), now_ms)
+    return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, state.participants[at]), left)
 
 
 def _without(state: Session, at: int) -> Session:
@@ -94,7 +94,7 @@ def _without(state: Session, at: int) -> Session:
     active = state.active
     if active is not None:
         active = None if at == active else active - (at < active)
-    return evolve(state, participants=(*state.participants[:at], *state.participants[at + 1 :]), active=active)
+    return replace(state, participants=(*state.participants[:at], *state.participants[at + 1 :]), active=active)
 
 
 def _leave_turn(state: Session, at: int, now_ms: int) -> Transition:
@@ -104,10 +104,10 @@ def _leave_turn(state: Session, at: int, now_ms: int) -> Transition:
     if state.rules.sync_mode is SyncMode.PER_GROUP:
         # The budget stays with the group, so its clock system ends the turn as any other.
         settled = end_turn(settled, has_flagged(settled))
-    rest = evolve(_without(settled, at), turn=Turn(cycles=settled.turn.cycles))
+    rest = replace(_without(settled, at), turn=Turn(cycles=settled.turn.cycles))
     follower = successor(rest, at - 1)
     if follower is None and rest.participants:
         follower = at % len(rest.participants)
     begun = begin_turn(rest, follower, fresh_budget_ms(rest), now_ms)
-    passed = begun if state.anchor_ms is not None else evolve(begun, anchor_ms=None)
-    return Transition(event(EventType.PARTICIPANT_REMOVED, passed, now_ms, leaver), passed)
+    passed = begun if state.anchor_ms is not None else replace(begun, anchor_ms=None)
+    return Transition(make_event(EventType.PARTICIPANT_REMOVED, passed, now_ms, leaver), passed)

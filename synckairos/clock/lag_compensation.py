@@ -7,7 +7,7 @@ and a little more. A turn that is compensated ends that much earlier for every c
 from dataclasses import dataclass
 
 from synckairos.clock.clock_systems import Bronstein, Canadian, Delay, Fischer, PerMove, Stages, System
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 
 TRUST_MS = 140
 """A client may claim this much more than the server measured: its own share, and the way is never twice the same."""
@@ -20,7 +20,7 @@ GAIN_PER_S_MS = 4
 OPENS_WITH, HOLDS = 3, 7
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Lag:
     """One participant's account: what may be compensated yet, what each turn adds to it, what was so far."""

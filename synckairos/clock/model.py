@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from synckairos.clock.clock_systems import Reading, System
+from synckairos.clock.clock_systems import ClockReading, System
 from synckairos.clock.lag_compensation import Lag, Receipt
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 
 
 class SyncMode(StrEnum):
@@ -76,7 +76,7 @@ MAX_CYCLES = 1_000
 """Cycles of a `per_cycle` session where `max_cycles` isn't given."""
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Participant:
     """One who takes turns.
@@ -94,11 +94,11 @@ class Participant:
     display_name: str | None = None
     group_id: str | None = None
     clock: System | None = None
-    reading: Reading | None = None
+    reading: ClockReading | None = None
     lag: Lag | None = None
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Group:
     """A team with one budget, which runs in `per_group`."""
@@ -107,7 +107,7 @@ class Group:
     remaining_ms: int
     used_ms: int = 0
     has_expired: bool = False
-    reading: Reading | None = None
+    reading: ClockReading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Pause:
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Turn:
     """The turn that runs.
@@ -141,7 +141,7 @@ class Turn:
     warned_ms: tuple[int, ...] = ()
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What was agreed at creation and doesn't change.
@@ -165,7 +165,7 @@ class Rules:
     lag_compensation: bool = False
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session as of its last transition.
@@ -206,7 +206,7 @@ class Session:
         return None if self.active is None else self.participants[self.active]
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened, and to whom: `used_ms` and `remaining_ms` are that one's after it, or else the session's."""
@@ -219,7 +219,7 @@ class Event:
     remaining_ms: int | None = None
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One fact: an event and the state it leads to, one version on."""

@@ -2,10 +2,10 @@
 
 from synckairos.clock.model import TIMEOUT_REASON, EventType, OnTimeout, Pause, Session, Status, SyncMode, Transition
 from synckairos.clock.pauses import lift, stop
-from synckairos.clock.timing import Due, active_group_position, next_due, put, settle
-from synckairos.clock.transitions import close, event, step
+from synckairos.clock.timing import DueEvent, active_group_position, next_due, put, settle
+from synckairos.clock.transitions import close_session, make_event, make_transition
 from synckairos.clock.turns import begin_turn, end_turn, fresh_budget_ms, is_last_cycle, successor
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 
 MAX_LINKS = 64
 """Links after which a chain is cut, to go on in another decision: no commit grows without bound."""
@@ -42,7 +42,7 @@ def first_timeout(before: Session, links: tuple[Transition, ...]) -> Session | N
     return None
 
 
-def _link(state: Session, due: Due) -> Transition:
+def _link(state: Session, due: DueEvent) -> Transition:
     # A recovered session may be due before the version that recovered it: it takes effect no earlier than that.
     at_ms = max(due.at_ms, state.updated_at_ms)
     match due.kind:
@@ -56,9 +56,11 @@ def _link(state: Session, due: Due) -> Transition:
 
 def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
     """Tell that the clock reached a threshold. It goes on: the anchor stays, nothing is charged."""
-    warned = evolve(step(state, at_ms), turn=evolve(state.turn, warned_ms=(*state.turn.warned_ms, threshold_ms)))
-    told = event(EventType.TIME_WARNING, settle(warned, at_ms), at_ms)
-    return Transition(evolve(told, remaining_ms=threshold_ms), warned)
+    warned = replace(
+        make_transition(state, at_ms), turn=replace(state.turn, warned_ms=(*state.turn.warned_ms, threshold_ms))
+    )
+    told = make_event(EventType.TIME_WARNING, settle(warned, at_ms), at_ms)
+    return Transition(replace(told, remaining_ms=threshold_ms), warned)
 
 
 def _time_out(settled: Session, at_ms: int) -> Transition:
@@ -70,17 +72,17 @@ def _time_out(settled: Session, at_ms: int) -> Transition:
         case OnTimeout.PAUSE:
             return stop(expired, Pause(TIMEOUT_REASON, at_ms))
         case _:
-            return close(expired, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
+            return close_session(expired, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
 
 
 def _mark_expired(state: Session) -> Session:
     """Mark whose time ran out: the active participant, or its group in `per_group`."""
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT if state.active is not None:
-            flagged = evolve(state.participants[state.active], has_expired=True)
-            return evolve(state, participants=put(state.participants, state.active, flagged))
+            flagged = replace(state.participants[state.active], has_expired=True)
+            return replace(state, participants=put(state.participants, state.active, flagged))
         case SyncMode.PER_GROUP if (at := active_group_position(state)) is not None:
-            return evolve(state, groups=put(state.groups, at, evolve(state.groups[at], has_expired=True)))
+            return replace(state, groups=put(state.groups, at, replace(state.groups[at], has_expired=True)))
         case _:
             return state
 
@@ -94,7 +96,7 @@ def _advance(expired: Session, at_ms: int) -> Transition:
     follower = successor(ended, ended.active)
     kind = ADVANCES.get(ended.rules.sync_mode)
     if kind is None or follower is None or is_last_cycle(ended):
-        return close(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
+        return close_session(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
     begun = begin_turn(ended, follower, fresh_budget_ms(ended), at_ms)
     out = None if ended.active is None else ended.participants[ended.active]
-    return Transition(event(kind, begun, at_ms, out), begun)
+    return Transition(make_event(kind, begun, at_ms, out), begun)

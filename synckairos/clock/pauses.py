@@ -6,9 +6,9 @@ One reason is the clock's own: under `on_timeout: pause` it stops at zero, and r
 from synckairos.clock.commands import PauseFor, Resume
 from synckairos.clock.model import TIMEOUT_REASON, EventType, Pause, Session, Status, Transition
 from synckairos.clock.timing import settle, to_zero_ms
-from synckairos.clock.transitions import event
+from synckairos.clock.transitions import make_event
 from synckairos.errors import InvalidTransition, ValidationFailed
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 
 
 def pause(state: Session, command: PauseFor, now_ms: int) -> Transition:
@@ -37,13 +37,13 @@ def _count(state: Session, by: str) -> Session:
         raise InvalidTransition(
             f"Can't pause: {by} has taken {taken} of {budget} pauses; the session is {state.status}"
         )
-    return evolve(state, pauses_taken={**state.pauses_taken, by: taken + 1})
+    return replace(state, pauses_taken={**state.pauses_taken, by: taken + 1})
 
 
 def stop(settled: Session, reason: Pause) -> Transition:
     """Let one more reason stand from its instant on."""
     at_ms = reason.paused_at_ms
-    paused = evolve(
+    paused = replace(
         settled,
         version=settled.version + 1,
         updated_at_ms=at_ms,
@@ -51,7 +51,7 @@ def stop(settled: Session, reason: Pause) -> Transition:
         anchor_ms=None,
         pauses=(*settled.pauses, reason),
     )
-    return Transition(event(EventType.SESSION_PAUSED, paused, at_ms), paused)
+    return Transition(make_event(EventType.SESSION_PAUSED, paused, at_ms), paused)
 
 
 def resume(state: Session, command: Resume, now_ms: int) -> Transition:
@@ -74,7 +74,7 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
 def lift(state: Session, lifted: tuple[Pause, ...], at_ms: int) -> Transition:
     """Take these reasons away."""
     standing = tuple(pause for pause in state.pauses if pause not in lifted)
-    resumed = evolve(
+    resumed = replace(
         state,
         version=state.version + 1,
         updated_at_ms=at_ms,
@@ -82,7 +82,7 @@ def lift(state: Session, lifted: tuple[Pause, ...], at_ms: int) -> Transition:
         anchor_ms=None if standing else at_ms,
         pauses=standing,
     )
-    return Transition(event(EventType.SESSION_RESUMED, resumed, at_ms), resumed)
+    return Transition(make_event(EventType.SESSION_RESUMED, resumed, at_ms), resumed)
 
 
 def is_at_zero(state: Session) -> bool:
@@ -93,11 +93,11 @@ def is_at_zero(state: Session) -> bool:
 def leave_zero(state: Session, now_ms: int) -> Session:
     """Lift the pause at zero where the clock whose turn it is now has time; other reasons go on to stand."""
     if not _has_time(state):
-        return evolve(state, anchor_ms=None)
+        return replace(state, anchor_ms=None)
     standing = tuple(pause for pause in state.pauses if pause.reason != TIMEOUT_REASON)
     if standing:
-        return evolve(state, anchor_ms=None, pauses=standing)
-    return evolve(state, anchor_ms=now_ms, pauses=(), status=Status.RUNNING)
+        return replace(state, anchor_ms=None, pauses=standing)
+    return replace(state, anchor_ms=now_ms, pauses=(), status=Status.RUNNING)
 
 
 def _has_time(state: Session) -> bool:

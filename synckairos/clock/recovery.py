@@ -11,8 +11,8 @@ from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
 from synckairos.clock.timing import settle
-from synckairos.clock.transitions import about_all, step
-from synckairos.fast_dataclass import evolve
+from synckairos.clock.transitions import make_session_event, make_transition
+from synckairos.fast_dataclass import replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHAR
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:
         at_ms = max(now_ms, at_ms)
-        again = evolve(step(settle(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
+        again = replace(make_transition(settle(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
     elif policy.kind == "credit" and state.anchor_ms is not None and (added := _credit(state, policy)) is not None:
         credited = adjust(state, added, at_ms)
-        again = step(state, at_ms) if credited is None else credited.state
+        again = make_transition(state, at_ms) if credited is None else credited.state
     else:
-        again = step(state, at_ms)
-    recovered = evolve(again, epoch=epoch)
-    return Transition(about_all(EventType.SESSION_RECOVERED, recovered, at_ms), recovered)
+        again = make_transition(state, at_ms)
+    recovered = replace(again, epoch=epoch)
+    return Transition(make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms), recovered)
 
 
 def _credit(state: Session, policy: OutagePolicy) -> Adjust | None:

@@ -67,7 +67,7 @@ TABLE: dict[Status, Leads] = {
 """
 
 
-def name_of(command: type[Command]) -> str:
+def command_name(command: type[Command]) -> str:
     """Return a command's name in words: `add_participant`; `time` for what nobody asks."""
     if command is Expire:
         return "time"

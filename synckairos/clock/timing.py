@@ -8,14 +8,14 @@ from typing import Literal, TypeVar
 
 from synckairos.clock.clock_systems import Hourglass, SuddenDeath, System
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, Turn
-from synckairos.fast_dataclass import evolve, quick
+from synckairos.fast_dataclass import fast_dataclass, replace
 
 SUDDEN_DEATH = SuddenDeath()
 
 T = TypeVar("T")
 
 
-def system_of(state: Session, participant: Participant | None = None) -> System:
+def clock_system_for(state: Session, participant: Participant | None = None) -> System:
     """Return the clock system that a participant (or, without one, the session's groups) plays by."""
     return state.rules.clock if participant is None or participant.clock is None else participant.clock
 
@@ -47,7 +47,7 @@ def to_zero_ms(state: Session) -> int | None:
     mode = state.rules.sync_mode
     if mode is SyncMode.PER_PARTICIPANT:
         active = state.active_participant
-        return None if active is None else system_of(state, active).to_zero_ms(active, state.turn.used_ms)
+        return None if active is None else clock_system_for(state, active).to_zero_ms(active, state.turn.used_ms)
     if mode is SyncMode.PER_GROUP:
         group = active_group(state)
         return None if group is None else state.rules.clock.to_zero_ms(group, state.turn.used_ms)
@@ -73,9 +73,9 @@ def deadline_at_ms(state: Session) -> int | None:
 # -- what time itself will do -----------------------------------------------------------------------------------------
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueEvent:
     """The next thing that time itself will do: at which instant, and what. `warning_ms` is the threshold reached."""
 
     at_ms: int
@@ -83,21 +83,21 @@ class Due:
     warning_ms: int = 0
 
 
-def next_due(state: Session) -> Due | None:
+def next_due(state: Session) -> DueEvent | None:
     """Return what falls due next if nobody does anything, None where time changes nothing any more."""
     if state.status is Status.PAUSED:
         lifts = [at for pause in state.pauses if (at := pause.lifts_at_ms) is not None]
-        return Due(min(lifts), "lift") if lifts else None
+        return DueEvent(min(lifts), "lift") if lifts else None
     if state.anchor_ms is None or (left_ms := to_zero_ms(state)) is None:
         return None
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
             if threshold_ms not in state.turn.warned_ms:
                 # Taking time can jump over a threshold: its warning is due at once.
-                return Due(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
+                return DueEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return None
-    return Due(state.anchor_ms + left_ms, "timeout")
+    return DueEvent(state.anchor_ms + left_ms, "timeout")
 
 
 def thresholds_passed(state: Session) -> tuple[int, ...]:
@@ -116,7 +116,7 @@ def settle(state: Session, at_ms: int) -> Session:
         return state
     elapsed_ms = at_ms - state.anchor_ms
     turn = state.turn
-    return evolve(
+    return replace(
         state,
         participants=_charge_participants(state, elapsed_ms),
         groups=_charge_groups(state, elapsed_ms),
@@ -134,15 +134,15 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
     used_ms = active.used_ms + elapsed_ms
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         share_ms = max(0, active.remaining_ms - elapsed_ms)
-        return put(state.participants, state.active, evolve(active, used_ms=used_ms, remaining_ms=share_ms))
-    system = system_of(state, active)
+        return put(state.participants, state.active, replace(active, used_ms=used_ms, remaining_ms=share_ms))
+    system = clock_system_for(state, active)
     left = system.spend(active, state.turn.used_ms, elapsed_ms)
-    charged = evolve(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
+    charged = replace(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
     participants = put(state.participants, state.active, charged)
     if isinstance(system, Hourglass):
         other = 1 - state.active
         gained_ms = participants[other].remaining_ms + elapsed_ms
-        participants = put(participants, other, evolve(participants[other], remaining_ms=gained_ms))
+        participants = put(participants, other, replace(participants[other], remaining_ms=gained_ms))
     return participants
 
 
@@ -154,9 +154,9 @@ def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
     used_ms = group.used_ms + elapsed_ms
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         share_ms = max(0, group.remaining_ms - elapsed_ms)
-        return put(state.groups, at, evolve(group, used_ms=used_ms, remaining_ms=share_ms))
+        return put(state.groups, at, replace(group, used_ms=used_ms, remaining_ms=share_ms))
     left = state.rules.clock.spend(group, state.turn.used_ms, elapsed_ms)
-    return put(state.groups, at, evolve(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading))
+    return put(state.groups, at, replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading))
 
 
 def put(items: tuple[T, ...], at: int, item: T) -> tuple[T, ...]:

@@ -2,15 +2,15 @@
 
 from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
 from synckairos.errors import ParticipantNotFound
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 
 
-def step(state: Session, at_ms: int) -> Session:
+def make_transition(state: Session, at_ms: int) -> Session:
     """Return the state one version on, in effect from `at_ms`."""
-    return evolve(state, version=state.version + 1, updated_at_ms=at_ms)
+    return replace(state, version=state.version + 1, updated_at_ms=at_ms)
 
 
-def event(kind: EventType, state: Session, at_ms: int, of: Participant | Group | None = None) -> Event:
+def make_event(kind: EventType, state: Session, at_ms: int, of: Participant | Group | None = None) -> Event:
     """Make the event that led to `state`: about `of`, else about whoever is active, else about the session."""
     match of or state.active_participant:
         case Participant() as one:
@@ -20,17 +20,17 @@ def event(kind: EventType, state: Session, at_ms: int, of: Participant | Group |
         case Group() as group:
             return Event(kind, at_ms, None, group.group_id, group.used_ms, group.remaining_ms)
         case None:
-            return about_all(kind, state, at_ms)
+            return make_session_event(kind, state, at_ms)
 
 
-def about_all(kind: EventType, state: Session, at_ms: int) -> Event:
+def make_session_event(kind: EventType, state: Session, at_ms: int) -> Event:
     """Make an event about the session as a whole."""
     return Event(kind, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
 
 
-def close(state: Session, status: Status, kind: EventType, at_ms: int) -> Transition:
+def close_session(state: Session, status: Status, kind: EventType, at_ms: int) -> Transition:
     """End the settled session: nothing runs, nobody is active. The event is about whoever was."""
-    ended = evolve(
+    ended = replace(
         state,
         version=state.version + 1,
         updated_at_ms=at_ms,
@@ -40,10 +40,10 @@ def close(state: Session, status: Status, kind: EventType, at_ms: int) -> Transi
         pauses=(),
         completed_at_ms=at_ms,
     )
-    return Transition(event(kind, ended, at_ms, state.active_participant), ended)
+    return Transition(make_event(kind, ended, at_ms, state.active_participant), ended)
 
 
-def position_of(state: Session, participant_id: str) -> int:
+def participant_position(state: Session, participant_id: str) -> int:
     """Return where a participant stands in `state.participants`. Raises ParticipantNotFound."""
     for at, participant in enumerate(state.participants):
         if participant.participant_id == participant_id:

@@ -17,24 +17,24 @@ from synckairos.clock.model import (
 from synckairos.clock.pauses import is_at_zero, leave_zero
 from synckairos.clock.timing import (
     active_group_position,
+    clock_system_for,
     group_position,
     put,
     settle,
-    system_of,
     thresholds_passed,
     to_zero_ms,
 )
-from synckairos.clock.transitions import close, event, position_of
+from synckairos.clock.transitions import close_session, make_event, participant_position
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 
 
 def start(state: Session, now_ms: int) -> Transition:
     """Begin: the designated participant, or the first in index order, is active."""
     first = state.active if state.active is not None else successor(state, None)
-    running = evolve(state, status=Status.RUNNING, started_at_ms=now_ms)
+    running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
-    return Transition(event(EventType.SESSION_STARTED, begun, now_ms), begun)
+    return Transition(make_event(EventType.SESSION_STARTED, begun, now_ms), begun)
 
 
 def switch(state: Session, command: Switch, now_ms: int) -> Transition:
@@ -60,12 +60,12 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
     ended = end_turn(settled, flagged)
     follower = _follower(ended, command.next_participant_id)
     if is_last_cycle(ended):
-        return close(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
+        return close_session(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
     ended_by = None if ended.active is None else ended.participants[ended.active]
     begun = begin_turn(ended, follower, _budget_after_switch_ms(ended, flagged), now_ms)
     if at_zero:
         begun = leave_zero(begun, now_ms)
-    return Transition(event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
+    return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
 
 
 def _account_for_lag(state: Session, command: Switch, now_ms: int) -> Session:
@@ -77,8 +77,8 @@ def _account_for_lag(state: Session, command: Switch, now_ms: int) -> Session:
     trusted_lag_ms = trusted_ms(command.lag_ms, command.measured_lag_ms)
     lag, receipt = compensate(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
     assert state.active is not None
-    return evolve(
-        state, participants=put(state.participants, state.active, evolve(active, lag=lag)), lag_receipt=receipt
+    return replace(
+        state, participants=put(state.participants, state.active, replace(active, lag=lag)), lag_receipt=receipt
     )
 
 
@@ -122,7 +122,7 @@ def successor(state: Session, after: int | None) -> int | None:
 
 def _follower(ended: Session, next_participant_id: str | None) -> int | None:
     if next_participant_id is not None:
-        at = position_of(ended, next_participant_id)
+        at = participant_position(ended, next_participant_id)
         if not is_in_rotation(ended, ended.participants[at]):
             raise ParticipantExpired(next_participant_id)
         return at
@@ -157,8 +157,8 @@ def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
     if state.active is not None:
         active = participants[state.active]
         if mode is SyncMode.PER_PARTICIPANT and not is_out:
-            left = _end(system_of(state, active), active, used_ms, flagged)
-            active = evolve(
+            left = _end(clock_system_for(state, active), active, used_ms, flagged)
+            active = replace(
                 active,
                 cycle_count=active.cycle_count + 1,
                 remaining_ms=left.remaining_ms,
@@ -166,15 +166,15 @@ def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
                 has_expired=active.has_expired and left.remaining_ms <= 0,
             )
         else:
-            active = evolve(active, cycle_count=active.cycle_count + 1)
+            active = replace(active, cycle_count=active.cycle_count + 1)
         participants = put(participants, state.active, active)
     if mode is SyncMode.PER_GROUP and not is_out and (at := active_group_position(state)) is not None:
         group = groups[at]
         left = _end(state.rules.clock, group, used_ms, flagged)
         has_expired = group.has_expired and left.remaining_ms <= 0
-        group = evolve(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
+        group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
         groups = put(groups, at, group)
-    return evolve(state, participants=participants, groups=groups, turn=Turn(cycles=state.turn.cycles + 1))
+    return replace(state, participants=participants, groups=groups, turn=Turn(cycles=state.turn.cycles + 1))
 
 
 def _end(system: System, budget: Budget, turn_used_ms: int, flagged: bool) -> Budget:
@@ -183,7 +183,7 @@ def _end(system: System, budget: Budget, turn_used_ms: int, flagged: bool) -> Bu
 
 def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_ms: int) -> Session:
     """Give the unused turn to `active` from `at_ms`, one version on; `remaining_ms` is the session's own budget."""
-    begun = evolve(
+    begun = replace(
         state,
         version=state.version + 1,
         updated_at_ms=at_ms,
@@ -193,7 +193,7 @@ def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_
     )
     if passed := thresholds_passed(begun):
         # A clock that begins its turn below a threshold doesn't cross it.
-        return evolve(begun, turn=Turn(0, state.turn.cycles, passed))
+        return replace(begun, turn=Turn(0, state.turn.cycles, passed))
     return begun
 
 

@@ -22,7 +22,7 @@ kill -KILL "$2"
 """
 
 
-class Child:
+class ChildProcess:
     """One guarded child process.
 
     `farewell` is the signal that asks it to end. `account` is the (uid, gid) it runs as, where that isn't ours.

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 from synckairos.embedded.startup import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
@@ -48,7 +48,7 @@ class Postgres:
         self._cluster = self.data_dir / "cluster"
         self._log = self.data_dir / "postgres.log"
         self._durable = durable
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._account: tuple[int, int] | None = None
         self._sockets = self.data_dir / "run"
         self._home = Path()
@@ -62,7 +62,7 @@ class Postgres:
         return f"postgresql://postgres@/{database}?host={quote(str(self._sockets), safe='')}&port=5432"
 
     @property
-    def child(self) -> Child:
+    def child(self) -> ChildProcess:
         if self._child is None:
             raise EmbeddedStoreFailed("Postgres isn't running")
         return self._child
@@ -160,7 +160,7 @@ class Postgres:
         fast = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
         with self._log.open("ab") as output:
             begin = output.tell()
-            self._child = Child(
+            self._child = ChildProcess(
                 [
                     *(self._home / "bin" / "postgres", "-D", self._cluster),
                     *("-k", self._sockets, "-h", "", "-p", "5432"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 from synckairos.embedded.startup import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
 
 
@@ -38,14 +38,14 @@ class Valkey:
         self.port = port
         self._env = env
         self._appendfsync = appendfsync
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
-    def child(self) -> Child:
+    def child(self) -> ChildProcess:
         if self._child is None:
             raise EmbeddedStoreFailed("Valkey isn't running")
         return self._child
@@ -59,7 +59,7 @@ class Valkey:
             # Valkey inherits the lock, so it holds until the last process on this data is gone, however that ends.
             wait_until(lambda: _locked(lock.fileno()), deadline, f"{self.data_dir} is in use by another Valkey")
             self.port = self.port or _free_port()
-            self._child = Child(
+            self._child = ChildProcess(
                 [
                     valkey_binary(),
                     *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.data_dir),

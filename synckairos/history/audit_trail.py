@@ -6,19 +6,19 @@ from typing import Any
 import orjson
 
 from synckairos.history.cursor import parse_cursor
-from synckairos.history.reader import MAX_PAGE, Archive, page_of_trail
+from synckairos.history.reader import MAX_PAGE, HistoryReader, trail_page
 from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
-from synckairos.store.read_cache import Aside
+from synckairos.store.read_cache import ReadCache
 from synckairos.wire.feed_message import OutboxEntry
 
 _NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "state")
 
 
-class Trail:
+class AuditTrail:
     """The trail of any session, for `GET /sessions/{id}/events`."""
 
-    def __init__(self, archive: Archive, outbox: Outbox, aside: Aside) -> None:
+    def __init__(self, archive: HistoryReader, outbox: Outbox, aside: ReadCache) -> None:
         self._archive = archive
         self._outbox = outbox
         self._aside = aside
@@ -42,9 +42,9 @@ class Trail:
             return page
         known = {(event.epoch, event.version) for event in page.items}
         after = parse_cursor(cursor, int, int, str) if cursor else (-1, 0, "")
-        later = [event_of(entry, snapshots) for entry in waiting if (entry.epoch, entry.version) not in known]
+        later = [build_trail_event(entry, snapshots) for entry in waiting if (entry.epoch, entry.version) not in known]
         fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
-        return page_of_trail(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
+        return trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
 
     async def _archived(self, session_id: str, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
         async def ask() -> bytes:
@@ -67,7 +67,7 @@ def _event(*plain: Any) -> TrailEvent:
     return TrailEvent(**event, state=None if state is None else state.encode())
 
 
-def event_of(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
+def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
     """Return an outbox entry as the trail shows it."""
     fields: dict[str, Any] = orjson.loads(entry.event)
     return TrailEvent(

@@ -8,7 +8,7 @@ import psycopg
 
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool, Questions
+from synckairos.postgres.pool import BoundedQueries, Pool
 
 TIMEOUT_S = 2.0
 
@@ -22,7 +22,7 @@ class Queries:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._questions = Questions()
+        self._questions = BoundedQueries()
         self._away_until_s = 0.0
 
     async def ask(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:

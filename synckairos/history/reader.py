@@ -16,24 +16,24 @@ from psycopg.errors import InvalidParameterValue
 
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.cold.reader import ArchiveDamaged, Cold
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.cursor import parse_cursor, parse_key, render_cursor
 from synckairos.history.queries import TIMEOUT_S, Queries, Row
 from synckairos.history.records import (
     Archived,
+    ArchiveRecord,
     Bucket,
-    Filed,
     ListedSession,
+    OutboxTime,
     Page,
     ParticipantSession,
     TimeSlice,
     TrailEvent,
-    Waiting,
 )
 from synckairos.postgres.pool import Pool
-from synckairos.wire.idempotency_record import Record
-from synckairos.wire.instants import at_of, ms_of
+from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.instants import instant_ms, to_datetime
 
 T = TypeVar("T")
 
@@ -60,12 +60,12 @@ def open_pool(settings: Settings) -> Pool:
     )
 
 
-class Archive:
+class HistoryReader:
     """The audit's tables, for reading."""
 
-    def __init__(self, pool: Pool, objects: Objects) -> None:
+    def __init__(self, pool: Pool, objects: ColdStorage) -> None:
         """Take Postgres, and where sessions are kept that retention took out of it."""
-        self.cold = Cold(objects)
+        self.cold = ColdReader(objects)
         self._queries = Queries(pool)
 
     async def is_reachable(self) -> bool:
@@ -90,10 +90,10 @@ class Archive:
         if state is None:
             return await self._read_cold(session_id, self.cold.latest)
         records = {
-            command_id: Record(fingerprint, decided_in, decided, expired).render()
+            command_id: IdempotencyRecord(fingerprint, decided_in, decided, expired).render()
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
         }
-        return Archived(session_id, epoch, version, state, deleted, ms_of(recorded_at), records)
+        return Archived(session_id, epoch, version, state, deleted, instant_ms(recorded_at), records)
 
     async def snapshot(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where Postgres hasn't got it (yet)."""
@@ -110,7 +110,7 @@ class Archive:
         if not rows:
             return await self._read_cold(session_id, lambda filed: self.cold.state_at(filed, at_ms))
         epoch, version, state, deleted, recorded_at = rows[0]
-        return Archived(session_id, epoch, version, state, deleted, ms_of(recorded_at))
+        return Archived(session_id, epoch, version, state, deleted, instant_ms(recorded_at))
 
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -132,7 +132,7 @@ class Archive:
             },
         )
         found = [
-            TrailEvent(row[0], row[1], row[2], ms_of(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
+            TrailEvent(row[0], row[1], row[2], instant_ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
@@ -141,9 +141,9 @@ class Archive:
             known = {(event.epoch, event.version) for event in found}
             found += [event for event in cold if (event.epoch, event.version) not in known]
             found.sort(key=lambda event: event.key)
-        return page_of_trail(found, limit)
+        return trail_page(found, limit)
 
-    async def _read_cold(self, session_id: str, read: Callable[[Sequence[Filed]], Awaitable[T]]) -> T | None:
+    async def _read_cold(self, session_id: str, read: Callable[[Sequence[ArchiveRecord]], Awaitable[T]]) -> T | None:
         """Read the archives that are all there is of a session, newest first; None where there is none.
 
         Raises ArchiveDamaged: not where one was replaced by a newer one meanwhile.
@@ -157,13 +157,13 @@ class Archive:
                 raise
             return await read(newer)
 
-    async def filed(self, session_id: str, *, removed_only: bool = False) -> list[Filed]:
+    async def filed(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
         """Return what was filed about a session's archives, one a life, newest first.
 
         With `removed_only` those alone that are all there is of it: retention took its rows away.
         """
         rows = await self._queries.ask("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
-        return [filed_of(row) for row in rows]
+        return [parse_archive_record(row) for row in rows]
 
     async def breaks_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
         """Return how long a session was paused between two instants, as far as Postgres knows."""
@@ -195,7 +195,7 @@ class Archive:
             "sessions",
             {**_before(cursor), "status": status, "sync_mode": sync_mode, "limit": _limit(limit) + 1},
         )
-        found = tuple(ListedSession(row[0], row[1], row[2], ms_of(row[3]), row[4]) for row in rows[:limit])
+        found = tuple(ListedSession(row[0], row[1], row[2], instant_ms(row[3]), row[4]) for row in rows[:limit])
         more = len(rows) > limit
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
 
@@ -237,18 +237,20 @@ class Archive:
         """Return when somebody's sessions since an instant began, in ms, and their ids, newest first."""
         values = {"participant_id": _uuid(participant_id), "since": _at(since_ms), "limit": limit}
         return [
-            (ms_of(began_at), session_id)
+            (instant_ms(began_at), session_id)
             for session_id, began_at in await self._queries.ask("participant_dates", values)
         ]
 
     async def known_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return those of these sessions in which Postgres knows of somebody's part, and when they began, in ms."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
-        return {session_id: ms_of(began_at) for session_id, began_at in await self._queries.ask("known_parts", values)}
+        return {
+            session_id: instant_ms(began_at) for session_id, began_at in await self._queries.ask("known_parts", values)
+        }
 
     async def now_ms(self) -> int:
         """Return the instant by Postgres' clock: for reading history while Redis, whose clock decides, is away."""
-        return ms_of((await self._queries.ask("now", {}))[0][0])
+        return instant_ms((await self._queries.ask("now", {}))[0][0])
 
     async def participant_time(
         self,
@@ -260,7 +262,7 @@ class Archive:
         tz: str = "UTC",
         bucket: Bucket = "day",
         metadata_key: str | None = None,
-        waiting: Sequence[Waiting] = (),
+        waiting: Sequence[OutboxTime] = (),
     ) -> list[TimeSlice]:
         """Return how long somebody's time ran in [from_ms, to_ms), per session, local day or ISO week; in order.
 
@@ -302,13 +304,13 @@ class Archive:
             raise unknown from None
 
 
-def filed_of(row: Row) -> Filed:
+def parse_archive_record(row: Row) -> ArchiveRecord:
     """Return what the query `filed` says of one archive."""
-    values: Row = tuple(ms_of(value) if isinstance(value, datetime) else value for value in row)
-    return Filed(*values)
+    values: Row = tuple(instant_ms(value) if isinstance(value, datetime) else value for value in row)
+    return ArchiveRecord(*values)
 
 
-def page_of_trail(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
+def trail_page(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
     """Make a page of up to `limit` events out of at least one more, where there are more."""
     items = tuple(found[:limit])
     return Page(items, render_cursor(*items[-1].key) if len(found) > limit else None)
@@ -321,14 +323,14 @@ def _part(row: Row) -> ParticipantSession:
         version=row[2],
         sync_mode=row[3],
         status=row[4],
-        started_at_ms=None if row[5] is None else ms_of(row[5]),
-        completed_at_ms=None if row[6] is None else ms_of(row[6]),
-        at_ms=ms_of(row[7]),
+        started_at_ms=None if row[5] is None else instant_ms(row[5]),
+        completed_at_ms=None if row[6] is None else instant_ms(row[6]),
+        at_ms=instant_ms(row[7]),
         time_used_ms=row[8],
         paused_ms=row[9],
         cycle_count=row[10],
         metadata=orjson.dumps(row[11]),
-        began_at_ms=ms_of(row[12]),
+        began_at_ms=instant_ms(row[12]),
     )
 
 
@@ -354,4 +356,4 @@ def _uuid(text: str) -> UUID | None:
 
 def _at(at_ms: int) -> datetime:
     """Return the instant; one beyond what a calendar has is before or after everything."""
-    return at_of(min(max(at_ms, _FIRST_MS), _LAST_MS))
+    return to_datetime(min(max(at_ms, _FIRST_MS), _LAST_MS))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 
 Bucket = Literal["session", "day", "week"]
 
@@ -35,7 +35,7 @@ class Archived:
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
+class ArchiveRecord:
     """A session's archive: what the object holds, and where. Without a `path` there is none yet.
 
     `status` is processing, ready or failed, of the newest try; `checksum` the SHA-256 of the object's `size_bytes`.
@@ -90,7 +90,7 @@ class TrailEvent:
         return (self.occurred_at_ms, self.version, self.epoch)
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class ParticipantSession:
     """Somebody's part in a session as of one version, which took effect at `at_ms`.
@@ -134,7 +134,7 @@ class TimeSlice:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class OutboxTime:
     """What is on its way to Postgres of a session that somebody takes part in.
 
     From the version of the `cut` on (when it took effect, its number) only `stretches` count: from when to when their

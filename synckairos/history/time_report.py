@@ -7,17 +7,17 @@ import orjson
 
 from synckairos.audit.entry_rows import NUL, without_nul
 from synckairos.errors import StoreUnavailable
-from synckairos.history.reader import Archive
-from synckairos.history.records import Bucket, TimeSlice, Waiting
+from synckairos.history.reader import HistoryReader
+from synckairos.history.records import Bucket, OutboxTime, TimeSlice
 from synckairos.store.outbox import Outbox
 from synckairos.wire.feed_message import OutboxEntry
 from synckairos.wire.instants import parse_instant
 
 
-class Hours:
+class TimeReport:
     """The hours of any participant, for `GET /participants/{id}/time`."""
 
-    def __init__(self, archive: Archive, outbox: Outbox) -> None:
+    def __init__(self, archive: HistoryReader, outbox: Outbox) -> None:
         self._archive = archive
         self._outbox = outbox
 
@@ -32,8 +32,9 @@ class Hours:
         bucket: Bucket,
         metadata_key: str | None,
     ) -> tuple[list[TimeSlice], bool]:
-        """Return how long somebody's time ran in [from_ms, to_ms), as `Archive.participant_time` does, and if Redis is
-        away: then without what is on its way.
+        """Return time slices as `HistoryReader.participant_time` does, and whether Redis is away.
+
+        If Redis is away, the time of versions in the outbox is missing.
         """
         is_away = False
         try:
@@ -53,13 +54,13 @@ class Hours:
         )
         return slices, is_away
 
-    async def _waiting(self, participant_id: str, now_ms: int) -> list[Waiting]:
+    async def _waiting(self, participant_id: str, now_ms: int) -> list[OutboxTime]:
         session_ids = await self._outbox.mentioning(participant_id)
         found = await asyncio.gather(*(self._outbox.pending(each) for each in session_ids))
-        return [waiting_of(entries, participant_id, now_ms) for entries in found if entries]
+        return [outbox_share(entries, participant_id, now_ms) for entries in found if entries]
 
 
-def waiting_of(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> Waiting:
+def outbox_share(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> OutboxTime:
     """Return what versions of one session mean for somebody's hours, the last one up to now or to its clock's zero."""
     versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_order)
     event, first = versions[0]
@@ -81,7 +82,7 @@ def waiting_of(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> 
         if until_ms > began_ms:
             stretches.append((began_ms, until_ms))
     metadata = session["metadata"]
-    return Waiting(
+    return OutboxTime(
         session_id=first.session_id,
         cut=(versions[0][0]["occurred_at_ms"], first.version),
         metadata=orjson.dumps(without_nul(metadata) if NUL in versions[-1][1].state else metadata).decode(),

@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 K = TypeVar("K")
 
 
-class Origins:
+class AllowedOrigins:
     """The allow-list. Our own origin is on it by nature, `allowed` are those besides."""
 
     def __init__(self, allowed: Iterable[str] = (), guards_names: bool = True) -> None:
@@ -42,7 +42,7 @@ class Origins:
         self._hosts: dict[bytes, bool] = {}
 
     @classmethod
-    def of(cls, settings: Settings) -> "Origins":
+    def of(cls, settings: Settings) -> "AllowedOrigins":
         """Make the list that the settings say.
 
         Names are guarded where only this machine should reach us, and wherever somebody made a list: a page whose name

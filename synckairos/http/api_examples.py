@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from synckairos import __version__
-from synckairos.wire.simulation_timeline import run
+from synckairos.wire.simulation_timeline import run_simulation
 
 Json = dict[str, Any]
 
@@ -56,10 +56,10 @@ BODIES: Json = {
 
 
 @cache
-def state() -> Json:
+def example_state() -> Json:
     """Return the session after its first move."""
     moves = [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}]
-    final = run({"session": CREATE, "commands": moves, "until_ms": 4_321})["final"]
+    final = run_simulation({"session": CREATE, "commands": moves, "until_ms": 4_321})["final"]
     # A simulation begins with the Unix epoch.
     text = orjson.dumps(final | {"epoch": EPOCH}).replace(b"1970-01-01T00:", b"2026-01-31T12:")
     shown: Json = orjson.loads(text)
@@ -67,12 +67,12 @@ def state() -> Json:
 
 
 @cache
-def answers() -> Json:
+def example_answers() -> Json:
     """Return an example of what comes back, by its model."""
     switched = ("session_id", "active_participant_id", "cycle_started_at", "participants", "status", "version")
     return {
-        "SessionAnswer": {"data": state()},
-        "SwitchAnswer": {"data": {name: state()[name] for name in switched}},
+        "SessionAnswer": {"data": example_state()},
+        "SwitchAnswer": {"data": {name: example_state()[name] for name in switched}},
         "TimeView": {"timestamp_ms": NOW_MS, "server_version": __version__, "drift_tolerance_ms": 50},
     }
 
@@ -98,8 +98,8 @@ def v3_messages() -> Json:
             "args": {"current_participant_id": WHITE},
         },
         {"type": "PING", "id": "p1", "t0": 1234.5},
-        {"type": "STATE_SYNC", **tagged, "reply_to": "s1", "recovered": False, "state": state()},
-        {"type": "STATE_UPDATE", **tagged, "state": state()},
+        {"type": "STATE_SYNC", **tagged, "reply_to": "s1", "recovered": False, "state": example_state()},
+        {"type": "STATE_UPDATE", **tagged, "state": example_state()},
         {"type": "STATE_DELTA", **at, "version": 4, "tag": TAGS[4], "from_version": 3, "patch": turned},
         {"type": "EVENT", **at, **warning},
         {"type": "PRESENCE", **told, "clients": 3, "roles": roles, "participants": [WHITE, BLACK]},
@@ -121,8 +121,8 @@ def v2_messages() -> Json:
         {"type": "PING"},
         {"type": "RECONNECT"},
         {"type": "CONNECTED", **told},
-        {"type": "STATE_SYNC", **told, "state": state()},
-        {"type": "STATE_UPDATE", **told, "state": state()},
+        {"type": "STATE_SYNC", **told, "state": example_state()},
+        {"type": "STATE_UPDATE", **told, "state": example_state()},
         {"type": "SESSION_DELETED", **told},
         {"type": "PONG", "timestamp": NOW_MS},
         {"type": "ERROR", "code": "SESSION_NOT_FOUND", "message": f"Session {SESSION} not found"},

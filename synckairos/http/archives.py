@@ -9,14 +9,14 @@ from synckairos.config import Settings
 from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
 from synckairos.history.cold.bundle import Bundle
 from synckairos.history.cold.reader import ArchiveDamaged
-from synckairos.history.reader import Archive
-from synckairos.history.records import Filed
-from synckairos.http.content_negotiation import preferred
+from synckairos.history.reader import HistoryReader
+from synckairos.history.records import ArchiveRecord
+from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.etag import is_unchanged
 from synckairos.http.operations import Operation
-from synckairos.http.request import Call, Reply
+from synckairos.http.request import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Limits
+from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
 from synckairos.wire.event_json import event_json
 from synckairos.wire.instants import render_instant
@@ -30,7 +30,7 @@ _LARGE = 100  # events; rendering more than these is a thread's work
 class ArchiveRoutes:
     """The operation that reads cold storage."""
 
-    def __init__(self, sessions: Sessions, archive: Archive, limits: Limits, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, archive: HistoryReader, limits: RateLimits, settings: Settings) -> None:
         self._sessions = sessions
         self._archive = archive
         self._limits = limits
@@ -47,10 +47,10 @@ class ArchiveRoutes:
             ),
         ]  # fmt: skip
 
-    async def read(self, call: Call) -> Reply:
+    async def read(self, call: RestRequest) -> RestResponse:
         query = call.query(ArchiveQuery)
         session_id = call.id("session_id")
-        form = preferred(call.header(b"accept"), (JSON, NDJSON))
+        form = preferred_media_type(call.header(b"accept"), (JSON, NDJSON))
         call.standings = await self._limits.take(call.quotas())
         if not call.principal.may(self._role):
             raise Forbidden(f"Archives are for a {self._role} or a higher role")
@@ -64,10 +64,10 @@ class ArchiveRoutes:
                 raise
             return await self._show(call, newer, form, query.snapshots)
 
-    async def _show(self, call: Call, filed: Filed, form: str, snapshots: bool) -> Reply:
+    async def _show(self, call: RestRequest, filed: ArchiveRecord, form: str, snapshots: bool) -> RestResponse:
         shown = self._shown(call)
         etag = f'"{filed.checksum.hex()[:32]}-{shown}-{form.rpartition("-")[2]}-{snapshots:d}"'
-        reply = Reply(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
+        reply = RestResponse(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
         reply.headers.append((b"cache-control", b"private, no-cache"))
         if is_unchanged(call.header(b"if-none-match"), etag):
             reply.status = 304
@@ -80,7 +80,7 @@ class ArchiveRoutes:
             reply.body = render(filed, bundle, shown, snapshots)
         return reply
 
-    async def _filed(self, session_id: str) -> Filed:
+    async def _filed(self, session_id: str) -> ArchiveRecord:
         """Return the newest archive there is. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
         found = await self._archive.filed(session_id)
         filed = next((each for each in found if each.path is not None), None)
@@ -93,14 +93,14 @@ class ArchiveRoutes:
             raise ArchiveProcessing(session_id)
         raise NotArchived(session_id, failed=True)
 
-    def _shown(self, call: Call) -> str:
+    def _shown(self, call: RestRequest) -> str:
         """Return how much is shown: `all` of it, with `events`, or the final `state` alone."""
         if call.principal.may("admin"):
             return "all"
         return "events" if call.principal.may(self._events_role) else "state"
 
 
-def _render(filed: Filed, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
+def _render(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
     document: dict[str, Any] = {
         "session_id": filed.session_id,
         "version": filed.version,
@@ -116,7 +116,7 @@ def _render(filed: Filed, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
     return orjson.dumps({"data": document})
 
 
-def _render_lines(filed: Filed, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
+def _render_lines(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
     """Render the archive's own lines for admins, for others the events they may see, or the state alone."""
     match shown:
         case "all":

@@ -10,57 +10,57 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from synckairos.config import Settings
-from synckairos.history.audit_trail import Trail
-from synckairos.history.participant_sessions.pages import Participations
-from synckairos.history.reader import Archive
-from synckairos.history.time_report import Hours
-from synckairos.http.allowed_origins import Origins
+from synckairos.history.audit_trail import AuditTrail
+from synckairos.history.participant_sessions.pages import ParticipantSessions
+from synckairos.history.reader import HistoryReader
+from synckairos.history.time_report import TimeReport
+from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
-from synckairos.http.caller_identity import Callers
+from synckairos.http.caller_identity import CallerIdentity
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import LiveTail, Watch
-from synckairos.http.operations import Operation, Table
-from synckairos.http.rest_app import Door
-from synckairos.http.session_list import Listing
+from synckairos.http.operations import Operation, OperationTable
+from synckairos.http.rest_app import RestApp
+from synckairos.http.session_list import SessionList
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Limits
+from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.metrics import ACTIVE_SESSIONS
-from synckairos.webhooks.address_guard import Guard
-from synckairos.webhooks.registry import Registry
+from synckairos.webhooks.address_guard import AddressGuard
+from synckairos.webhooks.registry import WebhookRegistry
 
 DEMO = "/demo"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RestDependencies:
     """What REST stands on, opened by whoever puts the server together."""
 
     sessions: Sessions
     store: SessionStore
-    archive: Archive
-    trail: Trail
-    participations: Participations
-    hours: Hours
-    webhooks: Registry
-    limits: Limits
+    archive: HistoryReader
+    trail: AuditTrail
+    participations: ParticipantSessions
+    hours: TimeReport
+    webhooks: WebhookRegistry
+    limits: RateLimits
     settings: Settings
 
 
-def build(
-    parts: Parts,
+def build_application(
+    parts: RestDependencies,
     *,
-    origins: Origins | None = None,
+    origins: AllowedOrigins | None = None,
     extra_routes: Sequence[BaseRoute] = (),
     lifespan: "Lifespan[Router] | None" = None,
     is_draining: Callable[[], bool] = lambda: False,
     watch: Watch | None = None,
     before_scrape: Sequence[Callable[[], Awaitable[None]]] = (),
-) -> Door:
+) -> RestApp:
     """Make the ASGI application.
 
     `extra_routes` are WebSocket routes, `is_draining` makes `/ready` say no, `watch` wakes live tails (without it they
@@ -78,25 +78,25 @@ def build(
         *HistoryRoutes(
             parts.sessions,
             parts.archive,
-            Listing(parts.sessions, parts.store, parts.archive),
+            SessionList(parts.sessions, parts.store, parts.archive),
             parts.trail,
             LiveTail(parts.trail, is_draining, watch),
             parts.participations,
             parts.hours,
             parts.limits,
         ).operations(),
-        *WebhookRoutes(parts.webhooks, Guard.of(settings), parts.limits).operations(),
+        *WebhookRoutes(parts.webhooks, AddressGuard.of(settings), parts.limits).operations(),
         *ArchiveRoutes(parts.sessions, parts.archive, parts.limits, settings).operations(),
         *SimulateRoutes(parts.store, parts.limits).operations(),
         *system.operations(),
     ]
     system.describe(operations)
     static = [Mount(DEMO, StaticFiles(directory=demo_dir(), html=True))] if demo_dir().is_dir() else []
-    return Door(
-        Table(operations),
+    return RestApp(
+        OperationTable(operations),
         parts.limits,
-        origins or Origins.of(settings),
-        Callers(settings.trusted_proxies),
+        origins or AllowedOrigins.of(settings),
+        CallerIdentity(settings.trusted_proxies),
         settings,
         beyond=Router([*extra_routes, *static], lifespan=lifespan, redirect_slashes=True),
         beyond_paths=[DEMO] if static else [],

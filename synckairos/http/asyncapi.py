@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from synckairos import __version__
 from synckairos.http import api_examples
-from synckairos.http.json_schemas import ref, schemas_of
+from synckairos.http.json_schemas import ref, schemas_for
 from synckairos.wire import socket_message_models, v3_messages
 from synckairos.wire.close_codes import V2_CLOSES, V3_CLOSES
 from synckairos.wire.request_bodies import COMMANDS
@@ -48,7 +48,7 @@ def render_asyncapi() -> bytes:
     )
     v3_all: dict[str, type[BaseModel]] = {**v3_messages.MODELS, **v3_sent}
     v2_all = v2_asked | v2_sent
-    schemas = schemas_of([*v3_all.values(), *v2_all.values(), *COMMANDS.values()])
+    schemas = schemas_for([*v3_all.values(), *v2_all.values(), *COMMANDS.values()])
     schemas["Command"] |= _arguments()
     return orjson.dumps(
         {

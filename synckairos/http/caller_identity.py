@@ -8,7 +8,7 @@ from starlette.types import Scope
 from synckairos.principal import Principal
 
 
-class Callers:
+class CallerIdentity:
     """Finds a request's principal. Without authentication it is anonymous and may do everything."""
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:

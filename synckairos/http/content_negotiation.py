@@ -6,7 +6,7 @@ from collections.abc import Sequence
 _KNOWN_AS = dict.fromkeys(("application/ndjson", "application/jsonl"), "application/x-ndjson")
 
 
-def preferred(accept: str | None, offered: Sequence[str]) -> str:
+def preferred_media_type(accept: str | None, offered: Sequence[str]) -> str:
     """Return the media type of those offered that the client likes best; the first where it likes none of them."""
     if not accept:
         return offered[0]

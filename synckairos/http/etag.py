@@ -21,7 +21,7 @@ def is_unchanged(if_none_match: str | None, etag: str) -> bool:
     return any(f'"{opaque}"' == etag for _, opaque in _TAG.findall(if_none_match))
 
 
-def wanted(if_match: str | None) -> list[tuple[int, str]]:
+def parse_etags(if_match: str | None) -> list[tuple[int, str]]:
     """Return the versions and epochs an If-Match allows; empty where anything will do.
 
     Weak tags and tags that were never ours match nothing, by the strong comparison.

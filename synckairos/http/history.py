@@ -8,18 +8,18 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
-from synckairos.history.audit_trail import Trail
-from synckairos.history.participant_sessions.pages import Participations, Told
-from synckairos.history.reader import Archive
-from synckairos.history.time_report import Hours
-from synckairos.http.content_negotiation import preferred
+from synckairos.history.audit_trail import AuditTrail
+from synckairos.history.participant_sessions.pages import ListedParticipation, ParticipantSessions
+from synckairos.history.reader import HistoryReader
+from synckairos.history.time_report import TimeReport
+from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.live_tail import LiveTail
 from synckairos.http.operations import Operation
-from synckairos.http.request import Call, Reply
-from synckairos.http.session_list import Listing
-from synckairos.http.time_ranges import period_of
+from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.session_list import SessionList
+from synckairos.http.time_ranges import parse_time_range
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Limits, Standing
+from synckairos.store.rate_limits import RateLimits, RateLimitStatus
 from synckairos.wire import response_models
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.instants import render_instant
@@ -41,13 +41,13 @@ class HistoryRoutes:
     def __init__(
         self,
         sessions: Sessions,
-        archive: Archive,
-        listing: Listing,
-        trail: Trail,
+        archive: HistoryReader,
+        listing: SessionList,
+        trail: AuditTrail,
         tail: LiveTail,
-        participations: Participations,
-        hours: Hours,
-        limits: Limits,
+        participations: ParticipantSessions,
+        hours: TimeReport,
+        limits: RateLimits,
     ) -> None:
         self._sessions = sessions
         self._archive = archive
@@ -81,17 +81,17 @@ class HistoryRoutes:
             ),
         ]  # fmt: skip
 
-    async def list(self, call: Call) -> Reply:
+    async def list(self, call: RestRequest) -> RestResponse:
         query = call.query(ListQuery)
         call.standings = await self._limits.take(call.quotas())
         page = await self._listing.page(query)
         body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
-        return Reply(body, headers=_next_link(call, page.next_cursor))
+        return RestResponse(body, headers=_next_link(call, page.next_cursor))
 
-    async def events(self, call: Call) -> Reply:
+    async def events(self, call: RestRequest) -> RestResponse:
         query = call.query(EventsQuery)
         session_id = call.id("session_id")
-        form = preferred(call.header(b"accept"), (JSON, CSV, NDJSON, SSE))
+        form = preferred_media_type(call.header(b"accept"), (JSON, CSV, NDJSON, SSE))
         cursor = query.cursor
         if form == SSE and cursor is None:
             cursor = call.header(b"last-event-id") or None
@@ -106,15 +106,15 @@ class HistoryRoutes:
             raise SessionNotFound(session_id)
         if form == SSE:
             stream = self._tail.stream(session_id, page.items, cursor, query.snapshots)
-            return Reply(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
+            return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         rows = [event_json(event) for event in page.items]
         columns = (*EVENT_COLUMNS, "state") if query.snapshots else EVENT_COLUMNS
         return _page(call, form, columns, rows, page.next_cursor)
 
-    async def participant_sessions(self, call: Call) -> Reply:
+    async def participant_sessions(self, call: RestRequest) -> RestResponse:
         query = call.query(ParticipantSessionsQuery)
         participant_id = call.id("participant_id")
-        form = preferred(call.header(b"accept"), (JSON, CSV))
+        form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
         # Both in one trip: recent history should cost little more than a look at one session.
         call.standings, glance = await asyncio.gather(
             self._count(call), self._participations.glance(participant_id, cursor=query.cursor, limit=query.limit)
@@ -126,28 +126,30 @@ class HistoryRoutes:
         if form == CSV:
             reply = _csv(PARTICIPATION_COLUMNS, map(orjson.loads, rows))
         else:
-            reply = Reply(b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(told.page.next_cursor)))
+            reply = RestResponse(
+                b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(told.page.next_cursor))
+            )
         reply.headers += [*_next_link(call, told.page.next_cursor), (b"vary", b"Accept")]
         reply.headers += _alone(told)
         return reply
 
-    async def _count(self, call: Call) -> tuple[Standing, ...]:
+    async def _count(self, call: RestRequest) -> tuple[RateLimitStatus, ...]:
         """Count a request that can be answered without Redis; while that is away, nobody counts."""
         try:
             return await self._limits.take(call.quotas())
         except StoreUnavailable:
             return ()
 
-    async def participant_time(self, call: Call) -> Reply:
+    async def participant_time(self, call: RestRequest) -> RestResponse:
         query = call.query(ParticipantTimeQuery)
         participant_id = call.id("participant_id")
-        form = preferred(call.header(b"accept"), (JSON, CSV))
+        form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
         call.standings = await self._count(call)
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:
             now_ms = await self._archive.now_ms()
-        from_ms, to_ms = period_of(query, now_ms)
+        from_ms, to_ms = parse_time_range(query, now_ms)
         slices, is_redis_away = await self._hours.slices(
             participant_id,
             from_ms=from_ms,
@@ -163,12 +165,12 @@ class HistoryRoutes:
             if query.group_by is not None:
                 row["key"] = each.key
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
-        reply = _csv(TIME_COLUMNS, rows) if form == CSV else Reply(orjson.dumps({"data": rows}))
+        reply = _csv(TIME_COLUMNS, rows) if form == CSV else RestResponse(orjson.dumps({"data": rows}))
         reply.headers += [(b"vary", b"Accept"), *([(b"synckairos-history", b"postgres")] if is_redis_away else [])]
         return reply
 
 
-def _alone(told: Told) -> list[tuple[bytes, bytes]]:
+def _alone(told: ListedParticipation) -> list[tuple[bytes, bytes]]:
     """Say which store answered alone while the other is away, and how far back that goes."""
     if told.alone is None:
         return []
@@ -177,25 +179,25 @@ def _alone(told: Told) -> list[tuple[bytes, bytes]]:
 
 
 def _page(
-    call: Call, form: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], next_cursor: str | None
-) -> Reply:
+    call: RestRequest, form: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], next_cursor: str | None
+) -> RestResponse:
     """Render a page in the form asked for; all but JSON tell of the next one in a Link alone."""
     match form:
         case "text/csv":
             reply = _csv(columns, rows)
         case "application/x-ndjson":
-            reply = Reply(render_ndjson(rows), content_type=NDJSON.encode())
+            reply = RestResponse(render_ndjson(rows), content_type=NDJSON.encode())
         case _:
-            reply = Reply(orjson.dumps({"data": rows, "next_cursor": next_cursor}))
+            reply = RestResponse(orjson.dumps({"data": rows, "next_cursor": next_cursor}))
     reply.headers += [*_next_link(call, next_cursor), (b"vary", b"Accept")]
     return reply
 
 
-def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Reply:
-    return Reply(render_csv(columns, rows), content_type=b"text/csv; charset=utf-8")
+def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> RestResponse:
+    return RestResponse(render_csv(columns, rows), content_type=b"text/csv; charset=utf-8")
 
 
-def _next_link(call: Call, next_cursor: str | None) -> list[tuple[bytes, bytes]]:
+def _next_link(call: RestRequest, next_cursor: str | None) -> list[tuple[bytes, bytes]]:
     if next_cursor is None:
         return []
     pairs = [pair for pair in parse_qsl(call.scope["query_string"].decode("ascii")) if pair[0] != "cursor"]

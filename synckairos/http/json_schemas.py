@@ -12,7 +12,7 @@ from synckairos.wire.field_docs import WORDS
 REF = "#/components/schemas/{model}"
 
 
-class Schemas(GenerateJsonSchema):
+class SchemaGenerator(GenerateJsonSchema):
     """Pydantic's, but that null is no default of what may be left out, and patterns are JavaScript's."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
@@ -27,18 +27,18 @@ class Schemas(GenerateJsonSchema):
         return found
 
 
-def schemas_of(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
+def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """Return the schemas of models, and of all that they hold, by name."""
     _, document = models_json_schema(
-        [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF, schema_generator=Schemas
+        [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF, schema_generator=SchemaGenerator
     )
     found: dict[str, Any] = without_titles(document["$defs"])
     for schema in found.values():
-        explain(schema)
+        add_field_docs(schema)
     return found
 
 
-def explain(schema: Any) -> None:
+def add_field_docs(schema: Any) -> None:
     """Say what an object's members mean, where their model leaves it to the word."""
     for name, member in schema.get("properties", {}).items():
         if name in WORDS and not member.keys() & {"description", "$ref", "const"}:

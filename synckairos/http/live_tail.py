@@ -13,7 +13,7 @@ import orjson
 
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
-from synckairos.history.audit_trail import Trail
+from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cursor import render_cursor
 from synckairos.history.records import TrailEvent
 from synckairos.wire.event_json import event_json
@@ -33,7 +33,7 @@ PAGE = 200
 class LiveTail:
     """Tails of any session. Ends one when its session was deleted, or when the server drains."""
 
-    def __init__(self, trail: Trail, is_draining: Callable[[], bool], watch: Watch | None = None) -> None:
+    def __init__(self, trail: AuditTrail, is_draining: Callable[[], bool], watch: Watch | None = None) -> None:
         self._trail = trail
         self._is_draining = is_draining
         self._watch = watch or _unwatched

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from synckairos import __version__
 from synckairos.http import api_examples
-from synckairos.http.json_schemas import Schemas, explain, ref, schemas_of, without_titles
+from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, ref, schemas_for, without_titles
 from synckairos.http.operations import Operation
 from synckairos.wire import response_models
 from synckairos.wire.field_docs import WORDS
@@ -47,7 +47,7 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
             "paths": _paths(shown),
             "components": {
                 "schemas": _schemas(shown),
-                "examples": {name: {"value": value} for name, value in api_examples.answers().items()},
+                "examples": {name: {"value": value} for name, value in api_examples.example_answers().items()},
             },
         },
         option=orjson.OPT_INDENT_2,
@@ -66,7 +66,7 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
 # Models stay what they are as long as a process lives, and their schemas take longer than all else of a start.
 @cache
 def _schemas_of(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
-    return schemas_of(models)
+    return schemas_for(models)
 
 
 def _paths(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -118,8 +118,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 @cache
 def _query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
-    schema = without_titles(model.model_json_schema(schema_generator=Schemas, by_alias=True))
-    explain(schema)
+    schema = without_titles(model.model_json_schema(schema_generator=SchemaGenerator, by_alias=True))
+    add_field_docs(schema)
     required = schema.get("required", ())
     return [
         {"name": name, "in": "query", "required": name in required, "schema": each}
@@ -136,7 +136,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.answer is not None:
         name = operation.answer.__name__
         content["application/json"] = {"schema": ref(operation.answer)}
-        if name in api_examples.answers():
+        if name in api_examples.example_answers():
             content["application/json"]["examples"] = {"chess": {"$ref": f"#/components/examples/{name}"}}
     for media_type in operation.media_types:
         if not media_type.endswith("+json"):

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from synckairos.http.request import Call, Reply
+from synckairos.http.request import RestRequest, RestResponse
 from synckairos.wire.field_types import Strict
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[RestRequest], Awaitable[RestResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Operation:
 PARAMETER = "*"
 
 
-class Table:
+class OperationTable:
     """Operations by path and method. Finding one costs a dictionary look-up a segment."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:

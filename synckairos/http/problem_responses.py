@@ -4,14 +4,14 @@ import traceback
 from collections.abc import Sequence
 
 from synckairos.errors import SyncKairosError, Unforeseen
-from synckairos.http.request import Headers, Reply
-from synckairos.store.rate_limits import Standing
+from synckairos.http.request import Headers, RestResponse
+from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 
-def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
+def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> RestResponse:
     """Render a named error."""
-    reply = Reply(problem_json(error), error.status, MEDIA_TYPE)
+    reply = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
     retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
     if retry_after_s is not None:
         reply.headers.append((b"retry-after", b"%d" % retry_after_s))
@@ -21,13 +21,13 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
     return reply
 
 
-def render_failure(failure: Exception, dev: bool) -> Reply:
+def render_failure(failure: Exception, dev: bool) -> RestResponse:
     """Render what nobody foresaw: nothing of it is told, but for its stack in dev."""
     stack = "".join(traceback.format_exception(failure)) if dev else None
-    return Reply(problem_json(Unforeseen(), stack), 500, MEDIA_TYPE)
+    return RestResponse(problem_json(Unforeseen(), stack), 500, MEDIA_TYPE)
 
 
-def render_limits(standings: Sequence[Standing]) -> Headers:
+def render_limits(standings: Sequence[RateLimitStatus]) -> Headers:
     """Render the rate limit nearest to its end, empty where the request isn't limited."""
     if not standings:
         return []

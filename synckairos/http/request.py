@@ -8,12 +8,12 @@ from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.principal import Principal
-from synckairos.service.requests import fingerprint_of
-from synckairos.store.rate_limits import Limits, Quota, Standing
-from synckairos.wire.field_types import Strict, as_uuid
-from synckairos.wire.json_decode import decode
+from synckairos.service.requests import request_fingerprint
+from synckairos.store.rate_limits import Quota, RateLimits, RateLimitStatus
+from synckairos.wire.field_types import Strict, parse_uuid
+from synckairos.wire.json_decode import decode_json
 from synckairos.wire.query_parameters import parse_query
-from synckairos.wire.request_bodies import parse
+from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.validation_faults import Fault
 
 MAX_BODY_BYTES = 1 << 20
@@ -31,7 +31,7 @@ class ClientGone(Exception):
 
 
 @dataclass(slots=True)
-class Reply:
+class RestResponse:
     """An answer: its body at once, or `stream` piece by piece."""
 
     body: bytes = b""
@@ -41,7 +41,7 @@ class Reply:
     stream: AsyncGenerator[bytes, None] | None = None
 
 
-class Call:
+class RestRequest:
     """A request on its way. `standings` are the rate limits it counted against, once it was counted."""
 
     __slots__ = (
@@ -58,7 +58,7 @@ class Call:
         params: dict[str, str],
         principal: Principal,
         quota: Quota | None,
-        limits: Limits,
+        limits: RateLimits,
     ) -> None:
         """Take a request that was matched: its path as metrics name it, and what it counts against (None: nothing)."""
         self.scope = scope
@@ -66,7 +66,7 @@ class Call:
         self.route = route
         self.params = params
         self.principal = principal
-        self.standings: tuple[Standing, ...] = ()
+        self.standings: tuple[RateLimitStatus, ...] = ()
         self._receive = receive
         self._quota = quota
         self._limits = limits
@@ -91,7 +91,7 @@ class Call:
         faults = []
         for name, text in self.params.items():
             try:
-                as_uuid(text)
+                parse_uuid(text)
             except ValueError as error:
                 faults.append({"path": name, "message": str(error)})
         return faults
@@ -122,10 +122,10 @@ class Call:
     def _parse(self, raw: bytes, model: type[Model]) -> Model:
         faults = self._path_faults()
         try:
-            self._value = decode(raw)
+            self._value = decode_json(raw)
         except ValidationFailed as malformed:
             raise ValidationFailed([*faults, *malformed.details]) from None
-        return parse(model, self._value, faults)
+        return parse_body(model, self._value, faults)
 
     async def _read(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
@@ -176,4 +176,4 @@ class Call:
     def fingerprint(self) -> str:
         """Digest method, path and parsed body: what one Idempotency-Key stands for."""
         path = self.scope["path"].lower().removesuffix("/")  # neither of which says anything
-        return fingerprint_of(self.scope["method"], path, self._value)
+        return request_fingerprint(self.scope["method"], path, self._value)

@@ -23,13 +23,13 @@ from synckairos.errors import (
     StoreUnavailable,
     SyncKairosError,
 )
-from synckairos.http.allowed_origins import Origins
-from synckairos.http.caller_identity import Callers
-from synckairos.http.operations import Handler, Operation, Table
+from synckairos.http.allowed_origins import AllowedOrigins
+from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import render_failure, render_limits, render_problem
-from synckairos.http.request import Call, ClientGone, Headers, Reply
+from synckairos.http.request import ClientGone, Headers, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
-from synckairos.store.rate_limits import Limits, Standing, requests_of
+from synckairos.store.rate_limits import RateLimits, RateLimitStatus, general_quota
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 
@@ -45,15 +45,15 @@ logger = log.get(__name__)
 _enabled = logging.getLogger(__name__).isEnabledFor
 
 
-class Door:
+class RestApp:
     """REST as an ASGI application; what isn't an operation (sockets, files, lifespan) goes to `beyond`."""
 
     def __init__(
         self,
-        table: Table,
-        limits: Limits,
-        origins: Origins,
-        callers: Callers,
+        table: OperationTable,
+        limits: RateLimits,
+        origins: AllowedOrigins,
+        callers: CallerIdentity,
         settings: Settings,
         beyond: ASGIApp,
         beyond_paths: Sequence[str],
@@ -105,14 +105,14 @@ class Door:
 
     def _match(
         self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]
-    ) -> tuple[Call, Handler | Reply | SyncKairosError]:
+    ) -> tuple[RestRequest, Handler | RestResponse | SyncKairosError]:
         """Return the call, and what answers it: its operation, or why none does."""
         method: str = scope["method"]
         path: str = scope["path"]
         methods, texts = self._table.find(path)
         found = methods.get("GET" if method == "HEAD" else method)
         params: dict[str, str] = {}
-        answer: Handler | Reply | SyncKairosError
+        answer: Handler | RestResponse | SyncKairosError
         if found is not None:
             operation, names = found
             route, is_limited, answer = operation.route, operation.limited, operation.handle
@@ -127,8 +127,8 @@ class Door:
         if "session_id" in params:
             structlog.contextvars.bind_contextvars(session_id=params["session_id"])
         principal = self._callers.principal_of(scope)
-        quota = requests_of(principal.address, self._general_limit) if is_limited else None
-        call = Call(scope, receive, headers, route, params, principal, quota, self._limits)
+        quota = general_quota(principal.address, self._general_limit) if is_limited else None
+        call = RestRequest(scope, receive, headers, route, params, principal, quota, self._limits)
         if not self._origins.trusts_host(headers.get(b"host")):
             answer = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
         elif method not in SAFE and not self._origins.admits(scope):
@@ -137,7 +137,7 @@ class Door:
 
     def _no_such_method(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
-    ) -> Reply | SyncKairosError:
+    ) -> RestResponse | SyncKairosError:
         names = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
         allow = (b"allow", ", ".join(names).encode())
         if method != "OPTIONS":
@@ -145,15 +145,15 @@ class Door:
             return render_problem(refused, [allow])
         origin = headers.get(b"origin")
         if origin is None or b"access-control-request-method" not in headers:
-            return Reply(status=204, headers=[allow])
+            return RestResponse(status=204, headers=[allow])
         if not self._origins.is_allowed(origin, headers.get(b"host")):
             return Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
-        return Reply(status=204, headers=[allow, *self._origins.preflight_headers()])
+        return RestResponse(status=204, headers=[allow, *self._origins.preflight_headers()])
 
-    async def _answer(self, call: Call, answer: Handler | Reply | SyncKairosError) -> Reply:
+    async def _answer(self, call: RestRequest, answer: Handler | RestResponse | SyncKairosError) -> RestResponse:
         """Let the operation answer; whatever it raises becomes a problem, and everything is counted."""
         try:
-            if isinstance(answer, Reply):
+            if isinstance(answer, RestResponse):
                 # Answers to OPTIONS, which nobody asks for by hand, and to methods that don't exist.
                 reply = answer
                 if call.scope["method"] != "OPTIONS":
@@ -172,7 +172,7 @@ class Door:
         reply.headers += render_limits(call.standings)
         return reply
 
-    async def _refuse(self, call: Call, error: SyncKairosError) -> Reply:
+    async def _refuse(self, call: RestRequest, error: SyncKairosError) -> RestResponse:
         try:
             call.standings = error.standings or await self._count(call)
         except RateLimitExceeded as exceeded:
@@ -183,7 +183,7 @@ class Door:
             logger.warning("request refused", code=error.code, route=call.route, cause=repr(error.__cause__))
         return render_problem(error)
 
-    async def _count(self, call: Call) -> tuple[Standing, ...]:
+    async def _count(self, call: RestRequest) -> tuple[RateLimitStatus, ...]:
         """Count a request that never came as far as being counted; a store that is away excuses it."""
         if not call.is_uncounted:
             return call.standings
@@ -222,7 +222,7 @@ class Door:
             await _send(reply, common, scope, receive, send)
         return status
 
-    def _problem_of(self, failure: Exception, scope: Scope) -> Reply:
+    def _problem_of(self, failure: Exception, scope: Scope) -> RestResponse:
         if isinstance(failure, HTTPException) and failure.status_code == 404:
             return render_problem(NotFound(f"There is nothing at {scope['path']}"))
         if isinstance(failure, HTTPException) and failure.status_code == 405:
@@ -267,7 +267,7 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return f"{getrandbits(128):032x}"  # a name for the log, no secret
 
 
-async def _send(reply: Reply, common: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send(reply: RestResponse, common: Headers, scope: Scope, receive: Receive, send: Send) -> None:
     headers = [*reply.headers, *common]
     if reply.status != 204:
         headers.append((b"content-type", reply.content_type))

@@ -8,7 +8,7 @@ import orjson
 
 from synckairos.errors import SessionNotFound
 from synckairos.history.cursor import parse_key, render_cursor
-from synckairos.history.reader import Archive
+from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import Key
 from synckairos.store.sessions import SessionStore
@@ -28,10 +28,10 @@ class SessionsPage:
     next_cursor: str | None
 
 
-class Listing:
+class SessionList:
     """Pages of sessions out of both stores."""
 
-    def __init__(self, sessions: Sessions, store: SessionStore, archive: Archive) -> None:
+    def __init__(self, sessions: Sessions, store: SessionStore, archive: HistoryReader) -> None:
         self._sessions = sessions
         self._store = store
         self._archive = archive

@@ -6,12 +6,12 @@ import orjson
 
 from synckairos.clock.commands import Precondition
 from synckairos.errors import PreconditionFailed, SessionNotFound
-from synckairos.http.etag import is_unchanged, render_etag, wanted
+from synckairos.http.etag import is_unchanged, parse_etags, render_etag
 from synckairos.http.operations import Handler, Operation
-from synckairos.http.request import Call, Reply
-from synckairos.service.requests import Answer, CreateRequest, Request
+from synckairos.http.request import RestRequest, RestResponse
+from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Quota, switches_of
+from synckairos.store.rate_limits import Quota, switch_quota
 from synckairos.wire import response_models
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import render_instant
@@ -25,7 +25,7 @@ from synckairos.wire.request_bodies import (
     MetadataBody,
     StartBody,
 )
-from synckairos.wire.session_json import participants_of, receipt_json
+from synckairos.wire.session_json import participants_bytes, receipt_json
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -90,7 +90,7 @@ class SessionRoutes:
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    async def create(self, call: Call) -> Reply:
+    async def create(self, call: RestRequest) -> RestResponse:
         body = await call.body(CreateSession)
         command_id = call.command_id()
         answer = await self._sessions.create(
@@ -109,7 +109,7 @@ class SessionRoutes:
         reply.headers.append((b"location", f"/v1/sessions/{answer.session.session_id}".encode()))
         return reply
 
-    async def read(self, call: Call) -> Reply:
+    async def read(self, call: RestRequest) -> RestResponse:
         query = call.query(ReadQuery)
         session_id = call.id("session_id")
         if query.at is None:
@@ -117,7 +117,7 @@ class SessionRoutes:
         else:
             answer = await self._sessions.read_at(session_id, query.at, call.quotas())
         reply = _session_reply(call, answer)
-        tags = wanted(call.header(b"if-match"))
+        tags = parse_etags(call.header(b"if-match"))
         if tags and (answer.version, answer.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {answer.version} of epoch {answer.epoch}")
         reply.headers.append((b"cache-control", b"no-cache"))
@@ -125,54 +125,56 @@ class SessionRoutes:
             reply.status, reply.body = 304, b""
         return reply
 
-    async def switch(self, call: Call) -> Reply:
+    async def switch(self, call: RestRequest) -> RestResponse:
         body = await call.body(COMMANDS["switch"])
         session_id = call.id("session_id")
-        quota = switches_of(session_id, self._switches_per_s)
+        quota = switch_quota(session_id, self._switches_per_s)
         answer = await self._execute(call, session_id, "switch", body, quota)
         return _session_reply(call, answer, render_switch(answer))
 
     def _command(self, verb: str) -> Handler:
         model = COMMANDS[verb]
 
-        async def handle(call: Call) -> Reply:
+        async def handle(call: RestRequest) -> RestResponse:
             body = await call.body(model)
             return _session_reply(call, await self._execute(call, call.id("session_id"), verb, body))
 
         return handle
 
-    async def patch(self, call: Call) -> Reply:
+    async def patch(self, call: RestRequest) -> RestResponse:
         body = await call.body(MetadataBody, "application/json", MERGE_PATCH)
         answer = await self._execute(call, call.id("session_id"), "update_metadata", body)
         return _session_reply(call, answer)
 
-    async def join(self, call: Call) -> Reply:
+    async def join(self, call: RestRequest) -> RestResponse:
         body = await call.body(JoinBody)
         return _session_reply(call, await self._execute(call, call.id("session_id"), "add_participant", body))
 
-    async def leave(self, call: Call) -> Reply:
+    async def leave(self, call: RestRequest) -> RestResponse:
         body = await call.body(StartBody)
         given = body.model_dump(exclude_unset=True)
         leaver = LeaveBody(**given, participant_id=call.id("participant_id"))
         return _session_reply(call, await self._execute(call, call.id("session_id"), "remove_participant", leaver))
 
-    async def delete(self, call: Call) -> Reply:
+    async def delete(self, call: RestRequest) -> RestResponse:
         body = await call.body(DeleteBody)
         try:
             answer = await self._execute(call, call.id("session_id"), "delete", body)
             call.standings = answer.standings
         except SessionNotFound as missing:
             call.standings = missing.standings
-        return Reply(status=204)
+        return RestResponse(status=204)
 
     # -- together -----------------------------------------------------------------------------------------------------
 
-    async def _execute(self, call: Call, session_id: str, verb: str, body: CommandBody, *quotas: Quota) -> Answer:
+    async def _execute(
+        self, call: RestRequest, session_id: str, verb: str, body: CommandBody, *quotas: Quota
+    ) -> Answer:
         command_id = call.command_id() if call.scope["method"] in ("POST", "PATCH") else None
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
         # A request is answered to its end, also when its client is gone.
         return await self._sessions.carry_out(
-            Request(
+            CommandRequest(
                 principal=call.principal,
                 session_id=session_id,
                 command=body.command(),
@@ -186,12 +188,12 @@ class SessionRoutes:
         )
 
 
-def _precondition(call: Call, version: int | None) -> Precondition | None:
-    etags = tuple(wanted(call.header(b"if-match")))
+def _precondition(call: RestRequest, version: int | None) -> Precondition | None:
+    etags = tuple(parse_etags(call.header(b"if-match")))
     return Precondition(version, etags) if etags or version is not None else None
 
 
-def _session_reply(call: Call, answer: Answer, document: bytes | None = None) -> Reply:
+def _session_reply(call: RestRequest, answer: Answer, document: bytes | None = None) -> RestResponse:
     """Wrap a session's own bytes, or `document` instead, and say which version they are."""
     call.standings = answer.standings
     headers = [(b"etag", render_etag(answer.version, answer.epoch).encode())]
@@ -199,7 +201,7 @@ def _session_reply(call: Call, answer: Answer, document: bytes | None = None) ->
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
     if answer.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return Reply(b'{"data":%b}' % (answer.document if document is None else document), headers=headers)
+    return RestResponse(b'{"data":%b}' % (answer.document if document is None else document), headers=headers)
 
 
 def render_switch(answer: Answer) -> bytes:
@@ -210,7 +212,7 @@ def render_switch(answer: Answer) -> bytes:
         "session_id": session.session_id,
         "active_participant_id": None if active is None else active.participant_id,
         "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
-        "participants": orjson.Fragment(participants_of(answer.document)),
+        "participants": orjson.Fragment(participants_bytes(answer.document)),
         "status": session.status,
         "version": session.version,
     }

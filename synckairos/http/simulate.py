@@ -7,8 +7,8 @@ import orjson
 from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError
 from synckairos.http.operations import Operation
-from synckairos.http.request import Call, Reply
-from synckairos.store.rate_limits import Limits
+from synckairos.http.request import RestRequest, RestResponse
+from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
@@ -24,7 +24,7 @@ KEY_TTL_S = 3_600
 class SimulateRoutes:
     """The one operation of the simulation."""
 
-    def __init__(self, store: SessionStore, limits: Limits) -> None:
+    def __init__(self, store: SessionStore, limits: RateLimits) -> None:
         self._store = store
         self._limits = limits
 
@@ -37,7 +37,7 @@ class SimulateRoutes:
             )
         ]  # fmt: skip
 
-    async def simulate(self, call: Call) -> Reply:
+    async def simulate(self, call: RestRequest) -> RestResponse:
         body = await call.body(SimulationBody)
         quotas = call.quotas()
         call.standings = await self._limits.take(quotas)
@@ -51,9 +51,9 @@ class SimulateRoutes:
             refusal.replayed = is_replay
             raise
         replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
-        return Reply(orjson.dumps({"data": timeline_json(simulation)}), headers=replayed)
+        return RestResponse(orjson.dumps({"data": timeline_json(simulation)}), headers=replayed)
 
-    async def _is_replay(self, call: Call) -> bool:
+    async def _is_replay(self, call: RestRequest) -> bool:
         """Tell whether this was asked before under its key. Raises IdempotencyKeyReused."""
         command_id = call.command_id()
         if command_id is None:

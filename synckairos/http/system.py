@@ -11,7 +11,7 @@ from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
-from synckairos.http.request import Call, Reply
+from synckairos.http.request import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.wire import response_models
@@ -70,22 +70,22 @@ class SystemRoutes:
             *(Operation("GET", f"/docs/{name}", self._file(name), "", "", limited=False) for name in files),
         ]  # fmt: skip
 
-    async def time(self, call: Call) -> Reply:
+    async def time(self, call: RestRequest) -> RestResponse:
         now = {
             "timestamp_ms": await self._sessions.now_ms(),
             "server_version": __version__,
             "drift_tolerance_ms": DRIFT_TOLERANCE_MS,
         }
-        return Reply(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
+        return RestResponse(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
 
-    async def front(self, call: Call) -> Reply:
+    async def front(self, call: RestRequest) -> RestResponse:
         """Lead whoever opens the bare address to the page that explains it."""
-        return Reply(b"", 307, headers=[(b"location", b"/docs")])
+        return RestResponse(b"", 307, headers=[(b"location", b"/docs")])
 
-    async def health(self, call: Call) -> Reply:
-        return Reply(b'{"status":"ok"}')
+    async def health(self, call: RestRequest) -> RestResponse:
+        return RestResponse(b'{"status":"ok"}')
 
-    async def ready(self, call: Call) -> Reply:
+    async def ready(self, call: RestRequest) -> RestResponse:
         reason = "draining" if self._is_draining() else None
         archived = False
         if reason is None:
@@ -97,10 +97,10 @@ class SystemRoutes:
         if reason is not None:
             # v2 said `error` where we say `reason`.
             body = {"status": "not_ready", "reason": reason, "error": reason}
-            return Reply(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
+            return RestResponse(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
         if not archived:
-            return Reply(b'{"status":"degraded","reason":"postgres is not reachable"}')
-        return Reply(b'{"status":"ready"}')
+            return RestResponse(b'{"status":"degraded","reason":"postgres is not reachable"}')
+        return RestResponse(b'{"status":"ready"}')
 
     async def _sees_archive(self) -> bool:
         try:
@@ -109,19 +109,19 @@ class SystemRoutes:
         except (SyncKairosError, TimeoutError):
             return False
 
-    async def metrics(self, call: Call) -> Reply:
+    async def metrics(self, call: RestRequest) -> RestResponse:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*(refresh() for refresh in self._before_scrape))
         except (StoreUnavailable, TimeoutError):
             logger.warning("some gauges are stale: a store is not reachable")
-        return Reply(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
+        return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
 
-    async def openapi(self, call: Call) -> Reply:
-        return Reply(self._openapi, headers=[(b"cache-control", b"no-cache")])
+    async def openapi(self, call: RestRequest) -> RestResponse:
+        return RestResponse(self._openapi, headers=[(b"cache-control", b"no-cache")])
 
-    async def asyncapi(self, call: Call) -> Reply:
-        return Reply(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
+    async def asyncapi(self, call: RestRequest) -> RestResponse:
+        return RestResponse(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
     def describe(self, operations: Sequence[Operation]) -> None:
         """Make the description of all operations, which `/openapi.json` gives."""
@@ -132,7 +132,7 @@ class SystemRoutes:
         body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
         reply_type = kinds[name.rpartition(".")[2]]
 
-        async def handle(call: Call) -> Reply:
-            return Reply(body, content_type=reply_type, headers=list(PAGE_HEADERS))
+        async def handle(call: RestRequest) -> RestResponse:
+            return RestResponse(body, content_type=reply_type, headers=list(PAGE_HEADERS))
 
         return handle

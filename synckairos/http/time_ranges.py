@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.instants import at_of, ms_of, parse_instant
+from synckairos.wire.instants import instant_ms, parse_instant, to_datetime
 from synckairos.wire.query_parameters import ParticipantTimeQuery
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -16,7 +16,7 @@ DEFAULT_DAYS = 30
 _SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
 
 
-def period_of(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
+def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
     """Return the beginning and end of what is asked for, in ms since the Unix epoch, the end not included.
 
     A day as `from` begins, a day as `to` ends at that day's local midnight. Without `to` it is now, without `from` 30
@@ -51,7 +51,7 @@ def _instant(name: str, text: str, zone: tzinfo, faults: list[Fault], days: int)
             day = datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), zone)
             return int(day.timestamp() * 1000)
         if _SINCE_EPOCH.fullmatch(text):
-            return ms_of(at_of(int(text)))  # which no calendar may have
+            return instant_ms(to_datetime(int(text)))  # which no calendar may have
         # A plus sign in a query string that nobody escaped has become a blank.
         return parse_instant(text.replace(" ", "+"))
     except (ValueError, OverflowError):

@@ -7,11 +7,11 @@ import orjson
 
 from synckairos.errors import Forbidden, ValidationFailed
 from synckairos.http.operations import Operation
-from synckairos.http.request import Call, Reply
-from synckairos.store.rate_limits import Limits
-from synckairos.webhooks.address_guard import Guard, Refused
-from synckairos.webhooks.records import Delivery, Endpoint
-from synckairos.webhooks.registry import Registry, Work
+from synckairos.http.request import RestRequest, RestResponse
+from synckairos.store.rate_limits import RateLimits
+from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
+from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
+from synckairos.webhooks.registry import WebhookRegistry, WebhookTransaction
 from synckairos.wire import webhooks as wire
 from synckairos.wire.instants import render_instant
 
@@ -22,7 +22,7 @@ ONE = "/v1/webhooks/{webhook_id}"
 class WebhookRoutes:
     """The operations on webhooks: an administrator's."""
 
-    def __init__(self, registry: Registry, guard: Guard, limits: Limits) -> None:
+    def __init__(self, registry: WebhookRegistry, guard: AddressGuard, limits: RateLimits) -> None:
         self._registry = registry
         self._guard = guard
         self._limits = limits
@@ -33,7 +33,7 @@ class WebhookRoutes:
         return [
             Operation(
                 "POST", ALL, self.create, "Register somebody who is told", tag,
-                answer=wire.MadeWebhookAnswer, status=201, body=wire.CreateWebhook, body_required=True,
+                answer=wire.WebhookCreated, status=201, body=wire.CreateWebhook, body_required=True,
                 refusals=(409, 422),
             ),
             Operation("GET", ALL, self.list, "List who is told", tag, answer=wire.WebhookList),
@@ -49,7 +49,7 @@ class WebhookRoutes:
             ),
             Operation(
                 "POST", f"{ONE}/test", self.test, "Have a test message sent", tag,
-                answer=wire.DeliveryAnswer, status=202, body=wire.NothingToSay, refusals=(404, 409, 422),
+                answer=wire.DeliveryAnswer, status=202, body=wire.EmptyBody, refusals=(404, 409, 422),
             ),
             Operation(
                 "GET", f"{ONE}/deliveries", self.deliveries, "What it was told, newest first, and how that went", tag,
@@ -57,17 +57,17 @@ class WebhookRoutes:
             ),
             Operation(
                 "POST", f"{ONE}/deliveries/{{delivery_id}}/resend", self.resend, "Have a message sent again", tag,
-                answer=wire.DeliveryAnswer, status=202, body=wire.NothingToSay, refusals=(404, 409, 422),
+                answer=wire.DeliveryAnswer, status=202, body=wire.EmptyBody, refusals=(404, 409, 422),
             ),
         ]  # fmt: skip
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    async def create(self, call: Call) -> Reply:
+    async def create(self, call: RestRequest) -> RestResponse:
         body = await call.body(wire.CreateWebhook)
         self._check(body.url)
 
-        async def act(work: Work) -> dict[str, Any]:
+        async def act(work: WebhookTransaction) -> dict[str, Any]:
             endpoint, secret = await work.create(body)
             return {**endpoint_json(endpoint), "secret": secret}
 
@@ -76,17 +76,17 @@ class WebhookRoutes:
         reply.headers.append((b"location", f"{ALL}/{webhook_id}".encode()))
         return reply
 
-    async def list(self, call: Call) -> Reply:
+    async def list(self, call: RestRequest) -> RestResponse:
         await self._admit(call)
         found = await self._registry.do(lambda work: work.endpoints())
-        return Reply(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
+        return RestResponse(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
 
-    async def read(self, call: Call) -> Reply:
+    async def read(self, call: RestRequest) -> RestResponse:
         webhook_id = call.id("webhook_id")
         await self._admit(call)
         return _data(endpoint_json(await self._registry.do(lambda work: work.endpoint(webhook_id))))
 
-    async def patch(self, call: Call) -> Reply:
+    async def patch(self, call: RestRequest) -> RestResponse:
         body = await call.body(wire.PatchWebhook)
         webhook_id = call.id("webhook_id")
         if body.url is not None:
@@ -94,31 +94,31 @@ class WebhookRoutes:
         await self._admit(call)
         return _data(endpoint_json(await self._registry.do(lambda work: work.update(webhook_id, body))))
 
-    async def delete(self, call: Call) -> Reply:
+    async def delete(self, call: RestRequest) -> RestResponse:
         webhook_id = call.id("webhook_id")
         await self._admit(call)
         await self._registry.do(lambda work: work.delete(webhook_id))
-        return Reply(status=204)
+        return RestResponse(status=204)
 
-    async def rotate(self, call: Call) -> Reply:
+    async def rotate(self, call: RestRequest) -> RestResponse:
         body = await call.body(wire.RotateSecret)
         webhook_id = call.id("webhook_id")
 
-        async def act(work: Work) -> dict[str, Any]:
+        async def act(work: WebhookTransaction) -> dict[str, Any]:
             return {"webhook_id": webhook_id, "secret": await work.rotate(webhook_id, body.overlap_s)}
 
         return await self._do_once(call, act)
 
-    async def test(self, call: Call) -> Reply:
-        await call.body(wire.NothingToSay)
+    async def test(self, call: RestRequest) -> RestResponse:
+        await call.body(wire.EmptyBody)
         webhook_id = call.id("webhook_id")
 
-        async def act(work: Work) -> dict[str, Any]:
+        async def act(work: WebhookTransaction) -> dict[str, Any]:
             return delivery_json(await work.test(webhook_id))
 
         return await self._do_once(call, act, 202)
 
-    async def deliveries(self, call: Call) -> Reply:
+    async def deliveries(self, call: RestRequest) -> RestResponse:
         query = call.query(wire.DeliveriesQuery)
         webhook_id = call.id("webhook_id")
         await self._admit(call)
@@ -126,13 +126,13 @@ class WebhookRoutes:
             lambda work: work.deliveries(webhook_id, cursor=query.cursor, limit=query.limit, status=query.status)
         )
         rows = [delivery_json(each) for each in page.items]
-        return Reply(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
+        return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
 
-    async def resend(self, call: Call) -> Reply:
-        await call.body(wire.NothingToSay)
+    async def resend(self, call: RestRequest) -> RestResponse:
+        await call.body(wire.EmptyBody)
         webhook_id, delivery_id = call.id("webhook_id"), call.id("delivery_id")
 
-        async def act(work: Work) -> dict[str, Any]:
+        async def act(work: WebhookTransaction) -> dict[str, Any]:
             return delivery_json(await work.resend(webhook_id, delivery_id))
 
         return await self._do_once(call, act, 202)
@@ -142,35 +142,37 @@ class WebhookRoutes:
     def _check(self, url: str) -> None:
         try:
             self._guard.check_url(url)
-        except Refused as refused:
+        except AddressRefused as refused:
             raise ValidationFailed.at("url", refused.message) from None
 
-    async def _admit(self, call: Call) -> None:
+    async def _admit(self, call: RestRequest) -> None:
         """Count the request, and let administrators through."""
         call.standings = await self._limits.take(call.quotas())
         if call.principal.role != "admin":
             raise Forbidden("Only administrators manage webhooks")
 
-    async def _do_once(self, call: Call, act: Callable[[Work], Awaitable[dict[str, Any]]], status: int = 200) -> Reply:
+    async def _do_once(
+        self, call: RestRequest, act: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
+    ) -> RestResponse:
         """Do it in one transaction; under an Idempotency-Key that was used for it before, give the answer again."""
         await self._admit(call)
 
-        async def answer(work: Work) -> bytes:
+        async def answer(work: WebhookTransaction) -> bytes:
             return orjson.dumps({"data": await act(work)})
 
         command_id = call.command_id()
         if command_id is None:
-            return Reply(await self._registry.do(answer), status)
+            return RestResponse(await self._registry.do(answer), status)
         key = call.principal.scoped(command_id)
         body, is_replay = await self._registry.do_once(key, call.fingerprint(), answer)
         if not is_replay:
-            return Reply(body, status)
+            return RestResponse(body, status)
         await self._limits.give_back(call.quotas())
         call.standings = ()
-        return Reply(body, status, headers=[(b"idempotency-replayed", b"true")])
+        return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 
-def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
+def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
     """Return an endpoint as JSON values."""
     return {
         "webhook_id": endpoint.endpoint_id,
@@ -187,7 +189,7 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def delivery_json(delivery: Delivery) -> dict[str, Any]:
+def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
     """Return a message and its tries as JSON values."""
     return {
         "delivery_id": delivery.delivery_id,
@@ -216,5 +218,5 @@ def _instant(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
 
 
-def _data(value: dict[str, Any]) -> Reply:
-    return Reply(orjson.dumps({"data": value}))
+def _data(value: dict[str, Any]) -> RestResponse:
+    return RestResponse(orjson.dumps({"data": value}))

@@ -13,11 +13,11 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
 from synckairos.errors import SyncKairosError
-from synckairos.history.cold.bundle import Bundle, Packer, render_line
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.cold.reader import Cold
-from synckairos.history.reader import filed_of
-from synckairos.history.records import Filed
+from synckairos.history.cold.bundle import Bundle, BundleWriter, render_line
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.cold.reader import ColdReader
+from synckairos.history.reader import parse_archive_record
+from synckairos.history.records import ArchiveRecord
 from synckairos.postgres.named_sql import load
 from synckairos.postgres.pool import Pool
 
@@ -34,12 +34,12 @@ class NotFinished(SyncKairosError):
     code = "NOT_FINISHED"
 
 
-class LivesAgain(NotFinished):
+class SessionLiveAgain(NotFinished):
     """The session was over, and somebody made it again: there is nothing to do, nor to mend."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedSession:
     """A session that is over, as `sync_sessions` has it."""
 
     session_id: str
@@ -61,7 +61,7 @@ class Ended:
 class _Packed:
     """A session's object, as of one instant."""
 
-    ended: Ended
+    ended: EndedSession
     content: bytes
     events: int
     first_at: datetime | None
@@ -71,12 +71,12 @@ class _Packed:
 class Archiver:
     """Makes archives. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: Pool, objects: Objects) -> None:
+    def __init__(self, pool: Pool, objects: ColdStorage) -> None:
         self._pool = pool
         self._objects = objects
-        self._cold = Cold(objects)
+        self._cold = ColdReader(objects)
 
-    async def archive(self, session_id: str, *, anew: bool = False) -> Filed:
+    async def archive(self, session_id: str, *, anew: bool = False) -> ArchiveRecord:
         """Archive a session as it is now, unless that is done (and not wanted `anew`), and return what was filed.
 
         Raises: NotFinished.
@@ -86,7 +86,7 @@ class Archiver:
             if filed is not None and filed.removed:
                 return filed
             if filed is not None:
-                raise LivesAgain(f"Session {session_id} isn't over any more: it was made again")
+                raise SessionLiveAgain(f"Session {session_id} isn't over any more: it was made again")
             raise NotFinished(f"Session {session_id} isn't over, or Postgres has nothing of it (yet)")
         is_same_life = filed is not None and filed.created_at_ms == _ms(ended.created_at)
         base = filed if is_same_life and filed is not None and filed.removed else None
@@ -106,7 +106,7 @@ class Archiver:
         with suppress(psycopg.Error):
             await self._run("fail", session_id=session_id, error=f"{type(fault).__name__}: {fault}")
 
-    async def _make(self, ended: Ended, base: Filed | None, old_path: str | None) -> Filed:
+    async def _make(self, ended: EndedSession, base: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
         await self._run("process", session_id=ended.session_id, created_at=ended.created_at)
         earlier = None if base is None else await self._cold.bundle(base)
         packed = await self._pack(ended, earlier)
@@ -136,7 +136,7 @@ class Archiver:
         assert newest is not None
         return newest
 
-    async def _pack(self, looked_at: Ended, earlier: Bundle | None) -> _Packed:
+    async def _pack(self, looked_at: EndedSession, earlier: Bundle | None) -> _Packed:
         """Read a session's rows, all as of one instant, and compress them; `earlier` lines come before what is new."""
         async with self._pool.connection() as connection:
             await connection.set_autocommit(False)
@@ -146,13 +146,15 @@ class Archiver:
                     ended = await _ended(connection, looked_at.session_id)
                     if ended is None or ended.created_at != looked_at.created_at:
                         # Where the next life is over, too, the next look at it finds that out.
-                        raise LivesAgain(f"Session {looked_at.session_id} was made again, or isn't there any more")
+                        raise SessionLiveAgain(
+                            f"Session {looked_at.session_id} was made again, or isn't there any more"
+                        )
                     return await self._pack_rows(connection, ended, earlier)
             finally:
                 await connection.set_isolation_level(None)
                 await connection.set_autocommit(True)
 
-    async def _pack_rows(self, connection: AsyncConnection, ended: Ended, earlier: Bundle | None) -> _Packed:
+    async def _pack_rows(self, connection: AsyncConnection, ended: EndedSession, earlier: Bundle | None) -> _Packed:
         events, first_at, last_at = await _extent(connection, ended.session_id)
         disputed = await _conflicts(connection, ended.session_id)
         more: list[dict[str, Any]] = []
@@ -165,7 +167,7 @@ class Archiver:
             events = len(known) + len(more)
             first_at = datetime.fromisoformat(earlier.events[0].row["occurred_at"])
         conflicts = len(disputed) + (0 if earlier is None else len(earlier.conflicts))
-        packer = Packer(
+        packer = BundleWriter(
             {
                 "session_id": ended.session_id,
                 "sync_mode": ended.sync_mode,
@@ -190,18 +192,18 @@ class Archiver:
         content = await asyncio.to_thread(packer.finish)
         return _Packed(ended, content, events, first_at, last_at)
 
-    async def filed(self, session_id: str) -> Filed | None:
+    async def filed(self, session_id: str) -> ArchiveRecord | None:
         """Return what is filed about the newest life of a session, None where nothing is."""
         async with self._pool.connection() as connection:
             return await _filed(connection, session_id)
 
-    async def removed_before(self, filed: Filed) -> list[Filed]:
+    async def removed_before(self, filed: ArchiveRecord) -> list[ArchiveRecord]:
         """Return what is filed about a session's earlier lives that retention took out of Postgres, newest first."""
         async with self._pool.connection() as connection:
             removed = await _all_filed(connection, filed.session_id, removed_only=True)
         return [each for each in removed if each.created_at_ms < filed.created_at_ms]
 
-    async def _look(self, session_id: str) -> tuple[Filed | None, Ended | None, int]:
+    async def _look(self, session_id: str) -> tuple[ArchiveRecord | None, EndedSession | None, int]:
         async with self._pool.connection() as connection:
             count, _, _ = await _extent(connection, session_id)
             return await _filed(connection, session_id), await _ended(connection, session_id), count
@@ -246,24 +248,24 @@ async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterato
             yield batch
 
 
-def _add(packer: Packer, kind: str, rows: list[dict[str, Any]]) -> None:
+def _add(packer: BundleWriter, kind: str, rows: list[dict[str, Any]]) -> None:
     packer.add(render_line(kind, row, row.pop("snapshot")) for row in rows)
 
 
-async def _ended(connection: AsyncConnection, session_id: str) -> Ended | None:
+async def _ended(connection: AsyncConnection, session_id: str) -> EndedSession | None:
     cursor = await connection.execute(load(SQL, "synckairos.jobs")["session"], {"session_id": session_id})
     row = await cursor.fetchone()
-    return None if row is None or row[6] is None else Ended(*row)
+    return None if row is None or row[6] is None else EndedSession(*row)
 
 
-async def _filed(connection: AsyncConnection, session_id: str) -> Filed | None:
+async def _filed(connection: AsyncConnection, session_id: str) -> ArchiveRecord | None:
     return next(iter(await _all_filed(connection, session_id, removed_only=False)), None)
 
 
-async def _all_filed(connection: AsyncConnection, session_id: str, *, removed_only: bool) -> list[Filed]:
+async def _all_filed(connection: AsyncConnection, session_id: str, *, removed_only: bool) -> list[ArchiveRecord]:
     sql = load("queries.sql", "synckairos.history")["filed"]
     cursor = await connection.execute(sql, {"session_id": session_id, "removed_only": removed_only})
-    return [filed_of(row) for row in await cursor.fetchall()]
+    return [parse_archive_record(row) for row in await cursor.fetchall()]
 
 
 def _instant(at: datetime) -> str:

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from synckairos.jobs.kinds import parse_params
-from synckairos.jobs.table import Board, Due
-from synckairos.jobs.wakeups import JobKick
+from synckairos.jobs.table import DueJob, JobTable
+from synckairos.jobs.wakeups import JobWakeups
 
 KEPT_DAYS = 30
 """Days that jobs which ended stay on the board."""
 
 
-class Coordinator:
+class JobQueue:
     """Queues jobs. Raises StoreUnavailable where Postgres doesn't answer; without Redis a job waits for a sweep."""
 
-    def __init__(self, board: Board, kick: JobKick) -> None:
+    def __init__(self, board: JobTable, kick: JobWakeups) -> None:
         self._board = board
         self._kick = kick
 
@@ -34,7 +34,7 @@ class Coordinator:
         await self._kick.kick(due)
         return due.job_id
 
-    async def retry(self, job_id: int) -> Due | None:
+    async def retry(self, job_id: int) -> DueJob | None:
         """Have a failed job tried again; None where there is no failed one."""
         due = await self._board.retry(job_id)
         if due is not None:

@@ -14,9 +14,9 @@ import orjson
 from psycopg import AsyncConnection, IsolationLevel, sql
 
 from synckairos.history.cold.bundle import Bundle
-from synckairos.history.cold.object_store import Objects, Written
-from synckairos.history.cold.reader import Cold
-from synckairos.history.reader import filed_of
+from synckairos.history.cold.object_store import ColdStorage, WrittenObject
+from synckairos.history.cold.reader import ColdReader
+from synckairos.history.reader import parse_archive_record
 from synckairos.jobs.archive import SQL
 from synckairos.postgres.named_sql import load
 from synckairos.postgres.pool import Pool
@@ -46,25 +46,25 @@ _DEFUSED = f"CASE WHEN left({{0}}, 1) IN ({_BEGINNINGS}) THEN '''' || {{0}} ELSE
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """The object and how many events are in it."""
 
     path: str
     events: int
-    written: Written
+    written: WrittenObject
 
 
 class Exporter:
     """Makes exports. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: Pool, objects: Objects) -> None:
+    def __init__(self, pool: Pool, objects: ColdStorage) -> None:
         self._pool = pool
         self._objects = objects
-        self._cold = Cold(objects)
+        self._cold = ColdReader(objects)
 
     async def export(
         self, name: str, from_at: datetime, to_at: datetime, form: Format, *, snapshots: bool = False
-    ) -> Exported:
+    ) -> ExportResult:
         """Export what happened in [from_at, to_at) of all sessions there are, in Postgres and in cold storage.
 
         A session's events stand together, in the order of its trail, `session_id` first in each line; the sessions
@@ -83,7 +83,7 @@ class Exporter:
             yield await asyncio.to_thread(compressor.flush)
 
         written = await self._objects.write(path, pieces())
-        return Exported(path, count, written)
+        return ExportResult(path, count, written)
 
     async def _pieces(
         self, from_at: datetime, to_at: datetime, form: Format, snapshots: bool
@@ -109,7 +109,7 @@ class Exporter:
                 await connection.set_isolation_level(None)
                 await connection.set_autocommit(True)
             async for row in removed:
-                rows = list(_rows(await self._cold.bundle(filed_of(row)), from_at, to_at, snapshots))
+                rows = list(_rows(await self._cold.bundle(parse_archive_record(row)), from_at, to_at, snapshots))
                 if form == "csv":
                     yield len(rows), render_csv_rows(columns, rows)
                 else:

@@ -7,16 +7,16 @@ from typing import Any
 import psycopg
 
 from synckairos.errors import StoreUnavailable, ValidationFailed
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.jobs.archive import SQL, Archiver, LivesAgain, NotFinished
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.jobs.archive import SQL, Archiver, NotFinished, SessionLiveAgain
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.kinds import ExportParams, SessionsParams, parse_params
 from synckairos.jobs.retention import Retention
 from synckairos.jobs.runner import JobRefused
-from synckairos.jobs.table import Board, Claim
+from synckairos.jobs.table import JobClaim, JobTable
 from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool, named_faults
+from synckairos.postgres.pool import Pool, named_errors
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry import log
@@ -30,17 +30,17 @@ logger = log.get(__name__)
 Result = Mapping[str, Any]
 
 
-class Desk:
+class JobHandlers:
     """Carries jobs out. Raises whatever goes wrong: that is the attempt's failure."""
 
     def __init__(
         self,
         pool: Pool,
-        objects: Objects,
-        board: Board,
+        objects: ColdStorage,
+        board: JobTable,
         store: SessionStore,
         outbox: Outbox,
-        upkeep: Upkeep,
+        upkeep: SummaryRefresh,
     ) -> None:
         self._pool = pool
         self._board = board
@@ -48,13 +48,13 @@ class Desk:
         self._exporter = Exporter(pool, objects)
         self._retention = Retention(pool, objects, self._archiver, store, outbox, upkeep)
 
-    async def carry_out(self, claim: Claim) -> Result:
+    async def carry_out(self, claim: JobClaim) -> Result:
         """Do what a job asks for and return its result. Raises JobRefused where no further try would do."""
         try:
             params = parse_params(claim.type, claim.params)
         except ValidationFailed as fault:
             raise JobRefused(f"{fault.message}: {fault.details}") from fault
-        with named_faults():
+        with named_errors():
             match claim.type, params:
                 case "archive", SessionsParams():
                     return await self._archive(params)
@@ -69,7 +69,7 @@ class Desk:
             return await self._each("archive", "unarchived", params.after_s, self._archiver.archive)
         try:
             filed = await self._archiver.archive(params.session_id)
-        except LivesAgain as fault:
+        except SessionLiveAgain as fault:
             return {"session_id": params.session_id, "archived": False, "left": fault.message}
         except NotFinished as fault:
             raise JobRefused(fault.message) from fault

@@ -11,7 +11,7 @@ from synckairos.config import LONGEST_S
 from synckairos.errors import ValidationFailed
 from synckairos.wire.field_types import Strict, Uuid
 from synckairos.wire.instants import parse_instant
-from synckairos.wire.request_bodies import parse
+from synckairos.wire.request_bodies import parse_body
 
 Kind = Literal["archive", "export", "retention"]
 
@@ -61,8 +61,8 @@ def parse_params(type_: str, params: Mapping[str, Any]) -> SessionsParams | Expo
     """Parse the params of a job. Raises ValidationFailed, also for a type that there isn't."""
     match type_:
         case "archive" | "retention":
-            return parse(SessionsParams, dict(params))
+            return parse_body(SessionsParams, dict(params))
         case "export":
-            return parse(ExportParams, dict(params))
+            return parse_body(ExportParams, dict(params))
         case _:
             raise ValidationFailed.at("type", f"should be one of {', '.join(KINDS)}")

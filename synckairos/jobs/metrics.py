@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from synckairos.errors import StoreUnavailable
-from synckairos.jobs.table import Board, Tallied
+from synckairos.jobs.table import JobTable, JobTally
 
 JOBS = Gauge("synckairos_jobs", "Background jobs of the last 30 days", ("type", "status"))
 OLDEST_QUEUED = Gauge("synckairos_jobs_oldest_queued_seconds", "How long the oldest queued job waits", ("type",))
@@ -20,7 +20,7 @@ class _Tallies(Collector):
     """Shows the counters of Postgres; they only grow, over every restart."""
 
     def __init__(self) -> None:
-        self.tallies: list[Tallied] = []
+        self.tallies: list[JobTally] = []
 
     def collect(self) -> Iterable[Metric]:
         labels = ["type", "outcome"]
@@ -39,7 +39,7 @@ REGISTRY.register(_TALLIES)
 class JobGauges:
     """Keeps the numbers as they are on the board."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: JobTable) -> None:
         self._board = board
 
     async def refresh(self) -> None:

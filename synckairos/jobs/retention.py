@@ -9,11 +9,11 @@ import orjson
 from psycopg import AsyncConnection
 
 from synckairos.errors import SyncKairosError
-from synckairos.history.cold.bundle import Bundle, Line, gaps
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.cold.reader import ArchiveDamaged, Cold
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.history.records import Filed
+from synckairos.history.cold.bundle import Bundle, BundleLine, version_gaps
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.records import ArchiveRecord
 from synckairos.jobs.archive import SQL, Archiver, NotFinished
 from synckairos.postgres.named_sql import load
 from synckairos.postgres.pool import Pool
@@ -21,13 +21,13 @@ from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 
 
-class Incomplete(SyncKairosError):
+class ArchiveIncomplete(SyncKairosError):
     """Versions are missing: what isolated entries are about, most likely. The session stays where it is."""
 
     code = "INCOMPLETE"
 
 
-class Stays(SyncKairosError):
+class SessionRetained(SyncKairosError):
     """Nothing is wrong, but something has to happen first: the session is looked at again in an hour."""
 
     code = "STAYS"
@@ -39,15 +39,15 @@ class Retention:
     def __init__(
         self,
         pool: Pool,
-        objects: Objects,
+        objects: ColdStorage,
         archiver: Archiver,
         store: SessionStore,
         outbox: Outbox,
-        upkeep: Upkeep,
+        upkeep: SummaryRefresh,
     ) -> None:
         self._pool = pool
         self._archiver = archiver
-        self._cold = Cold(objects)
+        self._cold = ColdReader(objects)
         self._store = store
         self._outbox = outbox
         self._upkeep = upkeep
@@ -66,15 +66,15 @@ class Retention:
         filed = await self._archiver.archive(session_id)
         try:
             await self._remove(filed, after_s)
-        except Stays as reason:
+        except SessionRetained as reason:
             await self._archiver.failed(session_id, reason)
             return False
-        except (Incomplete, ArchiveDamaged) as fault:
+        except (ArchiveIncomplete, ArchiveDamaged) as fault:
             await self._archiver.failed(session_id, fault)
             raise
         return True
 
-    async def _remove(self, filed: Filed, after_s: float) -> None:
+    async def _remove(self, filed: ArchiveRecord, after_s: float) -> None:
         await self._check_settled(filed)
         if await self._verify_and_remove(filed, after_s):
             return
@@ -82,44 +82,46 @@ class Retention:
         filed = await self._archiver.archive(filed.session_id, anew=True)
         await self._check_settled(filed)
         if not await self._verify_and_remove(filed, after_s):
-            raise Stays("it changes meanwhile")
+            raise SessionRetained("it changes meanwhile")
 
-    async def _check_settled(self, filed: Filed) -> None:
+    async def _check_settled(self, filed: ArchiveRecord) -> None:
         """Raise Stays where Redis has something that the archive hasn't."""
         stored = (await self._store.load(filed.session_id)).stored
         archived = (filed.epoch, filed.version, filed.version)
         if stored is not None and (stored.epoch, stored.version, stored.audited_version) != archived:
-            raise Stays("Redis has another version of it")
+            raise SessionRetained("Redis has another version of it")
         # A session that Redis let go is in Postgres in full, and so is one whose newest version is. What is isolated
         # may be of an earlier life.
         if await self._outbox.has_isolated(filed.session_id):
-            raise Stays("versions of it lie isolated (see `synckairos audit failed`)")
+            raise SessionRetained("versions of it lie isolated (see `synckairos audit failed`)")
 
-    async def _verify_and_remove(self, filed: Filed, after_s: float) -> bool:
+    async def _verify_and_remove(self, filed: ArchiveRecord, after_s: float) -> bool:
         bundle = await self._cold.bundle(filed, lean=True)
         if len(bundle.events) != filed.events or bundle.newest.version != (filed.epoch, filed.version):
             raise ArchiveDamaged(f"The archive of session {filed.session_id} isn't the one that was filed")
         missing = await self._missing(filed, bundle)
         if missing is not None:
-            raise Incomplete(f"Session {filed.session_id} stays: {missing} is missing (see `synckairos audit failed`)")
+            raise ArchiveIncomplete(
+                f"Session {filed.session_id} stays: {missing} is missing (see `synckairos audit failed`)"
+            )
         if not await self._delete(filed, bundle, after_s):
             return False
         # Also where it was removed before: whoever did it may have died here.
         await self._upkeep.after_removal(filed.session_id, _people(bundle))
         return True
 
-    async def _missing(self, filed: Filed, bundle: Bundle) -> str | None:
+    async def _missing(self, filed: ArchiveRecord, bundle: Bundle) -> str | None:
         """Name a version that is missing; None where all are there.
 
         What was on its way when an earlier life of this session left Postgres came afterwards: it is here, and what it
         goes on from is in that life's archive.
         """
-        if next(gaps(bundle.events), None) is None:
+        if next(version_gaps(bundle.events), None) is None:
             return None
         earlier = [await self._cold.bundle(each, lean=True) for each in await self._archiver.removed_before(filed)]
-        return next(gaps(bundle.events, (line for each in earlier for line in each.events)), None)
+        return next(version_gaps(bundle.events, (line for each in earlier for line in each.events)), None)
 
-    async def _delete(self, filed: Filed, bundle: Bundle, after_s: float) -> bool:
+    async def _delete(self, filed: ArchiveRecord, bundle: Bundle, after_s: float) -> bool:
         values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s, "path": filed.path}
         sql = load(SQL, "synckairos.jobs")
         async with self._pool.connection() as connection, connection.transaction() as transaction:
@@ -131,7 +133,7 @@ class Retention:
             if held is None or not held[2]:
                 raise NotFinished(f"Session {filed.session_id} didn't end so long ago")
             if held[3]:
-                raise Stays("webhooks that tell of it are still to be sent")
+                raise SessionRetained("webhooks that tell of it are still to be sent")
             if (held[0], held[1]) == (filed.epoch, filed.version):
                 events = await _removed(connection, "remove_events", values)
                 conflicts = await _removed(connection, "remove_conflicts", values)
@@ -155,5 +157,5 @@ def _people(bundle: Bundle) -> set[str]:
     return {each for each in ids if each is not None}
 
 
-def _hashes(lines: tuple[Line, ...]) -> set[tuple[str, int, bytes]]:
+def _hashes(lines: tuple[BundleLine, ...]) -> set[tuple[str, int, bytes]]:
     return {(*line.version, line.payload_hash) for line in lines}

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.jobs.table import Board, Claim, Due
+from synckairos.jobs.table import DueJob, JobClaim, JobTable
 from synckairos.telemetry import alerts, log
 
 RETRY_S = (5.0, 25.0)
@@ -22,7 +22,7 @@ _KICKS_AT_ONCE = 100
 
 logger = log.get(__name__)
 
-CarryOut = Callable[[Claim], Awaitable[Mapping[str, Any]]]
+CarryOut = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
 
 
 class JobRefused(SyncKairosError):
@@ -31,12 +31,12 @@ class JobRefused(SyncKairosError):
     code = "JOB_REFUSED"
 
 
-class Runner:
+class JobRunner:
     """One worker's way with jobs. `carry_out` does the work and returns its result as JSON values."""
 
     def __init__(
         self,
-        board: Board,
+        board: JobTable,
         carry_out: CarryOut,
         worker: str,
         *,
@@ -59,7 +59,7 @@ class Runner:
             # Where it was begun, its lease runs out and somebody takes it up again.
             logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
-    async def sweep(self, kick: Callable[[Due], Awaitable[None]]) -> None:
+    async def sweep(self, kick: Callable[[DueJob], Awaitable[None]]) -> None:
         """Take up what dead workers left, and have everything kicked that is due."""
         for each in await self._board.reap():
             logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
@@ -68,7 +68,7 @@ class Runner:
         for due in await self._board.due(_KICKS_AT_ONCE):
             await kick(due)
 
-    async def _attempt(self, claim: Claim) -> None:
+    async def _attempt(self, claim: JobClaim) -> None:
         known = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
         logger.info("job begun", **known)
         work = asyncio.ensure_future(self._carry_out(claim))
@@ -88,7 +88,7 @@ class Runner:
         await self._board.finish(claim, result)
         logger.info("job done", **known, result=dict(result))
 
-    async def _keep_alive(self, claim: Claim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
+    async def _keep_alive(self, claim: JobClaim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
         """Renew the lease until the work ends; False where it was lost, and the work given up."""
         while True:
             done, _ = await asyncio.wait([work], timeout=self._lease_s / 3)
@@ -102,7 +102,7 @@ class Runner:
                 await _end(work)
                 return False
 
-    async def _failed(self, claim: Claim, fault: Exception) -> None:
+    async def _failed(self, claim: JobClaim, fault: Exception) -> None:
         error = fault.message if isinstance(fault, SyncKairosError) else f"{type(fault).__name__}: {fault}"
         again_s = self._retry_s[min(claim.attempts, len(self._retry_s)) - 1] if self._retry_s else 0
         status = await self._board.fail(claim, error, again_s, for_good=isinstance(fault, JobRefused))
@@ -114,7 +114,7 @@ class Runner:
 
 
 def _alarm(job_id: int, type_: str, error: str) -> None:
-    alerts.sound("job failed", job_id=job_id, type=type_, error=error)
+    alerts.raise_alert("job failed", job_id=job_id, type=type_, error=error)
 
 
 async def _end(work: "asyncio.Future[Any]") -> None:

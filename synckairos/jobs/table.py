@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool, named_faults
+from synckairos.postgres.pool import Pool, named_errors
 
 Row = tuple[Any, ...]
 
@@ -28,7 +28,7 @@ _SQL = "jobs.sql"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class JobClaim:
     """The right to carry a job out, for as long as its lease is renewed. `attempts` counts this one."""
 
     job_id: int
@@ -39,7 +39,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueJob:
     """A job that waits to be carried out, and since when."""
 
     job_id: int
@@ -56,7 +56,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Reaped:
+class AbandonedJobs:
     """A job whose worker died: `status` is queued, or failed where that was its last attempt."""
 
     job_id: int
@@ -90,7 +90,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class QueueDepth:
     """How many jobs of a type have a status, and how long the oldest of those that are queued waits."""
 
     type: str
@@ -100,7 +100,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Tallied:
+class JobTally:
     """How many attempts at a type of job ever came to an outcome, and how long they took together."""
 
     type: str
@@ -115,60 +115,60 @@ def open_pool(database_url: str) -> Pool:
     return Pool(database_url, "jobs", connections=CONNECTIONS, options=options, prepares=False)
 
 
-class Board:
+class JobTable:
     """Background jobs. Raises StoreUnavailable where Postgres doesn't answer or isn't migrated."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> Due | None:
+    async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
         """Put a job on the board; None where an open one has the same `once`."""
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
-        return Due(*rows[0]) if rows else None
+        return DueJob(*rows[0]) if rows else None
 
-    async def claim(self, job_id: int, worker: str, lease_s: float) -> Claim | None:
+    async def claim(self, job_id: int, worker: str, lease_s: float) -> JobClaim | None:
         """Begin a job, unless somebody else did or it isn't due."""
         rows = await self._run("claim", job_id=job_id, worker=worker, lease_s=lease_s)
-        return Claim(*rows[0]) if rows else None
+        return JobClaim(*rows[0]) if rows else None
 
-    async def beat(self, claim: Claim, lease_s: float) -> bool:
+    async def beat(self, claim: JobClaim, lease_s: float) -> bool:
         """Say that its worker lives; False where the job isn't its any more."""
         return bool(await self._of("beat", claim, lease_s=lease_s))
 
-    async def finish(self, claim: Claim, result: Mapping[str, Any]) -> bool:
+    async def finish(self, claim: JobClaim, result: Mapping[str, Any]) -> bool:
         """Keep what came of a job; False where it isn't its worker's any more."""
         return bool(await self._of("finish", claim, result=Jsonb(result)))
 
-    async def fail(self, claim: Claim, error: str, retry_in_s: float, *, for_good: bool = False) -> Status | None:
+    async def fail(self, claim: JobClaim, error: str, retry_in_s: float, *, for_good: bool = False) -> Status | None:
         """Note a failed attempt and return what the job is now; None where it isn't its worker's any more."""
         tried = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "most": ATTEMPTS}
         rows = await self._of("fail", claim, **tried)
         status: Status | None = rows[0][0] if rows else None
         return status
 
-    async def put_back(self, claim: Claim) -> bool:
+    async def put_back(self, claim: JobClaim) -> bool:
         """Give a job back that was begun and not ended; that was no attempt."""
         return bool(await self._of("put_back", claim))
 
-    async def reap(self) -> list[Reaped]:
+    async def reap(self) -> list[AbandonedJobs]:
         """Take jobs away from workers that died, and return them."""
-        return [Reaped(*row) for row in await self._run("reap", most=ATTEMPTS)]
+        return [AbandonedJobs(*row) for row in await self._run("reap", most=ATTEMPTS)]
 
-    async def due(self, limit: int) -> list[Due]:
+    async def due(self, limit: int) -> list[DueJob]:
         """Return jobs that could begin now, those that wait longest first."""
-        return [Due(*row) for row in await self._run("due", limit=limit)]
+        return [DueJob(*row) for row in await self._run("due", limit=limit)]
 
-    async def retry(self, job_id: int) -> Due | None:
+    async def retry(self, job_id: int) -> DueJob | None:
         """Have a failed job tried again, with all its attempts; None where there is no failed one."""
         rows = await self._run("retry", job_id=job_id)
-        return Due(job_id, rows[0][0]) if rows else None
+        return DueJob(job_id, rows[0][0]) if rows else None
 
     async def has_work(self, type_: str, after_s: float) -> bool:
         """Tell whether there are sessions that such a job would look at."""
         query = {"archive": "unarchived", "retention": "finished"}[type_]
         sql = load("archives.sql", "synckairos.jobs")[query]
         place = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
-        with named_faults():
+        with named_errors():
             async with self._pool.connection() as connection:
                 return await (await connection.execute(sql, place)).fetchone() is not None
 
@@ -184,20 +184,20 @@ class Board:
         """Return jobs, the newest first."""
         return [Job(*row) for row in await self._run("list", status=status, type=type_, limit=limit)]
 
-    async def depths(self) -> list[Depth]:
+    async def depths(self) -> list[QueueDepth]:
         """Count jobs by type and status."""
-        return [Depth(*row) for row in await self._run("depths")]
+        return [QueueDepth(*row) for row in await self._run("depths")]
 
-    async def tally(self) -> list[Tallied]:
+    async def tally(self) -> list[JobTally]:
         """Return what became of attempts, ever."""
-        return [Tallied(*row) for row in await self._run("tally")]
+        return [JobTally(*row) for row in await self._run("tally")]
 
-    async def _of(self, name: str, claim: Claim, **values: Any) -> list[Row]:
+    async def _of(self, name: str, claim: JobClaim, **values: Any) -> list[Row]:
         whose = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}
         return await self._run(name, **whose, **values)
 
     async def _run(self, name: str, **values: Any) -> list[Row]:
-        with named_faults():
+        with named_errors():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(load(_SQL, "synckairos.jobs")[name], values)
                 return await cursor.fetchall() if cursor.description else []

@@ -5,7 +5,7 @@ import asyncio
 from redis.exceptions import RedisError
 
 from synckairos.audit.arq_wakeups import JOB_EXPIRES_S, open_queue
-from synckairos.jobs.table import Due
+from synckairos.jobs.table import DueJob
 from synckairos.telemetry import log
 
 BACKGROUND_JOB = "carry_out"
@@ -13,7 +13,7 @@ BACKGROUND_JOB = "carry_out"
 logger = log.get(__name__)
 
 
-class JobKick:
+class JobWakeups:
     """Tells workers of background jobs. Never raises: the table has them, and a sweep finds them there."""
 
     def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
@@ -22,7 +22,7 @@ class JobKick:
     async def close(self) -> None:
         await self._queue.aclose(close_connection_pool=True)
 
-    async def kick(self, due: Due) -> None:
+    async def kick(self, due: DueJob) -> None:
         """Have a job carried out soon, by whichever worker is free; told twice, once."""
         try:
             # A cancelled enqueue would leak its connection.

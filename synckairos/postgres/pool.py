@@ -129,7 +129,7 @@ class Pool(AsyncConnectionPool[Connection]):
         await super().close(timeout=timeout)
 
 
-class Questions:
+class BoundedQueries:
     """What is being asked of Postgres, each in a task of its own.
 
     Cancelling a question waits for the server: so whoever asks goes in time, and the task ends when it can.
@@ -156,7 +156,7 @@ class Questions:
 
 
 @contextmanager
-def named_faults() -> Iterator[None]:
+def named_errors() -> Iterator[None]:
     """Tell a Postgres that doesn't work, takes no writes or isn't ours yet from everything else."""
     try:
         yield

@@ -17,24 +17,24 @@ import orjson
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import JOB, kicked_key, open_queue, queue_name, to_json
-from synckairos.audit.batch_writer import Ledger
+from synckairos.audit.arq_wakeups import JOB, open_queue, queue_name, to_json, wakeup_key
+from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import BACKOFF_S, Drain
-from synckairos.audit.lag_alerts import LagWatch
+from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.jobs.enqueue import Coordinator
-from synckairos.jobs.handlers import Desk
-from synckairos.jobs.runner import Runner
-from synckairos.jobs.table import Board, open_pool
-from synckairos.jobs.wakeups import BACKGROUND_JOB, JobKick
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.jobs.enqueue import JobQueue
+from synckairos.jobs.handlers import JobHandlers
+from synckairos.jobs.runner import JobRunner
+from synckairos.jobs.table import JobTable, open_pool
+from synckairos.jobs.wakeups import BACKGROUND_JOB, JobWakeups
 from synckairos.store.connect import open_store
-from synckairos.store.failed_entries import Isolation
+from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import Bounds
+from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
@@ -56,7 +56,9 @@ _RESTART_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 logger = log.get(__name__)
 
 
-async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, sweep_s: float = SWEEP_S) -> None:
+async def run_arq_worker(
+    settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, sweep_s: float = SWEEP_S
+) -> None:
     """Drain until cancelled. A store that is away, at the start too, is waited for.
 
     Cancelling gives up the batch under way: it was not taken out of the outbox, so the next worker does it again.
@@ -65,20 +67,20 @@ async def run(settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, swe
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # two lines a job, many jobs a second
     keys = Keys(settings.key_prefix, settings.partitions)
     # One more than drains may hold, to ask whether Postgres answers.
-    ledger = Ledger(settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1)
+    ledger = AuditWriter(settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1)
     await ledger.open()
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             await _wait_for_store(pipe, keys, sweep_s)
-            outbox = Outbox(pipe, keys, Bounds.of(settings))
+            outbox = Outbox(pipe, keys, OutboxLimits.of(settings))
             drain = Drain(
                 outbox,
-                Isolation(pipe, keys),
+                FailedEntries(pipe, keys),
                 ledger,
                 session_ttl_s=settings.session_ttl_s,
                 backoff_s=backoff_s,
                 at_once=_AT_ONCE,
-                after_commit=Upkeep(pipe, keys).after_commit,
+                after_commit=SummaryRefresh(pipe, keys).after_commit,
             )
             drains = _Drains(drain, ledger)
             max_jobs = _AT_ONCE + 2 * settings.partitions
@@ -105,7 +107,7 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 class _Drains:
     """Drains that are interrupted and come back: said once each time, not at every try."""
 
-    def __init__(self, drain: Drain, ledger: Ledger) -> None:
+    def __init__(self, drain: Drain, ledger: AuditWriter) -> None:
         self._drain = drain
         self._ledger = ledger
         self._interrupted = False
@@ -137,7 +139,7 @@ class _Drains:
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     """Look at every partition every `sweep_s` seconds, and tell how far behind the audit is."""
-    lag = LagWatch()
+    lag = LagAlerts()
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
@@ -152,22 +154,24 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
 async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: float) -> None:
     """Carry background jobs out, and queue those that are due by themselves."""
     async with open_pool(settings.database_url) as pool:
-        board = Board(pool)
+        board = JobTable(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
-        desk = Desk(pool, Objects(settings.archive_url), board, store, outbox, Upkeep(pipe, outbox.keys))
-        runner = Runner(board, desk.carry_out, f"{socket.gethostname()}:{os.getpid()}")
-        kick = JobKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        desk = JobHandlers(
+            pool, ColdStorage(settings.archive_url), board, store, outbox, SummaryRefresh(pipe, outbox.keys)
+        )
+        runner = JobRunner(board, desk.carry_out, f"{socket.gethostname()}:{os.getpid()}")
+        kick = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         function = _job_function(runner)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_take(function, settings, "job", _JOBS_AT_ONCE, _JOB_POLL_S), name="carry out")
-                group.create_task(_sweep_jobs(runner, Coordinator(board, kick), kick, settings, sweep_s), name="tend")
+                group.create_task(_sweep_jobs(runner, JobQueue(board, kick), kick, settings, sweep_s), name="tend")
         finally:
             await kick.close()
 
 
 async def _sweep_jobs(
-    runner: Runner, coordinator: Coordinator, kick: JobKick, settings: Settings, sweep_s: float
+    runner: JobRunner, coordinator: JobQueue, kick: JobWakeups, settings: Settings, sweep_s: float
 ) -> None:
     """Look every `sweep_s` seconds for jobs that nobody was told of, or that somebody left."""
     next_s = 0.0
@@ -180,7 +184,7 @@ async def _sweep_jobs(
         await asyncio.sleep(sweep_s)
 
 
-def _job_function(runner: Runner) -> Function:
+def _job_function(runner: JobRunner) -> Function:
     async def carry_out(ctx: dict[str, Any], job_id: int) -> None:
         await runner.run(job_id)
 
@@ -189,7 +193,7 @@ def _job_function(runner: Runner) -> Function:
 
 def _drain_function(drains: _Drains) -> Function:
     async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
-        await ctx["redis"].delete(kicked_key(ctx["redis"], partition))
+        await ctx["redis"].delete(wakeup_key(ctx["redis"], partition))
         await drains.run(partition)
 
     return func(drain_partition, name=JOB)

@@ -24,7 +24,7 @@ import click
 from synckairos import __version__
 from synckairos.config import BadSettings, Settings, is_set, redact, variables
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, kept_data_dir, temporary_data_dir
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.process.ready_line import parse_ready
 
@@ -41,10 +41,10 @@ class _Stores:
 
     redis_url: str
     database_url: str
-    own: dict[str, Child]
+    own: dict[str, ChildProcess]
 
 
-async def run(settings: Settings, data: Path | None) -> int:
+async def run_dev(settings: Settings, data: Path | None) -> int:
     """Run everything until Ctrl-C or SIGTERM (0), or until one part ends by itself (1); return the exit code.
 
     `data` keeps the stores' data; without it they live in a temporary directory, removed at the end.
@@ -137,17 +137,17 @@ def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Sto
     return _Stores(redis_url, database_url, own)
 
 
-def _spawn(command: str, settings: Settings) -> Child:
+def _spawn(command: str, settings: Settings) -> ChildProcess:
     known = {name for field in Settings.model_fields for name in variables(field)}
     rest = {name: value for name, value in os.environ.items() if name not in known}
-    return Child(
+    return ChildProcess(
         [sys.executable, "-m", "synckairos", command],
         env={**rest, **settings.environ(), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE if command == "serve" else None,
     )
 
 
-def _relay(server: Child, settings: Settings, stores: _Stores, place: str) -> None:
+def _relay(server: ChildProcess, settings: Settings, stores: _Stores, place: str) -> None:
     """Pass on what the server prints, and at its ready line say where everything is. Ends with the server."""
     assert server.process.stdout is not None
     for line in server.process.stdout:
@@ -178,7 +178,7 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, place:
     return f"{told}\nCommands such as `synckairos jobs list` find it by\n\n  export {exports}\n" if exports else told
 
 
-async def _first_end(told: asyncio.Event, children: dict[str, Child]) -> str | None:
+async def _first_end(told: asyncio.Event, children: dict[str, ChildProcess]) -> str | None:
     """Wait until we are told to stop (None) or a child ends by itself (its name)."""
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 import gc
 
 
-def spare_collector() -> None:
+def tune_gc() -> None:
     """Keep it from what is there before the work begins, and from looking all the time.
 
     Next to nothing here is ever in a cycle; by default it looks after every 700 new objects, which is a few requests

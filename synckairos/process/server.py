@@ -13,48 +13,48 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
-from synckairos.audit.arq_wakeups import DrainKick
-from synckairos.audit.lag_alerts import LagWatch
-from synckairos.background.recovery import Recovery
+from synckairos.audit.arq_wakeups import DrainWakeups
+from synckairos.audit.lag_alerts import LagAlerts
+from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
-from synckairos.history.audit_trail import Trail
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.cache import Recent
-from synckairos.history.participant_sessions.pages import Participations
-from synckairos.history.reader import Archive, open_pool
-from synckairos.history.time_report import Hours
+from synckairos.history.audit_trail import AuditTrail
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.cache import ParticipantSessionCache
+from synckairos.history.participant_sessions.pages import ParticipantSessions
+from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.history.time_report import TimeReport
 from synckairos.http import assembly as http
-from synckairos.http.allowed_origins import Origins
-from synckairos.http.caller_identity import Callers
+from synckairos.http.allowed_origins import AllowedOrigins
+from synckairos.http.caller_identity import CallerIdentity
 from synckairos.jobs.metrics import JobGauges
-from synckairos.jobs.table import Board
-from synckairos.process.gc_tuning import spare_collector
-from synckairos.realtime.commands import Commands
-from synckairos.realtime.endpoint import Endpoint
+from synckairos.jobs.table import JobTable
+from synckairos.process.gc_tuning import tune_gc
+from synckairos.realtime.commands import CommandHandler
+from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.presence import Presence
-from synckairos.server.uvicorn_server import Server, listen, make_room
-from synckairos.service.past_versions import Recall
-from synckairos.service.restore import Restorer
+from synckairos.realtime.presence import PresenceTracker
+from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
+from synckairos.service.past_versions import PastVersions
+from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_redis, open_store
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import Bounds
-from synckairos.store.participant_sessions import RecentStore
+from synckairos.store.outbox_limits import OutboxLimits
+from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
-from synckairos.store.rate_limits import Limits
-from synckairos.store.read_cache import Aside
+from synckairos.store.rate_limits import RateLimits
+from synckairos.store.read_cache import ReadCache
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
 from synckairos.webhooks.metrics import WebhookGauges
-from synckairos.webhooks.registry import Registry
+from synckairos.webhooks.registry import WebhookRegistry
 
 logger = log.get(__name__)
 
@@ -75,7 +75,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
         def ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            spare_collector()
+            tune_gc()
             logger.info("serving", host=settings.host, port=server.port)
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}")
@@ -99,56 +99,58 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = await stack.enter_async_context(open_pool(settings))
-        archive, webhooks = Archive(pool, Objects(settings.archive_url)), Registry(pool)
-        kick = DrainKick(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        archive, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
+        kick = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         kick.start()
         stack.push_async_callback(kick.close)
 
-        bounds = Bounds.of(settings)
+        bounds = OutboxLimits.of(settings)
         store, outbox = SessionStore(pipe, keys, settings.history_length, bounds), Outbox(pipe, keys, bounds)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        sessions = Sessions(store, Recall(store, outbox, archive), restorer, generations, kick.kick)
+        restorer = SessionRestorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        sessions = Sessions(store, PastVersions(store, outbox, archive), restorer, generations, kick.kick)
         stack.push_async_callback(sessions.drain)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
-        presence = Presence(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
+        presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
         hub = Hub(
             feed,
             sessions.read,
             presence,
-            max_connections=make_room(settings.ws_max_connections),
+            max_connections=raise_open_file_limit(settings.ws_max_connections),
             max_per_address=settings.ws_max_connections_per_address,
         )
-        origins, callers = Origins.of(settings), Callers(settings.trusted_proxies)
-        commands = Commands(sessions, settings)
-        endpoint = Endpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
-        aside, lag = Aside(pipe, keys), LagWatch()
+        origins, callers = AllowedOrigins.of(settings), CallerIdentity(settings.trusted_proxies)
+        commands = CommandHandler(sessions, settings)
+        endpoint = WebSocketEndpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
+        aside, lag = ReadCache(pipe, keys), LagAlerts()
 
         async def show_backlog() -> None:
             lag.see(await outbox.backlog())
 
-        application = http.build(
-            http.Parts(
+        application = http.build_application(
+            http.RestDependencies(
                 sessions=sessions,
                 store=store,
                 archive=archive,
-                trail=Trail(archive, outbox, aside),
-                participations=Participations(archive, outbox, Recent(RecentStore(pipe, keys), archive), aside),
-                hours=Hours(archive, outbox),
+                trail=AuditTrail(archive, outbox, aside),
+                participations=ParticipantSessions(
+                    archive, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), archive), aside
+                ),
+                hours=TimeReport(archive, outbox),
                 webhooks=webhooks,
-                limits=Limits(pipe, keys),
+                limits=RateLimits(pipe, keys),
                 settings=settings,
             ),
             origins=origins,
             extra_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
             watch=hub.waking,
-            before_scrape=[show_backlog, JobGauges(Board(pool)).refresh, WebhookGauges(webhooks).refresh],
+            before_scrape=[show_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
-        recovery = Recovery(sessions, archive, generations, keys)
+        recovery = RecoveryLoop(sessions, archive, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from synckairos.config import Settings
 from synckairos.process import arq_worker
-from synckairos.process.gc_tuning import spare_collector
+from synckairos.process.gc_tuning import tune_gc
 from synckairos.telemetry import log
 from synckairos.webhooks import dispatcher
 
@@ -14,12 +14,12 @@ _AGAIN_S = 5.0
 logger = log.get(__name__)
 
 
-async def run(settings: Settings) -> None:
+async def run_worker(settings: Settings) -> None:
     """Drain, and send webhooks, until cancelled. Raises what `audit.worker.run` raises: nothing else ends it."""
-    spare_collector()
-    beside = [asyncio.create_task(_keep_up("webhooks", dispatcher.run, settings))]
+    tune_gc()
+    beside = [asyncio.create_task(_keep_up("webhooks", dispatcher.run_dispatcher, settings))]
     try:
-        await arq_worker.run(settings)
+        await arq_worker.run_arq_worker(settings)
     finally:
         for task in beside:
             task.cancel()

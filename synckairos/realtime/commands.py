@@ -6,9 +6,9 @@ from synckairos.clock.commands import Precondition
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
-from synckairos.service.requests import Answer, Request, fingerprint_of
+from synckairos.service.requests import Answer, CommandRequest, request_fingerprint
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import requests_of, switches_of
+from synckairos.store.rate_limits import general_quota, switch_quota
 from synckairos.wire import v3_messages
 from synckairos.wire.request_bodies import SwitchBody, parse_command
 
@@ -23,7 +23,7 @@ _REST = {
 _UNDECIDED = frozenset({"RATE_LIMIT_EXCEEDED", "STORE_UNAVAILABLE", "SESSION_NOT_FOUND", "IDEMPOTENCY_KEY_REUSED"})
 
 
-class Commands:
+class CommandHandler:
     """Carries commands out; the id of one is its idempotency key, in one space with REST's."""
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:
@@ -42,11 +42,11 @@ class Commands:
         body = parse_command(asked.command, given)
         if lag_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.measured(lag_ms)
-        quotas = [requests_of(principal.address, self._general)]
+        quotas = [general_quota(principal.address, self._general)]
         if asked.command == "switch":
-            quotas.append(switches_of(asked.session_id, self._switches))
+            quotas.append(switch_quota(asked.session_id, self._switches))
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"})
-        request = Request(
+        request = CommandRequest(
             principal=principal,
             session_id=asked.session_id,
             command=body.command(),
@@ -68,4 +68,4 @@ class Commands:
 def fingerprint(session_id: str, verb: str, given: dict[str, Any]) -> str:
     """Digest what a command id stands for, as REST digests the request that means the same."""
     method, end = _REST.get(verb, ("POST", f"/{verb}"))
-    return fingerprint_of(method, f"/v1/sessions/{session_id}{end}", given)
+    return request_fingerprint(method, f"/v1/sessions/{session_id}{end}", given)

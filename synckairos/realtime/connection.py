@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from synckairos.principal import Principal
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
@@ -27,7 +27,7 @@ MESSAGES_AT_ONCE = 400
 
 
 @dataclass(frozen=True, slots=True)
-class CloseCodes:
+class DialectCloseCodes:
     """What a dialect's sockets are closed with, and why."""
 
     going_away: int
@@ -37,7 +37,7 @@ class CloseCodes:
     too_big: int = 1009
 
 
-class Connection:
+class SocketConnection:
     """A socket's client, and one of the hub's watchers."""
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Connection:
         *("hub", "is_lost", "principal", "socket", "subscriptions"),
     )
 
-    codes: CloseCodes
+    codes: DialectCloseCodes
 
     def __init__(self, hub: Hub, socket: Socket, principal: Principal) -> None:
         self.hub = hub
@@ -88,7 +88,7 @@ class Connection:
             else:
                 self._queue.append(frame)
 
-    def offer(self, subscription: Subscription, update: Update) -> None:
+    def offer(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Send a newer state, or let it wait in its slot instead of the one there."""
         if self.socket.ready:
             self.socket.write(self.frame_of(subscription, update))
@@ -105,7 +105,7 @@ class Connection:
         self.socket.write(frame)
         return True
 
-    def frame_of(self, subscription: Subscription, update: Update) -> bytes:
+    def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         """Render a state for this client, at the moment it is written."""
         raise NotImplementedError
 
@@ -174,7 +174,7 @@ class Connection:
 
     # -- what happens to sessions -------------------------------------------------------------------------------------
 
-    def take(self, subscription: Subscription, update: Update) -> None:
+    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Hear of a version that is newer than all before."""
         raise NotImplementedError
 

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs
 
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
-from synckairos.realtime.commands import Commands
-from synckairos.realtime.connection import Connection
+from synckairos.realtime.commands import CommandHandler
+from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.socket_interface import EXTENSION, AdoptableSocket, AsgiSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
-from synckairos.wire.field_types import as_uuid
+from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.v3_messages import SUBPROTOCOL
 
 PATH = "/ws"
@@ -25,7 +25,7 @@ DRAINING_RETRY_AFTER_S = 1
 """Until whoever balances the load has seen that we are not ready: others are."""
 
 
-class Endpoint:
+class WebSocketEndpoint:
     """Accepts sockets for a hub.
 
     `allows` says whether an upgrade's Origin is fine, `principal_of` who asks; both look at the scope.
@@ -34,7 +34,7 @@ class Endpoint:
     def __init__(
         self,
         hub: Hub,
-        commands: Commands,
+        commands: CommandHandler,
         *,
         allows: Callable[[Scope], bool],
         principal_of: Callable[[Scope], Principal],
@@ -65,7 +65,7 @@ class Endpoint:
         await send({"type": "websocket.accept"})
         asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("sessionId", [""])[0]
         try:
-            session_id = as_uuid(asked)
+            session_id = parse_uuid(asked)
         except ValueError:
             # A browser sees a close code only after the handshake, so it is accepted first.
             why_not = v2_connection.NO_DIALECT if scope.get("subprotocols") else v2_connection.NO_PARAMETER
@@ -80,7 +80,9 @@ class Endpoint:
             return
         await self._run(lambda socket: V3Connection(self._hub, socket, principal, self._commands), scope, receive, send)
 
-    async def _run(self, make: Callable[[Socket], Connection], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(
+        self, make: Callable[[Socket], SocketConnection], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Connect an accepted socket; returns at once where the server hands it over, at its end where not."""
         direct: AdoptableSocket | None = (scope.get("extensions") or {}).get(EXTENSION)
         if direct is not None:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
-from synckairos.realtime.presence import Presence
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.presence import PresenceTracker
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher import Subscription, Watcher
 from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
@@ -39,18 +39,18 @@ class _Channel:
     def __init__(self) -> None:
         self.wakers: set[asyncio.Event] = set()
         self.subscriptions: set[Subscription] = set()
-        self.latest: Update | None = None
+        self.latest: SessionUpdate | None = None
         self.over = ""
         """An epoch that is known to be over, though its end wasn't heard yet: news to those alone who watched it."""
-        self.read: asyncio.Task[Update] | None = None
-        self.read_next: asyncio.Task[Update] | None = None
+        self.read: asyncio.Task[SessionUpdate] | None = None
+        self.read_next: asyncio.Task[SessionUpdate] | None = None
 
 
 class Hub:
     """All connections of this instance and the sessions they watch; it is the feed's listener."""
 
     def __init__(
-        self, feed: Feed, read: Read, presence: Presence, *, max_connections: int, max_per_address: int
+        self, feed: Feed, read: Read, presence: PresenceTracker, *, max_connections: int, max_per_address: int
     ) -> None:
         """Take the feed to watch by, the read that a joining client's first state comes from, and who counts them.
 
@@ -112,7 +112,7 @@ class Hub:
 
     # -- joining and leaving ------------------------------------------------------------------------------------------
 
-    async def join(self, subscription: Subscription) -> Update | None:
+    async def join(self, subscription: Subscription) -> SessionUpdate | None:
         """Subscribe, then read: return the session as it is now, None where there is none.
 
         From the call on nothing is missed: what comes before `settle` waits in the subscription's backlog.
@@ -133,7 +133,7 @@ class Hub:
             raise
         return found
 
-    async def read(self, session_id: str) -> Update | None:
+    async def read(self, session_id: str) -> SessionUpdate | None:
         """Return a watched session as it is now or newer, None where there is none. Raises StoreUnavailable.
 
         Callers at the same time share a read that began after each of them asked. What the store has lost since it was
@@ -157,12 +157,14 @@ class Hub:
             channel.latest = update
         return channel.latest
 
-    async def history(self, found: Update) -> Iterator[Update]:
+    async def history(self, found: SessionUpdate) -> Iterator[SessionUpdate]:
         """Return the versions to resume from that are kept, from the one found back. Raises StoreUnavailable."""
         now_ms = self.now_ms()
-        return (Update.of(message, now_ms) for message in await self._feed.history(found.session_id, found.stored))
+        return (
+            SessionUpdate.of(message, now_ms) for message in await self._feed.history(found.session_id, found.stored)
+        )
 
-    async def _read_shared(self, session_id: str, channel: _Channel) -> Update:
+    async def _read_shared(self, session_id: str, channel: _Channel) -> SessionUpdate:
         if channel.read is None:
             channel.read = asyncio.create_task(self._read_once(session_id, channel))
             task = channel.read
@@ -173,18 +175,22 @@ class Hub:
             task = channel.read_next
         return await asyncio.shield(task)
 
-    async def _read_once(self, session_id: str, channel: _Channel) -> Update:
+    async def _read_once(self, session_id: str, channel: _Channel) -> SessionUpdate:
         try:
             answer = await self._read(session_id)
-            return Update(session_id, answer.epoch, answer.version, answer.document, self.now_ms(), tag=answer.tag)
+            return SessionUpdate(
+                session_id, answer.epoch, answer.version, answer.document, self.now_ms(), tag=answer.tag
+            )
         finally:
             channel.read, channel.read_next = channel.read_next, None
 
-    async def _read_after(self, first: asyncio.Task[Update], session_id: str, channel: _Channel) -> Update:
+    async def _read_after(
+        self, first: asyncio.Task[SessionUpdate], session_id: str, channel: _Channel
+    ) -> SessionUpdate:
         await asyncio.wait((first,))
         return await self._read_once(session_id, channel)
 
-    def settle(self, subscription: Subscription, had: Update | None) -> None:
+    def settle(self, subscription: Subscription, had: SessionUpdate | None) -> None:
         """End a subscription's joining: it has `had`, and takes what came meanwhile and isn't in it."""
         backlog, subscription.backlog = subscription.backlog or [], None
         subscription.heard = had
@@ -234,7 +240,7 @@ class Hub:
 
     def publish(self, message: FeedMessage) -> None:
         """Offer a version to all who watch its session."""
-        self._fan_out(Update.of(message, self.now_ms()))
+        self._fan_out(SessionUpdate.of(message, self.now_ms()))
 
     def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
         """Offer a state that was read because messages were lost."""
@@ -244,7 +250,7 @@ class Hub:
             for subscription in channel.subscriptions if went_back else ():
                 subscription.heard = None
         what = session_id, stored.epoch, stored.version, stored.document, self.now_ms()
-        self._fan_out(Update(*what, tag=stored.tag, deleted=stored.deleted))
+        self._fan_out(SessionUpdate(*what, tag=stored.tag, deleted=stored.deleted))
 
     def absent(self, session_id: str) -> None:
         """Ask for a session that Redis let go: whoever reads it brings it back."""
@@ -256,7 +262,7 @@ class Hub:
         except (SessionNotFound, StoreUnavailable) as trouble:
             logger.warning("a watched session is gone", session_id=session_id, cause=trouble.code)
 
-    def _fan_out(self, update: Update) -> None:
+    def _fan_out(self, update: SessionUpdate) -> None:
         channel = self._channels.get(update.session_id)
         if channel is None:
             return

@@ -21,7 +21,7 @@ from synckairos.store.server_time import ServerTime
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.wire import v3_messages
-from synckairos.wire.presence import Present, Who
+from synckairos.wire.presence import PresenceCounts, PresenceIdentity
 
 ROUND_S = 0.5
 """A session is told of at most this often, where it is quiet at once."""
@@ -38,26 +38,26 @@ REFRESH_S = KEEP_S / 3
 logger = log.get(__name__)
 
 
-def who_is(principal: Principal, declared: str | None = None) -> Who:
+def presence_identity(principal: Principal, declared: str | None = None) -> PresenceIdentity:
     """Return who a client is to others. `declared` is the participant that it says it is.
 
     Without authentication that is believed, as everything is; roles then say no more than whether one was named.
     Raises Forbidden where it is known to be somebody else.
     """
     if principal.subject is None:
-        return Who("viewer") if declared is None else Who("participant", declared)
+        return PresenceIdentity("viewer") if declared is None else PresenceIdentity("participant", declared)
     if declared not in (None, principal.subject):
         raise Forbidden(f"You are {principal.subject}, not participant {declared}; leave participant_id out")
-    return Who(principal.role, principal.subject if principal.role == "participant" else None)
+    return PresenceIdentity(principal.role, principal.subject if principal.role == "participant" else None)
 
 
 class _Place(NamedTuple):
-    who: Who
+    who: PresenceIdentity
     wants: bool
 
 
 @lru_cache(maxsize=256)
-def _place(who: Who, wants: bool) -> _Place:
+def _place(who: PresenceIdentity, wants: bool) -> _Place:
     # Ten thousand viewers are one viewer's memory.
     return _Place(who, wants)
 
@@ -69,23 +69,23 @@ class _Room:
 
     def __init__(self) -> None:
         self.places: dict[Subscription, _Place] = {}
-        self.counts: Counter[Who] = Counter()
+        self.counts: Counter[PresenceIdentity] = Counter()
         self.owed: set[Subscription] = set()
         """Who is still to get `frame`."""
         self.written: bytes | None = b""
         """What Redis has of us; None where it may have lost that."""
         self.elsewhere: tuple[str, ...] = ()
         """The other instances that have clients in it."""
-        self.present: Present | None = None
+        self.present: PresenceCounts | None = None
         self.frame = b""
         self.is_news = False
         self.next_s = 0.0
 
-    def here(self) -> Present:
-        return Present.of(self.counts)
+    def here(self) -> PresenceCounts:
+        return PresenceCounts.of(self.counts)
 
 
-class Presence:
+class PresenceTracker:
     """All rooms of this instance."""
 
     def __init__(self, store: PresenceStore, server_time: ServerTime) -> None:
@@ -111,7 +111,7 @@ class Presence:
 
     # -- who comes and goes here --------------------------------------------------------------------------------------
 
-    def enter(self, subscription: Subscription, who: Who, *, wants: bool) -> None:
+    def enter(self, subscription: Subscription, who: PresenceIdentity, *, wants: bool) -> None:
         """Count a client that has its first answer; tell it who is there if it wants that."""
         session_id = subscription.session_id
         if subscription.connection.subscriptions.get(session_id) is not subscription:
@@ -143,7 +143,7 @@ class Presence:
             if room is not None and subscription in room.owed and room.frame and connection.show(room.frame):
                 room.owed.discard(subscription)
 
-    def present(self, session_id: str) -> Present | None:
+    def present(self, session_id: str) -> PresenceCounts | None:
         """Return who is connected to a session that is watched here, as far as it is known yet."""
         room = self._rooms.get(session_id)
         return None if room is None else room.present
@@ -217,7 +217,7 @@ class Presence:
                 continue
             by_instance.pop(self._store.instance, None)  # what we have we know better
             room.elsewhere = tuple(by_instance)
-            present = Present.sum((room.here(), *map(Present.parse, by_instance.values())))
+            present = PresenceCounts.sum((room.here(), *map(PresenceCounts.parse, by_instance.values())))
             if present != room.present:
                 room.present, room.is_news = present, True
                 room.frame = v3_messages.presence(session_id, self._server_time.now_ms(), present)

@@ -15,7 +15,7 @@ REMEMBERED = 10
 """Each measurement is worth a tenth, so that one hiccup doesn't matter, and one that is over is soon forgotten."""
 
 
-class RoundTrip:
+class RoundTripTime:
     """One client's way: `ping`, write that, tell what `pong` came. One ping is under way at a time."""
 
     __slots__ = ("_count", "_mean_ms", "_sent_at", "_token")

@@ -6,7 +6,7 @@ from itertools import count
 from synckairos.clock.model import EventType
 from synckairos.store.snapshot import Stored
 from synckairos.wire import document_delta
-from synckairos.wire.document_slices import Rows
+from synckairos.wire.document_slices import DocumentSlices
 from synckairos.wire.feed_message import FeedMessage
 
 TOLD = frozenset(
@@ -24,7 +24,7 @@ TOLD = frozenset(
 _serials = count()
 
 
-class Update:
+class SessionUpdate:
     """A version of a session. `message` is None where only its state is known, not how it came about.
 
     `is_event` says that it is to be told as an event, too. No two updates of a process have the same `serial`.
@@ -71,12 +71,12 @@ class Update:
         self.is_event = deleted or (message is not None and message.event_type in TOLD)
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
-        self._rows: Rows | None = None
+        self._rows: DocumentSlices | None = None
         self.deltas: dict[int, bytes] = {}
         """Frames that lead here, by the serial of what was sent before."""
 
     @classmethod
-    def of(cls, message: FeedMessage, server_time_ms: int) -> "Update":
+    def of(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
         return cls(
             message.session_id,
             message.epoch,
@@ -98,14 +98,14 @@ class Update:
         """Return what Redis holds with this version, as far as it is known here."""
         return Stored(self.epoch, self.version, self.deleted, self.state, tag=self.tag)
 
-    def frame(self, kind: Hashable, make: Callable[["Update"], bytes]) -> bytes:
+    def frame(self, kind: Hashable, make: Callable[["SessionUpdate"], bytes]) -> bytes:
         """Return the frame of one kind, made the first time it is asked for."""
         frame = self._frames.get(kind)
         if frame is None:
             frame = self._frames[kind] = make(self)
         return frame
 
-    def patch_from(self, before: "Update") -> bytes | None:
+    def patch_from(self, before: "SessionUpdate") -> bytes | None:
         """Return the merge patch that leads here from another version, None where only the full state can say it.
 
         Ready where it came with the message; else made of the two states.
@@ -113,19 +113,19 @@ class Update:
         change = None if self.message is None else self.message.change
         if change is not None and change.base == before.tag:
             return change.patch or None
-        return document_delta.patch(before.rows(), self.rows())
+        return document_delta.apply_patch(before.rows(), self.rows())
 
-    def rows(self) -> Rows:
+    def rows(self) -> DocumentSlices:
         """Return the state cut into rows, the first time it is asked for."""
         if self._rows is None:
-            self._rows = Rows.of(self.state)
+            self._rows = DocumentSlices.of(self.state)
         return self._rows
 
-    def is_covered_by(self, other: "Update | None") -> bool:
+    def is_covered_by(self, other: "SessionUpdate | None") -> bool:
         """Tell whether who has `other` has this one, too, as far as one epoch can tell."""
         return other is not None and other.epoch == self.epoch and other.version >= self.version
 
-    def shows_loss_of(self, known: "Update") -> bool:
+    def shows_loss_of(self, known: "SessionUpdate") -> bool:
         """Tell whether a store where this was read after `known` had been there has lost that one.
 
         It went back then, and may have issued the version anew with other content.

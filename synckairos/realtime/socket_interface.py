@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
-from synckairos.wire.websocket_frames import text_of
+from synckairos.wire.websocket_frames import text_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,14 +36,14 @@ class Socket(Protocol):
     def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
         """Say goodbye, after these `last` frames, and go, soon even if the client takes nothing.
 
-        `Client.lost` follows.
+        `SocketClient.lost` follows.
         """
 
     def abort(self) -> None:
         """Go at once."""
 
 
-class Client(Protocol):
+class SocketClient(Protocol):
     """What a socket tells. Called synchronously."""
 
     @property
@@ -63,8 +63,8 @@ class Client(Protocol):
 class AdoptableSocket(Socket, Protocol):
     """A socket that hands its messages to a client directly, without ASGI, once it has adopted one."""
 
-    def adopt(self, client: Client) -> None:
-        """Send all further messages to `client`, until `Client.lost`."""
+    def adopt(self, client: SocketClient) -> None:
+        """Send all further messages to `client`, until `SocketClient.lost`."""
 
 
 class AsgiSocket:
@@ -102,7 +102,7 @@ class AsgiSocket:
     def abort(self) -> None:
         self.close(1001, "")
 
-    async def run(self, client: Client, receive: Receive) -> None:
+    async def run(self, client: SocketClient, receive: Receive) -> None:
         """Serve a client whose connection was accepted, until it is gone."""
         writing = asyncio.create_task(self._write_all(client))
         try:
@@ -117,13 +117,13 @@ class AsgiSocket:
             writing.cancel()
             client.lost()
 
-    async def _write_all(self, client: Client) -> None:
+    async def _write_all(self, client: SocketClient) -> None:
         while True:
             await self._work.wait()
             self._work.clear()
             try:
                 while self._frames:
-                    await self._send({"type": "websocket.send", "text": text_of(self._frames[0]).decode()})
+                    await self._send({"type": "websocket.send", "text": text_payload(self._frames[0]).decode()})
                     self._frames.popleft()
                 if self._closing is not None:
                     await self._send(self._closing)

@@ -2,10 +2,10 @@
 
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, Unforeseen
 from synckairos.principal import Principal
-from synckairos.realtime.connection import CloseCodes, Connection
+from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.presence import who_is
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.presence import presence_identity
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry import log
@@ -19,12 +19,12 @@ DELETED = (1000, "Session deleted")
 logger = log.get(__name__)
 
 
-class V2Connection(Connection):
+class V2Connection(SocketConnection):
     """A client that watches the one session it named in the URL."""
 
     __slots__ = ("_session_id",)
 
-    codes = CloseCodes(going_away=1001, too_slow=1013, silent=1001, too_many_messages=1008)
+    codes = DialectCloseCodes(going_away=1001, too_slow=1013, silent=1001, too_many_messages=1008)
 
     def __init__(self, hub: Hub, socket: Socket, principal: Principal, session_id: str) -> None:
         super().__init__(hub, socket, principal)
@@ -35,7 +35,7 @@ class V2Connection(Connection):
         session_id = self._session_id
         self.tell(v2_messages.connected(session_id, self.hub.now_ms()))
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
-        found: Update | None = None
+        found: SessionUpdate | None = None
         try:
             found = await self.hub.join(subscription)
         except SyncKairosError as trouble:
@@ -46,12 +46,12 @@ class V2Connection(Connection):
         if self.is_lost:
             return
         if found is not None:
-            subscription.asked = v2_messages.Ask.RECONNECT
+            subscription.asked = v2_messages.V2Request.RECONNECT
             self.offer(subscription, found)
         self.hub.settle(subscription, found)
-        self.hub.presence.enter(subscription, who_is(self.principal), wants=False)
+        self.hub.presence.enter(subscription, presence_identity(self.principal), wants=False)
 
-    def frame_of(self, subscription: Subscription, update: Update) -> bytes:
+    def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.asked is not None:
             subscription.asked = None
             return v2_messages.state_sync(update.session_id, self.hub.now_ms(), update.state)
@@ -61,14 +61,14 @@ class V2Connection(Connection):
         if not self.may_ask():
             return
         try:
-            asked = v2_messages.parse(text)
+            asked = v2_messages.parse_v2_message(text)
         except MalformedMessage as refusal:
             self.tell(v2_messages.error(refusal))
             return
         match asked:
-            case v2_messages.Ask.PING:
+            case v2_messages.V2Request.PING:
                 self.tell(v2_messages.pong(self.hub.now_ms()))
-            case v2_messages.Ask.RECONNECT:
+            case v2_messages.V2Request.RECONNECT:
                 self.hub.spawn(self._sync())
 
     def received_bytes(self, data: bytes) -> None:
@@ -91,10 +91,10 @@ class V2Connection(Connection):
             if not self.is_lost:
                 if not found.is_covered_by(subscription.heard):
                     subscription.heard = found  # what the feed still brings from before it is no news
-                subscription.asked = v2_messages.Ask.RECONNECT
+                subscription.asked = v2_messages.V2Request.RECONNECT
                 self.offer(subscription, found)
 
-    def take(self, subscription: Subscription, update: Update) -> None:
+    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
         if update.deleted:
             self.tell(update.frame("v2 deleted", _session_deleted))
             self.close(*DELETED)
@@ -104,9 +104,9 @@ class V2Connection(Connection):
             self.offer(subscription, update)
 
 
-def _state_update(update: Update) -> bytes:
+def _state_update(update: SessionUpdate) -> bytes:
     return v2_messages.state_update(update.session_id, update.server_time_ms, update.state)
 
 
-def _session_deleted(update: Update) -> bytes:
+def _session_deleted(update: SessionUpdate) -> bytes:
     return v2_messages.session_deleted(update.session_id, update.server_time_ms)

@@ -11,12 +11,12 @@ from typing import Any
 from synckairos.clock.model import EventType
 from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions, Unforeseen
 from synckairos.principal import Principal
-from synckairos.realtime.commands import Commands
-from synckairos.realtime.connection import CloseCodes, Connection
+from synckairos.realtime.commands import CommandHandler
+from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.presence import who_is
-from synckairos.realtime.round_trip_time import RoundTrip
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.presence import presence_identity
+from synckairos.realtime.round_trip_time import RoundTripTime
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry import log
@@ -41,14 +41,14 @@ TOO_MANY_CONNECTIONS = (4520, "too many connections")
 logger = log.get(__name__)
 
 
-class V3Connection(Connection):
+class V3Connection(SocketConnection):
     """A client of the third dialect. What it asks is done in the order it was asked, PINGs at once."""
 
     __slots__ = ("_commands", "_goodbye", "_inbox", "_room", "_round_trip")
 
-    codes = CloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
+    codes = DialectCloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
 
-    def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: Commands) -> None:
+    def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: CommandHandler) -> None:
         super().__init__(hub, socket, principal)
         self._commands = commands
         self._inbox: deque[tuple[Request, int]] | None = None
@@ -57,7 +57,7 @@ class V3Connection(Connection):
         """What to close with once all that was asked is answered, if nothing is watched then."""
         self._room: asyncio.Future[None] | None = None
         """Done when nothing waits for the client to read, while somebody wants to know."""
-        self._round_trip: RoundTrip | None = None
+        self._round_trip: RoundTripTime | None = None
 
     # -- from the client ----------------------------------------------------------------------------------------------
 
@@ -66,9 +66,9 @@ class V3Connection(Connection):
         if not self.may_ask():
             return
         try:
-            asked = v3_messages.parse(text)
+            asked = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
-            self.tell(v3_messages.error(refusal, received_ms, v3_messages.id_of(text)))
+            self.tell(v3_messages.error(refusal, received_ms, v3_messages.read_message_id(text)))
             return
         if isinstance(asked, v3_messages.Ping):
             self.tell(v3_messages.pong(asked, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms))
@@ -163,7 +163,7 @@ class V3Connection(Connection):
     def _measure(self) -> None:
         """Ping a client that may claim lag."""
         if self._round_trip is None:
-            self._round_trip = RoundTrip()
+            self._round_trip = RoundTripTime()
         if self.socket.ready and (ping := self._round_trip.ping(time.monotonic())):
             self.socket.write(ping)
 
@@ -181,7 +181,7 @@ class V3Connection(Connection):
         self._drop(session_id)
         subscription = Subscription(self, session_id)
         try:
-            who = who_is(self.principal, asked.participant_id)
+            who = presence_identity(self.principal, asked.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
             self.subscriptions[session_id] = subscription
@@ -218,7 +218,7 @@ class V3Connection(Connection):
         if subscription is not None:
             self.hub.leave([subscription])
 
-    async def _missed(self, asked: v3_messages.Subscribe, found: Update) -> list[Update] | None:
+    async def _missed(self, asked: v3_messages.Subscribe, found: SessionUpdate) -> list[SessionUpdate] | None:
         """Return the versions from the client's own to the one found; None where not all of them are kept.
 
         One of another tag isn't the client's own: the store lost that, and issued its number anew.
@@ -230,16 +230,16 @@ class V3Connection(Connection):
             return None
         return missed if asked.tag in (None, missed[0].tag) else None
 
-    async def _kept(self, version: int, found: Update) -> list[Update]:
+    async def _kept(self, version: int, found: SessionUpdate) -> list[SessionUpdate]:
         """Return what is kept from a version to the one found, oldest first."""
-        kept: list[Update] = []
+        kept: list[SessionUpdate] = []
         for each in await self.hub.history(found):
             if each.epoch != found.epoch or each.version < version:
                 break
             kept.insert(0, each)
         return kept
 
-    def _recover(self, asked: v3_messages.Subscribe, missed: list[Update]) -> None:
+    def _recover(self, asked: v3_messages.Subscribe, missed: list[SessionUpdate]) -> None:
         """Send what the client missed, each version with its event; nothing missed is an empty delta."""
         more = {"recovered": True} if asked.id is None else {"reply_to": asked.id, "recovered": True}
         if len(missed) == 1:
@@ -262,7 +262,7 @@ class V3Connection(Connection):
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
-    def take(self, subscription: Subscription, update: Update) -> None:
+    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
         sent, socket = subscription.sent, self.socket
         if sent is not None and not update.is_event and socket.ready:  # and so nothing waits, no STATE_SYNC either
             frame = update.deltas.get(sent.serial)
@@ -279,7 +279,7 @@ class V3Connection(Connection):
         self._drop(subscription.session_id)
         self._part(DELETED)
 
-    def frame_of(self, subscription: Subscription, update: Update) -> bytes:
+    def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         asked, sent = subscription.asked, subscription.sent
         if isinstance(asked, v3_messages.Subscribe):
             subscription.asked = None
@@ -307,16 +307,16 @@ class V3Connection(Connection):
         self.tell(v3_messages.goaway(retry_after_ms, self.hub.now_ms()))
 
 
-def _frames_of(missed: Sequence[Update]) -> int:
+def _frames_of(missed: Sequence[SessionUpdate]) -> int:
     """Return how many frames lead from the first of these versions to the last."""
     return max(1, sum(1 + each.is_event for each in missed[1:]))
 
 
-def _event(update: Update) -> bytes:
+def _event(update: SessionUpdate) -> bytes:
     return v3_messages.event(update.message or _deletion(update), update.server_time_ms)
 
 
-def _deletion(update: Update) -> FeedMessage:
+def _deletion(update: SessionUpdate) -> FeedMessage:
     """Return what the message said of which only the tombstone is known."""
     name = update.session_id, update.epoch, update.version
     return FeedMessage(
@@ -324,18 +324,18 @@ def _deletion(update: Update) -> FeedMessage:
     )
 
 
-def _state_sync(asked: v3_messages.Subscribe, update: Update, now_ms: int) -> bytes:
+def _state_sync(asked: v3_messages.Subscribe, update: SessionUpdate, now_ms: int) -> bytes:
     more: dict[str, Any] = {} if asked.id is None else {"reply_to": asked.id}
     if asked.has_position:
         more["recovered"] = False
     return v3_messages.state("STATE_SYNC", *_name(update), update.version, now_ms, update.state, **more)
 
 
-def _state_update(update: Update) -> bytes:
+def _state_update(update: SessionUpdate) -> bytes:
     return v3_messages.state("STATE_UPDATE", *_name(update), update.version, update.server_time_ms, update.state)
 
 
-def _smaller(sent: Update, update: Update) -> bytes:
+def _smaller(sent: SessionUpdate, update: SessionUpdate) -> bytes:
     """Return the delta from what was sent last, or the full state where that is no larger; a jump says from where."""
     patch = update.patch_from(sent)
     if patch is not None:
@@ -350,5 +350,5 @@ def _smaller(sent: Update, update: Update) -> bytes:
     )
 
 
-def _name(update: Update) -> tuple[str, str, str]:
+def _name(update: SessionUpdate) -> tuple[str, str, str]:
     return update.session_id, update.epoch, update.tag

@@ -6,7 +6,7 @@ Connections of both dialects are such watchers: who tells needn't know how it is
 from typing import Protocol
 
 from synckairos.principal import Principal
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.session_update import SessionUpdate
 
 
 class Subscription:
@@ -17,12 +17,12 @@ class Subscription:
     def __init__(self, connection: "Watcher", session_id: str) -> None:
         self.connection = connection
         self.session_id = session_id
-        self.heard: Update | None = None
-        self.sent: Update | None = None
-        self.pending: Update | None = None
+        self.heard: SessionUpdate | None = None
+        self.sent: SessionUpdate | None = None
+        self.pending: SessionUpdate | None = None
         self.asked: object | None = None
         """The request, as the dialect knows it, that a full state is still to answer."""
-        self.backlog: list[Update] | None = []
+        self.backlog: list[SessionUpdate] | None = []
         """What came while the first read was under way; None once that is done."""
 
 
@@ -33,7 +33,7 @@ class Watcher(Protocol):
     subscriptions: dict[str, Subscription]
     """By session id."""
 
-    def take(self, subscription: Subscription, update: Update) -> None:
+    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Hear of a version that is newer than all before."""
 
     def show(self, frame: bytes) -> bool:

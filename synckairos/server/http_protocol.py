@@ -45,7 +45,7 @@ _METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 """Of all that is here; the parser stops at a method it doesn't know, before it reads which of it is meant."""
 
 
-class RequestProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(HttpToolsProtocol):
     """One HTTP connection. Headers must be there within 5 s: of connecting, later of a request's first byte.
 
     The body must be there 15 s after them, whoever reads it.

@@ -17,8 +17,8 @@ import uvicorn
 from synckairos.config import Settings
 from synckairos.errors import PortTaken
 from synckairos.realtime.hub import Hub
-from synckairos.server.http_protocol import RequestProtocol
-from synckairos.server.websocket_protocol import QUIET, SocketProtocol
+from synckairos.server.http_protocol import BoundedHttpProtocol
+from synckairos.server.websocket_protocol import QUIET, BoundedWebSocketProtocol
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import LOOP_LAG
 
@@ -72,7 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_room(sockets: int) -> int:
+def raise_open_file_limit(sockets: int) -> int:
     """Let this process have that many sockets beside its other files; return how many it may have, if fewer.
 
     The usual soft limit of 1,024 files is one for programs that use `select`; the hard one is what was decided.
@@ -94,8 +94,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 cast(Any, app),
-                http=RequestProtocol,
-                ws=SocketProtocol,
+                http=BoundedHttpProtocol,
+                ws=BoundedWebSocketProtocol,
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_per_message_deflate=False,
                 ws_ping_interval=None,  # the hub pings

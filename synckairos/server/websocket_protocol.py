@@ -23,7 +23,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import Protocol
 
-from synckairos.realtime.socket_interface import EXTENSION, Client, Message
+from synckairos.realtime.socket_interface import EXTENSION, Message, SocketClient
 from synckairos.wire.websocket_frames import close_frame
 
 BORROWED_METHODS = (
@@ -58,7 +58,7 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
+class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket. Until `adopt` it is uvicorn's own; from then on it does without ASGI's queue, task and scope.
 
     Backpressure is the transport's: with a high-water mark of 0 it says `pause_writing` as soon as the kernel doesn't
@@ -79,13 +79,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.logger = self.conn.logger = logging.getLogger(QUIET)
         self.ready = False
         self.heard_at = time.monotonic()
-        self._client: Client | None = None
+        self._client: SocketClient | None = None
         self._adopted = False
         self._goodbye: asyncio.TimerHandle | None = None
 
     # -- Socket -------------------------------------------------------------------------------------------------------
 
-    def adopt(self, client: Client) -> None:
+    def adopt(self, client: SocketClient) -> None:
         """Hand the accepted socket over: messages go to `client`, and the ASGI application may return."""
         self._client = client
         self._adopted = True

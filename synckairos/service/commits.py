@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due
-from synckairos.store.sessions import Commit, Step
+from synckairos.store.sessions import Commit, VersionStep
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import Cause, Change, FeedMessage, render_event
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.feed_message import Cause, DocumentChange, FeedMessage, render_event
+from synckairos.wire.rendered_session import RenderedSession
 
 MAX_ATTEMPTS = 500
 """Lost races in a row after which a command gives up with a 503; each loss means that somebody else got through."""
@@ -22,27 +22,29 @@ def due_at_ms(state: Session) -> int | None:
     return None if due is None else due.at_ms
 
 
-def step_of(transition: Transition, cause: Cause, after: Rendered | None = None, base: str = "") -> Step:
+def build_step(
+    transition: Transition, cause: Cause, after: RenderedSession | None = None, base: str = ""
+) -> VersionStep:
     """Return what to commit for a transition: `after` it, rendered, on the version whose tag is `base`."""
-    after = after or Rendered.of(transition.state)
-    change = Change(base, after.splices, after.patch) if base and after.splices else None
+    after = after or RenderedSession.of(transition.state)
+    change = DocumentChange(base, after.splices, after.patch) if base and after.splices else None
     message = FeedMessage.of(transition, after.document, secrets.token_hex(TAG_BYTES), change)
-    return Step(render_event(transition, cause), message)
+    return VersionStep(render_event(transition, cause), message)
 
 
-def steps_of(
-    transitions: Iterable[Transition], causes: Iterable[Cause], before: Rendered, tag: str
-) -> tuple[list[Step], Rendered]:
+def build_steps(
+    transitions: Iterable[Transition], causes: Iterable[Cause], before: RenderedSession, tag: str
+) -> tuple[list[VersionStep], RenderedSession]:
     """Return what to commit for transitions on the version `before`, tagged `tag`, and the last one rendered."""
-    steps: list[Step] = []
+    steps: list[VersionStep] = []
     for transition, cause in zip(transitions, causes, strict=True):
         before = before.next(transition.state)
-        steps.append(step_of(transition, cause, before, tag))
+        steps.append(build_step(transition, cause, before, tag))
         tag = steps[-1].message.tag
     return steps, before
 
 
-def stored_after(base: Stored | None, steps: Sequence[Step], after: Session) -> Stored:
+def stored_after(base: Stored | None, steps: Sequence[VersionStep], after: Session) -> Stored:
     """Return what Redis holds once these steps are committed on top of `base`."""
     if not steps:
         assert base is not None
@@ -55,7 +57,7 @@ def stored_after(base: Stored | None, steps: Sequence[Step], after: Session) -> 
 def commit_of(
     after: Session,
     base: Stored | None,
-    steps: Sequence[Step],
+    steps: Sequence[VersionStep],
     command_id: str | None = None,
     record: bytes = b"",
     *,

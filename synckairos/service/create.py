@@ -7,34 +7,34 @@ from uuid6 import uuid7
 
 from synckairos.clock import creation
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable, SyncKairosError
-from synckairos.service.commits import MAX_ATTEMPTS, commit_of, step_of, stored_after
-from synckairos.service.past_versions import Recall
+from synckairos.service.commits import MAX_ATTEMPTS, build_step, commit_of, stored_after
+from synckairos.service.past_versions import PastVersions
 from synckairos.service.requests import Answer, CreateRequest
-from synckairos.service.restore import Restorer
-from synckairos.service.session_cache import Parsed
-from synckairos.store.rate_limits import check
-from synckairos.store.sessions import Commit, Committed, Conflict, Replay, SessionStore
+from synckairos.service.restore import SessionRestorer
+from synckairos.service.session_cache import SessionCache
+from synckairos.store.rate_limits import raise_if_exceeded
+from synckairos.store.sessions import AlreadyDecided, Commit, Committed, Conflict, SessionStore
 from synckairos.store.snapshot import Stored
 from synckairos.store.store_generation import Generations, new_epoch
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
-from synckairos.wire.idempotency_record import Record
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import parse_session
 
 KEY_TTL_S = 7 * 24 * 3600
 """How long a creation's Idempotency-Key is remembered where the caller left the session's id to us."""
 
 
-class Creator:
+class SessionCreator:
     """Makes sessions; what it commits is kept `parsed`, and `on_commit` told of, as all commits are."""
 
     def __init__(
         self,
         store: SessionStore,
-        recall: Recall,
-        restorer: Restorer,
+        recall: PastVersions,
+        restorer: SessionRestorer,
         generations: Generations,
-        parsed: Parsed,
+        parsed: SessionCache,
         on_commit: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -55,7 +55,7 @@ class Creator:
             return await self._recall.decided(
                 session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
             )
-        check(loaded.standings)
+        raise_if_exceeded(loaded.standings)
         try:
             answer = await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
         except SyncKairosError as refusal:
@@ -89,19 +89,19 @@ class Creator:
                 now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
             generation = await self._generations.current(self._store.keys.partition_of(session_id))
             made = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
-            rendered = Rendered.of(made.state)
-            steps = [step_of(made, request.cause, rendered)]
+            rendered = RenderedSession.of(made.state)
+            steps = [build_step(made, request.cause, rendered)]
             reached = stored_after(stored, steps, made.state)
             record = b""
             if request.command_id is not None:
-                record = Record(request.fingerprint, reached.epoch, reached.version).render()
+                record = IdempotencyRecord(request.fingerprint, reached.epoch, reached.version).render()
             commit = commit_of(made.state, stored, steps, request.command_id, record)
             match await self._store.commit(commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))
                     self._parsed.keep(session_id, reached, rendered)
                     return Answer.of(reached, now_ms, parsed=made.state)
-                case Replay(record):
+                case AlreadyDecided(record):
                     return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
                 case Conflict(now_ms, stored):
                     COMMIT_CONFLICTS.inc()
@@ -111,9 +111,9 @@ class Creator:
         """Raise SessionExists, and keep that for the key; what was decided for it meanwhile is the answer."""
         refusal = SessionExists(session_id)
         if request.command_id is not None:
-            record = Record.of_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
+            record = IdempotencyRecord.of_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
             commit = Commit(session_id, stored, command_id=request.command_id, record=record)
             outcome = await self._store.commit(commit)
-            if isinstance(outcome, Replay):
+            if isinstance(outcome, AlreadyDecided):
                 return await self._recall.decided(session_id, request.fingerprint, outcome.record, None, now_ms)
         raise refusal

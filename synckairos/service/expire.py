@@ -10,21 +10,21 @@ from collections.abc import Callable, Sequence
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.commits import commit_of, steps_of, stored_after
-from synckairos.service.session_cache import Parsed
+from synckairos.service.commits import build_steps, commit_of, stored_after
+from synckairos.service.session_cache import SessionCache
 from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.snapshot import Loaded
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.feed_message import Cause
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.rendered_session import RenderedSession
 
 BY_TIME = Cause(TIMEKEEPER.actor, "expire")
 
 
-class Expirer:
+class BatchExpirer:
     """Brings about what fell due where nothing is in the way; the rest is the service's."""
 
-    def __init__(self, store: SessionStore, parsed: Parsed, on_commit: Callable[[int], None]) -> None:
+    def __init__(self, store: SessionStore, parsed: SessionCache, on_commit: Callable[[int], None]) -> None:
         self._store = store
         self._parsed = parsed
         self._on_commit = on_commit
@@ -36,7 +36,7 @@ class Expirer:
         was due after all, or more than one decision carries. Raises StoreUnavailable: some may be done.
         """
         began_s = time.perf_counter()
-        made: dict[str, tuple[Commit, Rendered]] = {}
+        made: dict[str, tuple[Commit, RenderedSession]] = {}
         for session_id, loaded in due:
             with contextlib.suppress(Exception):  # a broken session is no other's trouble; asked alone, it tells
                 if (expiry := self._decide(session_id, loaded)) is not None:
@@ -55,7 +55,7 @@ class Expirer:
             self._on_commit(partition)
         return [session_id in done for session_id, _ in due]
 
-    def _decide(self, session_id: str, loaded: Loaded) -> tuple[Commit, Rendered] | None:
+    def _decide(self, session_id: str, loaded: Loaded) -> tuple[Commit, RenderedSession] | None:
         """Return what to commit of what fell due, and what that leads to."""
         stored = loaded.stored
         if stored is None or stored.deleted:
@@ -64,5 +64,5 @@ class Expirer:
         decision = engine.apply(before.session, Expire(), loaded.now_ms)
         if not decision.links or decision.more:
             return None
-        steps, rendered = steps_of(decision.links, (BY_TIME for _ in decision.links), before, stored.tag)
+        steps, rendered = build_steps(decision.links, (BY_TIME for _ in decision.links), before, stored.tag)
         return commit_of(rendered.session, stored, steps, by_time=True), rendered

@@ -5,23 +5,23 @@ from contextlib import suppress
 
 from synckairos.clock.model import EventType
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
-from synckairos.history.reader import Archive
+from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import Answer
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.idempotency_record import Record
+from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.session_json import parse_session
 
 
-class Recall:
+class PastVersions:
     """Looks in Redis' history, then in Postgres, and only then through all that is on its way there.
 
     Raises StoreUnavailable where the store that is needed doesn't answer.
     """
 
-    def __init__(self, store: SessionStore, outbox: Outbox, archive: Archive) -> None:
+    def __init__(self, store: SessionStore, outbox: Outbox, archive: HistoryReader) -> None:
         self._store = store
         self._outbox = outbox
         self._archive = archive
@@ -35,7 +35,7 @@ class Recall:
             IdempotencyKeyReused: the key was used for another request.
             Refused: it was a refusal.
         """
-        decided = Record.parse(record)
+        decided = IdempotencyRecord.parse(record)
         if decided.fingerprint != fingerprint:
             raise IdempotencyKeyReused
         document = await self._document(session_id, decided.epoch, decided.version, stored)

@@ -9,23 +9,23 @@ import orjson
 from synckairos.clock.commands import Command, Create, Precondition
 from synckairos.clock.lag_compensation import Receipt
 from synckairos.clock.model import Session
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 from synckairos.principal import Principal
-from synckairos.store.rate_limits import Quota, Standing
+from synckairos.store.rate_limits import Quota, RateLimitStatus
 from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import Cause
 from synckairos.wire.session_json import parse_session
 
 
-def fingerprint_of(method: str, path: str, asked: Any) -> str:
+def request_fingerprint(method: str, path: str, asked: Any) -> str:
     """Digest what was asked, as REST asks it: `asked` is the body's JSON values. What one command id stands for."""
     text = f"{method} {path}\n".encode() + orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Request:
+class CommandRequest:
     """One command, whichever door it came through.
 
     `verb` is its REST name and `args` its arguments as JSON, for the audit trail, with what the server adds to them.
@@ -65,7 +65,7 @@ class CreateRequest:
         return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.
@@ -81,7 +81,7 @@ class Answer:
     audited_version: int | None = None
     expired_participant_id: str | None = None
     replayed: bool = False
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[RateLimitStatus, ...] = ()
     parsed: Session | None = None
     tag: str = ""
 
@@ -90,7 +90,7 @@ class Answer:
         cls,
         stored: Stored,
         now_ms: int,
-        standings: tuple[Standing, ...] = (),
+        standings: tuple[RateLimitStatus, ...] = (),
         parsed: Session | None = None,
         expired_participant_id: str | None = None,
     ) -> "Answer":

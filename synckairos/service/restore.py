@@ -3,13 +3,13 @@
 from synckairos.clock.model import Session
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import StoreUnavailable
-from synckairos.history.reader import Archive
+from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Archived
-from synckairos.service.commits import commit_of, due_at_ms, live_since_ms, step_of
+from synckairos.service.commits import build_step, commit_of, due_at_ms, live_since_ms
 from synckairos.store.outbox import AFTER_DEADLINE_MS
-from synckairos.store.sessions import Conflict, Evicted, SessionStore
+from synckairos.store.sessions import Conflict, EvictedSession, SessionStore
 from synckairos.store.snapshot import Stored
-from synckairos.store.store_generation import Generations, is_of, new_epoch
+from synckairos.store.store_generation import Generations, belongs_to_generation, new_epoch
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.wire.feed_message import Cause
@@ -20,13 +20,13 @@ BY_RECOVERY = Cause("recovery", "recover")
 logger = log.get(__name__)
 
 
-class Restorer:
+class SessionRestorer:
     """Brings sessions back from Postgres. Raises StoreUnavailable where it, or Redis, doesn't answer."""
 
     def __init__(
         self,
         store: SessionStore,
-        archive: Archive,
+        archive: HistoryReader,
         generations: Generations,
         *,
         session_ttl_s: int,
@@ -51,7 +51,7 @@ class Restorer:
             return Stored(archived.epoch, archived.version, True, archived.state)
         state = parse_session(archived.state)
         generation = await self._generations.current(self._store.keys.partition_of(session_id))
-        if state.status.is_final or is_of(archived.epoch, generation):
+        if state.status.is_final or belongs_to_generation(archived.epoch, generation):
             return await self._restore(archived, state)
         return await self._recover(archived, state, new_epoch(generation))
 
@@ -59,7 +59,7 @@ class Restorer:
         due_ms = due_at_ms(state)
         now_ms = await self._store.now_ms()
         until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
-        evicted = Evicted(
+        evicted = EvictedSession(
             stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
             status=state.status,
             live_since_ms=live_since_ms(state),
@@ -72,7 +72,7 @@ class Restorer:
         """Take up a session whose newest versions are lost; whoever is first decides under which epoch."""
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
-        step = step_of(transition, BY_RECOVERY)
+        step = build_step(transition, BY_RECOVERY)
         await self._store.remember(state.session_id, archived.records)
         outcome = await self._store.commit(commit_of(recovered, None, [step], by_time=True))
         if isinstance(outcome, Conflict):

@@ -4,31 +4,31 @@ A guess that is checked and never believed: it counts only where Redis still hol
 """
 
 from synckairos.store.snapshot import Stored
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.rendered_session import RenderedSession
 
 MAX_BYTES = 8 << 20
 """What the documents may weigh together; the sessions parsed from them weigh a few times as much."""
 
 
-class Parsed:
+class SessionCache:
     """The sessions commanded lately, by id, oldest first."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._known: dict[str, tuple[Stored, Rendered]] = {}
+        self._known: dict[str, tuple[Stored, RenderedSession]] = {}
 
     def held(self, session_id: str) -> Stored | None:
         """Return how a session was stored when it was last seen."""
         known = self._known.get(session_id)
         return None if known is None else known[0]
 
-    def of(self, session_id: str, document: bytes) -> Rendered:
+    def of(self, session_id: str, document: bytes) -> RenderedSession:
         """Return what a document says, parsed only where it isn't known."""
         _, known = self._known.get(session_id) or (None, None)
-        return known if known is not None and known.document == document else Rendered.parse(document, known)
+        return known if known is not None and known.document == document else RenderedSession.parse(document, known)
 
-    def keep(self, session_id: str, stored: Stored, rendered: Rendered) -> None:
+    def keep(self, session_id: str, stored: Stored, rendered: RenderedSession) -> None:
         """Remember what a stored document says, and forget what was seen longest ago where that is too much."""
         self._forget(session_id)
         self._known[session_id] = stored, rendered

@@ -12,24 +12,24 @@ from functools import cache
 from typing import Any, TypeVar
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Expire, asked_by
+from synckairos.clock.commands import Expire, with_actor
 from synckairos.clock.engine import Decision
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError, VersionConflict
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.commits import MAX_ATTEMPTS, commit_of, steps_of, stored_after
-from synckairos.service.create import Creator
-from synckairos.service.expire import BY_TIME, Expirer
-from synckairos.service.past_versions import Recall
-from synckairos.service.requests import Answer, CreateRequest, Request
-from synckairos.service.restore import Restorer
-from synckairos.service.session_cache import Parsed
-from synckairos.store.rate_limits import Quota, Standing, check
-from synckairos.store.sessions import Conflict, Replay, SessionStore, Step
+from synckairos.service.commits import MAX_ATTEMPTS, build_steps, commit_of, stored_after
+from synckairos.service.create import SessionCreator
+from synckairos.service.expire import BY_TIME, BatchExpirer
+from synckairos.service.past_versions import PastVersions
+from synckairos.service.requests import Answer, CommandRequest, CreateRequest
+from synckairos.service.restore import SessionRestorer
+from synckairos.service.session_cache import SessionCache
+from synckairos.store.rate_limits import Quota, RateLimitStatus, raise_if_exceeded
+from synckairos.store.sessions import AlreadyDecided, Conflict, SessionStore, VersionStep
 from synckairos.store.snapshot import Loaded, Stored
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
-from synckairos.wire.idempotency_record import Record
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.rendered_session import RenderedSession
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ class Sessions:
     def __init__(
         self,
         store: SessionStore,
-        recall: Recall,
-        restorer: Restorer,
+        recall: PastVersions,
+        restorer: SessionRestorer,
         generations: Generations,
         on_commit: Callable[[int], None],
     ) -> None:
@@ -54,9 +54,9 @@ class Sessions:
         self._recall = recall
         self._restorer = restorer
         self._on_commit = on_commit
-        self._parsed = Parsed()
-        self._creator = Creator(store, recall, restorer, generations, self._parsed, on_commit)
-        self._expirer = Expirer(store, self._parsed, on_commit)
+        self._parsed = SessionCache()
+        self._creator = SessionCreator(store, recall, restorer, generations, self._parsed, on_commit)
+        self._expirer = BatchExpirer(store, self._parsed, on_commit)
         self._running: set[asyncio.Task[Any]] = set()
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ class Sessions:
         One round trip, where nothing fell due. Raises SessionNotFound, RateLimitExceeded, StoreUnavailable.
         """
         loaded = await self._store.load(session_id, quotas=quotas, held=self._parsed.held(session_id))
-        check(loaded.standings)
+        raise_if_exceeded(loaded.standings)
         try:
             stored = loaded.stored or await self._restorer.bring_back(session_id)
             if stored is None or stored.deleted:
@@ -88,7 +88,7 @@ class Sessions:
 
         Raises SessionNotFound before its creation and after its deletion.
         """
-        standings: tuple[Standing, ...] = ()
+        standings: tuple[RateLimitStatus, ...] = ()
         try:
             current = await self.read(session_id, quotas)
             standings = current.standings
@@ -104,7 +104,7 @@ class Sessions:
 
     # -- commanding ---------------------------------------------------------------------------------------------------
 
-    async def execute(self, request: Request) -> Answer:
+    async def execute(self, request: CommandRequest) -> Answer:
         """Carry a command out: exactly once for one command id, whatever becomes of the caller.
 
         Two round trips; one more for each lost race. A caller that goes away doesn't take the commit with it.
@@ -117,10 +117,10 @@ class Sessions:
 
     async def expire(self, session_id: str) -> Answer:
         """Commit what fell due, each link effective at its own deadline."""
-        return await self.execute(Request(TIMEKEEPER, session_id, Expire(), "expire"))
+        return await self.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
     async def expire_all(self, due: Sequence[tuple[str, Loaded]]) -> list[bool]:
-        """Commit what fell due in many sessions at once, see `Expirer.expire`; who isn't done needs `carry_out`."""
+        """Commit overdue transitions of many sessions in one batch, see `BatchExpirer.expire`."""
         return await self._expirer.expire(due)
 
     async def drain(self) -> None:
@@ -135,7 +135,7 @@ class Sessions:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def carry_out(self, request: Request, loaded: Loaded | None = None) -> Answer:
+    async def carry_out(self, request: CommandRequest, loaded: Loaded | None = None) -> Answer:
         """Do as `execute` does in the caller's own task: for a caller that nobody cancels, so it costs no second one.
 
         Cancelled all the same, it has committed everything or nothing. Who has the session `loaded` already, and sends
@@ -143,7 +143,7 @@ class Sessions:
         """
         return await _counted(request.verb, self._carry_out(request, loaded))
 
-    async def _carry_out(self, request: Request, loaded: Loaded | None) -> Answer:
+    async def _carry_out(self, request: CommandRequest, loaded: Loaded | None) -> Answer:
         if loaded is None:
             held = self._parsed.held(request.session_id)
             loaded = await self._store.load(request.session_id, request.command_id, request.quotas, held)
@@ -151,17 +151,17 @@ class Sessions:
             return await self._recall.decided(
                 request.session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
             )
-        check(loaded.standings)
+        raise_if_exceeded(loaded.standings)
         try:
             return await self._decide(request, loaded)
         except SyncKairosError as refusal:
             refusal.standings = loaded.standings
             raise
 
-    async def _decide(self, request: Request, loaded: Loaded) -> Answer:
+    async def _decide(self, request: CommandRequest, loaded: Loaded) -> Answer:
         """Apply and commit until nobody else was first."""
         stored, now_ms = loaded.stored, loaded.now_ms
-        command = asked_by(request.command, request.principal.actor)
+        command = with_actor(request.command, request.principal.actor)
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restorer.bring_back(request.session_id)
             if stored is None or stored.deleted:
@@ -178,7 +178,7 @@ class Sessions:
                 command_id = request.command_id if record else None
                 commit = commit_of(after, stored, steps, command_id, record, by_time=not decision.own)
                 outcome = await self._store.commit(commit)
-                if isinstance(outcome, Replay):
+                if isinstance(outcome, AlreadyDecided):
                     return await self._recall.decided(
                         request.session_id, request.fingerprint, outcome.record, None, now_ms
                     )
@@ -222,7 +222,9 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
     return COMMANDS.labels(verb, outcome).inc
 
 
-def _steps(decision: Decision, request: Request, tag: str, before: Rendered) -> tuple[list[Step], Rendered]:
+def _steps(
+    decision: Decision, request: CommandRequest, tag: str, before: RenderedSession
+) -> tuple[list[VersionStep], RenderedSession]:
     """Return what to commit on the version `before`, tagged `tag`, and the last one rendered.
 
     Each has its cause: time's doing is the timekeeper's, whoever asked meanwhile.
@@ -241,10 +243,10 @@ def _steps(decision: Decision, request: Request, tag: str, before: Rendered) -> 
             fingerprint=request.fingerprint,
             expired_participant_id=decision.expired_participant_id,
         )
-    return steps_of(decision.transitions, causes, before, tag)
+    return build_steps(decision.transitions, causes, before, tag)
 
 
 def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:
     if refusal is not None:
-        return Record.of_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
-    return Record(fingerprint, reached.epoch, reached.version, expired).render()
+        return IdempotencyRecord.of_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
+    return IdempotencyRecord(fingerprint, reached.epoch, reached.version, expired).render()

@@ -7,7 +7,7 @@ STEP_MS = 1_000
 """Jumps up to this much aren't told: clocks are disciplined by less, and a drift between two looks is far below."""
 
 
-class StepWatch:
+class ClockStepDetector:
     """Compares each reading of the store's clock with the one before."""
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ def end_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-Call = tuple[list[str], list[Argument]]
+ScriptCall = tuple[list[str], list[Argument]]
 """A script's keys and arguments."""
 
 
@@ -77,7 +77,7 @@ class Script:
         self.text = resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    async def many(self, pipe: RedisPipe, calls: Sequence[Call]) -> list[Any]:
+    async def many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run the script for several at once, in one round trip; one after the other where it has to be sent."""
         try:
             return await pipe.call_many([("EVALSHA", self.sha, len(keys), *keys, *args) for keys, args in calls])

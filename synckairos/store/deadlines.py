@@ -9,13 +9,13 @@ from redis.asyncio import Redis
 from synckairos.store.connect import Script, end_if_cancelled, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import FIELDS, Loaded, stored_of
+from synckairos.store.snapshot import FIELDS, Loaded, parse_stored
 
 LISTEN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class DueClaims:
     """Sessions claimed: id, the instant when it fell due, how it is stored. And when the next one will (None: none).
 
     `asked_at_s` and `answered_at_s` are this process' monotonic clock: it was `now_ms` at some instant between them.
@@ -38,7 +38,7 @@ class Deadlines:
         self._claim = Script("claim")
         self._realign = Script("realign")
 
-    async def claim(self, partition: int, count: int, lease_ms: int) -> Claim:
+    async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
         """Claim up to `count` sessions that are due, for `lease_ms`, and load them. Atomic, one round trip."""
         asked_at_s = time.monotonic()
         with unavailable_as_named():
@@ -49,10 +49,10 @@ class Deadlines:
             )
         now_ms = int(now)
         claimed = tuple(
-            (due[at].decode(), int(float(due[at + 1])), Loaded(now_ms, stored_of(due[at + 2])))
+            (due[at].decode(), int(float(due[at + 1])), Loaded(now_ms, parse_stored(due[at + 2])))
             for at in range(0, len(due), 3)
         )
-        return Claim(asked_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)
+        return DueClaims(asked_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)
 
     async def realign(self, session_id: str) -> None:
         """Set a session's deadline to what its state says, or drop it where that says none. Atomic, one round trip."""

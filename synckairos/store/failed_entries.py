@@ -8,23 +8,23 @@ from typing import Any
 
 from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Delivery, gaps_key, isolated_key, tally_key
+from synckairos.store.outbox import OutboxDelivery, gaps_key, isolated_key, tally_key
 from synckairos.store.shared_connection import RedisPipe
 
 
 @dataclass(frozen=True, slots=True)
-class Isolated:
+class FailedEntry:
     """An entry out of the way: how often it was tried, why it failed last, when it is tried next (None: set aside)."""
 
     partition: int
-    delivery: Delivery
+    delivery: OutboxDelivery
     tries: int
     error: str
     first_failed_at_ms: int
     next_try_at_ms: int | None
 
 
-class Isolation:
+class FailedEntries:
     """Isolated entries of all partitions. Raises StoreUnavailable where Redis doesn't answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
@@ -49,7 +49,7 @@ class Isolation:
         with unavailable_as_named():
             await self._isolate(self._pipe, names, args)
 
-    async def due(self, partition: int, count: int) -> list[Isolated]:
+    async def due(self, partition: int, count: int) -> list[FailedEntry]:
         """Return up to `count` entries whose next try is due, in two round trips, one where there are none."""
         name = isolated_key(self._keys, partition)
         with unavailable_as_named():
@@ -60,7 +60,7 @@ class Isolation:
         pairs = [(found[at].decode(), int(float(found[at + 1]))) for at in range(0, len(found), 2)]
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 
-    async def all(self, partition: int, *, set_aside_only: bool = False) -> list[Isolated]:
+    async def all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
         """Return all isolated entries of a partition, those to be tried next first, in two round trips."""
         low = "inf" if set_aside_only else "-inf"
         with unavailable_as_named():
@@ -76,7 +76,7 @@ class Isolation:
         with unavailable_as_named():
             return bool(await self._retry(self._pipe, names, [entry_id]))
 
-    async def set_aside(self) -> list[Isolated]:
+    async def set_aside(self) -> list[FailedEntry]:
         """Return what was set aside in all partitions, oldest failure first: for an operator to look at."""
         found = [each for at in range(self._keys.partitions) for each in await self.all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
@@ -89,7 +89,7 @@ class Isolation:
                 sent += await self.retry(each.partition, each.delivery.entry_id)
         return sent
 
-    async def close_gap(self, partition: int, delivery: Delivery) -> None:
+    async def close_gap(self, partition: int, delivery: OutboxDelivery) -> None:
         """Note that Postgres has an isolated entry at last, before its session is settled. One round trip."""
         of = delivery.fields
         gap = b" ".join(of.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
@@ -106,7 +106,7 @@ class Isolation:
                 ]
             )
 
-    async def _load(self, partition: int, wanted: list[tuple[str, int | None]]) -> list[Isolated]:
+    async def _load(self, partition: int, wanted: list[tuple[str, int | None]]) -> list[FailedEntry]:
         if not wanted:
             return []
         with unavailable_as_named():
@@ -123,12 +123,12 @@ class Isolation:
         return f"{isolated_key(self._keys, partition)}:{entry_id}"
 
 
-def _isolated(partition: int, entry_id: str, next_ms: int | None, flat: list[bytes]) -> Isolated:
+def _isolated(partition: int, entry_id: str, next_ms: int | None, flat: list[bytes]) -> FailedEntry:
     found = dict(zip(flat[::2], flat[1::2], strict=True))
     fields = {name: value for name, value in found.items() if not name.startswith(b":")}
-    return Isolated(
+    return FailedEntry(
         partition=partition,
-        delivery=Delivery(entry_id, fields),
+        delivery=OutboxDelivery(entry_id, fields),
         tries=int(found[b":tries"]),
         error=found[b":error"].decode(errors="replace"),
         first_failed_at_ms=int(found[b":first_failed_at_ms"]),

@@ -17,13 +17,13 @@ from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.store.connect import unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.server_time import ServerTime
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.store.snapshot import FIELDS, Stored, history_of, stored_of
+from synckairos.store.snapshot import FIELDS, Stored, parse_history, parse_stored
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
-from synckairos.wire.feed_message import FeedMessage, Parcel
+from synckairos.wire.feed_message import FeedMessage, PackedMessage
 
 LOOK_S = 2.0
 MEND_AGAIN_S = 0.5
@@ -68,7 +68,7 @@ class _Watched:
         self.mending = False
         self.is_owed = False
         """Whether somebody came who couldn't be told it."""
-        self.backlog: list[Parcel] = []
+        self.backlog: list[PackedMessage] = []
 
     def is_at(self, epoch: str | None, version: int, tag: str) -> bool:
         """Tell whether this is what the watchers have; a version may have come about twice, differently."""
@@ -90,7 +90,7 @@ class Feed:
         self._dirty: dict[str, None] = {}
         self._dirtied = asyncio.Event()
         self._listener: Listener | None = None
-        self.subscriber = Subscriber(redis, pipe, keys.prefix, self._receive, self._resumed)
+        self.subscriber = PubSubConnection(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
     def server_time(self) -> ServerTime:
@@ -145,7 +145,7 @@ class Feed:
         """
         with unavailable_as_named():
             kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
-        return history_of(stored, kept)
+        return parse_history(stored, kept)
 
     async def run(self, listener: Listener) -> None:
         """Listen until cancelled, through any trouble with Redis."""
@@ -158,7 +158,7 @@ class Feed:
     # -- versions -----------------------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, payload: bytes) -> None:
-        parcel = Parcel.parse(payload)
+        parcel = PackedMessage.parse(payload)
         FEED_MESSAGES.inc()
         FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - parcel.message.at_ms) / 1000))
         self._take(parcel)
@@ -168,7 +168,7 @@ class Feed:
         if watched := self._watched.get(session_id):
             self._soil(session_id, watched)
 
-    def _take(self, parcel: Parcel) -> None:
+    def _take(self, parcel: PackedMessage) -> None:
         message = parcel.message
         watched = self._watched.get(message.session_id)
         if watched is None:
@@ -286,8 +286,8 @@ class Feed:
             replies = await self._pipe.call_many(commands)
         found = []
         for fields, kept in zip(replies[::2], replies[1::2], strict=True):
-            stored = stored_of(fields)
-            found.append((stored, history_of(stored, kept)))
+            stored = parse_stored(fields)
+            found.append((stored, parse_history(stored, kept)))
         return found
 
     # -- the look at what should be there -----------------------------------------------------------------------------

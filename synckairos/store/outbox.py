@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.outbox_limits import UNBOUNDED, Bounds
+from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
 from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.wire.feed_message import OutboxEntry
 
@@ -25,9 +25,9 @@ _SETTLED_AT_ONCE = 1_000
 _TALLY = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class OutboxDelivery:
     """One entry as it lies in the stream, under its id there; `fields` are whatever was written."""
 
     entry_id: str
@@ -92,7 +92,7 @@ class Backlog:
 class Outbox:
     """The outbox streams, one a partition. Raises StoreUnavailable where Redis doesn't answer."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys, bounds: Bounds = UNBOUNDED) -> None:
+    def __init__(self, pipe: RedisPipe, keys: Keys, bounds: OutboxLimits = UNBOUNDED) -> None:
         self._pipe = pipe
         self.keys = keys
         self._bounds = bounds
@@ -100,13 +100,15 @@ class Outbox:
         self._pending = Script("pending")
         self._mentions = Script("mentions")
 
-    async def read(self, partition: int, max_entries: int, max_bytes: int, after: str | None = None) -> list[Delivery]:
+    async def read(
+        self, partition: int, max_entries: int, max_bytes: int, after: str | None = None
+    ) -> list[OutboxDelivery]:
         """Return the oldest entries (of those after the id `after`), in order; they stay where they are.
 
         Stops at `max_entries`, or at the first entry that brings the sum to `max_bytes` (so at least one comes).
         """
         name = self.keys.outbox(partition)
-        found: list[Delivery] = []
+        found: list[OutboxDelivery] = []
         size, page = 0, _FIRST_PAGE
         while len(found) < max_entries and size < max_bytes:
             page = min(page, max_entries - len(found))
@@ -116,7 +118,7 @@ class Outbox:
                     "XRANGE", name, start, "+", "COUNT", page
                 )
             for entry_id, fields in replies:
-                found.append(Delivery(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))))
+                found.append(OutboxDelivery(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))))
                 size += found[-1].size
             if len(replies) < page:
                 break

@@ -6,7 +6,7 @@ from synckairos.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class OutboxLimits:
     """The most that may wait in one partition: entries, bytes of what they hold, and the oldest one's age in ms.
 
     None is no bound. Checked by the script that commits, before it writes.
@@ -17,7 +17,7 @@ class Bounds:
     age_ms: int | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> "Bounds":
+    def of(cls, settings: Settings) -> "OutboxLimits":
         """Return what the settings say of the whole outbox, an equal part of it for each partition."""
         return cls(
             entries=max(1, settings.outbox_max_entries // settings.partitions),
@@ -35,4 +35,4 @@ class Bounds:
         return max((found / bound for found, bound in pairs if bound is not None), default=0.0)
 
 
-UNBOUNDED = Bounds()
+UNBOUNDED = OutboxLimits()

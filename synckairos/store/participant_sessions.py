@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import isolated_key
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import Stored, stored_of
+from synckairos.store.snapshot import Stored, parse_stored
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
@@ -43,9 +43,9 @@ Key = tuple[int, str]
 """A place in a list: when the session began in ms (its creation while it has no start), and its id."""
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Digest:
+class SessionSummary:
     """What lists tell of a session: which version `of`, its facts and metadata as JSON.
 
     Where nothing moves by itself, `still` is all of it, ready but for somebody's part.
@@ -57,15 +57,15 @@ class Digest:
     still: bytes = b""
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Looked:
+class CacheLookup:
     """A session as a list needs it: its digest with somebody's part in it, and as it is live.
 
     `live.document` is there where it is of another version than the digest, or runs.
     """
 
-    digest: Digest | None
+    digest: SessionSummary | None
     part: bytes | None
     live: Stored | None
 
@@ -74,9 +74,9 @@ Row = bytes
 """A session in somebody's list, as JSON, where nothing moves by itself."""
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class RecentPage:
+class CachedPage:
     """Places of a page, newest first; the set holds everything since `whole_since_ms`. `more` of it lies behind.
 
     `looked` has their sessions, but for those of other partitions that had to be looked at on their own.
@@ -86,10 +86,10 @@ class RecentPage:
     keys: tuple[Key, ...]
     more: bool
     whole_since_ms: int
-    looked: Mapping[str, Row | Looked]
+    looked: Mapping[str, Row | CacheLookup]
 
 
-class RecentStore:
+class ParticipantSessionStore:
     """Sets and digests. Raises StoreUnavailable where Redis doesn't answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
@@ -109,7 +109,7 @@ class RecentStore:
         with unavailable_as_named():
             return time_ms(await self._pipe.call("TIME"))
 
-    async def page(self, participant_id: str, before: Key | None, limit: int) -> RecentPage | None:
+    async def page(self, participant_id: str, before: Key | None, limit: int) -> CachedPage | None:
         """Return up to `limit` places before a key; None where nothing says that the set is whole. One round trip."""
         keys, partition = self.keys, self.keys.partition_of(participant_id)
         names: list[Any] = [keys.digests(partition), keys.sessions(partition), keys.rows(participant_id)]
@@ -140,7 +140,7 @@ class RecentStore:
         looked = _looked(ids, rows, others)
         if keys.partitions > 1:
             looked = {each: found for each, found in looked.items() if keys.partition_of(each) == partition}
-        return RecentPage(time_ms(time), tuple(page[:limit]), len(page) > limit, whole_since_ms, looked)
+        return CachedPage(time_ms(time), tuple(page[:limit]), len(page) > limit, whole_since_ms, looked)
 
     async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return where those of these sessions stand that are in somebody's set. One round trip."""
@@ -150,7 +150,7 @@ class RecentStore:
         pairs = zip(session_ids, scores, strict=True)
         return {each: int(float(score)) for each, score in pairs if score is not None}
 
-    async def look(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, Row | Looked]:
+    async def look(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, Row | CacheLookup]:
         """Look at sessions for somebody's list: one round trip a partition, all at once."""
         shares = self._shares(session_ids)
         names = (
@@ -159,7 +159,7 @@ class RecentStore:
         replies = await asyncio.gather(
             *(self._run(self._look, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
         )
-        looked: dict[str, Row | Looked] = {}
+        looked: dict[str, Row | CacheLookup] = {}
         for share, (*_, rows, others) in zip(shares, replies, strict=True):
             looked |= _looked(share, rows, others)
         return looked
@@ -182,7 +182,9 @@ class RecentStore:
         args = ["digest", token, LEASE_MS]
         await asyncio.gather(*(self._run(self._lease, [self.keys.digest(each)], args) for each in session_ids))
 
-    async def fill_digests(self, token: int, participant_id: str, filled: Mapping[str, tuple[Digest, bytes]]) -> None:
+    async def fill_digests(
+        self, token: int, participant_id: str, filled: Mapping[str, tuple[SessionSummary, bytes]]
+    ) -> None:
         """Keep digests with somebody's parts, where the lease stands; the part alone where the digest is there."""
         field = f"p:{participant_id}"
         keeping = (
@@ -200,13 +202,13 @@ class RecentStore:
 
     async def known(
         self, session_ids: Sequence[str], participant_ids: Sequence[str]
-    ) -> tuple[dict[str, Digest | None], set[str]]:
+    ) -> tuple[dict[str, SessionSummary | None], set[str]]:
         """Return what is here of these: digests (None where one is being filled), and people with a set.
 
         One round trip a partition, all at once.
         """
         keys = self.keys
-        digests: dict[str, Digest | None] = {}
+        digests: dict[str, SessionSummary | None] = {}
         people: set[str] = set()
 
         async def ask(sessions: Sequence[str], participants: Sequence[str]) -> None:
@@ -217,7 +219,7 @@ class RecentStore:
                 if place >= len(sessions):
                     people.add(participants[place - len(sessions)])
                 else:
-                    digests[sessions[place]] = Digest(*digest) if digest else None
+                    digests[sessions[place]] = SessionSummary(*digest) if digest else None
 
         asking = [ask(share, ()) for share in self._shares(session_ids)]
         asking += [ask((), share) for share in self._shares(participant_ids)]
@@ -225,7 +227,7 @@ class RecentStore:
         return digests, people
 
     async def keep(
-        self, session_id: str, was: Digest | None, digest: Digest | None, parts: Mapping[str, bytes]
+        self, session_id: str, was: SessionSummary | None, digest: SessionSummary | None, parts: Mapping[str, bytes]
     ) -> None:
         """Put a digest and people's parts in the place of the one that was; without a new one, drop it."""
         args: list[Any] = ["keep", b"" if was is None else was.of, SPAN_MS, *self._made_of(session_id)]
@@ -263,11 +265,11 @@ class RecentStore:
             return await script(self._pipe, names, args)
 
 
-def _fields(digest: Digest) -> tuple[bytes, bytes, bytes, bytes]:
+def _fields(digest: SessionSummary) -> tuple[bytes, bytes, bytes, bytes]:
     return digest.of, digest.facts, digest.metadata, digest.still
 
 
-def _looked(ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]) -> dict[str, Row | Looked]:
+def _looked(ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]) -> dict[str, Row | CacheLookup]:
     """Return what was found of these: a line of `rows` each, empty for one of the others."""
     if not ids:
         return {}
@@ -275,6 +277,6 @@ def _looked(ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]) ->
     return {each: row or _moving(*next(rest)) for each, row in zip(ids, rows.split(b"\n"), strict=True)}
 
 
-def _moving(of: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> Looked:
+def _moving(of: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
     # Without the tag: nobody here asks whether a document is the one at hand.
-    return Looked(None if of is None else Digest(of, facts, metadata), part, stored_of((*live, None)))
+    return CacheLookup(None if of is None else SessionSummary(of, facts, metadata), part, parse_stored((*live, None)))

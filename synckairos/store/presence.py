@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from synckairos.store.connect import Script, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import Command, RedisPipe
 
 BEAT_S = 1.0
@@ -42,7 +42,7 @@ class Beat:
 class PresenceStore:
     """This instance's part in who is connected where. Everything raises StoreUnavailable."""
 
-    def __init__(self, pipe: RedisPipe, subscriber: Subscriber, keys: Keys) -> None:
+    def __init__(self, pipe: RedisPipe, subscriber: PubSubConnection, keys: Keys) -> None:
         self.instance = secrets.token_hex(8)
         self._pipe = pipe
         self._subscriber = subscriber

@@ -49,7 +49,7 @@ class _Channel:
         self.receive = receive
 
 
-class Subscriber:
+class PubSubConnection:
     """Messages of the wanted channels, given to `receive`; `resumed` hears of each channel that was interrupted.
 
     Both are called with the channel's name, synchronously and in order, and must not raise.

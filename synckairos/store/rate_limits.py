@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store.connect import Script, is_missing_script, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import Command, RedisPipe
@@ -15,7 +15,7 @@ from synckairos.store.shared_connection import Command, RedisPipe
 LIMIT = Script("limit")
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Quota:
     """`limit` requests in each window of `window_ms`, for all requests of one scope, such as `general:<address>`."""
@@ -25,19 +25,19 @@ class Quota:
     window_ms: int
 
 
-def requests_of(address: str, limit: int) -> Quota:
+def general_quota(address: str, limit: int) -> Quota:
     """Return what everything counts against that one address asks: `limit` a minute."""
     return Quota(f"general:{address}", limit, 60_000)
 
 
-def switches_of(session_id: str, limit: int) -> Quota:
+def switch_quota(session_id: str, limit: int) -> Quota:
     """Return what the switches of one session count against besides: `limit` a second."""
     return Quota(f"switch:{session_id}", limit, 1_000)
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitStatus:
     """A quota after a request: `remaining` ≥ 0 requests, `reset_s` whole seconds until the window ends."""
 
     limit: int
@@ -46,14 +46,14 @@ class Standing:
     exceeded: bool = False
 
 
-class Limits:
+class RateLimits:
     """Counts requests that don't load a session; those that do count within the load's own trip."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
 
-    async def take(self, quotas: Sequence[Quota]) -> tuple[Standing, ...]:
+    async def take(self, quotas: Sequence[Quota]) -> tuple[RateLimitStatus, ...]:
         """Count a request against all its quotas, in one round trip.
 
         Raises:
@@ -63,24 +63,24 @@ class Limits:
         if not quotas:
             return ()
         with unavailable_as_named():
-            replies = await call_with_limits(self._pipe, counting(self._keys, quotas))
-        standings = standings_of(quotas, replies)
-        check(standings)
+            replies = await call_with_limits(self._pipe, count_commands(self._keys, quotas))
+        standings = parse_statuses(quotas, replies)
+        raise_if_exceeded(standings)
         return standings
 
     async def give_back(self, quotas: Sequence[Quota]) -> None:
         """Say that a request wasn't counted after all, in one round trip."""
         if quotas:
             with unavailable_as_named():
-                await self._pipe.call_many(refunding(self._keys, quotas))
+                await self._pipe.call_many(refund_commands(self._keys, quotas))
 
 
-def counting(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
+def count_commands(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
     """Return the commands that count a request against these quotas: one reply each, for `standings_of`."""
     return [("EVALSHA", LIMIT.sha, 1, keys.limit(quota.scope), quota.window_ms) for quota in quotas]
 
 
-def refunding(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
+def refund_commands(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
     """Return the commands that say that these requests weren't counted after all: replays are free."""
     return [("DECR", keys.limit(quota.scope)) for quota in quotas]
 
@@ -100,10 +100,10 @@ async def call_with_limits(pipe: RedisPipe, commands: list[Command], *scripts: S
     return replies[len(scripts) :]
 
 
-def standings_of(quotas: Sequence[Quota], replies: Sequence[Sequence[int]]) -> tuple[Standing, ...]:
+def parse_statuses(quotas: Sequence[Quota], replies: Sequence[Sequence[int]]) -> tuple[RateLimitStatus, ...]:
     """Return what the counters' replies mean."""
     return tuple(
-        Standing(
+        RateLimitStatus(
             limit=quota.limit,
             remaining=max(0, quota.limit - count),
             reset_s=max(0, -(-left_ms // 1000)),
@@ -113,7 +113,7 @@ def standings_of(quotas: Sequence[Quota], replies: Sequence[Sequence[int]]) -> t
     )
 
 
-def check(standings: Sequence[Standing]) -> None:
+def raise_if_exceeded(standings: Sequence[RateLimitStatus]) -> None:
     """Raise RateLimitExceeded, with `standings`, where one of them is used up."""
     for standing in standings:
         if standing.exceeded:

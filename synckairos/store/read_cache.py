@@ -32,7 +32,7 @@ MOST_ENTRIES = 32
 _LEASE_MS = 30_000
 
 
-class Aside:
+class ReadCache:
     """The caches; never raises for a Redis that doesn't answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.errors import BacklogFull
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store import rate_limits
-from synckairos.store.connect import Call, Script, time_ms, unavailable_as_named
+from synckairos.store.connect import Script, ScriptCall, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.outbox_limits import UNBOUNDED, Bounds
+from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
 from synckairos.store.rate_limits import Quota
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.store.snapshot import FIELDS, Loaded, Stored, history_of, stored_of
+from synckairos.store.snapshot import FIELDS, Loaded, Stored, parse_history, parse_stored
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import SCHEMA
@@ -34,16 +34,16 @@ TIES = 500
 _NO_BOUNDS = UNBOUNDED.arguments()
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Step:
+class VersionStep:
     """One version to commit: its audit event (JSON) and its feed message, which carries the document."""
 
     event: bytes
     message: FeedMessage
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What to commit on top of `base` (None: no session there). Without steps only the command's record is kept.
@@ -54,7 +54,7 @@ class Commit:
 
     session_id: str
     base: Stored | None
-    steps: Sequence[Step] = ()
+    steps: Sequence[VersionStep] = ()
     status: str = ""
     due_ms: int | None = None
     live_since_ms: int | None = None
@@ -64,7 +64,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
+class EvictedSession:
     """A session to bring back as it was; Redis may let it go again after `ttl_ms`."""
 
     stored: Stored
@@ -79,7 +79,7 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class AlreadyDecided:
     """The command id was decided before; `record` says how."""
 
     record: bytes
@@ -96,7 +96,7 @@ class Conflict:
 class SessionStore:
     """Session state in Redis. Every method raises StoreUnavailable where Redis doesn't answer in time."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int, bounds: Bounds = UNBOUNDED) -> None:
+    def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int, bounds: OutboxLimits = UNBOUNDED) -> None:
         self._pipe = pipe
         self.keys = keys
         self._history_length = history_length
@@ -124,15 +124,15 @@ class SessionStore:
         commands: list[Command] = [("TIME",), self._loading(session_id, held)]
         if command_id is not None:
             commands.append(("HGET", self.keys.commands(session_id), command_id))
-        commands += rate_limits.counting(self.keys, quotas)
+        commands += rate_limits.count_commands(self.keys, quotas)
         with unavailable_as_named():
             replies = await rate_limits.call_with_limits(self._pipe, commands, self._load)
         record = replies[2] if command_id is not None else None
         if record is not None and quotas:
             with unavailable_as_named():
-                await self._pipe.call_many(rate_limits.refunding(self.keys, quotas))
-        standings = rate_limits.standings_of(quotas, replies[len(replies) - len(quotas) :])
-        return Loaded(time_ms(replies[0]), stored_of(replies[1], held), record, standings)
+                await self._pipe.call_many(rate_limits.refund_commands(self.keys, quotas))
+        standings = rate_limits.parse_statuses(quotas, replies[len(replies) - len(quotas) :])
+        return Loaded(time_ms(replies[0]), parse_stored(replies[1], held), record, standings)
 
     def _loading(self, session_id: str, held: Stored | None) -> Command:
         key = self.keys.session(session_id)
@@ -140,7 +140,7 @@ class SessionStore:
             return ("HMGET", key, *FIELDS)
         return ("EVALSHA", self._load.sha, 1, key, held.tag, held.version, *FIELDS)
 
-    async def commit(self, commit: Commit) -> Committed | Replay | Conflict:
+    async def commit(self, commit: Commit) -> Committed | AlreadyDecided | Conflict:
         """Commit atomically, in one round trip: all steps and the record, or nothing.
 
         Raises:
@@ -150,13 +150,13 @@ class SessionStore:
         with unavailable_as_named():
             return _outcome_of(await self._commit(self._pipe, *self._call(commit)))
 
-    async def commit_all(self, commits: Sequence[Commit]) -> list[Committed | Replay | Conflict]:
+    async def commit_all(self, commits: Sequence[Commit]) -> list[Committed | AlreadyDecided | Conflict]:
         """Commit several, each by itself and atomically, in one round trip for all. Raises as `commit` does."""
         with unavailable_as_named():
             replies = await self._commit.many(self._pipe, [self._call(commit) for commit in commits])
         return [_outcome_of(reply) for reply in replies]
 
-    def _call(self, commit: Commit) -> Call:
+    def _call(self, commit: Commit) -> ScriptCall:
         """Return the keys and arguments of the script that commits."""
         keys, session_id = self.keys, commit.session_id
         partition = keys.partition_of(session_id)
@@ -201,7 +201,7 @@ class SessionStore:
             before = step.message.state
         return max(2, min(self._history_length, HISTORY_BYTES // size))
 
-    async def restore(self, session_id: str, lost: Evicted, records: dict[str, bytes]) -> Loaded:
+    async def restore(self, session_id: str, lost: EvictedSession, records: dict[str, bytes]) -> Loaded:
         """Bring an evicted session back as it was, unless one is there; return what is there now. One round trip."""
         keys = self.keys
         partition = keys.partition_of(session_id)
@@ -222,7 +222,7 @@ class SessionStore:
             args += (command_id, record)
         with unavailable_as_named():
             reply: list[Any] = await self._restore(self._pipe, names, args)
-        return Loaded(time_ms(reply[:2]), stored_of(reply[2:]))
+        return Loaded(time_ms(reply[:2]), parse_stored(reply[2:]))
 
     async def remember(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Keep what was decided for command ids, beside what is known already. One round trip."""
@@ -239,7 +239,7 @@ class SessionStore:
                     ("LRANGE", self.keys.history(session_id), 0, -1),
                 ]
             )
-        return history_of(stored_of(fields), kept)
+        return parse_history(parse_stored(fields), kept)
 
     async def reserve(self, command_id: str, value: str, ttl_s: int) -> str | None:
         """Keep what a key stands for that belongs to no session (yet), the first time; return what it stood for.
@@ -268,7 +268,9 @@ class SessionStore:
             before = keys[-1]
             with unavailable_as_named():
                 rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in keys])
-            stored = [(at_ms, session_id, stored_of(row)) for (at_ms, session_id), row in zip(keys, rows, strict=True)]
+            stored = [
+                (at_ms, session_id, parse_stored(row)) for (at_ms, session_id), row in zip(keys, rows, strict=True)
+            ]
             found += [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
             await self._forget_live([session_id for _, session_id, session in stored if session is None])
         return found
@@ -291,15 +293,15 @@ class SessionStore:
             await self._pipe.call_many([("ZREM", self.keys.live(partition_of(sid)), sid) for sid in session_ids])
 
 
-def _outcome_of(reply: list[Any]) -> Committed | Replay | Conflict:
+def _outcome_of(reply: list[Any]) -> Committed | AlreadyDecided | Conflict:
     """Return what the script that commits says. Raises BacklogFull."""
     match reply[0]:
         case b"ok":
             return Committed()
         case b"replay":
-            return Replay(reply[1])
+            return AlreadyDecided(reply[1])
         case b"full":
             BACKLOG_REFUSALS.inc()
             raise BacklogFull(reply[1].decode())
         case _:
-            return Conflict(time_ms(reply[1:3]), stored_of(reply[3:]))
+            return Conflict(time_ms(reply[1:3]), parse_stored(reply[3:]))

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.fast_dataclass import quick
-from synckairos.store.rate_limits import Standing
+from synckairos.fast_dataclass import fast_dataclass
+from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.version_history import going_back
+from synckairos.wire.version_history import walk_back
 
 FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A session as Redis holds it: `document` is its JSON, `audited_version` what Postgres is known to have.
@@ -30,7 +30,7 @@ class Stored:
     tag: str = ""
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What one load found: the instant by Redis, the session, an earlier decision for the command id, the quotas."""
@@ -38,10 +38,10 @@ class Loaded:
     now_ms: int
     stored: Stored | None
     record: bytes | None = None
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[RateLimitStatus, ...] = ()
 
 
-def stored_of(fields: Sequence[Any], held: Stored | None = None) -> Stored | None:
+def parse_stored(fields: Sequence[Any], held: Stored | None = None) -> Stored | None:
     """Return the session from its hash fields, None where there is none; one without a state is the one `held`."""
     epoch, version, deleted, due, state, audited, tag = fields
     if epoch is None:
@@ -59,8 +59,8 @@ def stored_of(fields: Sequence[Any], held: Stored | None = None) -> Stored | Non
     )
 
 
-def history_of(stored: Stored | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
+def parse_history(stored: Stored | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
     """Return the versions of a session that Redis still holds, newest first, from its history's list."""
     if stored is None:
         return iter(())
-    return going_back(stored.epoch, stored.version, stored.tag, stored.document, kept)
+    return walk_back(stored.epoch, stored.version, stored.tag, stored.document, kept)

@@ -24,7 +24,7 @@ def new_epoch(generation: str) -> str:
     return generation + secrets.token_hex(_EPOCH_BYTES)
 
 
-def is_of(epoch: str, generation: str) -> bool:
+def belongs_to_generation(epoch: str, generation: str) -> bool:
     """Tell whether an epoch was made in this life of the store."""
     return epoch.startswith(generation)
 

@@ -28,7 +28,7 @@ logger = log.get(__name__)
 Tell = Callable[[Mapping[str, Any]], None]
 
 
-class Alarms:
+class Alerts:
     """Tells whoever is named of alarms, from a thread of its own: they may be slow, or away."""
 
     def __init__(self, tell: Mapping[str, Tell], *, quiet_s: float = QUIET_S) -> None:
@@ -82,7 +82,7 @@ class Alarms:
             self._waiting.task_done()
 
 
-_alarms = Alarms({})
+_alarms = Alerts({})
 
 
 def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
@@ -90,19 +90,19 @@ def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
     global _alarms
     tell: dict[str, Tell] = {}
     if webhook_url:
-        tell["webhook"] = to_webhook(webhook_url)
+        tell["webhook"] = webhook_sender(webhook_url)
     if sentry_dsn:
-        tell["sentry"] = to_sentry(sentry_dsn)
-    _alarms = Alarms(tell)
+        tell["sentry"] = sentry_sender(sentry_dsn)
+    _alarms = Alerts(tell)
 
 
-def sound(what: str, **facts: Any) -> None:
+def raise_alert(what: str, **facts: Any) -> None:
     """Sound an alarm: `what` happened in a few words, always the same ones, `facts` are of this time."""
     logger.error(what, alarm=True, **facts)
     _alarms.sound(what, facts)
 
 
-def to_webhook(url: str) -> Tell:
+def webhook_sender(url: str) -> Tell:
     """Return what POSTs an alarm as JSON; `text` is what chats show.
 
     The URL is the operator's own, so that it may well be on a private network.
@@ -118,7 +118,7 @@ def to_webhook(url: str) -> Tell:
     return tell
 
 
-def to_sentry(dsn: str) -> Tell:
+def sentry_sender(dsn: str) -> Tell:
     """Return what sends an alarm to Sentry: by the package's extra `sentry`, which is loaded at the first one."""
     begun = False
 

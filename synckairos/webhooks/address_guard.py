@@ -37,7 +37,7 @@ _APART: tuple[Network, ...] = (
 )
 
 
-class Refused(SyncKairosError):
+class AddressRefused(SyncKairosError):
     """This URL or this address is no place for webhooks; the message says why."""
 
     code = "ENDPOINT_REFUSED"
@@ -45,7 +45,7 @@ class Refused(SyncKairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AddressGuard:
     """What is allowed beside https to the public internet: `networks` always, plain http where `http` says so."""
 
     networks: tuple[Network, ...] = ()
@@ -60,23 +60,23 @@ class Guard:
     def check_url(self, url: str) -> None:
         """Raise Refused unless an endpoint may have this URL: as far as can be told without asking DNS."""
         if len(url) > MAX_URL or _VISIBLE.fullmatch(url) is None or "\\" in url:
-            raise Refused(f"should be a URL of visible ASCII characters, at most {MAX_URL}; no backslashes")
+            raise AddressRefused(f"should be a URL of visible ASCII characters, at most {MAX_URL}; no backslashes")
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as fault:
-            raise Refused(f"should be a URL: {fault}") from None
+            raise AddressRefused(f"should be a URL: {fault}") from None
         if parts.scheme != "https" and not (self.http and parts.scheme == "http"):
-            raise Refused("should begin with https://")
+            raise AddressRefused("should begin with https://")
         if "@" in parts.netloc or parts.netloc.endswith(":"):
-            raise Refused("should have neither a user name nor an empty port")
+            raise AddressRefused("should have neither a user name nor an empty port")
         if "#" in url:
-            raise Refused("should have no fragment")
+            raise AddressRefused("should have no fragment")
         address = _literal(parts.hostname or "")
         if address is not None:
             self.check_addresses([address])
         if port is not None and not self._allows_port(port, address):
-            raise Refused("should have port 443, 80 or one from 1024 on")
+            raise AddressRefused("should have port 443, 80 or one from 1024 on")
 
     def check_addresses(self, addresses: Iterable[Address]) -> None:
         """Raise Refused unless every address a name stands for may be connected to, or where it stands for none.
@@ -85,10 +85,10 @@ class Guard:
         """
         found = list(addresses)
         if not found:
-            raise Refused("the host has no address")
+            raise AddressRefused("the host has no address")
         for address in found:
             if not self._allows(address):
-                raise Refused(f"the host's address {address} isn't on the public internet")
+                raise AddressRefused(f"the host's address {address} isn't on the public internet")
 
     def _allows_port(self, port: int, address: Address | None) -> bool:
         return port in (80, 443) or port >= 1024 or (address is not None and self._is_listed(address))
@@ -126,10 +126,10 @@ def _literal(host: str) -> Address | None:
         pass
     else:
         if isinstance(address, IPv6Address) and address.scope_id is not None:
-            raise Refused("should name no network interface")
+            raise AddressRefused("should name no network interface")
         return address
     if _HOST.fullmatch(host) is None:
-        raise Refused("should name a host: letters, digits, hyphens and dots (international names as xn--…)")
+        raise AddressRefused("should name a host: letters, digits, hyphens and dots (international names as xn--…)")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
-        raise Refused("should name a host, or an address as four plain numbers")
+        raise AddressRefused("should name a host, or an address as four plain numbers")
     return None

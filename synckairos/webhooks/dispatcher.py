@@ -10,10 +10,10 @@ from contextlib import suppress
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.telemetry import log
-from synckairos.webhooks.address_guard import Guard
-from synckairos.webhooks.delivery_queue import Outgoing, Verdict, open_outgoing
-from synckairos.webhooks.records import Due
-from synckairos.webhooks.sender import Sender, Sent, with_jitter
+from synckairos.webhooks.address_guard import AddressGuard
+from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
+from synckairos.webhooks.records import DueDelivery
+from synckairos.webhooks.sender import SendResult, WebhookSender, with_jitter
 from synckairos.wire.webhooks import TEST, render_message, render_test
 
 SCHEDULE_S = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
@@ -37,11 +37,11 @@ _BUSY = frozenset({429, 502, 503, 504})  # "not now", for every message to the e
 logger = log.get(__name__)
 
 
-async def run(settings: Settings) -> None:
+async def run_dispatcher(settings: Settings) -> None:
     """Send until cancelled. A Postgres that is away, at the start too, is waited for."""
     async with (
-        open_outgoing(settings.database_url) as outgoing,
-        Sender(Guard.of(settings), timeout_s=settings.webhook_timeout_s) as sender,
+        open_delivery_queue(settings.database_url) as outgoing,
+        WebhookSender(AddressGuard.of(settings), timeout_s=settings.webhook_timeout_s) as sender,
     ):
         lease_s = settings.webhook_timeout_s + _LEASE_BEYOND_S
         await Dispatcher(outgoing, sender, lease_s=lease_s, log_days=settings.webhook_log_days).run()
@@ -52,8 +52,8 @@ class Dispatcher:
 
     def __init__(
         self,
-        outgoing: Outgoing,
-        sender: Sender,
+        outgoing: DeliveryQueue,
+        sender: WebhookSender,
         *,
         lease_s: float,
         log_days: int = 30,
@@ -114,7 +114,7 @@ class Dispatcher:
             self._under_way[due.delivery_id] = asyncio.create_task(self._deliver(due), name="webhook")
         return self._poll_s
 
-    async def _deliver(self, due: Due) -> None:
+    async def _deliver(self, due: DueDelivery) -> None:
         try:
             verdict = self._judge(due, await self._send(due))
             reason = await self._outgoing.finish(due, verdict, self._give_up_s)
@@ -129,7 +129,7 @@ class Dispatcher:
             del self._under_way[due.delivery_id]
             self._news.set()
 
-    async def _send(self, due: Due) -> Sent | None:
+    async def _send(self, due: DueDelivery) -> SendResult | None:
         """Send a message; None where there is nothing to send any more."""
         if due.event is not None and due.session_id is not None:
             body = render_message(due.session_id, due.event)
@@ -139,15 +139,15 @@ class Dispatcher:
             return None
         return await self._sender.send(due.url, due.secrets, due.delivery_id, body)
 
-    def _judge(self, due: Due, sent: Sent | None) -> Verdict:
+    def _judge(self, due: DueDelivery, sent: SendResult | None) -> DeliveryResult:
         """Decide what a try means."""
         if sent is None:
-            return Verdict("lapsed", "failed", None, "the audit no longer has this event", 0)
+            return DeliveryResult("lapsed", "failed", None, "the audit no longer has this event", 0)
         told = (sent.status_code, sent.error, sent.duration_ms)
         if sent.accepted:
-            return Verdict("delivered", "delivered", *told)
+            return DeliveryResult("delivered", "delivered", *told)
         if sent.status_code == 410:
-            return Verdict("gone", "failed", *told, gone=True)
+            return DeliveryResult("gone", "failed", *told, gone=True)
         is_last = due.tries >= len(self._schedule_s)
         delay_s = None if is_last else with_jitter(self._schedule_s[due.tries])
         pause_s = None
@@ -155,7 +155,7 @@ class Dispatcher:
             pause_s = self._schedule_s[0] if sent.retry_after_s is None else sent.retry_after_s
         if delay_s is not None and sent.retry_after_s is not None:
             delay_s = max(delay_s, sent.retry_after_s)
-        return Verdict("failed", "failed" if is_last else "pending", *told, next_s=delay_s, pause_s=pause_s)
+        return DeliveryResult("failed", "failed" if is_last else "pending", *told, next_s=delay_s, pause_s=pause_s)
 
     async def _prune(self) -> None:
         """Keep the log within its age."""

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from synckairos.errors import StoreUnavailable
-from synckairos.webhooks.registry import Registry
+from synckairos.webhooks.registry import WebhookRegistry
 
 PENDING = Gauge("synckairos_webhook_pending_deliveries", "Messages that wait to be delivered, counted up to 100,000")
 OLDEST_AGE_SECONDS = Gauge("synckairos_webhook_oldest_due_seconds", "How long the oldest of them has been due; 0: none")
@@ -38,7 +38,7 @@ REGISTRY.register(_TALLIED)
 class WebhookGauges:
     """Keeps the numbers as they are in Postgres."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: WebhookRegistry) -> None:
         self._registry = registry
 
     async def refresh(self) -> None:

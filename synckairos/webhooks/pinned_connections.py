@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 import httpcore
 
-from synckairos.webhooks.address_guard import Address, Guard, Refused
+from synckairos.webhooks.address_guard import Address, AddressGuard, AddressRefused
 
 _LOOKUPS = 16
 _CONNECT_S = 5.0  # for each address: one that is silent leaves time for the next
@@ -19,10 +19,10 @@ _CONNECT_S = 5.0  # for each address: one that is silent leaves time for the nex
 Resolve = Callable[[str], Awaitable[list[Address]]]
 
 
-class Pinned(httpcore.AsyncNetworkBackend):
+class PinnedBackend(httpcore.AsyncNetworkBackend):
     """A network for httpcore in which nothing can be reached that the guard doesn't allow."""
 
-    def __init__(self, guard: Guard, resolve: Resolve) -> None:
+    def __init__(self, guard: AddressGuard, resolve: Resolve) -> None:
         self._guard = guard
         self._resolve = resolve
         self._backend = httpcore.AnyIOBackend()
@@ -55,13 +55,13 @@ class Pinned(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        raise Refused("a webhook goes to a host")
+        raise AddressRefused("a webhook goes to a host")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-class Names:
+class NameResolver:
     """Asks the system's resolver, in threads of its own; those who ask for a name at once share one answer.
 
     So a name server that is slow for one name holds one thread, however many messages wait for it.

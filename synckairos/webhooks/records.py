@@ -10,7 +10,7 @@ Status = Literal["pending", "delivered", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class WebhookEndpoint:
     """Somebody who is told. `event_types` and `metadata` are None where nothing is left out.
 
     `failing_since_ms` is the first failure that no success followed. Its secrets are told only when they are made.
@@ -30,7 +30,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueDelivery:
     """A message that was leased to be sent now. `event` is None for a test, and for what the audit no longer has."""
 
     delivery_id: str
@@ -46,7 +46,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """One try, as the log has it."""
 
     attempt: int
@@ -58,7 +58,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class WebhookDelivery:
     """One message to one endpoint; `session_id`, `epoch` and `version` are None for a test."""
 
     delivery_id: str
@@ -70,4 +70,4 @@ class Delivery:
     status: Status
     created_at_ms: int
     due_at_ms: int | None
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[DeliveryAttempt, ...]

@@ -13,10 +13,10 @@ from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, W
 from synckairos.history.cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool, Questions
-from synckairos.webhooks.delivery_queue import Measured, named_faults
-from synckairos.webhooks.records import Attempt, Delivery, Endpoint
-from synckairos.wire.instants import ms_of
+from synckairos.postgres.pool import BoundedQueries, Pool
+from synckairos.webhooks.delivery_queue import QueueMeasurements, named_errors
+from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
+from synckairos.wire.instants import instant_ms
 from synckairos.wire.webhooks import TEST, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
@@ -28,26 +28,26 @@ _LAST = 2**62
 T = TypeVar("T")
 
 
-class Registry:
+class WebhookRegistry:
     """The webhooks' tables, a transaction at a time. Raises StoreUnavailable where Postgres doesn't do it now."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._questions = Questions()
+        self._questions = BoundedQueries()
 
-    async def do(self, act: "Callable[[Work], Awaitable[T]]", timeout_s: float = _TIMEOUT_S) -> T:
+    async def do(self, act: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S) -> T:
         """Let `act` work in one transaction, and return what it returns; what it raises undoes it."""
         return await self._questions.within(timeout_s, self._transaction(act))
 
     async def do_once(
-        self, key: str, fingerprint: str, act: "Callable[[Work], Awaitable[bytes]]"
+        self, key: str, fingerprint: str, act: "Callable[[WebhookTransaction], Awaitable[bytes]]"
     ) -> tuple[bytes, bool]:
         """Do it, unless it was done under this key; return the answer then given, and whether it is a replay.
 
         Answers are kept for a day. Raises IdempotencyKeyReused where the key stands for something else.
         """
 
-        async def act_once(work: Work) -> tuple[bytes, bool]:
+        async def act_once(work: WebhookTransaction) -> tuple[bytes, bool]:
             if await work.run("reserve_answer", {"key": key, "fingerprint": fingerprint}):
                 body = await act(work)
                 await work.run("keep_answer", {"key": key, "body": body})
@@ -59,22 +59,22 @@ class Registry:
 
         return await self.do(act_once)
 
-    async def measure(self) -> Measured:
+    async def measure(self) -> QueueMeasurements:
         """Look how much waits."""
 
-        async def look(work: Work) -> Measured:
+        async def look(work: WebhookTransaction) -> QueueMeasurements:
             (row,) = await work.run("measure", {})
-            return Measured(*row)
+            return QueueMeasurements(*row)
 
         return await self.do(look, timeout_s=1.0)
 
-    async def _transaction(self, act: "Callable[[Work], Awaitable[T]]") -> T:
-        with named_faults():
+    async def _transaction(self, act: "Callable[[WebhookTransaction], Awaitable[T]]") -> T:
+        with named_errors():
             async with self._pool.connection() as connection, connection.transaction():
-                return await act(Work(connection))
+                return await act(WebhookTransaction(connection))
 
 
-class Work:
+class WebhookTransaction:
     """What can be done within a transaction. Raises NotFound where there is no such webhook or delivery."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -82,7 +82,7 @@ class Work:
 
     # -- endpoints ----------------------------------------------------------------------------------------------------
 
-    async def create(self, asked: CreateWebhook) -> tuple[Endpoint, str]:
+    async def create(self, asked: CreateWebhook) -> tuple[WebhookEndpoint, str]:
         """Make an endpoint; return it and its secret, which nobody is ever told again.
 
         Raises TooManyWebhooks. Whoever asks sees to it that the URL is allowed.
@@ -96,17 +96,17 @@ class Work:
         await self.run("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
         return await self.endpoint(endpoint_id), secret
 
-    async def endpoints(self) -> list[Endpoint]:
+    async def endpoints(self) -> list[WebhookEndpoint]:
         """Return all endpoints, oldest first."""
         return [_endpoint(row) for row in await self.run("endpoints", {"endpoint_id": None})]
 
-    async def endpoint(self, endpoint_id: str) -> Endpoint:
+    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint:
         rows = await self.run("endpoints", {"endpoint_id": endpoint_id})
         if not rows:
             raise NotFound(f"Webhook {endpoint_id} not found")
         return _endpoint(rows[0])
 
-    async def update(self, endpoint_id: str, asked: PatchWebhook) -> Endpoint:
+    async def update(self, endpoint_id: str, asked: PatchWebhook) -> WebhookEndpoint:
         """Change what is named; the rest stays. Whoever asks sees to it that the URL is allowed."""
         values = {
             "endpoint_id": endpoint_id,
@@ -135,7 +135,7 @@ class Work:
 
     async def deliveries(
         self, endpoint_id: str, *, cursor: str | None = None, limit: int = 50, status: str | None = None
-    ) -> Page[Delivery]:
+    ) -> Page[WebhookDelivery]:
         """Return a page of what an endpoint was told, newest first, each with its tries."""
         await self.endpoint(endpoint_id)
         (before,) = parse_cursor(cursor, int) if cursor else (_LAST,)
@@ -144,20 +144,20 @@ class Work:
         items = tuple(_delivery(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
 
-    async def delivery(self, endpoint_id: str, delivery_id: str) -> Delivery:
+    async def delivery(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
         values = {"endpoint_id": endpoint_id, "delivery_id": delivery_id, "before": _LAST, "status": None, "limit": 1}
         rows = await self.run("deliveries", values)
         if not rows:
             raise NotFound(f"Webhook {endpoint_id} has no delivery {delivery_id}")
         return _delivery(rows[0])
 
-    async def test(self, endpoint_id: str) -> Delivery:
+    async def test(self, endpoint_id: str) -> WebhookDelivery:
         """Have a message sent that is about nothing. Raises WebhookDisabled."""
         await self._enabled(endpoint_id)
         ((delivery_id,),) = await self.run("queue_test", {"endpoint_id": endpoint_id, "event_type": TEST})
         return await self.delivery(endpoint_id, delivery_id)
 
-    async def resend(self, endpoint_id: str, delivery_id: str) -> Delivery:
+    async def resend(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
         """Have a message sent again, whatever became of it. Raises WebhookDisabled."""
         await self._enabled(endpoint_id)
         await self.run("queue_again", {"endpoint_id": endpoint_id, "delivery_id": delivery_id})
@@ -191,9 +191,9 @@ def _columns(asked: CreateWebhook | PatchWebhook) -> dict[str, Any]:
     }
 
 
-def _endpoint(row: tuple[Any, ...]) -> Endpoint:
+def _endpoint(row: tuple[Any, ...]) -> WebhookEndpoint:
     endpoint_id, url, description, kinds, metadata, snapshots, enabled, reason, failing_since, made_at, changed_at = row
-    return Endpoint(
+    return WebhookEndpoint(
         endpoint_id=endpoint_id,
         url=url,
         description=description,
@@ -202,15 +202,15 @@ def _endpoint(row: tuple[Any, ...]) -> Endpoint:
         snapshots=snapshots,
         enabled=enabled,
         disabled_reason=reason,
-        failing_since_ms=None if failing_since is None else ms_of(failing_since),
-        created_at_ms=ms_of(made_at),
-        updated_at_ms=ms_of(changed_at),
+        failing_since_ms=None if failing_since is None else instant_ms(failing_since),
+        created_at_ms=instant_ms(made_at),
+        updated_at_ms=instant_ms(changed_at),
     )
 
 
-def _delivery(row: tuple[Any, ...]) -> Delivery:
+def _delivery(row: tuple[Any, ...]) -> WebhookDelivery:
     delivery_id, sequence, session_id, epoch, version, event_type, status, created_at, due_at, tries = row
-    return Delivery(
+    return WebhookDelivery(
         delivery_id=delivery_id,
         sequence=sequence,
         session_id=session_id,
@@ -218,10 +218,12 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
         version=version,
         event_type=event_type,
         status=status,
-        created_at_ms=ms_of(created_at),
-        due_at_ms=None if due_at is None else ms_of(due_at),
+        created_at_ms=instant_ms(created_at),
+        due_at_ms=None if due_at is None else instant_ms(due_at),
         attempts=tuple(
-            Attempt(number, ms_of(at), duration_ms, code, error, None if next_at is None else ms_of(next_at))
+            DeliveryAttempt(
+                number, instant_ms(at), duration_ms, code, error, None if next_at is None else instant_ms(next_at)
+            )
             for number, at, duration_ms, code, error, next_at in tries
         ),
     )

@@ -21,8 +21,8 @@ import httpx
 from standardwebhooks import Webhook
 
 from synckairos import __version__
-from synckairos.webhooks.address_guard import Guard, Refused
-from synckairos.webhooks.pinned_connections import Names, Pinned, Resolve
+from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
+from synckairos.webhooks.pinned_connections import NameResolver, PinnedBackend, Resolve
 
 TIMEOUT_S = 15.0
 """Seconds a message may take in all, from the look-up to the end of the answer."""
@@ -33,7 +33,7 @@ MAX_RETRY_AFTER_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SendResult:
     """How it went: the answer's status, or None and what was in the way.
 
     `retry_after_s` is how long we were asked to wait, up to a day.
@@ -50,12 +50,12 @@ class Sent:
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
-class Sender:
+class WebhookSender:
     """Sends signed messages, any number at once. Use it as an async context manager."""
 
     def __init__(
         self,
-        guard: Guard,
+        guard: AddressGuard,
         *,
         timeout_s: float = TIMEOUT_S,
         resolve: Resolve | None = None,
@@ -64,13 +64,13 @@ class Sender:
         """Take what is allowed; `resolve` asks the system's resolver and `trust` is the usual one, by default."""
         self._guard = guard
         self._timeout_s = timeout_s
-        self._names = Names()
+        self._names = NameResolver()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context() if trust is None else trust,
             max_connections=None,
             max_keepalive_connections=64,
             keepalive_expiry=5.0,
-            network_backend=Pinned(guard, resolve or self._names.resolve),
+            network_backend=PinnedBackend(guard, resolve or self._names.resolve),
         )
 
     async def __aenter__(self) -> Self:
@@ -82,7 +82,7 @@ class Sender:
         await self._pool.aclose()
         self._names.close()
 
-    async def send(self, url: str, secrets: Sequence[str], message_id: str, body: bytes) -> Sent:
+    async def send(self, url: str, secrets: Sequence[str], message_id: str, body: bytes) -> SendResult:
         """Send a message, signed with every secret, and return how it went. Raises nothing that a receiver can cause.
 
         `secrets` are `whsec_` and base64; `body` is JSON in UTF-8 and stays as it is, byte for byte.
@@ -106,14 +106,14 @@ class Sender:
                     await _read_some(response)
         except TimeoutError:
             error = f"no whole answer within {self._timeout_s:g} s"
-        except Refused as fault:
+        except AddressRefused as fault:
             error = fault.message
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError, ValueError) as fault:
             error = f"{type(fault).__name__}: {fault}".removesuffix(": ").replace("\0", "")[:MAX_ERROR]
         took_ms = round((time.monotonic() - began) * 1000)
         if status is not None and 200 <= status < 300:
-            return Sent(status, took_ms)  # whatever became of the rest of the answer
-        return Sent(status, took_ms, error or f"answered {status}", retry_after_s)
+            return SendResult(status, took_ms)  # whatever became of the rest of the answer
+        return SendResult(status, took_ms, error or f"answered {status}", retry_after_s)
 
 
 def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:

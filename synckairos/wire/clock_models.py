@@ -11,7 +11,7 @@ from synckairos.wire.field_types import MAX_STAGES, Budget, Maybe, Span, Strict
 Moves = Annotated[int, Field(ge=1, le=1_000, description="Turns")]
 
 
-class Nothing(Strict):
+class NoSettings(Strict):
     """No settings."""
 
 
@@ -61,14 +61,14 @@ class Clock(Strict):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
-    sudden_death: Maybe[Nothing] = None
+    sudden_death: Maybe[NoSettings] = None
     fischer: Maybe[FischerSettings] = None
     bronstein: Maybe[DelaySettings] = None
     delay: Maybe[DelaySettings] = None
     byoyomi: Maybe[ByoyomiSettings] = None
     canadian: Maybe[CanadianSettings] = None
     per_move: Maybe[PerMoveSettings] = None
-    hourglass: Maybe[Nothing] = None
+    hourglass: Maybe[NoSettings] = None
     stages: Maybe[Annotated[list[StageSettings], Field(min_length=1, max_length=MAX_STAGES)]] = None
 
     def system(self) -> System:

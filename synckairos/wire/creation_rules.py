@@ -18,13 +18,13 @@ BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
 
-def unfit(value: Any) -> Iterator[Fault]:
+def creation_faults(value: Any) -> Iterator[Fault]:
     """Find what doesn't fit together in the body of a creation."""
     if isinstance(value, dict):
         yield from _Creation(value).faults()
 
 
-def unfit_clock(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
+def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
     """Find what doesn't fit together in a clock of a request."""
     if not isinstance(clock, dict):
         return
@@ -205,7 +205,7 @@ class _Creation:
 
     def _clocks(self) -> Iterator[Fault]:
         clock = self.value.get("clock")
-        yield from unfit_clock(clock)
+        yield from clock_faults(clock)
         if self.clock_name not in (None, "sudden_death") and self.mode not in (*OWN_BUDGETS, None):
             yield fault(("clock",), f"{self.clock_name} needs budgets of one's own: per_participant or per_group")
         if self.clock_name == "hourglass":
@@ -215,7 +215,7 @@ class _Creation:
                 yield fault(("participants",), "an hourglass is for exactly two participants")
         for at, each in self.participants:
             path = ("participants", at, "clock")
-            yield from unfit_clock(each.get("clock"), path)
+            yield from clock_faults(each.get("clock"), path)
             if "clock" in each and self.mode not in ("per_participant", None):
                 yield fault(path, "a participant has a clock of its own only in per_participant")
             name = self._name_of(each.get("clock"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.wire.document_slices import Rows, differing
+from synckairos.wire.document_slices import DocumentSlices, changed_slices
 
 Json = dict[str, Any]
 
@@ -23,17 +23,17 @@ _NULLABLE = (
 """Members that a document always has, and that a patch takes out where they are null."""
 
 
-def keyed(document: bytes) -> Json:
+def key_by_id(document: bytes) -> Json:
     """Parse a document into the form that patches are made on."""
-    return index(orjson.loads(document))
+    return index_lists(orjson.loads(document))
 
 
-def index(state: Json) -> Json:
+def index_lists(state: Json) -> Json:
     """Return a document's values in the form that patches are made on; shares all but the two arrays."""
     return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
 
 
-def unindex(state: Json) -> Json:
+def restore_lists(state: Json) -> Json:
     """Return a keyed document as the document it stands for: arrays again, and the nulls that merging left out."""
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
@@ -41,17 +41,17 @@ def unindex(state: Json) -> Json:
     return dict.fromkeys(_NULLABLE) | state | arrays
 
 
-def patch(before: Rows, after: Rows) -> bytes | None:
+def apply_patch(before: DocumentSlices, after: DocumentSlices) -> bytes | None:
     """Return the patch from one document to another as JSON, None where only the full state can say it.
 
     Of two documents' participants and groups it looks at those alone that differ.
     """
-    old, new = differing(before, after)
-    found = diff(keyed(old.joined()), keyed(new.joined()))
+    old, new = changed_slices(before, after)
+    found = make_patch(key_by_id(old.joined()), key_by_id(new.joined()))
     return None if found is None else orjson.dumps(found)
 
 
-def diff(before: Json, after: Json) -> Json | None:
+def make_patch(before: Json, after: Json) -> Json | None:
     """Return the patch that leads from one keyed document to another, None where only the full state can say it."""
     if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
         return None

@@ -19,7 +19,7 @@ Places = tuple[Sequence[int], Sequence[int]]
 """Positions of participants and of groups, in order."""
 
 
-class Rows(NamedTuple):
+class DocumentSlices(NamedTuple):
     """A document: up to its participants, each of them, each group, and from the end of those on."""
 
     head: bytes
@@ -28,7 +28,7 @@ class Rows(NamedTuple):
     tail: bytes
 
     @classmethod
-    def of(cls, document: bytes) -> "Rows":
+    def of(cls, document: bytes) -> "DocumentSlices":
         """Cut a document."""
         begin = document.index(_OPENING) + len(_OPENING)
         between = document.index(_BETWEEN, begin)
@@ -45,10 +45,10 @@ class Rows(NamedTuple):
         """Return the document again."""
         return b"".join((self.head, b",".join(self.participants), _BETWEEN, b",".join(self.groups), self.tail))
 
-    def only(self, places: Places) -> "Rows":
+    def only(self, places: Places) -> "DocumentSlices":
         """Return the document with these participants and groups alone."""
         participants, groups = ([rows[at] for at in some] for rows, some in zip(self[1:3], places, strict=True))
-        return Rows(self.head, participants, groups, self.tail)
+        return DocumentSlices(self.head, participants, groups, self.tail)
 
 
 def _split(text: bytes, opening: bytes) -> list[bytes]:
@@ -58,13 +58,13 @@ def _split(text: bytes, opening: bytes) -> list[bytes]:
     return [first, *(opening + each for each in others)]
 
 
-def differing(before: Rows, after: Rows) -> tuple[Rows, Rows]:
+def changed_slices(before: DocumentSlices, after: DocumentSlices) -> tuple[DocumentSlices, DocumentSlices]:
     """Return two documents without the participants and groups that are the same in both."""
     participants = _differing(before.participants, after.participants)
     groups = _differing(before.groups, after.groups)
     return (
-        Rows(before.head, participants[0], groups[0], before.tail),
-        Rows(after.head, participants[1], groups[1], after.tail),
+        DocumentSlices(before.head, participants[0], groups[0], before.tail),
+        DocumentSlices(after.head, participants[1], groups[1], after.tail),
     )
 
 
@@ -83,7 +83,7 @@ def _differing(before: Sequence[bytes], after: Sequence[bytes]) -> tuple[list[by
 # begins with a brace it is no splices but the whole document. `store/lua/commit.lua` reads them as well.
 
 
-def splice(before: bytes, change: bytes) -> bytes:
+def apply_splices(before: bytes, change: bytes) -> bytes:
     """Return what a change makes of a text. Raises ValueError where it is for another one."""
     if change.startswith(b"{"):
         return change
@@ -99,7 +99,7 @@ def splice(before: bytes, change: bytes) -> bytes:
     return b"".join((*pieces, kept[here:]))
 
 
-def splices(before: Rows, after: Rows, places: Places, length: int) -> bytes:
+def make_splices(before: DocumentSlices, after: DocumentSlices, places: Places, length: int) -> bytes:
     """Return what leads from a document of `length` bytes to one with as many rows that differs at `places` alone."""
     numbers, texts = [length], list[bytes]()
     for at, old, new in _edits(before, after, places, length):
@@ -109,7 +109,9 @@ def splices(before: Rows, after: Rows, places: Places, length: int) -> bytes:
     return b"%b\n%b" % (" ".join(map(str, numbers)).encode(), b"".join(texts))
 
 
-def _edits(before: Rows, after: Rows, places: Places, length: int) -> Iterator[tuple[int, bytes, bytes]]:
+def _edits(
+    before: DocumentSlices, after: DocumentSlices, places: Places, length: int
+) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield where something may differ in a text of `length`, what stood there, and what stands there now."""
     yield 0, before.head, after.head
     tail = length - len(before.tail)

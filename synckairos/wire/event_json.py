@@ -12,7 +12,7 @@ EVENT_COLUMNS = (
 )  # fmt: skip
 
 
-class Happening(Protocol):
+class EventRow(Protocol):
     """A version in a session's trail, as this module needs it."""
 
     @property
@@ -37,7 +37,7 @@ class Happening(Protocol):
     def state(self) -> bytes | None: ...
 
 
-def event_json(event: Happening) -> dict[str, Any]:
+def event_json(event: EventRow) -> dict[str, Any]:
     """Return an event as JSON values, what it doesn't have left out; `state` is the document's own bytes."""
     document: dict[str, Any] = {
         "epoch": event.epoch,

@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 
 from synckairos.clock.model import EventType, Transition
-from synckairos.fast_dataclass import evolve, quick
-from synckairos.wire.document_slices import splice
+from synckairos.fast_dataclass import fast_dataclass, replace
+from synckairos.wire.document_slices import apply_splices
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Change:
+class DocumentChange:
     """What leads to a version from the one before, whose tag is `base`.
 
     `splices` make its document of that one's (see `rows.py`), `patch` is for clients that have that one (see
@@ -27,7 +27,7 @@ class Change:
     patch: bytes
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class FeedMessage:
     """What instances tell each other about one version; also what the bounded history keeps.
@@ -46,10 +46,12 @@ class FeedMessage:
     participant_id: str | None = None
     deleted: bool = False
     tag: str = ""
-    change: Change | None = None
+    change: DocumentChange | None = None
 
     @classmethod
-    def of(cls, transition: Transition, state: bytes, tag: str = "", change: Change | None = None) -> "FeedMessage":
+    def of(
+        cls, transition: Transition, state: bytes, tag: str = "", change: DocumentChange | None = None
+    ) -> "FeedMessage":
         """Make the message for a transition whose state was rendered to `state`."""
         event, after = transition.event, transition.state
         return cls(
@@ -90,9 +92,9 @@ class FeedMessage:
         return b"%b\n%b\n" % (orjson.dumps(header), self.change.patch)
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class PackedMessage:
     """A feed message on its way, or as the history keeps it: all of it but the state, which its `body` leads to.
 
     On its way that is the document, or splices on the one before. The history's leads back: it is the document before,
@@ -103,7 +105,7 @@ class Parcel:
     body: bytes
 
     @classmethod
-    def parse(cls, parcel: bytes) -> "Parcel":
+    def parse(cls, parcel: bytes) -> "PackedMessage":
         """Parse a header, and cut off the body, which isn't looked at."""
         header, _, body = parcel.partition(b"\n")
         fields = orjson.loads(header)
@@ -112,18 +114,18 @@ class Parcel:
         if base is None:
             return cls(FeedMessage(state=b"", **fields), body)
         patch, _, body = body.partition(b"\n")
-        return cls(FeedMessage(state=b"", change=Change(base, body, patch), **fields), body)
+        return cls(FeedMessage(state=b"", change=DocumentChange(base, body, patch), **fields), body)
 
     def on(self, before: bytes) -> FeedMessage:
         """Return the message, whose state follows from the document before where the body isn't a document itself."""
-        return self.beside(splice(before, self.body))
+        return self.beside(apply_splices(before, self.body))
 
     def beside(self, state: bytes) -> FeedMessage:
         """Return the message with its state."""
-        return evolve(self.message, state=state)
+        return replace(self.message, state=state)
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What brought a commit about: who, by which command (its REST verb) and arguments, under which command id.
@@ -140,7 +142,7 @@ class Cause:
     expired_participant_id: str | None = None
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
     """One audit row to be. `event` is the row's columns as JSON (see `render_event`), `state` the document's bytes."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from synckairos.clock.engine import MAX_METADATA_BYTES
-from synckairos.wire.validation_faults import Patience
+from synckairos.wire.validation_faults import UnionFaults
 
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
@@ -43,11 +43,11 @@ Maybe = Annotated[T | None, _NeverNull()]
 """A member that may be left out; it is None then, and null on the wire is a fault all the same."""
 
 
-Tried = Annotated[T, WrapValidator(Patience.tried)]
+Tried = Annotated[T, WrapValidator(UnionFaults.tried)]
 """An item of a long list, of which no more are validated once enough are wrong."""
 
 
-def as_uuid(text: str) -> str:
+def parse_uuid(text: str) -> str:
     """Return a UUID of any version in lower case. Raises ValueError."""
     lowered = text.lower()
     if _UUID.fullmatch(lowered) is None:
@@ -57,7 +57,7 @@ def as_uuid(text: str) -> str:
 
 def _check_uuid(text: str) -> str:
     try:
-        return as_uuid(text)
+        return parse_uuid(text)
     except ValueError as error:
         raise PydanticCustomError("uuid", "should be a UUID") from error
 

@@ -12,7 +12,7 @@ from synckairos.errors import Refused, SyncKairosError
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class IdempotencyRecord:
     """The first decision for a command id. `refusal` is the error's code, status, message and details."""
 
     fingerprint: str
@@ -22,7 +22,7 @@ class Record:
     refusal: tuple[str, int, str, Any] | None = None
 
     @classmethod
-    def of_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "Record":
+    def of_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "IdempotencyRecord":
         return cls(fingerprint, epoch, version, refusal=(error.code, error.status, error.message, error.details))
 
     def render(self) -> bytes:
@@ -30,7 +30,7 @@ class Record:
         return orjson.dumps([self.fingerprint, self.epoch, self.version, self.expired_participant_id, self.refusal])
 
     @classmethod
-    def parse(cls, record: bytes) -> "Record":
+    def parse(cls, record: bytes) -> "IdempotencyRecord":
         fingerprint, epoch, version, expired, refusal = orjson.loads(record)
         return cls(fingerprint, epoch, version, expired, None if refusal is None else tuple(refusal))
 

@@ -24,14 +24,14 @@ def parse_instant(text: str) -> int:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("an instant needs a time zone, such as Z")
-    return ms_of(at)
+    return instant_ms(at)
 
 
-def ms_of(at: datetime) -> int:
+def instant_ms(at: datetime) -> int:
     """Return a database's instant as ours; what is beyond a millisecond is cut off."""
     return (at - _EPOCH) // _MS
 
 
-def at_of(at_ms: int) -> datetime:
+def to_datetime(at_ms: int) -> datetime:
     """Return an instant as databases have it, in UTC. Raises OverflowError for one that no calendar has."""
     return _EPOCH + timedelta(milliseconds=at_ms)

@@ -15,13 +15,13 @@ from synckairos.wire.validation_faults import (
     MAX_VALUES,
     Fault,
     fault,
-    in_excess,
     path_to,
     refuse,
+    unknown_field_faults,
 )
 
 
-def decode(body: bytes) -> Any:
+def decode_json(body: bytes) -> Any:
     """Parse a JSON text; nothing at all counts as an empty object.
 
     Raises:
@@ -37,7 +37,7 @@ def decode(body: bytes) -> Any:
             raise ValidationFailed.at("", f"a body holds at most {MAX_VALUES} values")
         value = orjson.loads(body)
         if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
-            refuse(in_excess(value))
+            refuse(unknown_field_faults(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
         raise ValidationFailed.at("", f"malformed JSON: {error}") from None

@@ -12,7 +12,7 @@ MAX_LISTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class PresenceIdentity:
     """One client: its role, and which participant it is where it is one."""
 
     role: str
@@ -20,7 +20,7 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class PresenceCounts:
     """How many clients there are of each role, and the participants among them, each once, in order of their ids."""
 
     roles: dict[str, int]
@@ -31,7 +31,7 @@ class Present:
         return sum(self.roles.values())
 
     @classmethod
-    def of(cls, clients: Mapping[Who, int]) -> Self:
+    def of(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
         """Count clients, given how many there are of each."""
         roles: Counter[str] = Counter()
         for who, count in clients.items():

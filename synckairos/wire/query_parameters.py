@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import Mode
 from synckairos.wire.field_types import Maybe, Strict
-from synckairos.wire.request_bodies import parse
+from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.response_models import Status
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -71,7 +71,7 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
         if name in values:
             faults.append(fault((name,), "named twice"))
         values[name] = text
-    return parse(model, values, faults)
+    return parse_body(model, values, faults)
 
 
 class ReadQuery(Strict):

@@ -12,9 +12,9 @@ import orjson
 
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.model import Session
-from synckairos.fast_dataclass import evolve
+from synckairos.fast_dataclass import replace
 from synckairos.wire import document_delta
-from synckairos.wire.document_slices import Rows, splice, splices
+from synckairos.wire.document_slices import DocumentSlices, apply_splices, make_splices
 from synckairos.wire.session_json import (
     group_json,
     parse_session,
@@ -28,7 +28,7 @@ MANY = 32
 """Participants from which on a version is made of the one before; with fewer the whole document is quicker."""
 
 
-class Rendered:
+class RenderedSession:
     """A session and its document; `splices` and `patch` lead here from the one it was made of, where that paid.
 
     `patch` is empty where only the full state can say it (see `delta.py`).
@@ -37,7 +37,12 @@ class Rendered:
     __slots__ = ("_rows", "document", "patch", "session", "splices")
 
     def __init__(
-        self, session: Session, document: bytes, rows: Rows | None = None, splices: bytes = b"", patch: bytes = b""
+        self,
+        session: Session,
+        document: bytes,
+        rows: DocumentSlices | None = None,
+        splices: bytes = b"",
+        patch: bytes = b"",
     ) -> None:
         """Take a session and what `render_session` makes of it."""
         self.session = session
@@ -47,17 +52,17 @@ class Rendered:
         self._rows = rows
 
     @classmethod
-    def of(cls, session: Session) -> "Rendered":
+    def of(cls, session: Session) -> "RenderedSession":
         return cls(session, render_session(session))
 
     @classmethod
-    def parse(cls, document: bytes, known: "Rendered | None" = None) -> "Rendered":
+    def parse(cls, document: bytes, known: "RenderedSession | None" = None) -> "RenderedSession":
         """Parse a document; of one with many participants only those that aren't as in another version `known`."""
         parsed = None if known is None or len(known.session.participants) < MANY else known._parse_other(document)
         return parsed or cls(parse_session(document), document)
 
-    def _parse_other(self, document: bytes) -> "Rendered | None":
-        before, old, new = self.session, self.rows(), Rows.of(document)
+    def _parse_other(self, document: bytes) -> "RenderedSession | None":
+        before, old, new = self.session, self.rows(), DocumentSlices.of(document)
         if len(new.participants) != len(old.participants):
             return None
         others = list(compress(count(), map(ne, old.participants, new.participants)))
@@ -69,16 +74,16 @@ class Rendered:
             participants[at] = participant
         active_id = orjson.loads(b"{" + new.tail.removeprefix(b"],"))["active_participant_id"]
         active = next((at for at, each in enumerate(participants) if each.participant_id == active_id), None)
-        session = evolve(some, rules=before.rules, participants=tuple(participants), active=active)
-        return Rendered(session, document, new)
+        session = replace(some, rules=before.rules, participants=tuple(participants), active=active)
+        return RenderedSession(session, document, new)
 
-    def rows(self) -> Rows:
+    def rows(self) -> DocumentSlices:
         """Return the document cut into rows, the first time it is asked for."""
         if self._rows is None:
-            self._rows = Rows.of(self.document)
+            self._rows = DocumentSlices.of(self.document)
         return self._rows
 
-    def next(self, after: Session) -> "Rendered":
+    def next(self, after: Session) -> "RenderedSession":
         """Return the next version, made of this one where it has many participants and few of them changed."""
         before = self.session
         if (
@@ -87,23 +92,23 @@ class Rendered:
             or before.rules is not after.rules
             or isinstance(after.rules.clock, Hourglass)  # its reading says for everybody whether the sand runs
         ):
-            return Rendered.of(after)
+            return RenderedSession.of(after)
         old = self.rows()
-        bare = Rows.of(orjson.dumps(session_json(after, whole=False)))
+        bare = DocumentSlices.of(orjson.dumps(session_json(after, whole=False)))
         (was, was_group), (turn, group_turn) = turns(before), turns(after)
         people = _stale(before.participants, after.participants, was, turn)
         groups = _stale(before.groups, after.groups, was_group, group_turn)
         if 2 * (len(people) + len(groups)) > len(after.participants):
-            return Rendered.of(after)
+            return RenderedSession.of(after)
         participants, teams = list(old.participants), list(old.groups)
         for at in people:
             participants[at] = orjson.dumps(participant_json(after, after.participants[at], at == turn))
         for at in groups:
             teams[at] = orjson.dumps(group_json(after, after.groups[at], at == group_turn))
-        new, places = Rows(bare.head, participants, teams, bare.tail), (people, groups)
-        leading_here = splices(old, new, places, len(self.document))
-        patch = document_delta.patch(old.only(places), new.only(places)) or b""
-        return Rendered(after, splice(self.document, leading_here), new, leading_here, patch)
+        new, places = DocumentSlices(bare.head, participants, teams, bare.tail), (people, groups)
+        leading_here = make_splices(old, new, places, len(self.document))
+        patch = document_delta.apply_patch(old.only(places), new.only(places)) or b""
+        return RenderedSession(after, apply_splices(self.document, leading_here), new, leading_here, patch)
 
 
 def _stale(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:

@@ -29,9 +29,9 @@ from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import TIMEOUT_REASON
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession, Participant
-from synckairos.wire.creation_rules import unfit, unfit_clock
+from synckairos.wire.creation_rules import clock_faults, creation_faults
 from synckairos.wire.field_types import DAY_MS, Budget, Maybe, Metadata, Reason, Span, Strict, Tried, Uuid, Version
-from synckairos.wire.validation_faults import Fault, Patience, fault, in_json, of_pydantic, refuse
+from synckairos.wire.validation_faults import Fault, UnionFaults, fault, faults_from_pydantic, json_faults, refuse
 
 
 def _not_zero(value: int) -> int:
@@ -237,17 +237,17 @@ _OF_NOTHING: dict[type[Strict], Strict] = {}
 """What an empty object says in each model. Most commands are asked with one, and models are frozen."""
 
 
-def parse(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
+def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
     """Parse JSON values into a request, or raise ValidationFailed with every fault there is, `known` ones first."""
     if not known and value == {} and model in _OF_NOTHING:
         return cast(Model, _OF_NOTHING[model])
     parsed: Model | None = None
     faults: Iterable[Fault] = known
     try:
-        parsed = model.model_validate(value, context=Patience())
+        parsed = model.model_validate(value, context=UnionFaults())
     except ValidationError as error:
-        faults = [*known, *of_pydantic(error)]
-    refuse(chain(faults, in_json(value), _unfit(model, value)))
+        faults = [*known, *faults_from_pydantic(error)]
+    refuse(chain(faults, json_faults(value), _unfit(model, value)))
     assert parsed is not None
     if value == {}:
         _OF_NOTHING[model] = parsed
@@ -259,7 +259,7 @@ def parse_command(verb: str, args: Any) -> CommandBody:
     return _parse_by_verb(COMMANDS, verb, args)
 
 
-def parse_kept(verb: str, args: Any) -> CommandBody:
+def parse_stored_args(verb: str, args: Any) -> CommandBody:
     """Parse a command as the audit keeps it. Raises ValidationFailed."""
     return _parse_by_verb(KEPT, verb, args)
 
@@ -268,15 +268,15 @@ def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -
     model = models.get(verb)
     if model is None:
         raise ValidationFailed.at("command", f"should be one of {', '.join(models)}")
-    return parse(model, args)
+    return parse_body(model, args)
 
 
 def _unfit(model: type[Strict], value: Any) -> Iterable[Fault]:
     """Find what doesn't fit together in a request, whatever else is wrong with it."""
     if model is CreateSession:
-        return unfit(value)
+        return creation_faults(value)
     if model is JoinBody and isinstance(value, dict):
-        return unfit_clock(value.get("clock"))
+        return clock_faults(value.get("clock"))
     if model is SimulationBody and isinstance(value, dict):
         return _unfit_simulation(value)
     return ()
@@ -284,7 +284,7 @@ def _unfit(model: type[Strict], value: Any) -> Iterable[Fault]:
 
 def _unfit_simulation(value: dict[str, Any]) -> Iterator[Fault]:
     """Find what doesn't fit together in a simulation's session and commands, at their places."""
-    for each in unfit(value.get("session")):
+    for each in creation_faults(value.get("session")):
         yield fault(("session", each["path"]), each["message"])
     commands, until_ms = value.get("commands"), value.get("until_ms")
     for at, timed in enumerate(commands[:MAX_COMMANDS] if isinstance(commands, list) else ()):
@@ -294,4 +294,4 @@ def _unfit_simulation(value: dict[str, Any]) -> Iterator[Fault]:
         if isinstance(at_ms, int) and isinstance(until_ms, int) and at_ms > until_ms:
             yield fault(("commands", at, "at_ms"), "should be at most until_ms")
         if timed.get("command") == "add_participant" and isinstance(args, dict):
-            yield from unfit_clock(args.get("clock"), ("commands", at, "args", "clock"))
+            yield from clock_faults(args.get("clock"), ("commands", at, "args", "clock"))

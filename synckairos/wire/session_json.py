@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, Delay, Hourglass, Reading, System
+from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReading, Delay, Hourglass, System
 from synckairos.clock.lag_compensation import Lag, Receipt
 from synckairos.clock.model import Group, OnTimeout, Participant, Pause, Rules, Session, Status, SyncMode, Turn
-from synckairos.clock.timing import active_group, active_group_position, deadline_at_ms, system_of
+from synckairos.clock.timing import active_group, active_group_position, clock_system_for, deadline_at_ms
 from synckairos.wire.clock_json import parse_clock, render_clock
 from synckairos.wire.instants import parse_instant, render_instant
 
@@ -145,7 +145,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
     if mode is SyncMode.PER_PARTICIPANT:
         if participant.clock is not None:
             document["clock"] = render_clock(participant.clock)
-        system = system_of(state, participant)
+        system = clock_system_for(state, participant)
         if participant.reading is not None or isinstance(system, READ_BY_SYSTEM):
             document["reading"] = _reading_json(state, system, participant.reading, is_turn)
         if (lag := participant.lag) is not None:
@@ -175,7 +175,7 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
     return document
 
 
-def _reading_json(state: Session, system: System, facts: Reading | None, is_turn: bool) -> dict[str, Any]:
+def _reading_json(state: Session, system: System, facts: ClockReading | None, is_turn: bool) -> dict[str, Any]:
     """Return what a client needs besides remaining − elapsed."""
     reading: dict[str, Any] = {}
     if facts is not None:
@@ -211,7 +211,7 @@ def _instant(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
 
 
-def participants_of(document: bytes) -> bytes:
+def participants_bytes(document: bytes) -> bytes:
     """Return the participants' array out of a document, its very bytes."""
     # Before it stand names and numbers of ours alone, and no text inside it can hold an unescaped quote.
     return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
@@ -222,7 +222,7 @@ def participants_of(document: bytes) -> bytes:
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
     """Parse what `render_session` made. `deleted` comes from beside it: a tombstone's document shows its last state."""
-    return session_of(orjson.loads(document), deleted)
+    return parse_session_values(orjson.loads(document), deleted)
 
 
 def compensates_lag(document: bytes) -> bool:
@@ -230,7 +230,7 @@ def compensates_lag(document: bytes) -> bool:
     return b'"lag_compensation":true' in document
 
 
-def session_of(d: dict[str, Any], deleted: bool = False) -> Session:
+def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
     """Read a session out of its document's JSON values, as `parse_session` does."""
     rules = Rules(
         session_id=d["session_id"],
@@ -308,9 +308,9 @@ def _parse_group(d: dict[str, Any]) -> Group:
     )
 
 
-def _parse_reading(d: dict[str, Any]) -> Reading | None:
+def _parse_reading(d: dict[str, Any]) -> ClockReading | None:
     facts = {name: d[name] for name in FACTS if name in d}
-    return Reading(**facts) if facts else None
+    return ClockReading(**facts) if facts else None
 
 
 def _ms(text: str | None) -> int | None:

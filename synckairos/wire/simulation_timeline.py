@@ -5,7 +5,7 @@ from typing import Any
 from synckairos.clock.commands import Precondition
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Row, Simulation, Timed, simulate
-from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse
+from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_body
 from synckairos.wire.session_json import session_json
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -37,11 +37,11 @@ def _row_json(row: Row) -> dict[str, Any]:
     return document
 
 
-def run(value: Any) -> dict[str, Any]:
+def run_simulation(value: Any) -> dict[str, Any]:
     """Simulate what a request's JSON values say, at once, and return the timeline as JSON values.
 
     Raises ValidationFailed with every fault.
     """
-    body = parse(SimulationBody, value)
+    body = parse_body(SimulationBody, value)
     session_id = body.session.session_id or NOBODY
     return timeline_json(simulate(body.session.spec(), timed_commands(body), body.until_ms, session_id))

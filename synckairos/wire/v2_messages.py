@@ -12,14 +12,14 @@ from synckairos.errors import MalformedMessage, SyncKairosError
 from synckairos.wire.websocket_frames import text_frame
 
 
-class Ask(StrEnum):
+class V2Request(StrEnum):
     """What a client may send: `{"type": …}`, other members are ignored."""
 
     PING = "PING"
     RECONNECT = "RECONNECT"
 
 
-def parse(text: str | bytes) -> Ask:
+def parse_v2_message(text: str | bytes) -> V2Request:
     """Parse a client's message. Raises: MalformedMessage."""
     try:
         message = orjson.loads(text)
@@ -28,7 +28,7 @@ def parse(text: str | bytes) -> Ask:
     if not isinstance(message, dict):
         raise MalformedMessage('A message must be a JSON object such as {"type": "PING"}')
     try:
-        return Ask(message["type"])
+        return V2Request(message["type"])
     except (KeyError, ValueError):
         raise MalformedMessage("Unknown message type; PING and RECONNECT are known") from None
 

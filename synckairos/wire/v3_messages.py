@@ -14,12 +14,12 @@ from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFaile
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.field_types import Maybe, Strict, Uuid, Version
 from synckairos.wire.instants import parse_instant, render_instant
-from synckairos.wire.json_decode import decode
-from synckairos.wire.presence import Present
+from synckairos.wire.json_decode import decode_json
+from synckairos.wire.presence import PresenceCounts
 from synckairos.wire.problem_json import details_of
 from synckairos.wire.request_bodies import COMMANDS
 from synckairos.wire.session_json import receipt_json
-from synckairos.wire.validation_faults import in_json, of_pydantic, refuse
+from synckairos.wire.validation_faults import faults_from_pydantic, json_faults, refuse
 from synckairos.wire.websocket_frames import text_frame
 
 SUBPROTOCOL = "synckairos.v3"
@@ -90,7 +90,7 @@ MODELS: dict[str, type[Asked]] = {
 }
 
 
-def parse(text: str) -> Asked:
+def parse_v3_message(text: str) -> Asked:
     """Parse a client's message.
 
     Raises:
@@ -98,7 +98,7 @@ def parse(text: str) -> Asked:
         ValidationFailed: its members are wrong; lists every fault.
     """
     try:
-        message = decode(text.encode()) if text else None
+        message = decode_json(text.encode()) if text else None
     except ValidationFailed as malformed:
         raise MalformedMessage(f"A message must be a JSON object: {malformed.details[0]['message']}") from None
     except UnicodeEncodeError:
@@ -110,13 +110,13 @@ def parse(text: str) -> Asked:
     if model is None:
         raise MalformedMessage(f"Unknown message type; {', '.join(MODELS)} are known")
     try:
-        refuse(list(in_json(message)))
+        refuse(list(json_faults(message)))
         return model.model_validate(message)
     except ValidationError as error:
-        raise ValidationFailed(of_pydantic(error)) from None
+        raise ValidationFailed(faults_from_pydantic(error)) from None
 
 
-def id_of(text: str) -> str | None:
+def read_message_id(text: str) -> str | None:
     """Return the id of a message that couldn't be parsed, where it has one, so that the error can name it."""
     try:
         message = orjson.loads(text)
@@ -174,7 +174,7 @@ def event(message: FeedMessage, server_time_ms: int) -> bytes:
     return _frame(told)
 
 
-def presence(session_id: str, server_time_ms: int, present: Present) -> bytes:
+def presence(session_id: str, server_time_ms: int, present: PresenceCounts) -> bytes:
     """Frame who is connected to a session."""
     told: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
     return _frame(told | {"clients": present.clients, "roles": present.roles, "participants": present.participants})

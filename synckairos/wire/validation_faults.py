@@ -31,7 +31,7 @@ Fault = dict[str, str]
 Path = tuple[str | int, ...]
 
 
-class Patience:
+class UnionFaults:
     """How many more faults are worth looking for. Given to pydantic as the context of a validation."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Patience:
     def tried(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         """Validate an item of a long list, until enough is wrong with those before it."""
         patience = info.context
-        if not isinstance(patience, Patience):
+        if not isinstance(patience, UnionFaults):
             return validate(value)
         if patience.left < 0:
             return value
@@ -69,7 +69,7 @@ def refuse(faults: Iterable[Fault]) -> None:
         raise ValidationFailed(list(firsts.values()))
 
 
-def of_pydantic(error: ValidationError) -> list[Fault]:
+def faults_from_pydantic(error: ValidationError) -> list[Fault]:
     """Return pydantic's findings as faults, in its order; as many of them as may be told, several at one place."""
     # By way of JSON: thousands of findings take a multiple of the time as objects.
     found = orjson.loads(error.json(include_url=False, include_input=False))
@@ -104,7 +104,7 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {'character' if kind.startswith('string') else 'item'}{'' if number == 1 else 's'}"
 
 
-def in_json(value: Any, path: Path = ()) -> Iterator[Fault]:
+def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
     """Find what no JSON value here may hold, at any depth: NUL characters, inexact numbers, levels without end."""
     # This is done with every value of every body: what is fine, nearly always all of it, costs a comparison or two.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
@@ -124,10 +124,10 @@ def in_json(value: Any, path: Path = ()) -> Iterator[Fault]:
             if len(path) == MAX_DEPTH:
                 yield fault(path, f"nested more than {MAX_DEPTH} levels deep")
             elif item:
-                yield from in_json(item, (*path, name))
+                yield from json_faults(item, (*path, name))
 
 
-def in_excess(value: Any) -> Iterator[Fault]:
+def unknown_field_faults(value: Any) -> Iterator[Fault]:
     """Find where a JSON value goes beyond MAX_VALUES; looks no further than there."""
     # Places, as `path_to` has them: a path for each would take far longer in the depths.
     left = MAX_VALUES

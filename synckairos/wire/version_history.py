@@ -6,21 +6,21 @@ So a switch among a thousand participants is kept in two kilobytes and not in a 
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 
-from synckairos.wire.document_slices import splice
-from synckairos.wire.feed_message import FeedMessage, Parcel
+from synckairos.wire.document_slices import apply_splices
+from synckairos.wire.feed_message import FeedMessage, PackedMessage
 
 
-def going_back(epoch: str, version: int, tag: str, document: bytes, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
+def walk_back(epoch: str, version: int, tag: str, document: bytes, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
     """Yield the versions from this one back to the oldest kept, newest first, each made when it is asked for.
 
     `kept` are the history's parcels, oldest first, read no earlier than the document. They lead back from the very
     bytes that `tag` names: none where the store lost these meanwhile and issued the version anew.
     """
 
-    def is_newer(parcel: Parcel) -> bool:
+    def is_newer(parcel: PackedMessage) -> bool:
         return (parcel.message.epoch, parcel.message.version) != (epoch, version)
 
-    for parcel in dropwhile(is_newer, map(Parcel.parse, reversed(kept))):
+    for parcel in dropwhile(is_newer, map(PackedMessage.parse, reversed(kept))):
         if not parcel.message.tag:
             return  # kept by a release that kept whole states and no way back
         if tag and parcel.message.tag != tag:
@@ -29,4 +29,4 @@ def going_back(epoch: str, version: int, tag: str, document: bytes, kept: Sequen
         yield parcel.beside(document)
         if not parcel.body:
             return
-        document = splice(document, parcel.body)
+        document = apply_splices(document, parcel.body)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.model import EventType
-from synckairos.wire.event_json import Happening, event_json
+from synckairos.wire.event_json import EventRow, event_json
 from synckairos.wire.field_types import Maybe, Metadata, Name, Strict
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import PageQuery
@@ -60,7 +60,7 @@ class RotateSecret(Strict):
     overlap_s: Annotated[int, Field(ge=0, le=30 * DAY_S, description="Seconds; a day by default")] = DAY_S
 
 
-class NothingToSay(Strict):
+class EmptyBody(Strict):
     """An empty object, or nothing at all."""
 
 
@@ -105,12 +105,12 @@ class SecretAnswer(BaseModel):
     data: SecretView
 
 
-class MadeWebhookView(WebhookView):
+class WebhookCreatedView(WebhookView):
     secret: str = Field(description="`whsec_…`, told this once")
 
 
-class MadeWebhookAnswer(BaseModel):
-    data: MadeWebhookView
+class WebhookCreated(BaseModel):
+    data: WebhookCreatedView
 
 
 class AttemptView(BaseModel):
@@ -151,7 +151,7 @@ TEST = "webhook_test"
 """The type of a message that only asks whether somebody is there."""
 
 
-def render_message(session_id: str, event: Happening) -> bytes:
+def render_message(session_id: str, event: EventRow) -> bytes:
     """Render what an endpoint is told of an event: `data` is the event as the trail shows it, and whose it is."""
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 

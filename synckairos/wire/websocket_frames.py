@@ -22,7 +22,7 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def text_of(frame: bytes) -> bytes:
+def text_payload(frame: bytes) -> bytes:
     """Return the text of what `text_frame` made."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from synckairos.config import Settings, variables
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 from synckairos.embedded.valkey import valkey_binary
 from tests.processes import Process
 
@@ -129,7 +129,7 @@ def test_the_doctor_is_content_with_the_valkey_of_compose(run: Run, tmp_path: Pa
     (flags,) = re.findall(r"command: \[valkey-server, (.+)\]", COMPOSE)
     socket = tmp_path / "socket"
     argv = [valkey_binary(), *(flag.strip('" ') for flag in flags.split(","))]
-    valkey = Child([*argv, "--port", "0", "--unixsocket", socket, "--dir", tmp_path], stdout=subprocess.PIPE)
+    valkey = ChildProcess([*argv, "--port", "0", "--unixsocket", socket, "--dir", tmp_path], stdout=subprocess.PIPE)
     try:
         assert valkey.process.stdout is not None
         assert any(b"Ready to accept connections" in line for line in valkey.process.stdout)

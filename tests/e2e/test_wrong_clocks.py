@@ -14,7 +14,7 @@ import pytest
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.wire.instants import parse_instant
 from tests.faketime import skewed
 from tests.integration.parts import Parts, open_parts
@@ -103,7 +103,7 @@ async def test_deadlines_are_kept_by_the_stores_clock(settings: Settings, wrong:
                 made = await parts.sessions.create(
                     CreateRequest(SOMEBODY, Create(SyncMode.GLOBAL, total_time_ms=budget_ms))
                 )
-                await parts.sessions.execute(Request(SOMEBODY, made.session.session_id, Start(), "start"))
+                await parts.sessions.execute(CommandRequest(SOMEBODY, made.session.session_id, Start(), "start"))
 
             async def all_over() -> bool:
                 return not await parts.pipe.call("ZCARD", parts.store.keys.deadlines(0))

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due
 from synckairos.config import Settings
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.reader import Archive, open_pool
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.reader import HistoryReader, open_pool
 from synckairos.postgres.pool import Pool
-from synckairos.service.past_versions import Recall
-from synckairos.service.restore import Restorer
+from synckairos.service.past_versions import PastVersions
+from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_store
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import Bounds
+from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_generation import Generations
@@ -28,7 +28,7 @@ class Parts:
     pipe: RedisPipe
     store: SessionStore
     pool: Pool
-    archive: Archive
+    archive: HistoryReader
     sessions: Sessions
     kicked: list[int] = field(default_factory=list)
 
@@ -52,11 +52,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_pool(settings) as pool:
         await open_store(pipe, keys)
-        store = SessionStore(pipe, keys, settings.history_length, Bounds.of(settings))
-        archive = Archive(pool, Objects(settings.archive_url))
+        store = SessionStore(pipe, keys, settings.history_length, OutboxLimits.of(settings))
+        archive = HistoryReader(pool, ColdStorage(settings.archive_url))
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = Restorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        restorer = SessionRestorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
         kicked: list[int] = []
-        sessions = Sessions(store, Recall(store, Outbox(pipe, keys), archive), restorer, generations, kicked.append)
+        sessions = Sessions(
+            store, PastVersions(store, Outbox(pipe, keys), archive), restorer, generations, kicked.append
+        )
         yield Parts(pipe, store, pool, archive, sessions, kicked)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from synckairos.embedded.child_process import Child
+from synckairos.embedded.child_process import ChildProcess
 from tests.processes import is_running
 
 # Says who its child is, then is killed by the test.
@@ -26,7 +26,7 @@ def test_it_is_asked_first() -> None:
     code = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print(flush=True); signal.pause()"
     )
-    child = Child([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child = ChildProcess([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert child.process.stdout is not None
     child.process.stdout.readline()
     assert child.returncode is None
@@ -35,20 +35,20 @@ def test_it_is_asked_first() -> None:
 
 
 def test_it_is_made_to_if_it_does_not_listen() -> None:
-    child = Child([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+    child = ChildProcess([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
     assert child.process.stdout is not None
     child.process.stdout.readline()
     assert child.stop(timeout_s=0.1) == -signal.SIGKILL
 
 
 def test_a_frozen_one_is_thawed_to_end() -> None:
-    child = Child(["/bin/sleep", "60"])
+    child = ChildProcess(["/bin/sleep", "60"])
     child.process.send_signal(signal.SIGSTOP)
     assert child.stop() == -signal.SIGTERM
 
 
 def test_what_ended_by_itself_keeps_its_code() -> None:
-    child = Child(["/bin/sh", "-c", "exit 3"])
+    child = ChildProcess(["/bin/sh", "-c", "exit 3"])
     assert child.process.wait() == 3
     assert child.stop() == 3
 

@@ -32,15 +32,15 @@ def redis_of_another_mind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield store
 
 
-async def wrong() -> dict[str, doctor.Finding]:
+async def wrong() -> dict[str, doctor.Check]:
     """Examine, and give what isn't fine by name; whatever isn't must say how to mend it."""
-    found = {finding.name: finding for finding in await doctor.examine() if not finding.fine}
+    found = {finding.name: finding for finding in await doctor.run_checks() if not finding.fine}
     assert all(finding.mend for finding in found.values())
     return found
 
 
 async def test_all_is_well(healthy: Settings) -> None:
-    findings = await doctor.examine()
+    findings = await doctor.run_checks()
     assert [finding for finding in findings if not finding.fine] == []
     told = "\n".join(doctor.render(finding) for finding in findings)
     names = "python", "settings", "port", "redis", "maxmemory-policy", "partitions", "postgres", "migrations", "archive"
@@ -108,14 +108,14 @@ async def test_a_port_where_we_serve_ourselves(
 ) -> None:
     monkeypatch.setenv("SYNCKAIROS_PORT", serve_process.base_url.rpartition(":")[2])
     assert await wrong() == {}
-    told = [finding.told for finding in await doctor.examine() if finding.name == "port"]
+    told = [finding.told for finding in await doctor.run_checks() if finding.name == "port"]
     assert told[0].endswith(f"is where SyncKairos {__version__} serves")
 
 
 async def test_settings_that_cannot_be_read_are_all_told(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNCKAIROS_PARTITIONS", "none")
     monkeypatch.setenv("SYNCKAIROS_HISTORY_LENGTH", "none")
-    told = [finding.told for finding in await doctor.examine() if not finding.fine]
+    told = [finding.told for finding in await doctor.run_checks() if not finding.fine]
     assert [line.split(":")[0] for line in told] == ["SYNCKAIROS_PARTITIONS", "SYNCKAIROS_HISTORY_LENGTH"]
 
 

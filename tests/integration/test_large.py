@@ -14,13 +14,13 @@ from synckairos.clock.commands import Command, Create, Delete, NewParticipant, S
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.service.commits import step_of
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.commits import build_step
+from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.rate_limits import Quota
-from synckairos.store.sessions import Commit, Committed, Conflict, Step
-from synckairos.store.snapshot import Stored, history_of
+from synckairos.store.sessions import Commit, Committed, Conflict, VersionStep
+from synckairos.store.snapshot import Stored, parse_history
 from synckairos.wire.feed_message import Cause
-from synckairos.wire.rendered_session import Rendered
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.integration.parts import Parts, open_parts
 from tests.unit.clock.histories import Bytes, commands, draw_creation
@@ -43,7 +43,7 @@ async def started(parts: Parts, session_id: str | None = None) -> str:
 
 
 async def execute(parts: Parts, session_id: str, command: Command) -> bytes:
-    answer = await parts.sessions.execute(Request(SOMEBODY, session_id, command, type(command).__name__.lower()))
+    answer = await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, command, type(command).__name__.lower()))
     assert answer.document == render_session(parse_session(answer.document))
     return answer.document
 
@@ -127,17 +127,17 @@ async def test_the_history_doesnt_lead_back_from_a_version_that_the_store_lost(s
             await one.pipe.call("RESTORE", name, 0, value, "REPLACE")
         await execute(two, session_id, UpdateMetadata({"who": "two"}))
         kept = await one.pipe.call("LRANGE", keys.history(session_id), 0, -1)
-        assert [*history_of(lost, kept)] == []
-        assert [message.version for message in history_of(await stored(two, session_id), kept)] == [3, 2, 1]
+        assert [*parse_history(lost, kept)] == []
+        assert [message.version for message in parse_history(await stored(two, session_id), kept)] == [3, 2, 1]
 
 
 async def test_nothing_is_committed_on_other_content_of_the_same_version(settings: Settings) -> None:
     async with open_parts(settings) as parts:
         session_id = await started(parts)
         held, key = await stored(parts, session_id), parts.store.keys.session(session_id)
-        known = Rendered.parse(held.document)
+        known = RenderedSession.parse(held.document)
         (transition,) = engine.apply(known.session, Switch(), T0 + DAY_MS).own
-        step = step_of(transition, Cause("somebody", "switch"), known.next(transition.state), held.tag)
+        step = build_step(transition, Cause("somebody", "switch"), known.next(transition.state), held.tag)
         await parts.pipe.call("HSET", key, "tag", "other")
         outcome = await parts.store.commit(Commit(session_id, held, [step], "running"))
         assert isinstance(outcome, Conflict)
@@ -184,8 +184,8 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             tape = Bytes(pick.randbytes(120))
             transition = creation.create(crowd(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
-            known, base, documents = Rendered.of(transition.state), None, list[bytes]()
-            steps = [step_of(transition, Cause("somebody", "create"))]
+            known, base, documents = RenderedSession.of(transition.state), None, list[bytes]()
+            steps = [build_step(transition, Cause("somebody", "create"))]
             for wait_ms, command, _ in commands(tape, 12):
                 base = await commit(parts, session_id, base, steps)
                 documents += [step.message.state for step in steps]
@@ -193,7 +193,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
                 steps, tag = [], base.tag
                 for transition in engine.apply(known.session, command, now_ms).transitions:
                     known = known.next(transition.state)
-                    steps.append(step_of(transition, Cause("somebody", "any"), known, tag))
+                    steps.append(build_step(transition, Cause("somebody", "any"), known, tag))
                     tag = steps[-1].message.tag
                 if transition.state.deleted:
                     break
@@ -203,7 +203,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             assert len(kept) == min(len(documents), settings.history_length)
 
 
-async def commit(parts: Parts, session_id: str, base: Stored | None, steps: list[Step]) -> Stored:
+async def commit(parts: Parts, session_id: str, base: Stored | None, steps: list[VersionStep]) -> Stored:
     """Commit these steps, and see that Redis holds what the last one says, and the outbox all of them."""
     assert isinstance(await parts.store.commit(Commit(session_id, base, steps, "running")), Committed)
     found = await stored(parts, session_id)

@@ -16,8 +16,8 @@ from synckairos.admin import doctor
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold import reader
-from synckairos.history.cold.object_store import ObjectMissing, Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.archive import Archiver
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.retention import Retention
@@ -37,7 +37,7 @@ class Kept:
 
     server: Server
     bucket: str
-    objects: Objects
+    objects: ColdStorage
     archiver: Archiver
     retention: Retention
     exporter: Exporter
@@ -79,10 +79,10 @@ def remote(settings: Settings, bucket: str) -> Settings:
 
 @pytest.fixture
 async def kept(remote: Settings, bucket: str) -> AsyncIterator[Kept]:
-    objects = Objects(remote.archive_url)
+    objects = ColdStorage(remote.archive_url)
     async with serving(remote) as server, open_pool(remote.database_url) as pool:
         archiver, parts = Archiver(pool, objects), server.parts
-        upkeep = Upkeep(parts.pipe, parts.store.keys)
+        upkeep = SummaryRefresh(parts.pipe, parts.store.keys)
         retention = Retention(pool, objects, archiver, parts.store, server.outbox, upkeep)
         yield Kept(server, bucket, objects, archiver, retention, Exporter(pool, objects))
 
@@ -173,10 +173,10 @@ async def test_what_it_refuses_is_said(
     assert (await kept.archive(session_id)).status_code == 200
     for name, was in kept.server.settings.environ().items():
         monkeypatch.setenv(name, was)
-    assert all(finding.fine for finding in await doctor.examine() if finding.name == "archive")
+    assert all(finding.fine for finding in await doctor.run_checks() if finding.name == "archive")
     monkeypatch.setenv(variable, value)
     changed = os.environ.get("SYNCKAIROS_ARCHIVE_URL", "")
-    objects = Objects(changed)
+    objects = ColdStorage(changed)
     asks: list[Callable[[], Awaitable[object]]] = [
         lambda: objects.put("some", b"thing"),
         lambda: objects.write("some", pieces(9)),
@@ -187,7 +187,7 @@ async def test_what_it_refuses_is_said(
         with pytest.raises(StoreUnavailable, match=code) as refused:
             await ask()
         assert "stolen" not in refused.value.message
-    found = [finding for finding in await doctor.examine() if finding.name == "archive"]
+    found = [finding for finding in await doctor.run_checks() if finding.name == "archive"]
     assert [finding.fine for finding in found] == [False]
     assert code in found[0].told
     async with serving(kept.server.settings.model_copy(update={"archive_url": changed})) as other:

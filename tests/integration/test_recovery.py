@@ -10,7 +10,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.background.recovery import Recovery
+from synckairos.background.recovery import RecoveryLoop
 from synckairos.clock.commands import Cancel, Create, Start, Switch
 from synckairos.clock.commands import NewParticipant as Newcomer
 from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
@@ -19,7 +19,7 @@ from synckairos.embedded import Valkey
 from synckairos.errors import InvalidTransition, Refused, SessionNotFound
 from synckairos.principal import Principal
 from synckairos.process import arq_worker
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.store_generation import Generations
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
@@ -42,7 +42,7 @@ def own_settings(settings: Settings, own_valkey: Valkey) -> Settings:
 @asynccontextmanager
 async def draining(settings: Settings) -> AsyncIterator[None]:
     """Run a worker meanwhile."""
-    task = asyncio.create_task(arq_worker.run(settings, sweep_s=0.05))
+    task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.05))
     try:
         yield
     finally:
@@ -55,7 +55,7 @@ async def draining(settings: Settings) -> AsyncIterator[None]:
 async def recovering(parts: Parts) -> AsyncIterator[None]:
     """Look for lost data meanwhile, as every instance does."""
     keys = parts.store.keys
-    recovery = Recovery(parts.sessions, parts.archive, Generations(parts.pipe, keys), keys)
+    recovery = RecoveryLoop(parts.sessions, parts.archive, Generations(parts.pipe, keys), keys)
     task = asyncio.create_task(recovery.run())
     try:
         yield
@@ -69,12 +69,12 @@ async def start(parts: Parts) -> str:
     two = tuple(Newcomer(str(uuid4()), total_time_ms=3_600_000) for _ in range(2))
     spec = Create(SyncMode.PER_PARTICIPANT, two)
     session_id = (await parts.sessions.create(CreateRequest(SOMEBODY, spec))).session.session_id
-    await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+    await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Start(), "start"))
     return session_id
 
 
 async def press(parts: Parts, session_id: str, command_id: str | None = None) -> bytes:
-    request = Request(SOMEBODY, session_id, Switch(), "switch", command_id=command_id, fingerprint="f")
+    request = CommandRequest(SOMEBODY, session_id, Switch(), "switch", command_id=command_id, fingerprint="f")
     return (await parts.sessions.execute(request)).document
 
 
@@ -113,7 +113,7 @@ async def test_a_final_session_comes_back_as_it_was(own_settings: Settings) -> N
         spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
         made = await parts.sessions.create(CreateRequest(SOMEBODY, spec))
         session_id = made.session.session_id
-        await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Start(), "start"))
         await parts.rewind(session_id, 5_000)
         over = await parts.sessions.read(session_id)
         assert over.session.status is Status.EXPIRED
@@ -139,7 +139,7 @@ async def test_a_creation_key_finds_its_session_although_redis_let_it_go(own_set
         )
         made = await parts.sessions.create(request)
         session_id = made.session.session_id
-        await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Start(), "start"))
         await drained(parts)
         keys = parts.store.keys
         await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id), keys.commands(session_id))
@@ -152,7 +152,7 @@ async def test_a_creation_key_finds_its_session_although_redis_let_it_go(own_set
 async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_settings: Settings) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
         session_id = await start(parts)
-        refused = Request(SOMEBODY, session_id, Start(), "start", command_id="again", fingerprint="f")
+        refused = CommandRequest(SOMEBODY, session_id, Start(), "start", command_id="again", fingerprint="f")
         with pytest.raises(InvalidTransition):
             await parts.sessions.execute(refused)
         await press(parts, session_id)
@@ -166,7 +166,7 @@ async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_s
         assert await parts.pipe.call("PTTL", keys.commands(session_id)) == -1
         with pytest.raises(Refused):
             await parts.sessions.execute(refused)
-        await parts.sessions.execute(Request(SOMEBODY, session_id, Cancel(), "cancel"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Cancel(), "cancel"))
         await drained(parts)
         await eventually(has_ttl)
         assert await parts.pipe.call("PTTL", keys.commands(session_id)) > 0
@@ -176,7 +176,7 @@ async def test_a_clock_that_runs_without_an_end_is_not_let_go(own_settings: Sett
     async with open_parts(own_settings) as parts, draining(own_settings):
         spec = Create(SyncMode.GLOBAL, total_time_ms=86_400_000, on_timeout=OnTimeout.OVERTIME)
         session_id = (await parts.sessions.create(CreateRequest(SOMEBODY, spec))).session.session_id
-        await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Start(), "start"))
 
         async def is_audited() -> bool:
             return bool(await parts.pipe.call("HGET", parts.store.keys.session(session_id), "audited") == b"2")

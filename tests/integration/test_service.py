@@ -37,7 +37,7 @@ from synckairos.errors import (
     VersionConflict,
 )
 from synckairos.principal import Principal
-from synckairos.service.requests import Answer, CreateRequest, Request
+from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import Quota
 from synckairos.store.sessions import SessionStore
@@ -78,8 +78,8 @@ async def started(sessions: Sessions, spec: Create | None = None) -> str:
     return session_id
 
 
-def ask(session_id: str, command: Command, **more: Any) -> Request:
-    return replace(Request(SOMEBODY, session_id, command, type(command).__name__.lower()), **more)
+def ask(session_id: str, command: Command, **more: Any) -> CommandRequest:
+    return replace(CommandRequest(SOMEBODY, session_id, command, type(command).__name__.lower()), **more)
 
 
 async def test_what_was_committed_is_what_is_read(sessions: Sessions) -> None:

@@ -13,7 +13,7 @@ from synckairos.clock.commands import Create, NewParticipant, Switch
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.service.requests import Request
+from synckairos.service.requests import CommandRequest
 from tests.faketime import SettableClock
 from tests.integration.parts import Parts
 from tests.integration.test_timekeeper import SOMEBODY, keeping_time, start, stored
@@ -69,7 +69,7 @@ async def test_a_clock_set_back_takes_and_gives_nobody_time(parts: Parts, clock:
     before, seen = (await parts.sessions.read(session_id)).session, told()
     await set_clock(clock, -30)
     for version in (3, 4):
-        answer = await parts.sessions.execute(Request(SOMEBODY, session_id, Switch(), "switch"))
+        answer = await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Switch(), "switch"))
         session = answer.session
         assert (session.version, session.status) == (version, Status.RUNNING)
         assert session.updated_at_ms >= before.updated_at_ms

@@ -14,7 +14,7 @@ from synckairos.clock.commands import Adjust, Create, NewParticipant, PauseFor, 
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.connect import open_redis
 from synckairos.store.deadlines import Deadlines
 from tests.integration.parts import Parts, open_parts
@@ -42,7 +42,7 @@ async def keeping_time(settings: Settings) -> AsyncIterator[Parts]:
 async def start(parts: Parts, spec: Create) -> str:
     made = await parts.sessions.create(CreateRequest(SOMEBODY, spec))
     session_id = made.session.session_id
-    await parts.sessions.execute(Request(SOMEBODY, session_id, Start(), "start"))
+    await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Start(), "start"))
     return session_id
 
 
@@ -72,7 +72,7 @@ async def test_many_sessions_expire_at_their_deadlines_with_nobody_asking(settin
 async def test_an_earlier_deadline_wakes_a_sleeping_keeper(settings: Settings) -> None:
     async with keeping_time(settings) as parts:
         late = await start(parts, Create(SyncMode.GLOBAL, total_time_ms=3_600_000))
-        await parts.sessions.execute(Request(SOMEBODY, late, Adjust(-3_600_000 + 50), "adjust"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, late, Adjust(-3_600_000 + 50), "adjust"))
 
         async def is_over() -> bool:
             return (await stored(parts, late))["status"] == Status.EXPIRED
@@ -83,7 +83,7 @@ async def test_an_earlier_deadline_wakes_a_sleeping_keeper(settings: Settings) -
 async def test_a_pause_with_an_end_lifts_itself(settings: Settings) -> None:
     async with keeping_time(settings) as parts:
         session_id = await start(parts, Create(SyncMode.GLOBAL, total_time_ms=3_600_000))
-        await parts.sessions.execute(Request(SOMEBODY, session_id, PauseFor("tea", 100), "pause"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, PauseFor("tea", 100), "pause"))
         paused = await stored(parts, session_id)
 
         async def runs_again() -> bool:

@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 async def test_its_garbage_collector_is_spared(settings: Settings) -> None:
     before = gc.get_threshold()
-    task = asyncio.create_task(worker.run(settings))
+    task = asyncio.create_task(worker.run_worker(settings))
 
     async def is_spared() -> bool:
         return gc.get_freeze_count() > 0

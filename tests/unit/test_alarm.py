@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from synckairos.telemetry import alerts
-from synckairos.telemetry.alerts import Alarms
+from synckairos.telemetry.alerts import Alerts
 
 Received = Queue[tuple[str, bytes]]
 
@@ -55,7 +55,7 @@ def nobody_afterwards() -> Iterator[None]:
 def test_a_webhook_is_told() -> None:
     with receiver() as (address, received):
         alerts.configure(f"http://{address}/hook", None)
-        alerts.sound("job failed", job_id=7, error="why")
+        alerts.raise_alert("job failed", job_id=7, error="why")
         path, body = received.get(timeout=10)
     told = orjson.loads(body)
     assert path == "/hook"
@@ -66,7 +66,7 @@ def test_a_webhook_is_told() -> None:
 def test_sentry_is_told() -> None:
     with receiver() as (address, received):
         alerts.configure(None, f"http://key@{address}/1")
-        alerts.sound("job failed", job_id=7)
+        alerts.raise_alert("job failed", job_id=7)
         path, body = received.get(timeout=10)
     assert path.endswith("/api/1/envelope/")
     event = orjson.loads(body.splitlines()[2])
@@ -76,7 +76,7 @@ def test_sentry_is_told() -> None:
 
 def test_a_storm_of_alarms_is_told_once_in_a_while() -> None:
     told: Queue[Any] = Queue()
-    alarms = Alarms({"somebody": told.put}, quiet_s=3600)
+    alarms = Alerts({"somebody": told.put}, quiet_s=3600)
     for number in range(50):
         alarms.sound("first", {"number": number})
     alarms.sound("second", {})
@@ -87,7 +87,7 @@ def test_a_storm_of_alarms_is_told_once_in_a_while() -> None:
 
 def test_the_next_one_says_how_many_there_were_between() -> None:
     told: Queue[Any] = Queue()
-    alarms = Alarms({"somebody": told.put}, quiet_s=0.05)
+    alarms = Alerts({"somebody": told.put}, quiet_s=0.05)
     for number in range(5):
         alarms.sound("again", {"number": number})
     until = time.monotonic() + 10
@@ -108,7 +108,7 @@ def test_who_is_away_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
         stuck.wait(10)
         raise OSError("nobody there")
 
-    alarms = Alarms({"first": away, "second": told.put}, quiet_s=0)
+    alarms = Alerts({"first": away, "second": told.put}, quiet_s=0)
     began = time.monotonic()
     for number in range(500):
         alarms.sound(f"alarm {number}", {})
@@ -122,6 +122,6 @@ def test_who_is_away_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_without_anybody_named_it_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
     before = threading.active_count()
-    alerts.sound("job failed", job_id=7)
+    alerts.raise_alert("job failed", job_id=7)
     assert "job failed" in caplog.text
     assert threading.active_count() == before

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from synckairos.cli import main
-from synckairos.wire.simulation_timeline import run
+from synckairos.wire.simulation_timeline import run_simulation
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -88,7 +88,7 @@ def test_every_example_is_tested_and_told_of() -> None:
 
 @pytest.mark.parametrize("name", PLAYED)
 def test_an_example_plays_out(name: str) -> None:
-    result = run(orjson.loads((EXAMPLES / f"{name}.json").read_bytes()))
+    result = run_simulation(orjson.loads((EXAMPLES / f"{name}.json").read_bytes()))
     rows = [
         f"{row['at_ms']} {row.get('event_type', row.get('refused'))} {row.get('participant_id', '')[-1:]}".rstrip()
         for row in result["timeline"]

@@ -5,10 +5,10 @@ import orjson
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
 from synckairos.clock.model import Session, SyncMode
-from synckairos.service.session_cache import Parsed
+from synckairos.service.session_cache import SessionCache
 from synckairos.store.snapshot import Stored
-from synckairos.wire.rendered_session import Rendered
-from synckairos.wire.session_json import parse_session, participants_json, participants_of, render_session
+from synckairos.wire.rendered_session import RenderedSession
+from synckairos.wire.session_json import parse_session, participants_bytes, participants_json, render_session
 
 
 def session(name: str, display_name: str = ',"groups":[') -> Session:
@@ -16,12 +16,12 @@ def session(name: str, display_name: str = ',"groups":[') -> Session:
     return create(spec, name, "epoch", 1_000).state
 
 
-def stored(rendered: Rendered) -> Stored:
+def stored(rendered: RenderedSession) -> Stored:
     return Stored("epoch", rendered.session.version, False, rendered.document)
 
 
 def test_the_same_bytes_are_parsed_once() -> None:
-    parsed, rendered = Parsed(), Rendered.of(session("a"))
+    parsed, rendered = SessionCache(), RenderedSession.of(session("a"))
     assert parsed.held("a") is None
     assert parsed.of("a", rendered.document).session == rendered.session
     parsed.keep("a", stored(rendered), rendered)
@@ -30,14 +30,14 @@ def test_the_same_bytes_are_parsed_once() -> None:
 
 
 def test_other_bytes_are_parsed_whatever_was_known() -> None:
-    parsed, rendered, other = Parsed(), Rendered.of(session("a")), session("a", "somebody else")
+    parsed, rendered, other = SessionCache(), RenderedSession.of(session("a")), session("a", "somebody else")
     parsed.keep("a", stored(rendered), rendered)
     assert parsed.of("a", render_session(other)).session == other
 
 
 def test_what_was_seen_longest_ago_is_forgotten_first() -> None:
-    known = {name: Rendered.of(session(name)) for name in "abc"}
-    parsed = Parsed(max_bytes=2 * len(known["a"].document))
+    known = {name: RenderedSession.of(session(name)) for name in "abc"}
+    parsed = SessionCache(max_bytes=2 * len(known["a"].document))
     for name in ("a", "b", "a", "c"):
         parsed.keep(name, stored(known[name]), known[name])
     assert parsed.of("a", known["a"].document) is known["a"]
@@ -50,4 +50,4 @@ def test_the_participants_are_cut_out_of_a_document_whatever_their_names() -> No
     state = session("a")
     document = render_session(state)
     assert parse_session(document) == state
-    assert participants_of(document) == orjson.dumps(participants_json(state))
+    assert participants_bytes(document) == orjson.dumps(participants_json(state))

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.simulation_timeline import NOBODY, run
+from synckairos.wire.simulation_timeline import NOBODY, run_simulation
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 
@@ -31,7 +31,7 @@ def test_commands_and_deadlines_meet_in_one_timeline() -> None:
         {"at_ms": 6_000, "command": "pause", "args": {"max_ms": 1_000}},
         {"at_ms": 6_500, "command": "switch", "args": {"expected_version": 1}},
     ]
-    found = run(body(commands=commands))
+    found = run_simulation(body(commands=commands))
     assert found["timeline"] == [
         {"at_ms": 0, "event_type": "session_created", "version": 1},
         {"at_ms": 0, "event_type": "session_started", "version": 2, "participant_id": A},
@@ -51,24 +51,29 @@ def test_commands_and_deadlines_meet_in_one_timeline() -> None:
 def test_a_plain_switch_at_the_deadline_itself_is_consumed_by_it() -> None:
     session = body()["session"] | {"on_timeout": "advance"}
     commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 10_000, "command": "switch"}]
-    found = run(body(session=session, commands=commands, until_ms=10_000))
+    found = run_simulation(body(session=session, commands=commands, until_ms=10_000))
     assert found["timeline"][2:] == [
         {"at_ms": 10_000, "event_type": "participant_expired", "version": 3, "participant_id": A},
     ]
     assert found["final"]["active_participant_id"] == B
-    late = run(body(session=session, commands=[commands[0], commands[1] | {"at_ms": 10_001}], until_ms=10_001))
+    late = run_simulation(
+        body(session=session, commands=[commands[0], commands[1] | {"at_ms": 10_001}], until_ms=10_001)
+    )
     assert [row["event_type"] for row in late["timeline"][2:]] == ["participant_expired", "cycle_switched"]
 
 
 def test_it_ends_when_it_is_told_to() -> None:
-    found = run(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=9_999))
+    found = run_simulation(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=9_999))
     assert found["final"]["status"] == "running"
-    assert run(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=10_000))["final"]["status"] == "expired"
+    assert (
+        run_simulation(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=10_000))["final"]["status"]
+        == "expired"
+    )
 
 
 def test_what_was_deleted_is_not_there_any_more() -> None:
     commands = [{"at_ms": 1, "command": "delete"}, {"at_ms": 2, "command": "start"}]
-    assert [row.get("refused") for row in run(body(commands=commands))["timeline"]] == [
+    assert [row.get("refused") for row in run_simulation(body(commands=commands))["timeline"]] == [
         None, None, "SESSION_NOT_FOUND",
     ]  # fmt: skip
 
@@ -81,7 +86,7 @@ def test_a_timeline_has_an_end() -> None:
         "participants": [{"participant_id": A}],
     }
     simulation = body(session=cycles, commands=[{"at_ms": 0, "command": "start"}], until_ms=9_998 * 1_000)
-    assert len(run(simulation)["timeline"]) == 10_000
+    assert len(run_simulation(simulation)["timeline"]) == 10_000
     with pytest.raises(ValidationFailed, match="failed") as refused:
-        run(simulation | {"until_ms": 9_999 * 1_000})
+        run_simulation(simulation | {"until_ms": 9_999 * 1_000})
     assert refused.value.details[0]["path"] == "until_ms"

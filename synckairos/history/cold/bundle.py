@@ -30,7 +30,7 @@ class BundleDamaged(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BundleLine:
     """One version: what its row said, and the document. `raw` is the line without its end."""
 
     row: Mapping[str, Any]
@@ -79,18 +79,18 @@ class Bundle:
     """
 
     head: Mapping[str, Any]
-    events: tuple[Line, ...]
-    conflicts: tuple[Line, ...]
+    events: tuple[BundleLine, ...]
+    conflicts: tuple[BundleLine, ...]
     raw: bytes
 
     @property
-    def newest(self) -> Line:
+    def newest(self) -> BundleLine:
         """Return the version the session ended with."""
         wanted = (self.head["epoch"], self.head["version"])
         return next(line for line in reversed(self.events) if line.version == wanted)
 
 
-class Packer:
+class BundleWriter:
     """Makes an object line by line; nothing but the compressed bytes stays in memory."""
 
     def __init__(self, head: Mapping[str, Any]) -> None:
@@ -165,22 +165,22 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
         yield from whole
 
 
-def _parse_line(raw: bytes, keep: Callable[[tuple[str, int]], bool]) -> Line:
+def _parse_line(raw: bytes, keep: Callable[[tuple[str, int]], bool]) -> BundleLine:
     row = orjson.loads(raw)
     state = raw[-1 - row["state_bytes"] : -1]
     del row["state"]
-    line = Line(row, state, raw)
+    line = BundleLine(row, state, raw)
     if sha256(state).digest() != line.payload_hash:
         raise BundleDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} isn't what its hash says")
-    return line if keep(line.version) else Line(row, b"", b"")
+    return line if keep(line.version) else BundleLine(row, b"", b"")
 
 
-def gaps(events: Iterable[Line], before: Iterable[Line] = ()) -> Iterator[str]:
+def version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine] = ()) -> Iterator[str]:
     """Name versions that are missing: each epoch begins with 1, or goes on from an earlier version of another one.
 
     What is there `before` these events counts, wherever it is kept.
     """
-    epochs: defaultdict[str, dict[int, Line]] = defaultdict(dict)
+    epochs: defaultdict[str, dict[int, BundleLine]] = defaultdict(dict)
     for line in chain(before, events):
         epoch, version = line.version
         epochs[epoch][version] = line

@@ -48,14 +48,14 @@ class ObjectMissing(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenObject:
     """An object that was written: its bytes' number and SHA-256."""
 
     size_bytes: int
     checksum: bytes
 
 
-class Objects:
+class ColdStorage:
     """Objects under one folder or prefix. Raises StoreUnavailable where the store doesn't answer, or refuses."""
 
     def __init__(self, url: str) -> None:
@@ -65,19 +65,19 @@ class Objects:
         `AWS_ACCESS_KEY_ID` and so on; `AWS_ALLOW_HTTP` where the endpoint has no TLS.
         """
         self._url = url
-        self._folder = folder_of(url)
+        self._folder = local_folder(url)
         self._opened: ObjectStore | None = None
 
-    async def put(self, path: str, content: bytes) -> Written:
+    async def put(self, path: str, content: bytes) -> WrittenObject:
         """Write an object whole: whoever reads meanwhile finds the old one or the new, never a part."""
         import obstore
 
         with self._named_faults(path):
             await obstore.put_async(self._store(), path, content)
             await self._sync(path)
-        return Written(len(content), hashlib.sha256(content).digest())
+        return WrittenObject(len(content), hashlib.sha256(content).digest())
 
-    async def write(self, path: str, pieces: AsyncIterable[bytes]) -> Written:
+    async def write(self, path: str, pieces: AsyncIterable[bytes]) -> WrittenObject:
         """Write an object piece by piece, a few megabytes in memory; where that fails, nothing is there."""
         import obstore
 
@@ -89,7 +89,7 @@ class Objects:
                     digest.update(piece)
                     await writer.write(piece)
             await self._sync(path)
-        return Written(size, digest.digest())
+        return WrittenObject(size, digest.digest())
 
     async def get(self, path: str) -> bytes:
         """Return an object's bytes. Raises ObjectMissing."""
@@ -139,7 +139,7 @@ class Objects:
             raise StoreUnavailable(f"The object store doesn't take or give {path}: {_said(fault)}") from fault
 
 
-def folder_of(url: str) -> Path | None:
+def local_folder(url: str) -> Path | None:
     """Return the local folder that a setting names, None where it names a remote store."""
     parts = urlsplit(url)
     if parts.scheme in REMOTE:

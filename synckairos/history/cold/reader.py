@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.history.cold.bundle import Bundle, BundleDamaged, Line, parse_bundle
-from synckairos.history.cold.object_store import ObjectMissing, Objects
-from synckairos.history.records import Archived, Filed, TrailEvent
-from synckairos.wire.idempotency_record import Record
+from synckairos.history.cold.bundle import Bundle, BundleDamaged, BundleLine, parse_bundle
+from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
+from synckairos.history.records import Archived, ArchiveRecord, TrailEvent
+from synckairos.wire.idempotency_record import IdempotencyRecord
 
 _LARGE = 1 << 16  # bytes; what takes longer to unpack than a thread takes to begin
 _RECORDS = 100
@@ -21,13 +21,13 @@ class ArchiveDamaged(SyncKairosError):
     code = "ARCHIVE_DAMAGED"
 
 
-class Cold:
+class ColdReader:
     """Archives by what was filed about them. Raises StoreUnavailable and ArchiveDamaged."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: ColdStorage) -> None:
         self._objects = objects
 
-    async def bundle(self, filed: Filed, *, lean: bool = False) -> Bundle:
+    async def bundle(self, filed: ArchiveRecord, *, lean: bool = False) -> Bundle:
         """Fetch an archive, its checksum and every document's verified; `lean` for what it holds alone."""
         assert filed.path is not None
         try:
@@ -42,7 +42,7 @@ class Cold:
             told = "it is missing" if isinstance(fault, ObjectMissing) else fault
             raise ArchiveDamaged(f"The archive of session {filed.session_id} can't be read: {told}") from fault
 
-    async def latest(self, archives: Sequence[Filed]) -> Archived:
+    async def latest(self, archives: Sequence[ArchiveRecord]) -> Archived:
         """Return the version a session ended with, and the newest 100 commands' records, of the newest archive."""
         filed = archives[0]
         bundle = await self.bundle(filed)
@@ -51,7 +51,7 @@ class Cold:
         records = _records(line for line in bundle.events if line.occurred_at_ms >= filed.created_at_ms)
         return Archived(filed.session_id, *newest.version, newest.state, deleted, at_ms, records)
 
-    async def document(self, filed: Iterable[Filed], epoch: str, version: int) -> bytes | None:
+    async def document(self, filed: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where none of these archives has it."""
         for each in filed:
             for line in (await self.bundle(each)).events:
@@ -59,7 +59,7 @@ class Cold:
                     return line.state
         return None
 
-    async def state_at(self, filed: Iterable[Filed], at_ms: int) -> Archived | None:
+    async def state_at(self, filed: Iterable[ArchiveRecord], at_ms: int) -> Archived | None:
         """Return the newest version in effect at an instant, of archives from the newest to the oldest."""
         for each in filed:
             for line in reversed((await self.bundle(each)).events):
@@ -69,7 +69,7 @@ class Cold:
         return None
 
     async def events(
-        self, filed: Sequence[Filed], after: tuple[int, int, str], limit: int, snapshots: bool
+        self, filed: Sequence[ArchiveRecord], after: tuple[int, int, str], limit: int, snapshots: bool
     ) -> list[TrailEvent]:
         """Return up to `limit` versions of these archives that come after a place in the trail, oldest first."""
         bundles = [await self.bundle(each) for each in filed]
@@ -84,11 +84,11 @@ def _verified(content: bytes, checksum: bytes, lean: bool) -> Bundle:
     return parse_bundle(content, lean=lean)
 
 
-def _records(lines: Iterable[Line]) -> dict[str, bytes]:
+def _records(lines: Iterable[BundleLine]) -> dict[str, bytes]:
     """Render what was decided for the newest command ids, oldest first."""
     found = {}
     for line in [line for line in lines if "command_id" in line.row][-_RECORDS:]:
         row = line.row
-        record = Record(row.get("fingerprint", ""), *line.version, row.get("expired_participant_id"))
+        record = IdempotencyRecord(row.get("fingerprint", ""), *line.version, row.get("expired_participant_id"))
         found[row["command_id"]] = record.render()
     return found

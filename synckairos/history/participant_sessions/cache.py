@@ -4,17 +4,25 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from synckairos.fast_dataclass import quick
-from synckairos.history.participant_sessions.summary import digest_of, is_gone, part_in, render_part
-from synckairos.history.reader import MAX_PAGE, Archive
+from synckairos.fast_dataclass import fast_dataclass
+from synckairos.history.participant_sessions.summary import build_summary, is_gone, participant_part, render_part
+from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import ParticipantSession
-from synckairos.store.participant_sessions import MOST, SPAN_MS, Key, Looked, RecentPage, RecentStore, Row
+from synckairos.store.participant_sessions import (
+    MOST,
+    SPAN_MS,
+    CachedPage,
+    CacheLookup,
+    Key,
+    ParticipantSessionStore,
+    Row,
+)
 from synckairos.store.snapshot import Stored
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListPosition:
     """A session in somebody's list: the row where nothing moves in it, else their part and the session as it is live.
 
     `part` is as Postgres has it, None where it has nothing.
@@ -25,10 +33,10 @@ class Place:
     live: Stored | None = None
 
 
-class Recent:
+class ParticipantSessionCache:
     """Recent history. Raises StoreUnavailable where Redis doesn't answer, or Postgres where it has to be asked."""
 
-    def __init__(self, store: RecentStore, archive: Archive) -> None:
+    def __init__(self, store: ParticipantSessionStore, archive: HistoryReader) -> None:
         self._store = store
         self._archive = archive
 
@@ -36,7 +44,7 @@ class Recent:
         """Return Redis TIME. One round trip."""
         return await self._store.now_ms()
 
-    async def page(self, participant_id: str, before: Key | None, limit: int) -> RecentPage | None:
+    async def page(self, participant_id: str, before: Key | None, limit: int) -> CachedPage | None:
         """Return up to `limit` places before a key out of Redis alone, None where it doesn't know. One round trip."""
         return await self._store.page(participant_id, before, limit)
 
@@ -64,9 +72,9 @@ class Recent:
         self,
         participant_id: str,
         keys: Sequence[Key],
-        looked: Mapping[str, Row | Looked],
+        looked: Mapping[str, Row | CacheLookup],
         others: Sequence[str] = (),
-    ) -> dict[str, Place]:
+    ) -> dict[str, ListPosition]:
         """Look at sessions of somebody's recent list as far as they weren't yet, and at others only as they are live.
 
         No round trip where all was looked at; else one a partition, all at once, where Redis has all of it.
@@ -74,12 +82,12 @@ class Recent:
         unseen = [session_id for _, session_id in keys if session_id not in looked]
         if unseen or others:
             looked = {**looked, **await self._store.look(participant_id, [*unseen, *others])}
-        places = {session_id: Place(live=_live(looked[session_id])) for session_id in others}
+        places = {session_id: ListPosition(live=_live(looked[session_id])) for session_id in others}
         missing: list[str] = []
         for began_ms, session_id in keys:
             found = looked[session_id]
             if isinstance(found, bytes):
-                places[session_id] = Place(found)
+                places[session_id] = ListPosition(found)
             elif found.part is None and (found.digest is None or not is_gone(found.digest)):
                 missing.append(session_id)
             else:
@@ -87,7 +95,7 @@ class Recent:
         if missing:
             parts = await self._refill(participant_id, missing)
             for session_id in missing:
-                places[session_id] = Place(part=parts.get(session_id), live=_live(looked[session_id]))
+                places[session_id] = ListPosition(part=parts.get(session_id), live=_live(looked[session_id]))
         return places
 
     async def _refill(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
@@ -102,18 +110,18 @@ class Recent:
             token,
             participant_id,
             {
-                session_id: (digest_of(part), render_part(part.time_used_ms, part.cycle_count))
+                session_id: (build_summary(part), render_part(part.time_used_ms, part.cycle_count))
                 for session_id, part in found.items()
             },
         )
         return found
 
 
-def _live(found: Row | Looked) -> Stored | None:
+def _live(found: Row | CacheLookup) -> Stored | None:
     return None if isinstance(found, bytes) else found.live
 
 
-def _place(found: Looked, session_id: str, began_ms: int) -> Place:
+def _place(found: CacheLookup, session_id: str, began_ms: int) -> ListPosition:
     if found.digest is None or found.part is None or is_gone(found.digest):
-        return Place(live=found.live)
-    return Place(part=part_in(found.digest, found.part, session_id, began_ms), live=found.live)
+        return ListPosition(live=found.live)
+    return ListPosition(part=participant_part(found.digest, found.part, session_id, began_ms), live=found.live)

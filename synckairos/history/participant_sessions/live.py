@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from synckairos.errors import StoreUnavailable
-from synckairos.fast_dataclass import quick
-from synckairos.history.participant_sessions.cache import Place
-from synckairos.history.reader import Archive
+from synckairos.fast_dataclass import fast_dataclass
+from synckairos.history.participant_sessions.cache import ListPosition
+from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import Key
@@ -19,27 +19,29 @@ from synckairos.wire.instants import parse_instant
 from synckairos.wire.participant_session import render_pieces, render_row
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Participation:
+class LiveParticipantSession:
     """Somebody's part in a session as it is now: its place in the list, and its row as JSON."""
 
     key: Key
     row: bytes
 
 
-class Current:
+class LiveParticipation:
     """Brings parts up to now. Raises StoreUnavailable where a store that has to be asked doesn't answer."""
 
-    def __init__(self, archive: Archive, outbox: Outbox) -> None:
+    def __init__(self, archive: HistoryReader, outbox: Outbox) -> None:
         self._archive = archive
         self._outbox = outbox
 
-    async def part(self, key: Key, place: Place, participant_id: str, now_ms: int) -> Participation | None:
+    async def part(
+        self, key: Key, place: ListPosition, participant_id: str, now_ms: int
+    ) -> LiveParticipantSession | None:
         """Return somebody's part as it is now; None where the session was deleted."""
         part, stored = place.part, place.live
         if place.row:
-            return Participation(key, place.row)
+            return LiveParticipantSession(key, place.row)
         if part is None:
             # As far as Postgres knows; it may have been made again.
             return await self.unarchived(key[1], stored, key[0], participant_id, now_ms)
@@ -70,7 +72,7 @@ class Current:
 
     async def unarchived(
         self, session_id: str, stored: Stored | None, known_ms: int | None, participant_id: str, now_ms: int
-    ) -> Participation | None:
+    ) -> LiveParticipantSession | None:
         """Return somebody's part in a session of which Postgres didn't know that they took part."""
         if stored is None or stored.deleted or not stored.document:
             return None
@@ -95,12 +97,12 @@ class Current:
         return found.get(part.session_id, part)
 
 
-def archived(part: ParticipantSession, now_ms: int) -> Participation:
+def archived_participation(part: ParticipantSession, now_ms: int) -> LiveParticipantSession:
     """Return a part as of now as Postgres alone can tell it: without the time that runs."""
     return _told(_at(part, None, now_ms), synced=True)
 
 
-def _told(part: ParticipantSession, *, synced: bool) -> Participation:
+def _told(part: ParticipantSession, *, synced: bool) -> LiveParticipantSession:
     pieces = render_pieces(
         session_id=part.session_id,
         sync_mode=part.sync_mode,
@@ -111,7 +113,7 @@ def _told(part: ParticipantSession, *, synced: bool) -> Participation:
         metadata=part.metadata,
         synced=synced,
     )
-    return Participation(part.key, render_row(pieces, b"%d" % part.time_used_ms, b"%d" % part.cycle_count))
+    return LiveParticipantSession(part.key, render_row(pieces, b"%d" % part.time_used_ms, b"%d" % part.cycle_count))
 
 
 def _part_in(session: dict[str, Any], participant_id: str) -> dict[str, Any] | None:

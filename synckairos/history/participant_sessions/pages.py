@@ -12,15 +12,19 @@ from typing import Any, Literal
 import orjson
 
 from synckairos.errors import StoreUnavailable
-from synckairos.fast_dataclass import quick
+from synckairos.fast_dataclass import fast_dataclass
 from synckairos.history.cursor import parse_key, render_cursor
-from synckairos.history.participant_sessions.cache import Recent
-from synckairos.history.participant_sessions.live import Current, Participation, archived
-from synckairos.history.reader import MAX_PAGE, Archive
+from synckairos.history.participant_sessions.cache import ParticipantSessionCache
+from synckairos.history.participant_sessions.live import (
+    LiveParticipantSession,
+    LiveParticipation,
+    archived_participation,
+)
+from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
-from synckairos.store.participant_sessions import Key, RecentPage
-from synckairos.store.read_cache import Aside
+from synckairos.store.participant_sessions import CachedPage, Key
+from synckairos.store.read_cache import ReadCache
 
 DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
@@ -32,26 +36,26 @@ _ALWAYS_COLD = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ListedParticipation:
     """A page of somebody's sessions. `alone` is the one store that answered where the other is away.
 
     Redis alone tells of what began at `since_ms` or later.
     """
 
-    page: Page[Participation]
+    page: Page[LiveParticipantSession]
     alone: Literal["redis", "postgres"] | None = None
     since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class FirstLook:
     """What Redis knew of somebody at once: sessions with versions on their way, and a page of recent ones."""
 
     mentioned: list[str]
-    recent: RecentPage | None
+    recent: CachedPage | None
 
 
-@quick
+@fast_dataclass
 @dataclass(frozen=True, slots=True)
 class _Span:
     """What a page is of: from before a key, back to its last one where more lies behind, never before an instant."""
@@ -68,17 +72,19 @@ class _Span:
         )
 
 
-class Participations:
+class ParticipantSessions:
     """The sessions of any participant, for `GET /participants/{id}/sessions`."""
 
-    def __init__(self, archive: Archive, outbox: Outbox, recent: Recent, aside: Aside) -> None:
+    def __init__(
+        self, archive: HistoryReader, outbox: Outbox, recent: ParticipantSessionCache, aside: ReadCache
+    ) -> None:
         self._archive = archive
         self._aside = aside
         self._outbox = outbox
         self._recent = recent
-        self._current = Current(archive, outbox)
+        self._current = LiveParticipation(archive, outbox)
 
-    async def glance(self, participant_id: str, *, cursor: str | None, limit: int) -> Glance | None:
+    async def glance(self, participant_id: str, *, cursor: str | None, limit: int) -> FirstLook | None:
         """Look at what Redis has for a page; None where it doesn't answer. One round trip.
 
         Raises ValidationFailed where the cursor isn't one of ours.
@@ -91,11 +97,11 @@ class Participations:
             )
         except StoreUnavailable:
             return None
-        return Glance(mentioned, recent)
+        return FirstLook(mentioned, recent)
 
     async def page(
-        self, participant_id: str, glance: Glance | None, *, days: int, cursor: str | None = None, limit: int = 50
-    ) -> Told:
+        self, participant_id: str, glance: FirstLook | None, *, days: int, cursor: str | None = None, limit: int = 50
+    ) -> ListedParticipation:
         """Return a page of the sessions of the last days somebody took part in, newest first, after a glance.
 
         None that isn't the last is empty; `limit` is 1 to 200. A session whose every version is still on its way is
@@ -121,14 +127,16 @@ class Participations:
             if glance is None:
                 raise StoreUnavailable
 
-    async def _fill(self, participant_id: str, glance: Glance, cursor: str | None, limit: int) -> Glance:
+    async def _fill(self, participant_id: str, glance: FirstLook, cursor: str | None, limit: int) -> FirstLook:
         """Have Redis know the recent sessions; where somebody else is at it, all is as if it knew none."""
         now_ms = await self._recent.now_ms()
         await self._recent.fill(participant_id, now_ms)
         recent = await self._recent.page(participant_id, parse_key(cursor), limit)
-        return Glance(glance.mentioned, recent or RecentPage(now_ms, (), False, _ALWAYS_COLD, {}))
+        return FirstLook(glance.mentioned, recent or CachedPage(now_ms, (), False, _ALWAYS_COLD, {}))
 
-    async def _page(self, participant_id: str, glance: Glance, days: int, cursor: str | None, limit: int) -> Told:
+    async def _page(
+        self, participant_id: str, glance: FirstLook, days: int, cursor: str | None, limit: int
+    ) -> ListedParticipation:
         recent, before = glance.recent, parse_key(cursor)
         assert recent is not None
         since_ms = recent.now_ms - days * DAY_MS
@@ -147,12 +155,12 @@ class Participations:
         listed = [*keys, *(part.key for part in older.items)]
         more = more or older.next_cursor is not None or alone
         end = listed[-1] if more else None
-        items: list[Participation] = []
+        items: list[LiveParticipantSession] = []
         unready: list[Key] = []
         for key in keys:
             found = recent.looked.get(key[1])
             if isinstance(found, bytes):
-                items.append(Participation(key, found))
+                items.append(LiveParticipantSession(key, found))
             else:
                 unready.append(key)
         on_page = {session_id for _, session_id in listed}
@@ -167,18 +175,18 @@ class Participations:
             items = items[:limit]
             next_key = items[-1].key
         page = Page(tuple(items), None if next_key is None else render_cursor(*next_key))
-        return Told(page, "redis", recent.whole_since_ms) if alone else Told(page)
+        return ListedParticipation(page, "redis", recent.whole_since_ms) if alone else ListedParticipation(page)
 
     async def _moving(
         self,
         participant_id: str,
-        recent: RecentPage,
+        recent: CachedPage,
         span: _Span,
         unready: list[Key],
         older: Sequence[ParticipantSession],
         others: list[str],
         alone: bool,
-    ) -> list[Participation]:
+    ) -> list[LiveParticipantSession]:
         """Return parts as they are now: of the page what Redis hasn't ready, and of `others` what isn't elsewhere."""
         ids = [*(part.session_id for part in older), *others]
         places = await self._recent.look(participant_id, unready, recent.looked, ids)
@@ -219,13 +227,15 @@ class Participations:
         items = tuple(part for part in found if part.began_at_ms >= since_ms)
         return Page(items, next_cursor if len(items) == len(found) else None)
 
-    async def _archived_alone(self, participant_id: str, days: int, cursor: str | None, limit: int) -> Told:
+    async def _archived_alone(
+        self, participant_id: str, days: int, cursor: str | None, limit: int
+    ) -> ListedParticipation:
         now_ms = await self._archive.now_ms()
         page = await self._archive.participant_sessions(
             participant_id, since_ms=now_ms - days * DAY_MS, cursor=cursor, limit=limit
         )
-        items = tuple(archived(part, now_ms) for part in page.items)
-        return Told(Page(items, page.next_cursor), "postgres")
+        items = tuple(archived_participation(part, now_ms) for part in page.items)
+        return ListedParticipation(Page(items, page.next_cursor), "postgres")
 
 
 def _plain(part: ParticipantSession) -> dict[str, Any]:

@@ -8,23 +8,23 @@ from collections import defaultdict
 from collections.abc import Iterable
 from uuid import UUID
 
-from synckairos.audit.entry_rows import EventRow, ParticipantRow, Rows, SessionRow
-from synckairos.history.participant_sessions.summary import digest_after, is_gone, parts_of
+from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
+from synckairos.history.participant_sessions.summary import is_gone, participant_parts, summary_after
 from synckairos.store.keys import Keys
-from synckairos.store.participant_sessions import Digest, RecentStore
-from synckairos.store.read_cache import Aside
+from synckairos.store.participant_sessions import ParticipantSessionStore, SessionSummary
+from synckairos.store.read_cache import ReadCache
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.instants import ms_of
+from synckairos.wire.instants import instant_ms
 
 
-class Upkeep:
+class SummaryRefresh:
     """Keeps recent history and caches up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
-        self._recent = RecentStore(pipe, keys)
-        self._aside = Aside(pipe, keys)
+        self._recent = ParticipantSessionStore(pipe, keys)
+        self._aside = ReadCache(pipe, keys)
 
-    async def after_commit(self, rows: Rows) -> None:
+    async def after_commit(self, rows: EntryRows) -> None:
         """Take over rows that Postgres has now; twice is as good as once.
 
         One round trip a partition where nobody asked for anything of theirs lately, else two.
@@ -64,20 +64,20 @@ class Upkeep:
         session: SessionRow,
         events: list[EventRow],
         people: list[ParticipantRow],
-        digests: dict[str, Digest | None],
+        digests: dict[str, SessionSummary | None],
         watched: set[str],
     ) -> None:
         asked_for = [each for each in people if str(each.participant_id) in watched]
         if not asked_for and session_id not in digests:
             return
         was = digests.get(session_id)
-        digest = digest_after(was, session, events)
+        digest = summary_after(was, session, events)
         if digest is not was or digest is None:
-            await self._recent.keep(session_id, was, digest, parts_of(asked_for))
+            await self._recent.keep(session_id, was, digest, participant_parts(asked_for))
         gone = digest is not None and is_gone(digest)
         await asyncio.gather(
             *(
-                self._recent.place(str(each.participant_id), session_id, None if gone else ms_of(each.began_at))
+                self._recent.place(str(each.participant_id), session_id, None if gone else instant_ms(each.began_at))
                 for each in asked_for
             )
         )

@@ -10,8 +10,8 @@ import orjson
 
 from synckairos.audit.entry_rows import EventRow, ParticipantRow, SessionRow
 from synckairos.history.records import ParticipantSession
-from synckairos.store.participant_sessions import Digest
-from synckairos.wire.instants import ms_of
+from synckairos.store.participant_sessions import SessionSummary
+from synckairos.wire.instants import instant_ms
 from synckairos.wire.participant_session import render_pieces
 
 MOVING = ("running", "paused")
@@ -20,16 +20,16 @@ MOVING = ("running", "paused")
 _GONE = b"null"
 
 
-def digest_of(part: ParticipantSession) -> Digest:
+def build_summary(part: ParticipantSession) -> SessionSummary:
     """Return what Postgres told of a session, but for whose part it is."""
     facts = [part.sync_mode, part.status, part.started_at_ms, part.completed_at_ms, part.at_ms, part.paused_ms]
     return _digest(part.session_id, _of(part.epoch, part.version), facts, part.metadata)
 
 
-def _digest(session_id: str, of: bytes, facts: list[Any], metadata: bytes) -> Digest:
+def _digest(session_id: str, of: bytes, facts: list[Any], metadata: bytes) -> SessionSummary:
     sync_mode, status, started_at_ms, completed_at_ms, _, paused_ms = facts
     if status in MOVING:
-        return Digest(of, orjson.dumps(facts), metadata)
+        return SessionSummary(of, orjson.dumps(facts), metadata)
     pieces = render_pieces(
         session_id=session_id,
         sync_mode=sync_mode,
@@ -40,19 +40,19 @@ def _digest(session_id: str, of: bytes, facts: list[Any], metadata: bytes) -> Di
         metadata=metadata,
         synced=True,
     )
-    return Digest(of, orjson.dumps(facts), metadata, b"\n".join(pieces))
+    return SessionSummary(of, orjson.dumps(facts), metadata, b"\n".join(pieces))
 
 
 def render_part(time_used_ms: int, cycle_count: int) -> bytes:
     return b"%d %d" % (time_used_ms, cycle_count)
 
 
-def is_gone(digest: Digest) -> bool:
+def is_gone(digest: SessionSummary) -> bool:
     """Tell whether the session was deleted."""
     return digest.facts == _GONE
 
 
-def part_in(digest: Digest, part: bytes, session_id: str, began_at_ms: int) -> ParticipantSession:
+def participant_part(digest: SessionSummary, part: bytes, session_id: str, began_at_ms: int) -> ParticipantSession:
     """Return somebody's part in a session that isn't gone."""
     epoch, version = digest.of.split()
     time_used_ms, cycle_count = part.split()
@@ -74,7 +74,7 @@ def part_in(digest: Digest, part: bytes, session_id: str, began_at_ms: int) -> P
     )
 
 
-def digest_after(was: Digest | None, session: SessionRow, events: Iterable[EventRow]) -> Digest | None:
+def summary_after(was: SessionSummary | None, session: SessionRow, events: Iterable[EventRow]) -> SessionSummary | None:
     """Return a session's digest after a batch with these versions of it; None where what is known doesn't lead there.
 
     It leads there from the digest of the version before, or from the first version on.
@@ -91,7 +91,7 @@ def digest_after(was: Digest | None, session: SessionRow, events: Iterable[Event
                 return None  # which of the two is the later is for Postgres to say
             _, status, _, _, at_ms, paused_ms = orjson.loads(was.facts)
     if session.deleted_at is not None:
-        return Digest(_of(session.epoch, session.version), _GONE)
+        return SessionSummary(_of(session.epoch, session.version), _GONE)
     versions = sorted(
         (row for row in events if row.epoch == session.epoch and row.version > known_version),
         key=lambda row: row.version,
@@ -99,22 +99,22 @@ def digest_after(was: Digest | None, session: SessionRow, events: Iterable[Event
     if [row.version for row in versions] != list(range(known_version + 1, session.version + 1)):
         return None
     for row in versions:
-        row_ms = ms_of(row.occurred_at)
+        row_ms = instant_ms(row.occurred_at)
         if status == "paused":
             paused_ms += max(0, row_ms - at_ms)
         at_ms, status = row_ms, row.status
     facts = [
         session.sync_mode,
         session.status,
-        None if session.started_at is None else ms_of(session.started_at),
-        None if session.completed_at is None else ms_of(session.completed_at),
+        None if session.started_at is None else instant_ms(session.started_at),
+        None if session.completed_at is None else instant_ms(session.completed_at),
         at_ms,
         paused_ms,
     ]
     return _digest(str(session.session_id), _of(session.epoch, session.version), facts, session.metadata.encode())
 
 
-def parts_of(people: Sequence[ParticipantRow]) -> dict[str, bytes]:
+def participant_parts(people: Sequence[ParticipantRow]) -> dict[str, bytes]:
     """Return the parts of those who are in the session now."""
     return {
         str(each.participant_id): render_part(each.time_used_ms, each.cycle_count)

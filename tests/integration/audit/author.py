@@ -10,7 +10,7 @@ from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due
 from synckairos.service.restore import BY_RECOVERY
-from synckairos.store.sessions import Commit, Committed, SessionStore, Step
+from synckairos.store.sessions import Commit, Committed, SessionStore, VersionStep
 from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import Cause, FeedMessage, render_event
 from synckairos.wire.session_json import render_session
@@ -69,7 +69,7 @@ class Author:
         for transition in transitions:
             document = render_session(transition.state)
             life.documents[transition.state.version] = document
-            steps.append(Step(render_event(transition, cause), FeedMessage.of(transition, document)))
+            steps.append(VersionStep(render_event(transition, cause), FeedMessage.of(transition, document)))
         after = transitions[-1].state
         due = next_due(after)
         outcome = await self.store.commit(

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
-from synckairos.service.requests import CreateRequest, Request
+from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import Quota
 from synckairos.store.sessions import SessionStore
 from synckairos.store.snapshot import Loaded, Stored
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse, parse_kept
+from synckairos.wire.request_bodies import parse_body, parse_stored_args
 
 T0 = 1_800_000_000_000
 
@@ -77,14 +77,14 @@ class Player:
 
     async def _create(self) -> None:
         body = self._body()
-        model = parse(CreateSession, body)
+        model = parse_body(CreateSession, body)
         args = model.model_dump(exclude_unset=True)
         await self._sessions.create(CreateRequest(Principal(), model.spec(), self.session_id, args))
 
     async def _send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
-        body = parse_kept(verb, args)
+        body = parse_stored_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
-        request = Request(
+        request = CommandRequest(
             Principal(), self.session_id, body.command(), verb, sent, command_id=command_id, fingerprint=verb
         )
         try:

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.clock.commands import Complete, Start, Switch
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.archive import Archiver
 from synckairos.jobs.export import Exporter
-from synckairos.jobs.handlers import Desk
+from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.retention import Retention
-from synckairos.jobs.table import Board, open_pool
+from synckairos.jobs.table import JobTable, open_pool
 from synckairos.postgres.pool import Pool
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit.author import Author, Life, chess
@@ -23,21 +23,21 @@ T0 = 1_700_000_000_000
 @dataclass(frozen=True, slots=True)
 class ColdTier:
     pool: Pool
-    objects: Objects
+    objects: ColdStorage
     archiver: Archiver
     retention: Retention
     exporter: Exporter
-    board: Board
-    desk: Desk
+    board: JobTable
+    desk: JobHandlers
 
 
 @asynccontextmanager
 async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncIterator[ColdTier]:
-    objects = Objects(archive_url or audit.settings.archive_url)
+    objects = ColdStorage(archive_url or audit.settings.archive_url)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
-    upkeep = Upkeep(audit.pipe, audit.keys)
+    upkeep = SummaryRefresh(audit.pipe, audit.keys)
     async with open_pool(audit.settings.database_url) as pool:
-        archiver, board = Archiver(pool, objects), Board(pool)
+        archiver, board = Archiver(pool, objects), JobTable(pool)
         yield ColdTier(
             pool=pool,
             objects=objects,
@@ -45,7 +45,7 @@ async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncI
             retention=Retention(pool, objects, archiver, store, audit.outbox, upkeep),
             exporter=Exporter(pool, objects),
             board=board,
-            desk=Desk(pool, objects, board, store, audit.outbox, upkeep),
+            desk=JobHandlers(pool, objects, board, store, audit.outbox, upkeep),
         )
 
 

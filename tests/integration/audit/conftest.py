@@ -7,13 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from synckairos.audit.batch_writer import Ledger
+from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import Drain
 from synckairos.config import Settings
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.history.reader import Archive, open_pool
-from synckairos.store.failed_entries import Isolation
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
@@ -30,9 +30,9 @@ class Audit:
     pipe: RedisPipe
     author: Author
     outbox: Outbox
-    isolation: Isolation
-    ledger: Ledger
-    archive: Archive
+    isolation: FailedEntries
+    ledger: AuditWriter
+    archive: HistoryReader
     database: psycopg.AsyncConnection
 
     def drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> Drain:
@@ -43,7 +43,7 @@ class Audit:
             session_ttl_s=self.settings.session_ttl_s,
             backoff_s=backoff_s,
             batch_entries=batch_entries,
-            after_commit=Upkeep(self.pipe, self.keys).after_commit,
+            after_commit=SummaryRefresh(self.pipe, self.keys).after_commit,
         )
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -53,7 +53,7 @@ class Audit:
 @pytest.fixture
 async def audit(settings: Settings) -> AsyncIterator[Audit]:
     keys = Keys(settings.key_prefix, settings.partitions)
-    ledger = Ledger(settings.database_url, settings.key_prefix)
+    ledger = AuditWriter(settings.database_url, settings.key_prefix)
     await ledger.open()
     database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
     async with RedisPipe(settings.redis_url, 2.0) as pipe, open_pool(settings) as pool, database:
@@ -64,9 +64,9 @@ async def audit(settings: Settings) -> AsyncIterator[Audit]:
             pipe=pipe,
             author=Author(SessionStore(pipe, keys, settings.history_length)),
             outbox=Outbox(pipe, keys),
-            isolation=Isolation(pipe, keys),
+            isolation=FailedEntries(pipe, keys),
             ledger=ledger,
-            archive=Archive(pool, Objects(settings.archive_url)),
+            archive=HistoryReader(pool, ColdStorage(settings.archive_url)),
             database=database,
         )
     await ledger.close()

@@ -7,10 +7,10 @@ import pytest
 
 from synckairos.clock.commands import Complete, Delete, PauseFor, RemoveParticipant, Resume, Start, Switch
 from synckairos.errors import ValidationFailed
-from synckairos.history.audit_trail import Trail
+from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.records import TimeSlice, TrailEvent
-from synckairos.store.read_cache import Aside
-from synckairos.wire.idempotency_record import Record
+from synckairos.store.read_cache import ReadCache
+from synckairos.wire.idempotency_record import IdempotencyRecord
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
 from tests.integration.audit.conftest import Audit
 
@@ -44,9 +44,9 @@ async def test_the_newest_version_comes_back_with_what_was_decided(audit: Audit)
     assert archived is not None
     assert (archived.epoch, archived.version, archived.deleted) == (life.state.epoch, 3, False)
     assert archived.state == life.documents[3]
-    assert {name: Record.parse(record) for name, record in archived.records.items()} == {
-        "first": Record("print of first", life.state.epoch, 2),
-        "second": Record("print of second", life.state.epoch, 3),
+    assert {name: IdempotencyRecord.parse(record) for name, record in archived.records.items()} == {
+        "first": IdempotencyRecord("print of first", life.state.epoch, 2),
+        "second": IdempotencyRecord("print of second", life.state.epoch, 3),
     }
 
 
@@ -91,7 +91,7 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -
     await audit.drain().run(0)
     for move in range(5):
         await audit.author.apply(life, Switch(), T0 + 2000 + move)
-    trail = Trail(audit.archive, audit.outbox, Aside(audit.pipe, audit.keys))
+    trail = AuditTrail(audit.archive, audit.outbox, ReadCache(audit.pipe, audit.keys))
     seen: list[TrailEvent] = []
     cursor = None
     for _ in range(10):

@@ -10,14 +10,14 @@ import pytest
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.reader import Archive, open_pool
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.reader import HistoryReader, open_pool
 from synckairos.postgres.migrate import migrate
 from tests.waiting import eventually
 
 SESSION = "01890000-0000-7000-8000-000000000000"
 
-CALLS: list[Callable[[Archive], Awaitable[object]]] = [
+CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
     lambda archive: archive.latest(SESSION),
     lambda archive: archive.state_at(SESSION, 0),
     lambda archive: archive.events(SESSION),
@@ -37,7 +37,7 @@ def silent() -> Iterator[str]:
 async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None) -> None:
     settings = Settings(database_url=url or silent)
     async with open_pool(settings) as pool:
-        archive = Archive(pool, Objects("nowhere"))
+        archive = HistoryReader(pool, ColdStorage("nowhere"))
         # Two seconds is what it promises; more would be allowed only to a machine that is busy with something else.
         async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
@@ -53,7 +53,7 @@ async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None
 async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
     async with open_pool(Settings(database_url=postgres.url_of("template1"))) as pool:
         with pytest.raises(StoreUnavailable, match="migrate"):
-            await Archive(pool, Objects("nowhere")).latest(SESSION)
+            await HistoryReader(pool, ColdStorage("nowhere")).latest(SESSION)
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ async def test_it_comes_back_by_itself(data_dir: Path) -> None:
     with Postgres(data_dir / "archive-postgres") as own:
         await migrate(own.url)
         async with open_pool(Settings(database_url=own.url)) as pool:
-            archive = Archive(pool, Objects("nowhere"))
+            archive = HistoryReader(pool, ColdStorage("nowhere"))
             assert await archive.latest(SESSION) is None
             own.kill()
 

@@ -16,12 +16,12 @@ from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, Start, UpdateMetadata
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.errors import StoreUnavailable
-from synckairos.history.cold.bundle import BundleDamaged, Packer, parse_bundle, render_line
-from synckairos.history.cold.object_store import Objects
+from synckairos.history.cold.bundle import BundleDamaged, BundleWriter, parse_bundle, render_line
+from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged
-from synckairos.history.records import Filed, TrailEvent
+from synckairos.history.records import ArchiveRecord, TrailEvent
 from synckairos.jobs.archive import NotFinished
-from synckairos.jobs.retention import Incomplete
+from synckairos.jobs.retention import ArchiveIncomplete
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
@@ -56,7 +56,7 @@ async def trail(audit: Audit, life: Life, limit: int = 200) -> list[TrailEvent]:
             return found
 
 
-def object_of(audit: Audit, filed: Filed) -> Path:
+def object_of(audit: Audit, filed: ArchiveRecord) -> Path:
     assert filed.path is not None
     return Path(audit.settings.archive_url) / filed.path
 
@@ -365,7 +365,7 @@ async def test_nothing_is_deleted_while_versions_are_missing(audit: Audit, cold:
     life = await drained(audit)
     await audit.database.execute("DELETE FROM sync_events WHERE version = 3")
     all_of_it = await counts(audit)
-    with pytest.raises(Incomplete, match="version 3"):
+    with pytest.raises(ArchiveIncomplete, match="version 3"):
         await cold.retention.remove(life.session_id, 0)
     assert await counts(audit) == all_of_it
 
@@ -393,7 +393,7 @@ async def test_an_object_store_that_is_away_is_named(monkeypatch: pytest.MonkeyP
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ):
         monkeypatch.setenv(name, value)
-    objects = Objects("s3://bucket/prefix")
+    objects = ColdStorage("s3://bucket/prefix")
     for attempt in (objects.put("some/path", b""), objects.get("some/path"), objects.delete("some/path")):
         with pytest.raises(StoreUnavailable, match="some/path"):
             await attempt
@@ -511,7 +511,7 @@ def test_what_an_archive_holds_is_read_without_its_documents() -> None:
         {"epoch": "e", "version": number + 1, "occurred_at": when, "payload_hash": sha256(document).digest()}
         for number, document in enumerate(documents)
     ]
-    packer = Packer({"epoch": "e", "version": 3, "events": 3, "conflicts": 0})
+    packer = BundleWriter({"epoch": "e", "version": 3, "events": 3, "conflicts": 0})
     packer.add(render_line("event", row, document) for row, document in zip(rows, documents, strict=True))
     content = packer.finish()
     lean, whole = parse_bundle(content, lean=True), parse_bundle(content)

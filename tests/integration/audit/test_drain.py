@@ -12,7 +12,7 @@ import pytest
 from synckairos.audit.drain import Drain
 from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
-from synckairos.store.failed_entries import Isolation
+from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Newest, Outbox, gaps_key
 from synckairos.store.sessions import SessionStore
@@ -256,7 +256,9 @@ async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: Audit) -
         while True:
             await audit.pipe.call("XADD", keys.outbox(0), "*", *fields)
 
-    drain = Drain(Outbox(audit.pipe, keys), Isolation(audit.pipe, keys), audit.ledger, session_ttl_s=3600, at_once=1)
+    drain = Drain(
+        Outbox(audit.pipe, keys), FailedEntries(audit.pipe, keys), audit.ledger, session_ttl_s=3600, at_once=1
+    )
     feeding = asyncio.create_task(feed())
     never_empty = asyncio.create_task(drain.run(0))
     try:

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 
 from synckairos.config import Settings
 from synckairos.jobs.metrics import JobGauges
-from synckairos.jobs.table import Board, Claim
+from synckairos.jobs.table import JobClaim, JobTable
 from tests.integration.audit.cold_tier import finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
 from tests.integration.audit.test_operating import told
@@ -19,12 +19,12 @@ HEADER = "ID  TYPE     STATUS  ATTEMPTS  CREATED"
 
 
 @pytest.fixture
-async def board(audit: Audit) -> AsyncIterator[Board]:
+async def board(audit: Audit) -> AsyncIterator[JobTable]:
     async with open_cold_tier(audit) as cold:
         yield cold.board
 
 
-async def test_what_is_queued_is_listed_and_shown(settings: Settings, board: Board) -> None:
+async def test_what_is_queued_is_listed_and_shown(settings: Settings, board: JobTable) -> None:
     assert await told(settings, "jobs", "list") == (0, ["no jobs"])
     day = ("--from", "2026-01-31", "--to", "2026-01-31", "--format", "csv")
     assert await told(settings, "jobs", "run", "export", *day) == (0, ["job 1 is queued"])
@@ -60,7 +60,7 @@ async def test_what_can_not_be_done_is_said_in_a_line(settings: Settings) -> Non
         assert expected in lines[0]
 
 
-async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, board: Board) -> None:
+async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, board: JobTable) -> None:
     life = await finished(audit.author)
     await audit.drain().run(0)
     process = Process("worker", env=audit.settings.environ())
@@ -83,11 +83,11 @@ async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, board: Bo
     assert [row.split()[:4] for row in lines[1:]] == [["2", "archive", "failed", "1"]]
 
 
-async def test_jobs_are_in_the_metrics(board: Board) -> None:
+async def test_jobs_are_in_the_metrics(board: JobTable) -> None:
     for _ in range(3):
         assert await board.add("archive", {}) is not None
     first = await board.claim(1, "somebody", 30)
-    assert isinstance(first, Claim)
+    assert isinstance(first, JobClaim)
     assert await board.finish(first, {})
     assert await board.claim(2, "mortal", 0) is not None
     await board.reap()

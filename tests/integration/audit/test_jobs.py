@@ -13,11 +13,11 @@ import pytest
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.config import LONGEST_S
 from synckairos.errors import StoreUnavailable, ValidationFailed
-from synckairos.jobs.enqueue import Coordinator
-from synckairos.jobs.retention import Incomplete
-from synckairos.jobs.runner import JobRefused, Runner
-from synckairos.jobs.table import Board, Claim, Job, open_pool
-from synckairos.jobs.wakeups import JobKick
+from synckairos.jobs.enqueue import JobQueue
+from synckairos.jobs.retention import ArchiveIncomplete
+from synckairos.jobs.runner import JobRefused, JobRunner
+from synckairos.jobs.table import Job, JobClaim, JobTable, open_pool
+from synckairos.jobs.wakeups import JobWakeups
 from tests.integration.audit.author import Life
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
@@ -32,14 +32,14 @@ async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
 
 
 @pytest.fixture
-def board(cold: ColdTier) -> Board:
+def board(cold: ColdTier) -> JobTable:
     return cold.board
 
 
 @pytest.fixture
-async def coordinator(audit: Audit, board: Board) -> AsyncIterator[Coordinator]:
-    kick = JobKick(audit.settings.queue_redis_url, audit.settings.key_prefix)
-    yield Coordinator(board, kick)
+async def coordinator(audit: Audit, board: JobTable) -> AsyncIterator[JobQueue]:
+    kick = JobWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    yield JobQueue(board, kick)
     await kick.close()
 
 
@@ -62,7 +62,7 @@ async def drained(audit: Audit) -> Life:
     return life
 
 
-async def ended(board: Board, job_id: int | None) -> Job:
+async def ended(board: JobTable, job_id: int | None) -> Job:
     assert job_id is not None
 
     async def look() -> Job | None:
@@ -74,7 +74,7 @@ async def ended(board: Board, job_id: int | None) -> Job:
     return job
 
 
-async def began(board: Board, job_id: int | None) -> None:
+async def began(board: JobTable, job_id: int | None) -> None:
     async def look() -> bool:
         job = await board.show(job_id or 0)
         return job is not None and job.status == "running"
@@ -94,7 +94,7 @@ async def archiving_held_up(audit: Audit) -> AsyncIterator[None]:
 
 
 async def test_a_worker_carries_out_what_was_queued(
-    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     unknown = str(uuid4())
@@ -118,7 +118,7 @@ async def test_a_worker_carries_out_what_was_queued(
 
 
 async def test_another_worker_does_what_a_killed_one_left(
-    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     job_id = await coordinator.queue("archive", {"session_id": life.session_id})
@@ -138,7 +138,7 @@ async def test_another_worker_does_what_a_killed_one_left(
 
 
 async def test_one_that_stops_gives_back_what_it_began(
-    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     job_id = await coordinator.queue("archive", {"session_id": life.session_id})
@@ -153,7 +153,7 @@ async def test_one_that_stops_gives_back_what_it_began(
 
 
 async def test_drains_do_not_wait_behind_jobs(
-    audit: Audit, board: Board, coordinator: Coordinator, start_worker: Callable[[], Process]
+    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     job_ids = [await coordinator.queue("archive", {"session_id": life.session_id}) for _ in range(5)]
@@ -168,7 +168,7 @@ async def test_drains_do_not_wait_behind_jobs(
         ]
 
 
-async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, board: Board) -> None:
+async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, board: JobTable) -> None:
     lives = [await drained(audit) for _ in range(3)]
     settings = audit.settings.model_copy(update={"archive_after_s": 1, "retention_s": 1})
     process = Process("worker", env=settings.environ())
@@ -193,8 +193,8 @@ async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, board
 # -- the board and the runner -----------------------------------------------------------------------------------------
 
 
-async def run(board: Board, carry_out: Callable[[Claim], Any], job_id: int | None, times: int = 1) -> Job:
-    runner = Runner(board, carry_out, "somebody", retry_s=(0, 0))
+async def run(board: JobTable, carry_out: Callable[[JobClaim], Any], job_id: int | None, times: int = 1) -> Job:
+    runner = JobRunner(board, carry_out, "somebody", retry_s=(0, 0))
     assert job_id is not None
     for _ in range(times):
         await runner.run(job_id)
@@ -203,20 +203,20 @@ async def run(board: Board, carry_out: Callable[[Claim], Any], job_id: int | Non
     return job
 
 
-async def failing(claim: Claim) -> Mapping[str, Any]:
+async def failing(claim: JobClaim) -> Mapping[str, Any]:
     raise LookupError(f"attempt {claim.attempts}")
 
 
-async def working(claim: Claim) -> Mapping[str, Any]:
+async def working(claim: JobClaim) -> Mapping[str, Any]:
     return {"attempt": claim.attempts}
 
 
-async def refusing(claim: Claim) -> Mapping[str, Any]:
+async def refusing(claim: JobClaim) -> Mapping[str, Any]:
     raise JobRefused("no use")
 
 
 async def test_a_job_is_tried_three_times_and_then_raises_an_alarm(
-    board: Board, coordinator: Coordinator, caplog: pytest.LogCaptureFixture
+    board: JobTable, coordinator: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = await coordinator.queue("archive", {"after_s": 1})
     other = await coordinator.queue("archive", {"after_s": 2})
@@ -238,10 +238,10 @@ async def test_a_job_is_tried_three_times_and_then_raises_an_alarm(
     assert (job.status, job.attempts, job.error) == ("done", 1, None)
 
 
-async def test_it_waits_longer_before_each_attempt(board: Board, coordinator: Coordinator) -> None:
+async def test_it_waits_longer_before_each_attempt(board: JobTable, coordinator: JobQueue) -> None:
     job_id = await coordinator.queue("archive", {})
     assert job_id is not None
-    runner = Runner(board, failing, "somebody", retry_s=(60, 3600))
+    runner = JobRunner(board, failing, "somebody", retry_s=(60, 3600))
     await runner.run(job_id)
     await runner.run(job_id)
     job = await board.show(job_id)
@@ -251,12 +251,12 @@ async def test_it_waits_longer_before_each_attempt(board: Board, coordinator: Co
     assert await board.due(10) == []
 
 
-async def test_what_no_further_try_would_mend_fails_at_once(board: Board, coordinator: Coordinator) -> None:
+async def test_what_no_further_try_would_mend_fails_at_once(board: JobTable, coordinator: JobQueue) -> None:
     job = await run(board, refusing, await coordinator.queue("archive", {}))
     assert (job.status, job.attempts, job.error) == ("failed", 1, "no use")
 
 
-async def test_the_third_worker_to_die_over_a_job_is_the_last(board: Board, coordinator: Coordinator) -> None:
+async def test_the_third_worker_to_die_over_a_job_is_the_last(board: JobTable, coordinator: JobQueue) -> None:
     job_id = await coordinator.queue("archive", {})
     assert job_id is not None
     for attempt in (1, 2, 3):
@@ -268,12 +268,12 @@ async def test_the_third_worker_to_die_over_a_job_is_the_last(board: Board, coor
     assert job.error == "its worker, mortal, died"
 
 
-async def test_a_lost_job_is_given_up(board: Board, coordinator: Coordinator) -> None:
+async def test_a_lost_job_is_given_up(board: JobTable, coordinator: JobQueue) -> None:
     job_id = await coordinator.queue("archive", {})
     assert job_id is not None
     at_work, given_up = asyncio.Event(), asyncio.Event()
 
-    async def endless(claim: Claim) -> Mapping[str, Any]:
+    async def endless(claim: JobClaim) -> Mapping[str, Any]:
         at_work.set()
         try:
             await asyncio.Event().wait()
@@ -281,10 +281,10 @@ async def test_a_lost_job_is_given_up(board: Board, coordinator: Coordinator) ->
             given_up.set()
         return {}
 
-    running = asyncio.create_task(Runner(board, endless, "first", lease_s=0.03).run(job_id))
+    running = asyncio.create_task(JobRunner(board, endless, "first", lease_s=0.03).run(job_id))
     await at_work.wait()
     # Somebody took it for dead and did it.
-    await board.fail(Claim(job_id, "archive", {}, 1, "first"), "taken away", 0)
+    await board.fail(JobClaim(job_id, "archive", {}, 1, "first"), "taken away", 0)
     assert await board.claim(job_id, "second", 30) is not None
     await asyncio.wait_for(running, 10)
     assert given_up.is_set()
@@ -293,7 +293,7 @@ async def test_a_lost_job_is_given_up(board: Board, coordinator: Coordinator) ->
     assert (job.status, job.worker, job.attempts) == ("running", "second", 2)
 
 
-async def test_many_coordinators_queue_what_is_due_once(audit: Audit, board: Board, coordinator: Coordinator) -> None:
+async def test_many_coordinators_queue_what_is_due_once(audit: Audit, board: JobTable, coordinator: JobQueue) -> None:
     await coordinator.tend(1, 1)
     assert await board.listed() == []
     await drained(audit)
@@ -302,7 +302,7 @@ async def test_many_coordinators_queue_what_is_due_once(audit: Audit, board: Boa
     assert (job.type, job.params) == ("archive", {"after_s": 1})
 
 
-async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(board: Board, coordinator: Coordinator) -> None:
+async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(board: JobTable, coordinator: JobQueue) -> None:
     for type_, params in (
         ("nothing", {}),
         ("archive", {"session_id": "x"}),
@@ -318,7 +318,7 @@ async def test_the_longest_times_are_within_what_postgres_counts(audit: Audit, c
     await drained(audit)
     for type_ in ("archive", "retention"):
         assert not await cold.board.has_work(type_, LONGEST_S)
-        result = await cold.desk.carry_out(Claim(1, type_, {"after_s": LONGEST_S}, 1, "somebody"))
+        result = await cold.desk.carry_out(JobClaim(1, type_, {"after_s": LONGEST_S}, 1, "somebody"))
         assert result == {"done": 0, "left": 0, "failed": 0}
 
 
@@ -326,7 +326,7 @@ async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: Cold
     lives = [await drained(audit) for _ in range(4)]
     bad = lives[1].session_id
     await audit.database.execute("UPDATE sync_events SET snapshot = '{}' WHERE session_id = %s", [bad])
-    result = await cold.desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "somebody"))
+    result = await cold.desk.carry_out(JobClaim(1, "archive", {"after_s": 0}, 1, "somebody"))
     assert result == {"done": 3, "left": 0, "failed": 1}
     (job,) = await cold.board.listed()
     assert (job.type, job.params["session_id"]) == ("archive", bad)
@@ -334,13 +334,17 @@ async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: Cold
         (filed,) = await audit.archive.filed(life.session_id)
         assert filed.status == ("failed" if life.session_id == bad else "ready")
     # It is left alone for a while, and the others are done.
-    assert await cold.desk.carry_out(Claim(1, "archive", {"after_s": 0}, 1, "x")) == {"done": 0, "left": 0, "failed": 0}
+    assert await cold.desk.carry_out(JobClaim(1, "archive", {"after_s": 0}, 1, "x")) == {
+        "done": 0,
+        "left": 0,
+        "failed": 0,
+    }
 
 
 async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Audit, cold: ColdTier) -> None:
     bad, good = await drained(audit), await drained(audit)
     await audit.database.execute("DELETE FROM sync_events WHERE session_id = %s AND version = 2", [bad.session_id])
-    everything = Claim(1, "retention", {"after_s": 0}, 1, "somebody")
+    everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
     assert await cold.board.has_work("retention", 0)
     assert await cold.desk.carry_out(everything) == {"done": 1, "left": 0, "failed": 1}
     (job,) = await cold.board.listed()
@@ -348,7 +352,7 @@ async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Aud
     # By itself nothing looks at it again for an hour; whoever asks for it by name is told why.
     assert not await cold.board.has_work("retention", 0)
     assert await cold.desk.carry_out(everything) == {"done": 0, "left": 0, "failed": 0}
-    with pytest.raises(Incomplete, match="version 2"):
+    with pytest.raises(ArchiveIncomplete, match="version 2"):
         await cold.retention.remove(bad.session_id, 0)
     (filed,) = await audit.archive.filed(bad.session_id)
     assert (filed.status, "version 2" in (filed.error or "")) == ("ready", True)
@@ -359,7 +363,7 @@ async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Aud
 async def test_one_that_has_to_stay_is_not_looked_at_all_the_time(audit: Audit, cold: ColdTier) -> None:
     life = await drained(audit)
     await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
-    everything = Claim(1, "retention", {"after_s": 0}, 1, "somebody")
+    everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
     assert await cold.desk.carry_out(everything) == {"done": 0, "left": 1, "failed": 0}
     assert not await cold.board.has_work("retention", 0)
     # What came meanwhile is archived without waiting for that.
@@ -383,7 +387,7 @@ async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_
     async with open_cold_tier(audit, str(tmp_path / "broken")) as cold:
         for type_ in ("archive", "retention"):
             with pytest.raises(StoreUnavailable):
-                await cold.desk.carry_out(Claim(1, type_, {"after_s": 0}, 1, "somebody"))
+                await cold.desk.carry_out(JobClaim(1, type_, {"after_s": 0}, 1, "somebody"))
         assert await cold.board.listed() == []
     assert await audit.rows("SELECT count(*) FROM sync_events") == [(6,)]
 
@@ -392,4 +396,4 @@ async def test_without_postgres_the_board_says_so() -> None:
     async with open_pool("postgresql://nobody@127.0.0.1:1/none") as pool:
         pool.timeout = 0.2
         with pytest.raises(StoreUnavailable):
-            await Board(pool).listed()
+            await JobTable(pool).listed()

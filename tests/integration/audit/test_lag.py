@@ -14,7 +14,7 @@ from synckairos.clock.lag_compensation import TRUST_MS
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.service.requests import CreateRequest
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse
+from synckairos.wire.request_bodies import parse_body
 from tests.integration.audit.conftest import Audit
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving
@@ -43,7 +43,7 @@ async def started(instance: Instance, budget_ms: int = 180_000) -> str:
         "participants": [{"participant_id": str(uuid4()), "total_time_ms": budget_ms} for _ in range(2)],
         "lag_compensation": True,
     }
-    await instance.sessions.create(CreateRequest(SOMEBODY, parse(CreateSession, body).spec(), session_id, body))
+    await instance.sessions.create(CreateRequest(SOMEBODY, parse_body(CreateSession, body).spec(), session_id, body))
     await instance.command(session_id, Start())
     return session_id
 

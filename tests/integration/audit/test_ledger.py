@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.batch_writer import Ledger, Recorded, Writer, _merge_events
-from synckairos.audit.entry_rows import Rows, parse_entry, rows_of
+from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, _merge_events
+from synckairos.audit.entry_rows import EntryRows, build_rows, parse_entry
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import migrate
@@ -23,16 +23,16 @@ from tests.waiting import eventually
 T0 = 1_700_000_000_123
 
 
-async def some_rows(audit: Audit) -> Rows:
+async def some_rows(audit: Audit) -> EntryRows:
     """Return one session's creation, new to everybody."""
     life = await audit.author.create(chess(), T0)
     waiting = [delivery.entry for delivery in await audit.outbox.read(0, 10, 1 << 20)]
-    return rows_of([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
+    return build_rows([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
 
 
 @asynccontextmanager
-async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIterator[Ledger]:
-    ledger = Ledger(database_url, scope, statement_s=statement_s)
+async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIterator[AuditWriter]:
+    ledger = AuditWriter(database_url, scope, statement_s=statement_s)
     await ledger.open()
     try:
         yield ledger
@@ -41,7 +41,7 @@ async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIter
 
 
 @asynccontextmanager
-async def held(ledger: Ledger, partition: int = 0) -> AsyncIterator[Writer]:
+async def held(ledger: AuditWriter, partition: int = 0) -> AsyncIterator[BatchWriter]:
     async with ledger.hold(partition) as writer:
         assert writer is not None
         yield writer
@@ -50,7 +50,7 @@ async def held(ledger: Ledger, partition: int = 0) -> AsyncIterator[Writer]:
 async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None:
     rows = await some_rows(audit)
 
-    async def freeze_and_be_replaced(impatient: Ledger) -> None:
+    async def freeze_and_be_replaced(impatient: AuditWriter) -> None:
         async def is_replaced() -> bool:
             with suppress(StoreUnavailable):
                 async with impatient.hold(0) as writer:
@@ -74,7 +74,7 @@ async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None
 async def test_a_frozen_postgres_is_given_up(audit: Audit) -> None:
     rows = await some_rows(audit)
 
-    async def record_frozen(ledger: Ledger, frozen: list[int]) -> None:
+    async def record_frozen(ledger: AuditWriter, frozen: list[int]) -> None:
         async with held(ledger) as writer:
             frozen.append(writer._connection.info.backend_pid)
             os.kill(frozen[0], signal.SIGSTOP)
@@ -90,7 +90,7 @@ async def test_a_frozen_postgres_is_given_up(audit: Audit) -> None:
 
         async def is_well() -> bool:
             async with ledger.hold(0) as writer:
-                return writer is not None and await writer.record(rows) in (Recorded(1, 0), Recorded(0, 1))
+                return writer is not None and await writer.record(rows) in (BatchResult(1, 0), BatchResult(0, 1))
 
         await eventually(is_well)
 
@@ -108,7 +108,7 @@ async def test_what_no_standby_has_is_not_recorded(audit: Audit, data_dir: Path)
             ):
                 await writer.record(known)
                 for _ in range(3):  # so that what the server tidies up by the way is done
-                    assert await other._record(known, _merge_events) == Recorded(0, 1)
+                    assert await other._record(known, _merge_events) == BatchResult(0, 1)
                 await standby.freeze()
                 # Somebody may have been told as little as we are now, and have left this to others, as known.
                 with pytest.raises(StoreUnavailable, match="didn't answer"):

@@ -8,10 +8,10 @@ import pytest
 from synckairos.clock.commands import Complete, Delete, Start, Switch
 from synckairos.history.records import TrailEvent
 from synckairos.jobs.archive import NotFinished
-from synckairos.jobs.retention import Incomplete
+from synckairos.jobs.retention import ArchiveIncomplete
 from synckairos.jobs.runner import JobRefused
-from synckairos.jobs.table import Claim
-from synckairos.wire.instants import at_of
+from synckairos.jobs.table import JobClaim
+from synckairos.wire.instants import to_datetime
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
 from tests.integration.audit.conftest import Audit
@@ -86,7 +86,7 @@ async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: Aud
     first = await deleted(audit, await gone(audit, cold))
     second = await made_again(audit, first)
     await audit.drain().run(0)
-    everything = Claim(1, "retention", {"after_s": 0}, 1, "somebody")
+    everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
     assert await cold.desk.carry_out(everything) == {"done": 1, "left": 0, "failed": 0}
     assert await left_in_postgres(audit) == 0
     assert await cold.board.listed() == []
@@ -117,7 +117,9 @@ async def test_what_no_life_before_has_is_missing(audit: Audit, cold: ColdTier, 
     await audit.database.execute("DELETE FROM sync_events WHERE version <= %s", [missing])
     second = await made_again(audit, await deleted(audit, first))
     await audit.drain().run(0)
-    with pytest.raises(Incomplete, match=f"what comes before version {missing + 1} of epoch {first.state.epoch}"):
+    with pytest.raises(
+        ArchiveIncomplete, match=f"what comes before version {missing + 1} of epoch {first.state.epoch}"
+    ):
         await cold.retention.remove(first.session_id, 0)
     assert await audit.rows("SELECT count(*) FROM sync_events") == [(7 - missing + len(second.documents),)]
 
@@ -141,15 +143,15 @@ async def test_a_job_for_one_that_was_made_again_ends_without_an_alarm(audit: Au
     first = await finished(audit.author)
     second = await made_again(audit, await deleted(audit, first), to_the_end=False)
     await audit.drain().run(0)
-    claim = Claim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
+    claim = JobClaim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
     result = await cold.desk.carry_out(claim)
     assert (result["removed"], "isn't over" in result["left"]) == (False, True)
-    archive = Claim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
+    archive = JobClaim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
     with pytest.raises(JobRefused, match="isn't over"):  # as far as anybody knows it never was
         await cold.desk.carry_out(archive)
     await audit.database.execute(
         "INSERT INTO sync_archives (session_id, created_at, status) VALUES (%s, %s, 'failed')",
-        [first.session_id, at_of(T0)],
+        [first.session_id, to_datetime(T0)],
     )
     result = await cold.desk.carry_out(archive)
     assert (result["archived"], "made again" in result["left"]) == (False, True)

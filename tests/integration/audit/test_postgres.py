@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
-from synckairos.audit.batch_writer import Ledger
+from synckairos.audit.batch_writer import AuditWriter
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.history import reader
 from synckairos.jobs import table
 from synckairos.postgres.pool import Pool
-from synckairos.webhooks.delivery_queue import open_outgoing
+from synckairos.webhooks.delivery_queue import open_delivery_queue
 from tests.standby import Standby
 from tests.waiting import eventually
 
@@ -85,8 +85,8 @@ async def test_every_pool_finds_the_primary_behind_a_standby(data_dir: Path) -> 
     ):
         hosts = ",".join(quote(str(each.data_dir / "run"), safe="") for each in (standby, primary))
         url = f"postgresql://postgres@/synckairos?host={hosts}&port=5432,5432"
-        async with open_outgoing(url) as outgoing:
-            pools = [reader.open_pool(Settings(database_url=url)), table.open_pool(url), Ledger(url, "t")._pool]
+        async with open_delivery_queue(url) as outgoing:
+            pools = [reader.open_pool(Settings(database_url=url)), table.open_pool(url), AuditWriter(url, "t")._pool]
             for pool in pools:
                 await pool.open()
             for pool in [*pools, outgoing._pool]:

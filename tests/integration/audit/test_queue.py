@@ -4,13 +4,13 @@ import asyncio
 
 import orjson
 
-from synckairos.audit.arq_wakeups import JOB, DrainKick, open_queue, send_kick
+from synckairos.audit.arq_wakeups import JOB, DrainWakeups, open_queue, send_wakeup
 from synckairos.config import Settings
 from tests.waiting import eventually
 
 
 async def test_a_kick_becomes_one_job_of_json(settings: Settings) -> None:
-    kick = DrainKick(settings.queue_redis_url, settings.key_prefix)
+    kick = DrainWakeups(settings.queue_redis_url, settings.key_prefix)
     kick.start()
     for _ in range(100):
         kick.kick(3)
@@ -30,17 +30,17 @@ async def test_a_kick_becomes_one_job_of_json(settings: Settings) -> None:
 
 async def test_a_kick_after_the_job_began_is_a_job_of_its_own(settings: Settings) -> None:
     queue = open_queue(settings.queue_redis_url, settings.key_prefix, 2.0)
-    await send_kick(queue, 0)
-    await send_kick(queue, 0)
+    await send_wakeup(queue, 0)
+    await send_wakeup(queue, 0)
     assert len(await queue.queued_jobs()) == 1
     await queue.delete(f"{queue.default_queue_name}:kicked:0")  # what the worker does first
-    await send_kick(queue, 0)
+    await send_wakeup(queue, 0)
     assert len(await queue.queued_jobs()) == 2
     await queue.aclose(close_connection_pool=True)
 
 
 async def test_without_a_queue_kicks_are_dropped_at_once() -> None:
-    kick = DrainKick("redis://127.0.0.1:1/0", "nobody")
+    kick = DrainWakeups("redis://127.0.0.1:1/0", "nobody")
     kick.kick(0)
     kick.start()
     for partition in range(1000):

@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.replay import Finding
-from synckairos.audit.verify import Verified, open_verifier
+from synckairos.audit.replay import ReplayFinding
+from synckairos.audit.verify import VerifiedSession, open_verifier
 from synckairos.clock.recovery import OutagePolicy
-from synckairos.service.past_versions import Recall
-from synckairos.service.restore import Restorer
+from synckairos.service.past_versions import PastVersions
+from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.store_generation import Generations
 from tests.integration.audit.busy import OwnTime, Player
@@ -29,9 +29,9 @@ class World:
         self.policy = policy
         self.store = OwnTime(audit.pipe, audit.keys, 32)
         generations = Generations(audit.pipe, audit.keys)
-        restorer = Restorer(self.store, audit.archive, generations, session_ttl_s=3600, policy=policy)
+        restorer = SessionRestorer(self.store, audit.archive, generations, session_ttl_s=3600, policy=policy)
         self.sessions = Sessions(
-            self.store, Recall(self.store, audit.outbox, audit.archive), restorer, generations, lambda _: None
+            self.store, PastVersions(self.store, audit.outbox, audit.archive), restorer, generations, lambda _: None
         )
 
     async def played(self, seed: int, commands: int = 60) -> Player:
@@ -39,7 +39,7 @@ class World:
         await player.play(commands)
         return player
 
-    async def verified(self, session_id: str) -> Verified:
+    async def verified(self, session_id: str) -> VerifiedSession:
         async with open_verifier(self.audit.settings.database_url, self.policy) as verifier:
             found = await verifier.session(session_id)
             assert found is not None
@@ -187,7 +187,7 @@ async def test_a_recovered_session_goes_on_from_the_version_before(audit: Audit,
     recovered = other.findings[0] if declared.startswith("credit") else None
     assert other.findings == (() if recovered is None else (recovered,))
     if recovered is not None:
-        assert isinstance(recovered, Finding)
+        assert isinstance(recovered, ReplayFinding)
         assert (recovered.kind, recovered.version) == ("taken", 6)
 
 

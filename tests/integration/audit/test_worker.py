@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from synckairos.audit.arq_wakeups import DrainKick
-from synckairos.audit.entry_rows import parse_entry, rows_of
+from synckairos.audit.arq_wakeups import DrainWakeups
+from synckairos.audit.entry_rows import build_rows, parse_entry
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
@@ -51,7 +51,7 @@ async def assert_exactly_once(audit: Audit, lives: list[Life]) -> None:
 async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: Audit, process: Process) -> None:
     lives = [await play(audit, 3)]
     await eventually(lambda: audit.outbox.is_empty(0))
-    kick = DrainKick(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    kick = DrainWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
     kick.start()
     for _ in range(3):
         lives.append(await play(audit, 3))
@@ -92,7 +92,7 @@ async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Au
     batch = await audit.outbox.read(0, 100, 1 << 20)
     async with audit.ledger.hold(0) as writer:
         assert writer is not None
-        await writer.record(rows_of([parse_entry(delivery.entry) for delivery in batch]))
+        await writer.record(build_rows([parse_entry(delivery.entry) for delivery in batch]))
     assert not await audit.outbox.is_empty(0)
     process = Process("worker", env=audit.settings.environ())
     try:
@@ -105,7 +105,7 @@ async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Au
 
 async def test_without_its_queue_it_sweeps(audit: Audit) -> None:
     settings = audit.settings.model_copy(update={"queue_redis_url": "redis://127.0.0.1:1/0"})
-    task = asyncio.create_task(arq_worker.run(settings, sweep_s=0.02))
+    task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
     lives = []
     for _ in range(3):
         lives.append(await play(audit, 3))
@@ -122,7 +122,7 @@ async def test_it_waits_for_postgres_and_catches_up(audit: Audit, data_dir: Path
         await migrate(own.url)
         own.kill()
         settings = audit.settings.model_copy(update={"database_url": own.url})
-        task = asyncio.create_task(arq_worker.run(settings, sweep_s=0.02))
+        task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
         life = await play(audit, 3)
         assert (await audit.outbox.backlog()).entries == 5
         own.start()
@@ -139,8 +139,8 @@ async def test_its_queue_may_restart_under_it(audit: Audit, data_dir: Path) -> N
     with Valkey(data_dir / "own-queue") as own:
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
         # A sweep so rare that only kicks can be what drains.
-        task = asyncio.create_task(arq_worker.run(settings, sweep_s=1000))
-        kick = DrainKick(own.url, settings.key_prefix, 1.0)
+        task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=1000))
+        kick = DrainWakeups(own.url, settings.key_prefix, 1.0)
         kick.start()
 
         async def drained() -> bool:

@@ -9,22 +9,22 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from synckairos.audit.batch_writer import Ledger
+from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import Drain
 from synckairos.config import Settings
-from synckairos.history.audit_trail import Trail
-from synckairos.history.participant_sessions.cache import Recent
-from synckairos.history.participant_sessions.pages import Participations
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.history.time_report import Hours
+from synckairos.history.audit_trail import AuditTrail
+from synckairos.history.participant_sessions.cache import ParticipantSessionCache
+from synckairos.history.participant_sessions.pages import ParticipantSessions
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.time_report import TimeReport
 from synckairos.http import assembly
-from synckairos.store.failed_entries import Isolation
+from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import Bounds
-from synckairos.store.participant_sessions import RecentStore
-from synckairos.store.rate_limits import Limits
-from synckairos.store.read_cache import Aside
-from synckairos.webhooks.registry import Registry
+from synckairos.store.outbox_limits import OutboxLimits
+from synckairos.store.participant_sessions import ParticipantSessionStore
+from synckairos.store.rate_limits import RateLimits
+from synckairos.store.read_cache import ReadCache
+from synckairos.webhooks.registry import WebhookRegistry
 from tests.integration.parts import Parts, open_parts
 
 HOST = "http://127.0.0.1:3000"
@@ -55,16 +55,16 @@ class Server:
 
     async def drain(self) -> None:
         """Move everything to Postgres, as a worker does."""
-        ledger = Ledger(self.settings.database_url, self.settings.key_prefix)
+        ledger = AuditWriter(self.settings.database_url, self.settings.key_prefix)
         await ledger.open()
         try:
-            isolation = Isolation(self.parts.pipe, self.parts.store.keys)
+            isolation = FailedEntries(self.parts.pipe, self.parts.store.keys)
             drain = Drain(
                 self.outbox,
                 isolation,
                 ledger,
                 session_ttl_s=self.settings.session_ttl_s,
-                after_commit=Upkeep(self.parts.pipe, self.parts.store.keys).after_commit,
+                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys).after_commit,
             )
             for partition in range(self.settings.partitions):
                 await drain.run(partition)
@@ -90,18 +90,21 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
     """Open a server on a test's own stores; `options` go to `app.build`."""
     async with open_parts(settings) as parts:
         keys = parts.store.keys
-        archive, recent = parts.archive, Recent(RecentStore(parts.pipe, keys), parts.archive)
-        outbox, aside = Outbox(parts.pipe, keys, Bounds.of(settings)), Aside(parts.pipe, keys)
-        rest = assembly.build(
-            assembly.Parts(
+        archive, recent = (
+            parts.archive,
+            ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), parts.archive),
+        )
+        outbox, aside = Outbox(parts.pipe, keys, OutboxLimits.of(settings)), ReadCache(parts.pipe, keys)
+        rest = assembly.build_application(
+            assembly.RestDependencies(
                 sessions=parts.sessions,
                 store=parts.store,
                 archive=archive,
-                trail=Trail(archive, outbox, aside),
-                participations=Participations(archive, outbox, recent, aside),
-                hours=Hours(archive, outbox),
-                webhooks=Registry(parts.pool),
-                limits=Limits(parts.pipe, keys),
+                trail=AuditTrail(archive, outbox, aside),
+                participations=ParticipantSessions(archive, outbox, recent, aside),
+                hours=TimeReport(archive, outbox),
+                webhooks=WebhookRegistry(parts.pool),
+                limits=RateLimits(parts.pipe, keys),
                 settings=settings,
             ),
             **options,

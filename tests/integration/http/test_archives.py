@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from synckairos.history.cold.object_store import Objects
-from synckairos.history.participant_sessions.refresh import Upkeep
-from synckairos.http.caller_identity import Callers
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.http.caller_identity import CallerIdentity
 from synckairos.jobs.archive import Archiver
 from synckairos.jobs.retention import Retention
 from synckairos.jobs.table import open_pool
@@ -31,10 +31,10 @@ class Worker:
 
 @pytest.fixture
 async def worker(server: Server) -> AsyncIterator[Worker]:
-    objects = Objects(server.settings.archive_url)
+    objects = ColdStorage(server.settings.archive_url)
     async with open_pool(server.settings.database_url) as pool:
         archiver = Archiver(pool, objects)
-        upkeep = Upkeep(server.parts.pipe, server.parts.store.keys)
+        upkeep = SummaryRefresh(server.parts.pipe, server.parts.store.keys)
         yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox, upkeep))
 
 
@@ -139,7 +139,7 @@ async def test_what_it_shows_depends_on_role_and_settings(
     session_id = (await over(server))["session_id"]
     await worker.archiver.archive(session_id)
     # Authentication, which finds the role, is still to come.
-    monkeypatch.setattr(Callers, "principal_of", lambda self, scope: Principal(role=role))
+    monkeypatch.setattr(CallerIdentity, "principal_of", lambda self, scope: Principal(role=role))
     settings = server.settings.model_copy(update={"archive_role": least, "archive_events_role": events_from})
     async with serving(settings) as other:
         answer = await archive_of(other.client, session_id)

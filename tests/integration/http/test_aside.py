@@ -10,7 +10,7 @@ from synckairos.clock.commands import Complete, Start
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.store import read_cache
-from synckairos.store.read_cache import Aside, Kind
+from synckairos.store.read_cache import Kind, ReadCache
 from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import rows_of
@@ -92,7 +92,7 @@ async def test_older_pages_of_somebodys_sessions_are_kept(server: Server) -> Non
 
 async def test_answers_are_bounded_and_stay_while_they_are_used(server: Server) -> None:
     pipe, keys = server.parts.pipe, server.parts.store.keys
-    cache, somebody = Aside(pipe, keys), str(uuid4())
+    cache, somebody = ReadCache(pipe, keys), str(uuid4())
     asked: list[bytes] = []
 
     async def read(question: str, answer: bytes) -> bytes:
@@ -118,7 +118,7 @@ async def test_answers_are_bounded_and_stay_while_they_are_used(server: Server) 
 
 
 async def test_what_was_asked_before_something_newer_came_is_not_kept(server: Server) -> None:
-    cache, somebody = Aside(server.parts.pipe, server.parts.store.keys), str(uuid4())
+    cache, somebody = ReadCache(server.parts.pipe, server.parts.store.keys), str(uuid4())
 
     async def overtaken() -> bytes:
         await cache.drop([], [somebody])
@@ -134,7 +134,7 @@ async def test_what_was_asked_before_something_newer_came_is_not_kept(server: Se
 async def test_without_redis_the_question_is_asked(settings: Settings, data_dir: Path) -> None:
     with Valkey(data_dir / f"valkey-{uuid4().hex[:8]}") as own:
         async with serving(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})) as server:
-            cache = Aside(server.parts.pipe, server.parts.store.keys)
+            cache = ReadCache(server.parts.pipe, server.parts.store.keys)
 
             async def ask() -> bytes:
                 return b"asked"

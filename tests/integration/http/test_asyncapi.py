@@ -126,7 +126,7 @@ async def test_the_examples_are_what_they_say(document: Json) -> None:
             assert example["payload"]["type"] == name.partition(".")[2] == message["name"]
             jsonschema_rs.Draft202012Validator(schema).validate(example["payload"])
     for name in v3_messages.MODELS:
-        v3_messages.parse(re.sub("'", '"', str(api_examples.v3_messages()[name])))
+        v3_messages.parse_v3_message(re.sub("'", '"', str(api_examples.v3_messages()[name])))
 
 
 BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecret, *COMMANDS.values()]
@@ -135,7 +135,7 @@ BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecr
 @pytest.mark.parametrize("model", BODIES)
 def test_the_bodies_shown_would_be_taken(model: type[request_bodies.CommandBody]) -> None:
     if model.__name__ in api_examples.BODIES:
-        request_bodies.parse(model, api_examples.BODIES[model.__name__])
+        request_bodies.parse_body(model, api_examples.BODIES[model.__name__])
     else:
         assert model.__name__ in ("LeaveBody", "DeleteBody")
 

@@ -263,7 +263,7 @@ async def test_large_bodies_are_counted_before_they_are_looked_at(
         for left in (2, 1, 0):
             bad = await server.client.post("/v1/sessions", content=b"[" + large, headers=headers)
             assert (bad.status_code, bad.headers["ratelimit-remaining"]) == (400, str(left))
-        monkeypatch.setattr(request, "decode", None)
+        monkeypatch.setattr(request, "decode_json", None)
         over = await server.client.post("/v1/sessions", content=large, headers=headers)
         assert (over.status_code, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
 

@@ -19,9 +19,9 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.clock.model import SyncMode
-from synckairos.history.reader import Archive
+from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeSlice
-from synckairos.history.time_report import Hours
+from synckairos.history.time_report import TimeReport
 from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, chess
 from tests.integration.http.conftest import Server
 from tests.integration.http.test_participation import people, rows_of
@@ -35,7 +35,7 @@ WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metad
 
 
 async def slices(server: Server, participant_id: str, **more: Any) -> list[TimeSlice]:
-    hours = Hours(server.parts.archive, server.outbox)
+    hours = TimeReport(server.parts.archive, server.outbox)
     found, is_away = await hours.slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
     assert not is_away
     return found
@@ -103,13 +103,13 @@ async def test_a_version_drained_in_between_counts_once(server: Server, monkeypa
     await server.drain()
     await author.apply(life, Switch(), T0 + MINUTE_MS)
     await author.apply(life, Switch(), T0 + 3 * MINUTE_MS)
-    ask = Archive.participant_time
+    ask = HistoryReader.participant_time
 
-    async def drained_first(archive: Archive, *args: Any, **more: Any) -> list[TimeSlice]:
+    async def drained_first(archive: HistoryReader, *args: Any, **more: Any) -> list[TimeSlice]:
         await server.drain()
         return await ask(archive, *args, **more)
 
-    monkeypatch.setattr(Archive, "participant_time", drained_first)
+    monkeypatch.setattr(HistoryReader, "participant_time", drained_first)
     now_ms = T0 + 4 * MINUTE_MS
     assert [each.time_used_ms for each in await slices(server, ALICE, now_ms=now_ms)] == [2 * MINUTE_MS]
     assert [each.time_used_ms for each in await slices(server, BOB, now_ms=now_ms)] == [2 * MINUTE_MS]

@@ -15,7 +15,13 @@ from synckairos.embedded import Valkey
 from synckairos.history.participant_sessions import cache
 from synckairos.store import participant_sessions as recent_store
 from synckairos.store.outbox import isolated_key
-from synckairos.store.participant_sessions import LONGEST_ROW, ROWS_MS, Digest, Looked, RecentStore
+from synckairos.store.participant_sessions import (
+    LONGEST_ROW,
+    ROWS_MS,
+    CacheLookup,
+    ParticipantSessionStore,
+    SessionSummary,
+)
 from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import people, rows_of, still
@@ -40,9 +46,9 @@ async def forget_recent(server: Server) -> None:
             await server.parts.pipe.call("DEL", key)
 
 
-async def looked_at(store: RecentStore, participant_id: str, session_id: str) -> Looked:
+async def looked_at(store: ParticipantSessionStore, participant_id: str, session_id: str) -> CacheLookup:
     found = (await store.look(participant_id, [session_id]))[session_id]
-    assert isinstance(found, Looked)
+    assert isinstance(found, CacheLookup)
     return found
 
 
@@ -154,7 +160,7 @@ async def test_redis_forgets_and_knows_again(server: Server) -> None:
 
 
 async def test_what_was_asked_for_before_something_newer_came_is_not_kept(server: Server) -> None:
-    store = RecentStore(server.parts.pipe, server.parts.store.keys)
+    store = ParticipantSessionStore(server.parts.pipe, server.parts.store.keys)
     ada, session_id = str(uuid4()), str(uuid4())
     assert await store.lease_set(ada, 7)
     assert not await store.lease_set(ada, 8), "somebody else fills it"
@@ -163,7 +169,7 @@ async def test_what_was_asked_for_before_something_newer_came_is_not_kept(server
     assert not await store.fill_set(ada, 7, 1, [])
     assert await store.page(ada, None, 10) is None
 
-    old, new = Digest(b"e 1", b"[1]", b"{}"), Digest(b"e 2", b"[2]", b"{}")
+    old, new = SessionSummary(b"e 1", b"[1]", b"{}"), SessionSummary(b"e 2", b"[2]", b"{}")
     await store.lease_digests([session_id], 7)
     assert await store.known([session_id], [ada]) == ({session_id: None}, set())
     await store.keep(session_id, None, None, {})
@@ -232,7 +238,7 @@ async def test_ready_rows_go_with_what_they_were_made_of(server: Server) -> None
     await server.drain()
     assert await told(ada) == (long, True)
     assert await ready(ada) == []
-    await RecentStore(pipe, keys).drop(ids[0])
+    await ParticipantSessionStore(pipe, keys).drop(ids[0])
     assert await pipe.call("EXISTS", keys.digest(ids[0])) == 0
 
 
@@ -352,7 +358,7 @@ async def test_while_somebody_else_fills_it_postgres_answers(server: Server) -> 
     ada = str(uuid4())
     await server.started(participants=people(ada, str(uuid4())))
     await server.drain()
-    store = RecentStore(server.parts.pipe, server.parts.store.keys)
+    store = ParticipantSessionStore(server.parts.pipe, server.parts.store.keys)
     assert await store.lease_set(ada, 7)
     assert [row["synced"] for row in await rows_of(server, ada)] == [True]
     assert await store.page(ada, None, 10) is None, "it is left to whoever has the lease"

@@ -31,7 +31,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def sending(settings: Settings) -> AsyncIterator[None]:
-    task = asyncio.create_task(dispatcher.run(settings))
+    task = asyncio.create_task(dispatcher.run_dispatcher(settings))
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

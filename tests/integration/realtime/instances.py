@@ -13,17 +13,17 @@ from websockets.asyncio.client import ClientConnection, connect
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.http.allowed_origins import Origins
-from synckairos.http.caller_identity import Callers
+from synckairos.http.allowed_origins import AllowedOrigins
+from synckairos.http.caller_identity import CallerIdentity
 from synckairos.principal import Principal
-from synckairos.realtime.commands import Commands
-from synckairos.realtime.connection import Connection
-from synckairos.realtime.endpoint import Endpoint
+from synckairos.realtime.commands import CommandHandler
+from synckairos.realtime.connection import SocketConnection
+from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.presence import Presence
+from synckairos.realtime.presence import PresenceTracker
 from synckairos.server.uvicorn_server import Server, listen
-from synckairos.server.websocket_protocol import SocketProtocol
-from synckairos.service.requests import Answer, CreateRequest, Request
+from synckairos.server.websocket_protocol import BoundedWebSocketProtocol
+from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
@@ -55,9 +55,9 @@ class Instance:
         return self.parts.sessions
 
     @property
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[SocketConnection]:
         """Who is connected; the hub knows them as watchers alone."""
-        return [each for each in self.hub.connections if isinstance(each, Connection)]
+        return [each for each in self.hub.connections if isinstance(each, SocketConnection)]
 
     @property
     def ws_url(self) -> str:
@@ -72,12 +72,12 @@ class Instance:
         return session_id
 
     async def command(self, session_id: str, command: Command) -> Answer:
-        return await self.sessions.execute(Request(SOMEBODY, session_id, command, VERBS[type(command)]))
+        return await self.sessions.execute(CommandRequest(SOMEBODY, session_id, command, VERBS[type(command)]))
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, ws: Any = SocketProtocol, principal: Principal | None = SOMEBODY
+    settings: Settings, *, ws: Any = BoundedWebSocketProtocol, principal: Principal | None = SOMEBODY
 ) -> AsyncIterator[Instance]:
     """Serve, drained at the end; `ws` may be another server's idea of a WebSocket than ours.
 
@@ -87,7 +87,7 @@ async def serving(
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
-        presence = Presence(PresenceStore(parts.pipe, feed.subscriber, parts.store.keys), feed.server_time)
+        presence = PresenceTracker(PresenceStore(parts.pipe, feed.subscriber, parts.store.keys), feed.server_time)
         hub = Hub(
             feed,
             parts.sessions.read,
@@ -95,12 +95,12 @@ async def serving(
             max_connections=settings.ws_max_connections,
             max_per_address=settings.ws_max_connections_per_address,
         )
-        commands = Commands(parts.sessions, settings)
-        callers = Callers(settings.trusted_proxies)
-        app = Endpoint(
+        commands = CommandHandler(parts.sessions, settings)
+        callers = CallerIdentity(settings.trusted_proxies)
+        app = WebSocketEndpoint(
             hub,
             commands,
-            allows=Origins.of(settings).admits,
+            allows=AllowedOrigins.of(settings).admits,
             principal_of=lambda scope: principal or callers.principal_of(scope),
         )
         server = Server(app, settings, hub, listen(settings.host, settings.port))

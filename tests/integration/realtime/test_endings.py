@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime import connection as connections
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher import Subscription
 from synckairos.store import feed as feeds
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving, take, watching
@@ -89,9 +89,9 @@ class Joining:
     def __init__(self) -> None:
         self.principal = SOMEBODY
         self.subscriptions: dict[str, Subscription] = {}
-        self.taken: list[Update] = []
+        self.taken: list[SessionUpdate] = []
 
-    def take(self, subscription: Subscription, update: Update) -> None:
+    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
         self.taken.append(update)
 
     def show(self, frame: bytes) -> bool:

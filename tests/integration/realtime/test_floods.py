@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
-from synckairos.server.websocket_protocol import PIECES, SocketProtocol
+from synckairos.server.websocket_protocol import PIECES, BoundedWebSocketProtocol
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw import RawClient, raw_client
 from tests.integration.realtime.v3_client import v3_client
@@ -64,7 +64,7 @@ async def test_a_message_in_many_pieces_is_one_and_weighs_little(instance: Insta
         pieces = [bytes((each,)) for each in message]
         await client.send(b"".join([frame(0x01, pieces[0]), *(frame(0x00, each) for each in pieces[1:-1])]))
         (connection,) = instance.connections
-        assert isinstance(connection.socket, SocketProtocol)
+        assert isinstance(connection.socket, BoundedWebSocketProtocol)
         held = connection.socket
 
         async def is_there() -> bool:

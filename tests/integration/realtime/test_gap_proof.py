@@ -21,8 +21,8 @@ from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
-from synckairos.realtime.connection import Connection
-from synckairos.service.requests import Answer, Request
+from synckairos.realtime.connection import SocketConnection
+from synckairos.service.requests import Answer, CommandRequest
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.session_json import render_session
 from tests.integration.client.proxy import proxy_to, target_of
@@ -76,7 +76,7 @@ class Crowd:
         self.session_id = session_id
         self.watchers: list[Watcher] = []
         self.readers: list[asyncio.Task[None]] = []
-        self.connections: set[Connection] = set()
+        self.connections: set[SocketConnection] = set()
 
     async def switch(self, count: int = 1) -> None:
         """Change the session on one instance after the other."""
@@ -99,7 +99,7 @@ class Crowd:
         assert not any(reader.done() for reader in self.readers)
         assert self.connected() == self.connections
 
-    def connected(self) -> set[Connection]:
+    def connected(self) -> set[SocketConnection]:
         return {connection for each in self.instances for connection in each.connections}
 
     def saw_it_in_order(self) -> bool:
@@ -212,7 +212,7 @@ async def issue_anew(settings: Settings, store: Valkey, session_id: str, count: 
     async with open_parts(settings.model_copy(update={"redis_url": store.url})) as parts:
         for number in range(count):
             command = UpdateMetadata({"anew": number})
-            await parts.sessions.execute(Request(SOMEBODY, session_id, command, "update_metadata"))
+            await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, command, "update_metadata"))
 
 
 def fail_over(gathered: Crowd, primary: Valkey, replica: Valkey) -> None:

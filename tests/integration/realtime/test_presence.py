@@ -13,16 +13,16 @@ import pytest
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.realtime import presence
-from synckairos.realtime.presence import Presence
-from synckairos.realtime.session_update import Update
+from synckairos.realtime.presence import PresenceTracker
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher import Subscription
 from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
 from synckairos.store.presence import Beat, PresenceStore
-from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.wire.presence import Present, Who
-from synckairos.wire.websocket_frames import text_of
+from synckairos.wire.presence import PresenceCounts, PresenceIdentity
+from synckairos.wire.websocket_frames import text_payload
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
 from tests.integration.realtime.raw import RawClient, raw_client
 from tests.integration.realtime.test_v3_slow import join, stall
@@ -143,7 +143,7 @@ async def test_a_slow_reader_is_told_the_newest_after_the_state(instance: Instan
         await watcher.ask("UNSUBSCRIBE", session_id=session_id)
 
         async def is_known() -> bool:
-            return instance.hub.presence.present(session_id) == Present({"admin": 1})
+            return instance.hub.presence.present(session_id) == PresenceCounts({"admin": 1})
 
         await eventually(is_known)
         told = await _hear(slow, ("PRESENCE", 1))
@@ -181,7 +181,7 @@ async def test_a_message_that_was_lost_is_missed_and_made_up_for(instance: Insta
         await take_presence(client.socket, 1)
         # As another instance would write it, whose word of it got lost.
         await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
-        await pipe.call("HSET", keys.presence(session_id), "another", Present({"viewer": 4}).render())
+        await pipe.call("HSET", keys.presence(session_id), "another", PresenceCounts({"viewer": 4}).render())
         await pipe.call("INCR", keys.presence_changes)
         await take_presence(client.socket, 5)
 
@@ -242,7 +242,7 @@ async def test_what_a_failover_lost_is_written_again_though_a_beat_was_under_way
         await has_beaten.wait()
         await pipe.call("DEL", key)
         await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
-        await pipe.call("HSET", key, "another", Present({"viewer": 4}).render())
+        await pipe.call("HSET", key, "another", PresenceCounts({"viewer": 4}).render())
         again = await pipe.call("GET", keys.presence_changes)
         await pipe.call("PUBLISH", keys.presence_told, again + f" another {session_id}".encode())
         await take_presence(client.socket, 5)
@@ -263,9 +263,9 @@ class Watching:
         self.shown: list[bytes] = []
         self.at_once: Callable[[], object] = lambda: None
 
-    def enter(self, there: Presence, session_id: str) -> Subscription:
+    def enter(self, there: PresenceTracker, session_id: str) -> Subscription:
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
-        there.enter(subscription, Who("viewer"), wants=True)
+        there.enter(subscription, PresenceIdentity("viewer"), wants=True)
         return subscription
 
     def show(self, frame: bytes) -> bool:
@@ -273,7 +273,7 @@ class Watching:
         self.at_once()
         return True
 
-    def take(self, subscription: Subscription, update: Update) -> None: ...
+    def take(self, subscription: Subscription, update: SessionUpdate) -> None: ...
     def check(self, now: float) -> None: ...
     def going_away(self, spread_s: float) -> None: ...
     def send_away(self) -> None: ...
@@ -285,10 +285,10 @@ async def test_who_comes_for_a_session_that_was_left_is_shown_nothing_before_it_
     monkeypatch.setattr(presence, "BYTES_A_SECOND", 1)  # what changes after the first round waits
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
-        subscriber = Subscriber(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
+        subscriber = PubSubConnection(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
         store = PresenceStore(pipe, subscriber, Keys(settings.key_prefix))
         await store.beat(may_bury=True)
-        there, left = Presence(store, subscriber.server_time), []
+        there, left = PresenceTracker(store, subscriber.server_time), []
         for _ in range(2):
             Watching().enter(there, "watched")
             left.append(Watching().enter(there, "left"))
@@ -301,7 +301,7 @@ async def test_who_comes_for_a_session_that_was_left_is_shown_nothing_before_it_
         await there.farewell()
         assert (len(other.shown), newcomer.shown) == (1, [])
         await there.farewell()
-        assert [orjson.loads(text_of(each))["clients"] for each in newcomer.shown] == [1]
+        assert [orjson.loads(text_payload(each))["clients"] for each in newcomer.shown] == [1]
 
 
 async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_after_it(
@@ -359,7 +359,7 @@ async def test_an_instance_that_stops_takes_its_clients_out_before_it_goes(
         await second.ask("SUBSCRIBE", session_id=session_id)
 
         async def is_written() -> bool:
-            return [Present.parse(each).clients for each in await pipe.call("HVALS", key)] == [2]
+            return [PresenceCounts.parse(each).clients for each in await pipe.call("HVALS", key)] == [2]
 
         await eventually(is_written)
         other.server.stop()

@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.wire.document_delta import Json, keyed
+from synckairos.wire.document_delta import Json, key_by_id
 from tests.integration.realtime.instances import Instance, take
 
 V3 = Subprotocol("synckairos.v3")
@@ -42,7 +42,7 @@ class V3Client:
         message = await take(self.socket, deadline_s)
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
-                self.states[message["session_id"]] = keyed(orjson.dumps(message["state"]))
+                self.states[message["session_id"]] = key_by_id(orjson.dumps(message["state"]))
             case "STATE_DELTA":
                 state = self.states[message["session_id"]]
                 assert (state["epoch"], state["version"]) == (message["epoch"], message["from_version"])
@@ -97,7 +97,7 @@ async def v3_client(instance: Instance) -> AsyncIterator[V3Client]:
 
 def shown(document: bytes) -> bytes:
     """Render a stored document as a client shows what it has by deltas: keyed, and absent means null."""
-    return normal(keyed(document))
+    return normal(key_by_id(document))
 
 
 def normal(state: Json) -> bytes:

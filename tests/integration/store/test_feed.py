@@ -15,10 +15,10 @@ from synckairos.errors import StoreUnavailable
 from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
-from synckairos.store.sessions import Commit, SessionStore, Step
+from synckairos.store.sessions import Commit, SessionStore, VersionStep
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import Change, FeedMessage
+from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from tests.waiting import eventually
 
 HEALS_WITHIN_S = 5.0
@@ -85,12 +85,12 @@ class Bench:
         self.version += 1
         document, tag = document_of(self.version), uuid4().hex
         splices = b"%d 20 %d %d\n%b" % (len(before), len(before) - 21, len(document) - 21, document[20:-1])
-        change = Change(self.tag, splices, b"{}") if spliced else None
+        change = DocumentChange(self.tag, splices, b"{}") if spliced else None
         message = FeedMessage(self.session_id, self.epoch, self.version, event, 0, document, tag=tag, change=change)
         store = self.store
         if is_lost:
             store = SessionStore(self.pipe, Elsewhere(self.keys.prefix), 32)
-        await store.commit(Commit(self.session_id, base, [Step(b"{}", message)], "running"))
+        await store.commit(Commit(self.session_id, base, [VersionStep(b"{}", message)], "running"))
         self.tag = tag
 
 

@@ -8,7 +8,7 @@ from synckairos.config import Settings
 from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
 from synckairos.store.presence import DEAD_AFTER_S, PresenceStore
-from synckairos.store.pubsub_connection import Subscriber
+from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import RedisPipe
 
 LONG_AGO_MS = DEAD_AFTER_S * 1000 + 1
@@ -21,7 +21,7 @@ class Two:
         self.keys = Keys(settings.key_prefix)
         self.pipe = pipe
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
-        subscriber = Subscriber(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
+        subscriber = PubSubConnection(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
         self.here, self.there = (PresenceStore(pipe, subscriber, self.keys) for _ in range(2))
 
     async def silence(self, store: PresenceStore) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.history.reader import open_pool
-from synckairos.webhooks.address_guard import Guard
-from synckairos.webhooks.delivery_queue import open_outgoing
+from synckairos.webhooks.address_guard import AddressGuard
+from synckairos.webhooks.delivery_queue import open_delivery_queue
 from synckairos.webhooks.dispatcher import GIVE_UP_S, SCHEDULE_S, Dispatcher
-from synckairos.webhooks.records import Delivery, Endpoint
-from synckairos.webhooks.registry import Registry
-from synckairos.webhooks.sender import Sender
+from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
+from synckairos.webhooks.registry import WebhookRegistry
+from synckairos.webhooks.sender import WebhookSender
 from synckairos.wire.webhooks import CreateWebhook
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.conftest import Audit
@@ -25,7 +25,7 @@ from tests.integration.webhooks.receiver import Receiver
 from tests.waiting import eventually
 
 T0 = 1_700_000_000_000
-LOOPBACK = Guard((ip_network("127.0.0.0/8"),), http=True)
+LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),), http=True)
 AT_ONCE_S = (0.0,) * 9
 
 
@@ -34,20 +34,20 @@ class Webhooks:
     """The webhooks' parts, and the audit that feeds them."""
 
     audit: Audit
-    registry: Registry
+    registry: WebhookRegistry
 
-    async def register(self, url: str, **fields: Any) -> tuple[Endpoint, str]:
+    async def register(self, url: str, **fields: Any) -> tuple[WebhookEndpoint, str]:
         return await self.registry.do(lambda work: work.create(CreateWebhook(url=url, **fields)))
 
-    async def endpoint(self, endpoint: Endpoint) -> Endpoint:
+    async def endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
         return await self.registry.do(lambda work: work.endpoint(endpoint.endpoint_id))
 
-    async def deliveries(self, endpoint: Endpoint) -> tuple[Delivery, ...]:
+    async def deliveries(self, endpoint: WebhookEndpoint) -> tuple[WebhookDelivery, ...]:
         """Return what an endpoint was told, newest first."""
         page = await self.registry.do(lambda work: work.deliveries(endpoint.endpoint_id, limit=200))
         return page.items
 
-    async def all_delivered(self, endpoint: Endpoint) -> bool:
+    async def all_delivered(self, endpoint: WebhookEndpoint) -> bool:
         return all(each.status == "delivered" for each in await self.deliveries(endpoint))
 
     async def play(self, moves: int = 0, **more: Any) -> Life:
@@ -70,8 +70,8 @@ class Webhooks:
     ) -> AsyncIterator[Dispatcher]:
         """Have what is due sent meanwhile."""
         async with (
-            open_outgoing(self.audit.settings.database_url) as outgoing,
-            Sender(LOOPBACK, timeout_s=timeout_s) as sender,
+            open_delivery_queue(self.audit.settings.database_url) as outgoing,
+            WebhookSender(LOOPBACK, timeout_s=timeout_s) as sender,
         ):
             dispatcher = Dispatcher(
                 outgoing,
@@ -93,7 +93,7 @@ class Webhooks:
 @pytest.fixture
 async def webhooks(audit: Audit) -> AsyncIterator[Webhooks]:
     async with open_pool(audit.settings) as pool:
-        yield Webhooks(audit, Registry(pool))
+        yield Webhooks(audit, WebhookRegistry(pool))
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import orjson
 
-from synckairos.audit.entry_rows import parse_entry, rows_of
+from synckairos.audit.entry_rows import build_rows, parse_entry
 from synckairos.clock.commands import Complete
-from synckairos.history.audit_trail import Trail
-from synckairos.store.read_cache import Aside
+from synckairos.history.audit_trail import AuditTrail
+from synckairos.store.read_cache import ReadCache
 from synckairos.wire.event_json import event_json
 from synckairos.wire.webhooks import PatchWebhook
 from tests.integration.audit.author import chess
@@ -28,8 +28,8 @@ async def test_an_event_is_told_as_the_trail_shows_it(webhooks: Webhooks, receiv
         await came(receiver, 4)
     told = [each.verify(secret) for each in receiver.received]
     assert receiver.types == ["session_created", "session_started", "cycle_switched", "cycle_switched"]
-    aside = Aside(webhooks.audit.pipe, webhooks.audit.keys)
-    trail = (await Trail(webhooks.audit.archive, webhooks.audit.outbox, aside).page(life.session_id)).items
+    aside = ReadCache(webhooks.audit.pipe, webhooks.audit.keys)
+    trail = (await AuditTrail(webhooks.audit.archive, webhooks.audit.outbox, aside).page(life.session_id)).items
     for message, event in zip(told, trail, strict=True):
         shown = orjson.loads(orjson.dumps(event_json(event)))
         assert message == {
@@ -47,7 +47,7 @@ async def test_an_event_that_is_drained_again_is_the_same_message(webhooks: Webh
     batch = await audit.outbox.read(0, 100, 1 << 20)
     async with audit.ledger.hold(0) as writer:
         assert writer is not None
-        await writer.record(rows_of([parse_entry(delivery.entry) for delivery in batch]))
+        await writer.record(build_rows([parse_entry(delivery.entry) for delivery in batch]))
     async with webhooks.dispatching():
         await eventually(lambda: webhooks.all_delivered(endpoint))
         # As after a crash between COMMIT and taking it out of the stream: the very batch once more.

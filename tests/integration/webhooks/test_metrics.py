@@ -4,7 +4,7 @@ from prometheus_client import REGISTRY
 
 from synckairos.postgres.pool import Pool
 from synckairos.webhooks.metrics import WebhookGauges
-from synckairos.webhooks.registry import Registry
+from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.wire.webhooks import PatchWebhook
 from tests.integration.webhooks.conftest import AT_ONCE_S, Webhooks
 from tests.integration.webhooks.receiver import Received, Receiver, answer
@@ -38,5 +38,5 @@ async def test_they_show_what_waits_and_what_became_of_the_rest(webhooks: Webhoo
     assert value("disabled_endpoints") == 1
 
     async with Pool("postgresql://127.0.0.1:1/none", "test", connections=1, timeout_s=0.1) as nowhere:
-        await WebhookGauges(Registry(nowhere)).refresh()
+        await WebhookGauges(WebhookRegistry(nowhere)).refresh()
     assert value("disabled_endpoints") == 1

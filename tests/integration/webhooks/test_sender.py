@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from synckairos.webhooks.address_guard import Address, Guard
-from synckairos.webhooks.sender import MAX_ANSWER_BYTES, Sender
+from synckairos.webhooks.address_guard import Address, AddressGuard
+from synckairos.webhooks.sender import MAX_ANSWER_BYTES, WebhookSender
 from tests.integration.webhooks.receiver import Received, Receiver, accept, answer
 
-LOOPBACK = Guard((ip_network("127.0.0.0/8"),), http=True)
+LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),), http=True)
 ONE, OTHER = "whsec_" + "b25l" * 8, "whsec_" + "dHdv" * 8
 TLS = Path(__file__).parent / "tls"
 METADATA = ip_address("169.254.169.254")
@@ -35,7 +35,7 @@ class Resolver:
 
 async def test_the_library_verifies_what_is_sent(receiver: Receiver) -> None:
     body = '{"type":"tést"}'.encode()
-    async with Sender(LOOPBACK) as sender:
+    async with WebhookSender(LOOPBACK) as sender:
         sent = await sender.send(receiver.url, [ONE], "id-1", body)
     assert sent.accepted
     assert sent.error is None
@@ -49,7 +49,7 @@ async def test_the_library_verifies_what_is_sent(receiver: Receiver) -> None:
 
 
 async def test_while_a_secret_is_replaced_both_verify(receiver: Receiver) -> None:
-    async with Sender(LOOPBACK) as sender:
+    async with WebhookSender(LOOPBACK) as sender:
         await sender.send(receiver.url, [ONE, OTHER], "id-1", b"{}")
     (received,) = receiver.received
     assert received.headers["webhook-signature"].count("v1,") == 2
@@ -62,7 +62,7 @@ async def test_any_2xx_is_success(receiver: Receiver, status: int) -> None:
         return answer(status)
 
     receiver.answer_with = say
-    async with Sender(LOOPBACK) as sender:
+    async with WebhookSender(LOOPBACK) as sender:
         assert (await sender.send(receiver.url, [ONE], "id", b"{}")).accepted
 
 
@@ -85,7 +85,7 @@ async def test_failures_say_what_was_answered_and_for_how_long(
         return answer(503, header, body=b"secret of the inside")
 
     receiver.answer_with = refuse
-    async with Sender(LOOPBACK) as sender:
+    async with WebhookSender(LOOPBACK) as sender:
         sent = await sender.send(receiver.url, [ONE], "id", b"{}")
     assert (sent.status_code, sent.error, sent.retry_after_s) == (503, "answered 503", seconds)
 
@@ -97,7 +97,7 @@ async def test_redirects_are_not_followed(receiver: Receiver) -> None:
             return answer(307, f"location: {inside.url}")
 
         receiver.answer_with = lead_inside
-        async with Sender(LOOPBACK) as sender:
+        async with WebhookSender(LOOPBACK) as sender:
             sent = await sender.send(receiver.url, [ONE], "id", b"{}")
         assert not sent.accepted
         assert sent.status_code == 307
@@ -109,7 +109,7 @@ async def test_no_proxy_of_the_environment_is_asked(receiver: Receiver, monkeypa
     async with Receiver() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
-        async with Sender(LOOPBACK) as sender:
+        async with WebhookSender(LOOPBACK) as sender:
             assert (await sender.send(receiver.url, [ONE], "id", b"{}")).accepted
         assert proxy.connections == 0
 
@@ -122,7 +122,7 @@ async def test_no_proxy_of_the_environment_is_asked(receiver: Receiver, monkeypa
     ],
 )  # fmt: skip
 async def test_names_that_lead_inside_are_not_connected_to(receiver: Receiver, found: list[str]) -> None:
-    async with Sender(Guard(http=True), resolve=Resolver(found)) as sender:
+    async with WebhookSender(AddressGuard(http=True), resolve=Resolver(found)) as sender:
         sent = await sender.send(f"http://inside.example.org:{receiver.port}/", [ONE], "id", b"{}")
     assert sent.status_code is None
     assert "address" in (sent.error or "")
@@ -133,7 +133,7 @@ async def test_names_that_lead_inside_are_not_connected_to(receiver: Receiver, f
     "url", ["http://localhost:{}/", "http://2130706433:{}/", "http://0177.0.0.1:{}/", "http://[::ffff:7f00:1]:{}/"]
 )
 async def test_spellings_of_loopback_lead_nowhere(receiver: Receiver, url: str) -> None:
-    async with Sender(Guard(http=True)) as sender:
+    async with WebhookSender(AddressGuard(http=True)) as sender:
         sent = await sender.send(url.format(receiver.port), [ONE], "id", b"{}")
     assert sent.status_code is None
     assert receiver.connections == 0
@@ -142,7 +142,7 @@ async def test_spellings_of_loopback_lead_nowhere(receiver: Receiver, url: str) 
 async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Receiver) -> None:
     """DNS rebinding: a good answer at first, another one ever after. There is no second question."""
     resolver = Resolver(["127.0.0.1"], ["169.254.169.254"])
-    async with Sender(LOOPBACK, resolve=resolver) as sender:
+    async with WebhookSender(LOOPBACK, resolve=resolver) as sender:
         url = f"http://rebinding.example.org:{receiver.port}/"
         assert (await sender.send(url, [ONE], "id", b"{}")).accepted
         assert resolver.asked == 1
@@ -162,7 +162,7 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Re
 
 async def test_an_address_that_is_silent_leaves_the_next_one(receiver: Receiver) -> None:
     resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # nobody listens at the first
-    async with Sender(LOOPBACK, resolve=resolver) as sender:
+    async with WebhookSender(LOOPBACK, resolve=resolver) as sender:
         assert (await sender.send(f"http://two.example.org:{receiver.port}/", [ONE], "id", b"{}")).accepted
 
 
@@ -171,11 +171,11 @@ async def test_tls_asks_for_the_name_and_believes_its_certificate_alone() -> Non
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(TLS / "hooks.test.crt", TLS / "hooks.test.key")
     async with Receiver(tls=own) as receiver:
-        async with Sender(LOOPBACK, resolve=Resolver(["127.0.0.1"]), trust=trust) as sender:
+        async with WebhookSender(LOOPBACK, resolve=Resolver(["127.0.0.1"]), trust=trust) as sender:
             assert (await sender.send(f"https://hooks.test:{receiver.port}/", [ONE], "id", b"{}")).accepted
             assert receiver.received[0].server_name == "hooks.test"
             other = await sender.send(f"https://other.test:{receiver.port}/", [ONE], "id", b"{}")
-        async with Sender(LOOPBACK, resolve=Resolver(["127.0.0.1"])) as sender:
+        async with WebhookSender(LOOPBACK, resolve=Resolver(["127.0.0.1"])) as sender:
             unknown = await sender.send(f"https://hooks.test:{receiver.port}/", [ONE], "id", b"{}")
     assert "not valid for 'other.test'" in (other.error or "")
     assert "CERTIFICATE_VERIFY_FAILED" in (unknown.error or "")
@@ -188,7 +188,7 @@ async def test_a_receiver_that_never_answers_costs_the_timeout_and_no_more(recei
         return b""
 
     receiver.answer_with = never
-    async with Sender(LOOPBACK, timeout_s=0.2) as sender:
+    async with WebhookSender(LOOPBACK, timeout_s=0.2) as sender:
         sent = await sender.send(receiver.url, [ONE], "id", b"{}")
     assert (sent.status_code, sent.error) == (None, "no whole answer within 0.2 s")
 
@@ -213,7 +213,7 @@ async def test_a_body_without_end_is_not_read() -> None:
     server = await asyncio.start_server(pour, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        async with Sender(LOOPBACK) as sender:
+        async with WebhookSender(LOOPBACK) as sender:
             sent = await sender.send(url, [ONE], "id", b"{}")
     assert (sent.status_code, sent.error) == (500, "answered 500")
     assert given < 200 * MAX_ANSWER_BYTES
@@ -229,7 +229,7 @@ async def test_nonsense_is_a_failure(receiver: Receiver, said: bytes) -> None:
         return said
 
     receiver.answer_with = talk_nonsense
-    async with Sender(LOOPBACK, timeout_s=5) as sender:
+    async with WebhookSender(LOOPBACK, timeout_s=5) as sender:
         sent = await sender.send(receiver.url, [ONE], "id", b"{}")
     assert not sent.accepted
     assert sent.error
@@ -238,7 +238,7 @@ async def test_nonsense_is_a_failure(receiver: Receiver, said: bytes) -> None:
 
 
 async def test_nobody_there(receiver: Receiver) -> None:
-    async with Sender(LOOPBACK) as sender:
+    async with WebhookSender(LOOPBACK) as sender:
         refused = await sender.send("http://127.0.0.1:1024/", [ONE], "id", b"{}")
         unknown = await sender.send("http://nowhere.invalid/", [ONE], "id", b"{}")
     assert "ConnectError" in (refused.error or "")

@@ -32,7 +32,7 @@ async def test_an_endpoint_from_its_beginning_to_its_end(settings: Settings, rec
     listed = await told(settings, "list")
     assert f"{webhook_id}  {receiver.url}  (enabled)\n    for the club\n    only session_expired\n" == listed
 
-    sending = asyncio.create_task(dispatcher.run(settings))
+    sending = asyncio.create_task(dispatcher.run_dispatcher(settings))
     try:
         went = await told(settings, "test", webhook_id)
         assert "webhook_test of a test: delivered\n" in went

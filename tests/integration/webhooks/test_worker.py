@@ -69,9 +69,9 @@ async def test_whatever_becomes_of_webhooks_the_drain_goes_on(audit: Audit, monk
         begun += 1
         raise RuntimeError("a fault nobody foresaw")
 
-    monkeypatch.setattr(dispatcher, "run", broken)
+    monkeypatch.setattr(dispatcher, "run_dispatcher", broken)
     monkeypatch.setattr(worker, "_AGAIN_S", 0.01)
-    task = asyncio.create_task(worker.run(audit.settings))
+    task = asyncio.create_task(worker.run_worker(audit.settings))
     try:
 
         async def begun_again() -> bool:

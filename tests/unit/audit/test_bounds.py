@@ -3,35 +3,35 @@
 import pytest
 
 from synckairos.config import Settings
-from synckairos.store.outbox_limits import UNBOUNDED, Bounds
+from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
 
 
 def test_each_partition_has_an_equal_part() -> None:
     settings = Settings(partitions=4, outbox_max_entries=1000, outbox_max_bytes=3, outbox_max_age_s=7)
-    assert Bounds.of(settings) == Bounds(entries=250, bytes=1, age_ms=7_000)
-    assert Bounds.of(Settings()) == Bounds(entries=2_000_000, bytes=2 << 30, age_ms=None)
+    assert OutboxLimits.of(settings) == OutboxLimits(entries=250, bytes=1, age_ms=7_000)
+    assert OutboxLimits.of(Settings()) == OutboxLimits(entries=2_000_000, bytes=2 << 30, age_ms=None)
 
 
 @pytest.mark.parametrize(
     ("bounds", "found", "fullness"),
     [
         (UNBOUNDED, (10**9, 10**12, 10**9), 0.0),
-        (Bounds(10, 100, 1000), (0, 0, 0), 0.0),
-        (Bounds(10, 100, 1000), (5, 10, 100), 0.5),
-        (Bounds(10, 100, 1000), (5, 80, 100), 0.8),
-        (Bounds(10, 100, 1000), (5, 80, 1100), 1.1),
-        (Bounds(10, 100), (5, 10, 10**9), 0.5),
+        (OutboxLimits(10, 100, 1000), (0, 0, 0), 0.0),
+        (OutboxLimits(10, 100, 1000), (5, 10, 100), 0.5),
+        (OutboxLimits(10, 100, 1000), (5, 80, 100), 0.8),
+        (OutboxLimits(10, 100, 1000), (5, 80, 1100), 1.1),
+        (OutboxLimits(10, 100), (5, 10, 10**9), 0.5),
     ],
 )
-def test_the_nearest_bound_counts(bounds: Bounds, found: tuple[int, int, int], fullness: float) -> None:
+def test_the_nearest_bound_counts(bounds: OutboxLimits, found: tuple[int, int, int], fullness: float) -> None:
     assert bounds.fullness(*found) == fullness
 
 
 def test_by_default_ten_minutes_without_postgres_fit() -> None:
     changes = 300 * 600
-    assert Bounds.of(Settings()).fullness(changes, changes * 11_000, 600_000) < 1
+    assert OutboxLimits.of(Settings()).fullness(changes, changes * 11_000, 600_000) < 1
 
 
 def test_what_isnt_bounded_is_empty_for_the_script() -> None:
     assert UNBOUNDED.arguments() == ("", "", "")
-    assert Bounds(1, 2, 3).arguments() == (1, 2, 3)
+    assert OutboxLimits(1, 2, 3).arguments() == (1, 2, 3)

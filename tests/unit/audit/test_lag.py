@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from synckairos.audit import metrics
-from synckairos.audit.lag_alerts import LagWatch
+from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.store.outbox import Backlog, Tally
 
 
@@ -25,7 +25,7 @@ def backlog(age_s: float = 0, set_aside: int = 0) -> Backlog:
     ],
 )
 def test_what_is_told(ages: tuple[int, ...], told: list[str]) -> None:
-    watch = LagWatch()
+    watch = LagAlerts()
     with capture_logs() as lines:
         for age_s in ages:
             watch.see(backlog(age_s))
@@ -34,7 +34,7 @@ def test_what_is_told(ages: tuple[int, ...], told: list[str]) -> None:
 
 
 def test_what_was_set_aside_is_told_as_it_grows() -> None:
-    watch = LagWatch()
+    watch = LagAlerts()
     with capture_logs() as lines:
         for count in (0, 1, 1, 0, 2):
             watch.see(backlog(set_aside=count))
@@ -55,7 +55,7 @@ def test_what_was_set_aside_is_told_as_it_grows() -> None:
 def test_a_backlog_is_told_as_it_fills_up_and_when_there_is_room_again(
     parts: tuple[float, ...], told: list[str]
 ) -> None:
-    watch = LagWatch()
+    watch = LagAlerts()
     with capture_logs() as lines:
         for part in parts:
             watch.see(Backlog(7, 0, 0, 0, bytes=700, fullness=part))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.entry_rows import Parsed, parse_entry, rows_of
+from synckairos.audit.entry_rows import ParsedEntry, build_rows, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import (
     Command,
@@ -49,7 +49,7 @@ def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
     ]
 
 
-def parsed(*commands: Command, **more: object) -> list[Parsed]:
+def parsed(*commands: Command, **more: object) -> list[ParsedEntry]:
     return [parse_entry(entry) for entry in entries(*commands, **more)]
 
 
@@ -86,7 +86,7 @@ def test_whose_time_runs_from_a_version_on(commands: tuple[Command, ...], status
 def test_projections_come_from_the_newest_version_whatever_the_order() -> None:
     history = parsed(Start(), Switch(), Complete())
     for order in (history, history[::-1]):
-        rows = rows_of(order)
+        rows = build_rows(order)
         (session,) = rows.sessions
         assert (session.version, session.status, session.deleted_at) == (4, "completed", None)
         assert session.started_at is not None
@@ -100,12 +100,12 @@ def test_projections_come_from_the_newest_version_whatever_the_order() -> None:
 
 
 def test_a_tombstone_is_told() -> None:
-    (session,) = rows_of(parsed(Delete())).sessions
+    (session,) = build_rows(parsed(Delete())).sessions
     assert session.deleted_at is not None
 
 
 def test_who_left_keeps_a_row_of_its_own() -> None:
-    rows = rows_of(parsed(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
+    rows = build_rows(parsed(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
     left = next(part for part in rows.participants if part.participant_id == UUID(ALICE))
     assert (left.time_used_ms, left.participant_index, left.cycle_count) == (1000, None, None)
     assert left.left_at is not None
@@ -116,7 +116,7 @@ def test_nul_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
     (entry,) = entries(metadata={"a\0": "\0"})
     one = parse_entry(replace(entry, event=orjson.dumps(orjson.loads(entry.event) | {"command_id": "x\0y"})))
     assert one.event.command_id == "x\ufffdy"
-    assert orjson.loads(rows_of([one]).sessions[0].metadata) == {"a\ufffd": "\ufffd"}
+    assert orjson.loads(build_rows([one]).sessions[0].metadata) == {"a\ufffd": "\ufffd"}
     assert orjson.loads(one.event.snapshot)["metadata"] == {"a\0": "\0"}
 
 
@@ -156,4 +156,4 @@ def test_a_document_without_its_parts_is_a_value_error() -> None:
     del document["participants"]
     one = parse_entry(replace(entry, state=orjson.dumps(document)))
     with pytest.raises(ValueError, match="participants"):
-        rows_of([one])
+        build_rows([one])

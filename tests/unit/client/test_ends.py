@@ -5,13 +5,13 @@ import random
 import pytest
 
 from synckairos.backoff import Backoff
-from synckairos.client.errors import of_close, of_status
+from synckairos.client.errors import error_for_close, error_for_status
 from synckairos.client.server_url import socket_url
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 1011, 1012, 4000, 4001, 4002, 4499, 4504, 4510])
 def test_these_close_codes_dont_end_a_client(code: int) -> None:
-    assert of_close(code, "") is None
+    assert error_for_close(code, "") is None
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_these_close_codes_dont_end_a_client(code: int) -> None:
     ],
 )
 def test_these_close_codes_are_for_good(code: int, name: str) -> None:
-    failure = of_close(code, "because")
+    failure = error_for_close(code, "because")
     assert failure is not None
     assert failure.code == name
     assert "because" in failure.message
@@ -37,7 +37,7 @@ def test_these_close_codes_are_for_good(code: int, name: str) -> None:
     [(401, "UNAUTHORIZED"), (403, "FORBIDDEN"), (404, "CONNECTION_ENDED"), (429, None), (500, None), (503, None)],
 )
 def test_a_refused_handshake(status: int, name: str | None) -> None:
-    failure = of_status(status)
+    failure = error_for_status(status)
     assert (failure and failure.code) == name
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synckairos.client.replica import Mirror, OutOfStep
+from synckairos.client.replica import ReplicaGap, SessionReplica
 from synckairos.clock import creation, engine
 from synckairos.clock.model import Session
 from synckairos.wire import document_delta
@@ -39,7 +39,9 @@ def told(before: Session | None, after: Session) -> dict[str, Any]:
     patch = (
         None
         if before is None
-        else document_delta.diff(document_delta.keyed(render_session(before)), document_delta.keyed(document))
+        else document_delta.make_patch(
+            document_delta.key_by_id(render_session(before)), document_delta.key_by_id(document)
+        )
     )
     if before is None or patch is None:
         message["state"] = orjson.loads(document)
@@ -49,7 +51,7 @@ def told(before: Session | None, after: Session) -> dict[str, Any]:
     return received
 
 
-def take(mirror: Mirror, message: dict[str, Any]) -> Session | None:
+def take(mirror: SessionReplica, message: dict[str, Any]) -> Session | None:
     if message["type"] == "STATE_SYNC":
         return mirror.take_state(message).state
     update = mirror.take_delta(message)
@@ -60,7 +62,7 @@ def take(mirror: Mirror, message: dict[str, Any]) -> Session | None:
 @given(st.binary(min_size=120, max_size=120), st.integers(1, 3))
 def test_patches_lead_to_the_state_itself(tape: bytes, step: int) -> None:
     states = list(history(Bytes(tape)))[::step]
-    mirror = Mirror()
+    mirror = SessionReplica()
     take(mirror, told(None, states[0]))
     for before, after in pairwise(states):
         assert take(mirror, told(before, after)) == mirror.state == after
@@ -76,26 +78,26 @@ def states() -> list[Session]:
 
 
 def test_a_patch_from_elsewhere_is_refused(states: list[Session]) -> None:
-    mirror = Mirror()
-    with pytest.raises(OutOfStep):
+    mirror = SessionReplica()
+    with pytest.raises(ReplicaGap):
         mirror.take_delta(told(states[0], states[1]))
     mirror.take_state(told(None, states[0]))
-    with pytest.raises(OutOfStep):
+    with pytest.raises(ReplicaGap):
         mirror.take_delta(told(states[1], states[2]))
-    with pytest.raises(OutOfStep):
+    with pytest.raises(ReplicaGap):
         mirror.take_delta(told(states[0], states[1]) | {"epoch": "another"})
     assert mirror.state == states[0]
 
 
 def test_what_is_there_already_is_no_update(states: list[Session]) -> None:
-    mirror = Mirror()
+    mirror = SessionReplica()
     mirror.take_state(told(None, states[1]))
     assert mirror.take_delta(told(states[0], states[1])) is None
     assert mirror.take_delta(told(states[1], states[1])) is None
 
 
 def test_the_position_is_that_of_the_newest_state(states: list[Session]) -> None:
-    mirror = Mirror()
+    mirror = SessionReplica()
     assert mirror.position() == {}
     for message, tag in (
         (told(None, states[0]), "a"),
@@ -118,7 +120,7 @@ def event(version: int, epoch: str = "e") -> dict[str, Any]:
 
 
 def test_events_go_with_the_next_state_once_and_in_order(states: list[Session]) -> None:
-    mirror = Mirror()
+    mirror = SessionReplica()
     mirror.take_state(told(None, states[0]))
     for version in (2, 3, 2, 3):
         mirror.take_event(event(version))
@@ -134,7 +136,7 @@ def test_events_go_with_the_next_state_once_and_in_order(states: list[Session]) 
 
 
 def test_what_is_issued_anew_happens_anew(states: list[Session]) -> None:
-    mirror = Mirror()
+    mirror = SessionReplica()
     mirror.take_state(told(None, states[0]))
     mirror.take_event(event(states[2].version))
     mirror.take_delta(told(states[0], states[2]))
@@ -146,6 +148,6 @@ def test_what_is_issued_anew_happens_anew(states: list[Session]) -> None:
 
 
 def test_a_state_that_couldnt_be_resumed_says_so(states: list[Session]) -> None:
-    mirror = Mirror()
+    mirror = SessionReplica()
     assert not mirror.take_state(told(None, states[0])).has_gap
     assert mirror.take_state(told(None, states[1]) | {"recovered": False}).has_gap

@@ -2,7 +2,7 @@
 
 from synckairos.clock.commands import Expire
 from synckairos.clock.model import FINAL, Status
-from synckairos.clock.status_table import TABLE, name_of
+from synckairos.clock.status_table import TABLE, command_name
 
 OPEN = [status for status in Status if status not in FINAL]
 ENDED = [status for status in Status if status in FINAL]
@@ -12,9 +12,9 @@ def status_page() -> str:
     """Return the page: the table as a Mermaid diagram, and as a table."""
     commands = dict.fromkeys(command for leads in TABLE.values() for command in leads)
     rows = [
-        f"| `{name_of(command)}` | {' | '.join(_cell(TABLE[status].get(command)) for status in OPEN)} "
+        f"| `{command_name(command)}` | {' | '.join(_cell(TABLE[status].get(command)) for status in OPEN)} "
         f"| {'stays' if command in TABLE[Status.EXPIRED] else '–'} |"
-        for command in sorted(commands, key=lambda command: (command is Expire, name_of(command)))
+        for command in sorted(commands, key=lambda command: (command is Expire, command_name(command)))
     ]
     return "\n".join(
         [
@@ -51,7 +51,7 @@ def _arrows() -> list[str]:
         for command, afters in TABLE[before].items():
             for after in Status:
                 if after in afters and after is not before:
-                    arrows.setdefault((before, after), []).append(name_of(command))
+                    arrows.setdefault((before, after), []).append(command_name(command))
     return [f"    {before} --> {after}: {', '.join(sorted(names))}" for (before, after), names in arrows.items()]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, Hourglass, PerMove, Reading, System
+from synckairos.clock.clock_systems import Byoyomi, ClockReading, Hourglass, PerMove, System
 from synckairos.clock.commands import AddParticipant, Adjust, Create, NewParticipant, UpdateMetadata
 from tests.unit.clock.script import T0, play, spec
 
@@ -200,7 +200,7 @@ def test_who_joins_without_a_budget_where_the_clock_needs_none_begins_in_its_per
     session = play(spec("per_participant", clock=Byoyomi(2, 10_000)), "0 start")
     session.do(T0, AddParticipant(NewParticipant("D")))
     joined = session.state.participants[3]
-    assert (joined.remaining_ms, joined.reading) == (10_000, Reading(phase="overtime", periods_left=2))
+    assert (joined.remaining_ms, joined.reading) == (10_000, ClockReading(phase="overtime", periods_left=2))
     members = play(spec("per_group", GROUPS), "0 start")
     members.do(T0, AddParticipant(NewParticipant("D", group_id="x")))
     assert (members.remaining("D"), members.remaining("/x")) == (0, 60)
@@ -208,7 +208,7 @@ def test_who_joins_without_a_budget_where_the_clock_needs_none_begins_in_its_per
 
 def test_time_for_who_had_lost_every_period_is_a_last_one() -> None:
     session = play(spec("per_participant", "A B", "pause", clock=Byoyomi(2, 10_000)), "0 start; 81 time; 82 adjust+5:A")
-    assert session.state.participants[0].reading == Reading(phase="overtime", periods_left=1)
+    assert session.state.participants[0].reading == ClockReading(phase="overtime", periods_left=1)
     assert session.remaining("A") == 5
 
 

@@ -10,12 +10,12 @@ from synckairos.clock.clock_systems import (
     Budget,
     Byoyomi,
     Canadian,
+    ClockReading,
     Delay,
     Fischer,
     Hourglass,
     PerMove,
     Purse,
-    Reading,
     Stage,
     Stages,
     SuddenDeath,
@@ -29,19 +29,19 @@ MINUTE = 60_000
 
 
 def main(ms: int, periods: int) -> Purse:
-    return Purse(ms, Reading(phase="main", periods_left=periods))
+    return Purse(ms, ClockReading(phase="main", periods_left=periods))
 
 
 def period(ms: int, periods: int) -> Purse:
-    return Purse(ms, Reading(phase="overtime", periods_left=periods))
+    return Purse(ms, ClockReading(phase="overtime", periods_left=periods))
 
 
 def stones(ms: int, left: int, phase: str = "overtime") -> Purse:
-    return Purse(ms, Reading(phase="main" if phase == "main" else "overtime", moves_left=left))
+    return Purse(ms, ClockReading(phase="main" if phase == "main" else "overtime", moves_left=left))
 
 
 def stage(ms: int, place: int, left: int | None) -> Purse:
-    return Purse(ms, Reading(stage=place, moves_left=left))
+    return Purse(ms, ClockReading(stage=place, moves_left=left))
 
 
 BYOYOMI = Byoyomi(3, 30_000)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.http.etag import NEVER, is_unchanged, render_etag, wanted
+from synckairos.http.etag import NEVER, is_unchanged, parse_etags, render_etag
 
 TAG = '"7-abc"'
 
@@ -38,4 +38,4 @@ def test_any_other_is_not(header: str | None) -> None:
     ],
 )
 def test_if_match_allows_what_it_names(header: str | None, pairs: list[tuple[int, str]]) -> None:
-    assert wanted(header) == pairs
+    assert parse_etags(header) == pairs

@@ -13,12 +13,12 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.http.content_negotiation import preferred
-from synckairos.http.operations import Operation, Table
+from synckairos.http.content_negotiation import preferred_media_type
+from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.problem_responses import render_failure, render_limits, render_problem
-from synckairos.http.request import Call, Reply
-from synckairos.http.time_ranges import DAY_MS, period_of
-from synckairos.store.rate_limits import Standing
+from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.time_ranges import DAY_MS, parse_time_range
+from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
 from synckairos.wire.tabular import render_csv, render_ndjson
@@ -47,7 +47,7 @@ OFFERED = ("application/json", "text/csv", "application/x-ndjson", "text/event-s
     ],
 )
 def test_the_client_chooses_the_form(accept: str | None, chosen: str) -> None:
-    assert preferred(accept, OFFERED) == chosen
+    assert preferred_media_type(accept, OFFERED) == chosen
 
 
 def test_rows_become_csv_that_no_spreadsheet_runs() -> None:
@@ -74,7 +74,7 @@ NOW_MS = parse_instant("2026-03-29T12:00:00.000Z")
 
 
 def period(query: bytes) -> tuple[int, int]:
-    return period_of(parse_query(ParticipantTimeQuery, query), NOW_MS)
+    return parse_time_range(parse_query(ParticipantTimeQuery, query), NOW_MS)
 
 
 def test_a_period_is_the_last_30_days_where_nothing_is_said() -> None:
@@ -153,21 +153,24 @@ def test_nothing_of_a_failure_is_told_outside_dev() -> None:
 
 
 def test_the_tightest_limit_is_shown() -> None:
-    general, switch = Standing(100, 90, 30), Standing(10, 3, 1)
+    general, switch = RateLimitStatus(100, 90, 30), RateLimitStatus(10, 3, 1)
     assert render_limits((general, switch)) == [
         (b"ratelimit-limit", b"10"),
         (b"ratelimit-remaining", b"3"),
         (b"ratelimit-reset", b"1"),
     ]
-    assert render_limits((Standing(100, 0, 30, exceeded=True), Standing(10, 0, 1)))[0] == (b"ratelimit-limit", b"100")
+    assert render_limits((RateLimitStatus(100, 0, 30, exceeded=True), RateLimitStatus(10, 0, 1)))[0] == (
+        b"ratelimit-limit",
+        b"100",
+    )
     assert render_limits(()) == []
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
-async def nothing(call: Call) -> Reply:
-    return Reply()
+async def nothing(call: RestRequest) -> RestResponse:
+    return RestResponse()
 
 
 def operation(method: str, path: str) -> Operation:
@@ -175,7 +178,7 @@ def operation(method: str, path: str) -> Operation:
 
 
 def test_operations_are_found_by_path_and_method() -> None:
-    table = Table(
+    table = OperationTable(
         [
             operation("GET", "/v1/sessions"),
             operation("POST", "/v1/sessions"),

@@ -3,8 +3,8 @@
 import pytest
 
 from synckairos.config import Settings
-from synckairos.http.allowed_origins import REMEMBERED, Origins
-from synckairos.http.caller_identity import Callers
+from synckairos.http.allowed_origins import REMEMBERED, AllowedOrigins
+from synckairos.http.caller_identity import CallerIdentity
 
 
 def scope(origin: str | None = None, host: str | None = "127.0.0.1:3000", **more: object) -> dict[str, object]:
@@ -32,7 +32,7 @@ def scope(origin: str | None = None, host: str | None = "127.0.0.1:3000", **more
     ],
 )
 def test_our_own_pages_and_listed_ones_may(origin: str | None, host: str | None) -> None:
-    assert Origins(["https://time.example"]).admits(scope(origin, host))
+    assert AllowedOrigins(["https://time.example"]).admits(scope(origin, host))
 
 
 @pytest.mark.parametrize(
@@ -62,26 +62,26 @@ def test_our_own_pages_and_listed_ones_may(origin: str | None, host: str | None)
     ],
 )
 def test_others_may_not(origin: str | None, host: str | None) -> None:
-    assert not Origins(["https://time.example"]).admits(scope(origin, host))
+    assert not AllowedOrigins(["https://time.example"]).admits(scope(origin, host))
 
 
 def test_a_server_open_to_all_has_the_names_it_is_given() -> None:
-    exposed = Origins(guards_names=False)
+    exposed = AllowedOrigins(guards_names=False)
     assert exposed.admits(scope("http://clock.example", "clock.example"))
     assert not exposed.admits(scope("http://evil.example", "clock.example"))
 
 
 def test_settings_say_who_is_listed_and_whether_names_are_guarded() -> None:
-    assert not Origins.of(Settings()).trusts_host(b"clock.example")
-    assert Origins.of(Settings(allowed_origins=["https://clock.example"])).trusts_host(b"clock.example")
-    assert Origins.of(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
+    assert not AllowedOrigins.of(Settings()).trusts_host(b"clock.example")
+    assert AllowedOrigins.of(Settings(allowed_origins=["https://clock.example"])).trusts_host(b"clock.example")
+    assert AllowedOrigins.of(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
     listed = Settings(host="0.0.0.0", insecure=True, allowed_origins=["http://localhost:3000"])
-    assert not Origins.of(listed).trusts_host(b"clock.example")
-    assert Origins.of(listed).trusts_host(b"localhost:3000")
+    assert not AllowedOrigins.of(listed).trusts_host(b"clock.example")
+    assert AllowedOrigins.of(listed).trusts_host(b"localhost:3000")
 
 
 def test_verdicts_are_remembered_within_bounds() -> None:
-    origins = Origins()
+    origins = AllowedOrigins()
     for at in range(3 * REMEMBERED):
         assert not origins.is_allowed(b"http://evil%d.example" % at, b"localhost")
         assert not origins.trusts_host(b"evil%d.example" % at)
@@ -109,5 +109,5 @@ def test_verdicts_are_remembered_within_bounds() -> None:
 def test_only_our_proxies_are_believed(peer: str, forwarded: str | None, address: str) -> None:
     headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
     asked = {"type": "http", "client": (peer, 1) if peer else None, "headers": headers}
-    assert Callers(["10.0.0.0/8"]).address_of(asked) == address
-    assert Callers().principal_of(asked).address == peer
+    assert CallerIdentity(["10.0.0.0/8"]).address_of(asked) == address
+    assert CallerIdentity().principal_of(asked).address == peer

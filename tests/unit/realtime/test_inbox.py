@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from synckairos.principal import Principal
-from synckairos.realtime.commands import Commands
+from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.v3_connection import WAITING_CHARACTERS, V3Connection
 from synckairos.realtime.watcher import Subscription
@@ -57,7 +57,7 @@ def command(size: int) -> str:
 @pytest.mark.parametrize("size", [1 << 15, 1 << 16])
 def test_so_much_text_may_wait_and_no_more(size: int) -> None:
     socket = Socket()
-    connection = V3Connection(cast(Hub, Idle()), socket, Principal(), cast(Commands, None))
+    connection = V3Connection(cast(Hub, Idle()), socket, Principal(), cast(CommandHandler, None))
     for _ in range(WAITING_CHARACTERS // size):
         connection.received(command(size))
     assert socket.closed_with is None

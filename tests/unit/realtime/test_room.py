@@ -7,10 +7,10 @@ import pytest
 
 ASK = """
 import resource, sys
-from synckairos.server.uvicorn_server import make_room
+from synckairos.server.uvicorn_server import raise_open_file_limit
 soft, hard, sockets = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-print(make_room(sockets), *resource.getrlimit(resource.RLIMIT_NOFILE))
+print(raise_open_file_limit(sockets), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 

@@ -1,17 +1,17 @@
 """Measuring the way to a client and back: what counts, what doesn't, and how soon it follows."""
 
-from synckairos.realtime.round_trip_time import MOST_MS, RoundTrip
+from synckairos.realtime.round_trip_time import MOST_MS, RoundTripTime
 
 
-def measured(*samples_ms: float) -> RoundTrip:
-    way = RoundTrip()
+def measured(*samples_ms: float) -> RoundTripTime:
+    way = RoundTripTime()
     for at_s, sample_ms in enumerate(samples_ms):
         way.pong(way.ping(at_s)[2:], at_s + sample_ms / 1000)
     return way
 
 
 def test_nothing_is_known_before_the_first_answer() -> None:
-    way = RoundTrip()
+    way = RoundTripTime()
     assert way.lag_ms is None
     assert way.ping(0.0)[:2] == b"\x89\x04"
     assert way.lag_ms is None
@@ -30,7 +30,7 @@ def test_a_delayed_answer_counts_as_the_longest_way_there_is() -> None:
 
 
 def test_only_the_answer_to_the_ping_under_way_counts_and_once() -> None:
-    way = RoundTrip()
+    way = RoundTripTime()
     way.pong(b"", 0.5)
     ping = way.ping(1.0)
     assert way.ping(2.0) == b""

@@ -6,17 +6,17 @@ from typing import cast
 import pytest
 
 from synckairos.principal import Principal
-from synckairos.realtime.connection import STUCK_AFTER_S, CloseCodes, Connection
+from synckairos.realtime.connection import STUCK_AFTER_S, DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.watcher import Subscription
 
 TOO_SLOW = 4001
 
 
-class Watching(Connection):
+class Watching(SocketConnection):
     """A client of no dialect."""
 
-    codes = CloseCodes(going_away=4000, too_slow=TOO_SLOW, silent=4002, too_many_messages=1008)
+    codes = DialectCloseCodes(going_away=4000, too_slow=TOO_SLOW, silent=4002, too_many_messages=1008)
 
 
 class FullSocket:
@@ -54,11 +54,11 @@ def socket() -> FullSocket:
 
 
 @pytest.fixture
-def connection(socket: FullSocket) -> Connection:
+def connection(socket: FullSocket) -> SocketConnection:
     return Watching(cast(Hub, Nobody()), socket, Principal())
 
 
-def test_who_takes_nothing_is_cut_after_a_while(connection: Connection, socket: FullSocket) -> None:
+def test_who_takes_nothing_is_cut_after_a_while(connection: SocketConnection, socket: FullSocket) -> None:
     connection.check(1.0)
     connection.check(1.0 + STUCK_AFTER_S)
     assert socket.closed_with is None
@@ -66,7 +66,7 @@ def test_who_takes_nothing_is_cut_after_a_while(connection: Connection, socket: 
     assert socket.closed_with == TOO_SLOW
 
 
-def test_who_took_a_byte_has_as_long_again(connection: Connection, socket: FullSocket) -> None:
+def test_who_took_a_byte_has_as_long_again(connection: SocketConnection, socket: FullSocket) -> None:
     connection.check(1.0)
     socket.left -= 1
     connection.check(1.0 + STUCK_AFTER_S)
@@ -77,7 +77,7 @@ def test_who_took_a_byte_has_as_long_again(connection: Connection, socket: FullS
 
 
 def test_who_took_a_frame_and_has_as_much_before_them_again_is_not_stuck(
-    connection: Connection, socket: FullSocket
+    connection: SocketConnection, socket: FullSocket
 ) -> None:
     for at in range(1, 200, 5):
         connection.tell(b"one more")

@@ -4,10 +4,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from synckairos.webhooks.address_guard import Guard, Refused, is_public
+from synckairos.webhooks.address_guard import AddressGuard, AddressRefused, is_public
 
-STRICT = Guard()
-AT_HOME = Guard((ip_network("127.0.0.0/8"), ip_network("fd00::/8")), http=True)
+STRICT = AddressGuard()
+AT_HOME = AddressGuard((ip_network("127.0.0.0/8"), ip_network("fd00::/8")), http=True)
 
 
 @pytest.mark.parametrize(
@@ -33,21 +33,21 @@ def test_the_public_internet_is_allowed(address: str) -> None:
 )  # fmt: skip
 def test_everything_else_is_refused(address: str) -> None:
     assert not is_public(ip_address(address))
-    with pytest.raises(Refused, match="public internet"):
+    with pytest.raises(AddressRefused, match="public internet"):
         STRICT.check_addresses([ip_address(address)])
 
 
 def test_one_bad_address_among_good_ones_is_enough_and_none_is_none() -> None:
-    with pytest.raises(Refused, match=r"10\.0\.0\.1"):
+    with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
         STRICT.check_addresses([ip_address("1.1.1.1"), ip_address("10.0.0.1")])
-    with pytest.raises(Refused, match="no address"):
+    with pytest.raises(AddressRefused, match="no address"):
         STRICT.check_addresses([])
 
 
 def test_networks_that_an_operator_lists_are_allowed_also_wrapped() -> None:
     AT_HOME.check_addresses([ip_address("127.0.0.1"), ip_address("::ffff:127.0.0.1"), ip_address("fd12::1")])
     for address in ("10.0.0.1", "::1", "fe80::1", "::ffff:10.0.0.1"):
-        with pytest.raises(Refused):
+        with pytest.raises(AddressRefused):
             AT_HOME.check_addresses([ip_address(address)])
 
 
@@ -109,12 +109,12 @@ def test_these_may_be_endpoints(url: str) -> None:
     ],
 )
 def test_these_may_not(url: str, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(AddressRefused, match=told):
         STRICT.check_url(url)
 
 
 def test_http_and_low_ports_where_an_operator_says_so() -> None:
     AT_HOME.check_url("http://example.org/")
     AT_HOME.check_url("http://127.0.0.1:81/")
-    with pytest.raises(Refused, match="port"):
+    with pytest.raises(AddressRefused, match="port"):
         AT_HOME.check_url("http://example.org:81/")

@@ -12,8 +12,8 @@ from synckairos.errors import ValidationFailed
 from synckairos.http.request import MAX_BODY_BYTES
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.field_types import Strict
-from synckairos.wire.json_decode import decode
-from synckairos.wire.request_bodies import AdjustBody, SimulationBody, StartBody, parse
+from synckairos.wire.json_decode import decode_json
+from synckairos.wire.request_bodies import AdjustBody, SimulationBody, StartBody, parse_body
 from synckairos.wire.validation_faults import MAX_FAULTS
 
 ENOUGH = MAX_BODY_BYTES
@@ -61,7 +61,7 @@ def test_no_body_costs_much_to_refuse(model: type[Strict], body: bytes) -> None:
 
 def refuse(model: type[Strict], body: bytes) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        parse(model, decode(body))
+        parse_body(model, decode_json(body))
     assert len(refused.value.details) <= MAX_FAULTS + 1
 
 

@@ -16,7 +16,7 @@ from synckairos.clock.commands import Create
 from synckairos.clock.model import OnTimeout
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse
+from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.response_models import SessionView
 from synckairos.wire.session_json import render_session
 from synckairos.wire.validation_faults import MAX_FAULTS
@@ -36,12 +36,12 @@ def chess(**fields: Any) -> dict[str, Any]:
 
 
 def spec(body: Any) -> Create:
-    return parse(CreateSession, body).spec()
+    return parse_body(CreateSession, body).spec()
 
 
 def faults(body: Any) -> dict[str, str]:
     with pytest.raises(ValidationFailed) as refused:
-        parse(CreateSession, body)
+        parse_body(CreateSession, body)
     assert refused.value.message == "Request validation failed"
     return {fault["path"]: fault["message"] for fault in refused.value.details}
 
@@ -125,7 +125,7 @@ def test_all_faults_are_told_at_once() -> None:
 def test_ids_of_any_version_are_taken_and_lowered() -> None:
     one, other = "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
     body = chess(session_id=other, participants=[people(1)[0] | {"participant_id": each} for each in (one, other)])
-    parsed = parse(CreateSession, body)
+    parsed = parse_body(CreateSession, body)
     assert parsed.session_id == other.lower()
     assert [each.participant_id for each in parsed.spec().participants] == [one, other.lower()]
 
@@ -455,7 +455,7 @@ BODIES = some(
 @given(BODIES)
 def test_any_json_makes_a_session_or_is_refused(body: dict[str, Any]) -> None:
     try:
-        parsed = parse(CreateSession, body)
+        parsed = parse_body(CreateSession, body)
     except ValidationFailed:
         return
     state = creation.create(parsed.spec(), str(uuid4()), "e", 1_700_000_000_000).state

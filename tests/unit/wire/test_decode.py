@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.json_decode import decode
+from synckairos.wire.json_decode import decode_json
 
 
 def refusal(body: bytes) -> dict[str, str]:
     with pytest.raises(ValidationFailed) as refused:
-        decode(body)
+        decode_json(body)
     [fault] = refused.value.details
     told: dict[str, str] = fault
     return told
@@ -31,7 +31,7 @@ def refusal(body: bytes) -> dict[str, str]:
     ],
 )
 def test_json_is_parsed_exactly(body: bytes, value: Any) -> None:
-    assert decode(body) == value
+    assert decode_json(body) == value
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_no_json_is_malformed(body: bytes) -> None:
 
 def test_names_that_stand_twice_are_refused_at_their_places() -> None:
     with pytest.raises(ValidationFailed) as refused:
-        decode(b'{"a": {"b": 1, "b": {}}, "c": [0, {"d": [], "d": 2}], "a": 3}')
+        decode_json(b'{"a": {"b": 1, "b": {}}, "c": [0, {"d": [], "d": 2}], "a": 3}')
     assert {each["path"] for each in refused.value.details} == {"a", "a.b", "c.1.d"}
     assert {each["message"] for each in refused.value.details} == {"this name appears twice in one object"}
 
@@ -76,7 +76,7 @@ def test_finding_it_takes_no_path_for_each_value_there(item: bytes) -> None:
     body = b"[" * depth + b'{"a":1,"a":1}' + (b"," + item) * 5_000 + b"]" * depth
     tracemalloc.start()
     with pytest.raises(ValidationFailed) as refused:
-        decode(body)
+        decode_json(body)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert all(each["path"].startswith("0." * (depth - 1)) for each in refused.value.details[:-1])
@@ -103,15 +103,15 @@ def test_a_body_holds_so_many_values_and_no_more(body: bytes, path: str) -> None
 
 
 def test_as_many_values_as_a_body_may_hold_are_fine() -> None:
-    assert len(decode(b'{"a":[' + b"1," * 99_998 + b"1]}")["a"]) == 99_999
+    assert len(decode_json(b'{"a":[' + b"1," * 99_998 + b"1]}")["a"]) == 99_999
     text = b"," * 60_000 + b"[{" * 30_000
-    assert decode(b'{"a":"' + text + b'"}') == {"a": text.decode()}
+    assert decode_json(b'{"a":"' + text + b'"}') == {"a": text.decode()}
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0d8123eE+-.truefalsn ', max_size=60).map(str.encode))
 def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
     try:
-        value = decode(body)
+        value = decode_json(body)
     except ValidationFailed:
         return
     if body:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.wire.document_delta import diff, keyed
+from synckairos.wire.document_delta import key_by_id, make_patch
 
 SCALARS = st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("ab", max_size=2)
 METADATA = st.dictionaries(
@@ -54,27 +54,27 @@ def text_of(value: Any) -> bytes:
 
 @given(STATES, STATES)
 def test_a_patch_leads_from_one_state_to_another(before: dict[str, Any], after: dict[str, Any]) -> None:
-    old, new = keyed(orjson.dumps(before)), keyed(orjson.dumps(after))
-    patch = diff(old, new)
+    old, new = key_by_id(orjson.dumps(before)), key_by_id(orjson.dumps(after))
+    patch = make_patch(old, new)
     assert patch is not None
     assert text_of(merge_patch(old, orjson.loads(orjson.dumps(patch)))) == text_of(new)
 
 
 @given(STATES)
 def test_nothing_changed_is_an_empty_patch(state: dict[str, Any]) -> None:
-    assert diff(keyed(orjson.dumps(state)), keyed(orjson.dumps(state))) == {}
+    assert make_patch(key_by_id(orjson.dumps(state)), key_by_id(orjson.dumps(state))) == {}
 
 
 def test_a_null_that_is_meant_needs_the_full_state() -> None:
     plain: dict[str, Any] = {"participants": [], "groups": [], "metadata": {}}
     for metadata in ({"a": None}, {"a": {"b": [1, {"c": None}]}}):
-        with_null = keyed(orjson.dumps({**plain, "metadata": metadata}))
-        assert diff(keyed(orjson.dumps(plain)), with_null) is None
-        assert diff(with_null, keyed(orjson.dumps(plain))) is None
+        with_null = key_by_id(orjson.dumps({**plain, "metadata": metadata}))
+        assert make_patch(key_by_id(orjson.dumps(plain)), with_null) is None
+        assert make_patch(with_null, key_by_id(orjson.dumps(plain))) is None
 
 
 def test_a_participant_who_left_is_null() -> None:
     base: dict[str, Any] = {"groups": [], "metadata": {}}
-    before = keyed(orjson.dumps({**base, "participants": [{"participant_id": "p"}, {"participant_id": "q"}]}))
-    after = keyed(orjson.dumps({**base, "participants": [{"participant_id": "q"}]}))
-    assert diff(before, after) == {"participants": {"p": None}}
+    before = key_by_id(orjson.dumps({**base, "participants": [{"participant_id": "p"}, {"participant_id": "q"}]}))
+    after = key_by_id(orjson.dumps({**base, "participants": [{"participant_id": "q"}]}))
+    assert make_patch(before, after) == {"participants": {"p": None}}

@@ -15,8 +15,8 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode, Transition
 from synckairos.wire import document_delta
-from synckairos.wire.document_slices import Rows, differing, splice
-from synckairos.wire.rendered_session import MANY, Rendered
+from synckairos.wire.document_slices import DocumentSlices, apply_splices, changed_slices
+from synckairos.wire.rendered_session import MANY, RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
@@ -52,13 +52,15 @@ def many_switching(tape: Bytes) -> Iterator[Transition]:
 @given(st.binary(min_size=120, max_size=120))
 def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes) -> None:
     states = [transition.state for transition in many_switching(Bytes(tape))]
-    known = Rendered.of(states[0])
+    known = RenderedSession.of(states[0])
     for state in states[1:]:
         after = known.next(state)
         assert after.document == render_session(state)
         if after.splices:
-            assert splice(known.document, after.splices) == after.document
-            patch = document_delta.diff(document_delta.keyed(known.document), document_delta.keyed(after.document))
+            assert apply_splices(known.document, after.splices) == after.document
+            patch = document_delta.make_patch(
+                document_delta.key_by_id(known.document), document_delta.key_by_id(after.document)
+            )
             assert (orjson.loads(after.patch) if after.patch else None) == patch
         known = after
 
@@ -68,12 +70,12 @@ def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes)
 def test_rows_make_the_document_again_and_differ_where_it_does(tape: bytes) -> None:
     documents = [render_session(transition.state) for transition in many_switching(Bytes(tape))]
     for document in documents:
-        assert Rows.of(document).joined() == document
+        assert DocumentSlices.of(document).joined() == document
     for before, after in pairwise(documents):
-        old, new = (each.joined() for each in differing(Rows.of(before), Rows.of(after)))
-        assert document_delta.diff(document_delta.keyed(old), document_delta.keyed(new)) == document_delta.diff(
-            document_delta.keyed(before), document_delta.keyed(after)
-        )
+        old, new = (each.joined() for each in changed_slices(DocumentSlices.of(before), DocumentSlices.of(after)))
+        assert document_delta.make_patch(
+            document_delta.key_by_id(old), document_delta.key_by_id(new)
+        ) == document_delta.make_patch(document_delta.key_by_id(before), document_delta.key_by_id(after))
         assert len(new) <= len(after)
 
 
@@ -83,7 +85,7 @@ def test_what_is_parsed_beside_another_version_is_what_it_says(tape: bytes, step
     known = None
     for transition in list(many_switching(Bytes(tape)))[::step]:
         document = render_session(transition.state)
-        known = Rendered.parse(document, known)
+        known = RenderedSession.parse(document, known)
         assert known.session == parse_session(document)
         assert known.document == document
 
@@ -99,7 +101,7 @@ def after(state: Session, command: Command) -> Session:
 
 
 def test_a_switch_is_said_in_its_own_size() -> None:
-    known = Rendered.of(running({"large": "x" * 30_000}))
+    known = RenderedSession.of(running({"large": "x" * 30_000}))
     switched = known.next(after(known.session, Switch()))
     assert 0 < len(switched.splices) < 2_000
     assert 0 < len(switched.patch) < 1_000
@@ -107,38 +109,38 @@ def test_a_switch_is_said_in_its_own_size() -> None:
 
 def test_what_was_parsed_can_be_gone_on_from() -> None:
     document = render_session(running({}))
-    known = Rendered.parse(document)
+    known = RenderedSession.parse(document)
     assert known.next(after(known.session, Switch())).document == render_session(after(known.session, Switch()))
 
 
 def test_parsing_beside_another_version_shares_what_it_has() -> None:
-    known = Rendered.of(running({}))
+    known = RenderedSession.of(running({}))
     document = render_session(after(known.session, Switch()))
-    parsed = Rendered.parse(document, known).session
+    parsed = RenderedSession.parse(document, known).session
     assert parsed == parse_session(document)
     assert sum(old is new for old, new in zip(known.session.participants, parsed.participants, strict=True)) == 998
 
 
 def test_what_changes_everybody_goes_whole() -> None:
-    known = Rendered.of(running({}))
+    known = RenderedSession.of(running({}))
     adjusted = known.next(after(known.session, Adjust(1_000)))
     assert adjusted.document == render_session(adjusted.session)
     assert not adjusted.splices
 
 
 def test_a_null_that_is_meant_leaves_the_patch_out_and_not_the_splices() -> None:
-    known = Rendered.of(running({"a": [None]}))
+    known = RenderedSession.of(running({"a": [None]}))
     switched = known.next(after(known.session, Switch()))
     assert not switched.patch
-    assert splice(known.document, switched.splices) == switched.document
+    assert apply_splices(known.document, switched.splices) == switched.document
 
 
 def test_splices_for_another_document_are_refused() -> None:
-    known = Rendered.of(running({}))
+    known = RenderedSession.of(running({}))
     switched = known.next(after(known.session, Switch()))
     with pytest.raises(ValueError, match="are for a text of"):
-        splice(known.document + b" ", switched.splices)
+        apply_splices(known.document + b" ", switched.splices)
 
 
 def test_a_document_instead_of_splices_takes_its_place() -> None:
-    assert splice(b"anything", b'{"version":2}') == b'{"version":2}'
+    assert apply_splices(b"anything", b'{"version":2}') == b'{"version":2}'

@@ -25,7 +25,14 @@ from synckairos.clock.commands import (
 )
 from synckairos.errors import ValidationFailed
 from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantTimeQuery, ReadQuery, parse_query
-from synckairos.wire.request_bodies import COMMANDS, SimulationBody, SwitchBody, parse, parse_command, parse_kept
+from synckairos.wire.request_bodies import (
+    COMMANDS,
+    SimulationBody,
+    SwitchBody,
+    parse_body,
+    parse_command,
+    parse_stored_args,
+)
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 DAY = 86_400_000
@@ -117,7 +124,7 @@ def test_any_arguments_make_a_command_or_are_refused(verb: str, args: Any) -> No
 
 def test_a_simulation_is_checked_to_its_depths() -> None:
     with pytest.raises(ValidationFailed) as refused:
-        parse(
+        parse_body(
             SimulationBody,
             {
                 "session": {"sync_mode": "global"},
@@ -194,6 +201,6 @@ def test_what_the_server_measured_is_kept_and_never_asked() -> None:
     assert isinstance(body, SwitchBody)
     measured = body.measured(200)
     assert measured.model_dump(exclude_unset=True) == asked | {"measured_lag_ms": 200}
-    assert parse_kept("switch", measured.model_dump(exclude_unset=True)) == measured
+    assert parse_stored_args("switch", measured.model_dump(exclude_unset=True)) == measured
     assert measured.command() == Switch(None, A, 90, 200)
-    assert parse_kept("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})
+    assert parse_stored_args("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})

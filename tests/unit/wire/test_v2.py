@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from synckairos.errors import MalformedMessage, SessionNotFound
 from synckairos.wire import v2_messages
-from synckairos.wire.websocket_frames import text_of
+from synckairos.wire.websocket_frames import text_payload
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
@@ -18,24 +18,24 @@ JSON = st.recursive(
 @given(st.text() | st.binary())
 def test_anything_is_understood_or_malformed(sent: str | bytes) -> None:
     with pytest.raises(MalformedMessage):
-        v2_messages.parse(sent)
+        v2_messages.parse_v2_message(sent)
 
 
 @given(JSON)
 def test_any_type_but_the_two_is_malformed(kind: object) -> None:
     with pytest.raises(MalformedMessage):
-        v2_messages.parse(orjson.dumps({"type": kind}, option=orjson.OPT_NON_STR_KEYS, default=str))
+        v2_messages.parse_v2_message(orjson.dumps({"type": kind}, option=orjson.OPT_NON_STR_KEYS, default=str))
 
 
 @pytest.mark.parametrize("kind", ["PING", "RECONNECT"])
 def test_other_members_are_ignored(kind: str) -> None:
-    assert v2_messages.parse(f'{{"type":"{kind}","sessionId":1,"x":[]}}') == v2_messages.Ask(kind)
+    assert v2_messages.parse_v2_message(f'{{"type":"{kind}","sessionId":1,"x":[]}}') == v2_messages.V2Request(kind)
 
 
 def test_the_document_is_spliced_in_as_it_is() -> None:
     document = '{"version":3,"metadata":{"ü":[1.0,"\\u2028"]}}'.encode()
     frame = v2_messages.state_update("id", 17, document)
-    assert text_of(frame) == b'{"type":"STATE_UPDATE","sessionId":"id","timestamp":17,"state":' + document + b"}"
+    assert text_payload(frame) == b'{"type":"STATE_UPDATE","sessionId":"id","timestamp":17,"state":' + document + b"}"
 
 
 def test_every_message_has_v2s_members() -> None:
@@ -47,6 +47,6 @@ def test_every_message_has_v2s_members() -> None:
         "ERROR": (v2_messages.error(SessionNotFound("id")), ["type", "code", "message"]),
     }
     for kind, (frame, members) in told.items():
-        message = orjson.loads(text_of(frame))
+        message = orjson.loads(text_payload(frame))
         assert list(message) == members
         assert message["type"] == kind

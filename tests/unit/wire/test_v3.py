@@ -7,14 +7,14 @@ import pytest
 
 from synckairos.errors import ValidationFailed
 from synckairos.wire import v3_messages
-from synckairos.wire.websocket_frames import text_of
+from synckairos.wire.websocket_frames import text_payload
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
 PLACE = {"epoch": "e", "version": 7}
 
 
 def subscribe(**members: Any) -> v3_messages.Subscribe:
-    asked = v3_messages.parse(orjson.dumps({"type": "SUBSCRIBE", "session_id": SESSION, **members}).decode())
+    asked = v3_messages.parse_v3_message(orjson.dumps({"type": "SUBSCRIBE", "session_id": SESSION, **members}).decode())
     assert isinstance(asked, v3_messages.Subscribe)
     return asked
 
@@ -41,8 +41,8 @@ def test_any_part_of_a_position_wants_to_know_whether_it_did(members: dict[str, 
 
 def test_a_state_says_its_tag_where_it_has_one() -> None:
     for tag, said in (("a", {"tag": "a"}), ("", {})):
-        whole = orjson.loads(text_of(v3_messages.state("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
-        delta = orjson.loads(text_of(v3_messages.state_delta(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
+        whole = orjson.loads(text_payload(v3_messages.state("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
+        delta = orjson.loads(text_payload(v3_messages.state_delta(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
         told = {"session_id": SESSION, "version": 7, "server_time_ms": 1, "epoch": "e", **said}
         assert whole == {"type": "STATE_UPDATE", **told, "state": {}}
         assert delta == {"type": "STATE_DELTA", **told, "from_version": 6, "patch": {"a": 1}}
@@ -50,7 +50,7 @@ def test_a_state_says_its_tag_where_it_has_one() -> None:
 
 @pytest.mark.parametrize("t0", [0, 1795345670696, -5, 12.5])
 def test_a_ping_comes_back_as_it_was(t0: float) -> None:
-    asked = v3_messages.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
+    asked = v3_messages.parse_v3_message(orjson.dumps({"type": "PING", "t0": t0}).decode())
     assert isinstance(asked, v3_messages.Ping)
     assert orjson.dumps(asked.t0) == orjson.dumps(t0)
 
@@ -58,5 +58,5 @@ def test_a_ping_comes_back_as_it_was(t0: float) -> None:
 @pytest.mark.parametrize("t0", ["1", None, True, [1]])
 def test_a_ping_without_a_number_is_told_so_once(t0: object) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        v3_messages.parse(orjson.dumps({"type": "PING", "t0": t0}).decode())
+        v3_messages.parse_v3_message(orjson.dumps({"type": "PING", "t0": t0}).decode())
     assert refused.value.details == [{"path": "t0", "message": "should be a valid number"}]

@@ -4,7 +4,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from synckairos.wire.websocket_frames import PING, text_frame, text_of
+from synckairos.wire.websocket_frames import PING, text_frame, text_payload
 
 
 def parsed(frame: bytes) -> Frame:
@@ -24,7 +24,7 @@ def parsed(frame: bytes) -> Frame:
 def test_text_of_any_size_is_one_frame(size: int) -> None:
     frame = text_frame(b"x" * size)
     assert parsed(frame) == Frame(Opcode.TEXT, b"x" * size)
-    assert text_of(frame) == b"x" * size
+    assert text_payload(frame) == b"x" * size
 
 
 def test_a_ping_is_a_ping() -> None:
