@@ -1,4 +1,7 @@
-"""Draw `docs/status.md` from the status table: python -m tests.unit.clock.status_page > docs/status.md"""
+"""Draw `docs/reference/status.md` from the status table.
+
+python -m tests.unit.clock.status_page > docs/reference/status.md
+"""
 
 from synckairos.clock.commands import Expire
 from synckairos.clock.model import FINAL, Status
@@ -18,10 +21,13 @@ def status_page() -> str:
     ]
     return "\n".join(
         [
-            "# The life of a session",
+            "# Status: the life of a session",
             "",
-            "Drawn from the table in `synckairos/clock/status_table.py`; a test fails where this page is stale.",
-            "`time` is what happens by itself: warnings, timeouts, pauses that lift.",
+            "A [session](../glossary.md) has one status. [Commands](../glossary.md) and time change it.",
+            "A new session is `pending`. The statuses `expired`, `completed` and `cancelled` are final.",
+            "",
+            "In the diagram and in the table, `time` stands for overdue transitions: warnings, timeouts and pauses",
+            "that end at their `max_ms`. No caller causes them.",
             "",
             "```mermaid",
             "stateDiagram-v2",
@@ -34,8 +40,15 @@ def status_page() -> str:
             f"|---|{'---|' * (len(OPEN) + 1)}",
             *rows,
             "",
-            "A cell says where a command can lead; – is refused with `INVALID_STATE_TRANSITION`. `switch` while paused",
-            "is allowed only in the pause at zero (`on_timeout: pause`).",
+            "A cell names the statuses that the command can lead to. A command with – in its cell is refused with",
+            "[`INVALID_STATE_TRANSITION`](errors.md). `stays` means that the status does not change.",
+            "",
+            "- `switch` on a paused session is allowed only in the [pause at zero](timeouts.md#at-zero).",
+            "- `start` sets `session_started_at`. A final status sets `session_completed_at`.",
+            "- `delete` removes the session for callers. Its [audit trail](../operate/audit.md) stays.",
+            "- The [event catalogue](events.md) lists the event of each transition.",
+            "",
+            "A test keeps this page equal to the status table in the code.",
             "",
         ]
     )

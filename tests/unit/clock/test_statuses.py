@@ -189,8 +189,8 @@ def test_the_table_has_every_status() -> None:
 
 
 def test_the_page_is_fresh() -> None:
-    page = Path(__file__).parents[3] / "docs" / "status.md"
-    assert page.read_text() == status_page(), "write it anew: python -m tests.unit.clock.status_page > docs/status.md"
+    page = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
+    assert page.read_text() == status_page(), f"stale: python -m tests.unit.clock.status_page > {page}"
 
 
 def test_open_session_is_pending_at_version_one() -> None:
