@@ -41,8 +41,10 @@ fmt: install ## format and fix what can be fixed
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-env: install ## write .env.example anew from the settings
+env: install ## render .env.example and docs/reference/settings.md from the settings
 	$(PYTHON) -c "from synckairos.config import render_example; print(render_example(), end='')" > .env.example
+	$(PYTHON) -c "from synckairos.config import render_settings_page; print(render_settings_page(), end='')" \
+		> docs/reference/settings.md
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv

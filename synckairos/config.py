@@ -6,14 +6,15 @@ Never prints a value that may hold a secret.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, AliasChoices, AliasGenerator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from synckairos.errors import SyncKairosError
@@ -125,6 +126,29 @@ KeyPrefix = Annotated[
 ]
 Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
 Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]
+
+
+SETTINGS_PAGE = """\
+# Settings
+
+Every setting is an environment variable. `make env` renders this page and [`.env.example`](../../.env.example) from the
+settings in the code, and a test keeps both current.
+
+- A name without the prefix `SYNCKAIROS_` also works with it. If both are set, the prefixed name wins.
+- An empty value counts as unset.
+- Only `synckairos dev` reads the file `.env`. All other commands read the environment alone.
+- A list is separated by commas.
+- A process with a wrong value does not start. It names each wrong variable in one line.
+- `synckairos doctor` also names each variable that starts with `SYNCKAIROS_` and sets nothing.
+- `--host`, `--port` and `--insecure` of `serve` and `dev` override their variables.
+- `DATABASE_POOL_MIN` must not exceed `DATABASE_POOL_MAX`.
+
+The page [limits](limits.md) lists the bounds that no setting changes.
+
+| variable | default | values | meaning |
+|---|---|---|---|
+{rows}
+"""
 
 
 LONGEST_S = 100 * 365 * 86_400
@@ -291,6 +315,39 @@ def render_example() -> str:
         text = "" if default is None else _to_text(default)
         lines += ["", f"# {info.description}", f"#{variables(field)[-1]}={text}"]
     return "\n".join(lines) + "\n"
+
+
+def render_settings_page() -> str:
+    """Render `docs/reference/settings.md`: the table of every variable, its default, its values and its meaning."""
+    rows = []
+    for field, info in Settings.model_fields.items():
+        default = None if info.default_factory or info.default is None else _to_text(info.default)
+        cells = (f"`{variables(field)[-1]}`", f"`{default}`" if default else "", _allowed_values(field, info))
+        meaning = (info.description or "").replace("<", "&lt;").replace("|", "\\|")
+        rows.append(f"| {' | '.join(cells)} | {meaning} |")
+    return SETTINGS_PAGE.format(rows="\n".join(rows))
+
+
+def _allowed_values(field: str, info: FieldInfo) -> str:
+    """Describe the values of a setting: its bounds if it is a number, its choices if it has some, else its kind."""
+    kind = info.annotation
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if kind is bool:
+        return "`true`, `false`"
+    if kind in (int, float):
+        word = "whole number" if kind is int else "number"
+        bounds = [f"{sign} {bound:,}" for each in info.metadata for sign, bound in _bounds(each)]
+        return f"{word} {' and '.join(bounds)}"
+    if get_origin(kind) is list:
+        return "list"
+    return "URL" if field.endswith("_url") else "text"
+
+
+def _bounds(constraint: object) -> Iterator[tuple[str, float]]:
+    for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤")):
+        if (bound := getattr(constraint, name, None)) is not None:
+            yield sign, bound
 
 
 def _from_file(env_file: Path | None) -> dict[str, str]:
