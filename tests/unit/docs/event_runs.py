@@ -1,0 +1,82 @@
+"""Sessions played by the engine, so that tests know every event and the command that produces it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synckairos.clock import engine, membership
+from synckairos.clock.commands import Expire
+from synckairos.clock.model import Session, Transition
+from synckairos.clock.recovery import recover
+from synckairos.wire.creation import CreateSession
+from synckairos.wire.entry import Cause
+from synckairos.wire.requests import parse, parse_command
+
+SESSION = "0198c0de-0000-7000-8000-000000000001"
+A = "0198c0de-0000-7000-8000-00000000000a"
+B = "0198c0de-0000-7000-8000-00000000000b"
+LATE = "0198c0de-0000-7000-8000-00000000000c"
+RED = "0198c0de-0000-7000-8000-0000000000f1"
+BLUE = "0198c0de-0000-7000-8000-0000000000f2"
+EPOCH = "5f3a9c0e71d2b846"
+NEXT_EPOCH = "a07c44d19be2f635"
+T0 = 1_769_860_800_000
+"""2026-01-31T12:00:00.000Z, the creation of every session here."""
+
+Json = dict[str, Any]
+Step = tuple[int, str, Json]
+"""Milliseconds after the creation, the command as the audit names it, and its arguments."""
+
+PAIR: list[Json] = [{"participant_id": A}, {"participant_id": B}]
+BODIES: dict[str, Json] = {
+    "per_participant": {"participants": PAIR, "total_time_ms": 60_000},
+    "per_cycle": {"participants": PAIR, "time_per_cycle_ms": 60_000, "max_cycles": 2},
+    "per_group": {
+        "participants": [{"participant_id": A, "group_id": RED}, {"participant_id": B, "group_id": BLUE}],
+        "groups": [{"group_id": RED, "total_time_ms": 60_000}, {"group_id": BLUE, "total_time_ms": 60_000}],
+    },
+    "global": {"participants": PAIR, "total_time_ms": 60_000},
+    "count_up": {"participants": PAIR, "max_time_ms": 60_000},
+}
+"""The body of a creation for each mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A transition and its cause, as the service commits them."""
+
+    transition: Transition
+    cause: Cause
+
+    @property
+    def event_type(self) -> str:
+        return str(self.transition.event.type)
+
+
+def created(mode: str, **fields: Any) -> Produced:
+    """Create a session of a mode."""
+    body = {"sync_mode": mode, **BODIES[mode], **fields}
+    transition = membership.create(parse(CreateSession, body).spec(), SESSION, EPOCH, T0)
+    return Produced(transition, Cause("anonymous", "create", body))
+
+
+def produced_by(state: Session, step: Step) -> Iterator[Produced]:
+    """Yield what one step produces: overdue transitions, the command's own, and those due at once."""
+    at_ms, verb, args = step
+    overdue = Cause("timekeeper", "expire")
+    if verb == "recover":
+        yield Produced(recover(state, NEXT_EPOCH, T0 + at_ms), Cause("recovery", "recover"))
+        return
+    command = Expire() if verb == "expire" else parse_command(verb, args).command()
+    decision = engine.apply(state, command, T0 + at_ms)
+    yield from (Produced(each, overdue) for each in decision.links)
+    yield from (Produced(each, Cause("anonymous", verb, args or None)) for each in decision.own)
+    yield from (Produced(each, overdue) for each in decision.later)
+
+
+def play(mode: str, steps: Sequence[Step], **fields: Any) -> list[Produced]:
+    """Play a session and return everything that it produced, its creation first."""
+    produced = [created(mode, **fields)]
+    for step in steps:
+        produced += produced_by(produced[-1].transition.state, step)
+    return produced

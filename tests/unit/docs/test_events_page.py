@@ -1,0 +1,209 @@
+"""The event catalogue against the engine: which event comes in which mode, from which command, and what it carries."""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from synckairos.audit.rows import EventRow
+from synckairos.audit.trail import event_of
+from synckairos.clock.model import EventType, OnTimeout, SyncMode
+from synckairos.realtime.update import TOLD, Update
+from synckairos.wire.entry import FeedMessage, OutboxEntry, render_event
+from synckairos.wire.events import EVENT_COLUMNS, event_json
+from synckairos.wire.requests import COMMANDS
+from synckairos.wire.session import render_session
+from synckairos.wire.tables import render_csv
+from synckairos.wire.v3 import event as event_frame
+from synckairos.wire.webhooks import render_message
+from synckairos.wire.websocket import text_of
+from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
+from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
+
+Triple = tuple[str, str, str]
+"""An event type, a mode, and the command that produces the one in the other."""
+
+PAGE = read_page("events.md")
+EXAMPLES = read_page("event-examples.md")
+
+REACHED_BY: dict[str, list[Step]] = {
+    "pending": [],
+    "running": [(0, "start", {})],
+    "in the last turn": [(0, "start", {}), (1_000, "switch", {})],
+    "paused": [(0, "start", {}), (1_000, "pause", {"reason": "tea", "max_ms": 5_000})],
+    "at zero": [(0, "start", {}), (60_000, "expire", {})],
+    "over": [(0, "start", {}), (1_000, "complete", {})],
+}
+ARGUMENTS: dict[str, list[Json]] = {
+    "adjust": [{"delta_ms": 5_000}, {"delta_ms": -86_400_000}],
+    "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
+    "remove_participant": [{"participant_id": A}],
+    "update_metadata": [{"metadata": {"round": 2}}],
+}
+
+
+def attempts() -> Iterator[Step]:
+    """Yield every command at an early and at a late instant, and time alone."""
+    for at_ms, verb in itertools.product((2_000, 55_000, 200_000), (*COMMANDS, "expire", "recover")):
+        for args in ARGUMENTS.get(verb, [{}]):
+            yield at_ms, verb, args
+
+
+def explored() -> set[Triple]:
+    """Return what happens if every command is tried in every status, in every mode and with every `on_timeout`."""
+    found: set[Triple] = set()
+    for mode, on_timeout, steps in itertools.product(SyncMode, OnTimeout, REACHED_BY.values()):
+        produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000])
+        state = produced[-1].transition.state
+        for step in attempts():
+            if step[1] == "recover" and state.status.is_final:
+                continue  # a final session is restored as it was
+            produced += produced_by(state, step)
+        found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
+    return found
+
+
+def catalogue() -> dict[str, Row]:
+    """Return the catalogue's rows by event type."""
+    rows = {code_words(row["event type"])[0]: row for row in table_after(PAGE, "## Catalogue")}
+    assert len(rows) == len(table_after(PAGE, "## Catalogue"))
+    return rows
+
+
+def listed() -> set[Triple]:
+    """Return what the catalogue says: `switch` in `per_cycle` is about that mode alone."""
+    found: set[Triple] = set()
+    for event_type, row in catalogue().items():
+        modes = [str(mode) for mode in SyncMode] if row["modes"] == "all" else code_words(row["modes"])
+        for part in row["command"].split(";"):
+            command, *only = code_words(part)
+            found |= {(event_type, mode, command) for mode in only or modes}
+    return found
+
+
+def example_runs() -> dict[str, list[Produced]]:
+    """Return the sessions that the examples are taken from, by name."""
+    start: Step = (0, "start", {})
+    later: list[Step] = [
+        (2_000, "switch", {"current_participant_id": A}),
+        (3_000, "adjust", {"delta_ms": 5_000, "participant_ids": [B]}),
+        (4_000, "add_participant", {"participant_id": LATE, "total_time_ms": 60_000}),
+        (5_000, "remove_participant", {"participant_id": LATE}),
+        (6_000, "update_metadata", {"metadata": {"round": 2}}),
+        (7_000, "pause", {"reason": "tea"}),
+        (9_000, "resume", {}),
+        (10_000, "complete", {}),
+        (11_000, "delete", {}),
+    ]
+    return {
+        "chess": play("per_participant", [start, *later]),
+        "out": play("per_participant", [start, (60_000, "expire", {})], on_timeout="advance"),
+        "teams": play("per_group", [start, (60_000, "expire", {})], on_timeout="advance"),
+        "quiz": play("per_cycle", [start, (60_000, "expire", {})]),
+        "flag": play("per_participant", [start, (60_000, "expire", {})], warnings_ms=[10_000]),
+        "lost": play("global", [start, (30_000, "recover", {})], participants=[]),
+        "off": play("count_up", [start, (1_000, "cancel", {})]),
+    }
+
+
+def trail_event(produced: Produced, *, snapshots: bool = False) -> Json:
+    """Return a transition as `GET /v1/sessions/{id}/events` shows it."""
+    event: Json = orjson.loads(orjson.dumps(event_json(event_of(outbox_entry(produced), snapshots))))
+    return event
+
+
+def outbox_entry(produced: Produced) -> OutboxEntry:
+    after = produced.transition.state
+    event = render_event(produced.transition, produced.cause)
+    return OutboxEntry(after.session_id, after.epoch, after.version, event, render_session(after))
+
+
+# -- the catalogue ----------------------------------------------------------------------------------------------------
+
+
+def test_catalogue_lists_every_event_type_once() -> None:
+    assert list(catalogue()) == [str(each) for each in sorted(EventType, key=list(catalogue()).index)]
+
+
+def test_catalogue_lists_exactly_the_modes_and_commands_that_produce_each_event() -> None:
+    assert sorted(listed()) == sorted(explored())
+
+
+def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
+    marked = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "yes"}
+    assert marked == {str(each) for each in TOLD}
+    for produced in itertools.chain(*example_runs().values()):
+        message = FeedMessage.of(produced.transition, b"{}")
+        assert Update.of(message, T0).is_event == (produced.event_type in marked)
+
+
+def test_events_that_concern_the_session_name_no_participant() -> None:
+    about_session = {event_type for event_type, row in catalogue().items() if row["concerns"] == "session"}
+    named = {p.event_type for p in itertools.chain(*example_runs().values()) if p.transition.event.participant_id}
+    assert not named & about_session
+
+
+# -- what an event carries --------------------------------------------------------------------------------------------
+
+
+def members(column: str) -> list[str]:
+    """Return the members that a form has, in the order of the page."""
+    names = []
+    for row in table_after(PAGE, "## Members"):
+        if row[column] != "no":
+            renamed = code_words(row[column])
+            names += renamed or [code_words(row["member"])[0]]
+    return names
+
+
+def test_members_of_the_trail_are_the_columns_of_its_csv() -> None:
+    assert members("trail") == [*EVENT_COLUMNS, "state"]
+
+
+def test_members_of_the_audit_row_are_its_columns() -> None:
+    # `event` isn't kept with a row, and Postgres itself fills `recorded_at`.
+    assert sorted(members("audit row")) == sorted({*EventRow._fields, "recorded_at"} - {"event"})
+
+
+@pytest.mark.parametrize("name", example_runs())
+def test_members_of_each_form_are_those_that_the_page_lists(name: str) -> None:
+    for produced in example_runs()[name]:
+        shown = event_of(outbox_entry(produced), snapshots=True)
+        assert set(event_json(shown)) <= set(members("trail"))
+        webhook = orjson.loads(render_message(outbox_entry(produced).session_id, shown))
+        assert set(webhook) == {"type", "timestamp", "data"}
+        assert set(webhook["data"]) <= set(members("webhook"))
+        frame = orjson.loads(text_of(event_frame(FeedMessage.of(produced.transition, b"{}"), T0)))
+        assert set(frame) <= {"type", *members("EVENT")}
+
+
+def test_the_forms_of_one_event_are_real() -> None:
+    produced = next(each for each in example_runs()["out"] if each.event_type == "participant_expired")
+    trail, webhook, frame = map(orjson.loads, code_blocks(PAGE, "json"))
+    (table,) = code_blocks(PAGE, "csv")
+    assert trail == trail_event(produced)
+    assert list(csv.reader(io.StringIO(table))) == list(
+        csv.reader(io.StringIO(render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode()))
+    )
+    session_id = produced.transition.state.session_id
+    assert webhook == orjson.loads(render_message(session_id, event_of(outbox_entry(produced), snapshots=False)))
+    message = FeedMessage.of(produced.transition, b"{}")
+    assert frame == orjson.loads(text_of(event_frame(message, frame["server_time_ms"])))
+
+
+# -- the examples -----------------------------------------------------------------------------------------------------
+
+
+def test_examples_show_each_event_type_once_in_the_order_of_the_catalogue() -> None:
+    assert re.findall(r"^## `(\w+)`$", EXAMPLES, re.MULTILINE) == list(catalogue())
+
+
+def test_each_example_is_what_the_engine_produces() -> None:
+    real = [trail_event(each) for each in itertools.chain(*example_runs().values())]
+    shown = [orjson.loads(block) for block in code_blocks(EXAMPLES, "json")]
+    assert [each["event_type"] for each in shown] == list(catalogue())
+    assert [each for each in shown if each not in real] == []
