@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.clock import engine, membership
+from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import recover
-from synckairos.wire.creation import CreateSession
-from synckairos.wire.entry import Cause
-from synckairos.wire.requests import parse, parse_command
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.feed_message import Cause
+from synckairos.wire.request_bodies import parse, parse_command
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
 A = "0198c0de-0000-7000-8000-00000000000a"
@@ -56,7 +56,7 @@ class Produced:
 def created(mode: str, **fields: Any) -> Produced:
     """Create a session of a mode."""
     body = {"sync_mode": mode, **BODIES[mode], **fields}
-    transition = membership.create(parse(CreateSession, body).spec(), SESSION, EPOCH, T0)
+    transition = creation.create(parse(CreateSession, body).spec(), SESSION, EPOCH, T0)
     return Produced(transition, Cause("anonymous", "create", body))
 
 

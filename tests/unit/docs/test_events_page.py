@@ -9,18 +9,18 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from synckairos.audit.rows import EventRow
-from synckairos.audit.trail import event_of
+from synckairos.audit.entry_rows import EventRow
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
-from synckairos.realtime.update import TOLD, Update
-from synckairos.wire.entry import FeedMessage, OutboxEntry, render_event
-from synckairos.wire.events import EVENT_COLUMNS, event_json
-from synckairos.wire.requests import COMMANDS
-from synckairos.wire.session import render_session
-from synckairos.wire.tables import render_csv
-from synckairos.wire.v3 import event as event_frame
+from synckairos.history.audit_trail import event_of
+from synckairos.realtime.session_update import TOLD, Update
+from synckairos.wire.event_json import EVENT_COLUMNS, event_json
+from synckairos.wire.feed_message import FeedMessage, OutboxEntry, render_event
+from synckairos.wire.request_bodies import COMMANDS
+from synckairos.wire.session_json import render_session
+from synckairos.wire.tabular import render_csv
+from synckairos.wire.v3_messages import event as event_frame
 from synckairos.wire.webhooks import render_message
-from synckairos.wire.websocket import text_of
+from synckairos.wire.websocket_frames import text_of
 from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
 
