@@ -1,0 +1,207 @@
+"""Every value on the page of limits is the code's, and a setting that it names has that value as its default."""
+
+import re
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from synckairos.clock import engine, join_leave, simulation
+from synckairos.config import Settings
+from synckairos.history import reader
+from synckairos.http import request
+from synckairos.http import simulate as simulate_routes
+from synckairos.jobs import enqueue, table
+from synckairos.realtime import connection, v3_connection
+from synckairos.server import http_protocol, uvicorn_server
+from synckairos.service import commits, create
+from synckairos.store import participant_sessions, sessions
+from synckairos.webhooks import dispatcher, registry, sender
+from synckairos.wire import field_types, presence, query_parameters, request_bodies, v3_messages, validation_faults
+from synckairos.wire import webhooks as webhook_models
+from synckairos.wire.creation_body import CreateSession
+from tests.unit.docs.pages import Row, code_words, read_page, tables
+
+ROWS: dict[str, Row] = {row["limit"]: row for each in tables(read_page("limits.md")) for row in each}
+
+
+def text(bound: float) -> str:
+    """Write a bound as the page does."""
+    assert bound == int(bound)
+    return f"{int(bound):,}".replace("-", "−")
+
+
+def between(least: float, most: float) -> str:
+    return f"{text(least)} to {text(most)}"
+
+
+def bounds(model: type[BaseModel], path: str) -> str:
+    """Write the bounds that a model gives a member, such as `clock.byoyomi.periods`; `[]` is an array's items."""
+    schema = model.model_json_schema()
+    place = schema
+    for name in path.split("."):
+        place = place["items"] if name == "[]" else place["properties"][name]
+        if "$ref" in place:
+            place = schema["$defs"][place["$ref"].rpartition("/")[2]]
+    found: dict[str, Any] = place
+    least = next((found[name] for name in ("minimum", "minItems", "minLength") if name in found), None)
+    most = next(found[name] for name in ("maximum", "maxItems", "maxLength") if name in found)
+    return text(most) if least is None else between(least, most)
+
+
+def message_id_bounds() -> str:
+    """Write how many characters the id of a message may have, from its pattern."""
+    pattern: str = v3_messages.Command.model_json_schema()["properties"]["id"]["pattern"]
+    match = re.fullmatch(r"\^\[!-~\]\{(\d+),(\d+)\}\\z", pattern)
+    assert match is not None
+    return between(int(match[1]), int(match[2]))
+
+
+def setting(field: str) -> str:
+    """Write the default of a setting."""
+    return text(Settings.model_fields[field].default)
+
+
+def same(*texts: str) -> str:
+    """Return the one text that all of these are."""
+    (only,) = set(texts)
+    return only
+
+
+IN_CODE = {
+    # HTTP
+    "request body": text(request.MAX_BODY_BYTES),
+    "time for the body to arrive": text(http_protocol.BODY_WITHIN_S),
+    "time for the headers to arrive": text(http_protocol.HEADERS_WITHIN_S),
+    "headers": text(http_protocol.MAX_HEADERS),
+    "one header, or the path": text(http_protocol.MAX_HEADER_BYTES),
+    "all headers and the path": text(http_protocol.MAX_HEADERS_BYTES),
+    "query parameters": text(query_parameters.MAX_FIELDS),
+    "values in a body": text(validation_faults.MAX_VALUES),
+    "members of one object": text(validation_faults.MAX_MEMBERS),
+    "depth of a body": text(validation_faults.MAX_DEPTH),
+    "integers in JSON": between(-validation_faults.MAX_INTEGER, validation_faults.MAX_INTEGER),
+    "listed faults of one request": text(validation_faults.MAX_FAULTS),
+    "`Idempotency-Key`": message_id_bounds(),  # one space with the ids of messages
+    "`limit` of a page": bounds(query_parameters.PageQuery, "limit"),
+    "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
+    "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
+    "rows of a time report": text(reader.MAX_SLICES),
+    # rates
+    "REST requests and socket commands": setting("rate_limit_general"),
+    "switches": setting("rate_limit_switch"),
+    "socket messages": text(connection.MESSAGES_A_SECOND),
+    "socket messages at once": text(connection.MESSAGES_AT_ONCE),
+    # a session
+    "participants": between(1, join_leave.MAX_PARTICIPANTS),
+    "groups": bounds(CreateSession, "groups"),
+    "budgets": same(
+        *(
+            bounds(CreateSession, path)
+            for path in (
+                *("total_time_ms", "time_per_cycle_ms", "max_time_ms", "extend_on_switch_ms"),
+                *("groups.[].total_time_ms",),
+            )
+        )
+    ),
+    "`increment_ms` of the session": bounds(CreateSession, "increment_ms"),
+    "`increment_ms`, `delay_ms` and `add_ms` of a clock": same(
+        *(
+            bounds(CreateSession, f"clock.{path}")
+            for path in ("fischer.increment_ms", "delay.delay_ms", "stages.[].add_ms", "stages.[].increment_ms")
+        )
+    ),
+    "`cap_ms`, `period_ms` and `move_ms` of a clock": same(
+        *(
+            bounds(CreateSession, f"clock.{path}")
+            for path in ("fischer.cap_ms", "byoyomi.period_ms", "canadian.period_ms", "per_move.move_ms")
+        )
+    ),
+    "`periods` of a clock": bounds(CreateSession, "clock.byoyomi.periods"),
+    "`moves` of a clock or stage": same(
+        bounds(CreateSession, "clock.canadian.moves"), bounds(CreateSession, "clock.stages.[].moves")
+    ),
+    "`stages`": bounds(CreateSession, "clock.stages"),
+    "`warnings_ms`": bounds(CreateSession, "warnings_ms"),
+    "one threshold of `warnings_ms`": bounds(CreateSession, "warnings_ms.[]"),
+    "`max_cycles`": bounds(CreateSession, "max_cycles"),
+    "`pause_budget`": bounds(CreateSession, "pause_budget"),
+    "`participant_index`": bounds(CreateSession, "participants.[].participant_index"),
+    "`display_name`": bounds(CreateSession, "participants.[].display_name"),
+    "`metadata` as JSON": text(engine.MAX_METADATA_BYTES),
+    "depth of `metadata`": text(field_types.MAX_METADATA_DEPTH),
+    # commands
+    "`delta_ms` of `adjust`": bounds(request_bodies.AdjustBody, "delta_ms"),
+    "`participant_ids` of `adjust`": bounds(request_bodies.AdjustBody, "participant_ids"),
+    "`reason` of `pause` and `resume`": same(
+        bounds(request_bodies.PauseBody, "reason"), bounds(request_bodies.ResumeBody, "reason")
+    ),
+    "`max_ms` of `pause`": bounds(request_bodies.PauseBody, "max_ms"),
+    "`lag_ms` of `switch`": bounds(request_bodies.SwitchBody, "lag_ms"),
+    "attempts of a command that loses races": text(commits.MAX_ATTEMPTS),
+    "commands of a simulation": bounds(request_bodies.SimulationBody, "commands"),
+    "rows of a simulation": text(simulation.MAX_ROWS),
+    "`at_ms` and `until_ms` of a simulation": same(
+        bounds(request_bodies.SimulationBody, "until_ms"), bounds(request_bodies.SimulationBody, "commands.[].at_ms")
+    ),
+    # sockets
+    "connections of an instance": setting("ws_max_connections"),
+    "connections of one address": setting("ws_max_connections_per_address"),
+    "message from a client": text(uvicorn_server.MAX_FRAME_BYTES),
+    "subscriptions of a v3 connection": text(v3_connection.MAX_SUBSCRIPTIONS),
+    "requests of a v3 connection that wait": text(v3_connection.MAX_WAITING),
+    "text of these requests": text(v3_connection.WAITING_CHARACTERS),
+    "`id` of a message": message_id_bounds(),
+    "unsent events and answers of a connection": text(connection.QUEUE),
+    "missed versions that a resume sends": text(connection.QUEUE),
+    "time in which a client reads nothing": text(connection.STUCK_AFTER_S),
+    "silence until the server pings": text(connection.PING_AFTER_S),
+    "silence of a client": text(connection.SILENT_AFTER_S),
+    "time to acknowledge sent data by TCP": text(uvicorn_server.USER_TIMEOUT_MS / 1000),
+    "participants in `PRESENCE`": text(presence.MAX_LISTED),
+    # stores
+    "versions in the [version history](../glossary.md#version-history)": setting("history_length"),
+    "size of the version history": text(sessions.HISTORY_BYTES),
+    "time in Redis after the last audited change": setting("session_ttl_s"),
+    "versions in the outbox": setting("outbox_max_entries"),
+    "size of the outbox": setting("outbox_max_bytes"),
+    "age of the outbox": setting("outbox_max_age_s"),
+    "sessions in a participant's list in Redis": text(participant_sessions.MOST),
+    "memory of a creation's command id": text(create.KEY_TTL_S),
+    "memory of a simulation's command id": text(simulate_routes.KEY_TTL_S),
+    # webhooks
+    "webhook endpoints": text(registry.MAX_ENDPOINTS),
+    "`url`": bounds(webhook_models.CreateWebhook, "url"),
+    "`description`": bounds(webhook_models.CreateWebhook, "description"),
+    "`overlap_s` of `rotate`": bounds(webhook_models.RotateSecret, "overlap_s"),
+    "time of one attempt": setting("webhook_timeout_s"),
+    "bytes read of an answer": text(sender.MAX_ANSWER_BYTES),
+    "attempts of a delivery": text(1 + len(dispatcher.SCHEDULE_S)),
+    "deliveries to one endpoint at a time": text(dispatcher.AT_ONCE),
+    "`Retry-After` of a receiver": text(sender.MAX_RETRY_AFTER_S),
+    "time with nothing but failures": text(dispatcher.GIVE_UP_S),
+    "age of the log of deliveries": setting("webhook_log_days"),
+    # jobs
+    "attempts of a job": text(table.ATTEMPTS),
+    "age of finished jobs": text(enqueue.KEPT_DAYS),
+}
+"""Each row's value, from the constant, the model or the setting that makes it so."""
+
+
+def test_page_has_a_row_for_each_known_limit_and_no_other() -> None:
+    assert list(ROWS) == list(IN_CODE)
+    assert len(ROWS) == sum(len(each) for each in tables(read_page("limits.md")))
+
+
+@pytest.mark.parametrize("limit", IN_CODE)
+def test_page_gives_each_limit_the_value_of_the_code(limit: str) -> None:
+    row = ROWS[limit]
+    assert row["value"] == IN_CODE[limit]
+    assert row["if exceeded"]
+
+
+@pytest.mark.parametrize("limit", [limit for limit, row in ROWS.items() if row["setting"]])
+def test_a_limit_with_a_setting_has_its_default(limit: str) -> None:
+    (variable,) = code_words(ROWS[limit]["setting"])
+    field = variable.removeprefix("SYNCKAIROS_").lower()
+    assert ROWS[limit]["value"] == setting(field)
