@@ -10,7 +10,7 @@ from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import recover
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.feed_message import Cause
-from synckairos.wire.request_bodies import parse, parse_command
+from synckairos.wire.request_bodies import parse_body, parse_command
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
 A = "0198c0de-0000-7000-8000-00000000000a"
@@ -56,7 +56,7 @@ class Produced:
 def created(mode: str, **fields: Any) -> Produced:
     """Create a session of a mode."""
     body = {"sync_mode": mode, **BODIES[mode], **fields}
-    transition = creation.create(parse(CreateSession, body).spec(), SESSION, EPOCH, T0)
+    transition = creation.create(parse_body(CreateSession, body).spec(), SESSION, EPOCH, T0)
     return Produced(transition, Cause("anonymous", "create", body))
 
 

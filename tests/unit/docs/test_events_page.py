@@ -11,8 +11,8 @@ import pytest
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
-from synckairos.history.audit_trail import event_of
-from synckairos.realtime.session_update import TOLD, Update
+from synckairos.history.audit_trail import build_trail_event
+from synckairos.realtime.session_update import TOLD, SessionUpdate
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.feed_message import FeedMessage, OutboxEntry, render_event
 from synckairos.wire.request_bodies import COMMANDS
@@ -20,7 +20,7 @@ from synckairos.wire.session_json import render_session
 from synckairos.wire.tabular import render_csv
 from synckairos.wire.v3_messages import event as event_frame
 from synckairos.wire.webhooks import render_message
-from synckairos.wire.websocket_frames import text_of
+from synckairos.wire.websocket_frames import text_payload
 from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
 
@@ -112,7 +112,7 @@ def example_runs() -> dict[str, list[Produced]]:
 
 def trail_event(produced: Produced, *, snapshots: bool = False) -> Json:
     """Return a transition as `GET /v1/sessions/{id}/events` shows it."""
-    event: Json = orjson.loads(orjson.dumps(event_json(event_of(outbox_entry(produced), snapshots))))
+    event: Json = orjson.loads(orjson.dumps(event_json(build_trail_event(outbox_entry(produced), snapshots))))
     return event
 
 
@@ -138,7 +138,7 @@ def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
     assert marked == {str(each) for each in TOLD}
     for produced in itertools.chain(*example_runs().values()):
         message = FeedMessage.of(produced.transition, b"{}")
-        assert Update.of(message, T0).is_event == (produced.event_type in marked)
+        assert SessionUpdate.of(message, T0).is_event == (produced.event_type in marked)
 
 
 def test_events_that_concern_the_session_name_no_participant() -> None:
@@ -172,12 +172,12 @@ def test_members_of_the_audit_row_are_its_columns() -> None:
 @pytest.mark.parametrize("name", example_runs())
 def test_members_of_each_form_are_those_that_the_page_lists(name: str) -> None:
     for produced in example_runs()[name]:
-        shown = event_of(outbox_entry(produced), snapshots=True)
+        shown = build_trail_event(outbox_entry(produced), snapshots=True)
         assert set(event_json(shown)) <= set(members("trail"))
         webhook = orjson.loads(render_message(outbox_entry(produced).session_id, shown))
         assert set(webhook) == {"type", "timestamp", "data"}
         assert set(webhook["data"]) <= set(members("webhook"))
-        frame = orjson.loads(text_of(event_frame(FeedMessage.of(produced.transition, b"{}"), T0)))
+        frame = orjson.loads(text_payload(event_frame(FeedMessage.of(produced.transition, b"{}"), T0)))
         assert set(frame) <= {"type", *members("EVENT")}
 
 
@@ -190,9 +190,11 @@ def test_the_forms_of_one_event_are_real() -> None:
         csv.reader(io.StringIO(render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode()))
     )
     session_id = produced.transition.state.session_id
-    assert webhook == orjson.loads(render_message(session_id, event_of(outbox_entry(produced), snapshots=False)))
+    assert webhook == orjson.loads(
+        render_message(session_id, build_trail_event(outbox_entry(produced), snapshots=False))
+    )
     message = FeedMessage.of(produced.transition, b"{}")
-    assert frame == orjson.loads(text_of(event_frame(message, frame["server_time_ms"])))
+    assert frame == orjson.loads(text_payload(event_frame(message, frame["server_time_ms"])))
 
 
 # -- the examples -----------------------------------------------------------------------------------------------------

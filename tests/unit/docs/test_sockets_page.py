@@ -32,7 +32,7 @@ def column(dialect: str, name: str) -> list[str]:
     [
         ("`synckairos.v3`", "client sends", list(v3_messages.MODELS)),
         ("`synckairos.v3`", "server sends", types_of(socket_message_models.V3_SENT)),
-        ("The v2 dialect", "client sends", [str(each) for each in v2_messages.Ask]),
+        ("The v2 dialect", "client sends", [str(each) for each in v2_messages.V2Request]),
         ("The v2 dialect", "server sends", types_of(socket_message_models.V2_SENT)),
     ],
 )
