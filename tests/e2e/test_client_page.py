@@ -10,7 +10,7 @@ import httpx
 
 from tests.processes import Process
 
-PAGE = Path(__file__).parents[2] / "docs" / "client.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "python-client.md"
 
 
 def test_the_example_runs(serve_process: Process) -> None:

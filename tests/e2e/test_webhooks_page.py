@@ -13,7 +13,7 @@ from tests.e2e.test_readme import lines_of
 from tests.integration.http.conftest import chess
 from tests.processes import Process, spawn_server
 
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "webhooks.md"
 
 
 @pytest.fixture

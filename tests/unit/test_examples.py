@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from synckairos.cli import main
 from synckairos.wire.simulation_timeline import run_simulation
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "guides" / "examples"
 
 # What happens after creation: (instant in ms, event, last digit of the participant it is about), and how it ends.
 PLAYED = {
@@ -60,9 +60,9 @@ PLAYED = {
     ),
     "quiz-30s-a-question": (
         (
-            "0 session_started 1|25000 time_warning 1|30000 cycle_expired 1|42000 cycle_switched 1|67000 time_warning 1"
-            "|72000 cycle_expired 1|97000 time_warning 1|102000 cycle_expired 1|127000 time_warning 1"
-            "|132000 session_expired 1"
+            "0 session_started 1|25000 time_warning 1|30000 cycle_expired 1|42000 cycle_switched 2|67000 time_warning 3"
+            "|72000 cycle_expired 3|97000 time_warning 4|102000 cycle_expired 4|127000 time_warning 5"
+            "|132000 session_expired 5"
         ),
         "expired",
     ),
