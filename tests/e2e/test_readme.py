@@ -1,9 +1,8 @@
-"""The README's snippets do what it says: they are cut out of it and run against a real server."""
+"""The snippets of the README, run as written against a real server."""
 
 import re
 import subprocess
 import sys
-from pathlib import Path
 from queue import Queue
 from threading import Thread
 
@@ -11,16 +10,15 @@ import httpx
 import orjson
 
 from tests.processes import Process
+from tests.snippets import ROOT, first_snippet
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 ADDRESS = "127.0.0.1:3000"
 
 
 def snippet(language: str, server: Process) -> str:
-    """Cut out the first snippet in a language, its address replaced by the server's."""
-    found = re.search(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert found is not None, f"the README has no {language} snippet"
-    return found[1].replace(ADDRESS, server.base_url.removeprefix("http://"))
+    """Return the README's first snippet in a language, with the address of the server."""
+    return first_snippet(README, language).replace(ADDRESS, server.base_url.removeprefix("http://"))
 
 
 def test_the_snippets_run_one_after_the_other(serve_process: Process) -> None:

@@ -1,9 +1,7 @@
-"""The webhooks page's receiver does what it says: cut out, run, told of a session by a worker."""
+"""The receiver of the webhook guide, run as written: a worker sends it the events of a session."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +10,9 @@ from synckairos.config import Settings
 from tests.e2e.test_readme import lines_of
 from tests.integration.http.conftest import chess
 from tests.processes import Process, spawn_server
+from tests.snippets import DOCS, first_snippet
 
-PAGE = Path(__file__).parents[2] / "docs" / "guides" / "webhooks.md"
+PAGE = DOCS / "guides" / "webhooks.md"
 
 
 @pytest.fixture
@@ -22,11 +21,10 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"webhook_allowed_networks": ["127.0.0.0/8"], "webhook_allow_http": True})
 
 
-def test_the_receiver_runs(settings: Settings) -> None:
-    example = re.search(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert example is not None
-    code = example[1].replace('HTTPServer(("127.0.0.1", 8000), Receiver).serve_forever()', _ON_A_FREE_PORT)
-    assert code != example[1]
+def test_receiver_of_the_guide_verifies_and_prints_each_event(settings: Settings) -> None:
+    example = first_snippet(PAGE, "python")
+    code = example.replace('HTTPServer(("127.0.0.1", 8000), Receiver).serve_forever()', _ON_A_FREE_PORT)
+    assert code != example
     server, worker = spawn_server(settings), Process("worker", env=settings.environ())
     started = [server, worker]
     receiver: subprocess.Popen[str] | None = None

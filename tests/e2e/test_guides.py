@@ -1,0 +1,99 @@
+"""The commands of the start pages and the guides, run as written against a real server."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from synckairos.clock.model import SyncMode
+from tests.processes import Process
+from tests.snippets import DOCS, first_snippet, snippets
+
+ADDRESS = "127.0.0.1:3000"
+
+REFUSALS = {
+    "start/README": [],
+    "guides/chess": ["NOT_ACTIVE_PARTICIPANT"],
+    "guides/quiz": ["NOT_ACTIVE_PARTICIPANT"],
+    "guides/auction": ["NOT_ACTIVE_PARTICIPANT"],
+    "guides/exam": [],
+    "guides/debate": [],
+    "guides/meeting": ["NOT_ACTIVE_PARTICIPANT"],
+    "guides/hours": [],
+}
+"""Each page with shell commands, and the codes with which its commands are refused, in order."""
+
+
+def page_path(name: str) -> Path:
+    return DOCS / f"{name}.md"
+
+
+def localised(code: str, server: Process) -> str:
+    """Return the code with the documented address replaced by the address of the test's server."""
+    return code.replace(ADDRESS, server.base_url.removeprefix("http://"))
+
+
+def run_shell(name: str, server: Process) -> list[str]:
+    """Run all shell commands of a page in one shell. Returns the codes of the refusals, in order."""
+    script = localised("\n".join(snippets(page_path(name), "bash")), server)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], capture_output=True, check=True, timeout=60, text=True
+    )
+    answers = [orjson.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert answers, f"{name} printed no answer"
+    return [answer["error"]["code"] for answer in answers if "error" in answer]
+
+
+def test_shell_commands_of_each_page_are_answered_as_the_page_says(serve_process: Process) -> None:
+    assert {name: run_shell(name, serve_process) for name in REFUSALS} == REFUSALS
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_every_switch_of_a_page_names_the_active_participant(name: str) -> None:
+    script = "\n".join(snippets(page_path(name), "bash")).replace("\\\n", " ")
+    switches = [line for line in script.splitlines() if "/switch" in line]
+    assert all("current_participant_id" in line for line in switches)
+
+
+def test_every_page_with_shell_commands_is_tested() -> None:
+    pages = {path for folder in ("start", "modes", "guides") for path in (DOCS / folder).rglob("*.md")}
+    assert {path for path in pages if "```bash" in path.read_text()} == {page_path(name) for name in REFUSALS}
+
+
+def test_programs_and_examples_of_the_pages_work_as_written(serve_process: Process) -> None:
+    # One server for all three: its start costs more than they do.
+    javascript = run_program(
+        # Node 20 has the WebSocket of later versions behind this option.
+        ["node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e"],
+        localised(first_snippet(page_path("start/javascript"), "js"), serve_process),
+    )
+    assert javascript[-1] == "4 completed undefined"
+
+    python = run_program(
+        [sys.executable, "-c"], localised(first_snippet(page_path("start/python"), "python"), serve_process)
+    )
+    assert python[0] == "3 running Black"
+    assert re.fullmatch(r"White: 30[23]\.\d s", python[1])
+    assert re.fullmatch(r"Black: (300|29\d)\.\d s", python[2])
+
+    with httpx.Client(base_url=serve_process.base_url, trust_env=False) as client:
+        modes = []
+        for body in snippets(page_path("modes/README"), "json"):
+            answer = client.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
+            modes.append(answer.raise_for_status().json()["data"]["sync_mode"])
+    assert modes == list(SyncMode)
+
+
+def run_program(command: list[str], program: str) -> list[str]:
+    """Run a program and return the lines that it printed."""
+    done = subprocess.run([*command, program], capture_output=True, check=True, timeout=30, text=True)
+    return done.stdout.splitlines()
+
+
+def test_mode_page_shows_a_picture_of_each_mode() -> None:
+    pictures = re.findall(r"\(\.\./images/mode-([a-z-]+)\.svg\)", page_path("modes/README").read_text())
+    assert pictures == [mode.replace("_", "-") for mode in SyncMode]
