@@ -12,8 +12,8 @@ from tests.processes import is_running
 # Says who its child is, then is killed by the test.
 PARENT = """
 import subprocess, sys
-from synckairos.embedded.child_process import Child
-child = Child([sys.executable, "-c", {code!r}], stdout=subprocess.PIPE)
+from synckairos.embedded.child_process import ChildProcess
+child = ChildProcess([sys.executable, "-c", {code!r}], stdout=subprocess.PIPE)
 child.process.stdout.readline()
 print(child.pid, flush=True)
 child.process.wait()
