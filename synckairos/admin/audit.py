@@ -68,7 +68,7 @@ async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[st
                 yield line
     yield ", ".join(_counted(*each) for each in ((sessions, "session"), (versions, "version"), (faults, "fault")))
     if faults:
-        raise AuditFaultsFound("The audit isn't what the engine says: see docs/audit.md")
+        raise AuditFaultsFound("The audit isn't what the engine says: see docs/operate/verify-audit.md")
 
 
 async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[VerifiedSession]:

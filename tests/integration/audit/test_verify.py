@@ -209,7 +209,7 @@ async def test_the_command_line(world: World) -> None:
     assert finding.startswith(f"{session_id}  version 4 of epoch ")
     assert finding.endswith(": mismatch: time_used_ms is 7, not 1000")
     assert total == "1 session, 5 versions, 1 fault"
-    assert "docs/audit.md" in last
+    assert "docs/operate/verify-audit.md" in last
 
 
 async def quiet_session(world: World) -> str:
