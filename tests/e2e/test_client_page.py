@@ -8,9 +8,9 @@ from uuid import uuid4
 import httpx
 
 from tests.processes import Process
-from tests.snippets import DOCS, first_snippet
+from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
-PAGE = DOCS / "guides" / "python-client.md"
+PAGE = DOCUMENTS / "guides" / "python-client.md"
 
 
 def test_client_example_prints_each_turn_and_the_time_error(serve_process: Process) -> None:
@@ -22,7 +22,7 @@ def test_client_example_prints_each_turn_and_the_time_error(serve_process: Proce
     )
     session_id = answer.raise_for_status().json()["data"]["session_id"]
     done = subprocess.run(
-        [sys.executable, "-c", first_snippet(PAGE, "python"), serve_process.ws_url, session_id],
+        [sys.executable, "-c", code_blocks(PAGE.read_text(), "python")[0], serve_process.ws_url, session_id],
         capture_output=True, check=True, timeout=30, text=True,
     )  # fmt: skip
     lines = done.stdout.splitlines()

@@ -11,7 +11,7 @@ import pytest
 
 from synckairos.clock.model import SyncMode
 from tests.processes import Process
-from tests.snippets import DOCS, first_snippet, snippets
+from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
 ADDRESS = "127.0.0.1:3000"
 
@@ -29,7 +29,14 @@ REFUSALS = {
 
 
 def page_path(name: str) -> Path:
-    return DOCS / f"{name}.md"
+    return DOCUMENTS / f"{name}.md"
+
+
+def snippets(name: str, language: str) -> list[str]:
+    """Return the code blocks of a page in one language. Fails if there are none."""
+    found = code_blocks(page_path(name).read_text(), language)
+    assert found, f"{name} has no {language} snippet"
+    return found
 
 
 def localised(code: str, server: Process) -> str:
@@ -39,7 +46,7 @@ def localised(code: str, server: Process) -> str:
 
 def run_shell(name: str, server: Process) -> list[str]:
     """Run all shell commands of a page in one shell. Returns the codes of the refusals, in order."""
-    script = localised("\n".join(snippets(page_path(name), "bash")), server)
+    script = localised("\n".join(snippets(name, "bash")), server)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], capture_output=True, check=True, timeout=60, text=True
     )
@@ -54,13 +61,13 @@ def test_shell_commands_of_each_page_are_answered_as_the_page_says(serve_process
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_every_switch_of_a_page_names_the_active_participant(name: str) -> None:
-    script = "\n".join(snippets(page_path(name), "bash")).replace("\\\n", " ")
+    script = "\n".join(snippets(name, "bash")).replace("\\\n", " ")
     switches = [line for line in script.splitlines() if "/switch" in line]
     assert all("current_participant_id" in line for line in switches)
 
 
 def test_every_page_with_shell_commands_is_tested() -> None:
-    pages = {path for folder in ("start", "modes", "guides") for path in (DOCS / folder).rglob("*.md")}
+    pages = {path for folder in ("start", "modes", "guides") for path in (DOCUMENTS / folder).rglob("*.md")}
     assert {path for path in pages if "```bash" in path.read_text()} == {page_path(name) for name in REFUSALS}
 
 
@@ -69,20 +76,18 @@ def test_programs_and_examples_of_the_pages_work_as_written(serve_process: Proce
     javascript = run_program(
         # Node 20 has the WebSocket of later versions behind this option.
         ["node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e"],
-        localised(first_snippet(page_path("start/javascript"), "js"), serve_process),
+        localised(snippets("start/javascript", "js")[0], serve_process),
     )
     assert javascript[-1] == "4 completed undefined"
 
-    python = run_program(
-        [sys.executable, "-c"], localised(first_snippet(page_path("start/python"), "python"), serve_process)
-    )
+    python = run_program([sys.executable, "-c"], localised(snippets("start/python", "python")[0], serve_process))
     assert python[0] == "3 running Black"
     assert re.fullmatch(r"White: 30[23]\.\d s", python[1])
     assert re.fullmatch(r"Black: (300|29\d)\.\d s", python[2])
 
     with httpx.Client(base_url=serve_process.base_url, trust_env=False) as client:
         modes = []
-        for body in snippets(page_path("modes/README"), "json"):
+        for body in snippets("modes/README", "json"):
             answer = client.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
             modes.append(answer.raise_for_status().json()["data"]["sync_mode"])
     assert modes == list(SyncMode)

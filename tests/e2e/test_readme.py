@@ -10,15 +10,15 @@ import httpx
 import orjson
 
 from tests.processes import Process
-from tests.snippets import ROOT, first_snippet
+from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
-README = ROOT / "README.md"
+README = DOCUMENTS.parent / "README.md"
 ADDRESS = "127.0.0.1:3000"
 
 
 def snippet(language: str, server: Process) -> str:
     """Return the README's first snippet in a language, with the address of the server."""
-    return first_snippet(README, language).replace(ADDRESS, server.base_url.removeprefix("http://"))
+    return code_blocks(README.read_text(), language)[0].replace(ADDRESS, server.base_url.removeprefix("http://"))
 
 
 def test_the_snippets_run_one_after_the_other(serve_process: Process) -> None:

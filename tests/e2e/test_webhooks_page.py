@@ -10,9 +10,9 @@ from synckairos.config import Settings
 from tests.e2e.test_readme import lines_of
 from tests.integration.http.conftest import chess
 from tests.processes import Process, spawn_server
-from tests.snippets import DOCS, first_snippet
+from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
-PAGE = DOCS / "guides" / "webhooks.md"
+PAGE = DOCUMENTS / "guides" / "webhooks.md"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def settings(settings: Settings) -> Settings:
 
 
 def test_receiver_of_the_guide_verifies_and_prints_each_event(settings: Settings) -> None:
-    example = first_snippet(PAGE, "python")
+    example = code_blocks(PAGE.read_text(), "python")[0]
     code = example.replace('HTTPServer(("127.0.0.1", 8000), Receiver).serve_forever()', _ON_A_FREE_PORT)
     assert code != example
     server, worker = spawn_server(settings), Process("worker", env=settings.environ())
