@@ -1,0 +1,28 @@
+"""The page about creations lists every member, and its example is accepted."""
+
+import orjson
+import pytest
+from pydantic import BaseModel
+
+from synckairos.wire.creation_body import CreateSession, Group, Participant
+from synckairos.wire.request_bodies import parse_body
+from tests.unit.docs.pages import code_blocks, code_words, read_page, table_after
+
+PAGE = read_page("creating.md")
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [("## Members", CreateSession), ("## Participants", Participant), ("## Groups", Group)],
+)
+def test_page_lists_each_member_and_which_are_required(heading: str, model: type[BaseModel]) -> None:
+    rows = {code_words(row["member"])[0]: row for row in table_after(PAGE, heading)}
+    assert list(rows) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        # What only some modes require isn't required by the model.
+        assert not field.is_required() or rows[name]["if left out"] == "required"
+
+
+def test_example_is_accepted() -> None:
+    (example,) = code_blocks(PAGE, "json")
+    assert parse_body(CreateSession, orjson.loads(example)).spec().increment_ms == 2_000
