@@ -54,7 +54,7 @@ def test_page_gives_each_code_its_status() -> None:
         (code,) = code_words(row["code"])
         assert int(row["status"]) == statuses[code], code
         assert row["when"]
-        assert row["what to do"]
+        assert row["remedy"]
 
 
 def test_codes_are_in_the_order_of_their_status() -> None:
