@@ -2,8 +2,8 @@
 
 Each system is data with five laws over a `Budget`, all closed-form: what a budget opens with, how long until its flag
 falls, what is left after some time, what the end of a turn does, and what added time does. Only a turn that didn't
-flag is finished, so nothing is ever given once flagged. `docs/clock-systems.md` has each one's formula, an example and
-the source of its rules: FIDE, US Chess, online-go.com, lichess' scalachess.
+flag is finished, so nothing is ever given once flagged. `docs/reference/clock-systems.md` has each system's formula, an
+example and the source of its rules: FIDE, US Chess, online-go.com, lichess' scalachess.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The life of a session as one table: what each status allows, and where it leads. A missing entry is the refusal.
 
-`docs/status.md` is drawn from this table.
+`docs/reference/status.md` is rendered from this table.
 """
 
 import re
