@@ -102,9 +102,13 @@ class Archiver:
             raise
 
     async def failed(self, session_id: str, fault: Exception) -> None:
-        """File what was in the way: jobs that look for sessions by themselves leave it alone for an hour."""
+        """File what was in the way: jobs that look for sessions by themselves leave it alone for an hour.
+
+        The text begins with the fault's `stored_as`, else with its class: `archives.sql` compares that beginning.
+        """
+        name = getattr(fault, "stored_as", type(fault).__name__)
         with suppress(psycopg.Error):
-            await self._run("fail", session_id=session_id, error=f"{type(fault).__name__}: {fault}")
+            await self._run("fail", session_id=session_id, error=f"{name}: {fault}")
 
     async def _make(self, ended: EndedSession, base: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
         await self._run("process", session_id=ended.session_id, created_at=ended.created_at)

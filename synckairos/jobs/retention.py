@@ -25,12 +25,14 @@ class ArchiveIncomplete(SyncKairosError):
     """Versions are missing: what isolated entries are about, most likely. The session stays where it is."""
 
     code = "INCOMPLETE"
+    stored_as = "Incomplete"
 
 
 class SessionRetained(SyncKairosError):
     """Nothing is wrong, but something has to happen first: the session is looked at again in an hour."""
 
     code = "STAYS"
+    stored_as = "Stays"  # `archives.sql` looks for it
 
 
 class Retention:
