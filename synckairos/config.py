@@ -1,6 +1,6 @@
-"""Every setting, its default and its meaning, once; `.env.example` is rendered from here.
+"""Settings: every variable with its default and meaning. `.env.example` and the settings page are rendered from here.
 
-Reads the environment and nothing else: no file unless the caller names one, no connection, no global state.
+Reads only the environment, and a file if the caller names it. Opens no connection and holds no global state.
 Never prints a value that may hold a secret.
 """
 
@@ -22,7 +22,7 @@ from synckairos.principal import Role
 
 PREFIX = "SYNCKAIROS_"
 
-# These also work without the prefix, as they did in v2; where both are set, the prefixed one wins.
+# These names also work without the prefix, as in v2. If both are set, the prefixed name wins.
 BARE = frozenset(
     {
         "port",
@@ -38,18 +38,18 @@ BARE = frozenset(
     }
 )
 
-# v2 logged with pino, whose level names differ a little.
+# v2 logged with pino, which has other names for some levels.
 _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 
 
 class BadSettings(SyncKairosError):
-    """A setting holds what it can't; the message has one line a fault, each naming its variable."""
+    """A setting has an invalid value. The message has one line per fault, each naming its variable."""
 
     code = "BAD_SETTINGS"
 
 
 def variables(field: str) -> tuple[str, ...]:
-    """Name the environment variables that set `field`, the winning one first."""
+    """Return the environment variables that set `field`, the one with precedence first."""
     prefixed = PREFIX + field.upper()
     return (prefixed, field.upper()) if field in BARE else (prefixed,)
 
@@ -68,10 +68,10 @@ def _url_with(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _matching(pattern: str, told: str) -> AfterValidator:
+def _matching(pattern: str, message: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
-            raise ValueError(told)
+            raise ValueError(message)
         return value
 
     return AfterValidator(check)
@@ -104,7 +104,7 @@ def _check_archive_url(value: str) -> str:
 
 def _check_auth(value: str) -> str:
     if value != "none":
-        raise ValueError("should be none, the only kind there is so far")
+        raise ValueError("should be none, the only supported mode")
     return value
 
 
@@ -152,11 +152,11 @@ The page [limits](limits.md) lists the bounds that no setting changes.
 
 
 LONGEST_S = 100 * 365 * 86_400
-"""A hundred years: what is far longer than that is beyond Postgres' calendar, or Redis' clock."""
+"""Seconds in 100 years. Much longer durations overflow Postgres timestamps and Redis expiry times."""
 
 
 class Settings(BaseSettings):
-    """What a process was told. Frozen; a child process gets the same through `environ()`."""
+    """The settings of one process. Frozen. `environ()` gives a child process the same settings."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -168,112 +168,153 @@ class Settings(BaseSettings):
         alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*variables(field))),
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback needs `--insecure`")
-    port: int = Field(3000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    host: str = Field("127.0.0.1", description="Address to listen on. Any address except loopback needs `--insecure`.")
+    port: int = Field(3000, ge=0, le=65535, description="Port to listen on. 0 selects a free port.")
     redis_url: RedisUrl = Field(
-        "redis://127.0.0.1:6379/0", description="the primary store; unset, `dev` brings its own"
+        "redis://127.0.0.1:6379/0",
+        description="Redis URL of the primary store. If unset, `dev` starts an embedded one.",
     )
     database_url: PostgresUrl = Field(
-        "postgresql://127.0.0.1:5432/synckairos", description="the audit's Postgres; unset, `dev` brings its own"
+        "postgresql://127.0.0.1:5432/synckairos",
+        description="Postgres URL of the audit database. If unset, `dev` starts an embedded one.",
     )
     queue_redis_url: RedisUrl = Field(
-        default_factory=lambda data: data["redis_url"], description="the job queue's own Redis; unset: REDIS_URL"
+        default_factory=lambda data: data["redis_url"], description="Redis URL of the job queue. Default: REDIS_URL."
     )
-    database_pool_min: int = Field(1, ge=0, description="Postgres connections a process keeps open")
-    database_pool_max: int = Field(10, ge=1, description="Postgres connections a process opens at most")
-    jwt_secret: SecretStr | None = Field(None, description="key that signs bearer tokens; unused while auth is none")
-    log_level: LogLevel = Field("info", description="debug, info, warning, error or critical")
-    rate_limit_general: int = Field(100, ge=1, description="requests a minute and address")
-    rate_limit_switch: int = Field(10, ge=1, description="switches a second and session")
-    partitions: int = Field(1, ge=1, le=16384, description="parts of the store, for its whole life; 64 for a cluster")
-    auth: Auth = Field("none", description="who may: none serves whoever reaches the port")
-    insecure: bool = Field(False, description="listen beyond loopback although auth is none")
-    allowed_origins: Origins = Field([], description="origins a browser may come from, by commas; empty: our own only")
+    database_pool_min: int = Field(1, ge=0, description="Minimum number of open Postgres connections per pool.")
+    database_pool_max: int = Field(10, ge=1, description="Maximum number of open Postgres connections per pool.")
+    jwt_secret: SecretStr | None = Field(
+        None, description="Key that signs bearer tokens. Unused while SYNCKAIROS_AUTH is none."
+    )
+    log_level: LogLevel = Field(
+        "info", description="Minimum level of log lines: debug, info, warning, error or critical."
+    )
+    rate_limit_general: int = Field(100, ge=1, description="Maximum number of requests per minute and client address.")
+    rate_limit_switch: int = Field(10, ge=1, description="Maximum number of switch commands per second and session.")
+    partitions: int = Field(
+        1, ge=1, le=16384, description="Number of partitions of the store. Fixed for the life of the store."
+    )
+    auth: Auth = Field(
+        "none", description="Authentication mode. `none`: every caller that can connect has full access."
+    )
+    insecure: bool = Field(False, description="Allow a non-loopback address although SYNCKAIROS_AUTH is none.")
+    allowed_origins: Origins = Field(
+        [], description="Origins that browsers may send, separated by commas. Empty: only the server's own origin."
+    )
     trusted_proxies: Networks = Field(
-        [], description="addresses or networks whose X-Forwarded-For counts, by commas; empty: nobody's"
+        [],
+        description="Proxies whose X-Forwarded-For counts: addresses or networks, comma-separated. Empty: none.",
     )
-    dev: bool = Field(False, description="readable logs and stack traces in answers; `synckairos dev` sets it")
-    history_length: int = Field(32, ge=1, le=10_000, description="latest versions of a session kept in Redis to resume")
+    dev: bool = Field(
+        False, description="Readable logs, and stack traces in error responses. `synckairos dev` sets it."
+    )
+    history_length: int = Field(
+        32,
+        ge=1,
+        le=10_000,
+        description="Number of latest versions per session that Redis keeps, for clients that resume.",
+    )
     session_ttl_s: int = Field(
-        3600, ge=1, le=LONGEST_S, description="seconds a session stays in Redis after its last audited change"
+        3600, ge=1, le=LONGEST_S, description="Seconds that a session stays in Redis after its last audited version."
     )
     outbox_max_entries: int = Field(
-        2_000_000, ge=1, description="versions that may wait to be audited; beyond it changes are refused with 503"
+        2_000_000,
+        ge=1,
+        description="Maximum number of versions in the outbox. At this limit, changes are refused with 503.",
     )
-    outbox_max_bytes: int = Field(2 << 30, ge=1, description="bytes that these versions may hold, all in Redis' memory")
-    outbox_max_age_s: int = Field(0, ge=0, description="seconds that the oldest of them may wait; 0: any time")
+    outbox_max_bytes: int = Field(2 << 30, ge=1, description="Maximum size of the outbox in bytes of Redis memory.")
+    outbox_max_age_s: int = Field(
+        0, ge=0, description="Maximum age in seconds of the oldest version in the outbox. 0: no limit."
+    )
     archive_url: ArchiveUrl = Field(
-        "archive", description="where archives and exports go: a folder, or s3://bucket/prefix and AWS_* variables"
+        "archive",
+        description="Where archives and exports are stored: a folder, or s3://bucket/prefix with AWS_* variables.",
     )
     archive_after_s: int = Field(
         0,
         ge=0,
         le=LONGEST_S,
-        description="seconds after its end at which a session is archived by itself; 0: when asked to",
+        description="Seconds after a session's end until it is archived automatically. 0: only on request.",
     )
-    archive_role: Role = Field("viewer", description="least role that may read archives")
-    archive_events_role: Role = Field("participant", description="least role that is shown the events in them")
+    archive_role: Role = Field("viewer", description="Lowest role that may read archives.")
+    archive_events_role: Role = Field("participant", description="Lowest role that may read the events in archives.")
     retention_s: int = Field(
         0,
         ge=0,
         le=LONGEST_S,
-        description="seconds after its end at which a session leaves Postgres for its archive; 0: never",
+        description="Seconds after a session's end until its rows are removed from Postgres, once archived. 0: never.",
     )
-    alarm_webhook_url: WebUrl | None = Field(None, description="where alarms are POSTed as JSON, beside the log")
-    sentry_dsn: SecretStr | None = Field(None, description="Sentry project to tell of alarms; needs synckairos[sentry]")
+    alarm_webhook_url: WebUrl | None = Field(
+        None, description="URL to which alerts are POSTed as JSON, in addition to the log."
+    )
+    sentry_dsn: SecretStr | None = Field(
+        None, description="Sentry DSN to which alerts are sent. Needs the extra synckairos[sentry]."
+    )
     outage_policy: OutagePolicy = Field(
-        "charge", description="what an outage costs sessions that Redis really lost: charge, freeze or credit:<ms>"
+        "charge",
+        description="How the time of an outage is charged after data loss in Redis: charge, freeze or credit:<ms>.",
     )
-    key_prefix: KeyPrefix = Field("sk", description="first part of every Redis key")
-    redis_timeout_s: float = Field(2.0, gt=0, description="seconds until an unanswered Redis command counts as failed")
-    drain_timeout_s: float = Field(5, ge=0, description="seconds open connections get to leave at a shutdown")
-    webhook_timeout_s: float = Field(15, gt=0, le=60, description="seconds a webhook's receiver may take in all")
+    key_prefix: KeyPrefix = Field("sk", description="Prefix of every Redis key.")
+    redis_timeout_s: float = Field(
+        2.0, gt=0, description="Seconds after which an unanswered Redis command counts as failed."
+    )
+    drain_timeout_s: float = Field(
+        5, ge=0, description="Seconds that open connections may take to close at a shutdown."
+    )
+    webhook_timeout_s: float = Field(
+        15,
+        gt=0,
+        le=60,
+        description="Timeout in seconds of one webhook request, from connecting to the end of the response.",
+    )
     webhook_log_days: int = Field(
-        30, ge=1, le=LONGEST_S // 86_400, description="days that webhook deliveries and their log are kept"
+        30, ge=1, le=LONGEST_S // 86_400, description="Days that webhook deliveries and their attempts are kept."
     )
     webhook_allowed_networks: Networks = Field(
         [],
-        description="networks that webhooks may go to beside the public internet, by commas; for one's own",
+        description="Private networks that webhooks may be sent to, separated by commas.",
     )
-    webhook_allow_http: bool = Field(False, description="let webhooks go to http:// too, not to https:// alone")
-    ws_max_connections: int = Field(20_000, ge=1, description="sockets a process accepts")
+    webhook_allow_http: bool = Field(False, description="Allow webhook URLs with http:// in addition to https://.")
+    ws_max_connections: int = Field(20_000, ge=1, description="Maximum number of open sockets per process.")
     ws_max_connections_per_address: int = Field(
-        15_000, ge=1, description="of these, from one address; a proxy that isn't trusted is one for all behind it"
+        15_000,
+        ge=1,
+        description="Maximum number of sockets per client address. Clients behind an untrusted proxy share one.",
     )
 
     @property
     def exposed(self) -> bool:
-        """Whether the address to listen on can be reached from beyond this machine."""
+        """Whether other machines can reach the address to listen on."""
         try:
             return not ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
 
     def refuse_exposure(self) -> Self:
-        """Return self, unless it would serve everybody without anybody having said so.
+        """Return self if it is safe to listen on the address: it is loopback, or `insecure` is set.
 
         Raises: BadSettings.
         """
         if self.auth == "none" and self.exposed and not self.insecure:
             raise BadSettings(
-                f"{PREFIX}HOST: {self.host} can be reached from other machines and {PREFIX}AUTH is none; "
-                "listen on 127.0.0.1, or say --insecure if everybody who reaches the port may do everything"
+                f"{PREFIX}HOST: other machines can reach {self.host}, and {PREFIX}AUTH is none. "
+                "Listen on 127.0.0.1, or pass --insecure to give every caller full access"
             )
         return self
 
     def environ(self) -> dict[str, str]:
-        """Render as the variables that give a child process equal settings.
+        """Return environment variables that give a child process the same settings.
 
-        Holds secrets: for a child's environment alone.
+        The values include secrets. Use them only as the environment of a child process.
         """
         values = self.model_dump(mode="python", exclude_none=True)
         return {variables(field)[0]: _to_text(value) for field, value in values.items()}
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
-    """Read settings: `overrides` (by field name) before the environment before `env_file`, if one is named and there.
+    """Load the settings. Precedence: `overrides` (by field name), the environment, `env_file` if it exists.
 
-    Raises: BadSettings, with one line a fault.
+    Raises: BadSettings, with one line per fault.
     """
     try:
         settings = Settings(**{**_from_file(env_file), **overrides})
@@ -288,12 +329,12 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
 
 
 def is_set(settings: Settings, field: str) -> bool:
-    """Tell whether somebody gave `field` a value, even if that is the default's."""
+    """Return whether `field` was given a value, even one equal to its default."""
     return field in settings.model_fields_set
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """List what begins with our prefix and sets nothing: most likely a typing slip."""
+    """Return the variables that start with our prefix but set nothing: most likely misspelled names."""
     known = {name for field in Settings.model_fields for name in variables(field)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
@@ -307,8 +348,8 @@ def redact(url: str) -> str:
 def render_example() -> str:
     """Render `.env.example`: every variable with its default and one line of meaning."""
     lines = [
-        "# Every setting with its default. `synckairos dev` reads .env; the other commands read the environment alone.",
-        f"# Names without {PREFIX} also work with it, which then wins. Lists are separated by commas.",
+        "# Every setting with its default. Only `synckairos dev` reads .env. Other commands read only the environment.",
+        f"# Names without {PREFIX} also work with this prefix. If both are set, the prefixed name wins.",
     ]
     for field, info in Settings.model_fields.items():
         default = None if info.default_factory or info.default is None else info.default
@@ -351,7 +392,7 @@ def _bounds(constraint: object) -> Iterator[tuple[str, float]]:
 
 
 def _from_file(env_file: Path | None) -> dict[str, str]:
-    """Read the file's values for fields the environment says nothing about, under whichever of a field's names."""
+    """Read from the file the fields that the environment does not set, under any of a field's names."""
     if env_file is None or not env_file.is_file():
         return {}
     values = dotenv_values(env_file)
@@ -372,15 +413,15 @@ def _faults(error: ValidationError) -> list[str]:
             continue  # a consequence of another fault in the same list
         name = str(fault["loc"][0])
         field = name.removeprefix(PREFIX).lower()
-        # Nothing in the environment: a file said it, most likely by the name that the example has.
+        # If the environment does not set it, the value is from the file, most likely under the name in .env.example.
         shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[-1])
-        # URLs may hold passwords: only plain values are repeated.
-        told = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
-        lines.append(f"{shown}: {_told(fault['type'], fault['msg'], fault.get('ctx', {}))}{told}")
+        # URLs may hold passwords, so only other values are shown.
+        given = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
+        lines.append(f"{shown}: {_fault_text(fault['type'], fault['msg'], fault.get('ctx', {}))}{given}")
     return lines
 
 
-def _told(kind: str, text: str, context: Mapping[str, Any]) -> str:
+def _fault_text(kind: str, text: str, context: Mapping[str, Any]) -> str:
     match kind:
         case "int_parsing" | "int_parsing_size" | "int_from_float":
             return "should be a whole number"

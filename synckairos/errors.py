@@ -1,16 +1,16 @@
-"""Every refusal and failure this product names, once.
+"""Named errors: every refusal and failure, each defined once.
 
 Each error carries a stable `code`, an HTTP `status` hint and its data as attributes; `http/problem_responses.py` turns
-them into problem+json and the dialects in `realtime` into socket frames. Nothing here knows HTTP, sockets or Redis.
+them into problem+json and the dialects in `realtime` into socket frames. This module knows no HTTP, socket or Redis.
 """
 
 from typing import Any
 
 
 class SyncKairosError(Exception):
-    """What every named error has in common.
+    """Base class of all named errors.
 
-    `code` is stable and public, `status` is only a hint for doors that speak HTTP, `details` is JSON-ready or None.
+    `code` is stable and public. `status` is the HTTP status for REST. `details` is JSON-ready or None.
     `standings` are the rate limits the request counted against, `replayed` marks a refusal that was decided before,
     `document` is the winning state's JSON of a conflict: `details.state` on the wire.
     """
@@ -28,17 +28,17 @@ class SyncKairosError(Exception):
 
 
 class Unforeseen(SyncKairosError):
-    """What nobody foresaw. Whoever asked is told that much; the cause is in the log."""
+    """An unexpected error. The caller gets this text only; the cause is logged."""
 
     def __init__(self) -> None:
         super().__init__("Something went wrong on our side")
 
 
-# -- what the caller got wrong ----------------------------------------------------------------------------------------
+# -- errors of the request --------------------------------------------------------------------------------------------
 
 
 class ValidationFailed(SyncKairosError):
-    """The request's shape or values are wrong; `details` lists every fault: `[{"path", "message"}]`."""
+    """The request has an invalid shape or value. `details` lists every fault: `[{"path", "message"}]`."""
 
     code = "VALIDATION_ERROR"
     status = 400
@@ -48,12 +48,12 @@ class ValidationFailed(SyncKairosError):
 
     @classmethod
     def at(cls, path: str, message: str) -> "ValidationFailed":
-        """Make the error for one fault at one dotted path."""
+        """Build the error for one fault at one dotted path."""
         return cls([{"path": path, "message": message}])
 
 
 class MalformedMessage(SyncKairosError):
-    """A socket message that isn't what the dialect allows; the connection stays."""
+    """A socket message is not valid in its dialect. The connection stays open."""
 
     code = "MALFORMED_MESSAGE"
     status = 400
@@ -70,7 +70,7 @@ class Forbidden(SyncKairosError):
 
 
 class NotFound(SyncKairosError):
-    """No such route or resource."""
+    """The route or resource does not exist."""
 
     code = "NOT_FOUND"
     status = 404
@@ -85,25 +85,25 @@ class SessionNotFound(NotFound):
 
 
 class NotArchived(NotFound):
-    """The session is there, but nothing of it is in cold storage; `details` says where making one failed."""
+    """The session exists but has no archive. `details.status` is `failed` if archiving failed, else `none`."""
 
     code = "NOT_ARCHIVED"
 
     def __init__(self, session_id: str, failed: bool = False) -> None:
-        told = "couldn't be archived (yet)" if failed else "isn't archived"
-        super().__init__(f"Session {session_id} {told}", {"status": "failed" if failed else "none"})
+        state = "could not be archived (yet)" if failed else "is not archived"
+        super().__init__(f"Session {session_id} {state}", {"status": "failed" if failed else "none"})
         self.session_id = session_id
 
 
 class ArchiveProcessing(SyncKairosError):
-    """The session's archive is being made: ask again."""
+    """The session is being archived. The caller should retry."""
 
     code = "ARCHIVE_PROCESSING"
     status = 409
     retry_after_s = 1
 
     def __init__(self, session_id: str) -> None:
-        super().__init__(f"Session {session_id} is being archived; ask again shortly", {"status": "processing"})
+        super().__init__(f"Session {session_id} is being archived; try again shortly", {"status": "processing"})
         self.session_id = session_id
 
 
@@ -131,14 +131,14 @@ class HeadersTooLarge(SyncKairosError):
 
 
 class UpgradeRequired(SyncKairosError):
-    """A WebSocket of another version than the RFC's was asked for."""
+    """The request asked for a WebSocket version other than 13 (RFC 6455)."""
 
     code = "UPGRADE_REQUIRED"
     status = 426
 
 
 class RequestTimeout(SyncKairosError):
-    """The request's body didn't come in time."""
+    """The request body did not arrive in time."""
 
     code = "REQUEST_TIMEOUT"
     status = 408
@@ -150,7 +150,7 @@ class UnsupportedMediaType(SyncKairosError):
 
 
 class RateLimitExceeded(SyncKairosError):
-    """Too many requests: `limit` a window, and `reset_s` whole seconds until the window ends."""
+    """Too many requests. `limit` is per window; `reset_s` is the whole seconds until the window ends."""
 
     code = "RATE_LIMIT_EXCEEDED"
     status = 429
@@ -163,7 +163,7 @@ class RateLimitExceeded(SyncKairosError):
 
 
 class TooManySubscriptions(SyncKairosError):
-    """A socket watches as many sessions as it may: `limit`."""
+    """A socket already watches the maximum number of sessions, `limit`."""
 
     code = "TOO_MANY_SUBSCRIPTIONS"
     status = 400
@@ -173,11 +173,11 @@ class TooManySubscriptions(SyncKairosError):
         self.limit = limit
 
 
-# -- what the session's state forbids ---------------------------------------------------------------------------------
+# -- refusals because of the session's state --------------------------------------------------------------------------
 
 
 class InvalidTransition(SyncKairosError):
-    """The command doesn't fit the session's status; the message names that status."""
+    """The command is not allowed in the session's status. The message names the status."""
 
     code = "INVALID_STATE_TRANSITION"
     status = 400
@@ -193,7 +193,7 @@ class ParticipantExpired(SyncKairosError):
 
 
 class NotActiveParticipant(SyncKairosError):
-    """`current_participant_id` isn't the one whose clock runs: the press came too late."""
+    """`current_participant_id` is not the active participant: the command came too late."""
 
     code = "NOT_ACTIVE_PARTICIPANT"
     status = 409
@@ -222,14 +222,14 @@ class SessionExists(SyncKairosError):
 
 
 class VersionConflict(SyncKairosError):
-    """`expected_version` isn't the version now; `details` carries both and the state that won."""
+    """`expected_version` is not the current version. `details` carries both and the current state."""
 
     code = "CONFLICT"
     status = 409
 
     def __init__(self, expected_version: int, actual_version: int) -> None:
         super().__init__(
-            f"The session is at version {actual_version}, not {expected_version}; look at its state and decide again",
+            f"The session is at version {actual_version}, not {expected_version}; read its state and decide again",
             {"expected_version": expected_version, "actual_version": actual_version},
         )
         self.expected_version = expected_version
@@ -237,14 +237,14 @@ class VersionConflict(SyncKairosError):
 
 
 class PreconditionFailed(SyncKairosError):
-    """`If-Match` names another version or epoch than the one now."""
+    """`If-Match` does not name the current version and epoch."""
 
     code = "PRECONDITION_FAILED"
     status = 412
 
 
 class Refused(SyncKairosError):
-    """A refusal that was decided before and is given again: it looks like the error it was."""
+    """A replayed refusal. It carries the code, status, text and details of the original error."""
 
     def __init__(self, code: str, status: int, message: str, details: Any) -> None:
         super().__init__(message, details)
@@ -261,11 +261,11 @@ class IdempotencyKeyReused(SyncKairosError):
         super().__init__("This Idempotency-Key was used for another request; take a fresh key for each")
 
 
-# -- what webhooks forbid ---------------------------------------------------------------------------------------------
+# -- refusals of webhook requests -------------------------------------------------------------------------------------
 
 
 class WebhookDisabled(SyncKairosError):
-    """Nothing is sent to this endpoint until somebody enables it."""
+    """The endpoint is disabled. Nothing is sent to it until an operator enables it."""
 
     code = "WEBHOOK_DISABLED"
     status = 409
@@ -275,21 +275,21 @@ class WebhookDisabled(SyncKairosError):
 
 
 class TooManyWebhooks(SyncKairosError):
-    """There are as many endpoints as there may be: `limit`."""
+    """The number of endpoints has reached its maximum, `limit`."""
 
     code = "TOO_MANY_WEBHOOKS"
     status = 409
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"There may be {limit} webhooks; delete one, or let a receiver pass messages on")
+        super().__init__(f"At most {limit} webhook endpoints are allowed; delete one first")
         self.limit = limit
 
 
-# -- what is wrong on our side ----------------------------------------------------------------------------------------
+# -- failures of the server or its stores -----------------------------------------------------------------------------
 
 
 class StoreUnavailable(SyncKairosError):
-    """Redis (or, for history, Postgres) doesn't answer. Decides nothing: ask again with the same key and learn."""
+    """Redis (or, for history, Postgres) does not answer. The outcome is unknown; retry with the same key."""
 
     code = "STORE_UNAVAILABLE"
     status = 503
@@ -300,9 +300,9 @@ class StoreUnavailable(SyncKairosError):
 
 
 class BacklogFull(StoreUnavailable):
-    """So much waits to be audited that only what time does is taken on; `bound` is which limit: entries, bytes or age.
+    """The outbox is full, so only overdue transitions are committed. `bound` names the limit: entries, bytes or age.
 
-    Nothing was decided or remembered: once the backlog drains, the same command is taken.
+    Nothing was decided and no idempotency record was kept. The same command can succeed when the outbox has drained.
     """
 
     retry_after_s = 5
@@ -316,7 +316,7 @@ class BacklogFull(StoreUnavailable):
 
 
 class StoreMismatch(SyncKairosError):
-    """The store was made with other settings, or isn't safe to write to: the process refuses to start."""
+    """The store was created with other settings or is unsafe to write to. The process refuses to start."""
 
     code = "STORE_MISMATCH"
 

@@ -1,7 +1,7 @@
-"""Alarms: what somebody has to look at. In the log always, and told to a webhook and to Sentry where they are named.
+"""Operator alerts: always logged, and sent to a webhook and to Sentry if these are configured.
 
-Never waits and never raises: an alarm is no part of what went wrong. Metrics show the same from the stores, so that a
-server's `/metrics` tells of what any worker met.
+Raising an alert never blocks and never fails, because an alert must not add a fault to the one it reports. Metrics show
+the same conditions from the stores, so that the `/metrics` of a server also covers faults in workers.
 """
 
 import atexit
@@ -17,122 +17,122 @@ from synckairos import __version__
 from synckairos.telemetry import log
 
 QUIET_S = 60.0
-"""Seconds in which an alarm of the same name is told once; the next one says how many there were between."""
+"""Seconds within which alerts of one name are sent once. The next one carries the number of those suppressed."""
 
-_WAITING = 100
+_QUEUE_LENGTH = 100
 _TIMEOUT_S = 5.0
 _FLUSH_S = 2.0
 
 logger = log.get(__name__)
 
-Tell = Callable[[Mapping[str, Any]], None]
+SendAlert = Callable[[Mapping[str, Any]], None]
 
 
 class Alerts:
-    """Tells whoever is named of alarms, from a thread of its own: they may be slow, or away."""
+    """Sends alerts to receivers from a separate thread, because a receiver may be slow or unreachable."""
 
-    def __init__(self, tell: Mapping[str, Tell], *, quiet_s: float = QUIET_S) -> None:
-        """Take who is to be told, by name."""
-        self._tell = dict(tell)
+    def __init__(self, receivers: Mapping[str, SendAlert], *, quiet_s: float = QUIET_S) -> None:
+        """Take the receivers by name, and the seconds within which alerts of one name are sent once."""
+        self._receivers = dict(receivers)
         self._quiet_s = quiet_s
-        self._told_s: dict[str, float] = {}
-        self._between: dict[str, int] = {}
-        self._waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(_WAITING)
+        self._sent_s: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+        self._queue: queue.Queue[Mapping[str, Any]] = queue.Queue(_QUEUE_LENGTH)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def sound(self, what: str, facts: Mapping[str, Any]) -> None:
-        """Have an alarm told, unless it was told of just now, or too many wait."""
+    def send(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Queue an alert, unless one of this name was sent within `quiet_s` or the queue is full."""
         with self._lock:
             now_s = time.monotonic()
-            if not self._tell:
+            if not self._receivers:
                 return
-            if what in self._told_s and now_s < self._told_s[what] + self._quiet_s:
-                self._between[what] = self._between.get(what, 0) + 1
+            if name in self._sent_s and now_s < self._sent_s[name] + self._quiet_s:
+                self._suppressed[name] = self._suppressed.get(name, 0) + 1
                 return
-            self._told_s[what] = now_s
-            between = self._between.pop(what, 0)
+            self._sent_s[name] = now_s
+            suppressed = self._suppressed.pop(name, 0)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush)
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        alarm = {"alarm": what, "at": at, "host": socket.gethostname(), "facts": dict(facts)}
+        alert = {"alarm": name, "at": at, "host": socket.gethostname(), "facts": dict(facts)}
         try:
-            self._waiting.put_nowait(alarm | ({"more_before": between} if between else {}))
+            self._queue.put_nowait(alert | ({"more_before": suppressed} if suppressed else {}))
         except queue.Full:
-            logger.warning("alarm not told", what=what, error="too many wait")
+            logger.warning("alert not sent", alert=name, error="the queue is full")
 
     def flush(self, timeout_s: float = _FLUSH_S) -> None:
-        """Wait until all were told of what waits, for so long at most."""
+        """Wait until all queued alerts were sent, `timeout_s` seconds at most."""
         until_s = time.monotonic() + timeout_s
-        with self._waiting.all_tasks_done:
-            while self._waiting.unfinished_tasks and (left_s := until_s - time.monotonic()) > 0:
-                self._waiting.all_tasks_done.wait(left_s)
+        with self._queue.all_tasks_done:
+            while self._queue.unfinished_tasks and (left_s := until_s - time.monotonic()) > 0:
+                self._queue.all_tasks_done.wait(left_s)
 
     def _run(self) -> None:
         while True:
-            alarm = self._waiting.get()
-            for name, tell in self._tell.items():
+            alert = self._queue.get()
+            for receiver, send in self._receivers.items():
                 try:
-                    tell(alarm)
-                except Exception as fault:  # noqa: BLE001 - whatever it is, the log has the alarm itself
+                    send(alert)
+                except Exception as fault:  # noqa: BLE001 - any fault: the alert itself is in the log
                     error = f"{type(fault).__name__}: {fault}"
-                    logger.warning("alarm not told", what=alarm["alarm"], whom=name, error=error)
-            self._waiting.task_done()
+                    logger.warning("alert not sent", alert=alert["alarm"], receiver=receiver, error=error)
+            self._queue.task_done()
 
 
-_alarms = Alerts({})
+_alerts = Alerts({})
 
 
 def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
-    """Name who is told from now on; nobody beside the log by default."""
-    global _alarms
-    tell: dict[str, Tell] = {}
+    """Set the receivers of later alerts. Without a call, alerts are only logged."""
+    global _alerts
+    receivers: dict[str, SendAlert] = {}
     if webhook_url:
-        tell["webhook"] = webhook_sender(webhook_url)
+        receivers["webhook"] = webhook_sender(webhook_url)
     if sentry_dsn:
-        tell["sentry"] = sentry_sender(sentry_dsn)
-    _alarms = Alerts(tell)
+        receivers["sentry"] = sentry_sender(sentry_dsn)
+    _alerts = Alerts(receivers)
 
 
-def raise_alert(what: str, **facts: Any) -> None:
-    """Sound an alarm: `what` happened in a few words, always the same ones, `facts` are of this time."""
-    logger.error(what, alarm=True, **facts)
-    _alarms.sound(what, facts)
+def raise_alert(name: str, **facts: Any) -> None:
+    """Raise an alert. `name` is a constant text for the condition, `facts` are the values of this occurrence."""
+    logger.error(name, alarm=True, **facts)
+    _alerts.send(name, facts)
 
 
-def webhook_sender(url: str) -> Tell:
-    """Return what POSTs an alarm as JSON; `text` is what chats show.
+def webhook_sender(url: str) -> SendAlert:
+    """Return a function that POSTs an alert as JSON. Its member `text` is shown by chat services.
 
-    The URL is the operator's own, so that it may well be on a private network.
+    The operator configures the URL, so it may be on a private network.
     """
 
-    def tell(alarm: Mapping[str, Any]) -> None:
+    def send(alert: Mapping[str, Any]) -> None:
         import httpx
 
-        facts = ", ".join(f"{name}: {value}" for name, value in alarm["facts"].items())
-        body = {"text": f"SyncKairos: {alarm['alarm']} ({facts})", **alarm}
+        facts = ", ".join(f"{name}: {value}" for name, value in alert["facts"].items())
+        body = {"text": f"SyncKairos: {alert['alarm']} ({facts})", **alert}
         httpx.post(url, json=body, timeout=_TIMEOUT_S).raise_for_status()
 
-    return tell
+    return send
 
 
-def sentry_sender(dsn: str) -> Tell:
-    """Return what sends an alarm to Sentry: by the package's extra `sentry`, which is loaded at the first one."""
-    begun = False
+def sentry_sender(dsn: str) -> SendAlert:
+    """Return a function that sends an alert to Sentry. It imports the extra `sentry` at the first alert."""
+    initialized = False
 
-    def tell(alarm: Mapping[str, Any]) -> None:
-        nonlocal begun
+    def send(alert: Mapping[str, Any]) -> None:
+        nonlocal initialized
         import sentry_sdk
 
-        if not begun:
+        if not initialized:
             sentry_sdk.init(dsn=dsn, default_integrations=False, release=f"synckairos@{__version__}")
-            begun = True
+            initialized = True
         with sentry_sdk.new_scope() as scope:
-            scope.set_context("alarm", {**alarm["facts"], "more_before": alarm.get("more_before", 0)})
-            scope.fingerprint = ["synckairos", alarm["alarm"]]
-            scope.capture_message(f"SyncKairos: {alarm['alarm']}", level="error")
+            scope.set_context("alarm", {**alert["facts"], "more_before": alert.get("more_before", 0)})
+            scope.fingerprint = ["synckairos", alert["alarm"]]
+            scope.capture_message(f"SyncKairos: {alert['alarm']}", level="error")
         sentry_sdk.flush(_TIMEOUT_S)
 
-    return tell
+    return send

@@ -1,7 +1,7 @@
-"""One log for everything in the process: JSON lines on stderr, or readable ones in dev.
+"""Logging of the whole process: JSON lines on stderr, or readable lines in dev mode.
 
-Our own lines and the standard library's (uvicorn, arq) go the same way. Lines carry `request_id` and `session_id`
-where somebody bound them with `structlog.contextvars`. No line ever shows a password, a token or a query string.
+Lines of this product and of libraries (uvicorn, arq) take the same path. Lines carry `request_id` and `session_id` if
+these are bound with `structlog.contextvars`. No line shows a password, a token or a query string.
 """
 
 import logging
@@ -20,9 +20,9 @@ _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']+")
 
 
 def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) -> None:
-    """Send every log line of `level` and above to `stream` (stderr), as JSON, or for a reader if `dev`.
+    """Write log lines of `level` and above to `stream` (default stderr): JSON, or readable text if `dev`.
 
-    uvicorn must be given `log_config=None, access_log=False`, or it puts its own handlers back.
+    Pass `log_config=None, access_log=False` to uvicorn. Otherwise it installs its own handlers again.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -32,7 +32,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
         structlog.processors.StackInfoRenderer(),
     ]
     out = stream or sys.stderr
-    # A plain traceback also in dev: the pretty ones print local variables, secrets among them.
+    # Plain tracebacks in dev mode too: the formatted ones print local variables, which may hold secrets.
     render: Processor = _to_json
     if dev:
         render = structlog.dev.ConsoleRenderer(
@@ -44,7 +44,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _without_uvicorns_copy,
+                _drop_color_message,
                 structlog.processors.format_exc_info,
                 scrub,
                 render,
@@ -55,12 +55,12 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
     root.handlers = [handler]
     root.setLevel(level.upper())
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "arq"):
-        theirs = logging.getLogger(name)
-        theirs.handlers = []
-        theirs.propagate = True
-        theirs.setLevel(logging.NOTSET)
+        library_logger = logging.getLogger(name)
+        library_logger.handlers = []
+        library_logger.propagate = True
+        library_logger.setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = True
-    # psycopg sets a level of its own when it is imported, which would let warnings through that nobody asked for.
+    # psycopg sets its own level at import, which would show warnings below the configured level.
     logging.getLogger("psycopg").setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
@@ -76,32 +76,32 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """Return the logger of one module; safe at import time, it takes its configuration when it is first used."""
+    """Return the logger of one module. Safe at import time: the logger reads its configuration at first use."""
     return structlog.stdlib.get_logger(name)
 
 
 def scrub(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Take secrets and query strings out of every value of a line."""
-    return {key: "***" if _SECRET_KEY.search(key) and value else _scrubbed(value) for key, value in event.items()}
+    """Replace secrets and remove query strings in every value of a log line."""
+    return {key: "***" if _SECRET_KEY.search(key) and value else _scrub_value(value) for key, value in event.items()}
 
 
-def _without_uvicorns_copy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Drop the coloured copy that uvicorn adds to some of its messages."""
+def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Remove the coloured copy that uvicorn adds to some messages."""
     event.pop("color_message", None)
     return event
 
 
-def _scrubbed(value: object) -> object:
+def _scrub_value(value: object) -> object:
     match value:
         case str():
             return _QUERY.sub(r"\1", _USERINFO.sub("***@", value))
         case dict():
             return {
-                key: "***" if isinstance(key, str) and _SECRET_KEY.search(key) and item else _scrubbed(item)
+                key: "***" if isinstance(key, str) and _SECRET_KEY.search(key) and item else _scrub_value(item)
                 for key, item in value.items()
             }
         case list() | tuple():
-            return [_scrubbed(item) for item in value]
+            return [_scrub_value(item) for item in value]
         case _:
             return value
 

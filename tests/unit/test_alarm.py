@@ -78,8 +78,8 @@ def test_a_storm_of_alarms_is_told_once_in_a_while() -> None:
     told: Queue[Any] = Queue()
     alarms = Alerts({"somebody": told.put}, quiet_s=3600)
     for number in range(50):
-        alarms.sound("first", {"number": number})
-    alarms.sound("second", {})
+        alarms.send("first", {"number": number})
+    alarms.send("second", {})
     alarms.flush()
     assert [each["alarm"] for each in (told.get(), told.get())] == ["first", "second"]
     assert told.empty()
@@ -89,11 +89,11 @@ def test_the_next_one_says_how_many_there_were_between() -> None:
     told: Queue[Any] = Queue()
     alarms = Alerts({"somebody": told.put}, quiet_s=0.05)
     for number in range(5):
-        alarms.sound("again", {"number": number})
+        alarms.send("again", {"number": number})
     until = time.monotonic() + 10
     while told.qsize() < 2:
         assert time.monotonic() < until
-        alarms.sound("again", {})
+        alarms.send("again", {})
         alarms.flush()
     first, second = told.get(), told.get()
     assert "more_before" not in first
@@ -111,7 +111,7 @@ def test_who_is_away_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
     alarms = Alerts({"first": away, "second": told.put}, quiet_s=0)
     began = time.monotonic()
     for number in range(500):
-        alarms.sound(f"alarm {number}", {})
+        alarms.send(f"alarm {number}", {})
     assert time.monotonic() - began < 5  # one that waited would take minutes
     assert told.empty()
     stuck.set()
