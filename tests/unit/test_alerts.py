@@ -1,4 +1,4 @@
-"""Alarms reach whoever is named, once in a while, and hold up nobody."""
+"""Alerts are sent to each configured receiver, at a bounded rate, without blocking the caller."""
 
 import gzip
 import threading
@@ -20,7 +20,7 @@ Received = Queue[tuple[str, bytes]]
 
 @contextmanager
 def receiver() -> Iterator[tuple[str, Received]]:
-    """Run a server that takes whatever is POSTed: its address, and what came."""
+    """Run a server that accepts every POST; yield its address and a queue of (path, body)."""
     received: Received = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,23 +47,23 @@ def receiver() -> Iterator[tuple[str, Received]]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_afterwards() -> Iterator[None]:
+def no_receivers_after_the_test() -> Iterator[None]:
     yield
     alerts.configure(None, None)
 
 
-def test_a_webhook_is_told() -> None:
+def test_alert_is_posted_to_the_webhook() -> None:
     with receiver() as (address, received):
         alerts.configure(f"http://{address}/hook", None)
         alerts.raise_alert("job failed", job_id=7, error="why")
         path, body = received.get(timeout=10)
-    told = orjson.loads(body)
+    sent = orjson.loads(body)
     assert path == "/hook"
-    assert told["text"] == "SyncKairos: job failed (job_id: 7, error: why)"
-    assert (told["alarm"], told["facts"]) == ("job failed", {"job_id": 7, "error": "why"})
+    assert sent["text"] == "SyncKairos: job failed (job_id: 7, error: why)"
+    assert (sent["alarm"], sent["facts"]) == ("job failed", {"job_id": 7, "error": "why"})
 
 
-def test_sentry_is_told() -> None:
+def test_alert_is_sent_to_sentry() -> None:
     with receiver() as (address, received):
         alerts.configure(None, f"http://key@{address}/1")
         alerts.raise_alert("job failed", job_id=7)
@@ -74,53 +74,53 @@ def test_sentry_is_told() -> None:
     assert event["contexts"]["alarm"]["job_id"] == 7
 
 
-def test_a_storm_of_alarms_is_told_once_in_a_while() -> None:
-    told: Queue[Any] = Queue()
-    alarms = Alerts({"somebody": told.put}, quiet_s=3600)
+def test_repeated_alert_within_quiet_time_is_sent_once() -> None:
+    sent: Queue[Any] = Queue()
+    sender = Alerts({"receiver": sent.put}, quiet_s=3600)
     for number in range(50):
-        alarms.send("first", {"number": number})
-    alarms.send("second", {})
-    alarms.flush()
-    assert [each["alarm"] for each in (told.get(), told.get())] == ["first", "second"]
-    assert told.empty()
+        sender.send("first", {"number": number})
+    sender.send("second", {})
+    sender.flush()
+    assert [each["alarm"] for each in (sent.get(), sent.get())] == ["first", "second"]
+    assert sent.empty()
 
 
-def test_the_next_one_says_how_many_there_were_between() -> None:
-    told: Queue[Any] = Queue()
-    alarms = Alerts({"somebody": told.put}, quiet_s=0.05)
+def test_next_alert_carries_the_number_of_suppressed_ones() -> None:
+    sent: Queue[Any] = Queue()
+    sender = Alerts({"receiver": sent.put}, quiet_s=0.05)
     for number in range(5):
-        alarms.send("again", {"number": number})
+        sender.send("again", {"number": number})
     until = time.monotonic() + 10
-    while told.qsize() < 2:
+    while sent.qsize() < 2:
         assert time.monotonic() < until
-        alarms.send("again", {})
-        alarms.flush()
-    first, second = told.get(), told.get()
+        sender.send("again", {})
+        sender.flush()
+    first, second = sent.get(), sent.get()
     assert "more_before" not in first
     assert second["more_before"] >= 4
 
 
-def test_who_is_away_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    told: Queue[Any] = Queue()
+def test_stuck_receiver_blocks_neither_caller_nor_other_receivers(caplog: pytest.LogCaptureFixture) -> None:
+    sent: Queue[Any] = Queue()
     stuck = threading.Event()
 
-    def away(_: Any) -> None:
+    def unreachable(_: Any) -> None:
         stuck.wait(10)
-        raise OSError("nobody there")
+        raise OSError("receiver unreachable")
 
-    alarms = Alerts({"first": away, "second": told.put}, quiet_s=0)
+    sender = Alerts({"first": unreachable, "second": sent.put}, quiet_s=0)
     began = time.monotonic()
     for number in range(500):
-        alarms.send(f"alarm {number}", {})
-    assert time.monotonic() - began < 5  # one that waited would take minutes
-    assert told.empty()
+        sender.send(f"alert {number}", {})
+    assert time.monotonic() - began < 5  # a blocking send would take minutes
+    assert sent.empty()
     stuck.set()
-    alarms.flush(10)
-    assert told.qsize() >= 100
-    assert "nobody there" in caplog.text
+    sender.flush(10)
+    assert sent.qsize() >= 100
+    assert "receiver unreachable" in caplog.text
 
 
-def test_without_anybody_named_it_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_alert_without_receivers_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     before = threading.active_count()
     alerts.raise_alert("job failed", job_id=7)
     assert "job failed" in caplog.text
