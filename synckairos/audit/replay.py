@@ -146,11 +146,11 @@ class AuditReplay:
         except _NO_STATE as fault:
             raise _Unplayable(f"the version before is in no state to play it on: {fault!r}") from fault
         if isinstance(command, Expire):
-            if not decision.links:
+            if not decision.overdue:
                 raise _Unplayable("nothing was due")
-            return decision.links[0]
-        if decision.links:
-            due = decision.links[0].event
+            return decision.overdue[0]
+        if decision.overdue:
+            due = decision.overdue[0].event
             raise _Unplayable(f"{due.type} was due before it and has no version of its own")
         if decision.refusal is not None:
             raise _Unplayable(f"the engine refuses it: {decision.refusal.message}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.client.errors import CommandRefused
-from synckairos.clock.lag_compensation import Receipt
+from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import SyncKairosError
 
 Message = dict[str, Any]
@@ -22,7 +22,7 @@ class Ack:
     version: int
     epoch: str
     expired_participant_id: str | None = None
-    lag_receipt: Receipt | None = None
+    lag_receipt: LagReceipt | None = None
 
 
 class PendingCommands:
@@ -60,7 +60,7 @@ class PendingCommands:
             return True
         if message["type"] == "ACK":
             expired, receipt = message.get("expired_participant_id"), message.get("lag_receipt")
-            spared = None if receipt is None else Receipt(**receipt)
+            spared = None if receipt is None else LagReceipt(**receipt)
             future.set_result(Ack(message["reply_to"], message["version"], message["epoch"], expired, spared))
         else:
             future.set_exception(CommandRefused(message["code"], message["message"], message.get("details")))

@@ -1,5 +1,6 @@
-"""Pure rules of timed sessions. Calculate, don't count.
+"""Pure rules of timed sessions. Readings are calculated from facts; nothing counts.
 
-`apply(state, command, now_ms)` turns a state, a command and an instant into transitions, each one fact.
-No I/O, no clock read, no ids made, nothing mutated. It imports only the standard library, `errors`, `fast_dataclass`.
+`apply(state, command, now_ms)` turns a state, a command and an instant into transitions. Each transition is one fact.
+The package does no I/O, reads no clock, makes no ids and mutates nothing. It imports only the standard library,
+`errors` and `fast_dataclass`.
 """

@@ -2,10 +2,10 @@
 
 from typing import TypeVar
 
-from synckairos.clock.clock_systems import Purse, System
+from synckairos.clock.clock_systems import Budget, ClockSystem
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
-from synckairos.clock.timing import SUDDEN_DEATH, clock_system_for, group_position, settle, to_zero_ms
+from synckairos.clock.timing import SUDDEN_DEATH, charge_until, clock_system_for, group_position, time_to_zero_ms
 from synckairos.clock.transitions import make_event, make_session_event, make_transition, participant_position
 from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.fast_dataclass import replace
@@ -22,7 +22,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
         ParticipantNotFound: a participant named isn't there.
         ValidationFailed: the names don't fit the mode, the group isn't there, or nothing limits the time.
     """
-    settled = make_transition(settle(state, now_ms), now_ms)
+    settled = make_transition(charge_until(state, now_ms), now_ms)
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             adjusted = _adjust_participants(settled, command)
@@ -90,10 +90,10 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
             raise ValidationFailed.at(path, f"one budget runs for the whole session in {mode}: leave this out")
     if state.remaining_ms is None:
         raise ValidationFailed.at("delta_ms", "this session counts up without max_time_ms: nothing limits its time")
-    return replace(state, remaining_ms=SUDDEN_DEATH.adjust(Purse(state.remaining_ms), command.delta_ms).remaining_ms)
+    return replace(state, remaining_ms=SUDDEN_DEATH.adjust(Budget(state.remaining_ms), command.delta_ms).remaining_ms)
 
 
-def _add_time(owner: Owner, system: System, delta_ms: int) -> Owner:
+def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
     left = system.adjust(owner, delta_ms)
     has_expired = owner.has_expired and left.remaining_ms <= 0
     return replace(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
@@ -101,7 +101,7 @@ def _add_time(owner: Owner, system: System, delta_ms: int) -> Owner:
 
 def _rearm(state: Session) -> Session:
     """Arm the warnings again that the clock now stands above."""
-    left_ms = to_zero_ms(state)
+    left_ms = time_to_zero_ms(state)
     if left_ms is None:
         return state
     warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)

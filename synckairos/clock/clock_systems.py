@@ -28,7 +28,7 @@ class ClockReading:
     stage: int | None = None
 
 
-class Budget(Protocol):
+class BudgetLike(Protocol):
     """Time to spend, as of the anchor: what a clock face shows, and the facts beyond it.
 
     Participants and groups carry theirs in these two fields; by itself it is a `Purse`.
@@ -43,145 +43,145 @@ class Budget(Protocol):
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
-class Purse:
+class Budget:
     """A budget by itself."""
 
     remaining_ms: int
     reading: ClockReading | None = None
 
 
-class _Plain:
+class _Countdown:
     """The laws of a budget that just runs down: what the other systems differ from."""
 
     __slots__ = ()
 
-    def open(self, budget_ms: int) -> Budget:
+    def open(self, budget_ms: int) -> BudgetLike:
         """Return what an allotment of `budget_ms` (0 or more) starts as."""
-        return Purse(budget_ms)
+        return Budget(budget_ms)
 
-    def to_zero_ms(self, budget: Budget, turn_used_ms: int) -> int:
+    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
         """Return how many ms of running time remain until the flag falls, `turn_used_ms` into the turn.
 
         Below 0 only in overtime, by as much as the clock has run past its zero.
         """
         return budget.remaining_ms
 
-    def spend(self, budget: Budget, turn_used_ms: int, elapsed_ms: int) -> Budget:
+    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
         """Return the budget after `elapsed_ms` more of the turn; below zero only where overtime is allowed."""
-        return Purse(budget.remaining_ms - elapsed_ms, budget.reading)
+        return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         """Return the budget after a turn of `turn_used_ms` in all that ended before its flag fell."""
         return budget
 
-    def lapse(self, budget: Budget) -> Budget:
+    def finish_flagged_turn(self, budget: BudgetLike) -> BudgetLike:
         """Return the budget after a turn that ended past its zero: nothing is given back."""
         return budget
 
-    def adjust(self, budget: Budget, delta_ms: int) -> Budget:
+    def adjust(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
         """Return the budget with `delta_ms` added; taking stops at zero, and a debt from overtime stays a debt."""
         floor_ms = min(budget.remaining_ms, 0)
-        return Purse(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
+        return Budget(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
 
 
 @dataclass(frozen=True, slots=True)
-class SuddenDeath(_Plain):
+class SuddenDeath(_Countdown):
     """One budget, nothing given back."""
 
     name: ClassVar[str] = "sudden_death"
 
 
 @dataclass(frozen=True, slots=True)
-class Fischer(_Plain):
+class Fischer(_Countdown):
     """Each finished turn adds `increment_ms`, never past `cap_ms` where one is given."""
 
     name: ClassVar[str] = "fischer"
     increment_ms: int
     cap_ms: int | None = None
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         raised_ms = budget.remaining_ms + self.increment_ms
         if self.cap_ms is not None:
             # Time beyond the cap, from the budget or an adjustment, isn't taken away.
             raised_ms = max(budget.remaining_ms, min(raised_ms, self.cap_ms))
-        return Purse(raised_ms)
+        return Budget(raised_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Bronstein(_Plain):
+class Bronstein(_Countdown):
     """Each finished turn gives back what it used, at most `delay_ms`: never a gain."""
 
     name: ClassVar[str] = "bronstein"
     delay_ms: int
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
-        return Purse(budget.remaining_ms + min(turn_used_ms, self.delay_ms))
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+        return Budget(budget.remaining_ms + min(turn_used_ms, self.delay_ms))
 
 
 @dataclass(frozen=True, slots=True)
-class Delay(_Plain):
+class Delay(_Countdown):
     """US delay: the first `delay_ms` of each turn are free, so the flag falls that much later than with bronstein."""
 
     name: ClassVar[str] = "delay"
     delay_ms: int
 
-    def free_left_ms(self, turn_used_ms: int) -> int:
+    def free_time_left_ms(self, turn_used_ms: int) -> int:
         """Return what is left of this turn's free time."""
         return max(0, self.delay_ms - turn_used_ms)
 
-    def to_zero_ms(self, budget: Budget, turn_used_ms: int) -> int:
+    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
         if budget.remaining_ms < 0:
             # In overtime the zero lies behind: free time only holds the debt where it is.
             return budget.remaining_ms
-        return self.free_left_ms(turn_used_ms) + budget.remaining_ms
+        return self.free_time_left_ms(turn_used_ms) + budget.remaining_ms
 
-    def spend(self, budget: Budget, turn_used_ms: int, elapsed_ms: int) -> Budget:
-        charged_ms = max(0, elapsed_ms - self.free_left_ms(turn_used_ms))
-        return Purse(budget.remaining_ms - charged_ms)
+    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
+        charged_ms = max(0, elapsed_ms - self.free_time_left_ms(turn_used_ms))
+        return Budget(budget.remaining_ms - charged_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Byoyomi(_Plain):
+class Byoyomi(_Countdown):
     """Main time, then `periods` of `period_ms`: one is lost when it runs out, and whole again after a turn in it."""
 
     name: ClassVar[str] = "byoyomi"
     periods: int
     period_ms: int
 
-    def open(self, budget_ms: int) -> Budget:
+    def open(self, budget_ms: int) -> BudgetLike:
         if budget_ms == 0:
-            return Purse(self.period_ms, ClockReading(phase="overtime", periods_left=self.periods))
-        return Purse(budget_ms, ClockReading(phase="main", periods_left=self.periods))
+            return Budget(self.period_ms, ClockReading(phase="overtime", periods_left=self.periods))
+        return Budget(budget_ms, ClockReading(phase="main", periods_left=self.periods))
 
-    def to_zero_ms(self, budget: Budget, turn_used_ms: int) -> int:
-        phase, left = _byoyomi_facts(budget)
+    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
+        phase, left = _phase_and_periods(budget)
         whole = left if phase == "main" else max(0, left - 1)
         return budget.remaining_ms + whole * self.period_ms
 
-    def spend(self, budget: Budget, turn_used_ms: int, elapsed_ms: int) -> Budget:
-        phase, left = _byoyomi_facts(budget)
+    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
+        phase, left = _phase_and_periods(budget)
         if phase == "main" and elapsed_ms < budget.remaining_ms:
-            return Purse(budget.remaining_ms - elapsed_ms, budget.reading)
-        rest_ms = self.to_zero_ms(budget, turn_used_ms) - elapsed_ms
+            return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
+        rest_ms = self.time_to_zero_ms(budget, turn_used_ms) - elapsed_ms
         if rest_ms <= 0:
-            return Purse(rest_ms, ClockReading(phase="overtime", periods_left=0))
+            return Budget(rest_ms, ClockReading(phase="overtime", periods_left=0))
         # A period that has run out exactly is lost: what is left fills so many periods, the running one included.
         left = min(left, -(-rest_ms // self.period_ms))
-        return Purse(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
+        return Budget(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
-        phase, _ = _byoyomi_facts(budget)
-        return Purse(self.period_ms, budget.reading) if phase == "overtime" else budget
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+        phase, _ = _phase_and_periods(budget)
+        return Budget(self.period_ms, budget.reading) if phase == "overtime" else budget
 
-    def adjust(self, budget: Budget, delta_ms: int) -> Budget:
-        adjusted = _Plain.adjust(self, budget, delta_ms)
-        if adjusted.remaining_ms > 0 and _byoyomi_facts(budget) == ("overtime", 0):
+    def adjust(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
+        adjusted = _Countdown.adjust(self, budget, delta_ms)
+        if adjusted.remaining_ms > 0 and _phase_and_periods(budget) == ("overtime", 0):
             # Time for one who had lost every period is a last period.
-            return Purse(adjusted.remaining_ms, ClockReading(phase="overtime", periods_left=1))
+            return Budget(adjusted.remaining_ms, ClockReading(phase="overtime", periods_left=1))
         return adjusted
 
 
-def _byoyomi_facts(budget: Budget) -> tuple[Phase, int]:
+def _phase_and_periods(budget: BudgetLike) -> tuple[Phase, int]:
     assert budget.reading is not None
     assert budget.reading.phase is not None
     assert budget.reading.periods_left is not None
@@ -189,64 +189,64 @@ def _byoyomi_facts(budget: Budget) -> tuple[Phase, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Canadian(_Plain):
+class Canadian(_Countdown):
     """Main time, then `moves` turns in each `period_ms`; only a finished turn counts, never a pause."""
 
     name: ClassVar[str] = "canadian"
     moves: int
     period_ms: int
 
-    def open(self, budget_ms: int) -> Budget:
+    def open(self, budget_ms: int) -> BudgetLike:
         if budget_ms == 0:
-            return self._fresh(self.period_ms)
-        return Purse(budget_ms, ClockReading(phase="main", moves_left=self.moves))
+            return self._open_overtime_period(self.period_ms)
+        return Budget(budget_ms, ClockReading(phase="main", moves_left=self.moves))
 
-    def to_zero_ms(self, budget: Budget, turn_used_ms: int) -> int:
-        return budget.remaining_ms + (self.period_ms if _in_main(budget) else 0)
+    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
+        return budget.remaining_ms + (self.period_ms if _is_main_time(budget) else 0)
 
-    def spend(self, budget: Budget, turn_used_ms: int, elapsed_ms: int) -> Budget:
+    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
         left_ms = budget.remaining_ms - elapsed_ms
-        if _in_main(budget) and left_ms <= 0:
-            return self._fresh(self.period_ms + left_ms)
-        return Purse(left_ms, budget.reading)
+        if _is_main_time(budget) and left_ms <= 0:
+            return self._open_overtime_period(self.period_ms + left_ms)
+        return Budget(left_ms, budget.reading)
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
-        if _in_main(budget):
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+        if _is_main_time(budget):
             return budget
         assert budget.reading is not None
         assert budget.reading.moves_left is not None
         left = budget.reading.moves_left - 1
         if left == 0:
-            return self._fresh(self.period_ms)
-        return Purse(budget.remaining_ms, replace(budget.reading, moves_left=left))
+            return self._open_overtime_period(self.period_ms)
+        return Budget(budget.remaining_ms, replace(budget.reading, moves_left=left))
 
-    def _fresh(self, remaining_ms: int) -> Budget:
-        return Purse(remaining_ms, ClockReading(phase="overtime", moves_left=self.moves))
+    def _open_overtime_period(self, remaining_ms: int) -> BudgetLike:
+        return Budget(remaining_ms, ClockReading(phase="overtime", moves_left=self.moves))
 
 
-def _in_main(budget: Budget) -> bool:
+def _is_main_time(budget: BudgetLike) -> bool:
     return budget.reading is not None and budget.reading.phase == "main"
 
 
 @dataclass(frozen=True, slots=True)
-class PerMove(_Plain):
+class PerMove(_Countdown):
     """`move_ms` for every turn; what a turn has left survives a pause and ends with the turn."""
 
     name: ClassVar[str] = "per_move"
     move_ms: int
 
-    def open(self, budget_ms: int) -> Budget:
-        return Purse(self.move_ms)
+    def open(self, budget_ms: int) -> BudgetLike:
+        return Budget(self.move_ms)
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
-        return Purse(self.move_ms)
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+        return Budget(self.move_ms)
 
-    def lapse(self, budget: Budget) -> Budget:
-        return Purse(self.move_ms)
+    def finish_flagged_turn(self, budget: BudgetLike) -> BudgetLike:
+        return Budget(self.move_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Hourglass(_Plain):
+class Hourglass(_Countdown):
     """What one uses the other gains (`timing.settle`): two participants, and their sum never changes."""
 
     name: ClassVar[str] = "hourglass"
@@ -262,34 +262,34 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Stages(_Plain):
+class Stages(_Countdown):
     """Several time controls in a row; the last one's increment lasts for the rest of the session."""
 
     name: ClassVar[str] = "stages"
     stages: tuple[Stage, ...]
 
-    def open(self, budget_ms: int) -> Budget:
-        return Purse(budget_ms, ClockReading(stage=0, moves_left=self.stages[0].moves))
+    def open(self, budget_ms: int) -> BudgetLike:
+        return Budget(budget_ms, ClockReading(stage=0, moves_left=self.stages[0].moves))
 
-    def finish(self, budget: Budget, turn_used_ms: int) -> Budget:
+    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         assert budget.reading is not None
         assert budget.reading.stage is not None
         place, left = budget.reading.stage, budget.reading.moves_left
         stage = self.stages[place]
         raised_ms = budget.remaining_ms + stage.increment_ms
         if left is None:
-            return Purse(raised_ms, budget.reading)
+            return Budget(raised_ms, budget.reading)
         if left > 1:
-            return Purse(raised_ms, replace(budget.reading, moves_left=left - 1))
+            return Budget(raised_ms, replace(budget.reading, moves_left=left - 1))
         # The move count is reached: the bonus comes once, after the last stage the increments go on without it.
         after = min(place + 1, len(self.stages) - 1)
         moves = self.stages[after].moves if after > place else None
-        return Purse(raised_ms + stage.add_ms, ClockReading(stage=after, moves_left=moves))
+        return Budget(raised_ms + stage.add_ms, ClockReading(stage=after, moves_left=moves))
 
 
-System = SuddenDeath | Fischer | Bronstein | Delay | Byoyomi | Canadian | PerMove | Hourglass | Stages
+ClockSystem = SuddenDeath | Fischer | Bronstein | Delay | Byoyomi | Canadian | PerMove | Hourglass | Stages
 
-SYSTEMS: dict[str, type[System]] = {
+CLOCK_SYSTEMS: dict[str, type[ClockSystem]] = {
     system.name: system
     for system in (SuddenDeath, Fischer, Bronstein, Delay, Byoyomi, Canadian, PerMove, Hourglass, Stages)
 }

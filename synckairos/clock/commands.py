@@ -1,27 +1,30 @@
-"""What can be asked of a session, as values. Shapes are checked by `wire`; whether they fit the state, by `engine`."""
+"""Commands to a session as frozen values. `wire` checks their shapes; `engine` checks them against the state."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from synckairos.clock.clock_systems import System
+from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.model import OnTimeout, SyncMode
 
 
 @dataclass(frozen=True, slots=True)
 class NewParticipant:
-    """A participant to be: `index` None takes the next place, `total_time_ms` None follows from the mode."""
+    """A participant that is to be added.
+
+    If `index` is None, the participant gets the next index. If `total_time_ms` is None, the mode implies the budget.
+    """
 
     participant_id: str
     index: int | None = None
     total_time_ms: int | None = None
     display_name: str | None = None
     group_id: str | None = None
-    clock: System | None = None
+    clock: ClockSystem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewGroup:
-    """A group to be: `total_time_ms` None takes the members' sum."""
+    """A group that is to be created. If `total_time_ms` is None, its budget is the sum of its members' budgets."""
 
     group_id: str
     total_time_ms: int | None = None
@@ -29,7 +32,7 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make a session, pending. What is None follows from the mode (`membership.create`)."""
+    """Create a pending session. The mode implies all values that are None (`creation.create`)."""
 
     sync_mode: SyncMode
     participants: tuple[NewParticipant, ...] = ()
@@ -39,7 +42,7 @@ class Create:
     increment_ms: int | None = None
     max_time_ms: int | None = None
     max_cycles: int | None = None
-    clock: System | None = None
+    clock: ClockSystem | None = None
     on_timeout: OnTimeout | None = None
     warnings_ms: tuple[int, ...] = ()
     extend_on_switch_ms: int | None = None
@@ -51,15 +54,17 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    pass
+    """Start a pending session and its first turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """End the turn. `current_participant_id` guards against a late press, `next_participant_id` overrides the order.
+    """End the turn and begin the next turn, as the press of a chess clock does.
 
-    `lag_ms` is how much of the turn the network took, as the client claims, and `measured_lag_ms` as the server
-    measured it (None: it couldn't). Only sessions that compensate lag look at them.
+    With `current_participant_id` the switch is refused if another participant has the turn: this guards against a late
+    press. `next_participant_id` overrides the order of the rotation. `lag_ms` is the network's part of the turn as the
+    client claims it. `measured_lag_ms` is that part as the server measured it, None without a measurement. Only
+    sessions that compensate lag use these two.
     """
 
     next_participant_id: str | None = None
@@ -69,34 +74,40 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseFor:
-    """Stop the clock for a reason; `max_ms` (> 0) lifts it by itself. `by` is who asks, see `asked_by`."""
+class Pause:
+    """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself after that time.
+
+    `actor` is the actor of the command, see `with_actor`.
+    """
 
     reason: str = "manual"
     max_ms: int | None = None
-    by: str = "anonymous"
+    actor: str = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Lift one reason, or all of them where `reason` is None."""
+    """End one pause reason, or all of them if `reason` is None."""
 
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    pass
+    """End the session as completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    pass
+    """End the session as cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adjust:
-    """Add (or take, below 0) `delta_ms` for some participants, one group, or everyone where neither is named."""
+    """Add `delta_ms` to budgets, or subtract it if it is negative.
+
+    The command names some participants or one group. If it names neither, all budgets change.
+    """
 
     delta_ms: int
     participant_ids: tuple[str, ...] | None = None
@@ -105,35 +116,39 @@ class Adjust:
 
 @dataclass(frozen=True, slots=True)
 class AddParticipant:
+    """Add a participant to a session that is not final."""
+
     participant: NewParticipant
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveParticipant:
+    """Remove a participant from a session that is not final."""
+
     participant_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateMetadata:
-    """Merge `patch` into the metadata by RFC 7396: null removes, objects merge, all else replaces."""
+    """Merge `patch` into the metadata by RFC 7396: null removes a member, objects merge, other values replace."""
 
     patch: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    pass
+    """Delete the session: make its last version, a tombstone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Commit what has fallen due and nothing else: the timekeeper's command, and a late reader's."""
+    """Commit the overdue transitions and do nothing else. The timekeeper sends it; a read after a deadline does too."""
 
 
 Command = (
     Start
     | Switch
-    | PauseFor
+    | Pause
     | Resume
     | Complete
     | Cancel
@@ -147,15 +162,15 @@ Command = (
 
 
 def with_actor(command: Command, actor: str) -> Command:
-    """Return a command with the name of who asks, where the session remembers it: who paused takes from a budget."""
-    return replace(command, by=actor) if isinstance(command, PauseFor) else command
+    """Return the command with its actor, if the session keeps that. It does for pauses, which have a budget."""
+    return replace(command, actor=actor) if isinstance(command, Pause) else command
 
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What the caller believes: `version` alone (`expected_version`), or ETags' versions and epochs (`If-Match`).
+    """The version that the caller expects: `version` alone (`expected_version`), or `etags` (`If-Match`).
 
-    Of several `etags` one must be right; none means that any will do.
+    An ETag is a version and an epoch. At least one of `etags` must match; an empty tuple sets no condition.
     """
 
     version: int | None = None

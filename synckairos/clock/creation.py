@@ -1,8 +1,8 @@
 """How a session begins its life: rules, participants and groups from what was asked, the rest from the mode."""
 
-from synckairos.clock.clock_systems import Fischer, SuddenDeath, System
+from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
-from synckairos.clock.lag_compensation import open_lag
+from synckairos.clock.lag_compensation import open_lag_account
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -19,7 +19,7 @@ from synckairos.clock.timing import clock_system_for
 from synckairos.clock.transitions import make_session_event, participant_position
 from synckairos.fast_dataclass import replace
 
-OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
+MODES_WITH_OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
 """Modes in which the budget belongs to one who takes turns, so that a clock system other than sudden death fits."""
 
 
@@ -61,11 +61,13 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
     return Transition(created, state)
 
 
-def _clock_in_effect(spec: Create) -> System:
+def _clock_in_effect(spec: Create) -> ClockSystem:
     """Return the clock asked for; `increment_ms` alone means fischer where turns have budgets of their own."""
     if spec.clock is not None:
         return spec.clock
-    return Fischer(spec.increment_ms) if spec.increment_ms and spec.sync_mode in OWN_BUDGETS else SuddenDeath()
+    return (
+        Fischer(spec.increment_ms) if spec.increment_ms and spec.sync_mode in MODES_WITH_OWN_BUDGETS else SuddenDeath()
+    )
 
 
 def _session_budget_ms(spec: Create) -> int | None:
@@ -88,13 +90,15 @@ def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
     """Return the participants in index order; who names no index has the place in the list."""
     group_budgets = {group.group_id: group.total_time_ms for group in spec.groups}
     opened = (
-        new_participant(state, new, at if new.index is None else new.index, _share_ms(spec, new, group_budgets))
+        new_participant(
+            state, new, at if new.index is None else new.index, _initial_budget_ms(spec, new, group_budgets)
+        )
         for at, new in enumerate(spec.participants)
     )
     return tuple(sorted(opened, key=lambda participant: participant.index))
 
 
-def _share_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | None]) -> int:
+def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | None]) -> int:
     """Return a participant's budget: its own, or else what the mode implies for everyone."""
     if spec.sync_mode is SyncMode.PER_CYCLE:
         return 0
@@ -123,7 +127,7 @@ def new_participant(state: Session, new: NewParticipant, place: int, budget_ms: 
         return participant
     system = clock_system_for(state, participant)
     purse = system.open(budget_ms)
-    lag = open_lag(system, budget_ms) if state.rules.lag_compensation else None
+    lag = open_lag_account(system, budget_ms) if state.rules.lag_compensation else None
     return replace(participant, remaining_ms=purse.remaining_ms, reading=purse.reading, lag=lag)
 
 

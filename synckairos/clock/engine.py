@@ -17,7 +17,7 @@ from synckairos.clock.commands import (
     Complete,
     Delete,
     Expire,
-    PauseFor,
+    Pause,
     Precondition,
     RemoveParticipant,
     Resume,
@@ -25,11 +25,11 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
-from synckairos.clock.merge_patch import merge_patch, same_json
+from synckairos.clock.merge_patch import is_same_json, merge_patch
 from synckairos.clock.model import EventType, Session, Status, Transition
-from synckairos.clock.overdue import first_timeout, overdue
-from synckairos.clock.status_table import TABLE
-from synckairos.clock.timing import settle
+from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
+from synckairos.clock.status_table import STATUS_TABLE
+from synckairos.clock.timing import charge_until
 from synckairos.clock.transitions import close_session, make_session_event, make_transition
 from synckairos.errors import (
     InvalidTransition,
@@ -43,9 +43,9 @@ from synckairos.fast_dataclass import fast_dataclass, replace
 
 MAX_METADATA_BYTES = 32 * 1024
 
-DONE: dict[type[Command], str] = {
+REFUSED_VERBS: dict[type[Command], str] = {
     Start: "started",
-    PauseFor: "paused",
+    Pause: "paused",
     Resume: "resumed",
     Complete: "completed",
     Cancel: "cancelled",
@@ -66,17 +66,17 @@ class Decision:
     one decision carries: commit these and decide again.
     """
 
-    links: tuple[Transition, ...] = ()
+    overdue: tuple[Transition, ...] = ()
     own: tuple[Transition, ...] = ()
-    later: tuple[Transition, ...] = ()
+    follow_up: tuple[Transition, ...] = ()
     refusal: SyncKairosError | None = None
     expired_participant_id: str | None = None
-    more: bool = False
+    has_more_overdue: bool = False
 
     @property
     def transitions(self) -> tuple[Transition, ...]:
         """All of them in the order in which they take effect."""
-        return (*self.links, *self.own, *self.later)
+        return (*self.overdue, *self.own, *self.follow_up)
 
 
 def apply(state: Session, command: Command, now_ms: int, precondition: Precondition | None = None) -> Decision:
@@ -87,26 +87,26 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
     that fell due. Never raises and never mutates `state`.
     """
     now_ms = max(now_ms, state.updated_at_ms)
-    links, more = overdue(state, now_ms)
-    if more:
-        return Decision(links, more=True)
-    reached = links[-1].state if links else state
+    overdue, has_more = overdue_transitions(state, now_ms)
+    if has_more:
+        return Decision(overdue, has_more_overdue=True)
+    reached = overdue[-1].state if overdue else state
     try:
         _check(reached, command, precondition)
         # A plain press was meant for the turn that just ran out, so it passes nobody else's. One that names its turn
         # is judged by the state it meets: its verdict doesn't depend on who noticed the expiry first.
         if isinstance(command, Switch) and command.current_participant_id is None:
-            met = first_timeout(state, links)
+            met = state_before_first_timeout(state, overdue)
             if met is not None:
                 late = met.active_participant
-                return Decision(links, expired_participant_id=None if late is None else late.participant_id)
+                return Decision(overdue, expired_participant_id=None if late is None else late.participant_id)
         own = _decide(reached, command, now_ms)
     except SyncKairosError as refusal:
-        return Decision(links, refusal=refusal)
+        return Decision(overdue, refusal=refusal)
     if own is None:
-        return Decision(links)
-    later, _ = overdue(own.state, now_ms)
-    return Decision(links, (own,), later)
+        return Decision(overdue)
+    follow_up, _ = overdue_transitions(own.state, now_ms)
+    return Decision(overdue, (own,), follow_up)
 
 
 def _check(state: Session, command: Command, precondition: Precondition | None) -> None:
@@ -115,7 +115,7 @@ def _check(state: Session, command: Command, precondition: Precondition | None) 
         return
     if state.deleted:
         raise SessionNotFound(state.session_id)
-    is_allowed = type(command) in TABLE[state.status]
+    is_allowed = type(command) in STATUS_TABLE[state.status]
     if not is_allowed and state.status.is_final:
         raise _wrong_status(state, command)
     if precondition is not None:
@@ -130,7 +130,7 @@ def _check(state: Session, command: Command, precondition: Precondition | None) 
 def _wrong_status(state: Session, command: Command) -> InvalidTransition:
     if isinstance(command, Switch):
         return InvalidTransition(f"Session is not running (it is {state.status})")
-    return InvalidTransition(f"Session cannot be {DONE[type(command)]}: the session is {state.status}")
+    return InvalidTransition(f"Session cannot be {REFUSED_VERBS[type(command)]}: the session is {state.status}")
 
 
 def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
@@ -140,14 +140,14 @@ def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
             return turns.start(state, now_ms)
         case Switch():
             return turns.switch(state, command, now_ms)
-        case PauseFor():
+        case Pause():
             return pauses.pause(state, command, now_ms)
         case Resume():
             return pauses.resume(state, command, now_ms)
         case Complete():
-            return close_session(settle(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
+            return close_session(charge_until(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
         case Cancel():
-            return close_session(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)
+            return close_session(charge_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)
         case Adjust():
             return adjust(state, command, now_ms)
         case AddParticipant():
@@ -164,7 +164,7 @@ def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
 
 def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Transition | None:
     metadata = merge_patch(state.metadata, command.patch)
-    if same_json(metadata, state.metadata):
+    if is_same_json(metadata, state.metadata):
         return None
     # The patch alone was measured at the door; many small ones must not add up to more than one big one may bring.
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
@@ -178,5 +178,5 @@ def _delete(state: Session, now_ms: int) -> Transition:
     if state.status.is_final:
         gone = make_transition(state, now_ms)
     else:
-        gone = close_session(settle(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
+        gone = close_session(charge_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
     return Transition(make_session_event(EventType.SESSION_DELETED, gone, now_ms), replace(gone, deleted=True))

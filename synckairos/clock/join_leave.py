@@ -4,9 +4,9 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, Turn
-from synckairos.clock.timing import group_position, settle
+from synckairos.clock.timing import charge_until, group_position
 from synckairos.clock.transitions import make_event, make_transition, participant_position
-from synckairos.clock.turns import begin_turn, end_turn, fresh_budget_ms, has_flagged, successor
+from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_turn_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
 from synckairos.fast_dataclass import replace
 
@@ -24,9 +24,9 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
         raise ParticipantExists(new.participant_id)
     if len(state.participants) >= MAX_PARTICIPANTS:
         raise ValidationFailed.at("participant_id", f"a session has at most {MAX_PARTICIPANTS} participants")
-    _check_newcomer(state, new)
+    _check_new_participant(state, new)
     place = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
-    joined = new_participant(state, new, place, _share_ms(state, new))
+    joined = new_participant(state, new, place, _initial_budget_ms(state, new))
     at = sum(p.index < place for p in state.participants)
     groups = state.groups
     if new.group_id is not None and group_position(state, new.group_id) is None:
@@ -40,7 +40,7 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
     return Transition(make_event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), grown)
 
 
-def _check_newcomer(state: Session, new: NewParticipant) -> None:
+def _check_new_participant(state: Session, new: NewParticipant) -> None:
     mode = state.rules.sync_mode
     if new.index is not None and any(p.index == new.index for p in state.participants):
         raise ValidationFailed.at("participant_index", "this place in the rotation is taken")
@@ -58,7 +58,7 @@ def _check_newcomer(state: Session, new: NewParticipant) -> None:
             raise ValidationFailed.at("total_time_ms", "the first of a new group brings the group's budget")
 
 
-def _share_ms(state: Session, new: NewParticipant) -> int:
+def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
     """Return a newcomer's budget, as `membership.create` would; in one budget for all, that one is everyone's share."""
     match state.rules.sync_mode:
         case SyncMode.PER_CYCLE:
@@ -99,15 +99,15 @@ def _without(state: Session, at: int) -> Session:
 
 def _leave_turn(state: Session, at: int, now_ms: int) -> Transition:
     """Pass the turn of someone who leaves on to the next in order."""
-    settled = settle(state, now_ms)
+    settled = charge_until(state, now_ms)
     leaver = settled.participants[at]
     if state.rules.sync_mode is SyncMode.PER_GROUP:
         # The budget stays with the group, so its clock system ends the turn as any other.
         settled = end_turn(settled, has_flagged(settled))
     rest = replace(_without(settled, at), turn=Turn(cycles=settled.turn.cycles))
-    follower = successor(rest, at - 1)
+    follower = next_in_rotation(rest, at - 1)
     if follower is None and rest.participants:
         follower = at % len(rest.participants)
-    begun = begin_turn(rest, follower, fresh_budget_ms(rest), now_ms)
+    begun = begin_turn(rest, follower, next_turn_budget_ms(rest), now_ms)
     passed = begun if state.anchor_ms is not None else replace(begun, anchor_ms=None)
     return Transition(make_event(EventType.PARTICIPANT_REMOVED, passed, now_ms, leaver), passed)

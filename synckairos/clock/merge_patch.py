@@ -20,12 +20,12 @@ def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
-def same_json(a: Any, b: Any) -> bool:
+def is_same_json(a: Any, b: Any) -> bool:
     """Tell whether two JSON values are the same, types included: to Python alone, `1`, `1.0` and `true` are equal."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same_json(value, b[name]) for name, value in a.items())
+        return a.keys() == b.keys() and all(is_same_json(value, b[name]) for name, value in a.items())
     if isinstance(a, list):
-        return len(a) == len(b) and all(map(same_json, a, b))
+        return len(a) == len(b) and all(map(is_same_json, a, b))
     return bool(a == b)

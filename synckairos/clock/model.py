@@ -1,20 +1,30 @@
-"""The facts of a session. Readings are derived from them (`timing.py`), they are never stored twice.
+"""The facts of a session as frozen values. `timing.py` calculates readings from them, so no reading is stored.
 
-All durations are whole milliseconds, all instants whole milliseconds since the Unix epoch. Values are frozen: a
-transition makes new ones and shares what didn't change.
+All durations are whole milliseconds (`_ms`). All instants are whole milliseconds since the Unix epoch (`_at_ms`). A
+transition makes new values and shares the unchanged ones.
+
+| term | meaning |
+|---|---|
+| active | the participant that has the turn |
+| anchor | the instant from which the running clock is measured |
+| budget | the remaining time that a clock charges; its owner is a participant, a group or the session |
+| charge | to subtract elapsed time from a budget |
+| zero | the instant at which the running clock has no time left |
+| flagged | the turn has run to its zero or past it |
+| rotation | the participants that can still get turns, in index order |
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from synckairos.clock.clock_systems import ClockReading, System
-from synckairos.clock.lag_compensation import Lag, Receipt
+from synckairos.clock.clock_systems import ClockReading, ClockSystem
+from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.fast_dataclass import fast_dataclass
 
 
 class SyncMode(StrEnum):
-    """Whose clock runs."""
+    """The owner of the running clock."""
 
     PER_PARTICIPANT = "per_participant"
     PER_CYCLE = "per_cycle"
@@ -24,6 +34,8 @@ class SyncMode(StrEnum):
 
 
 class Status(StrEnum):
+    """The status of a session. `status_table` says which commands each status allows."""
+
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
@@ -33,14 +45,16 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
+        """Return whether the session has ended."""
         return self in FINAL
 
 
 FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
+"""The statuses that a session never leaves."""
 
 
 class OnTimeout(StrEnum):
-    """What happens when the running clock reaches zero."""
+    """The action at the zero of the running clock."""
 
     EXPIRE = "expire"
     ADVANCE = "advance"
@@ -49,6 +63,8 @@ class OnTimeout(StrEnum):
 
 
 class EventType(StrEnum):
+    """The type of a transition. `docs/reference/events.md` describes each type."""
+
     SESSION_CREATED = "session_created"
     SESSION_STARTED = "session_started"
     CYCLE_SWITCHED = "cycle_switched"
@@ -70,19 +86,20 @@ class EventType(StrEnum):
 
 
 TIMEOUT_REASON = "timeout"
-"""The pause reason the clock itself gives at zero under `on_timeout: pause`; callers can't use it."""
+"""The reason of the pause that the clock makes at zero under `on_timeout: pause`. Callers cannot use it."""
 
 MAX_CYCLES = 1_000
-"""Cycles of a `per_cycle` session where `max_cycles` isn't given."""
+"""Cycles of a `per_cycle` session whose creation gives no `max_cycles`."""
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One who takes turns.
+    """A participant and its clock.
 
-    `remaining_ms` is the budget that runs in `per_participant`; elsewhere it is what is left of the participant's own
-    share, for the record and never below 0. `used_ms` is all time spent in its turns, free time of a delay included.
+    In `per_participant`, `remaining_ms` is the budget that runs. In other modes it is the rest of the participant's
+    share; it serves only as a record and never falls below 0. `used_ms` is all time of its turns, including the free
+    time of a delay. `clock` is the participant's own clock system, None if it uses the session's.
     """
 
     participant_id: str
@@ -93,15 +110,15 @@ class Participant:
     has_expired: bool = False
     display_name: str | None = None
     group_id: str | None = None
-    clock: System | None = None
+    clock: ClockSystem | None = None
     reading: ClockReading | None = None
-    lag: Lag | None = None
+    lag: LagAccount | None = None
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A team with one budget, which runs in `per_group`."""
+    """A team with one budget. The budget runs in `per_group`; in other modes it serves only as a record."""
 
     group_id: str
     remaining_ms: int
@@ -111,29 +128,31 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """One standing reason why nothing runs; `max_ms` lifts it by itself that long after `paused_at_ms`.
+class PauseReason:
+    """One reason for which the session is paused. A session can be paused for several reasons at the same time.
 
-    `by` is who paused, by the name the audit trail keeps; None is the clock itself.
+    If `max_ms` is given, the reason ends by itself `max_ms` after `paused_at_ms`. `paused_by` is the actor that paused,
+    as the audit records it; None if the clock itself paused at zero.
     """
 
     reason: str
     paused_at_ms: int
     max_ms: int | None = None
-    by: str | None = None
+    paused_by: str | None = None
 
     @property
     def lifts_at_ms(self) -> int | None:
+        """Return the instant at which this reason ends by itself, None if it does not."""
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The turn that runs.
+    """The current turn.
 
-    `used_ms` is its time before the anchor, `cycles` the turns ended in the session before it, `warned_ms` the warning
-    thresholds that its clock has passed, or began below.
+    `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
+    before this turn. `warned_ms` holds the warning thresholds that this turn has passed, or had passed when it began.
     """
 
     used_ms: int = 0
@@ -144,17 +163,17 @@ class Turn:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What was agreed at creation and doesn't change.
+    """The settings of a session. They are fixed at creation.
 
-    `clock` is the one in effect, be it named or implied. `warnings_ms` is sorted, greatest first. `pause_budget` is how
-    many pauses each who asks may take, None any number.
+    `clock` is the clock system in effect, whether the creation named it or the mode implied it. `warnings_ms` is
+    sorted, greatest first. `pause_budget` is the number of pauses that each actor may make; None means no limit.
     """
 
     session_id: str
     sync_mode: SyncMode
     on_timeout: OnTimeout
     created_at_ms: int
-    clock: System
+    clock: ClockSystem
     increment_ms: int | None = None
     time_per_cycle_ms: int | None = None
     max_time_ms: int | None = None
@@ -168,13 +187,13 @@ class Rules:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as of its last transition.
+    """The state of a session after its last transition.
 
-    `anchor_ms` is the instant from which the running clock is measured, None when nothing runs. `active` is a position
-    in `participants`, which are kept in index order. `remaining_ms` is the session's own budget: what is left of it in
-    `global`, of this cycle in `per_cycle`, of the cap in `count_up` (None without one); unused elsewhere (None).
-    `pauses_taken` counts the pauses of each who took some, where there is a budget for them. `lag_receipt`
-    tells how the last finished turn was charged, where lag is compensated.
+    `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `active` is a position
+    in `participants`, which are in index order. `remaining_ms` is the session's own budget: the rest of the session's
+    time in `global`, of this cycle in `per_cycle`, of the cap in `count_up` (None without a cap). It is None in the
+    other modes. `pauses_taken` counts the pauses of each actor, if there is a pause budget. `lag_receipt` is the
+    account of the last finished turn, if the session compensates lag. `deleted` marks a tombstone.
     """
 
     rules: Rules
@@ -188,9 +207,9 @@ class Session:
     used_ms: int = 0
     remaining_ms: int | None = None
     turn: Turn = Turn()
-    pauses: tuple[Pause, ...] = ()
+    pauses: tuple[PauseReason, ...] = ()
     pauses_taken: dict[str, int] = field(default_factory=dict)
-    lag_receipt: Receipt | None = None
+    lag_receipt: LagReceipt | None = None
     anchor_ms: int | None = None
     started_at_ms: int | None = None
     completed_at_ms: int | None = None
@@ -199,17 +218,23 @@ class Session:
 
     @property
     def session_id(self) -> str:
+        """Return the id of the session."""
         return self.rules.session_id
 
     @property
     def active_participant(self) -> Participant | None:
+        """Return the participant that has the turn, None if the turn has no owner."""
         return None if self.active is None else self.participants[self.active]
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, and to whom: `used_ms` and `remaining_ms` are that one's after it, or else the session's."""
+    """The event of one transition, and the participant or group that it concerns.
+
+    `used_ms` and `remaining_ms` are the times of that participant or group after the event. If the event concerns
+    neither, they are the times of the session.
+    """
 
     type: EventType
     at_ms: int
@@ -222,7 +247,7 @@ class Event:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One fact: an event and the state it leads to, one version on."""
+    """One fact: an event and the next state, whose version is greater by 1."""
 
     event: Event
     state: Session

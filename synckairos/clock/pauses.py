@@ -3,15 +3,15 @@
 One reason is the clock's own: under `on_timeout: pause` it stops at zero, and runs again only once there is time.
 """
 
-from synckairos.clock.commands import PauseFor, Resume
-from synckairos.clock.model import TIMEOUT_REASON, EventType, Pause, Session, Status, Transition
-from synckairos.clock.timing import settle, to_zero_ms
+from synckairos.clock.commands import Pause, Resume
+from synckairos.clock.model import TIMEOUT_REASON, EventType, PauseReason, Session, Status, Transition
+from synckairos.clock.timing import charge_until, time_to_zero_ms
 from synckairos.clock.transitions import make_event
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.fast_dataclass import replace
 
 
-def pause(state: Session, command: PauseFor, now_ms: int) -> Transition:
+def pause(state: Session, command: Pause, now_ms: int) -> Transition:
     """Stop the clock for a reason, or add one to those that stand.
 
     Raises:
@@ -24,8 +24,8 @@ def pause(state: Session, command: PauseFor, now_ms: int) -> Transition:
         raise InvalidTransition(
             f"Session cannot be paused: the session is {state.status} for the reason {command.reason!r} already"
         )
-    counted = _count(state, command.by)
-    return stop(settle(counted, now_ms), Pause(command.reason, now_ms, command.max_ms, command.by))
+    counted = _count(state, command.actor)
+    return add_pause(charge_until(counted, now_ms), PauseReason(command.reason, now_ms, command.max_ms, command.actor))
 
 
 def _count(state: Session, by: str) -> Session:
@@ -40,7 +40,7 @@ def _count(state: Session, by: str) -> Session:
     return replace(state, pauses_taken={**state.pauses_taken, by: taken + 1})
 
 
-def stop(settled: Session, reason: Pause) -> Transition:
+def add_pause(settled: Session, reason: PauseReason) -> Transition:
     """Let one more reason stand from its instant on."""
     at_ms = reason.paused_at_ms
     paused = replace(
@@ -64,14 +64,14 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status}, but not for the reason {command.reason!r}"
         )
-    if is_at_zero(state) and TIMEOUT_REASON in (pause.reason for pause in lifted) and not _has_time(state):
+    if is_paused_at_zero(state) and TIMEOUT_REASON in (pause.reason for pause in lifted) and not _has_time(state):
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status} at zero; adjust it first, or switch"
         )
-    return lift(state, lifted, now_ms)
+    return lift_pauses(state, lifted, now_ms)
 
 
-def lift(state: Session, lifted: tuple[Pause, ...], at_ms: int) -> Transition:
+def lift_pauses(state: Session, lifted: tuple[PauseReason, ...], at_ms: int) -> Transition:
     """Take these reasons away."""
     standing = tuple(pause for pause in state.pauses if pause not in lifted)
     resumed = replace(
@@ -85,12 +85,12 @@ def lift(state: Session, lifted: tuple[Pause, ...], at_ms: int) -> Transition:
     return Transition(make_event(EventType.SESSION_RESUMED, resumed, at_ms), resumed)
 
 
-def is_at_zero(state: Session) -> bool:
+def is_paused_at_zero(state: Session) -> bool:
     """Tell whether the session waits at the zero that its clock ran into."""
     return bool(state.pauses) and any(pause.reason == TIMEOUT_REASON for pause in state.pauses)
 
 
-def leave_zero(state: Session, now_ms: int) -> Session:
+def lift_pause_at_zero(state: Session, now_ms: int) -> Session:
     """Lift the pause at zero where the clock whose turn it is now has time; other reasons go on to stand."""
     if not _has_time(state):
         return replace(state, anchor_ms=None)
@@ -101,5 +101,5 @@ def leave_zero(state: Session, now_ms: int) -> Session:
 
 
 def _has_time(state: Session) -> bool:
-    left_ms = to_zero_ms(state)
+    left_ms = time_to_zero_ms(state)
     return left_ms is None or left_ms > 0

@@ -10,7 +10,7 @@ from typing import Literal
 from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
-from synckairos.clock.timing import settle
+from synckairos.clock.timing import charge_until
 from synckairos.clock.transitions import make_session_event, make_transition
 from synckairos.fast_dataclass import replace
 
@@ -50,7 +50,7 @@ def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHAR
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:
         at_ms = max(now_ms, at_ms)
-        again = replace(make_transition(settle(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
+        again = replace(make_transition(charge_until(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
     elif policy.kind == "credit" and state.anchor_ms is not None and (added := _credit(state, policy)) is not None:
         credited = adjust(state, added, at_ms)
         again = make_transition(state, at_ms) if credited is None else credited.state

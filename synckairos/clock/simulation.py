@@ -16,7 +16,7 @@ MAX_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimedCommand:
     """A command `at_ms` after creation."""
 
     at_ms: int
@@ -25,25 +25,25 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TimelineRow:
     """What happened at an instant, or the code by which a command was refused then."""
 
     at_ms: int
     event_type: EventType | None = None
     version: int | None = None
     participant_id: str | None = None
-    refused: str | None = None
+    refusal_code: str | None = None
 
 
 @dataclass(slots=True)
 class Simulation:
     """A session being played through: `rows` so far, and the `state` they lead to."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TimelineRow] = field(default_factory=list)
     state: Session | None = None
 
     def play(
-        self, spec: Create, commands: Sequence[Timed], until_ms: int, session_id: str, epoch: str = "simulation"
+        self, spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str, epoch: str = "simulation"
     ) -> Iterator[None]:
         """Play it through, yielding after each decision so that others may have the processor in between.
 
@@ -74,24 +74,24 @@ class Simulation:
             decision = engine.apply(state, Expire(), at_ms)
             for transition in decision.transitions:
                 state = self._note(transition)
-            more = decision.more
+            more = decision.has_more_overdue
             yield state
 
     def _note(self, transition: Transition) -> Session:
         event, self.state = transition.event, transition.state
-        self._add(Row(event.at_ms, event.type, transition.state.version, event.participant_id))
+        self._add(TimelineRow(event.at_ms, event.type, transition.state.version, event.participant_id))
         return transition.state
 
     def _refuse(self, at_ms: int, refusal: SyncKairosError) -> None:
-        self._add(Row(at_ms, refused=refusal.code))
+        self._add(TimelineRow(at_ms, refusal_code=refusal.code))
 
-    def _add(self, row: Row) -> None:
+    def _add(self, row: TimelineRow) -> None:
         if len(self.rows) >= MAX_ROWS:
             raise ValidationFailed.at("until_ms", f"the timeline has more than {MAX_ROWS} rows: end it sooner")
         self.rows.append(row)
 
 
-def simulate(spec: Create, commands: Sequence[Timed], until_ms: int, session_id: str) -> Simulation:
+def simulate(spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str) -> Simulation:
     """Play a session through at once. Raises ValidationFailed where the timeline grows too long."""
     simulation = Simulation()
     for _ in simulation.play(spec, commands, until_ms, session_id):

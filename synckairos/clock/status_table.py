@@ -13,7 +13,7 @@ from synckairos.clock.commands import (
     Complete,
     Delete,
     Expire,
-    PauseFor,
+    Pause,
     RemoveParticipant,
     Resume,
     Start,
@@ -22,19 +22,19 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.model import FINAL, Status
 
-Leads = dict[type[Command], frozenset[Status]]
+NextStatuses = dict[type[Command], frozenset[Status]]
 
 
 def _to(*statuses: Status) -> frozenset[Status]:
     return frozenset(statuses)
 
 
-def _always(status: Status) -> Leads:
+def _always(status: Status) -> NextStatuses:
     """Return what every session allows that isn't deleted, whatever its status."""
     return {UpdateMetadata: _to(status), Delete: _to(status if status in FINAL else Status.CANCELLED)}
 
 
-def _while_open(status: Status) -> Leads:
+def _while_open(status: Status) -> NextStatuses:
     """Return what every session allows that isn't final."""
     return _always(status) | {
         Complete: _to(Status.COMPLETED),
@@ -45,18 +45,18 @@ def _while_open(status: Status) -> Leads:
     }
 
 
-TABLE: dict[Status, Leads] = {
+STATUS_TABLE: dict[Status, NextStatuses] = {
     Status.PENDING: _while_open(Status.PENDING) | {Start: _to(Status.RUNNING)},
     Status.RUNNING: _while_open(Status.RUNNING)
     | {
         Switch: _to(Status.RUNNING, Status.COMPLETED),
-        PauseFor: _to(Status.PAUSED),
+        Pause: _to(Status.PAUSED),
         Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED),
     },
     Status.PAUSED: _while_open(Status.PAUSED)
     | {
         Switch: _to(Status.PAUSED, Status.RUNNING, Status.COMPLETED),
-        PauseFor: _to(Status.PAUSED),
+        Pause: _to(Status.PAUSED),
         Resume: _to(Status.PAUSED, Status.RUNNING),
         Expire: _to(Status.PAUSED, Status.RUNNING),
     },
@@ -71,6 +71,6 @@ def command_name(command: type[Command]) -> str:
     """Return a command's name in words: `add_participant`; `time` for what nobody asks."""
     if command is Expire:
         return "time"
-    if command is PauseFor:
+    if command is Pause:
         return "pause"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", command.__name__).lower()

@@ -6,7 +6,7 @@ Everything here is a function of a state and an instant; nothing decides what ha
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from synckairos.clock.clock_systems import Hourglass, SuddenDeath, System
+from synckairos.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, Turn
 from synckairos.fast_dataclass import fast_dataclass, replace
 
@@ -15,7 +15,7 @@ SUDDEN_DEATH = SuddenDeath()
 T = TypeVar("T")
 
 
-def clock_system_for(state: Session, participant: Participant | None = None) -> System:
+def clock_system_for(state: Session, participant: Participant | None = None) -> ClockSystem:
     """Return the clock system that a participant (or, without one, the session's groups) plays by."""
     return state.rules.clock if participant is None or participant.clock is None else participant.clock
 
@@ -39,7 +39,7 @@ def active_group_position(state: Session) -> int | None:
     return None if active is None else group_position(state, active.group_id)
 
 
-def to_zero_ms(state: Session) -> int | None:
+def time_to_zero_ms(state: Session) -> int | None:
     """Return the ms of running time from the anchor to the running clock's zero, None where nothing limits it.
 
     Where nothing runs: what it would be if the session ran. Below 0 only in overtime.
@@ -47,10 +47,10 @@ def to_zero_ms(state: Session) -> int | None:
     mode = state.rules.sync_mode
     if mode is SyncMode.PER_PARTICIPANT:
         active = state.active_participant
-        return None if active is None else clock_system_for(state, active).to_zero_ms(active, state.turn.used_ms)
+        return None if active is None else clock_system_for(state, active).time_to_zero_ms(active, state.turn.used_ms)
     if mode is SyncMode.PER_GROUP:
         group = active_group(state)
-        return None if group is None else state.rules.clock.to_zero_ms(group, state.turn.used_ms)
+        return None if group is None else state.rules.clock.time_to_zero_ms(group, state.turn.used_ms)
     return state.remaining_ms
 
 
@@ -62,7 +62,7 @@ def deadline_at_ms(state: Session) -> int | None:
     """
     if state.status is Status.EXPIRED:
         return state.completed_at_ms
-    left_ms = to_zero_ms(state)
+    left_ms = time_to_zero_ms(state)
     if left_ms is None or state.anchor_ms is None:
         return None
     if left_ms <= 0 and state.rules.on_timeout is OnTimeout.OVERTIME:
@@ -83,12 +83,12 @@ class DueEvent:
     warning_ms: int = 0
 
 
-def next_due(state: Session) -> DueEvent | None:
+def next_due_event(state: Session) -> DueEvent | None:
     """Return what falls due next if nobody does anything, None where time changes nothing any more."""
     if state.status is Status.PAUSED:
         lifts = [at for pause in state.pauses if (at := pause.lifts_at_ms) is not None]
         return DueEvent(min(lifts), "lift") if lifts else None
-    if state.anchor_ms is None or (left_ms := to_zero_ms(state)) is None:
+    if state.anchor_ms is None or (left_ms := time_to_zero_ms(state)) is None:
         return None
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
@@ -100,9 +100,9 @@ def next_due(state: Session) -> DueEvent | None:
     return DueEvent(state.anchor_ms + left_ms, "timeout")
 
 
-def thresholds_passed(state: Session) -> tuple[int, ...]:
+def reached_warnings_ms(state: Session) -> tuple[int, ...]:
     """Return the warning thresholds that the running clock stands at or below."""
-    if not state.rules.warnings_ms or (left_ms := to_zero_ms(state)) is None:
+    if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
         return ()
     return tuple(threshold_ms for threshold_ms in state.rules.warnings_ms if threshold_ms >= left_ms)
 
@@ -110,7 +110,7 @@ def thresholds_passed(state: Session) -> tuple[int, ...]:
 # -- what passing time does -------------------------------------------------------------------------------------------
 
 
-def settle(state: Session, at_ms: int) -> Session:
+def charge_until(state: Session, at_ms: int) -> Session:
     """Charge the time from the anchor to `at_ms` and move the anchor there. Does nothing where nothing runs."""
     if state.anchor_ms is None or at_ms <= state.anchor_ms:
         return state
@@ -134,15 +134,15 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
     used_ms = active.used_ms + elapsed_ms
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         share_ms = max(0, active.remaining_ms - elapsed_ms)
-        return put(state.participants, state.active, replace(active, used_ms=used_ms, remaining_ms=share_ms))
+        return replace_item(state.participants, state.active, replace(active, used_ms=used_ms, remaining_ms=share_ms))
     system = clock_system_for(state, active)
-    left = system.spend(active, state.turn.used_ms, elapsed_ms)
+    left = system.charge(active, state.turn.used_ms, elapsed_ms)
     charged = replace(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
-    participants = put(state.participants, state.active, charged)
+    participants = replace_item(state.participants, state.active, charged)
     if isinstance(system, Hourglass):
         other = 1 - state.active
         gained_ms = participants[other].remaining_ms + elapsed_ms
-        participants = put(participants, other, replace(participants[other], remaining_ms=gained_ms))
+        participants = replace_item(participants, other, replace(participants[other], remaining_ms=gained_ms))
     return participants
 
 
@@ -154,11 +154,13 @@ def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
     used_ms = group.used_ms + elapsed_ms
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         share_ms = max(0, group.remaining_ms - elapsed_ms)
-        return put(state.groups, at, replace(group, used_ms=used_ms, remaining_ms=share_ms))
-    left = state.rules.clock.spend(group, state.turn.used_ms, elapsed_ms)
-    return put(state.groups, at, replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading))
+        return replace_item(state.groups, at, replace(group, used_ms=used_ms, remaining_ms=share_ms))
+    left = state.rules.clock.charge(group, state.turn.used_ms, elapsed_ms)
+    return replace_item(
+        state.groups, at, replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
+    )
 
 
-def put(items: tuple[T, ...], at: int, item: T) -> tuple[T, ...]:
+def replace_item(items: tuple[T, ...], at: int, item: T) -> tuple[T, ...]:
     """Return `items` with the one at position `at` replaced; all others are shared."""
     return (*items[:at], item, *items[at + 1 :])

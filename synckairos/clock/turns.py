@@ -1,8 +1,8 @@
 """Turns: who begins, who is next, and what the end of a turn does."""
 
-from synckairos.clock.clock_systems import Budget, System
+from synckairos.clock.clock_systems import BudgetLike, ClockSystem
 from synckairos.clock.commands import Switch
-from synckairos.clock.lag_compensation import compensate, trusted_ms
+from synckairos.clock.lag_compensation import compensate, trust_lag_claim
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -14,15 +14,15 @@ from synckairos.clock.model import (
     Transition,
     Turn,
 )
-from synckairos.clock.pauses import is_at_zero, leave_zero
+from synckairos.clock.pauses import is_paused_at_zero, lift_pause_at_zero
 from synckairos.clock.timing import (
     active_group_position,
+    charge_until,
     clock_system_for,
     group_position,
-    put,
-    settle,
-    thresholds_passed,
-    to_zero_ms,
+    reached_warnings_ms,
+    replace_item,
+    time_to_zero_ms,
 )
 from synckairos.clock.transitions import close_session, make_event, participant_position
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
@@ -31,7 +31,7 @@ from synckairos.fast_dataclass import replace
 
 def start(state: Session, now_ms: int) -> Transition:
     """Begin: the designated participant, or the first in index order, is active."""
-    first = state.active if state.active is not None else successor(state, None)
+    first = state.active if state.active is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
     return Transition(make_event(EventType.SESSION_STARTED, begun, now_ms), begun)
@@ -46,39 +46,41 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
         ParticipantNotFound: `next_participant_id` isn't there.
         ParticipantExpired: `next_participant_id` has no time left.
     """
-    at_zero = is_at_zero(state)
+    at_zero = is_paused_at_zero(state)
     if state.status is Status.PAUSED and not at_zero:
         raise InvalidTransition(f"Session is not running (it is {state.status}); resume it first")
     active = state.active_participant
     presser = command.current_participant_id
     if presser is not None and (active is None or active.participant_id != presser):
         raise NotActiveParticipant(presser, None if active is None else active.participant_id)
-    accounted = _account_for_lag(state, command, now_ms)
+    accounted = _compensate_lag(state, command, now_ms)
     receipt = accounted.lag_receipt
-    settled = settle(accounted, now_ms if receipt is None else now_ms - receipt.compensated_ms)
+    settled = charge_until(accounted, now_ms if receipt is None else now_ms - receipt.compensated_ms)
     flagged = has_flagged(settled)
     ended = end_turn(settled, flagged)
-    follower = _follower(ended, command.next_participant_id)
+    follower = _next_position(ended, command.next_participant_id)
     if is_last_cycle(ended):
         return close_session(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
     ended_by = None if ended.active is None else ended.participants[ended.active]
     begun = begin_turn(ended, follower, _budget_after_switch_ms(ended, flagged), now_ms)
     if at_zero:
-        begun = leave_zero(begun, now_ms)
+        begun = lift_pause_at_zero(begun, now_ms)
     return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
 
 
-def _account_for_lag(state: Session, command: Switch, now_ms: int) -> Session:
+def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     """Draw up the receipt of the turn that ends, where lag is compensated: the turn ended that much before `now_ms`."""
     active = state.active_participant
     if active is None or active.lag is None:
         return state
     elapsed_ms = 0 if state.anchor_ms is None else max(0, now_ms - state.anchor_ms)
-    trusted_lag_ms = trusted_ms(command.lag_ms, command.measured_lag_ms)
+    trusted_lag_ms = trust_lag_claim(command.lag_ms, command.measured_lag_ms)
     lag, receipt = compensate(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
     assert state.active is not None
     return replace(
-        state, participants=put(state.participants, state.active, replace(active, lag=lag)), lag_receipt=receipt
+        state,
+        participants=replace_item(state.participants, state.active, replace(active, lag=lag)),
+        lag_receipt=receipt,
     )
 
 
@@ -87,7 +89,7 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 
     A soft close lets no accepted switch leave less than `extend_on_switch_ms`; at zero it comes too late.
     """
-    left_ms, at_least_ms = fresh_budget_ms(ended), ended.rules.extend_on_switch_ms
+    left_ms, at_least_ms = next_turn_budget_ms(ended), ended.rules.extend_on_switch_ms
     if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
         return left_ms
     return max(left_ms, at_least_ms)
@@ -106,7 +108,7 @@ def is_in_rotation(state: Session, participant: Participant) -> bool:
     return not participant.has_expired
 
 
-def successor(state: Session, after: int | None) -> int | None:
+def next_in_rotation(state: Session, after: int | None) -> int | None:
     """Return the position of the next in index order after `after`, around, whose turn can come.
 
     It can be `after` itself; None where nobody is left.
@@ -120,13 +122,13 @@ def successor(state: Session, after: int | None) -> int | None:
     return None
 
 
-def _follower(ended: Session, next_participant_id: str | None) -> int | None:
+def _next_position(ended: Session, next_participant_id: str | None) -> int | None:
     if next_participant_id is not None:
         at = participant_position(ended, next_participant_id)
         if not is_in_rotation(ended, ended.participants[at]):
             raise ParticipantExpired(next_participant_id)
         return at
-    follower = successor(ended, ended.active)
+    follower = next_in_rotation(ended, ended.active)
     if follower is None and ended.participants:
         raise InvalidTransition(
             f"Can't switch: the session is {ended.status} and nobody has time left; adjust it first"
@@ -139,11 +141,11 @@ def _follower(ended: Session, next_participant_id: str | None) -> int | None:
 
 def has_flagged(settled: Session) -> bool:
     """Tell whether the turn has run past its zero: it waits there, or is in overtime. Else the chain came before."""
-    if is_at_zero(settled):
+    if is_paused_at_zero(settled):
         return True
     if settled.rules.on_timeout is not OnTimeout.OVERTIME:
         return False
-    left_ms = to_zero_ms(settled)
+    left_ms = time_to_zero_ms(settled)
     return left_ms is not None and left_ms <= 0
 
 
@@ -167,18 +169,18 @@ def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
             )
         else:
             active = replace(active, cycle_count=active.cycle_count + 1)
-        participants = put(participants, state.active, active)
+        participants = replace_item(participants, state.active, active)
     if mode is SyncMode.PER_GROUP and not is_out and (at := active_group_position(state)) is not None:
         group = groups[at]
         left = _end(state.rules.clock, group, used_ms, flagged)
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
-        groups = put(groups, at, group)
+        groups = replace_item(groups, at, group)
     return replace(state, participants=participants, groups=groups, turn=Turn(cycles=state.turn.cycles + 1))
 
 
-def _end(system: System, budget: Budget, turn_used_ms: int, flagged: bool) -> Budget:
-    return system.lapse(budget) if flagged else system.finish(budget, turn_used_ms)
+def _end(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged: bool) -> BudgetLike:
+    return system.finish_flagged_turn(budget) if flagged else system.finish_turn(budget, turn_used_ms)
 
 
 def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_ms: int) -> Session:
@@ -191,13 +193,13 @@ def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_
         remaining_ms=remaining_ms,
         anchor_ms=at_ms,
     )
-    if passed := thresholds_passed(begun):
+    if passed := reached_warnings_ms(begun):
         # A clock that begins its turn below a threshold doesn't cross it.
         return replace(begun, turn=Turn(0, state.turn.cycles, passed))
     return begun
 
 
-def fresh_budget_ms(state: Session) -> int | None:
+def next_turn_budget_ms(state: Session) -> int | None:
     """Return the session's own budget for a next turn: the whole cycle's in `per_cycle`, else what is left of it."""
     is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
     return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms

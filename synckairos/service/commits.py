@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.timing import next_due
+from synckairos.clock.timing import next_due_event
 from synckairos.store.sessions import Commit, VersionStep
 from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import Cause, DocumentChange, FeedMessage, render_event
@@ -18,7 +18,7 @@ TAG_BYTES = 8
 
 def due_at_ms(state: Session) -> int | None:
     """Return the instant at which time itself acts next, None where it doesn't any more."""
-    due = next_due(state)
+    due = next_due_event(state)
     return None if due is None else due.at_ms
 
 

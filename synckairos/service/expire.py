@@ -62,7 +62,7 @@ class BatchExpirer:
             return None
         before = self._parsed.of(session_id, stored.document)
         decision = engine.apply(before.session, Expire(), loaded.now_ms)
-        if not decision.links or decision.more:
+        if not decision.overdue or decision.has_more_overdue:
             return None
-        steps, rendered = build_steps(decision.links, (BY_TIME for _ in decision.links), before, stored.tag)
+        steps, rendered = build_steps(decision.overdue, (BY_TIME for _ in decision.overdue), before, stored.tag)
         return commit_of(rendered.session, stored, steps, by_time=True), rendered

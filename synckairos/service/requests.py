@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from synckairos.clock.commands import Command, Create, Precondition
-from synckairos.clock.lag_compensation import Receipt
+from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
 from synckairos.fast_dataclass import fast_dataclass
 from synckairos.principal import Principal
@@ -113,6 +113,6 @@ class Answer:
         return self.parsed or parse_session(self.document)
 
     @property
-    def lag_receipt(self) -> Receipt | None:
+    def lag_receipt(self) -> LagReceipt | None:
         """Return how the turn that a switch ended was charged; None where it met an expiry, or lag isn't spared."""
         return self.session.lag_receipt if self.expired_participant_id is None else None

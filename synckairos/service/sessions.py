@@ -172,7 +172,7 @@ class Sessions:
             after = rendered.session
             reached = stored_after(stored, steps, after)
             record = b""
-            if request.command_id is not None and not decision.more:
+            if request.command_id is not None and not decision.has_more_overdue:
                 record = _record(request.fingerprint, reached, decision.refusal, decision.expired_participant_id)
             if steps or record:
                 command_id = request.command_id if record else None
@@ -189,7 +189,7 @@ class Sessions:
                 if steps:
                     self._on_commit(self._store.keys.partition_of(request.session_id))
                 self._parsed.keep(request.session_id, reached, rendered)
-            if decision.more:
+            if decision.has_more_overdue:
                 stored = reached
                 continue
             if decision.refusal is not None:
@@ -230,13 +230,13 @@ def _steps(
     Each has its cause: time's doing is the timekeeper's, whoever asked meanwhile.
     """
     causes = [
-        *(BY_TIME for _ in decision.links),
+        *(BY_TIME for _ in decision.overdue),
         *(request.cause for _ in decision.own),
-        *(BY_TIME for _ in decision.later),
+        *(BY_TIME for _ in decision.follow_up),
     ]
-    if causes and request.command_id is not None and decision.refusal is None and not decision.more:
+    if causes and request.command_id is not None and decision.refusal is None and not decision.has_more_overdue:
         # The last row of an accepted command carries its id, so that the answer survives Redis letting the session go.
-        at = len(decision.links) + len(decision.own) - 1
+        at = len(decision.overdue) + len(decision.own) - 1
         causes[at] = replace(
             causes[at],
             command_id=request.command_id,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from synckairos.clock.clock_systems import System
+from synckairos.clock.clock_systems import ClockSystem
 from synckairos.wire.clock_json import parse_clock
 from synckairos.wire.field_types import MAX_STAGES, Budget, Maybe, Span, Strict
 
@@ -71,7 +71,7 @@ class Clock(Strict):
     hourglass: Maybe[NoSettings] = None
     stages: Maybe[Annotated[list[StageSettings], Field(min_length=1, max_length=MAX_STAGES)]] = None
 
-    def system(self) -> System:
+    def system(self) -> ClockSystem:
         """Return the system as the clock knows it."""
         return parse_clock(self.as_json())
 

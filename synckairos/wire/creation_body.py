@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from synckairos.clock.commands import Create, NewGroup, NewParticipant
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.clock.overdue import ADVANCES
+from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.wire.clock_models import Clock
 from synckairos.wire.field_types import (
     DAY_MS,
@@ -150,7 +150,7 @@ class CreateSession(Strict):
         match self.action_on_timeout:
             case TimeoutAction(type="end_session" | "game_over"):
                 return OnTimeout.EXPIRE
-            case TimeoutAction(type="skip_cycle" | "skip_question") if self.sync_mode in ADVANCES:
+            case TimeoutAction(type="skip_cycle" | "skip_question") if self.sync_mode in ADVANCE_EVENTS:
                 return OnTimeout.ADVANCE
             case _:
                 return None

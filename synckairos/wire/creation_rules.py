@@ -7,7 +7,7 @@ whichever adds no second fault to one that the models find.
 from collections.abc import Iterator
 from typing import Any
 
-from synckairos.clock.creation import OWN_BUDGETS
+from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import SyncMode
 from synckairos.wire.field_types import MAX_STAGES, MAX_WARNINGS, SECOND_MS
@@ -206,7 +206,7 @@ class _Creation:
     def _clocks(self) -> Iterator[Fault]:
         clock = self.value.get("clock")
         yield from clock_faults(clock)
-        if self.clock_name not in (None, "sudden_death") and self.mode not in (*OWN_BUDGETS, None):
+        if self.clock_name not in (None, "sudden_death") and self.mode not in (*MODES_WITH_OWN_BUDGETS, None):
             yield fault(("clock",), f"{self.clock_name} needs budgets of one's own: per_participant or per_group")
         if self.clock_name == "hourglass":
             if self.mode != "per_participant":

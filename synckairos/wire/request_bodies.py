@@ -18,7 +18,7 @@ from synckairos.clock.commands import (
     Command,
     Complete,
     Delete,
-    PauseFor,
+    Pause,
     RemoveParticipant,
     Resume,
     Start,
@@ -116,7 +116,7 @@ class PauseBody(CommandBody):
     max_ms: Maybe[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
 
     def command(self) -> Command:
-        return PauseFor(self.reason, self.max_ms)
+        return Pause(self.reason, self.max_ms)
 
 
 class ResumeBody(CommandBody):

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReading, Delay, Hourglass, System
-from synckairos.clock.lag_compensation import Lag, Receipt
-from synckairos.clock.model import Group, OnTimeout, Participant, Pause, Rules, Session, Status, SyncMode, Turn
+from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReading, ClockSystem, Delay, Hourglass
+from synckairos.clock.lag_compensation import LagAccount, LagReceipt
+from synckairos.clock.model import Group, OnTimeout, Participant, PauseReason, Rules, Session, Status, SyncMode, Turn
 from synckairos.clock.timing import active_group, active_group_position, clock_system_for, deadline_at_ms
 from synckairos.wire.clock_json import parse_clock, render_clock
 from synckairos.wire.instants import parse_instant, render_instant
@@ -154,7 +154,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
     return document
 
 
-def receipt_json(receipt: Receipt) -> dict[str, Any]:
+def receipt_json(receipt: LagReceipt) -> dict[str, Any]:
     """Return how a turn was charged, as JSON values."""
     return {name: getattr(receipt, name) for name in RECEIPT}
 
@@ -175,7 +175,7 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
     return document
 
 
-def _reading_json(state: Session, system: System, facts: ClockReading | None, is_turn: bool) -> dict[str, Any]:
+def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | None, is_turn: bool) -> dict[str, Any]:
     """Return what a client needs besides remaining − elapsed."""
     reading: dict[str, Any] = {}
     if facts is not None:
@@ -194,16 +194,16 @@ def _reading_json(state: Session, system: System, facts: ClockReading | None, is
 
 def _free_until_ms(state: Session, system: Delay) -> int | None:
     """Return when this turn's free time ends, or ended."""
-    return None if state.anchor_ms is None else state.anchor_ms + system.free_left_ms(state.turn.used_ms)
+    return None if state.anchor_ms is None else state.anchor_ms + system.free_time_left_ms(state.turn.used_ms)
 
 
-def _pause_json(pause: Pause) -> dict[str, Any]:
+def _pause_json(pause: PauseReason) -> dict[str, Any]:
     return {
         "reason": pause.reason,
         "paused_at": render_instant(pause.paused_at_ms),
         "max_ms": pause.max_ms,
         "lifts_at": _instant(pause.lifts_at_ms),
-        "paused_by": pause.by,
+        "paused_by": pause.paused_by,
     }
 
 
@@ -265,10 +265,10 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         remaining_ms=None if own else d["time_remaining_ms"],
         turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
         pauses=tuple(
-            Pause(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
+            PauseReason(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
         ),
         pauses_taken=d.get("pauses_taken", {}),
-        lag_receipt=Receipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
+        lag_receipt=LagReceipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
         anchor_ms=_ms(d["cycle_started_at"]),
         started_at_ms=_ms(d["session_started_at"]),
         completed_at_ms=_ms(d["session_completed_at"]),
@@ -292,7 +292,7 @@ def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tupl
             d.get("group_id"),
             parse_clock(d["clock"]) if "clock" in d else None,
             _parse_reading(d["reading"]) if "reading" in d else None,
-            Lag(**d["lag"]) if "lag" in d else None,
+            LagAccount(**d["lag"]) if "lag" in d else None,
         )
         for d in documents
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from synckairos.clock.commands import Precondition
 from synckairos.clock.model import Session
-from synckairos.clock.simulation import Row, Simulation, Timed, simulate
+from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
 from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_body
 from synckairos.wire.session_json import session_json
 
@@ -12,13 +12,13 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 """The session id of a simulation that names none."""
 
 
-def timed_commands(body: SimulationBody) -> list[Timed]:
+def timed_commands(body: SimulationBody) -> list[TimedCommand]:
     """Return a simulation's commands as the clock knows them."""
     commands = []
     for each in body.commands:
         asked: CommandBody = each.args
         precondition = None if asked.expected_version is None else Precondition(version=asked.expected_version)
-        commands.append(Timed(each.at_ms, asked.command(), precondition))
+        commands.append(TimedCommand(each.at_ms, asked.command(), precondition))
     return commands
 
 
@@ -28,9 +28,9 @@ def timeline_json(simulation: Simulation) -> dict[str, Any]:
     return {"timeline": [_row_json(row) for row in simulation.rows], "final": session_json(simulation.state)}
 
 
-def _row_json(row: Row) -> dict[str, Any]:
-    if row.refused is not None:
-        return {"at_ms": row.at_ms, "refused": row.refused}
+def _row_json(row: TimelineRow) -> dict[str, Any]:
+    if row.refusal_code is not None:
+        return {"at_ms": row.at_ms, "refused": row.refusal_code}
     document: dict[str, Any] = {"at_ms": row.at_ms, "event_type": row.event_type, "version": row.version}
     if row.participant_id is not None:
         document["participant_id"] = row.participant_id

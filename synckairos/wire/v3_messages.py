@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from synckairos.clock.lag_compensation import Receipt
+from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.field_types import Maybe, Strict, Uuid, Version
@@ -187,7 +187,7 @@ def command_ack(
     version: int,
     at_ms: int,
     expired_participant_id: str | None,
-    lag_receipt: Receipt | None,
+    lag_receipt: LagReceipt | None,
 ) -> bytes:
     """Frame the answer to an accepted command: the same bytes each time, so its time is the version's own."""
     told = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}

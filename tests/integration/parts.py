@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from synckairos.clock.recovery import OutagePolicy
-from synckairos.clock.timing import next_due
+from synckairos.clock.timing import next_due_event
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.reader import HistoryReader, open_pool
@@ -38,7 +38,7 @@ class Parts:
         state = parse_session(await self.pipe.call("HGET", key, "state"))
         assert state.anchor_ms is not None
         past = replace(state, anchor_ms=state.anchor_ms - ms, updated_at_ms=state.updated_at_ms - ms)
-        due = next_due(past)
+        due = next_due_event(past)
         due_ms = "" if due is None else due.at_ms
         await self.pipe.call("HSET", key, "state", render_session(past), "due", due_ms)
         await self.pipe.call("HDEL", key, "tag")  # it named the other bytes

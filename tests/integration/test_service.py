@@ -16,7 +16,7 @@ from synckairos.clock.commands import (
     Create,
     Delete,
     NewParticipant,
-    PauseFor,
+    Pause,
     Precondition,
     Start,
     Switch,
@@ -204,7 +204,7 @@ async def test_a_long_chain_of_missed_cycles_is_committed_piece_by_piece(parts: 
     )
     session_id = await started(parts.sessions, spec)
     await parts.rewind(session_id, 200_500)
-    answer = await parts.sessions.execute(ask(session_id, PauseFor()))
+    answer = await parts.sessions.execute(ask(session_id, Pause()))
     assert answer.version == 2 + 200 + 1
     assert answer.session.turn.cycles == 200
     assert answer.session.used_ms == pytest.approx(200_500, abs=500)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import orjson
 
 from synckairos.background.timekeeper import Timekeeper
-from synckairos.clock.commands import Adjust, Create, NewParticipant, PauseFor, Start
+from synckairos.clock.commands import Adjust, Create, NewParticipant, Pause, Start
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
@@ -83,7 +83,7 @@ async def test_an_earlier_deadline_wakes_a_sleeping_keeper(settings: Settings) -
 async def test_a_pause_with_an_end_lifts_itself(settings: Settings) -> None:
     async with keeping_time(settings) as parts:
         session_id = await start(parts, Create(SyncMode.GLOBAL, total_time_ms=3_600_000))
-        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, PauseFor("tea", 100), "pause"))
+        await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Pause("tea", 100), "pause"))
         paused = await stored(parts, session_id)
 
         async def runs_again() -> bool:

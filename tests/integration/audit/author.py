@@ -8,7 +8,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recovery import recover
-from synckairos.clock.timing import next_due
+from synckairos.clock.timing import next_due_event
 from synckairos.service.restore import BY_RECOVERY
 from synckairos.store.sessions import Commit, Committed, SessionStore, VersionStep
 from synckairos.store.snapshot import Stored
@@ -71,7 +71,7 @@ class Author:
             life.documents[transition.state.version] = document
             steps.append(VersionStep(render_event(transition, cause), FeedMessage.of(transition, document)))
         after = transitions[-1].state
-        due = next_due(after)
+        due = next_due_event(after)
         outcome = await self.store.commit(
             Commit(
                 session_id=after.session_id,

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.clock.commands import Complete, Delete, PauseFor, RemoveParticipant, Resume, Start, Switch
+from synckairos.clock.commands import Complete, Delete, Pause, RemoveParticipant, Resume, Start, Switch
 from synckairos.errors import ValidationFailed
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.records import TimeSlice, TrailEvent
@@ -25,7 +25,7 @@ async def played(author: Author, at_ms: int = T0, **more: Any) -> Life:
     for minutes, command in (
         (0, Start()),
         (1, Switch()),
-        (3, PauseFor()),
+        (3, Pause()),
         (8, Resume()),
         (10, Switch()),
         (11, Complete()),
@@ -143,7 +143,7 @@ async def test_a_participants_sessions(audit: Audit) -> None:
     life = await played(audit.author, metadata={"project": "x"})
     paused = await audit.author.create(chess(), T0 + DAY_MS)
     await audit.author.apply(paused, Start(), T0 + DAY_MS + 1)
-    await audit.author.apply(paused, PauseFor(), T0 + DAY_MS + 1001)
+    await audit.author.apply(paused, Pause(), T0 + DAY_MS + 1001)
     gone = await played(audit.author, T0 + DAY_MS)
     await audit.author.apply(gone, Delete(), T0 + 2 * DAY_MS)
     await audit.drain().run(0)

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from synckairos.audit.drain import Drain
-from synckairos.clock.commands import Delete, PauseFor, Resume, Start, Switch, UpdateMetadata
+from synckairos.clock.commands import Delete, Pause, Resume, Start, Switch, UpdateMetadata
 from synckairos.errors import StoreUnavailable
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
@@ -447,7 +447,7 @@ async def test_reading_is_bounded_by_count_and_bytes(audit: Audit) -> None:
 
 async def test_breaks_are_in_the_trail(audit: Audit) -> None:
     life = await play(audit, moves=0)
-    await audit.author.apply(life, PauseFor(), T0 + 3000)
+    await audit.author.apply(life, Pause(), T0 + 3000)
     await audit.author.apply(life, Resume(), T0 + 5000)
     await audit.drain().run(0)
     rows = await audit.rows("SELECT status, running_participant_id::text FROM sync_events ORDER BY version")

@@ -11,7 +11,7 @@ from synckairos.clock.commands import (
     Create,
     Delete,
     NewParticipant,
-    PauseFor,
+    Pause,
     RemoveParticipant,
     Resume,
     Start,
@@ -48,7 +48,7 @@ async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_a
     steps: list[tuple[int, Command]] = [
         (0, Start()),
         (1, Switch()),
-        (3, PauseFor()),
+        (3, Pause()),
         (8, Resume()),
         (10, Switch()),
         (11, UpdateMetadata({"project": "new"})),

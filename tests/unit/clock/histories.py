@@ -6,6 +6,7 @@ from synckairos.clock.clock_systems import (
     Bronstein,
     Byoyomi,
     Canadian,
+    ClockSystem,
     Delay,
     Fischer,
     Hourglass,
@@ -13,7 +14,6 @@ from synckairos.clock.clock_systems import (
     Stage,
     Stages,
     SuddenDeath,
-    System,
 )
 from synckairos.clock.commands import (
     AddParticipant,
@@ -26,7 +26,7 @@ from synckairos.clock.commands import (
     Expire,
     NewGroup,
     NewParticipant,
-    PauseFor,
+    Pause,
     Precondition,
     RemoveParticipant,
     Resume,
@@ -36,7 +36,7 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.model import OnTimeout, SyncMode
 
-SYSTEMS: tuple[System, ...] = (
+SYSTEMS: tuple[ClockSystem, ...] = (
     SuddenDeath(),
     Fischer(3_000),
     Fischer(3_000, cap_ms=9_000),
@@ -131,7 +131,7 @@ def _command(tape: Bytes) -> Command:
         case 9:
             return Switch(current_participant_id=_name(tape))
         case 10 | 11 | 12:
-            return PauseFor(("manual", "tea")[tape.below(2)], (None, 700, 3_000)[tape.below(3)], "ab"[tape.below(2)])
+            return Pause(("manual", "tea")[tape.below(2)], (None, 700, 3_000)[tape.below(3)], "ab"[tape.below(2)])
         case 13 | 14 | 15:
             return Resume((None, None, "tea", "timeout")[tape.below(4)])
         case 16 | 17:

@@ -22,7 +22,7 @@ from synckairos.clock.commands import (
     Expire,
     NewGroup,
     NewParticipant,
-    PauseFor,
+    Pause,
     Precondition,
     RemoveParticipant,
     Resume,
@@ -91,7 +91,7 @@ class Played:
                 self.state = transition.state
                 self.transitions.append(transition)
                 self.lines.append(_line(transition))
-            if not self.decision.more:
+            if not self.decision.has_more_overdue:
                 break
         if self.decision.refusal is not None:
             self.lines.append(f"{_at(at_ms)} !{self.decision.refusal.code}")
@@ -156,7 +156,7 @@ def command(text: str) -> Command:
     match verb:
         case "pause":
             reason, _, seconds = rest.partition("+")
-            return PauseFor(reason or "manual", round(float(seconds) * 1000) if seconds else None)
+            return Pause(reason or "manual", round(float(seconds) * 1000) if seconds else None)
         case "resume":
             return Resume(rest or None)
         case "join":

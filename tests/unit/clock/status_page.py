@@ -5,7 +5,7 @@ python -m tests.unit.clock.status_page > docs/reference/status.md
 
 from synckairos.clock.commands import Expire
 from synckairos.clock.model import FINAL, Status
-from synckairos.clock.status_table import TABLE, command_name
+from synckairos.clock.status_table import STATUS_TABLE, command_name
 
 OPEN = [status for status in Status if status not in FINAL]
 ENDED = [status for status in Status if status in FINAL]
@@ -13,10 +13,10 @@ ENDED = [status for status in Status if status in FINAL]
 
 def status_page() -> str:
     """Return the page: the table as a Mermaid diagram, and as a table."""
-    commands = dict.fromkeys(command for leads in TABLE.values() for command in leads)
+    commands = dict.fromkeys(command for leads in STATUS_TABLE.values() for command in leads)
     rows = [
-        f"| `{command_name(command)}` | {' | '.join(_cell(TABLE[status].get(command)) for status in OPEN)} "
-        f"| {'stays' if command in TABLE[Status.EXPIRED] else '–'} |"
+        f"| `{command_name(command)}` | {' | '.join(_cell(STATUS_TABLE[status].get(command)) for status in OPEN)} "
+        f"| {'stays' if command in STATUS_TABLE[Status.EXPIRED] else '–'} |"
         for command in sorted(commands, key=lambda command: (command is Expire, command_name(command)))
     ]
     return "\n".join(
@@ -61,7 +61,7 @@ def _cell(afters: frozenset[Status] | None) -> str:
 def _arrows() -> list[str]:
     arrows: dict[tuple[Status, Status], list[str]] = {}
     for before in Status:
-        for command, afters in TABLE[before].items():
+        for command, afters in STATUS_TABLE[before].items():
             for after in Status:
                 if after in afters and after is not before:
                     arrows.setdefault((before, after), []).append(command_name(command))

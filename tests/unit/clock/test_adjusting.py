@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, ClockReading, Hourglass, PerMove, System
+from synckairos.clock.clock_systems import Byoyomi, ClockReading, ClockSystem, Hourglass, PerMove
 from synckairos.clock.commands import AddParticipant, Adjust, Create, NewParticipant, UpdateMetadata
 from tests.unit.clock.script import T0, play, spec
 
@@ -276,7 +276,7 @@ def test_an_hourglass_keeps_its_two(text: str) -> None:
 
 
 @pytest.mark.parametrize(("clock", "own"), [(Hourglass(), PerMove(5_000)), (PerMove(5_000), Hourglass())])
-def test_nobody_joins_an_hourglass_by_another_clock(clock: System, own: System) -> None:
+def test_nobody_joins_an_hourglass_by_another_clock(clock: ClockSystem, own: ClockSystem) -> None:
     session = play(spec("per_participant", "A B", clock=clock), "0 start")
     refusal = session.do(T0 + 1_000, AddParticipant(NewParticipant("D", total_time_ms=5_000, clock=own))).refusal
     assert refusal is not None

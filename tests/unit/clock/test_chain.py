@@ -6,8 +6,8 @@ import pytest
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire, Switch
-from synckairos.clock.overdue import MAX_LINKS
-from synckairos.clock.timing import deadline_at_ms, next_due
+from synckairos.clock.overdue import MAX_OVERDUE
+from synckairos.clock.timing import deadline_at_ms, next_due_event
 from synckairos.errors import InvalidTransition
 from synckairos.wire.session_json import render_session
 from tests.unit.clock.script import T0, command, play, spec
@@ -103,7 +103,7 @@ def test_noticed_late_is_noticed_on_time(mode: str) -> None:
     late = play(creation, "0 start; 99999 time")
     on_time = play(creation, "; ".join(["0 start", *(f"{at} time" for at in range(1, 700))]))
     to_the_point = play(creation, "0 start")
-    while (due := next_due(to_the_point.state)) is not None:
+    while (due := next_due_event(to_the_point.state)) is not None:
         to_the_point.do(due.at_ms, Expire())
     documents = [render_session(t.state) for t in late.transitions]
     assert len(documents) == 1 + 3 * 10
@@ -114,18 +114,18 @@ def test_noticed_late_is_noticed_on_time(mode: str) -> None:
 def test_a_long_chain_goes_in_pieces() -> None:
     running = play(spec("per_cycle", "A"), "0 start").state
     decision = engine.apply(running, command("switch"), T0 + 60_000 * 100)
-    assert len(decision.links) == MAX_LINKS
-    assert decision.more
+    assert len(decision.overdue) == MAX_OVERDUE
+    assert decision.has_more_overdue
     assert decision.own == ()
     assert decision.refusal is None
-    exactly = engine.apply(running, command("switch"), T0 + 60_000 * MAX_LINKS)
-    assert len(exactly.links) == MAX_LINKS
-    assert not exactly.more
+    exactly = engine.apply(running, command("switch"), T0 + 60_000 * MAX_OVERDUE)
+    assert len(exactly.overdue) == MAX_OVERDUE
+    assert not exactly.has_more_overdue
     assert exactly.expired_participant_id == "A"
 
 
 def test_a_long_chain_still_consumes_the_switch() -> None:
-    for cycles in (MAX_LINKS, MAX_LINKS + 1, 2 * MAX_LINKS, 2 * MAX_LINKS + 1):
+    for cycles in (MAX_OVERDUE, MAX_OVERDUE + 1, 2 * MAX_OVERDUE, 2 * MAX_OVERDUE + 1):
         session = play(spec("per_cycle", "A B", warnings_ms=(9_000,)), f"0 start; {60 * cycles + 1} switch")
         assert session.lines[-1].startswith(f"{60 * cycles + 1} consumed by")
         assert not [line for line in session.lines if "cycle_switched" in line]
@@ -175,7 +175,7 @@ def test_the_refusal_names_the_end() -> None:
     decision = play(spec("per_participant"), "0 start; 61 switch").decision
     assert isinstance(decision.refusal, InvalidTransition)
     assert "expired" in decision.refusal.message
-    assert [link.event.type for link in decision.links] == ["session_expired"]
+    assert [link.event.type for link in decision.overdue] == ["session_expired"]
     assert decision.expired_participant_id is None
 
 
@@ -191,19 +191,19 @@ def test_a_turn_that_begins_at_zero_ends_at_once() -> None:
     session = play(spec("per_participant", on_timeout="advance"), "0 adjust-60:B; 0 start; 10 switch")
     assert session.lines[2:] == ["10 cycle_switched A", "10 participant_expired B"]
     assert session.decision.expired_participant_id is None
-    assert [t.event.type for t in session.decision.later] == ["participant_expired"]
+    assert [t.event.type for t in session.decision.follow_up] == ["participant_expired"]
 
 
 def test_a_consumed_switch_brings_about_nothing_itself() -> None:
     decision = play(spec("per_participant", on_timeout="advance"), "0 start; 61 switch").decision
-    assert (len(decision.links), decision.own, decision.later, decision.refusal) == (1, (), (), None)
+    assert (len(decision.overdue), decision.own, decision.follow_up, decision.refusal) == (1, (), (), None)
 
 
 def test_nothing_falls_due_where_nothing_runs() -> None:
     for script in ("", "0 start; 1 pause", "0 start; 1 complete", "0 start; 1 delete"):
-        assert next_due(play(spec("per_participant"), script).state) is None
-    assert next_due(play(spec("count_up", max_time_ms=None), "0 start").state) is None
-    assert next_due(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
+        assert next_due_event(play(spec("per_participant"), script).state) is None
+    assert next_due_event(play(spec("count_up", max_time_ms=None), "0 start").state) is None
+    assert next_due_event(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
 
 
 def test_expire_before_anything_is_due_changes_nothing() -> None:
@@ -215,6 +215,6 @@ def test_a_session_recovered_after_its_deadline_ends_no_earlier_than_that() -> N
     running = play(spec("per_participant"), "0 start").state
     recovered = replace(running, version=9, updated_at_ms=T0 + 100_000)
     decision = engine.apply(recovered, Switch(), T0 + 100_000)
-    ended = decision.links[0].state
+    ended = decision.overdue[0].state
     assert (ended.updated_at_ms, ended.used_ms) == (T0 + 100_000, 60_000)
     assert ended.participants[0].remaining_ms == 0

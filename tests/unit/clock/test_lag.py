@@ -7,16 +7,16 @@ import pytest
 from synckairos.clock.clock_systems import (
     Bronstein,
     Canadian,
+    ClockSystem,
     Delay,
     Fischer,
     PerMove,
     Stage,
     Stages,
     SuddenDeath,
-    System,
 )
 from synckairos.clock.commands import Expire, Switch
-from synckairos.clock.lag_compensation import Lag, compensate, open_lag, trusted_ms
+from synckairos.clock.lag_compensation import LagAccount, compensate, open_lag_account, trust_lag_claim
 from synckairos.clock.model import EventType, Status
 from tests.unit.clock.script import MINUTE, T0, Played, play, spec
 
@@ -37,8 +37,8 @@ from tests.unit.clock.script import MINUTE, T0, Played, play, spec
         (Stages((Stage(40, 0, 1_000),)), MINUTE, 550),
     ],
 )
-def test_the_gain_follows_from_the_time_control(system: System, budget_ms: int, gain_ms: int) -> None:
-    assert open_lag(system, budget_ms) == Lag(3 * gain_ms, gain_ms)
+def test_the_gain_follows_from_the_time_control(system: ClockSystem, budget_ms: int, gain_ms: int) -> None:
+    assert open_lag_account(system, budget_ms) == LagAccount(3 * gain_ms, gain_ms)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_the_gain_follows_from_the_time_control(system: System, budget_ms: int, 
 def test_a_claim_counts_up_to_what_was_measured_and_a_little(
     claimed_ms: int | None, measured_ms: int | None, trusted: int
 ) -> None:
-    assert trusted_ms(claimed_ms, measured_ms) == trusted
+    assert trust_lag_claim(claimed_ms, measured_ms) == trusted
 
 
 def test_the_quota_fills_by_the_turn_and_not_beyond_its_bound() -> None:
-    lag = Lag(300, 100)
+    lag = LagAccount(300, 100)
     for quota_ms in (400, 500, 600, 700, 700):
         lag, _ = compensate(lag, "A", 5_000, 0)
         assert lag.quota_ms == quota_ms

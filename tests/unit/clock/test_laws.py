@@ -12,8 +12,8 @@ from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Expire, Precondition
 from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
-from synckairos.clock.status_table import TABLE
-from synckairos.clock.timing import deadline_at_ms, next_due, settle, to_zero_ms
+from synckairos.clock.status_table import STATUS_TABLE
+from synckairos.clock.timing import charge_until, deadline_at_ms, next_due_event, time_to_zero_ms
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
@@ -53,7 +53,7 @@ class Ledger:
         elif before.status is Status.PAUSED:
             self.paused_ms += passed_ms
         gone = {p.participant_id for p in before.participants} - {p.participant_id for p in after.participants}
-        ran_on = settle(before, after.updated_at_ms)
+        ran_on = charge_until(before, after.updated_at_ms)
         self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
 
 
@@ -84,21 +84,21 @@ def _check_history(tape: bytes) -> None:
             _check_balance(state, ledger)
         _check_table(before, decision, command)
         _check_hourglass(before, state, decision, command)
-        due = next_due(state)
+        due = next_due_event(state)
         assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "something overdue was left"
 
 
 def _decide(state: Session, command: Command, now_ms: int, precondition: Precondition | None) -> engine.Decision:
     """Decide, and see that it matters neither when nor in how many pieces what fell due was noticed."""
     decision = engine.apply(state, command, now_ms, precondition)
-    assert not decision.more
+    assert not decision.has_more_overdue
     assert decision.refusal is None or not decision.own
     halfway = (state.updated_at_ms + now_ms) // 2
     first = engine.apply(state, Expire(), halfway)
     reached = first.transitions[-1].state if first.transitions else state
     second = engine.apply(reached, Expire(), now_ms)
-    assert first.links + second.links == decision.links
-    if not decision.links:
+    assert first.overdue + second.overdue == decision.overdue
+    if not decision.overdue:
         assert engine.apply(reached, command, now_ms, precondition).transitions == decision.transitions
     return decision
 
@@ -123,7 +123,7 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         assert all(p.remaining_ms >= 0 for p in after.participants)
         assert all(g.remaining_ms >= 0 for g in after.groups)
     if event.type in (EventType.TIME_WARNING, EventType.METADATA_UPDATED, EventType.PARTICIPANT_ADDED):
-        for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, to_zero_ms):
+        for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, time_to_zero_ms):
             assert read(after) == read(before)
     _check_continuous(after)
     _check_receipt(before, after)
@@ -148,15 +148,15 @@ def _check_continuous(state: Session) -> None:
     """Between events a clock runs down ms by ms, and it doesn't matter how often one looks."""
     if state.anchor_ms is None:
         return
-    left_ms = to_zero_ms(state)
+    left_ms = time_to_zero_ms(state)
     for ahead_ms in (1, 6_500):
         if left_ms is not None and ahead_ms > left_ms and state.rules.on_timeout is not OnTimeout.OVERTIME:
             break
-        later = settle(state, state.anchor_ms + ahead_ms)
-        assert settle(settle(state, state.anchor_ms + ahead_ms // 3), later.anchor_ms or 0) == later
+        later = charge_until(state, state.anchor_ms + ahead_ms)
+        assert charge_until(charge_until(state, state.anchor_ms + ahead_ms // 3), later.anchor_ms or 0) == later
         assert later.used_ms == state.used_ms + ahead_ms
         if left_ms is not None and left_ms >= ahead_ms:
-            assert to_zero_ms(later) == left_ms - ahead_ms
+            assert time_to_zero_ms(later) == left_ms - ahead_ms
 
 
 def _check_balance(state: Session, ledger: Ledger) -> None:
@@ -164,7 +164,7 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
     if state.started_at_ms is None:
         assert state.used_ms == 0
         return
-    settled = settle(state, state.updated_at_ms)
+    settled = charge_until(state, state.updated_at_ms)
     assert settled.used_ms == ledger.ran_ms
     wall_ms = (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
     assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms == wall_ms
@@ -174,9 +174,9 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
 
 def _check_table(before: Session, decision: engine.Decision, command: Command) -> None:
     state = before
-    by_time = {id(link) for link in (*decision.links, *decision.later)}
+    by_time = {id(link) for link in (*decision.overdue, *decision.follow_up)}
     for transition in decision.transitions:
-        leads = TABLE[state.status][Expire if id(transition) in by_time else type(command)]
+        leads = STATUS_TABLE[state.status][Expire if id(transition) in by_time else type(command)]
         assert transition.state.status in leads
         state = transition.state
 
@@ -239,6 +239,6 @@ def test_the_histories_go_everywhere() -> None:
     never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED}
     assert {kind for kind in EventType if kind not in never} <= seen.keys()
     assert set(SyncMode) <= seen.keys()
-    moves = {f"{a} {b}" for a, leads in TABLE.items() for bs in leads.values() for b in bs}
+    moves = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}
     assert moves - seen.keys() <= {"pending completed"}
     assert {"consumed", "NOT_ACTIVE_PARTICIPANT", "PARTICIPANT_EXPIRED", "CONFLICT", "SESSION_NOT_FOUND"} <= seen.keys()

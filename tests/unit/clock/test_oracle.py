@@ -13,6 +13,7 @@ from synckairos.clock.clock_systems import (
     Bronstein,
     Byoyomi,
     Canadian,
+    ClockSystem,
     Delay,
     Fischer,
     Hourglass,
@@ -20,17 +21,16 @@ from synckairos.clock.clock_systems import (
     Stage,
     Stages,
     SuddenDeath,
-    System,
 )
-from synckairos.clock.commands import Create, Expire, NewParticipant, PauseFor, Resume, Start, Switch
+from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
-from synckairos.clock.timing import settle
+from synckairos.clock.timing import charge_until
 from tests.unit.clock.script import T0, Played, open_session
 
 TICK_MS = 100
 HISTORIES = 150
 
-SYSTEMS: dict[str, System] = {
+SYSTEMS: dict[str, ClockSystem] = {
     "sudden death": SuddenDeath(),
     "fischer": Fischer(3 * TICK_MS),
     "fischer with a cap": Fischer(6 * TICK_MS, cap_ms=20 * TICK_MS),
@@ -48,7 +48,7 @@ SYSTEMS: dict[str, System] = {
 class Clock:
     """One player's clock, in ticks: what it shows, and what its system counts beside that."""
 
-    system: System
+    system: ClockSystem
     left: int
     in_main: bool = True
     periods: int = 0
@@ -201,7 +201,7 @@ class Table:
         self.take_turn(following)
 
 
-def shown(player: Participant, system: System) -> tuple[Any, ...]:
+def shown(player: Participant, system: ClockSystem) -> tuple[Any, ...]:
     """Return the engine's reading of one player as `Clock.face` has it."""
     left, odd = divmod(player.remaining_ms, TICK_MS)
     assert odd == 0
@@ -247,7 +247,7 @@ def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) ->
                 played.do(at_ms, Resume())
             elif (which := pick.randrange(8)) == 0:
                 table.is_paused = True
-                played.do(at_ms, PauseFor())
+                played.do(at_ms, Pause())
             elif which == 1:
                 played.do(at_ms, Expire())
             elif not unseen:
@@ -261,9 +261,9 @@ def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) ->
     assert ends == ({False} if on_timeout is OnTimeout.OVERTIME else {True, False})
 
 
-def compare(played: Played, table: Table, system: System, at_ms: int) -> None:
+def compare(played: Played, table: Table, system: ClockSystem, at_ms: int) -> None:
     """Check the reading at an instant, who plays, and who ran out when."""
-    now = settle(played.state, at_ms)
+    now = charge_until(played.state, at_ms)
     assert [shown(player, system) for player in now.participants] == [clock.face for clock in table.clocks], (
         played.lines
     )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from synckairos.clock.commands import Expire, PauseFor, Resume
-from synckairos.clock.timing import next_due
+from synckairos.clock.commands import Expire, Pause, Resume
+from synckairos.clock.timing import next_due_event
 from tests.unit.clock.script import T0, play, spec
 
 
@@ -69,7 +69,7 @@ def test_the_reasons_stand_with_their_instants() -> None:
         ("nap", 11_000, None),
     ]
     assert state.anchor_ms is None
-    due = next_due(state)
+    due = next_due_event(state)
     assert due is not None
     assert (due.kind, due.at_ms) == ("lift", T0 + 15_000)
 
@@ -178,12 +178,12 @@ def test_no_reason_stands_once_it_is_over(text: str) -> None:
 
 def test_a_pause_says_who_took_it_and_the_clocks_own_is_nobodys() -> None:
     session = play(spec("global", on_timeout="pause"), "0 start")
-    session.do(T0 + 1_000, PauseFor("tea", by="ann"))
-    session.do(T0 + 2_000, PauseFor("rain", by="bob"))
-    assert [(pause.reason, pause.by) for pause in session.state.pauses] == [("tea", "ann"), ("rain", "bob")]
+    session.do(T0 + 1_000, Pause("tea", actor="ann"))
+    session.do(T0 + 2_000, Pause("rain", actor="bob"))
+    assert [(pause.reason, pause.paused_by) for pause in session.state.pauses] == [("tea", "ann"), ("rain", "bob")]
     session.do(T0 + 3_000, Resume())
     session.do(T0 + 90_000, Expire())
-    assert [(pause.reason, pause.by) for pause in session.state.pauses] == [("timeout", None)]
+    assert [(pause.reason, pause.paused_by) for pause in session.state.pauses] == [("timeout", None)]
     assert session.state.pauses_taken == {}  # nothing is counted where nothing is budgeted
 
 
@@ -196,7 +196,7 @@ def test_each_has_a_budget_of_pauses() -> None:
         (4, "bob", False),  # everyone has two of their own
         (5, "ann", True),
     ):
-        decision = session.do(T0 + second * 1_000, PauseFor(f"reason {second}", 100, by))
+        decision = session.do(T0 + second * 1_000, Pause(f"reason {second}", 100, by))
         assert (decision.refusal is not None) == refused
         if decision.refusal is not None:
             assert decision.refusal.status == 400
@@ -207,8 +207,8 @@ def test_each_has_a_budget_of_pauses() -> None:
 def test_what_is_refused_or_the_clocks_own_takes_no_pause() -> None:
     session = play(spec("global", on_timeout="pause", pause_budget=1), "0 start; 60 time")
     assert session.state.pauses_taken == {}
-    session.do(T0 + 61_000, PauseFor("tea"))
-    session.do(T0 + 62_000, PauseFor("tea"))  # stands already
+    session.do(T0 + 61_000, Pause("tea"))
+    session.do(T0 + 62_000, Pause("tea"))  # stands already
     assert session.state.pauses_taken == {"anonymous": 1}
     none = play(spec("global", pause_budget=0), "0 start; 1 pause")
     assert none.lines[1:] == ["1 !INVALID_STATE_TRANSITION"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, PauseFor, Start
+from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, Pause, Start
 from synckairos.clock.creation import create
 from synckairos.clock.engine import apply
 from synckairos.clock.model import EventType, Session, Status, SyncMode
@@ -55,14 +55,14 @@ def test_each_policy_leaves_its_time(spec: Create, policy: OutagePolicy, left_ms
     transition = recover(known, "new", now_ms, policy)
     assert (transition.state.version, transition.state.epoch) == (known.version + 1, "new")
     assert transition.event.type is EventType.SESSION_RECOVERED
-    left = apply(transition.state, PauseFor(), now_ms).own[0].state
+    left = apply(transition.state, Pause(), now_ms).own[0].state
     assert left_of(left) == left_ms
 
 
 def test_a_deadline_that_passed_meanwhile_keeps_its_instant() -> None:
     known = running(SPECS["global"])
     recovered = recover(known, "new", 500_000).state
-    (expired,) = apply(recovered, Expire(), 500_000).links
+    (expired,) = apply(recovered, Expire(), 500_000).overdue
     assert expired.state.status is Status.EXPIRED
     assert expired.state.completed_at_ms == 61_000
 

@@ -7,7 +7,7 @@ import pytest
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Precondition, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status, SyncMode
-from synckairos.clock.status_table import TABLE
+from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.errors import SessionNotFound
 from tests.unit.clock.script import T0, Played, command, open_session, play, spec
 from tests.unit.clock.status_page import status_page
@@ -75,7 +75,7 @@ def test_each_command_in_each_status(mode: str, text: str, status: str, outcome:
         assert decision.refusal is None
         assert session.state.status == outcome
         assert session.state.version == before.version + 1
-        assert session.state.status in TABLE[before.status][type(command(text))]
+        assert session.state.status in STATUS_TABLE[before.status][type(command(text))]
 
 
 @pytest.mark.parametrize("status", REACHED_BY)
@@ -146,7 +146,7 @@ def test_a_conflict_says_both_versions() -> None:
 def test_what_falls_due_makes_an_expected_version_stale() -> None:
     running = play(spec("per_participant", on_timeout="advance"), "0 start").state
     decision = engine.apply(running, command("switch"), T0 + 60_000, Precondition(version=2))
-    assert [link.event.type for link in decision.links] == ["participant_expired"]
+    assert [link.event.type for link in decision.overdue] == ["participant_expired"]
     assert decision.refusal is not None
     assert decision.refusal.code == "CONFLICT"
 
@@ -185,7 +185,7 @@ def test_time_stepping_back_counts_as_the_last_transition() -> None:
 
 
 def test_the_table_has_every_status() -> None:
-    assert set(TABLE) == set(Status)
+    assert set(STATUS_TABLE) == set(Status)
 
 
 def test_the_page_is_fresh() -> None:

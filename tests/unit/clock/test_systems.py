@@ -5,21 +5,21 @@ from dataclasses import replace
 import pytest
 
 from synckairos.clock.clock_systems import (
-    SYSTEMS,
+    CLOCK_SYSTEMS,
     Bronstein,
     Budget,
+    BudgetLike,
     Byoyomi,
     Canadian,
     ClockReading,
+    ClockSystem,
     Delay,
     Fischer,
     Hourglass,
     PerMove,
-    Purse,
     Stage,
     Stages,
     SuddenDeath,
-    System,
 )
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.timing import deadline_at_ms
@@ -28,20 +28,20 @@ from tests.unit.clock.script import T0, play, spec
 MINUTE = 60_000
 
 
-def main(ms: int, periods: int) -> Purse:
-    return Purse(ms, ClockReading(phase="main", periods_left=periods))
+def main(ms: int, periods: int) -> Budget:
+    return Budget(ms, ClockReading(phase="main", periods_left=periods))
 
 
-def period(ms: int, periods: int) -> Purse:
-    return Purse(ms, ClockReading(phase="overtime", periods_left=periods))
+def period(ms: int, periods: int) -> Budget:
+    return Budget(ms, ClockReading(phase="overtime", periods_left=periods))
 
 
-def stones(ms: int, left: int, phase: str = "overtime") -> Purse:
-    return Purse(ms, ClockReading(phase="main" if phase == "main" else "overtime", moves_left=left))
+def stones(ms: int, left: int, phase: str = "overtime") -> Budget:
+    return Budget(ms, ClockReading(phase="main" if phase == "main" else "overtime", moves_left=left))
 
 
-def stage(ms: int, place: int, left: int | None) -> Purse:
-    return Purse(ms, ClockReading(stage=place, moves_left=left))
+def stage(ms: int, place: int, left: int | None) -> Budget:
+    return Budget(ms, ClockReading(stage=place, moves_left=left))
 
 
 BYOYOMI = Byoyomi(3, 30_000)
@@ -52,15 +52,15 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
 @pytest.mark.parametrize(
     ("system", "before", "turn_used", "elapsed", "after"),
     [
-        (SuddenDeath(), Purse(60_000), 0, 10_000, Purse(50_000)),
-        (Fischer(2_000), Purse(60_000), 0, 10_000, Purse(50_000)),
-        (Bronstein(5_000), Purse(60_000), 3_000, 10_000, Purse(50_000)),
+        (SuddenDeath(), Budget(60_000), 0, 10_000, Budget(50_000)),
+        (Fischer(2_000), Budget(60_000), 0, 10_000, Budget(50_000)),
+        (Bronstein(5_000), Budget(60_000), 3_000, 10_000, Budget(50_000)),
         # US delay: free first, then the main time runs; what was free before a pause isn't free again.
-        (Delay(5_000), Purse(60_000), 0, 3_000, Purse(60_000)),
-        (Delay(5_000), Purse(60_000), 0, 5_000, Purse(60_000)),
-        (Delay(5_000), Purse(60_000), 0, 8_000, Purse(57_000)),
-        (Delay(5_000), Purse(60_000), 3_000, 8_000, Purse(54_000)),
-        (Delay(5_000), Purse(60_000), 9_000, 8_000, Purse(52_000)),
+        (Delay(5_000), Budget(60_000), 0, 3_000, Budget(60_000)),
+        (Delay(5_000), Budget(60_000), 0, 5_000, Budget(60_000)),
+        (Delay(5_000), Budget(60_000), 0, 8_000, Budget(57_000)),
+        (Delay(5_000), Budget(60_000), 3_000, 8_000, Budget(54_000)),
+        (Delay(5_000), Budget(60_000), 9_000, 8_000, Budget(52_000)),
         # Byo-yomi: a period that runs out exactly is lost.
         (BYOYOMI, main(60_000, 3), 0, 59_999, main(1, 3)),
         (BYOYOMI, main(60_000, 3), 0, 60_000, period(30_000, 3)),
@@ -80,57 +80,57 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
         (CANADIAN, stones(60_000, 5, "main"), 0, 60_000, stones(300_000, 5)),
         (CANADIAN, stones(60_000, 5, "main"), 0, 100_000, stones(260_000, 5)),
         (CANADIAN, stones(260_000, 3), 0, 60_000, stones(200_000, 3)),
-        (PerMove(30_000), Purse(30_000), 0, 10_000, Purse(20_000)),
-        (Hourglass(), Purse(60_000), 0, 10_000, Purse(50_000)),
+        (PerMove(30_000), Budget(30_000), 0, 10_000, Budget(20_000)),
+        (Hourglass(), Budget(60_000), 0, 10_000, Budget(50_000)),
         (FIDE, stage(60_000, 0, 40), 0, 10_000, stage(50_000, 0, 40)),
     ],
 )
-def test_spending(system: System, before: Purse, turn_used: int, elapsed: int, after: Purse) -> None:
-    assert system.spend(before, turn_used, elapsed) == after
-    assert system.spend(before, turn_used, 0) in (before, after)
+def test_spending(system: ClockSystem, before: Budget, turn_used: int, elapsed: int, after: Budget) -> None:
+    assert system.charge(before, turn_used, elapsed) == after
+    assert system.charge(before, turn_used, 0) in (before, after)
     # What was spent is missing from the time to the flag, to the millisecond.
-    to_zero = system.to_zero_ms(before, turn_used)
-    assert system.to_zero_ms(after, turn_used + elapsed) == to_zero - elapsed
+    to_zero = system.time_to_zero_ms(before, turn_used)
+    assert system.time_to_zero_ms(after, turn_used + elapsed) == to_zero - elapsed
 
 
 @pytest.mark.parametrize(
     ("system", "before", "turn_used", "to_zero"),
     [
-        (SuddenDeath(), Purse(60_000), 0, 60_000),
-        (Fischer(2_000), Purse(1_000), 0, 1_000),
-        (Bronstein(5_000), Purse(1_000), 0, 1_000),
-        (Delay(5_000), Purse(1_000), 0, 6_000),
-        (Delay(5_000), Purse(1_000), 4_000, 2_000),
-        (Delay(5_000), Purse(1_000), 9_000, 1_000),
-        (Delay(5_000), Purse(-1_000), 0, -1_000),
+        (SuddenDeath(), Budget(60_000), 0, 60_000),
+        (Fischer(2_000), Budget(1_000), 0, 1_000),
+        (Bronstein(5_000), Budget(1_000), 0, 1_000),
+        (Delay(5_000), Budget(1_000), 0, 6_000),
+        (Delay(5_000), Budget(1_000), 4_000, 2_000),
+        (Delay(5_000), Budget(1_000), 9_000, 1_000),
+        (Delay(5_000), Budget(-1_000), 0, -1_000),
         (BYOYOMI, main(60_000, 3), 0, 150_000),
         (BYOYOMI, period(10_000, 3), 0, 70_000),
         (BYOYOMI, period(10_000, 1), 0, 10_000),
         (BYOYOMI, period(0, 0), 0, 0),
         (CANADIAN, stones(60_000, 5, "main"), 0, 360_000),
         (CANADIAN, stones(60_000, 5), 0, 60_000),
-        (PerMove(30_000), Purse(12_000), 0, 12_000),
+        (PerMove(30_000), Budget(12_000), 0, 12_000),
         (FIDE, stage(60_000, 0, 1), 0, 60_000),
     ],
 )
-def test_the_deadline_in_closed_form(system: System, before: Purse, turn_used: int, to_zero: int) -> None:
-    assert system.to_zero_ms(before, turn_used) == to_zero
+def test_the_deadline_in_closed_form(system: ClockSystem, before: Budget, turn_used: int, to_zero: int) -> None:
+    assert system.time_to_zero_ms(before, turn_used) == to_zero
 
 
 @pytest.mark.parametrize(
     ("system", "before", "turn_used", "after"),
     [
-        (SuddenDeath(), Purse(50_000), 10_000, Purse(50_000)),
-        (Fischer(2_000), Purse(50_000), 10_000, Purse(52_000)),
-        (Fischer(2_000, cap_ms=60_000), Purse(59_000), 0, Purse(60_000)),
-        (Fischer(2_000, cap_ms=60_000), Purse(58_000), 0, Purse(60_000)),
-        (Fischer(2_000, cap_ms=60_000), Purse(57_999), 0, Purse(59_999)),
-        (Fischer(2_000, cap_ms=60_000), Purse(75_000), 0, Purse(75_000)),
+        (SuddenDeath(), Budget(50_000), 10_000, Budget(50_000)),
+        (Fischer(2_000), Budget(50_000), 10_000, Budget(52_000)),
+        (Fischer(2_000, cap_ms=60_000), Budget(59_000), 0, Budget(60_000)),
+        (Fischer(2_000, cap_ms=60_000), Budget(58_000), 0, Budget(60_000)),
+        (Fischer(2_000, cap_ms=60_000), Budget(57_999), 0, Budget(59_999)),
+        (Fischer(2_000, cap_ms=60_000), Budget(75_000), 0, Budget(75_000)),
         # Bronstein gives back what the turn took, at most the delay: never a gain.
-        (Bronstein(5_000), Purse(57_000), 3_000, Purse(60_000)),
-        (Bronstein(5_000), Purse(55_000), 5_000, Purse(60_000)),
-        (Bronstein(5_000), Purse(52_000), 8_000, Purse(57_000)),
-        (Delay(5_000), Purse(57_000), 8_000, Purse(57_000)),
+        (Bronstein(5_000), Budget(57_000), 3_000, Budget(60_000)),
+        (Bronstein(5_000), Budget(55_000), 5_000, Budget(60_000)),
+        (Bronstein(5_000), Budget(52_000), 8_000, Budget(57_000)),
+        (Delay(5_000), Budget(57_000), 8_000, Budget(57_000)),
         (BYOYOMI, main(10_000, 3), 50_000, main(10_000, 3)),
         (BYOYOMI, period(1, 2), 29_999, period(30_000, 2)),
         (BYOYOMI, period(45_000, 2), 0, period(30_000, 2)),
@@ -138,8 +138,8 @@ def test_the_deadline_in_closed_form(system: System, before: Purse, turn_used: i
         (CANADIAN, stones(200_000, 5), 100_000, stones(200_000, 4)),
         (CANADIAN, stones(10_000, 2), 1_000, stones(10_000, 1)),
         (CANADIAN, stones(10_000, 1), 1_000, stones(300_000, 5)),
-        (PerMove(30_000), Purse(1), 29_999, Purse(30_000)),
-        (Hourglass(), Purse(50_000), 10_000, Purse(50_000)),
+        (PerMove(30_000), Budget(1), 29_999, Budget(30_000)),
+        (Hourglass(), Budget(50_000), 10_000, Budget(50_000)),
         # Stages: the increment for each turn, the bonus once on reaching the move count.
         (FIDE, stage(100_000, 0, 40), 0, stage(130_000, 0, 39)),
         (FIDE, stage(100_000, 0, 2), 0, stage(130_000, 0, 1)),
@@ -151,28 +151,28 @@ def test_the_deadline_in_closed_form(system: System, before: Purse, turn_used: i
         (Stages((Stage(1, 5_000), Stage(1, 3_000), Stage())), stage(10_000, 1, 1), 0, stage(13_000, 2, None)),
     ],
 )
-def test_finishing_a_turn(system: System, before: Purse, turn_used: int, after: Purse) -> None:
-    left = system.finish(before, turn_used)
-    assert Purse(left.remaining_ms, left.reading) == after
+def test_finishing_a_turn(system: ClockSystem, before: Budget, turn_used: int, after: Budget) -> None:
+    left = system.finish_turn(before, turn_used)
+    assert Budget(left.remaining_ms, left.reading) == after
 
 
 @pytest.mark.parametrize("system", [Fischer(2_000), Bronstein(5_000), Delay(5_000), Hourglass(), SuddenDeath()])
 @pytest.mark.parametrize("left", [0, -3_000])
-def test_nothing_is_given_after_a_flag(system: System, left: int) -> None:
-    assert system.lapse(Purse(left)) == Purse(left)
+def test_nothing_is_given_after_a_flag(system: ClockSystem, left: int) -> None:
+    assert system.finish_flagged_turn(Budget(left)) == Budget(left)
 
 
 def test_no_period_move_or_stage_is_given_after_a_flag_either() -> None:
     for system, flagged in ((BYOYOMI, period(0, 0)), (CANADIAN, stones(0, 1)), (FIDE, stage(0, 0, 1))):
-        assert system.lapse(flagged) == flagged
-    assert PerMove(30_000).lapse(Purse(-1)) == Purse(30_000), "the next turn has its own time"
+        assert system.finish_flagged_turn(flagged) == flagged
+    assert PerMove(30_000).finish_flagged_turn(Budget(-1)) == Budget(30_000), "the next turn has its own time"
 
 
 @pytest.mark.parametrize(
     ("system", "budget", "opened"),
     [
-        (SuddenDeath(), 60_000, Purse(60_000)),
-        (PerMove(30_000), 60_000, Purse(30_000)),
+        (SuddenDeath(), 60_000, Budget(60_000)),
+        (PerMove(30_000), 60_000, Budget(30_000)),
         (BYOYOMI, 60_000, main(60_000, 3)),
         (BYOYOMI, 0, period(30_000, 3)),
         (CANADIAN, 60_000, stones(60_000, 5, "main")),
@@ -180,18 +180,18 @@ def test_no_period_move_or_stage_is_given_after_a_flag_either() -> None:
         (FIDE, 60_000, stage(60_000, 0, 40)),
     ],
 )
-def test_opening(system: System, budget: int, opened: Purse) -> None:
+def test_opening(system: ClockSystem, budget: int, opened: Budget) -> None:
     assert system.open(budget) == opened
 
 
 @pytest.mark.parametrize(
     ("system", "before", "delta", "after"),
     [
-        (SuddenDeath(), Purse(50_000), 5_000, Purse(55_000)),
-        (SuddenDeath(), Purse(50_000), -60_000, Purse(0)),
-        (SuddenDeath(), Purse(-5_000), 2_000, Purse(-3_000)),
-        (SuddenDeath(), Purse(-5_000), -2_000, Purse(-5_000)),
-        (SuddenDeath(), Purse(0), -1, Purse(0)),
+        (SuddenDeath(), Budget(50_000), 5_000, Budget(55_000)),
+        (SuddenDeath(), Budget(50_000), -60_000, Budget(0)),
+        (SuddenDeath(), Budget(-5_000), 2_000, Budget(-3_000)),
+        (SuddenDeath(), Budget(-5_000), -2_000, Budget(-5_000)),
+        (SuddenDeath(), Budget(0), -1, Budget(0)),
         (BYOYOMI, main(50_000, 3), 5_000, main(55_000, 3)),
         (BYOYOMI, period(10_000, 2), 5_000, period(15_000, 2)),
         (BYOYOMI, period(10_000, 2), -20_000, period(0, 2)),
@@ -200,15 +200,15 @@ def test_opening(system: System, budget: int, opened: Purse) -> None:
         (BYOYOMI, period(-5_000, 0), 6_000, period(1_000, 1)),
         (CANADIAN, stones(0, 2), 5_000, stones(5_000, 2)),
         (FIDE, stage(0, 0, 3), 5_000, stage(5_000, 0, 3)),
-        (Fischer(1_000, cap_ms=60_000), Purse(60_000), 5_000, Purse(65_000)),
+        (Fischer(1_000, cap_ms=60_000), Budget(60_000), 5_000, Budget(65_000)),
     ],
 )
-def test_adding_and_taking(system: System, before: Purse, delta: int, after: Purse) -> None:
+def test_adding_and_taking(system: ClockSystem, before: Budget, delta: int, after: Budget) -> None:
     assert system.adjust(before, delta) == after
 
 
 def test_every_system_has_its_name() -> None:
-    assert sorted(SYSTEMS) == [
+    assert sorted(CLOCK_SYSTEMS) == [
         "bronstein",
         "byoyomi",
         "canadian",
@@ -372,8 +372,8 @@ def test_increment_alone_means_fischer_where_turns_have_budgets() -> None:
 
 
 def test_a_participant_is_a_budget() -> None:
-    budget: Budget = play(spec("per_participant", "A"), "").state.participants[0]
-    assert SuddenDeath().to_zero_ms(budget, 0) == MINUTE
+    budget: BudgetLike = play(spec("per_participant", "A"), "").state.participants[0]
+    assert SuddenDeath().time_to_zero_ms(budget, 0) == MINUTE
 
 
 def test_a_create_takes_participants_as_they_are() -> None:

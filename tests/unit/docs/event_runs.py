@@ -69,9 +69,9 @@ def produced_by(state: Session, step: Step) -> Iterator[Produced]:
         return
     command = Expire() if verb == "expire" else parse_command(verb, args).command()
     decision = engine.apply(state, command, T0 + at_ms)
-    yield from (Produced(each, overdue) for each in decision.links)
+    yield from (Produced(each, overdue) for each in decision.overdue)
     yield from (Produced(each, Cause("anonymous", verb, args or None)) for each in decision.own)
-    yield from (Produced(each, overdue) for each in decision.later)
+    yield from (Produced(each, overdue) for each in decision.follow_up)
 
 
 def play(mode: str, steps: Sequence[Step], **fields: Any) -> list[Produced]:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.clock.clock_systems import SYSTEMS
+from synckairos.clock.clock_systems import CLOCK_SYSTEMS
 from synckairos.wire.session_json import session_json
 from tests.unit.docs.event_runs import Step, created, produced_by
 from tests.unit.docs.pages import Row, code_words, read_page, tables
@@ -56,9 +56,9 @@ def test_example_shows_what_the_engine_makes_of_its_commands(section: str) -> No
 
 
 def test_every_clock_system_has_an_example() -> None:
-    assert [next(iter(clock_of(section))) for section in EXAMPLES] == list(SYSTEMS)
+    assert [next(iter(clock_of(section))) for section in EXAMPLES] == list(CLOCK_SYSTEMS)
 
 
 def test_the_list_of_systems_shows_each_example_clock() -> None:
     listed = [code_words(row["`clock`"])[0] for row in tables(PAGE)[0]]
-    assert [next(iter(orjson.loads(each))) for each in listed] == list(SYSTEMS)
+    assert [next(iter(orjson.loads(each))) for each in listed] == list(CLOCK_SYSTEMS)

@@ -10,6 +10,7 @@ from synckairos.clock.clock_systems import (
     Bronstein,
     Byoyomi,
     Canadian,
+    ClockSystem,
     Delay,
     Fischer,
     Hourglass,
@@ -17,7 +18,6 @@ from synckairos.clock.clock_systems import (
     Stage,
     Stages,
     SuddenDeath,
-    System,
 )
 from synckairos.clock.commands import NewParticipant
 from synckairos.wire.clock_json import parse_clock, render_clock
@@ -173,7 +173,7 @@ def test_nobody_is_active_before_the_start() -> None:
         (Hourglass(), "0 start; 3 pause", [(0,), (0,)]),
     ],
 )
-def test_readings(clock: System, script: str, readings: list[tuple[Any, ...] | None]) -> None:
+def test_readings(clock: ClockSystem, script: str, readings: list[tuple[Any, ...] | None]) -> None:
     people = document(spec("per_participant", "A B", clock=clock), script)["participants"]
     assert [tuple(p["reading"].values()) if "reading" in p else None for p in people] == readings
 
@@ -226,7 +226,7 @@ def test_a_tombstone_is_known_from_beside_the_document() -> None:
         ),
     ],
 )
-def test_clocks_as_json(clock: System, shown: dict[str, Any]) -> None:
+def test_clocks_as_json(clock: ClockSystem, shown: dict[str, Any]) -> None:
     assert render_clock(clock) == shown
     assert parse_clock(shown) == clock
 
