@@ -11,8 +11,8 @@ class SyncKairosError(Exception):
     """Base class of all named errors.
 
     `code` is stable and public. `status` is the HTTP status for REST. `details` is JSON-ready or None.
-    `standings` are the rate limits the request counted against, `replayed` marks a refusal that was decided before,
-    `document` is the winning state's JSON of a conflict: `details.state` on the wire.
+    `replayed` marks a refusal from an idempotency record. `document` is the JSON of the version that the refusal was
+    decided on.
     """
 
     code: str = "INTERNAL_ERROR"
@@ -22,7 +22,6 @@ class SyncKairosError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
-        self.standings: tuple[Any, ...] = ()
         self.replayed = False
         self.document: bytes | None = None
 

@@ -51,7 +51,7 @@ class ArchiveRoutes:
         query = call.query(ArchiveQuery)
         session_id = call.id("session_id")
         form = preferred_media_type(call.header(b"accept"), (JSON, NDJSON))
-        call.standings = await self._limits.take(call.quotas())
+        await self._limits.take(call.meter)
         if not call.principal.may(self._role):
             raise Forbidden(f"Archives are for a {self._role} or a higher role")
         filed = await self._filed(session_id)

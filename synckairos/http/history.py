@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -19,7 +20,7 @@ from synckairos.http.request import RestRequest, RestResponse
 from synckairos.http.session_list import SessionList
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import RateLimits, RateLimitStatus
+from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.instants import render_instant
@@ -83,7 +84,7 @@ class HistoryRoutes:
 
     async def list(self, call: RestRequest) -> RestResponse:
         query = call.query(ListQuery)
-        call.standings = await self._limits.take(call.quotas())
+        await self._limits.take(call.meter)
         page = await self._listing.page(query)
         body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
         return RestResponse(body, headers=_next_link(call, page.next_cursor))
@@ -95,7 +96,7 @@ class HistoryRoutes:
         cursor = query.cursor
         if form == SSE and cursor is None:
             cursor = call.header(b"last-event-id") or None
-        call.standings = await self._limits.take(call.quotas())
+        await self._limits.take(call.meter)
         try:
             page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
@@ -116,7 +117,7 @@ class HistoryRoutes:
         participant_id = call.id("participant_id")
         form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
         # Both in one trip: recent history should cost little more than a look at one session.
-        call.standings, glance = await asyncio.gather(
+        _, glance = await asyncio.gather(
             self._count(call), self._participations.glance(participant_id, cursor=query.cursor, limit=query.limit)
         )
         told = await self._participations.page(
@@ -133,18 +134,16 @@ class HistoryRoutes:
         reply.headers += _alone(told)
         return reply
 
-    async def _count(self, call: RestRequest) -> tuple[RateLimitStatus, ...]:
+    async def _count(self, call: RestRequest) -> None:
         """Count a request that can be answered without Redis; while that is away, nobody counts."""
-        try:
-            return await self._limits.take(call.quotas())
-        except StoreUnavailable:
-            return ()
+        with suppress(StoreUnavailable):
+            await self._limits.take(call.meter)
 
     async def participant_time(self, call: RestRequest) -> RestResponse:
         query = call.query(ParticipantTimeQuery)
         participant_id = call.id("participant_id")
         form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
-        call.standings = await self._count(call)
+        await self._count(call)
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:

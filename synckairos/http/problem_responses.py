@@ -27,11 +27,11 @@ def render_failure(failure: Exception, dev: bool) -> RestResponse:
     return RestResponse(problem_json(Unforeseen(), stack), 500, MEDIA_TYPE)
 
 
-def render_limits(standings: Sequence[RateLimitStatus]) -> Headers:
+def render_limits(statuses: Sequence[RateLimitStatus]) -> Headers:
     """Render the rate limit nearest to its end, empty where the request isn't limited."""
-    if not standings:
+    if not statuses:
         return []
-    tightest = min(standings, key=lambda each: (not each.exceeded, each.remaining, -each.reset_s))
+    tightest = min(statuses, key=lambda each: (not each.exceeded, each.remaining, -each.reset_s))
     return [
         (b"ratelimit-limit", b"%d" % tightest.limit),
         (b"ratelimit-remaining", b"%d" % tightest.remaining),

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.principal import Principal
 from synckairos.service.requests import request_fingerprint
-from synckairos.store.rate_limits import Quota, RateLimits, RateLimitStatus
+from synckairos.store.rate_limits import RateLimits, RateMeter
 from synckairos.wire.field_types import Strict, parse_uuid
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.query_parameters import parse_query
@@ -42,11 +42,11 @@ class RestResponse:
 
 
 class RestRequest:
-    """A request on its way. `standings` are the rate limits it counted against, once it was counted."""
+    """A request on its way. Its `meter` counts it and holds its rate-limit status for the answer."""
 
     __slots__ = (
-        *("_counted", "_limits", "_quota", "_receive", "_value"),
-        *("headers", "params", "principal", "route", "scope", "standings"),
+        *("_limits", "_receive", "_value"),
+        *("headers", "meter", "params", "principal", "route", "scope"),
     )
 
     def __init__(
@@ -57,20 +57,18 @@ class RestRequest:
         route: str,
         params: dict[str, str],
         principal: Principal,
-        quota: Quota | None,
+        meter: RateMeter,
         limits: RateLimits,
     ) -> None:
-        """Take a request that was matched: its path as metrics name it, and what it counts against (None: nothing)."""
+        """Take a request that was matched: its path as metrics name it, and the quotas that it counts against."""
         self.scope = scope
         self.headers = headers
         self.route = route
         self.params = params
         self.principal = principal
-        self.standings: tuple[RateLimitStatus, ...] = ()
+        self.meter = meter
         self._receive = receive
-        self._quota = quota
         self._limits = limits
-        self._counted = False
         self._value: Any = None
 
     # -- what it asks for ---------------------------------------------------------------------------------------------
@@ -111,12 +109,11 @@ class RestRequest:
             self._check_type(media_types or ("application/json",))
         if len(raw) <= LARGE_BODY_BYTES:
             return self._parse(raw, model)
-        quotas = self.quotas()
-        self.standings = await self._limits.take(quotas)
+        await self._limits.take(self.meter)
         parsed = self._parse(raw, model)
         # From here on it counts as all do, with what it asks for; a replay doesn't.
-        await self._limits.give_back(quotas)
-        self._counted, self.standings = False, ()
+        await self._limits.give_back(self.meter)
+        self.meter.reset()
         return parsed
 
     def _parse(self, raw: bytes, model: type[Model]) -> Model:
@@ -152,17 +149,7 @@ class RestRequest:
         if not fits or self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMediaType(f"Send {' or '.join(media_types)} in UTF-8, not compressed")
 
-    # -- as what it counts --------------------------------------------------------------------------------------------
-
-    def quotas(self, *more: Quota) -> tuple[Quota, ...]:
-        """Return what this request counts against; whoever asks for them sees to it that it is counted."""
-        self._counted = True
-        return () if self._quota is None else (self._quota, *more)
-
-    @property
-    def is_uncounted(self) -> bool:
-        """Whether nobody has seen to this request's rate limits yet."""
-        return self._quota is not None and not self._counted
+    # -- idempotency ---------------------------------------------------------------------------------------------------
 
     def command_id(self) -> str | None:
         """Return the Idempotency-Key, None where there is none. Raises ValidationFailed."""

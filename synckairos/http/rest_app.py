@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import getrandbits
 
 import structlog
@@ -29,7 +30,7 @@ from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import render_failure, render_limits, render_problem
 from synckairos.http.request import ClientGone, Headers, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
-from synckairos.store.rate_limits import RateLimits, RateLimitStatus, general_quota
+from synckairos.store.rate_limits import RateLimits, RateMeter, general_quota
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 
@@ -127,8 +128,8 @@ class RestApp:
         if "session_id" in params:
             structlog.contextvars.bind_contextvars(session_id=params["session_id"])
         principal = self._callers.principal_of(scope)
-        quota = general_quota(principal.address, self._general_limit) if is_limited else None
-        call = RestRequest(scope, receive, headers, route, params, principal, quota, self._limits)
+        meter = RateMeter(general_quota(principal.address, self._general_limit)) if is_limited else RateMeter()
+        call = RestRequest(scope, receive, headers, route, params, principal, meter, self._limits)
         if not self._origins.trusts_host(headers.get(b"host")):
             answer = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
         elif method not in SAFE and not self._origins.admits(scope):
@@ -157,7 +158,7 @@ class RestApp:
                 # Answers to OPTIONS, which nobody asks for by hand, and to methods that don't exist.
                 reply = answer
                 if call.scope["method"] != "OPTIONS":
-                    call.standings = await self._count(call)
+                    await self._count(call)
             elif isinstance(answer, SyncKairosError):
                 raise answer
             else:
@@ -169,28 +170,26 @@ class RestApp:
         except Exception as failure:
             logger.error("request failed", method=call.scope["method"], route=call.route, exc_info=failure)
             return render_failure(failure, self._dev)
-        reply.headers += render_limits(call.standings)
+        reply.headers += render_limits(call.meter.statuses)
         return reply
 
     async def _refuse(self, call: RestRequest, error: SyncKairosError) -> RestResponse:
-        try:
-            call.standings = error.standings or await self._count(call)
-        except RateLimitExceeded as exceeded:
-            error, call.standings = exceeded, exceeded.standings
+        if not isinstance(error, StoreUnavailable):
+            try:
+                await self._count(call)
+            except RateLimitExceeded as exceeded:
+                error = exceeded
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
         if error.status >= 500:
             logger.warning("request refused", code=error.code, route=call.route, cause=repr(error.__cause__))
         return render_problem(error)
 
-    async def _count(self, call: RestRequest) -> tuple[RateLimitStatus, ...]:
+    async def _count(self, call: RestRequest) -> None:
         """Count a request that never came as far as being counted; a store that is away excuses it."""
-        if not call.is_uncounted:
-            return call.standings
-        try:
-            return await self._limits.take(call.quotas())
-        except StoreUnavailable:
-            return ()
+        if call.meter.is_due:
+            with suppress(StoreUnavailable):
+                await self._limits.take(call.meter)
 
     # -- what lies beyond ---------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Sessions over REST: create, read, command, patch, delete. Parses, calls the service, renders; decides nothing."""
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from synckairos.http.operations import Handler, Operation
 from synckairos.http.request import RestRequest, RestResponse
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Quota, switch_quota
+from synckairos.store.rate_limits import switch_quota
 from synckairos.wire import response_models
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import render_instant
@@ -101,10 +102,10 @@ class SessionRoutes:
                 args=body.model_dump(exclude_unset=True),
                 command_id=command_id,
                 fingerprint=call.fingerprint() if command_id is not None else "",
-                quotas=call.quotas(),
+                meter=call.meter,
             )
         )
-        reply = _session_reply(call, answer)
+        reply = _session_reply(answer)
         reply.status = 201
         reply.headers.append((b"location", f"/v1/sessions/{answer.session.session_id}".encode()))
         return reply
@@ -113,10 +114,10 @@ class SessionRoutes:
         query = call.query(ReadQuery)
         session_id = call.id("session_id")
         if query.at is None:
-            answer = await self._sessions.read(session_id, call.quotas())
+            answer = await self._sessions.read(session_id, call.meter)
         else:
-            answer = await self._sessions.read_at(session_id, query.at, call.quotas())
-        reply = _session_reply(call, answer)
+            answer = await self._sessions.read_at(session_id, query.at, call.meter)
+        reply = _session_reply(answer)
         tags = parse_etags(call.header(b"if-match"))
         if tags and (answer.version, answer.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {answer.version} of epoch {answer.epoch}")
@@ -128,50 +129,47 @@ class SessionRoutes:
     async def switch(self, call: RestRequest) -> RestResponse:
         body = await call.body(COMMANDS["switch"])
         session_id = call.id("session_id")
-        quota = switch_quota(session_id, self._switches_per_s)
-        answer = await self._execute(call, session_id, "switch", body, quota)
-        return _session_reply(call, answer, render_switch(answer))
+        answer = await self._execute(call, session_id, "switch", body)
+        return _session_reply(answer, render_switch(answer))
 
     def _command(self, verb: str) -> Handler:
         model = COMMANDS[verb]
 
         async def handle(call: RestRequest) -> RestResponse:
             body = await call.body(model)
-            return _session_reply(call, await self._execute(call, call.id("session_id"), verb, body))
+            return _session_reply(await self._execute(call, call.id("session_id"), verb, body))
 
         return handle
 
     async def patch(self, call: RestRequest) -> RestResponse:
         body = await call.body(MetadataBody, "application/json", MERGE_PATCH)
         answer = await self._execute(call, call.id("session_id"), "update_metadata", body)
-        return _session_reply(call, answer)
+        return _session_reply(answer)
 
     async def join(self, call: RestRequest) -> RestResponse:
         body = await call.body(JoinBody)
-        return _session_reply(call, await self._execute(call, call.id("session_id"), "add_participant", body))
+        return _session_reply(await self._execute(call, call.id("session_id"), "add_participant", body))
 
     async def leave(self, call: RestRequest) -> RestResponse:
         body = await call.body(StartBody)
         given = body.model_dump(exclude_unset=True)
         leaver = LeaveBody(**given, participant_id=call.id("participant_id"))
-        return _session_reply(call, await self._execute(call, call.id("session_id"), "remove_participant", leaver))
+        return _session_reply(await self._execute(call, call.id("session_id"), "remove_participant", leaver))
 
     async def delete(self, call: RestRequest) -> RestResponse:
         body = await call.body(DeleteBody)
-        try:
-            answer = await self._execute(call, call.id("session_id"), "delete", body)
-            call.standings = answer.standings
-        except SessionNotFound as missing:
-            call.standings = missing.standings
+        with suppress(SessionNotFound):
+            await self._execute(call, call.id("session_id"), "delete", body)
         return RestResponse(status=204)
 
     # -- together -----------------------------------------------------------------------------------------------------
 
-    async def _execute(
-        self, call: RestRequest, session_id: str, verb: str, body: CommandBody, *quotas: Quota
-    ) -> Answer:
+    async def _execute(self, call: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
         command_id = call.command_id() if call.scope["method"] in ("POST", "PATCH") else None
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
+        precondition = _precondition(call, body.expected_version)
+        if verb == "switch":
+            call.meter.add(switch_quota(session_id, self._switches_per_s))
         # A request is answered to its end, also when its client is gone.
         return await self._sessions.carry_out(
             CommandRequest(
@@ -180,10 +178,10 @@ class SessionRoutes:
                 command=body.command(),
                 verb=verb,
                 args=args or None,
-                precondition=_precondition(call, body.expected_version),
+                precondition=precondition,
                 command_id=command_id,
                 fingerprint=call.fingerprint() if command_id is not None else "",
-                quotas=call.quotas(*quotas),
+                meter=call.meter,
             )
         )
 
@@ -193,9 +191,8 @@ def _precondition(call: RestRequest, version: int | None) -> Precondition | None
     return Precondition(version, etags) if etags or version is not None else None
 
 
-def _session_reply(call: RestRequest, answer: Answer, document: bytes | None = None) -> RestResponse:
+def _session_reply(answer: Answer, document: bytes | None = None) -> RestResponse:
     """Wrap a session's own bytes, or `document` instead, and say which version they are."""
-    call.standings = answer.standings
     headers = [(b"etag", render_etag(answer.version, answer.epoch).encode())]
     if answer.audited_version is not None:
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))

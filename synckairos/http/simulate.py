@@ -39,12 +39,10 @@ class SimulateRoutes:
 
     async def simulate(self, call: RestRequest) -> RestResponse:
         body = await call.body(SimulationBody)
-        quotas = call.quotas()
-        call.standings = await self._limits.take(quotas)
+        await self._limits.take(call.meter)
         is_replay = await self._is_replay(call)
         if is_replay:
-            await self._limits.give_back(quotas)
-            call.standings = ()
+            await self._limits.give_back(call.meter)
         try:
             simulation = await _play(body)
         except SyncKairosError as refusal:

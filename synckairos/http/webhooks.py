@@ -147,7 +147,7 @@ class WebhookRoutes:
 
     async def _admit(self, call: RestRequest) -> None:
         """Count the request, and let administrators through."""
-        call.standings = await self._limits.take(call.quotas())
+        await self._limits.take(call.meter)
         if call.principal.role != "admin":
             raise Forbidden("Only administrators manage webhooks")
 
@@ -167,8 +167,7 @@ class WebhookRoutes:
         body, is_replay = await self._registry.do_once(key, call.fingerprint(), answer)
         if not is_replay:
             return RestResponse(body, status)
-        await self._limits.give_back(call.quotas())
-        call.standings = ()
+        await self._limits.give_back(call.meter)
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 

@@ -8,7 +8,7 @@ from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
 from synckairos.service.requests import Answer, CommandRequest, request_fingerprint
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import general_quota, switch_quota
+from synckairos.store.rate_limits import RateMeter, general_quota, switch_quota
 from synckairos.wire import v3_messages
 from synckairos.wire.request_bodies import SwitchBody, parse_command
 
@@ -42,9 +42,9 @@ class CommandHandler:
         body = parse_command(asked.command, given)
         if lag_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.measured(lag_ms)
-        quotas = [general_quota(principal.address, self._general)]
+        meter = RateMeter(general_quota(principal.address, self._general))
         if asked.command == "switch":
-            quotas.append(switch_quota(asked.session_id, self._switches))
+            meter.add(switch_quota(asked.session_id, self._switches))
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"})
         request = CommandRequest(
             principal=principal,
@@ -55,7 +55,7 @@ class CommandHandler:
             precondition=None if body.expected_version is None else Precondition(version=body.expected_version),
             command_id=asked.id,
             fingerprint=fingerprint(asked.session_id, asked.command, given),
-            quotas=tuple(quotas),
+            meter=meter,
         )
         try:
             return await self._sessions.execute(request)

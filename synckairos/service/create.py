@@ -1,18 +1,16 @@
 """Creating: a new session committed, once for its Idempotency-Key. It makes the ids that the clock may not make."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from uuid6 import uuid7
 
 from synckairos.clock import creation
-from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable, SyncKairosError
+from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
 from synckairos.service.commits import MAX_ATTEMPTS, build_step, commit_of, stored_after
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.requests import Answer, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
-from synckairos.store.rate_limits import raise_if_exceeded
 from synckairos.store.sessions import AlreadyDecided, Commit, Committed, Conflict, SessionStore
 from synckairos.store.snapshot import Stored
 from synckairos.store.store_generation import Generations, new_epoch
@@ -50,18 +48,12 @@ class SessionCreator:
         is_known = False
         if request.command_id is not None:
             session_id, is_known = await self._reserve(request, request.command_id, session_id)
-        loaded = await self._store.load(session_id, request.command_id, request.quotas)
+        loaded = await self._store.load(session_id, request.command_id, request.meter)
         if loaded.record is not None:
             return await self._recall.decided(
                 session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
             )
-        raise_if_exceeded(loaded.standings)
-        try:
-            answer = await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
-        except SyncKairosError as refusal:
-            refusal.standings = loaded.standings
-            raise
-        return replace(answer, standings=loaded.standings)
+        return await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
         """Return the session id that a creation's key stands for, and whether it stood for it before."""
@@ -70,6 +62,8 @@ class SessionCreator:
         kept = await self._store.reserve(key, ours, KEY_TTL_S) or ours
         kept_id, _, fingerprint = kept.partition(" ")
         if fingerprint != request.fingerprint:
+            if request.meter is not None:
+                request.meter.waive()
             raise IdempotencyKeyReused
         return kept_id, kept != ours
 

@@ -11,7 +11,7 @@ from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
 from synckairos.fast_dataclass import fast_dataclass
 from synckairos.principal import Principal
-from synckairos.store.rate_limits import Quota, RateLimitStatus
+from synckairos.store.rate_limits import RateMeter
 from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import Cause
 from synckairos.wire.session_json import parse_session
@@ -40,7 +40,7 @@ class CommandRequest:
     precondition: Precondition | None = None
     command_id: str | None = None
     fingerprint: str = ""
-    quotas: tuple[Quota, ...] = ()
+    meter: RateMeter | None = None
 
     @property
     def cause(self) -> Cause:
@@ -57,7 +57,7 @@ class CreateRequest:
     args: dict[str, Any] | None = None
     command_id: str | None = None
     fingerprint: str = ""
-    quotas: tuple[Quota, ...] = ()
+    meter: RateMeter | None = None
 
     @property
     def cause(self) -> Cause:
@@ -81,7 +81,6 @@ class Answer:
     audited_version: int | None = None
     expired_participant_id: str | None = None
     replayed: bool = False
-    standings: tuple[RateLimitStatus, ...] = ()
     parsed: Session | None = None
     tag: str = ""
 
@@ -90,7 +89,6 @@ class Answer:
         cls,
         stored: Stored,
         now_ms: int,
-        standings: tuple[RateLimitStatus, ...] = (),
         parsed: Session | None = None,
         expired_participant_id: str | None = None,
     ) -> "Answer":
@@ -102,7 +100,6 @@ class Answer:
             now_ms,
             audited_version=stored.audited_version,
             expired_participant_id=expired_participant_id,
-            standings=standings,
             parsed=parsed,
             tag=stored.tag,
         )

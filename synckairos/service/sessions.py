@@ -7,6 +7,7 @@ session isn't in Redis any more.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from synckairos.service.past_versions import PastVersions
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
-from synckairos.store.rate_limits import Quota, RateLimitStatus, raise_if_exceeded
+from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import AlreadyDecided, Conflict, SessionStore, VersionStep
 from synckairos.store.snapshot import Loaded, Stored
 from synckairos.store.store_generation import Generations
@@ -37,8 +38,8 @@ T = TypeVar("T")
 class Sessions:
     """All sessions, as every door sees them.
 
-    Refusals are raised as `SyncKairosError`, carrying the request's `standings`. StoreUnavailable decides nothing: the
-    command may have happened; the same command id asked again tells.
+    Refusals are raised as `SyncKairosError`. StoreUnavailable decides nothing: the command may have happened; the same
+    command id asked again tells. The store counts each request that has a meter.
     """
 
     def __init__(
@@ -65,42 +66,29 @@ class Sessions:
         """Return Redis TIME in ms since the Unix epoch."""
         return await self._store.now_ms()
 
-    async def read(self, session_id: str, quotas: tuple[Quota, ...] = ()) -> Answer:
+    async def read(self, session_id: str, meter: RateMeter | None = None) -> Answer:
         """Return a session as it is now; commits what fell due first, so nobody sees a clock past its zero.
 
         One round trip, where nothing fell due. Raises SessionNotFound, RateLimitExceeded, StoreUnavailable.
         """
-        loaded = await self._store.load(session_id, quotas=quotas, held=self._parsed.held(session_id))
-        raise_if_exceeded(loaded.standings)
-        try:
-            stored = loaded.stored or await self._restorer.bring_back(session_id)
-            if stored is None or stored.deleted:
-                raise SessionNotFound(session_id)
-            if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
-                return replace(await self.expire(session_id), standings=loaded.standings)
-        except SyncKairosError as refusal:
-            refusal.standings = loaded.standings
-            raise
-        return Answer.of(stored, loaded.now_ms, loaded.standings)
+        loaded = await self._store.load(session_id, meter=meter, held=self._parsed.held(session_id))
+        stored = loaded.stored or await self._restorer.bring_back(session_id)
+        if stored is None or stored.deleted:
+            raise SessionNotFound(session_id)
+        if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
+            return await self.expire(session_id)
+        return Answer.of(stored, loaded.now_ms)
 
-    async def read_at(self, session_id: str, at_ms: int, quotas: tuple[Quota, ...] = ()) -> Answer:
+    async def read_at(self, session_id: str, at_ms: int, meter: RateMeter | None = None) -> Answer:
         """Return a session as it was at an instant; an instant to come counts as now.
 
         Raises SessionNotFound before its creation and after its deletion.
         """
-        standings: tuple[RateLimitStatus, ...] = ()
-        try:
-            current = await self.read(session_id, quotas)
-            standings = current.standings
+        with suppress(SessionNotFound):
+            current = await self.read(session_id, meter)
             if current.session.updated_at_ms <= at_ms:
                 return current
-        except SessionNotFound as missing:
-            standings = missing.standings
-        try:
-            return replace(await self._recall.as_it_was(session_id, at_ms), standings=standings)
-        except SyncKairosError as refusal:
-            refusal.standings = standings
-            raise
+        return await self._recall.as_it_was(session_id, at_ms)
 
     # -- commanding ---------------------------------------------------------------------------------------------------
 
@@ -146,17 +134,12 @@ class Sessions:
     async def _carry_out(self, request: CommandRequest, loaded: Loaded | None) -> Answer:
         if loaded is None:
             held = self._parsed.held(request.session_id)
-            loaded = await self._store.load(request.session_id, request.command_id, request.quotas, held)
+            loaded = await self._store.load(request.session_id, request.command_id, request.meter, held)
         if loaded.record is not None:
             return await self._recall.decided(
                 request.session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
             )
-        raise_if_exceeded(loaded.standings)
-        try:
-            return await self._decide(request, loaded)
-        except SyncKairosError as refusal:
-            refusal.standings = loaded.standings
-            raise
+        return await self._decide(request, loaded)
 
     async def _decide(self, request: CommandRequest, loaded: Loaded) -> Answer:
         """Apply and commit until nobody else was first."""
@@ -196,7 +179,7 @@ class Sessions:
                 if isinstance(decision.refusal, VersionConflict):
                     decision.refusal.document = reached.document
                 raise decision.refusal
-            return Answer.of(reached, now_ms, loaded.standings, after, decision.expired_participant_id)
+            return Answer.of(reached, now_ms, after, decision.expired_participant_id)
         raise StoreUnavailable("Too many others change this session at once; try again")
 
 

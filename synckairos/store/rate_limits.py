@@ -46,6 +46,60 @@ class RateLimitStatus:
     exceeded: bool = False
 
 
+class RateMeter:
+    """Counts one request against its quotas and keeps their status for the answer.
+
+    The store writes `statuses` when it counts the request. They are empty before that and for a replay, which is free.
+    `is_due` is true while the request must still be counted.
+    """
+
+    __slots__ = ("is_due", "quotas", "statuses")
+
+    def __init__(self, *quotas: Quota) -> None:
+        """Take the quotas; a request without quotas is not limited."""
+        self.quotas = quotas
+        self.statuses: tuple[RateLimitStatus, ...] = ()
+        self.is_due = bool(quotas)
+
+    def add(self, quota: Quota) -> None:
+        """Count the request against one more quota."""
+        self.quotas += (quota,)
+        self.is_due = True
+
+    def count_commands(self, keys: Keys) -> list[Command]:
+        """Return the Redis commands that count the request: one reply for each quota, for `record`."""
+        self.is_due = False
+        return [("EVALSHA", LIMIT.sha, 1, keys.limit(quota.scope), quota.window_ms) for quota in self.quotas]
+
+    def record(self, replies: Sequence[Sequence[int]]) -> None:
+        """Store the status that the replies to `count_commands` report."""
+        self.statuses = tuple(
+            RateLimitStatus(
+                limit=quota.limit,
+                remaining=max(0, quota.limit - count),
+                reset_s=max(0, -(-left_ms // 1000)),
+                exceeded=count > quota.limit,
+            )
+            for quota, (count, left_ms) in zip(self.quotas, replies, strict=True)
+        )
+
+    def waive(self) -> None:
+        """Mark the request as free, for example because it is a replay."""
+        self.statuses = ()
+        self.is_due = False
+
+    def reset(self) -> None:
+        """Mark the request as not counted yet."""
+        self.statuses = ()
+        self.is_due = bool(self.quotas)
+
+    def raise_if_exceeded(self) -> None:
+        """Raise RateLimitExceeded if a quota is used up."""
+        for status in self.statuses:
+            if status.exceeded:
+                raise RateLimitExceeded(status.limit, status.reset_s)
+
+
 class RateLimits:
     """Counts requests that don't load a session; those that do count within the load's own trip."""
 
@@ -53,36 +107,30 @@ class RateLimits:
         self._pipe = pipe
         self._keys = keys
 
-    async def take(self, quotas: Sequence[Quota]) -> tuple[RateLimitStatus, ...]:
+    async def take(self, meter: RateMeter) -> None:
         """Count a request against all its quotas, in one round trip.
 
         Raises:
-            RateLimitExceeded: one of them is used up; carries `standings`.
-            StoreUnavailable: Redis doesn't answer.
+            RateLimitExceeded: a quota is used up.
+            StoreUnavailable: Redis does not answer.
         """
-        if not quotas:
-            return ()
+        if not meter.quotas:
+            return
         with unavailable_as_named():
-            replies = await call_with_limits(self._pipe, count_commands(self._keys, quotas))
-        standings = parse_statuses(quotas, replies)
-        raise_if_exceeded(standings)
-        return standings
+            meter.record(await call_with_limits(self._pipe, meter.count_commands(self._keys)))
+        meter.raise_if_exceeded()
 
-    async def give_back(self, quotas: Sequence[Quota]) -> None:
-        """Say that a request wasn't counted after all, in one round trip."""
-        if quotas:
-            with unavailable_as_named():
-                await self._pipe.call_many(refund_commands(self._keys, quotas))
+    async def give_back(self, meter: RateMeter) -> None:
+        """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
+        await refund(self._pipe, self._keys, meter)
 
 
-def count_commands(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
-    """Return the commands that count a request against these quotas: one reply each, for `standings_of`."""
-    return [("EVALSHA", LIMIT.sha, 1, keys.limit(quota.scope), quota.window_ms) for quota in quotas]
-
-
-def refund_commands(keys: Keys, quotas: Sequence[Quota]) -> list[Command]:
-    """Return the commands that say that these requests weren't counted after all: replays are free."""
-    return [("DECR", keys.limit(quota.scope)) for quota in quotas]
+async def refund(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
+    """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
+    if meter.quotas:
+        with unavailable_as_named():
+            await pipe.call_many([("DECR", keys.limit(quota.scope)) for quota in meter.quotas])
+    meter.waive()
 
 
 async def call_with_limits(pipe: RedisPipe, commands: list[Command], *scripts: Script) -> list[Any]:
@@ -98,25 +146,3 @@ async def call_with_limits(pipe: RedisPipe, commands: list[Command], *scripts: S
     scripts = (LIMIT, *scripts)
     replies = await pipe.call_many([*(("SCRIPT", "LOAD", script.text) for script in scripts), *commands])
     return replies[len(scripts) :]
-
-
-def parse_statuses(quotas: Sequence[Quota], replies: Sequence[Sequence[int]]) -> tuple[RateLimitStatus, ...]:
-    """Return what the counters' replies mean."""
-    return tuple(
-        RateLimitStatus(
-            limit=quota.limit,
-            remaining=max(0, quota.limit - count),
-            reset_s=max(0, -(-left_ms // 1000)),
-            exceeded=count > quota.limit,
-        )
-        for quota, (count, left_ms) in zip(quotas, replies, strict=True)
-    )
-
-
-def raise_if_exceeded(standings: Sequence[RateLimitStatus]) -> None:
-    """Raise RateLimitExceeded, with `standings`, where one of them is used up."""
-    for standing in standings:
-        if standing.exceeded:
-            refused = RateLimitExceeded(standing.limit, standing.reset_s)
-            refused.standings = tuple(standings)
-            raise refused

@@ -10,11 +10,10 @@ from typing import Any
 
 from synckairos.errors import BacklogFull
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.store import rate_limits
 from synckairos.store.connect import Script, ScriptCall, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
-from synckairos.store.rate_limits import Quota
+from synckairos.store.rate_limits import RateMeter, call_with_limits, refund
 from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.store.snapshot import FIELDS, Loaded, Stored, parse_history, parse_stored
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
@@ -114,25 +113,30 @@ class SessionStore:
         self,
         session_id: str,
         command_id: str | None = None,
-        quotas: Sequence[Quota] = (),
+        meter: RateMeter | None = None,
         held: Stored | None = None,
     ) -> Loaded:
-        """Load a session, the instant, a command's record and the quotas' counts, in one round trip.
+        """Load a session, the instant and a command's record, and count the request, in one round trip.
 
-        The document of a large session comes along only where it isn't the one `held` already.
+        The document of a large session comes along only where it isn't the one `held` already. A request that has a
+        record is a replay and free, which takes a second round trip. Raises RateLimitExceeded.
         """
         commands: list[Command] = [("TIME",), self._loading(session_id, held)]
         if command_id is not None:
             commands.append(("HGET", self.keys.commands(session_id), command_id))
-        commands += rate_limits.count_commands(self.keys, quotas)
+        uncounted = len(commands)
+        if meter is not None:
+            commands += meter.count_commands(self.keys)
         with unavailable_as_named():
-            replies = await rate_limits.call_with_limits(self._pipe, commands, self._load)
+            replies = await call_with_limits(self._pipe, commands, self._load)
         record = replies[2] if command_id is not None else None
-        if record is not None and quotas:
-            with unavailable_as_named():
-                await self._pipe.call_many(rate_limits.refund_commands(self.keys, quotas))
-        standings = rate_limits.parse_statuses(quotas, replies[len(replies) - len(quotas) :])
-        return Loaded(time_ms(replies[0]), parse_stored(replies[1], held), record, standings)
+        if meter is not None:
+            if record is None:
+                meter.record(replies[uncounted:])
+                meter.raise_if_exceeded()
+            else:
+                await refund(self._pipe, self.keys, meter)
+        return Loaded(time_ms(replies[0]), parse_stored(replies[1], held), record)
 
     def _loading(self, session_id: str, held: Stored | None) -> Command:
         key = self.keys.session(session_id)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.version_history import walk_back
 
@@ -33,12 +32,11 @@ class Stored:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one load found: the instant by Redis, the session, an earlier decision for the command id, the quotas."""
+    """What one load found: the instant by Redis, the session, an earlier decision for the command id."""
 
     now_ms: int
     stored: Stored | None
     record: bytes | None = None
-    standings: tuple[RateLimitStatus, ...] = ()
 
 
 def parse_stored(fields: Sequence[Any], held: Stored | None = None) -> Stored | None:

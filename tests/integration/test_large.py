@@ -16,7 +16,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.commits import build_step
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.store.rate_limits import Quota
+from synckairos.store.rate_limits import Quota, RateMeter
 from synckairos.store.sessions import Commit, Committed, Conflict, VersionStep
 from synckairos.store.snapshot import Stored, parse_history
 from synckairos.wire.feed_message import Cause
@@ -75,13 +75,13 @@ async def test_a_load_counts_once_where_the_server_lost_the_scripts(settings: Se
     async with open_parts(settings) as parts:
         session_id = await started(parts)
         held = await stored(parts, session_id)
-        quota = Quota(f"test:{session_id}", 10, 60_000)
+        meter = RateMeter(Quota(f"test:{session_id}", 10, 60_000))
         for left in (9, 8):
             await parts.pipe.call("SCRIPT", "FLUSH")
-            loaded = await parts.store.load(session_id, quotas=(quota,), held=held)
+            loaded = await parts.store.load(session_id, meter=meter, held=held)
             assert loaded.stored is not None
             assert loaded.stored.document is held.document
-            assert [standing.remaining for standing in loaded.standings] == [left]
+            assert [status.remaining for status in meter.statuses] == [left]
 
 
 async def test_instances_in_turn_make_one_history(settings: Settings) -> None:

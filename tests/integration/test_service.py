@@ -39,7 +39,7 @@ from synckairos.errors import (
 from synckairos.principal import Principal
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Quota
+from synckairos.store.rate_limits import Quota, RateMeter
 from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
@@ -252,16 +252,17 @@ async def test_what_left_the_history_is_found_on_its_way_to_the_archive(settings
 
 async def test_limits_count_before_anything_happens_and_replays_are_free(sessions: Sessions) -> None:
     session_id = await started(sessions)
-    quotas = (Quota(f"switch:{session_id}", 2, 60_000),)
-    request = ask(session_id, Switch(), command_id="k", fingerprint="f", quotas=quotas)
-    first = await sessions.execute(request)
-    assert first.standings[0].remaining == 1
+    meter = RateMeter(Quota(f"switch:{session_id}", 2, 60_000))
+    request = ask(session_id, Switch(), command_id="k", fingerprint="f", meter=meter)
+    await sessions.execute(request)
+    assert meter.statuses[0].remaining == 1
     for _ in range(5):
         assert (await sessions.execute(request)).replayed
-    await sessions.execute(ask(session_id, Switch(), quotas=quotas))
-    with pytest.raises(RateLimitExceeded) as refused:
-        await sessions.execute(ask(session_id, Switch(), quotas=quotas))
-    assert refused.value.standings[0].remaining == 0
+        assert meter.statuses == ()
+    await sessions.execute(ask(session_id, Switch(), meter=meter))
+    with pytest.raises(RateLimitExceeded):
+        await sessions.execute(ask(session_id, Switch(), meter=meter))
+    assert meter.statuses[0].remaining == 0
     assert (await sessions.read(session_id)).version == 4
 
 

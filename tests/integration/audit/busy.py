@@ -1,7 +1,6 @@
 """Busy sessions at random, through the real service and the real stores, in a time of their own."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,7 @@ from synckairos.errors import SyncKairosError
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Quota
+from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.snapshot import Loaded, Stored
 from synckairos.wire.creation_body import CreateSession
@@ -43,10 +42,10 @@ class OwnTime(SessionStore):
         self,
         session_id: str,
         command_id: str | None = None,
-        quotas: Sequence[Quota] = (),
+        meter: RateMeter | None = None,
         held: Stored | None = None,
     ) -> Loaded:
-        return replace(await super().load(session_id, command_id, quotas, held), now_ms=self.at_ms)
+        return replace(await super().load(session_id, command_id, meter, held), now_ms=self.at_ms)
 
 
 class Player:
