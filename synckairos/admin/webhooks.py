@@ -1,4 +1,4 @@
-"""Webhooks on the command line, as lines of text. What is done is the registry's."""
+"""Work behind `synckairos webhooks`: runs registry transactions and formats the results as lines of text."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -15,80 +15,88 @@ from synckairos.wire.instants import render_instant
 from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.webhooks import CreateWebhook, RotateSecret
 
-LOOK_AGAIN_S = 0.1
+POLL_S = 0.1
+"""Seconds between two looks for the first attempt of a test message."""
 
 
 class NotDelivered(SyncKairosError):
-    """The test message wasn't accepted; everything about it was told before."""
+    """The endpoint did not accept the test message; the message has the details."""
 
     code = "NOT_DELIVERED"
 
 
-async def add(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
-    """Register an endpoint; return its id and its secret, which is told this once. Raises ValidationFailed."""
-    asked = parse_body(CreateWebhook, dict(fields))
+async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
+    """Create an endpoint; return lines with its id and its secret, which is not shown again.
+
+    Raises: ValidationFailed, TooManyWebhooks.
+    """
+    body = parse_body(CreateWebhook, dict(fields))
     try:
-        AddressGuard.of(settings).check_url(asked.url)
+        AddressGuard.from_settings(settings).check_url(body.url)
     except AddressRefused as refused:
         raise ValidationFailed.at("url", refused.message) from None
-    async with _registry(settings) as registry:
-        endpoint, secret = await registry.do(lambda work: work.create(asked))
+    async with _open_registry(settings) as registry:
+        endpoint, secret = await registry.transact(lambda transaction: transaction.create_endpoint(body))
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]
 
 
 async def list_endpoints(settings: Settings) -> list[str]:
-    """Return what there is to say of every endpoint, oldest first."""
-    async with _registry(settings) as registry:
-        found = await registry.do(lambda work: work.endpoints())
-    return [line for each in found for line in _told(each)]
+    """Return lines that describe every endpoint, oldest first."""
+    async with _open_registry(settings) as registry:
+        found = await registry.transact(lambda transaction: transaction.list_endpoints())
+    return [line for each in found for line in _endpoint_lines(each)]
 
 
-async def remove(settings: Settings, webhook_id: str) -> None:
-    """Delete an endpoint and its log. Raises NotFound."""
-    async with _registry(settings) as registry:
-        await registry.do(lambda work: work.endpoint(webhook_id))
-        await registry.do(lambda work: work.delete(webhook_id))
+async def remove_endpoint(settings: Settings, webhook_id: str) -> None:
+    """Delete an endpoint and its deliveries. Raises: NotFound."""
+    async with _open_registry(settings) as registry:
+        await registry.transact(lambda transaction: transaction.read_endpoint(webhook_id))
+        await registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
 
 
-async def rotate(settings: Settings, webhook_id: str, overlap_s: int) -> str:
-    """Return an endpoint's new secret; the old ones sign beside it for `overlap_s` seconds.
+async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> str:
+    """Return an endpoint's new secret; the old secrets also sign for `overlap_s` more seconds.
 
-    Raises NotFound, ValidationFailed.
+    Raises: NotFound, ValidationFailed.
     """
-    asked = parse_body(RotateSecret, {"overlap_s": overlap_s})
-    async with _registry(settings) as registry:
-        return await registry.do(lambda work: work.rotate(webhook_id, asked.overlap_s))
+    body = parse_body(RotateSecret, {"overlap_s": overlap_s})
+    async with _open_registry(settings) as registry:
+        return await registry.transact(lambda transaction: transaction.rotate_secret(webhook_id, body.overlap_s))
 
 
-async def deliveries(settings: Settings, webhook_id: str, status: str | None, limit: int) -> list[str]:
-    """Return what an endpoint was told, newest first, each with its tries. Raises NotFound."""
-    async with _registry(settings) as registry:
-        page = await registry.do(lambda work: work.deliveries(webhook_id, status=status, limit=limit))
-    return [line for each in page.items for line in _log(each)]
+async def list_deliveries(settings: Settings, webhook_id: str, status: str | None, limit: int) -> list[str]:
+    """Return lines that describe an endpoint's deliveries, newest first, with their attempts. Raises: NotFound."""
+    async with _open_registry(settings) as registry:
+        page = await registry.transact(
+            lambda transaction: transaction.list_deliveries(webhook_id, status=status, limit=limit)
+        )
+    return [line for each in page.items for line in _delivery_lines(each)]
 
 
-async def test(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
-    """Have a worker send a test message, and return how its first try went.
+async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
+    """Enqueue a test message, wait for a worker's first attempt, and return lines that describe it.
 
-    Raises: NotFound, WebhookDisabled; NotDelivered where it wasn't accepted, or nobody sent it within `timeout_s`.
+    Raises: NotFound, WebhookDisabled; NotDelivered if the attempt fails or no worker sends it within `timeout_s`.
     """
-    async with _registry(settings) as registry:
-        queued = await registry.do(lambda work: work.test(webhook_id))
-        sent = queued
+    async with _open_registry(settings) as registry:
+        queued = await registry.transact(lambda transaction: transaction.enqueue_test(webhook_id))
+        delivery = queued
         try:
             async with asyncio.timeout(timeout_s):
-                while not sent.attempts:
-                    await asyncio.sleep(LOOK_AGAIN_S)
-                    sent = await registry.do(lambda work: work.delivery(webhook_id, queued.delivery_id))
+                while not delivery.attempts:
+                    await asyncio.sleep(POLL_S)
+                    delivery = await registry.transact(
+                        lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
+                    )
         except TimeoutError:
             raise NotDelivered(f"No worker sent it within {timeout_s:g} s: is `synckairos worker` running?") from None
-    lines = list(_log(sent))
-    if sent.status != "delivered":
+    lines = list(_delivery_lines(delivery))
+    if delivery.status != "delivered":
         raise NotDelivered("\n".join(lines))
     return lines
 
 
-def _told(endpoint: WebhookEndpoint) -> Iterator[str]:
+def _endpoint_lines(endpoint: WebhookEndpoint) -> Iterator[str]:
     state = "enabled" if endpoint.enabled else f"disabled: {endpoint.disabled_reason}"
     yield f"{endpoint.endpoint_id}  {endpoint.url}  ({state})"
     if endpoint.description:
@@ -96,22 +104,23 @@ def _told(endpoint: WebhookEndpoint) -> Iterator[str]:
     if endpoint.event_types is not None:
         yield f"    only {', '.join(endpoint.event_types)}"
     if endpoint.metadata is not None:
-        yield f"    only where metadata contains {dict(endpoint.metadata)}"
+        yield f"    only if metadata contains {dict(endpoint.metadata)}"
     if endpoint.failing_since_ms is not None:
         yield f"    failing since {render_instant(endpoint.failing_since_ms)}"
 
 
-def _log(delivery: WebhookDelivery) -> Iterator[str]:
-    what = "a test" if delivery.session_id is None else f"session {delivery.session_id} version {delivery.version}"
-    yield f"{delivery.delivery_id}  {delivery.event_type} of {what}: {delivery.status}"
+def _delivery_lines(delivery: WebhookDelivery) -> Iterator[str]:
+    subject = "a test" if delivery.session_id is None else f"session {delivery.session_id} version {delivery.version}"
+    yield f"{delivery.delivery_id}  {delivery.event_type} of {subject}: {delivery.status}"
     for each in delivery.attempts:
-        went = f"answered {each.status_code}" if each.error is None else each.error
-        again = "" if each.next_try_at_ms is None else f", next try {render_instant(each.next_try_at_ms)}"
-        yield f"    {render_instant(each.at_ms)}  {went} after {each.duration_ms} ms{again}"
+        result = f"answered {each.status_code}" if each.error is None else each.error
+        next_at_ms = each.next_attempt_at_ms
+        following = "" if next_at_ms is None else f", next attempt {render_instant(next_at_ms)}"
+        yield f"    {render_instant(each.at_ms)}  {result} after {each.duration_ms} ms{following}"
 
 
 @asynccontextmanager
-async def _registry(settings: Settings) -> AsyncIterator[WebhookRegistry]:
+async def _open_registry(settings: Settings) -> AsyncIterator[WebhookRegistry]:
     pool = open_pool(settings)
     await pool.reach()
     async with pool:

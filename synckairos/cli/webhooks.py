@@ -1,4 +1,4 @@
-"""For whoever says who is told of what happens, and sees how that goes."""
+"""Commands `synckairos webhooks …`: manage webhook endpoints and show their deliveries."""
 
 from uuid import UUID
 
@@ -9,42 +9,42 @@ from synckairos.cli.command import Group, command_settings, run
 
 @click.group(cls=Group)
 def webhooks() -> None:
-    """Say who is told of what happens, and see how that goes."""
+    """Manage webhook endpoints and show their deliveries."""
 
 
 @webhooks.command("add")
 @click.argument("url")
-@click.option("--event", "events", multiple=True, metavar="TYPE", help="Only this type of event; may be repeated.")
-@click.option("--description", default="", help="What it is for.")
-@click.option("--snapshots", is_flag=True, help="Send the session along, as each event left it.")
+@click.option("--event", "events", multiple=True, metavar="TYPE", help="Send only this type of event; repeatable.")
+@click.option("--description", default="", help="Description of the endpoint.")
+@click.option("--snapshots", is_flag=True, help="Include the session's document after each event.")
 def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots: bool) -> None:
-    """Have URL told of what happens. Prints its id, and the secret that signs: the only time it is told."""
+    """Create an endpoint at URL. Prints its id and its signing secret, which is not shown again."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    asked = {"url": url, "description": description, "snapshots": snapshots}
-    asked |= {"event_types": list(events)} if events else {}
-    click.echo("\n".join(run(webhooks.add(settings, asked))))
+    fields = {"url": url, "description": description, "snapshots": snapshots}
+    fields |= {"event_types": list(events)} if events else {}
+    click.echo("\n".join(run(webhooks.add_endpoint(settings, fields))))
 
 
 @webhooks.command("list")
 def webhooks_list() -> None:
-    """List who is told of what."""
+    """List the endpoints with their state and filters."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.list_endpoints(settings))) or "nobody is told")
+    click.echo("\n".join(run(webhooks.list_endpoints(settings))) or "no endpoints")
 
 
 @webhooks.command("remove")
 @click.argument("webhook_id", metavar="ID", type=click.UUID)
 def webhooks_remove(webhook_id: UUID) -> None:
-    """Tell ID no more, and forget what it was told."""
+    """Delete endpoint ID and its deliveries."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    run(webhooks.remove(settings, str(webhook_id)))
-    click.echo(f"{webhook_id} is told no more")
+    run(webhooks.remove_endpoint(settings, str(webhook_id)))
+    click.echo(f"{webhook_id} is removed")
 
 
 @webhooks.command("rotate")
@@ -55,28 +55,35 @@ def webhooks_remove(webhook_id: UUID) -> None:
     type=click.IntRange(0),
     default=86_400,
     show_default=True,
-    help="How long both sign.",
+    help="Seconds for which the old secret also signs.",
 )
 def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
-    """Replace the secret of ID and print the new one: the only time it is told."""
+    """Replace the signing secret of ID. Prints the new secret, which is not shown again."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo(run(webhooks.rotate(settings, str(webhook_id), overlap)))
+    click.echo(run(webhooks.rotate_secret(settings, str(webhook_id), overlap)))
 
 
 @webhooks.command("deliveries")
 @click.argument("webhook_id", metavar="ID", type=click.UUID)
-@click.option("--status", type=click.Choice(["pending", "delivered", "failed"]), help="Only these.")
 @click.option(
-    "--limit", metavar="NUMBER", type=click.IntRange(1, 200), default=20, show_default=True, help="At most so many."
+    "--status", type=click.Choice(["pending", "delivered", "failed"]), help="List only deliveries with this status."
+)
+@click.option(
+    "--limit",
+    metavar="NUMBER",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="Maximum number of deliveries.",
 )
 def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> None:
-    """Show what ID was told, newest first, and how each try went."""
+    """List deliveries to endpoint ID, newest first, with the result of each attempt."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.deliveries(settings, str(webhook_id), status, limit))) or "nothing")
+    click.echo("\n".join(run(webhooks.list_deliveries(settings, str(webhook_id), status, limit))) or "no deliveries")
 
 
 @webhooks.command("test")
@@ -87,11 +94,11 @@ def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> Non
     type=click.FloatRange(0, min_open=True),
     default=30.0,
     show_default=True,
-    help="Wait so long.",
+    help="Timeout in seconds.",
 )
 def webhooks_test(webhook_id: UUID, timeout: float) -> None:
-    """Have a worker send ID a test message, and say how that went; exit code 1 where it wasn't accepted."""
+    """Have a worker send a test message to ID and print the result. Exits 1 if it is not accepted."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.test(settings, str(webhook_id), timeout))))
+    click.echo("\n".join(run(webhooks.send_test(settings, str(webhook_id), timeout))))

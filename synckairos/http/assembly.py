@@ -85,7 +85,7 @@ def build_application(
             parts.hours,
             parts.limits,
         ).operations(),
-        *WebhookRoutes(parts.webhooks, AddressGuard.of(settings), parts.limits).operations(),
+        *WebhookRoutes(parts.webhooks, AddressGuard.from_settings(settings), parts.limits).operations(),
         *ArchiveRoutes(parts.sessions, parts.archive, parts.limits, settings).operations(),
         *SimulateRoutes(parts.store, parts.limits).operations(),
         *system.operations(),

@@ -67,8 +67,8 @@ class WebhookRoutes:
         body = await call.body(wire.CreateWebhook)
         self._check(body.url)
 
-        async def act(work: WebhookTransaction) -> dict[str, Any]:
-            endpoint, secret = await work.create(body)
+        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+            endpoint, secret = await transaction.create_endpoint(body)
             return {**endpoint_json(endpoint), "secret": secret}
 
         reply = await self._do_once(call, act, 201)
@@ -78,13 +78,15 @@ class WebhookRoutes:
 
     async def list(self, call: RestRequest) -> RestResponse:
         await self._admit(call)
-        found = await self._registry.do(lambda work: work.endpoints())
+        found = await self._registry.transact(lambda transaction: transaction.list_endpoints())
         return RestResponse(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
 
     async def read(self, call: RestRequest) -> RestResponse:
         webhook_id = call.id("webhook_id")
         await self._admit(call)
-        return _data(endpoint_json(await self._registry.do(lambda work: work.endpoint(webhook_id))))
+        return _data(
+            endpoint_json(await self._registry.transact(lambda transaction: transaction.read_endpoint(webhook_id)))
+        )
 
     async def patch(self, call: RestRequest) -> RestResponse:
         body = await call.body(wire.PatchWebhook)
@@ -92,20 +94,24 @@ class WebhookRoutes:
         if body.url is not None:
             self._check(body.url)
         await self._admit(call)
-        return _data(endpoint_json(await self._registry.do(lambda work: work.update(webhook_id, body))))
+        return _data(
+            endpoint_json(
+                await self._registry.transact(lambda transaction: transaction.update_endpoint(webhook_id, body))
+            )
+        )
 
     async def delete(self, call: RestRequest) -> RestResponse:
         webhook_id = call.id("webhook_id")
         await self._admit(call)
-        await self._registry.do(lambda work: work.delete(webhook_id))
+        await self._registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
         return RestResponse(status=204)
 
     async def rotate(self, call: RestRequest) -> RestResponse:
         body = await call.body(wire.RotateSecret)
         webhook_id = call.id("webhook_id")
 
-        async def act(work: WebhookTransaction) -> dict[str, Any]:
-            return {"webhook_id": webhook_id, "secret": await work.rotate(webhook_id, body.overlap_s)}
+        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+            return {"webhook_id": webhook_id, "secret": await transaction.rotate_secret(webhook_id, body.overlap_s)}
 
         return await self._do_once(call, act)
 
@@ -113,8 +119,8 @@ class WebhookRoutes:
         await call.body(wire.EmptyBody)
         webhook_id = call.id("webhook_id")
 
-        async def act(work: WebhookTransaction) -> dict[str, Any]:
-            return delivery_json(await work.test(webhook_id))
+        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+            return delivery_json(await transaction.enqueue_test(webhook_id))
 
         return await self._do_once(call, act, 202)
 
@@ -122,8 +128,10 @@ class WebhookRoutes:
         query = call.query(wire.DeliveriesQuery)
         webhook_id = call.id("webhook_id")
         await self._admit(call)
-        page = await self._registry.do(
-            lambda work: work.deliveries(webhook_id, cursor=query.cursor, limit=query.limit, status=query.status)
+        page = await self._registry.transact(
+            lambda transaction: transaction.list_deliveries(
+                webhook_id, cursor=query.cursor, limit=query.limit, status=query.status
+            )
         )
         rows = [delivery_json(each) for each in page.items]
         return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
@@ -132,8 +140,8 @@ class WebhookRoutes:
         await call.body(wire.EmptyBody)
         webhook_id, delivery_id = call.id("webhook_id"), call.id("delivery_id")
 
-        async def act(work: WebhookTransaction) -> dict[str, Any]:
-            return delivery_json(await work.resend(webhook_id, delivery_id))
+        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+            return delivery_json(await transaction.requeue(webhook_id, delivery_id))
 
         return await self._do_once(call, act, 202)
 
@@ -157,14 +165,14 @@ class WebhookRoutes:
         """Do it in one transaction; under an Idempotency-Key that was used for it before, give the answer again."""
         await self._admit(call)
 
-        async def answer(work: WebhookTransaction) -> bytes:
-            return orjson.dumps({"data": await act(work)})
+        async def answer(transaction: WebhookTransaction) -> bytes:
+            return orjson.dumps({"data": await act(transaction)})
 
         command_id = call.command_id()
         if command_id is None:
-            return RestResponse(await self._registry.do(answer), status)
+            return RestResponse(await self._registry.transact(answer), status)
         key = call.principal.scoped(command_id)
-        body, is_replay = await self._registry.do_once(key, call.fingerprint(), answer)
+        body, is_replay = await self._registry.transact_once(key, call.fingerprint(), answer)
         if not is_replay:
             return RestResponse(body, status)
         await self._limits.give_back(call.meter)
@@ -206,7 +214,7 @@ def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
                 "duration_ms": each.duration_ms,
                 "status_code": each.status_code,
                 "error": each.error,
-                "next_try_at": _instant(each.next_try_at_ms),
+                "next_try_at": _instant(each.next_attempt_at_ms),
             }
             for each in delivery.attempts
         ],

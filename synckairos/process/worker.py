@@ -9,15 +9,21 @@ from synckairos.process.gc_tuning import tune_gc
 from synckairos.telemetry import log
 from synckairos.webhooks import dispatcher
 
-_AGAIN_S = 5.0
+RESTART_S = 5.0
+"""Seconds before a background loop that ended is started again."""
 
 logger = log.get(__name__)
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(
+    settings: Settings,
+    *,
+    dispatch: Callable[[Settings], Awaitable[None]] = dispatcher.run_dispatcher,
+    restart_s: float = RESTART_S,
+) -> None:
     """Drain, and send webhooks, until cancelled. Raises what `audit.worker.run` raises: nothing else ends it."""
     tune_gc()
-    beside = [asyncio.create_task(_keep_up("webhooks", dispatcher.run_dispatcher, settings))]
+    beside = [asyncio.create_task(_keep_running("webhooks", dispatch, settings, restart_s))]
     try:
         await arq_worker.run_arq_worker(settings)
     finally:
@@ -26,11 +32,13 @@ async def run_worker(settings: Settings) -> None:
         await asyncio.gather(*beside, return_exceptions=True)
 
 
-async def _keep_up(name: str, job: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
+async def _keep_running(
+    name: str, job: Callable[[Settings], Awaitable[None]], settings: Settings, restart_s: float
+) -> None:
     """Run a job, and again after a pause should it ever end by itself."""
     while True:
         try:
             await job(settings)
         except Exception:
             logger.exception("ended by itself and begins again", job=name)
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(restart_s)

@@ -1,1 +1,1 @@
-"""Webhooks: what happened, told to HTTP endpoints by the Standard Webhooks rules. Nothing ever waits for one."""
+"""Webhooks: endpoints, the queue of deliveries, and the dispatcher that sends signed messages."""

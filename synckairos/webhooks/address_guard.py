@@ -1,7 +1,7 @@
-"""Which URLs may be endpoints and which addresses may be connected to. Pure: no look-up, no connection.
+"""Rules for endpoint URLs and for the addresses that webhooks may connect to. Pure: no DNS query, no connection.
 
-An endpoint is chosen by whoever may use the API, and we reach places that they don't: nothing but the public internet
-is allowed, unless an operator says so.
+A caller of the API chooses the endpoint, and this process can reach networks that the caller cannot (SSRF). So only
+addresses on the public internet are allowed, unless the operator lists others.
 """
 
 import re
@@ -15,7 +15,7 @@ from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 
 MAX_URL = 2_000
-"""Characters of an endpoint's URL."""
+"""Characters of an endpoint's URL, at most."""
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -24,21 +24,22 @@ _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _VISIBLE = re.compile(r"[!-~]+")
 
-# Public IPv6 is this and no other; inside it, what carries an IPv4 address, or was set apart, is no place of its own.
+# All public IPv6 addresses are in this network. The networks below are inside it, but are not public hosts: they embed
+# an IPv4 address or are reserved for another purpose.
 _PUBLIC_V6 = IPv6Network("2000::/3")
-_APART: tuple[Network, ...] = (
-    IPv6Network("2001::/23"),  # Teredo, benchmarking, ORCHID and their like
+_RESERVED: tuple[Network, ...] = (
+    IPv6Network("2001::/23"),  # Teredo, benchmarking, ORCHID and similar protocols
     IPv6Network("2002::/16"),  # 6to4
     IPv6Network("2001:db8::/32"),  # documentation
     IPv6Network("3fff::/20"),  # documentation
-    IPv4Network("192.0.0.0/24"),  # protocol assignments, of which older Pythons take most for public
+    IPv4Network("192.0.0.0/24"),  # protocol assignments; older versions of Python call most of them public
     IPv4Network("192.88.99.0/24"),  # 6to4 relays
-    IPv4Network("168.63.129.16/32"),  # a cloud's own services for its machines, at a public address
+    IPv4Network("168.63.129.16/32"),  # a cloud provider's internal services, at a public address
 )
 
 
 class AddressRefused(SyncKairosError):
-    """This URL or this address is no place for webhooks; the message says why."""
+    """Webhooks may not be sent to this URL or address; the message gives the reason."""
 
     code = "ENDPOINT_REFUSED"
     status = 400
@@ -46,19 +47,19 @@ class AddressRefused(SyncKairosError):
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """What is allowed beside https to the public internet: `networks` always, plain http where `http` says so."""
+    """Allows https to the public internet, any host in `networks`, and plain http if `http` is set."""
 
     networks: tuple[Network, ...] = ()
     http: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Make the guard that the settings ask for."""
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build the guard from the operator's settings."""
         networks = tuple(ip_network(each, strict=False) for each in settings.webhook_allowed_networks)
         return cls(networks, settings.webhook_allow_http)
 
     def check_url(self, url: str) -> None:
-        """Raise Refused unless an endpoint may have this URL: as far as can be told without asking DNS."""
+        """Check an endpoint's URL without resolving its host name. Raises: AddressRefused."""
         if len(url) > MAX_URL or _VISIBLE.fullmatch(url) is None or "\\" in url:
             raise AddressRefused(f"should be a URL of visible ASCII characters, at most {MAX_URL}; no backslashes")
         try:
@@ -72,16 +73,17 @@ class AddressGuard:
             raise AddressRefused("should have neither a user name nor an empty port")
         if "#" in url:
             raise AddressRefused("should have no fragment")
-        address = _literal(parts.hostname or "")
+        address = _parse_literal(parts.hostname or "")
         if address is not None:
             self.check_addresses([address])
         if port is not None and not self._allows_port(port, address):
-            raise AddressRefused("should have port 443, 80 or one from 1024 on")
+            raise AddressRefused("should have port 443, port 80 or a port from 1024")
 
     def check_addresses(self, addresses: Iterable[Address]) -> None:
-        """Raise Refused unless every address a name stands for may be connected to, or where it stands for none.
+        """Check all addresses that a host name resolves to.
 
-        All of them, not one of them: who mixes public and private addresses in an answer is up to something.
+        One refused address refuses them all: a DNS answer that mixes public and private addresses is an attack.
+        Raises: AddressRefused, also if there is no address.
         """
         found = list(addresses)
         if not found:
@@ -97,29 +99,33 @@ class AddressGuard:
         return self._is_listed(address) or is_public(address)
 
     def _is_listed(self, address: Address) -> bool:
-        address = _unmapped(address)
+        address = _unwrap_mapped(address)
         return any(address in network for network in self.networks if network.version == address.version)
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is a place of its own on the public internet.
+    """Return whether an address is a host on the public internet.
 
-    `is_global` alone lets multicast and site-local addresses through, and such as carry a private one inside.
+    `is_global` alone accepts multicast and site-local addresses, and IPv6 addresses that embed a private IPv4 address.
     """
     if isinstance(address, IPv6Address) and address not in _PUBLIC_V6:
         return False
-    if any(address in network for network in _APART if network.version == address.version):
+    if any(address in network for network in _RESERVED if network.version == address.version):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
-def _unmapped(address: Address) -> Address:
+def _unwrap_mapped(address: Address) -> Address:
+    """Return the IPv4 address inside an IPv4-mapped IPv6 address, or the address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
 
 
-def _literal(host: str) -> Address | None:
-    """Return the address that a host is, None where it is a name; names that some would read as numbers are neither."""
+def _parse_literal(host: str) -> Address | None:
+    """Parse a host that is an address; return None for a host name.
+
+    Raises: AddressRefused, also for names that some resolvers read as numbers, such as `0x7f.1`.
+    """
     try:
         address = ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What workers take out of Postgres to send, and what they write down of how it went."""
+"""The queue of webhook deliveries in Postgres, as workers use it: claim, finish, release and prune."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,9 +17,11 @@ from synckairos.wire.instants import instant_ms
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What a try means: the delivery's new status, and what it says of the endpoint.
+    """Result of one attempt: the delivery's new status, and the consequences for its endpoint.
 
-    `next_s` is when to try again, where the status is pending; `pause_s` how long the endpoint wants to be left alone.
+    The SQL statement `finish` takes every field by its name. `next_s` is the number of seconds until the next attempt,
+    None unless `status` is pending. `pause_s` is the number of seconds for which the endpoint gets no message. `gone`
+    disables the endpoint.
     """
 
     outcome: str
@@ -34,54 +36,55 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True)
 class QueueMeasurements:
-    """How much waits, how long the oldest has been due, in seconds, and what became of every try there ever was.
+    """State of the queue: queued deliveries, age of the oldest due delivery in seconds, and attempts by outcome.
 
-    `waiting` is counted up to 100,000. Endpoints that are disabled wait for nobody.
+    `queued` counts up to 100,000 and leaves out the deliveries of disabled endpoints. `attempts` counts all attempts
+    since the tables were created.
     """
 
-    waiting: int = 0
+    queued: int = 0
     oldest_s: float = 0.0
     disabled: int = 0
-    tries: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
 
 
 class DeliveryQueue:
-    """The queue of messages. Every method is one round trip and raises StoreUnavailable."""
+    """Queue of deliveries. Every method except `prune` is one round trip. Every method raises StoreUnavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def claim(self, *, at_once: int, limit: int, lease_s: float) -> list[DueDelivery]:
-        """Lease up to `limit` messages that are due, never more than `at_once` an endpoint and one a session."""
-        rows = await self._run("claim", {"at_once": at_once, "limit": limit, "lease_s": lease_s})
-        return [_due(row) for row in rows]
+    async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
+        """Lease up to `limit` due deliveries, at most `per_endpoint` for an endpoint and one for a session."""
+        rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
+        return [_parse_due_delivery(row) for row in rows]
 
     async def release(self, delivery_ids: Sequence[str]) -> None:
-        """Give back what was leased and isn't finished."""
-        await self._run("release", {"delivery_ids": list(delivery_ids)})
+        """End the leases of deliveries that are not finished."""
+        await self._query("release", {"delivery_ids": list(delivery_ids)})
 
-    async def finish(self, due: DueDelivery, verdict: DeliveryResult, give_up_s: float) -> str | None:
-        """Write down how a try went; return why its endpoint was disabled by it, None where it wasn't."""
-        rows = await self._run(
+    async def finish(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
+        """Save the result of an attempt; return the reason if the attempt disabled the endpoint, else None."""
+        rows = await self._query(
             "finish",
             {
                 "delivery_id": due.delivery_id,
                 "attempts": due.attempts,
-                "accepted": verdict.status == "delivered",
+                "accepted": result.status == "delivered",
                 "give_up_s": give_up_s,
-                **{name: getattr(verdict, name) for name in DeliveryResult.__slots__},
+                **{name: getattr(result, name) for name in DeliveryResult.__slots__},
             },
         )
         return rows[0][0] if rows else None
 
     async def prune(self, days: int) -> None:
-        """Delete what is older than the log is kept, a page at a time."""
-        await self._run("prune_rest", {})
-        while await self._run("prune", {"days": days}):
+        """Delete deliveries older than `days`, one page at a time."""
+        await self._query("prune_secrets_and_answers", {})
+        while await self._query("prune", {"days": days}):
             pass
 
-    async def _run(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with named_errors():
+    async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with translate_errors():
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(load("webhooks.sql", __package__)[name], values)
                 return await cursor.fetchall() if cursor.description else []
@@ -89,9 +92,9 @@ class DeliveryQueue:
 
 @asynccontextmanager
 async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncIterator[DeliveryQueue]:
-    """Open connections for a worker; doesn't wait for Postgres.
+    """Open a worker's connections, without waiting for Postgres to be reachable.
 
-    They don't wait for the disk either: a finish that is lost in a crash is a message sent once more.
+    Commits do not wait for the disk: a `finish` that a crash loses only sends its message a second time.
     """
     options = "-c statement_timeout=30s -c synchronous_commit=off"
     async with Pool(database_url, "webhooks", connections=connections, options=options) as pool:
@@ -99,8 +102,8 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
 
 
 @contextmanager
-def named_errors() -> Iterator[None]:
-    """Turn every fault of Postgres into StoreUnavailable, whose text tells nobody more than that."""
+def translate_errors() -> Iterator[None]:
+    """Turn every Postgres error into StoreUnavailable, whose text shows no details of the database."""
     try:
         yield
     except psycopg.Error as fault:
@@ -109,11 +112,9 @@ def named_errors() -> Iterator[None]:
         raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
 
 
-def _due(row: tuple[Any, ...]) -> DueDelivery:
-    delivery_id, endpoint_id, url, secrets, attempts, tries, event_type, created_at, session_id, epoch, version = row[
-        :11
-    ]
-    participant_id, group_id, actor, occurred_at, used_ms, remaining_ms, snapshot = row[11:]
+def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
+    delivery_id, endpoint_id, url, secrets, attempts, scheduled, event_type, created_at, session_id = row[:9]
+    epoch, version, participant_id, group_id, actor, occurred_at, used_ms, remaining_ms, snapshot = row[9:]
     event = None
     if occurred_at is not None:
         event = TrailEvent(
@@ -129,14 +130,14 @@ def _due(row: tuple[Any, ...]) -> DueDelivery:
             state=snapshot,
         )
     return DueDelivery(
-        delivery_id,
-        endpoint_id,
-        url,
-        tuple(secrets),
-        attempts,
-        tries,
-        event_type,
-        instant_ms(created_at),
-        session_id,
-        event,
+        delivery_id=delivery_id,
+        endpoint_id=endpoint_id,
+        url=url,
+        secrets=tuple(secrets),
+        attempts=attempts,
+        scheduled_attempts=scheduled,
+        event_type=event_type,
+        created_at_ms=instant_ms(created_at),
+        session_id=session_id,
+        event=event,
     )

@@ -1,4 +1,4 @@
-"""What webhooks tell Prometheus: the whole of them, as Postgres has it, from any server."""
+"""Prometheus metrics of webhooks. The values come from Postgres, so every server reports the whole deployment."""
 
 from collections.abc import Iterable
 
@@ -9,45 +9,51 @@ from prometheus_client.registry import Collector
 from synckairos.errors import StoreUnavailable
 from synckairos.webhooks.registry import WebhookRegistry
 
-PENDING = Gauge("synckairos_webhook_pending_deliveries", "Messages that wait to be delivered, counted up to 100,000")
-OLDEST_AGE_SECONDS = Gauge("synckairos_webhook_oldest_due_seconds", "How long the oldest of them has been due; 0: none")
-DISABLED = Gauge("synckairos_webhook_disabled_endpoints", "Endpoints that were disabled, by us or by request")
+PENDING = Gauge(
+    "synckairos_webhook_pending_deliveries", "Queued deliveries of enabled endpoints, counted up to 100,000"
+)
+OLDEST_AGE_SECONDS = Gauge(
+    "synckairos_webhook_oldest_due_seconds", "Seconds since the oldest queued delivery became due; 0 if none is due"
+)
+DISABLED = Gauge(
+    "synckairos_webhook_disabled_endpoints", "Disabled endpoints, whether disabled by failures or by request"
+)
 
 
-class _Tallied(Collector):
-    """Shows the counters of Postgres; they only grow, over every restart."""
+class _AttemptCounter(Collector):
+    """Exports the attempt counters of Postgres. They survive restarts, so they only increase."""
 
     def __init__(self) -> None:
-        self.tries: dict[str, int] = {}
+        self.attempts: dict[str, int] = {}
 
     def collect(self) -> Iterable[Metric]:
         family = CounterMetricFamily(
             "synckairos_webhook_tries",
-            "Tries to deliver: `outcome` is delivered, failed, gone or lapsed",
+            "Delivery attempts by `outcome`: delivered, failed, gone or lapsed",
             labels=["outcome"],
         )
-        for outcome, tries in self.tries.items():
-            family.add_metric([outcome], tries)
+        for outcome, attempts in self.attempts.items():
+            family.add_metric([outcome], attempts)
         yield family
 
 
-_TALLIED = _Tallied()
-REGISTRY.register(_TALLIED)
+_ATTEMPTS = _AttemptCounter()
+REGISTRY.register(_ATTEMPTS)
 
 
 class WebhookGauges:
-    """Keeps the numbers as they are in Postgres."""
+    """Updates the metrics from Postgres."""
 
     def __init__(self, registry: WebhookRegistry) -> None:
         self._registry = registry
 
     async def refresh(self) -> None:
-        """Measure, for the next scrape. While Postgres is away the numbers stay: the audit's own must not wait."""
+        """Measure for the next scrape. If Postgres is unavailable, keep the old values so that the scrape succeeds."""
         try:
-            measured = await self._registry.measure()
+            measured = await self._registry.measure_queue()
         except StoreUnavailable:
             return
-        PENDING.set(measured.waiting)
+        PENDING.set(measured.queued)
         OLDEST_AGE_SECONDS.set(measured.oldest_s)
         DISABLED.set(measured.disabled)
-        _TALLIED.tries = measured.tries
+        _ATTEMPTS.attempts = measured.attempts

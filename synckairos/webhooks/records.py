@@ -1,4 +1,7 @@
-"""What webhooks are made of. Instants are whole milliseconds since the Unix epoch, durations whole milliseconds."""
+"""Records of webhook endpoints, deliveries and attempts. Instants and durations are whole milliseconds.
+
+An instant counts from the Unix epoch.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +9,14 @@ from typing import Any, Literal
 
 from synckairos.history.records import TrailEvent
 
-Status = Literal["pending", "delivered", "failed"]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """Somebody who is told. `event_types` and `metadata` are None where nothing is left out.
+    """A webhook endpoint. `event_types` and `metadata` are filters, None if the endpoint gets everything.
 
-    `failing_since_ms` is the first failure that no success followed. Its secrets are told only when they are made.
+    `failing_since_ms` is the first failure after the last success. Only the answer that creates a secret shows it.
     """
 
     endpoint_id: str
@@ -31,14 +34,18 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A message that was leased to be sent now. `event` is None for a test, and for what the audit no longer has."""
+    """A delivery leased to be sent now.
+
+    `attempts` counts all attempts before this one, `scheduled_attempts` those since the delivery was last queued.
+    `event` is None for a test message, and for an event that the audit no longer has.
+    """
 
     delivery_id: str
     endpoint_id: str
     url: str
     secrets: tuple[str, ...]
     attempts: int
-    tries: int
+    scheduled_attempts: int
     event_type: str
     created_at_ms: int
     session_id: str | None
@@ -47,19 +54,19 @@ class DueDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One try, as the log has it."""
+    """One attempt, as the delivery log keeps it. `error` is None if the receiver accepted the message."""
 
     attempt: int
     at_ms: int
     duration_ms: int
     status_code: int | None
     error: str | None
-    next_try_at_ms: int | None
+    next_attempt_at_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookDelivery:
-    """One message to one endpoint; `session_id`, `epoch` and `version` are None for a test."""
+    """One message to one endpoint, with its attempts. A test message has no `session_id`, `epoch` and `version`."""
 
     delivery_id: str
     sequence: int
@@ -67,7 +74,7 @@ class WebhookDelivery:
     epoch: str | None
     version: int | None
     event_type: str
-    status: Status
+    status: DeliveryStatus
     created_at_ms: int
     due_at_ms: int | None
     attempts: tuple[DeliveryAttempt, ...]

@@ -1,4 +1,4 @@
-"""Who is told, and what they were told: for servers and the command line. What is sent is the dispatcher's business."""
+"""Management of webhook endpoints and their delivery log, for servers and the command line. The dispatcher sends."""
 
 import base64
 import secrets
@@ -14,202 +14,205 @@ from synckairos.history.cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load
 from synckairos.postgres.pool import BoundedQueries, Pool
-from synckairos.webhooks.delivery_queue import QueueMeasurements, named_errors
+from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.webhooks import TEST, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
-"""Endpoints there may be: the drain looks at each of them for every event."""
+"""Webhook endpoints, at most: the drain compares every event with each of them."""
 
 _TIMEOUT_S = 5.0
-_LAST = 2**62
+_MAX_SEQUENCE = 2**62
 
 T = TypeVar("T")
 
 
 class WebhookRegistry:
-    """The webhooks' tables, a transaction at a time. Raises StoreUnavailable where Postgres doesn't do it now."""
+    """Runs transactions on the webhook tables. Raises StoreUnavailable if Postgres cannot run one now."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
         self._pool = pool
-        self._questions = BoundedQueries()
+        self._max_endpoints = max_endpoints
+        self._queries = BoundedQueries()
 
-    async def do(self, act: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S) -> T:
-        """Let `act` work in one transaction, and return what it returns; what it raises undoes it."""
-        return await self._questions.within(timeout_s, self._transaction(act))
+    async def transact(
+        self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S
+    ) -> T:
+        """Run `action` in one transaction and return its result. An exception of `action` rolls it back."""
+        return await self._queries.within(timeout_s, self._run(action))
 
-    async def do_once(
-        self, key: str, fingerprint: str, act: "Callable[[WebhookTransaction], Awaitable[bytes]]"
+    async def transact_once(
+        self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
     ) -> tuple[bytes, bool]:
-        """Do it, unless it was done under this key; return the answer then given, and whether it is a replay.
+        """Run `action` unless it ran under this key before; return its answer, and whether this is a replay.
 
-        Answers are kept for a day. Raises IdempotencyKeyReused where the key stands for something else.
+        Answers are kept for a day. Raises: IdempotencyKeyReused if the key was used with another fingerprint.
         """
 
-        async def act_once(work: WebhookTransaction) -> tuple[bytes, bool]:
-            if await work.run("reserve_answer", {"key": key, "fingerprint": fingerprint}):
-                body = await act(work)
-                await work.run("keep_answer", {"key": key, "body": body})
+        async def run_once(transaction: WebhookTransaction) -> tuple[bytes, bool]:
+            if await transaction.query("reserve_answer", {"key": key, "fingerprint": fingerprint}):
+                body = await action(transaction)
+                await transaction.query("save_answer", {"key": key, "body": body})
                 return body, False
-            ((known, body),) = await work.run("kept_answer", {"key": key})
-            if known != fingerprint:
+            ((saved_fingerprint, body),) = await transaction.query("read_answer", {"key": key})
+            if saved_fingerprint != fingerprint:
                 raise IdempotencyKeyReused
             return body, True
 
-        return await self.do(act_once)
+        return await self.transact(run_once)
 
-    async def measure(self) -> QueueMeasurements:
-        """Look how much waits."""
+    async def measure_queue(self) -> QueueMeasurements:
+        """Measure the delivery queue for the metrics."""
 
-        async def look(work: WebhookTransaction) -> QueueMeasurements:
-            (row,) = await work.run("measure", {})
+        async def read(transaction: WebhookTransaction) -> QueueMeasurements:
+            (row,) = await transaction.query("measure", {})
             return QueueMeasurements(*row)
 
-        return await self.do(look, timeout_s=1.0)
+        return await self.transact(read, timeout_s=1.0)
 
-    async def _transaction(self, act: "Callable[[WebhookTransaction], Awaitable[T]]") -> T:
-        with named_errors():
+    async def _run(self, action: "Callable[[WebhookTransaction], Awaitable[T]]") -> T:
+        with translate_errors():
             async with self._pool.connection() as connection, connection.transaction():
-                return await act(WebhookTransaction(connection))
+                return await action(WebhookTransaction(connection, self._max_endpoints))
 
 
 class WebhookTransaction:
-    """What can be done within a transaction. Raises NotFound where there is no such webhook or delivery."""
+    """Operations inside one transaction. Raises NotFound if the endpoint or the delivery does not exist."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, max_endpoints: int) -> None:
         self._connection = connection
+        self._max_endpoints = max_endpoints
 
     # -- endpoints ----------------------------------------------------------------------------------------------------
 
-    async def create(self, asked: CreateWebhook) -> tuple[WebhookEndpoint, str]:
-        """Make an endpoint; return it and its secret, which nobody is ever told again.
+    async def create_endpoint(self, fields: CreateWebhook) -> tuple[WebhookEndpoint, str]:
+        """Create an endpoint; return it and its secret, which is not shown again.
 
-        Raises TooManyWebhooks. Whoever asks sees to it that the URL is allowed.
+        The caller must have checked the URL. Raises: TooManyWebhooks.
         """
-        await self.run("one_at_a_time", {})
-        ((count,),) = await self.run("count_endpoints", {})
-        if count >= MAX_ENDPOINTS:
-            raise TooManyWebhooks(MAX_ENDPOINTS)
+        await self.query("lock_endpoint_count", {})
+        ((count,),) = await self.query("count_endpoints", {})
+        if count >= self._max_endpoints:
+            raise TooManyWebhooks(self._max_endpoints)
         endpoint_id, secret = str(uuid4()), make_secret()
-        await self.run("create_endpoint", {"endpoint_id": endpoint_id, **_columns(asked)})
-        await self.run("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
-        return await self.endpoint(endpoint_id), secret
+        await self.query("create_endpoint", {"endpoint_id": endpoint_id, **_columns(fields)})
+        await self.query("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
+        return await self.read_endpoint(endpoint_id), secret
 
-    async def endpoints(self) -> list[WebhookEndpoint]:
+    async def list_endpoints(self) -> list[WebhookEndpoint]:
         """Return all endpoints, oldest first."""
-        return [_endpoint(row) for row in await self.run("endpoints", {"endpoint_id": None})]
+        return [_parse_endpoint(row) for row in await self.query("read_endpoints", {"endpoint_id": None})]
 
-    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint:
-        rows = await self.run("endpoints", {"endpoint_id": endpoint_id})
+    async def read_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        rows = await self.query("read_endpoints", {"endpoint_id": endpoint_id})
         if not rows:
             raise NotFound(f"Webhook {endpoint_id} not found")
-        return _endpoint(rows[0])
+        return _parse_endpoint(rows[0])
 
-    async def update(self, endpoint_id: str, asked: PatchWebhook) -> WebhookEndpoint:
-        """Change what is named; the rest stays. Whoever asks sees to it that the URL is allowed."""
+    async def update_endpoint(self, endpoint_id: str, fields: PatchWebhook) -> WebhookEndpoint:
+        """Change the given fields and return the endpoint. The caller must have checked a new URL."""
         values = {
             "endpoint_id": endpoint_id,
-            "enabled": asked.enabled,
-            "sets_event_types": "event_types" in asked.model_fields_set,
-            "sets_metadata": "metadata" in asked.model_fields_set,
-            **_columns(asked),
+            "enabled": fields.enabled,
+            "sets_event_types": "event_types" in fields.model_fields_set,
+            "sets_metadata": "metadata" in fields.model_fields_set,
+            **_columns(fields),
         }
-        await self.run("update_endpoint", values)
-        return await self.endpoint(endpoint_id)
+        await self.query("update_endpoint", values)
+        return await self.read_endpoint(endpoint_id)
 
-    async def delete(self, endpoint_id: str) -> None:
-        """Delete an endpoint and its log, also where it isn't there."""
-        await self.run("delete_endpoint", {"endpoint_id": endpoint_id})
-        await self.run("delete_deliveries", {"endpoint_id": endpoint_id})
+    async def delete_endpoint(self, endpoint_id: str) -> None:
+        """Delete an endpoint and its deliveries. Does nothing if there is no such endpoint."""
+        await self.query("delete_endpoint", {"endpoint_id": endpoint_id})
+        await self.query("delete_deliveries", {"endpoint_id": endpoint_id})
 
-    async def rotate(self, endpoint_id: str, overlap_s: int) -> str:
-        """Make a new secret and return it; the old ones sign beside it for `overlap_s` seconds more."""
-        await self.endpoint(endpoint_id)
+    async def rotate_secret(self, endpoint_id: str, overlap_s: int) -> str:
+        """Create a new secret and return it; the old secrets also sign for `overlap_s` more seconds."""
+        await self.read_endpoint(endpoint_id)
         secret = make_secret()
-        await self.run("expire_secrets", {"endpoint_id": endpoint_id, "overlap_s": overlap_s})
-        await self.run("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
+        await self.query("expire_secrets", {"endpoint_id": endpoint_id, "overlap_s": overlap_s})
+        await self.query("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
         return secret
 
     # -- deliveries ---------------------------------------------------------------------------------------------------
 
-    async def deliveries(
+    async def list_deliveries(
         self, endpoint_id: str, *, cursor: str | None = None, limit: int = 50, status: str | None = None
     ) -> Page[WebhookDelivery]:
-        """Return a page of what an endpoint was told, newest first, each with its tries."""
-        await self.endpoint(endpoint_id)
-        (before,) = parse_cursor(cursor, int) if cursor else (_LAST,)
+        """Return a page of an endpoint's deliveries with their attempts, newest delivery first."""
+        await self.read_endpoint(endpoint_id)
+        (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
         values = {"endpoint_id": endpoint_id, "delivery_id": None, "before": before, "status": status}
-        rows = await self.run("deliveries", {**values, "limit": limit + 1})
-        items = tuple(_delivery(row) for row in rows[:limit])
+        rows = await self.query("read_deliveries", {**values, "limit": limit + 1})
+        items = tuple(_parse_delivery(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
 
-    async def delivery(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
-        values = {"endpoint_id": endpoint_id, "delivery_id": delivery_id, "before": _LAST, "status": None, "limit": 1}
-        rows = await self.run("deliveries", values)
+    async def read_delivery(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
+        values = {"endpoint_id": endpoint_id, "delivery_id": delivery_id, "before": _MAX_SEQUENCE, "status": None}
+        rows = await self.query("read_deliveries", {**values, "limit": 1})
         if not rows:
             raise NotFound(f"Webhook {endpoint_id} has no delivery {delivery_id}")
-        return _delivery(rows[0])
+        return _parse_delivery(rows[0])
 
-    async def test(self, endpoint_id: str) -> WebhookDelivery:
-        """Have a message sent that is about nothing. Raises WebhookDisabled."""
-        await self._enabled(endpoint_id)
-        ((delivery_id,),) = await self.run("queue_test", {"endpoint_id": endpoint_id, "event_type": TEST})
-        return await self.delivery(endpoint_id, delivery_id)
+    async def enqueue_test(self, endpoint_id: str) -> WebhookDelivery:
+        """Enqueue a test message and return its delivery. Raises: WebhookDisabled."""
+        await self._require_enabled(endpoint_id)
+        ((delivery_id,),) = await self.query("enqueue_test", {"endpoint_id": endpoint_id, "event_type": TEST})
+        return await self.read_delivery(endpoint_id, delivery_id)
 
-    async def resend(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
-        """Have a message sent again, whatever became of it. Raises WebhookDisabled."""
-        await self._enabled(endpoint_id)
-        await self.run("queue_again", {"endpoint_id": endpoint_id, "delivery_id": delivery_id})
-        return await self.delivery(endpoint_id, delivery_id)
+    async def requeue(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
+        """Enqueue a delivery again, whatever its status. Raises: WebhookDisabled."""
+        await self._require_enabled(endpoint_id)
+        await self.query("requeue", {"endpoint_id": endpoint_id, "delivery_id": delivery_id})
+        return await self.read_delivery(endpoint_id, delivery_id)
 
-    async def _enabled(self, endpoint_id: str) -> None:
-        if not (await self.endpoint(endpoint_id)).enabled:
+    async def _require_enabled(self, endpoint_id: str) -> None:
+        if not (await self.read_endpoint(endpoint_id)).enabled:
             raise WebhookDisabled(endpoint_id)
 
-    # -- asking -------------------------------------------------------------------------------------------------------
-
-    async def run(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Run one named statement and return its rows."""
+    async def query(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement of `webhooks.sql` and return its rows."""
         async with self._connection.cursor(binary=True) as cursor:
             await cursor.execute(load("webhooks.sql", __package__)[name], values)
             return await cursor.fetchall() if cursor.description else []
 
 
 def make_secret() -> str:
-    """Make a secret of 32 random bytes."""
+    """Make a signing secret of 32 random bytes, in the format of Standard Webhooks."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _columns(asked: CreateWebhook | PatchWebhook) -> dict[str, Any]:
+def _columns(fields: CreateWebhook | PatchWebhook) -> dict[str, Any]:
     return {
-        "url": asked.url,
-        "description": asked.description,
-        "event_types": asked.event_types,
-        "metadata": None if asked.metadata is None else Jsonb(asked.metadata),
-        "snapshots": asked.snapshots,
+        "url": fields.url,
+        "description": fields.description,
+        "event_types": fields.event_types,
+        "metadata": None if fields.metadata is None else Jsonb(fields.metadata),
+        "snapshots": fields.snapshots,
     }
 
 
-def _endpoint(row: tuple[Any, ...]) -> WebhookEndpoint:
-    endpoint_id, url, description, kinds, metadata, snapshots, enabled, reason, failing_since, made_at, changed_at = row
+def _parse_endpoint(row: tuple[Any, ...]) -> WebhookEndpoint:
+    endpoint_id, url, description, event_types, metadata, snapshots, enabled, reason, *instants = row
+    failing_since, created_at, updated_at = instants
     return WebhookEndpoint(
         endpoint_id=endpoint_id,
         url=url,
         description=description,
-        event_types=None if kinds is None else tuple(kinds),
+        event_types=None if event_types is None else tuple(event_types),
         metadata=metadata,
         snapshots=snapshots,
         enabled=enabled,
         disabled_reason=reason,
         failing_since_ms=None if failing_since is None else instant_ms(failing_since),
-        created_at_ms=instant_ms(made_at),
-        updated_at_ms=instant_ms(changed_at),
+        created_at_ms=instant_ms(created_at),
+        updated_at_ms=instant_ms(updated_at),
     )
 
 
-def _delivery(row: tuple[Any, ...]) -> WebhookDelivery:
-    delivery_id, sequence, session_id, epoch, version, event_type, status, created_at, due_at, tries = row
+def _parse_delivery(row: tuple[Any, ...]) -> WebhookDelivery:
+    delivery_id, sequence, session_id, epoch, version, event_type, status, created_at, due_at, attempts = row
     return WebhookDelivery(
         delivery_id=delivery_id,
         sequence=sequence,
@@ -224,6 +227,6 @@ def _delivery(row: tuple[Any, ...]) -> WebhookDelivery:
             DeliveryAttempt(
                 number, instant_ms(at), duration_ms, code, error, None if next_at is None else instant_ms(next_at)
             )
-            for number, at, duration_ms, code, error, next_at in tries
+            for number, at, duration_ms, code, error, next_at in attempts
         ),
     )

@@ -1,8 +1,8 @@
-"""Sends one signed message to one URL, safely, and says how it went. Knows neither events nor Postgres.
+"""Sender of one signed message to one URL, safe against SSRF. Knows neither events nor Postgres.
 
-The name is looked up once, every address is checked, and the connection goes to the very address that was checked: no
-second look-up lies between. No redirect is followed, no proxy of the environment is asked, and of an answer no more
-than its head and a few kilobytes are read, none of which anybody gets to see.
+The host name is resolved once, every address is checked, and the connection goes to a checked address. Redirects are
+not followed, proxies of the environment are not used. At most the headers and 64 KiB of an answer are read, and only
+the status of the answer is returned, so the answer cannot leak to a caller.
 """
 
 import asyncio
@@ -25,18 +25,20 @@ from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.pinned_connections import NameResolver, PinnedBackend, Resolve
 
 TIMEOUT_S = 15.0
-"""Seconds a message may take in all, from the look-up to the end of the answer."""
+"""Seconds that one attempt may take, from the DNS query to the end of the answer."""
 
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_ERROR = 500
+"""Characters of an error text, at most."""
+
 MAX_RETRY_AFTER_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """How it went: the answer's status, or None and what was in the way.
+    """Result of one attempt. `status_code` is the answer's, None if there was no answer; `error` is None on success.
 
-    `retry_after_s` is how long we were asked to wait, up to a day.
+    `retry_after_s` is the receiver's `Retry-After` in seconds, at most a day.
     """
 
     status_code: int | None
@@ -46,12 +48,12 @@ class SendResult:
 
     @property
     def accepted(self) -> bool:
-        """Whether the receiver has it: any 2xx."""
+        """Return whether the receiver accepted the message: any 2xx status."""
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
 class WebhookSender:
-    """Sends signed messages, any number at once. Use it as an async context manager."""
+    """Sends signed messages, any number at the same time. Use it as an async context manager."""
 
     def __init__(
         self,
@@ -61,16 +63,16 @@ class WebhookSender:
         resolve: Resolve | None = None,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        """Take what is allowed; `resolve` asks the system's resolver and `trust` is the usual one, by default."""
+        """Take the guard. By default, `resolve` is the system's resolver and `trust` is httpx's TLS context."""
         self._guard = guard
         self._timeout_s = timeout_s
-        self._names = NameResolver()
+        self._resolver = NameResolver()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context() if trust is None else trust,
             max_connections=None,
             max_keepalive_connections=64,
             keepalive_expiry=5.0,
-            network_backend=PinnedBackend(guard, resolve or self._names.resolve),
+            network_backend=PinnedBackend(guard, resolve or self._resolver.resolve),
         )
 
     async def __aenter__(self) -> Self:
@@ -80,14 +82,14 @@ class WebhookSender:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._pool.aclose()
-        self._names.close()
+        self._resolver.close()
 
     async def send(self, url: str, secrets: Sequence[str], message_id: str, body: bytes) -> SendResult:
-        """Send a message, signed with every secret, and return how it went. Raises nothing that a receiver can cause.
+        """Send a message, signed with every secret, and return the result. A receiver cannot make it raise.
 
-        `secrets` are `whsec_` and base64; `body` is JSON in UTF-8 and stays as it is, byte for byte.
+        A secret is `whsec_` and base64. `body` is JSON in UTF-8 and is sent unchanged.
         """
-        began = time.monotonic()
+        started_s = time.monotonic()
         status, error, retry_after_s = None, None, None
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -100,24 +102,24 @@ class WebhookSender:
                 request = self._pool.stream("POST", url, headers=headers, content=body)
                 async with request as response:
                     status = response.status
-                    retry_after_s = _retry_after_s(response.headers)
+                    retry_after_s = _parse_retry_after(response.headers)
                     if 300 <= status < 400:
-                        error = "redirects aren't followed: register the URL it leads to"
-                    await _read_some(response)
+                        error = "redirects aren't followed: register the URL that it leads to"
+                    await _read_answer(response)
         except TimeoutError:
-            error = f"no whole answer within {self._timeout_s:g} s"
+            error = f"no complete answer within {self._timeout_s:g} s"
         except AddressRefused as fault:
             error = fault.message
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError, ValueError) as fault:
             error = f"{type(fault).__name__}: {fault}".removesuffix(": ").replace("\0", "")[:MAX_ERROR]
-        took_ms = round((time.monotonic() - began) * 1000)
+        duration_ms = round((time.monotonic() - started_s) * 1000)
         if status is not None and 200 <= status < 300:
-            return SendResult(status, took_ms)  # whatever became of the rest of the answer
-        return SendResult(status, took_ms, error or f"answered {status}", retry_after_s)
+            return SendResult(status, duration_ms)  # an error in the rest of the answer does not matter
+        return SendResult(status, duration_ms, error or f"answered {status}", retry_after_s)
 
 
 def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Return the headers that say who sent a message and when, one signature a secret."""
+    """Return the headers of Standard Webhooks: message id, timestamp, and one signature for each secret."""
     text = body.decode()
     return {
         "webhook-id": message_id,
@@ -126,8 +128,8 @@ def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> 
     }
 
 
-async def _read_some(response: httpcore.Response) -> None:
-    """Read an answer to its end, so that the connection can be used again; one that has none loses it."""
+async def _read_answer(response: httpcore.Response) -> None:
+    """Read an answer to its end, so that the connection can be reused. An answer over 64 KiB loses its connection."""
     size = 0
     async for chunk in response.aiter_stream():
         size += len(chunk)
@@ -135,8 +137,8 @@ async def _read_some(response: httpcore.Response) -> None:
             return
 
 
-def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Return how many seconds an answer asks us to wait; None where it doesn't, or not in a way anybody can read."""
+def _parse_retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Return the `Retry-After` of an answer in seconds; None if there is none or it is invalid."""
     for name, value in headers:
         if name.lower() == b"retry-after":
             text = value.decode("latin-1").strip()
@@ -151,6 +153,6 @@ def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
     return None
 
 
-def with_jitter(delay_s: float) -> float:
-    """Return a delay, up to a fifth longer: those who failed together shouldn't come back together."""
+def add_jitter(delay_s: float) -> float:
+    """Extend a delay by up to a fifth, so that deliveries that failed together are not retried together."""
     return delay_s * (1 + 0.2 * random.random())  # noqa: S311

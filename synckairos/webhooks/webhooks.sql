@@ -1,12 +1,13 @@
--- Webhooks: what workers take and how it went, and what servers manage. The drain's part is in audit/ledger.sql.
+-- Statements of webhooks: the workers' delivery queue, and management. The drain's statements are in audit/batch_writer.sql.
 
 -- name: claim
--- Lease what is due: for each endpoint as much as it may be sent at once, by all workers together; of each session the
--- oldest, and nothing while one of its messages is under way. A row that another worker leased meanwhile is left out.
+-- Lease due deliveries: for each endpoint at most per_endpoint leases of all workers together. For each session only
+-- the oldest delivery, and none while another delivery of the session is leased. Skips rows that another worker leased
+-- in the meantime.
 WITH open AS MATERIALIZED (
     SELECT
         e.endpoint_id,
-        %(at_once)s - (
+        %(per_endpoint)s - (
             SELECT count(*) FROM webhook_deliveries AS l
             WHERE l.endpoint_id = e.endpoint_id AND l.leased_until > now()
         ) AS room
@@ -65,12 +66,12 @@ LEFT JOIN sync_events AS v
 ORDER BY d.sequence;
 
 -- name: release
--- What a worker that stops has leased and not finished: others needn't wait for the lease to end.
+-- End the leases of a worker that stops, so that other workers need not wait for their end.
 UPDATE webhook_deliveries SET leased_until = NULL WHERE delivery_id = ANY(%(delivery_ids)s::uuid[]);
 
 -- name: finish
--- How a try went: the delivery, its log, the count, and what it says of the endpoint. Nothing where the lease was lost
--- and somebody else has finished it. Returns why the endpoint was disabled, where it was by this.
+-- Save the result of an attempt: delivery, log, counter and endpoint. Changes nothing if the lease ended and another
+-- worker has finished the delivery. Returns the reason if this attempt disabled the endpoint.
 WITH done AS (
     UPDATE webhook_deliveries
     SET attempts = attempts + 1,
@@ -104,7 +105,7 @@ judged AS (
         END AS reason
     FROM done
     JOIN webhook_endpoints AS e USING (endpoint_id)
-    -- A success changes nothing of an endpoint that hasn't failed: most of the time nobody waits for its row.
+    -- A success does not write an endpoint that has not failed, so usually no transaction waits for the endpoint's row.
     WHERE NOT %(accepted)s OR e.failing_since IS NOT NULL OR e.resumes_at IS NOT NULL
 )
 UPDATE webhook_endpoints AS e
@@ -117,7 +118,7 @@ WHERE e.endpoint_id = judged.endpoint_id
 RETURNING judged.reason, e.url;
 
 -- name: prune
--- What is older than the log goes, waiting or not; a page at a time. No row: there was none left.
+-- Delete deliveries older than the log, whatever their status, one page at a time. Returns no row if none was left.
 WITH page AS (
     DELETE FROM webhook_deliveries
     WHERE delivery_id IN (
@@ -129,8 +130,8 @@ WITH page AS (
 )
 SELECT count(*) FROM page HAVING count(*) > 0;
 
--- name: prune_rest
--- Secrets whose time is over, and answers kept for those who ask again.
+-- name: prune_secrets_and_answers
+-- Delete expired secrets, and saved answers after a day.
 WITH old AS (DELETE FROM webhook_answers WHERE created_at < now() - interval '1 day')
 DELETE FROM webhook_secrets WHERE expires_at < now();
 
@@ -151,8 +152,8 @@ SELECT
     (SELECT count(*) FROM webhook_endpoints WHERE NOT enabled),
     (SELECT coalesce(jsonb_object_agg(outcome, tries), '{}') FROM webhook_tally);
 
--- name: one_at_a_time
--- Those who make endpoints wait for one another, so that together they don't make more than there may be.
+-- name: lock_endpoint_count
+-- Serialise transactions that create endpoints, so that together they do not exceed the maximum.
 SELECT pg_advisory_xact_lock(hashtext('synckairos webhook endpoints'));
 
 -- name: count_endpoints
@@ -162,8 +163,8 @@ SELECT count(*) FROM webhook_endpoints;
 INSERT INTO webhook_endpoints (endpoint_id, url, description, event_types, metadata, snapshots)
 VALUES (%(endpoint_id)s, %(url)s, %(description)s, %(event_types)s, %(metadata)s, %(snapshots)s);
 
--- name: endpoints
--- One of them, or all, oldest first.
+-- name: read_endpoints
+-- One endpoint, or all endpoints if endpoint_id is null, oldest first.
 SELECT
     endpoint_id::text, url, description, event_types, metadata, snapshots, enabled, disabled_reason, failing_since,
     created_at, updated_at
@@ -172,7 +173,7 @@ WHERE %(endpoint_id)s::uuid IS NULL OR endpoint_id = %(endpoint_id)s::uuid
 ORDER BY created_at, endpoint_id;
 
 -- name: update_endpoint
--- Members that aren't given stay. Whoever enables an endpoint begins anew; whoever changes where it is, too.
+-- Null parameters leave their column unchanged. Enabling an endpoint or changing its URL clears its failures.
 UPDATE webhook_endpoints
 SET url = coalesce(%(url)s::text, url),
     description = coalesce(%(description)s::text, description),
@@ -191,7 +192,7 @@ RETURNING endpoint_id;
 INSERT INTO webhook_secrets (endpoint_id, secret) VALUES (%(endpoint_id)s, %(secret)s);
 
 -- name: expire_secrets
--- Those there are sign for so long beside the next one.
+-- Let the existing secrets sign for at most overlap_s more seconds.
 UPDATE webhook_secrets SET expires_at = least(expires_at, now() + make_interval(secs => %(overlap_s)s))
 WHERE endpoint_id = %(endpoint_id)s;
 
@@ -201,20 +202,20 @@ DELETE FROM webhook_endpoints WHERE endpoint_id = %(endpoint_id)s;
 -- name: delete_deliveries
 DELETE FROM webhook_deliveries WHERE endpoint_id = %(endpoint_id)s;
 
--- name: queue_test
+-- name: enqueue_test
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, event_type)
 VALUES (gen_random_uuid(), %(endpoint_id)s, %(event_type)s)
 RETURNING delivery_id::text;
 
--- name: queue_again
--- Now, with the whole schedule before it. What is under way is left to itself.
+-- name: requeue
+-- Make a delivery due now and restart its schedule. Leased deliveries are left unchanged.
 UPDATE webhook_deliveries
 SET status = 'pending', tries = 0, due_at = now(), finished_at = NULL
 WHERE endpoint_id = %(endpoint_id)s AND delivery_id = %(delivery_id)s
     AND (leased_until IS NULL OR leased_until <= now());
 
--- name: deliveries
--- Newest first, each with its tries in order.
+-- name: read_deliveries
+-- Deliveries, newest first, each with its attempts in order.
 SELECT
     d.delivery_id::text, d.sequence, d.session_id::text, d.epoch, d.version, d.event_type, d.status, d.created_at,
     CASE WHEN d.status = 'pending' THEN d.due_at END,
@@ -230,11 +231,11 @@ ORDER BY d.sequence DESC
 LIMIT %(limit)s;
 
 -- name: reserve_answer
--- Whoever asks with the same key at the same time waits here until it is known what was answered.
+-- A concurrent request with the same key waits here until this transaction ends.
 INSERT INTO webhook_answers (key, fingerprint) VALUES (%(key)s, %(fingerprint)s) ON CONFLICT DO NOTHING RETURNING key;
 
--- name: kept_answer
+-- name: read_answer
 SELECT fingerprint, body FROM webhook_answers WHERE key = %(key)s;
 
--- name: keep_answer
+-- name: save_answer
 UPDATE webhook_answers SET body = %(body)s WHERE key = %(key)s;

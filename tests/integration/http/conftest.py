@@ -24,7 +24,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
-from synckairos.webhooks.registry import WebhookRegistry
+from synckairos.webhooks.registry import MAX_ENDPOINTS, WebhookRegistry
 from tests.integration.parts import Parts, open_parts
 
 HOST = "http://127.0.0.1:3000"
@@ -86,8 +86,8 @@ def chess(**fields: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
-    """Open a server on a test's own stores; `options` go to `app.build`."""
+async def serving(settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **options: Any) -> AsyncIterator[Server]:
+    """Open a server on the stores of one test; `options` are passed to `build_application`."""
     async with open_parts(settings) as parts:
         keys = parts.store.keys
         archive, recent = (
@@ -103,7 +103,7 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Server]:
                 trail=AuditTrail(archive, outbox, aside),
                 participations=ParticipantSessions(archive, outbox, recent, aside),
                 hours=TimeReport(archive, outbox),
-                webhooks=WebhookRegistry(parts.pool),
+                webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 limits=RateLimits(parts.pipe, keys),
                 settings=settings,
             ),

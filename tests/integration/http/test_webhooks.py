@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
-from synckairos.webhooks import dispatcher, registry
+from synckairos.webhooks import dispatcher
 from tests.integration.http.conftest import Server, serving
 from tests.integration.webhooks.receiver import Receiver
 from tests.waiting import eventually
@@ -117,20 +117,18 @@ async def test_the_same_key_makes_one(client: httpx.AsyncClient) -> None:
     assert (other.status_code, other.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-async def test_there_is_an_end_to_them(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "MAX_ENDPOINTS", 2)
-    for _ in range(2):
-        await made(client)
-    refused = await client.post("/v1/webhooks", json={"url": "https://example.org/"})
+async def test_creating_more_endpoints_than_the_maximum_is_refused(settings: Settings) -> None:
+    async with serving(settings, max_webhooks=2) as server:
+        for _ in range(2):
+            await made(server.client)
+        refused = await server.client.post("/v1/webhooks", json={"url": "https://example.org/"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "TOO_MANY_WEBHOOKS")
 
 
-async def test_there_is_an_end_to_them_also_where_many_are_made_at_once(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "MAX_ENDPOINTS", 3)
+async def test_concurrent_creations_do_not_exceed_the_maximum_of_endpoints(settings: Settings) -> None:
     body = {"url": "https://example.org/"}
-    answers = await asyncio.gather(*(client.post("/v1/webhooks", json=body) for _ in range(12)))
+    async with serving(settings, max_webhooks=3) as server:
+        answers = await asyncio.gather(*(server.client.post("/v1/webhooks", json=body) for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
 
 

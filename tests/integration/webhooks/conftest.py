@@ -1,4 +1,4 @@
-"""Webhooks on a test's own stores: somebody who receives them, and a dispatcher that knows no patience."""
+"""Fixtures for webhooks on the stores of one test: a receiver, the registry, and dispatchers with short waits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -26,32 +26,40 @@ from tests.waiting import eventually
 
 T0 = 1_700_000_000_000
 LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),), http=True)
-AT_ONCE_S = (0.0,) * 9
+NO_DELAYS_S = (0.0,) * 9
 
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """The webhooks' parts, and the audit that feeds them."""
+    """The webhook registry, and the audit that creates the deliveries."""
 
     audit: Audit
     registry: WebhookRegistry
 
-    async def register(self, url: str, **fields: Any) -> tuple[WebhookEndpoint, str]:
-        return await self.registry.do(lambda work: work.create(CreateWebhook(url=url, **fields)))
+    async def create_endpoint(self, url: str, **fields: Any) -> tuple[WebhookEndpoint, str]:
+        body = CreateWebhook(url=url, **fields)
+        return await self.registry.transact(lambda transaction: transaction.create_endpoint(body))
 
-    async def endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
-        return await self.registry.do(lambda work: work.endpoint(endpoint.endpoint_id))
+    async def read_endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+        return await self.registry.transact(lambda transaction: transaction.read_endpoint(endpoint.endpoint_id))
+
+    async def rotate_secret(self, endpoint: WebhookEndpoint, overlap_s: int) -> str:
+        return await self.registry.transact(
+            lambda transaction: transaction.rotate_secret(endpoint.endpoint_id, overlap_s)
+        )
 
     async def deliveries(self, endpoint: WebhookEndpoint) -> tuple[WebhookDelivery, ...]:
-        """Return what an endpoint was told, newest first."""
-        page = await self.registry.do(lambda work: work.deliveries(endpoint.endpoint_id, limit=200))
+        """Return the deliveries of an endpoint, newest first."""
+        page = await self.registry.transact(
+            lambda transaction: transaction.list_deliveries(endpoint.endpoint_id, limit=200)
+        )
         return page.items
 
     async def all_delivered(self, endpoint: WebhookEndpoint) -> bool:
         return all(each.status == "delivered" for each in await self.deliveries(endpoint))
 
     async def play(self, moves: int = 0, **more: Any) -> Life:
-        """Have a session played that far, and its events drained."""
+        """Create a session, start it, make the moves, and drain its events to Postgres."""
         life = await self.audit.author.create(chess(**more), T0)
         await self.audit.author.apply(life, Start(), T0 + 1)
         for move in range(moves):
@@ -68,13 +76,13 @@ class Webhooks:
         give_up_s: float = GIVE_UP_S,
         log_days: int = 30,
     ) -> AsyncIterator[Dispatcher]:
-        """Have what is due sent meanwhile."""
+        """Run a dispatcher inside the block."""
         async with (
-            open_delivery_queue(self.audit.settings.database_url) as outgoing,
+            open_delivery_queue(self.audit.settings.database_url) as queue,
             WebhookSender(LOOPBACK, timeout_s=timeout_s) as sender,
         ):
             dispatcher = Dispatcher(
-                outgoing,
+                queue,
                 sender,
                 lease_s=60,
                 schedule_s=schedule_s,
@@ -102,10 +110,10 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield opened
 
 
-async def came(receiver: Receiver, count: int) -> None:
+async def wait_for_requests(receiver: Receiver, count: int) -> None:
     """Wait until a receiver has got that many requests."""
 
-    async def look() -> bool:
+    async def has_enough() -> bool:
         return len(receiver.received) >= count
 
-    await eventually(look)
+    await eventually(has_enough)

@@ -1,4 +1,4 @@
-"""A receiver: a small HTTP server that keeps what it gets, checks signatures by the library, and answers as told."""
+"""A webhook receiver for tests: an HTTP server that keeps requests and sends configurable answers."""
 
 import asyncio
 import ssl
@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came."""
+    """One received request."""
 
     method: str
     path: str
@@ -30,13 +30,13 @@ class Received:
         return found
 
     def verify(self, secret: str) -> dict[str, Any]:
-        """Return the message, as the library does for somebody with this secret. Raises what the library raises."""
+        """Verify the signature with the Standard Webhooks library and return the message. Raises its errors."""
         found: dict[str, Any] = Webhook(secret).verify(self.body, self.headers)
         return found
 
 
 Answer = Callable[[Received], Awaitable[bytes]]
-"""Gives the whole answer's bytes."""
+"""Returns the bytes of the complete answer."""
 
 
 def answer(status: int, *headers: str, body: bytes = b"") -> bytes:

@@ -1,4 +1,4 @@
-"""The numbers are those of the tables, and a Postgres that is away leaves them as they were."""
+"""Webhook metrics: they equal the tables, and keep their values while Postgres is unavailable."""
 
 from prometheus_client import REGISTRY
 
@@ -6,7 +6,7 @@ from synckairos.postgres.pool import Pool
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.wire.webhooks import PatchWebhook
-from tests.integration.webhooks.conftest import AT_ONCE_S, Webhooks
+from tests.integration.webhooks.conftest import NO_DELAYS_S, Webhooks
 from tests.integration.webhooks.receiver import Received, Receiver, answer
 from tests.waiting import eventually
 
@@ -15,13 +15,15 @@ def value(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(f"synckairos_webhook_{name}", labels)
 
 
-async def test_they_show_what_waits_and_what_became_of_the_rest(webhooks: Webhooks, receiver: Receiver) -> None:
+async def test_metrics_show_queued_deliveries_attempts_and_disabled_endpoints(
+    webhooks: Webhooks, receiver: Receiver
+) -> None:
     async def fail_once(received: Received) -> bytes:
         return answer(204 if receiver.ids.count(received.message_id) > 1 else 500)
 
     receiver.answer_with = fail_once
     gauges = WebhookGauges(webhooks.registry)
-    endpoint, _ = await webhooks.register(receiver.url)
+    endpoint, _ = await webhooks.create_endpoint(receiver.url)
     await webhooks.play(moves=1)
     await webhooks.audit.rows("UPDATE webhook_deliveries SET due_at = now() - interval '1 hour' RETURNING 1")
     await gauges.refresh()
@@ -29,9 +31,11 @@ async def test_they_show_what_waits_and_what_became_of_the_rest(webhooks: Webhoo
     assert 3600 <= (value("oldest_due_seconds") or 0) < 3700
     assert value("disabled_endpoints") == 0
 
-    async with webhooks.dispatching(schedule_s=AT_ONCE_S):
+    async with webhooks.dispatching(schedule_s=NO_DELAYS_S):
         await eventually(lambda: webhooks.all_delivered(endpoint))
-    await webhooks.registry.do(lambda work: work.update(endpoint.endpoint_id, PatchWebhook(enabled=False)))
+    await webhooks.registry.transact(
+        lambda transaction: transaction.update_endpoint(endpoint.endpoint_id, PatchWebhook(enabled=False))
+    )
     await gauges.refresh()
     assert value("pending_deliveries") == value("oldest_due_seconds") == 0
     assert value("tries_total", outcome="failed") == value("tries_total", outcome="delivered") == 3

@@ -1,4 +1,4 @@
-"""The sender against real sockets: signed so that the library agrees, and never where it may not go."""
+"""The sender on real sockets: the library verifies its signatures, and it never connects to a refused address."""
 
 import asyncio
 import ssl
@@ -22,18 +22,18 @@ METADATA = ip_address("169.254.169.254")
 
 
 class Resolver:
-    """A name server that gives each next one of its answers, and knows how often it was asked."""
+    """A resolver that returns its answers in order, the last one repeatedly, and counts the queries."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = answers
-        self.asked = 0
+        self.queries = 0
 
     async def __call__(self, host: str) -> list[Address]:
-        self.asked += 1
-        return [ip_address(each) for each in self.answers[min(self.asked, len(self.answers)) - 1]]
+        self.queries += 1
+        return [ip_address(each) for each in self.answers[min(self.queries, len(self.answers)) - 1]]
 
 
-async def test_the_library_verifies_what_is_sent(receiver: Receiver) -> None:
+async def test_message_is_verified_by_the_standard_webhooks_library(receiver: Receiver) -> None:
     body = '{"type":"tést"}'.encode()
     async with WebhookSender(LOOPBACK) as sender:
         sent = await sender.send(receiver.url, [ONE], "id-1", body)
@@ -48,7 +48,7 @@ async def test_the_library_verifies_what_is_sent(receiver: Receiver) -> None:
         received.verify(OTHER)
 
 
-async def test_while_a_secret_is_replaced_both_verify(receiver: Receiver) -> None:
+async def test_message_signed_with_two_secrets_is_verified_by_both(receiver: Receiver) -> None:
     async with WebhookSender(LOOPBACK) as sender:
         await sender.send(receiver.url, [ONE, OTHER], "id-1", b"{}")
     (received,) = receiver.received
@@ -57,11 +57,11 @@ async def test_while_a_secret_is_replaced_both_verify(receiver: Receiver) -> Non
 
 
 @pytest.mark.parametrize("status", [199 + 1, 204, 299])
-async def test_any_2xx_is_success(receiver: Receiver, status: int) -> None:
-    async def say(received: Received) -> bytes:
+async def test_any_2xx_answer_is_accepted(receiver: Receiver, status: int) -> None:
+    async def respond(received: Received) -> bytes:
         return answer(status)
 
-    receiver.answer_with = say
+    receiver.answer_with = respond
     async with WebhookSender(LOOPBACK) as sender:
         assert (await sender.send(receiver.url, [ONE], "id", b"{}")).accepted
 
@@ -78,7 +78,7 @@ async def test_any_2xx_is_success(receiver: Receiver, status: int) -> None:
         ("x: y", None),
     ],
 )
-async def test_failures_say_what_was_answered_and_for_how_long(
+async def test_refused_message_reports_status_and_retry_after(
     receiver: Receiver, header: str, seconds: float | None
 ) -> None:
     async def refuse(received: Received) -> bytes:
@@ -90,22 +90,22 @@ async def test_failures_say_what_was_answered_and_for_how_long(
     assert (sent.status_code, sent.error, sent.retry_after_s) == (503, "answered 503", seconds)
 
 
-async def test_redirects_are_not_followed(receiver: Receiver) -> None:
-    async with Receiver() as inside:
+async def test_redirect_is_not_followed(receiver: Receiver) -> None:
+    async with Receiver() as internal:
 
-        async def lead_inside(received: Received) -> bytes:
-            return answer(307, f"location: {inside.url}")
+        async def redirect(received: Received) -> bytes:
+            return answer(307, f"location: {internal.url}")
 
-        receiver.answer_with = lead_inside
+        receiver.answer_with = redirect
         async with WebhookSender(LOOPBACK) as sender:
             sent = await sender.send(receiver.url, [ONE], "id", b"{}")
         assert not sent.accepted
         assert sent.status_code == 307
         assert "redirects" in (sent.error or "")
-        assert inside.connections == 0
+        assert internal.connections == 0
 
 
-async def test_no_proxy_of_the_environment_is_asked(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_of_the_environment_is_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Receiver() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
@@ -121,7 +121,9 @@ async def test_no_proxy_of_the_environment_is_asked(receiver: Receiver, monkeypa
         ["1.1.1.1", "127.0.0.1"], ["127.0.0.1", "1.1.1.1"], ["2606:4700:4700::1111", "::1"], [],
     ],
 )  # fmt: skip
-async def test_names_that_lead_inside_are_not_connected_to(receiver: Receiver, found: list[str]) -> None:
+async def test_name_that_resolves_to_a_refused_address_is_not_connected_to(
+    receiver: Receiver, found: list[str]
+) -> None:
     async with WebhookSender(AddressGuard(http=True), resolve=Resolver(found)) as sender:
         sent = await sender.send(f"http://inside.example.org:{receiver.port}/", [ONE], "id", b"{}")
     assert sent.status_code is None
@@ -132,41 +134,41 @@ async def test_names_that_lead_inside_are_not_connected_to(receiver: Receiver, f
 @pytest.mark.parametrize(
     "url", ["http://localhost:{}/", "http://2130706433:{}/", "http://0177.0.0.1:{}/", "http://[::ffff:7f00:1]:{}/"]
 )
-async def test_spellings_of_loopback_lead_nowhere(receiver: Receiver, url: str) -> None:
+async def test_other_spellings_of_loopback_are_not_connected_to(receiver: Receiver, url: str) -> None:
     async with WebhookSender(AddressGuard(http=True)) as sender:
         sent = await sender.send(url.format(receiver.port), [ONE], "id", b"{}")
     assert sent.status_code is None
     assert receiver.connections == 0
 
 
-async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Receiver) -> None:
-    """DNS rebinding: a good answer at first, another one ever after. There is no second question."""
+async def test_connection_uses_the_address_that_was_checked(receiver: Receiver) -> None:
+    """DNS rebinding: the first answer is allowed, all later answers are not. There is no second query."""
     resolver = Resolver(["127.0.0.1"], ["169.254.169.254"])
     async with WebhookSender(LOOPBACK, resolve=resolver) as sender:
         url = f"http://rebinding.example.org:{receiver.port}/"
         assert (await sender.send(url, [ONE], "id", b"{}")).accepted
-        assert resolver.asked == 1
+        assert resolver.queries == 1
         assert receiver.received[0].headers["host"] == f"rebinding.example.org:{receiver.port}"
 
         async def hang_up(received: Received) -> bytes:
             raise OSError
 
-        # The connection may be used again: it leads to where it led. Once it is gone, the name is checked anew.
+        # A kept connection leads to the checked address. Once it is closed, the name is resolved and checked again.
         receiver.answer_with = hang_up
         assert not (await sender.send(url, [ONE], "id", b"{}")).accepted
         receiver.answer_with = accept
         sent = await sender.send(url, [ONE], "id", b"{}")
         assert sent.error == f"the host's address {METADATA} isn't on the public internet"
-        assert resolver.asked == 2
+        assert resolver.queries == 2
 
 
-async def test_an_address_that_is_silent_leaves_the_next_one(receiver: Receiver) -> None:
-    resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # nobody listens at the first
+async def test_second_address_is_used_if_the_first_does_not_connect(receiver: Receiver) -> None:
+    resolver = Resolver(["127.0.0.2", "127.0.0.1"])  # no server listens at the first address
     async with WebhookSender(LOOPBACK, resolve=resolver) as sender:
         assert (await sender.send(f"http://two.example.org:{receiver.port}/", [ONE], "id", b"{}")).accepted
 
 
-async def test_tls_asks_for_the_name_and_believes_its_certificate_alone() -> None:
+async def test_tls_sends_the_host_name_and_checks_the_certificate() -> None:
     trust = ssl.create_default_context(cafile=str(TLS / "hooks.test.crt"))
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(TLS / "hooks.test.crt", TLS / "hooks.test.key")
@@ -182,7 +184,7 @@ async def test_tls_asks_for_the_name_and_believes_its_certificate_alone() -> Non
     assert len(receiver.received) == 1
 
 
-async def test_a_receiver_that_never_answers_costs_the_timeout_and_no_more(receiver: Receiver) -> None:
+async def test_receiver_that_never_answers_fails_after_the_timeout(receiver: Receiver) -> None:
     async def never(received: Received) -> bytes:
         await asyncio.Event().wait()
         return b""
@@ -190,21 +192,21 @@ async def test_a_receiver_that_never_answers_costs_the_timeout_and_no_more(recei
     receiver.answer_with = never
     async with WebhookSender(LOOPBACK, timeout_s=0.2) as sender:
         sent = await sender.send(receiver.url, [ONE], "id", b"{}")
-    assert (sent.status_code, sent.error) == (None, "no whole answer within 0.2 s")
+    assert (sent.status_code, sent.error) == (None, "no complete answer within 0.2 s")
 
 
-async def test_a_body_without_end_is_not_read() -> None:
-    given = 0
+async def test_endless_answer_body_is_not_read() -> None:
+    written = 0
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal given
+        nonlocal written
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 500 So\r\n\r\n")
         try:
             while True:
                 writer.write(b"x" * 65_536)
                 await writer.drain()
-                given += 65_536
+                written += 65_536
         except OSError:
             pass
         finally:
@@ -216,19 +218,19 @@ async def test_a_body_without_end_is_not_read() -> None:
         async with WebhookSender(LOOPBACK) as sender:
             sent = await sender.send(url, [ONE], "id", b"{}")
     assert (sent.status_code, sent.error) == (500, "answered 500")
-    assert given < 200 * MAX_ANSWER_BYTES
+    assert written < 200 * MAX_ANSWER_BYTES
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100_000, b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000]
+    "answer_bytes", [b"", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100_000, b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000]
 )
-async def test_nonsense_is_a_failure(receiver: Receiver, said: bytes) -> None:
-    async def talk_nonsense(received: Received) -> bytes:
-        if not said:
+async def test_invalid_answer_is_a_failure(receiver: Receiver, answer_bytes: bytes) -> None:
+    async def send_garbage(received: Received) -> bytes:
+        if not answer_bytes:
             raise OSError
-        return said
+        return answer_bytes
 
-    receiver.answer_with = talk_nonsense
+    receiver.answer_with = send_garbage
     async with WebhookSender(LOOPBACK, timeout_s=5) as sender:
         sent = await sender.send(receiver.url, [ONE], "id", b"{}")
     assert not sent.accepted
@@ -237,7 +239,7 @@ async def test_nonsense_is_a_failure(receiver: Receiver, said: bytes) -> None:
     assert "\0" not in sent.error
 
 
-async def test_nobody_there(receiver: Receiver) -> None:
+async def test_unreachable_host_and_unknown_name_are_failures(receiver: Receiver) -> None:
     async with WebhookSender(LOOPBACK) as sender:
         refused = await sender.send("http://127.0.0.1:1024/", [ONE], "id", b"{}")
         unknown = await sender.send("http://nowhere.invalid/", [ONE], "id", b"{}")

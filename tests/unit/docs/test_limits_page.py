@@ -177,7 +177,7 @@ IN_CODE = {
     "time of one attempt": setting("webhook_timeout_s"),
     "bytes read of an answer": text(sender.MAX_ANSWER_BYTES),
     "attempts of a delivery": text(1 + len(dispatcher.SCHEDULE_S)),
-    "deliveries to one endpoint at a time": text(dispatcher.AT_ONCE),
+    "deliveries to one endpoint at a time": text(dispatcher.MAX_CONCURRENT_PER_ENDPOINT),
     "`Retry-After` of a receiver": text(sender.MAX_RETRY_AFTER_S),
     "time with nothing but failures": text(dispatcher.GIVE_UP_S),
     "age of the log of deliveries": setting("webhook_log_days"),

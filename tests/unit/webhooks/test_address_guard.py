@@ -1,4 +1,4 @@
-"""What may be an endpoint: nothing but the public internet, however an address is written or wrapped."""
+"""Address guard: only the public internet is allowed, however an address is written or embedded in another."""
 
 from ipaddress import ip_address, ip_network
 
@@ -7,14 +7,14 @@ import pytest
 from synckairos.webhooks.address_guard import AddressGuard, AddressRefused, is_public
 
 STRICT = AddressGuard()
-AT_HOME = AddressGuard((ip_network("127.0.0.0/8"), ip_network("fd00::/8")), http=True)
+INTERNAL = AddressGuard((ip_network("127.0.0.0/8"), ip_network("fd00::/8")), http=True)
 
 
 @pytest.mark.parametrize(
     "address",
     ["1.1.1.1", "8.8.8.8", "93.184.215.14", "172.32.0.1", "100.128.0.1", "2606:4700:4700::1111", "2a00:1450::1"],
 )
-def test_the_public_internet_is_allowed(address: str) -> None:
+def test_public_address_is_allowed(address: str) -> None:
     assert is_public(ip_address(address))
     STRICT.check_addresses([ip_address(address)])
 
@@ -31,24 +31,24 @@ def test_the_public_internet_is_allowed(address: str) -> None:
         "fc00::1", "fd00:ec2::254", "fe80::1", "fe80::1%1", "fec0::1", "ff02::1", "ff0e::1",
     ],
 )  # fmt: skip
-def test_everything_else_is_refused(address: str) -> None:
+def test_address_that_is_not_public_is_refused(address: str) -> None:
     assert not is_public(ip_address(address))
     with pytest.raises(AddressRefused, match="public internet"):
         STRICT.check_addresses([ip_address(address)])
 
 
-def test_one_bad_address_among_good_ones_is_enough_and_none_is_none() -> None:
+def test_addresses_are_refused_if_one_is_not_public_or_there_is_none() -> None:
     with pytest.raises(AddressRefused, match=r"10\.0\.0\.1"):
         STRICT.check_addresses([ip_address("1.1.1.1"), ip_address("10.0.0.1")])
     with pytest.raises(AddressRefused, match="no address"):
         STRICT.check_addresses([])
 
 
-def test_networks_that_an_operator_lists_are_allowed_also_wrapped() -> None:
-    AT_HOME.check_addresses([ip_address("127.0.0.1"), ip_address("::ffff:127.0.0.1"), ip_address("fd12::1")])
+def test_listed_network_is_allowed_also_as_a_mapped_address() -> None:
+    INTERNAL.check_addresses([ip_address("127.0.0.1"), ip_address("::ffff:127.0.0.1"), ip_address("fd12::1")])
     for address in ("10.0.0.1", "::1", "fe80::1", "::ffff:10.0.0.1"):
         with pytest.raises(AddressRefused):
-            AT_HOME.check_addresses([ip_address(address)])
+            INTERNAL.check_addresses([ip_address(address)])
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_networks_that_an_operator_lists_are_allowed_also_wrapped() -> None:
         "https://xn--bcher-kva.example/", "https://1.1.1.1/", "https://[2606:4700:4700::1111]:443/", "https://4you.org/",
     ],
 )  # fmt: skip
-def test_these_may_be_endpoints(url: str) -> None:
+def test_url_is_allowed(url: str) -> None:
     STRICT.check_url(url)
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
         ("http://example.org/", "https://"),
         ("HTTP://example.org/", "https://"),
@@ -108,13 +108,13 @@ def test_these_may_be_endpoints(url: str) -> None:
         ("https://0x7f.0.0.1/", "four plain numbers"),
     ],
 )
-def test_these_may_not(url: str, told: str) -> None:
-    with pytest.raises(AddressRefused, match=told):
+def test_url_is_refused_with_a_reason(url: str, reason: str) -> None:
+    with pytest.raises(AddressRefused, match=reason):
         STRICT.check_url(url)
 
 
-def test_http_and_low_ports_where_an_operator_says_so() -> None:
-    AT_HOME.check_url("http://example.org/")
-    AT_HOME.check_url("http://127.0.0.1:81/")
+def test_http_and_low_ports_are_allowed_if_the_operator_lists_them() -> None:
+    INTERNAL.check_url("http://example.org/")
+    INTERNAL.check_url("http://127.0.0.1:81/")
     with pytest.raises(AddressRefused, match="port"):
-        AT_HOME.check_url("http://example.org:81/")
+        INTERNAL.check_url("http://example.org:81/")
