@@ -23,13 +23,13 @@ from loadtests.http_client import HttpConnection
 from loadtests.stores import both
 from loadtests.telling import percentile, tell_each
 from synckairos.audit.batch_writer import AuditWriter
-from synckairos.audit.drain import Drain
+from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.embedded import make_data_dir
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.handlers import JobHandlers
-from synckairos.jobs.table import JobClaim, JobTable, open_pool
+from synckairos.jobs.table import JobClaim, JobTable, open_job_pool
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -45,40 +45,42 @@ TICK_S = 0.001
 
 
 @asynccontextmanager
-async def cold_tier() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore, Drain]]:
+async def cold_tier() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore, OutboxDrain]]:
     """Open stores, a folder for archives, and what a worker's jobs stand on."""
     folder = make_data_dir()
     try:
         async with both() as (found, _):
             settings = found.model_copy(update={"archive_url": str(folder)})
             keys = Keys(settings.key_prefix, settings.partitions)
-            ledger = AuditWriter(settings.database_url, settings.key_prefix)
-            await ledger.open()
+            audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
+            await audit_writer.open()
             async with (
                 RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe,
-                open_pool(settings.database_url) as pool,
+                open_job_pool(settings.database_url) as pool,
             ):
                 outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
-                drain = Drain(outbox, FailedEntries(pipe, keys), ledger, session_ttl_s=settings.session_ttl_s)
-                desk = JobHandlers(
+                drain = OutboxDrain(
+                    outbox, FailedEntries(pipe, keys), audit_writer, session_ttl_s=settings.session_ttl_s
+                )
+                handlers = JobHandlers(
                     pool, ColdStorage(settings.archive_url), JobTable(pool), store, outbox, SummaryRefresh(pipe, keys)
                 )
-                yield settings, desk, store, drain
-            await ledger.close()
+                yield settings, handlers, store, drain
+            await audit_writer.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def play(store: SessionStore, drain: Drain, sessions: int) -> list[str]:
+async def play(store: SessionStore, drain: OutboxDrain, sessions: int) -> list[str]:
     """Play sessions of a hundred versions to their end, an hour ago, and drain them."""
     author, at_ms = Author(store), await store.now_ms() - 3_600_000
     lives = await asyncio.gather(*(finished(author, VERSIONS - 3, at_ms) for _ in range(sessions)))
-    assert await drain.run(0) == sessions * VERSIONS
+    assert await drain.drain_partition(0) == sessions * VERSIONS
     return [life.session_id for life in lives]
 
 
 async def measure_archive(sessions: int) -> dict[str, Any]:
-    async with cold_tier() as (settings, desk, store, drain):
+    async with cold_tier() as (settings, handlers, store, drain):
         ids = await play(store, drain, sessions)
         async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
             began = time.perf_counter()
@@ -86,11 +88,11 @@ async def measure_archive(sessions: int) -> dict[str, Any]:
                 await bare_archive(connection, Path(settings.archive_url, f"{session_id}.bare"), session_id)
             bare = sessions / (time.perf_counter() - began)
         began = time.perf_counter()
-        result = await desk.carry_out(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
+        result = await handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
         rate = sessions / (time.perf_counter() - began)
         assert result == {"done": sessions, "left": 0, "failed": 0}
         began = time.perf_counter()
-        result = await desk.carry_out(JobClaim(2, "retention", {"after_s": 0}, 1, "load test"))
+        result = await handlers.run(JobClaim(2, "retention", {"after_s": 0}, 1, "load test"))
         retained = sessions / (time.perf_counter() - began)
         assert result == {"done": sessions, "left": 0, "failed": 0}
         with psycopg.connect(settings.database_url) as database:
@@ -118,9 +120,9 @@ async def bare_archive(connection: psycopg.AsyncConnection, place: Path, session
 
 
 async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
-    async with cold_tier() as (settings, desk, store, drain):
+    async with cold_tier() as (settings, handlers, store, drain):
         ids = await play(store, drain, sessions)
-        await desk.carry_out(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
+        await handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
         server = spawn_server(settings)
         try:
             connection = await HttpConnection.open(server.base_url)
@@ -144,7 +146,7 @@ async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
 
 
 async def measure_export(sessions: int) -> dict[str, Any]:
-    async with cold_tier() as (settings, desk, _, _):
+    async with cold_tier() as (settings, handlers, _, _):
         await asyncio.to_thread(fill, settings.database_url, sessions)
         stalls: list[float] = []
         ticking = asyncio.create_task(tick(stalls))
@@ -153,7 +155,7 @@ async def measure_export(sessions: int) -> dict[str, Any]:
         for form in ("ndjson", "csv"):
             began = time.perf_counter()
             params = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "format": form}
-            result = await desk.carry_out(JobClaim(1, "export", params, 1, "load test"))
+            result = await handlers.run(JobClaim(1, "export", params, 1, "load test"))
             assert result["events"] == sessions * 100
             figures[f"{form}_per_s"] = round(sessions * 100 / (time.perf_counter() - began))
         ticking.cancel()

@@ -23,7 +23,7 @@ from loadtests.started import DAY_MS, started_by_rest
 from loadtests.stores import as_users_run_it, both
 from loadtests.telling import percentile, tell_each
 from synckairos.audit.batch_writer import AuditWriter
-from synckairos.audit.drain import BATCH_ENTRIES, Drain
+from synckairos.audit.drain import BATCH_ENTRIES, OutboxDrain
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
@@ -31,7 +31,7 @@ from synckairos.clock.model import SyncMode, Transition
 from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.service.commits import build_step, due_at_ms, live_since_ms
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
@@ -102,16 +102,16 @@ async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
 async def measure_drain(entries: int) -> dict[str, Any]:
     async with both() as (settings, postgres):
         keys = Keys(settings.key_prefix, settings.partitions)
-        ledger = AuditWriter(settings.database_url, settings.key_prefix)
-        await ledger.open()
+        audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
+        await audit_writer.open()
         rates: list[float] = []
         bare_rates: list[float] = []
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
-            drain = Drain(
+            drain = OutboxDrain(
                 outbox,
                 FailedEntries(pipe, keys),
-                ledger,
+                audit_writer,
                 session_ttl_s=settings.session_ttl_s,
                 after_commit=SummaryRefresh(pipe, keys).after_commit,
             )
@@ -126,11 +126,11 @@ async def measure_drain(entries: int) -> dict[str, Any]:
                 count = len(rows)
                 del rows  # a worker has no such heap for its garbage collector to look through
                 began = time.perf_counter()
-                moved = await drain.run(0)
+                moved = await drain.drain_partition(0)
                 rates.append(moved / (time.perf_counter() - began))
                 assert moved == count == entries // VERSIONS * VERSIONS
                 assert await outbox.is_empty(0)
-        await ledger.close()
+        await audit_writer.close()
     ratios = [rate / bare for rate, bare in zip(rates, bare_rates, strict=True)]
     return {
         "entries": count,
@@ -199,13 +199,13 @@ async def _watch(outbox: Outbox, ages: list[int]) -> None:
 async def measure_reads(sessions: int) -> dict[str, Any]:
     async with both() as (settings, postgres):
         fill(postgres.url, sessions, size=32)
-        async with open_pool(settings) as pool:
-            archive = HistoryReader(pool, ColdStorage(settings.archive_url))
-            figures = {name: await median_ms(read) for name, read in reads(archive, sessions).items()}
+        async with open_history_pool(settings) as pool:
+            history = HistoryReader(pool, ColdStorage(settings.archive_url))
+            figures = {name: await median_ms(read) for name, read in reads(history, sessions).items()}
     return {"events": sessions * 100, "p50_ms": figures}
 
 
-def reads(archive: HistoryReader, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
+def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
     """Name the reads, each of a session or participant at random."""
     first_ms = 1_767_225_600_000  # when `fill` begins
 
@@ -220,12 +220,12 @@ def reads(archive: HistoryReader, sessions: int) -> dict[str, Callable[[], Await
 
     month_ms = 30 * 86_400_000
     return {
-        "latest": lambda: archive.latest(session()),
-        "state_at": lambda: archive.state_at(session(), instant()),
-        "events": lambda: archive.events(session()),
-        "sessions": lambda: archive.sessions(),
-        "participant_sessions": lambda: archive.participant_sessions(somebody(), since_ms=first_ms),
-        "participant_time": lambda: archive.participant_time(
+        "latest": lambda: history.latest_version(session()),
+        "state_at": lambda: history.version_at(session(), instant()),
+        "events": lambda: history.events(session()),
+        "sessions": lambda: history.sessions(),
+        "participant_sessions": lambda: history.participant_sessions(somebody(), since_ms=first_ms),
+        "participant_time": lambda: history.participant_time_slices(
             somebody(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
         ),
     }

@@ -21,7 +21,7 @@ from loadtests.started import started_by_rest
 from loadtests.stores import both
 from loadtests.telling import tell
 from synckairos.config import Settings
-from synckairos.jobs.table import JobTable, open_pool
+from synckairos.jobs.table import JobTable, open_job_pool
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually
 
@@ -109,7 +109,7 @@ async def measure(sessions: int, seconds: float, per_s: float) -> dict[str, Any]
             connection.close()
             shares = [live[at::CONNECTIONS] for at in range(CONNECTIONS)]
             figures = {}
-            async with open_pool(settings.database_url) as pool:
+            async with open_job_pool(settings.database_url) as pool:
                 for phase in ("alone", "beside_retention"):
                     if phase != "alone":
                         await JobTable(pool).add("retention", {"after_s": 86_400})
@@ -168,11 +168,11 @@ async def _nothing_to_do(settings: Settings) -> float:
         )
         connection.execute("UPDATE sync_sessions SET archived = true")
         connection.execute("VACUUM ANALYZE sync_archives, sync_sessions")
-    async with open_pool(settings.database_url) as pool:
-        board = JobTable(pool)
-        await board.has_work("retention", 0)
+    async with open_job_pool(settings.database_url) as pool:
+        job_table = JobTable(pool)
+        await job_table.has_sessions_to_do("retention", 0)
         began = time.perf_counter()
-        assert not await board.has_work("archive", 86_400)
+        assert not await job_table.has_sessions_to_do("archive", 86_400)
         return round((time.perf_counter() - began) * 1000, 1)
 
 

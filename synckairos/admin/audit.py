@@ -6,7 +6,7 @@ Opens the stores, asks the audit, and tells; what is asked and answered is the a
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from synckairos.audit.verify import VerifiedSession, Verifier, open_verifier
+from synckairos.audit.verify import AuditVerifier, VerifiedSession, open_verifier
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
@@ -30,27 +30,27 @@ class NoSuchEntry(SyncKairosError):
     code = "NO_SUCH_ENTRY"
 
 
-async def failed(settings: Settings) -> list[str]:
+async def list_failed_entries(settings: Settings) -> list[str]:
     """Return two lines for each entry that was set aside, oldest failure first; none where nothing was."""
-    async with _isolation(settings) as isolation:
+    async with _open_failed_entries(settings) as isolation:
         return [line for each in await isolation.set_aside() for line in _told(each)]
 
 
-async def retry(settings: Settings, entry_id: str | None) -> int:
+async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
     """Have an entry that was set aside, or all of them where none is named, tried again; return how many.
 
     Raises:
         NoSuchEntry: the one named isn't there.
         StoreUnavailable, StoreMismatch: Redis doesn't answer, or isn't ours.
     """
-    async with _isolation(settings) as isolation:
+    async with _open_failed_entries(settings) as isolation:
         sent = await isolation.retry_set_aside(entry_id)
     if entry_id is not None and not sent:
         raise NoSuchEntry(f"No entry {entry_id} was set aside: `synckairos audit failed` lists those that were")
     return sent
 
 
-async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[str]:
+async def verify_audit(settings: Settings, session_id: str | None) -> AsyncIterator[str]:
     """Verify one session, or all of them where none is named; yield a line for each finding, and a sum at the end.
 
     Raises:
@@ -60,7 +60,7 @@ async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[st
     sessions = versions = faults = 0
     policy = OutagePolicy.parse(settings.outage_policy)
     async with open_verifier(settings.database_url, policy) as verifier:
-        async for verified in verifier.all() if session_id is None else _one(verifier, session_id):
+        async for verified in verifier.verify_all() if session_id is None else _one(verifier, session_id):
             sessions += 1
             versions += verified.versions
             faults += sum(finding.is_fault for finding in verified.findings)
@@ -71,9 +71,9 @@ async def verify(settings: Settings, session_id: str | None) -> AsyncIterator[st
         raise AuditFaultsFound("The audit isn't what the engine says: see docs/operate/verify-audit.md")
 
 
-async def _one(verifier: Verifier, session_id: str) -> AsyncIterator[VerifiedSession]:
+async def _one(verifier: AuditVerifier, session_id: str) -> AsyncIterator[VerifiedSession]:
     try:
-        verified = await verifier.session(parse_uuid(session_id))
+        verified = await verifier.verify_session(parse_uuid(session_id))
     except ValueError as fault:
         raise AuditFaultsFound(f"ID {fault}") from None
     if verified is None:
@@ -93,7 +93,7 @@ def _counted(number: int, name: str) -> str:
 
 
 @asynccontextmanager
-async def _isolation(settings: Settings) -> AsyncIterator[FailedEntries]:
+async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntries]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         await open_store(pipe, keys)  # with another number of partitions we would look in the wrong places

@@ -175,7 +175,7 @@ async def _queue_redis(settings: Settings) -> list[Check]:
 
 
 async def _postgres(settings: Settings) -> list[Check]:
-    from synckairos.postgres.migrate import pending
+    from synckairos.postgres.migrate import pending_migrations
 
     shown = redact(settings.database_url)
     try:
@@ -194,7 +194,7 @@ async def _postgres(settings: Settings) -> list[Check]:
         )
     ]
     try:
-        missing = await pending(settings.database_url)
+        missing = await pending_migrations(settings.database_url)
     except SyncKairosError as error:
         return [*found, Check("migrations", False, error.message, "run the version that belongs to this database")]
     told = f"not applied: {', '.join(missing)}" if missing else "all applied"

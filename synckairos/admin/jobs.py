@@ -14,7 +14,7 @@ import orjson
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.jobs.enqueue import JobQueue
-from synckairos.jobs.table import Job, JobTable, open_pool
+from synckairos.jobs.table import Job, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
 
 COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "WHAT CAME OF IT")
@@ -35,11 +35,11 @@ async def list_jobs(
     settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
 ) -> AsyncIterator[str]:
     """Yield a table of jobs, the newest first, or that there are none; as JSON a line each."""
-    async with _opened(settings) as (board, _):
-        found = await board.listed(status=status, type_=type_, limit=limit)
+    async with _open_jobs(settings) as (job_table, _):
+        found = await job_table.list_jobs(status=status, type_=type_, limit=limit)
     if as_json:
         for job in found:
-            yield render_json(job)
+            yield render_job_json(job)
         return
     if not found:
         yield "no jobs"
@@ -50,44 +50,44 @@ async def list_jobs(
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
 
 
-async def show(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
+async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
     """Return all there is to say about a job. Raises NoSuchJob."""
-    async with _opened(settings) as (board, _):
-        job = await _job(board, job_id)
+    async with _open_jobs(settings) as (job_table, _):
+        job = await _job(job_table, job_id)
     if as_json:
-        return [render_json(job)]
+        return [render_job_json(job)]
     values = {name: value for name, value in _flat(job.values()) if value is not None}
     width = max(len(name) for name in values)
     return [f"{name.ljust(width)}  {_text(value)}" for name, value in values.items()]
 
 
-async def run(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
+async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
     """Queue a job and return its id. Raises ValidationFailed for params that the type doesn't take."""
-    async with _opened(settings) as (_, coordinator):
-        job_id = await coordinator.queue(type_, params)
+    async with _open_jobs(settings) as (_, job_queue):
+        job_id = await job_queue.enqueue(type_, params)
     assert job_id is not None
     return job_id
 
 
-async def retry(settings: Settings, job_id: int) -> None:
+async def retry_job(settings: Settings, job_id: int) -> None:
     """Have a failed job tried again, with all its attempts. Raises NoSuchJob."""
-    async with _opened(settings) as (board, coordinator):
-        if await coordinator.retry(job_id) is None:
-            job = await _job(board, job_id)
+    async with _open_jobs(settings) as (job_table, job_queue):
+        if await job_queue.retry(job_id) is None:
+            job = await _job(job_table, job_id)
             raise NoSuchJob(f"Job {job_id} is {job.status}: only a failed one can be tried again")
 
 
 async def wait_for_end(settings: Settings, job_id: int) -> Job:
     """Wait until a job ended, and return it."""
-    async with _opened(settings) as (board, _):
+    async with _open_jobs(settings) as (job_table, _):
         while True:
-            job = await _job(board, job_id)
+            job = await _job(job_table, job_id)
             if job.status in ("done", "failed"):
                 return job
             await asyncio.sleep(_LOOK_S)
 
 
-def instant(text: str, name: str, *, end: bool = False) -> str:
+def parse_range_bound(text: str, name: str, *, end: bool = False) -> str:
     """Return an instant with a time zone, or the beginning of a UTC day: the `end` of a range is that day's end."""
     try:
         if len(text) == len("2026-01-31"):
@@ -100,41 +100,41 @@ def instant(text: str, name: str, *, end: bool = False) -> str:
     raise ValidationFailed.at(name, "should be an instant with a time zone, or a day such as 2026-01-31")
 
 
-def render_json(job: Job) -> str:
+def render_job_json(job: Job) -> str:
     """Render a job as a line of JSON."""
     return orjson.dumps(job.values()).decode()
 
 
-def summary(job: Job) -> str:
+def summarize_result(job: Job) -> str:
     """Say in a few words what came of a job; `show` has the rest."""
     if job.error is not None:
         return " ".join(job.error.split())
     return _text({name: value for name, value in (job.result or {}).items() if name not in _LEFT_TO_SHOW})
 
 
-async def _job(board: JobTable, job_id: int) -> Job:
-    job = await board.show(job_id)
+async def _job(job_table: JobTable, job_id: int) -> Job:
+    job = await job_table.get(job_id)
     if job is None:
         raise NoSuchJob(f"There is no job {job_id}: `synckairos jobs list` shows those there are")
     return job
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[JobTable, JobQueue]]:
-    kick = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+async def _open_jobs(settings: Settings) -> AsyncIterator[tuple[JobTable, JobQueue]]:
+    wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
     try:
-        pool = open_pool(settings.database_url)
-        await pool.reach()
+        pool = open_job_pool(settings.database_url)
+        await pool.check_reachable()
         async with pool:
-            board = JobTable(pool)
-            yield board, JobQueue(board, kick)
+            job_table = JobTable(pool)
+            yield job_table, JobQueue(job_table, wakeups)
     finally:
-        await kick.close()
+        await wakeups.close()
 
 
 def _row(job: Job) -> Sequence[str]:
     took = "" if job.duration_ms is None else f"{job.duration_ms / 1000:.1f} s"
-    told = summary(job) or _text(job.params)
+    told = summarize_result(job) or _text(job.params)
     return (str(job.job_id), job.type, job.status, str(job.attempts), f"{job.created_at:%Y-%m-%d %H:%M:%S}", took, told)
 
 

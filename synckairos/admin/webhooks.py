@@ -7,7 +7,7 @@ from typing import Any
 
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
-from synckairos.history.reader import open_pool
+from synckairos.history.reader import open_history_pool
 from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
 from synckairos.webhooks.registry import WebhookRegistry
@@ -121,7 +121,7 @@ def _delivery_lines(delivery: WebhookDelivery) -> Iterator[str]:
 
 @asynccontextmanager
 async def _open_registry(settings: Settings) -> AsyncIterator[WebhookRegistry]:
-    pool = open_pool(settings)
-    await pool.reach()
+    pool = open_history_pool(settings)
+    await pool.check_reachable()
     async with pool:
         yield WebhookRegistry(pool)

@@ -14,9 +14,9 @@ from redis.exceptions import RedisError
 
 from synckairos.telemetry import log
 
-JOB = "drain"
+DRAIN_JOB = "drain"
 
-JOB_EXPIRES_S = 60
+WAKEUP_EXPIRES_S = 60
 """Seconds after which arq drops a wake-up that no worker took."""
 
 _COALESCE_S = 0.2  # kicks within this time are one
@@ -26,25 +26,25 @@ _PAUSE_AFTER_FAULT_S = 1.0
 logger = log.get(__name__)
 
 
-def open_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
+def open_arq_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
     """Make a client of the job queue; connects when it is used. Jobs are JSON: pickle would run whatever is sent."""
     pool: ConnectionPool = ConnectionPool.from_url(
         url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, socket_keepalive=True, protocol=2
     )
     return ArqRedis(
         pool_or_conn=pool,
-        job_serializer=to_json,
+        job_serializer=serialize_job,
         job_deserializer=orjson.loads,
-        default_queue_name=queue_name(key_prefix, name),
+        default_queue_name=arq_queue_name(key_prefix, name),
     )
 
 
-def to_json(value: dict[str, Any]) -> bytes:
+def serialize_job(value: dict[str, Any]) -> bytes:
     """Render a job, or what became of it: an exception as its text."""
     return orjson.dumps(value, default=repr)
 
 
-def queue_name(key_prefix: str, name: str = "drain") -> str:
+def arq_queue_name(key_prefix: str, name: str = "drain") -> str:
     return f"{key_prefix}:{name}-queue"
 
 
@@ -57,7 +57,7 @@ class DrainWakeups:
     """Kicks from one process: coalesced per partition here, and among all processes by a key beside the queue."""
 
     def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
-        self._queue = open_queue(queue_redis_url, key_prefix, timeout_s)
+        self._queue = open_arq_queue(queue_redis_url, key_prefix, timeout_s)
         self._wanted: set[int] = set()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +78,7 @@ class DrainWakeups:
             await asyncio.gather(task, return_exceptions=True)
         await self._queue.aclose(close_connection_pool=True)
 
-    def kick(self, partition: int) -> None:
+    def wake_up(self, partition: int) -> None:
         """Ask for a drain soon. Synchronous and immediate, never raises."""
         self._wanted.add(partition)
         self._news.set()
@@ -91,9 +91,9 @@ class DrainWakeups:
             pause_s = _COALESCE_S
             try:
                 for partition in sorted(wanted):
-                    await send_wakeup(self._queue, partition)
+                    await send_drain_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
-                # No retry: by the time the queue is back, a sweep has taken what this kick was for.
+                # No retry: by the time the queue is back, a sweep has taken what this wakeups was for.
                 logger.warning("drain kick not sent", error=str(fault))
                 pause_s = _PAUSE_AFTER_FAULT_S
             if self._task is None:
@@ -101,11 +101,11 @@ class DrainWakeups:
             await asyncio.sleep(pause_s)
 
 
-async def send_wakeup(queue: ArqRedis, partition: int) -> None:
+async def send_drain_wakeup(queue: ArqRedis, partition: int) -> None:
     """Queue a job for a partition, unless one is queued that hasn't begun. Three round trips, one where one is.
 
     The key is taken away when the job begins, so a kick that comes while a drain is under way is a job of its own: it
     can't be lost between that drain's last look and its end.
     """
     if await queue.set(wakeup_key(queue, partition), b"1", nx=True, px=int(_GIVE_UP_S * 1000)):
-        await queue.enqueue_job(JOB, partition, _expires=JOB_EXPIRES_S)
+        await queue.enqueue_job(DRAIN_JOB, partition, _expires=WAKEUP_EXPIRES_S)

@@ -14,10 +14,10 @@ from psycopg import AsyncConnection, AsyncCursor
 
 from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool
 
-STATEMENT_S = 60.0
+STATEMENT_TIMEOUT_S = 60.0
 
 _OPTIONS = (
     "-c lock_timeout=30s -c idle_in_transaction_session_timeout=30s -c client_min_messages=warning "
@@ -29,7 +29,7 @@ _SESSION = "uuid text int8 text text timestamptz timestamptz timestamptz timesta
 _PARTICIPANT = "uuid uuid int4 text timestamptz timestamptz int8 int4"
 
 
-class EntryRejected(SyncKairosError):
+class RowsRejected(SyncKairosError):
     """Postgres refuses these rows for what they hold; others may pass."""
 
     code = "ROWS_REFUSED"
@@ -59,7 +59,7 @@ class AuditWriter:
         *,
         connections: int = 4,
         timeout_s: float = 5.0,
-        statement_s: float = STATEMENT_S,
+        statement_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
         """Take the database, and a name that all drains of the same store share.
 
@@ -67,7 +67,7 @@ class AuditWriter:
         """
         self._scope = scope
         self._batch_s = 2 * statement_s
-        self._pool = Pool(
+        self._pool = PostgresPool(
             database_url,
             "drain",
             connections=connections,
@@ -83,20 +83,20 @@ class AuditWriter:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def check(self) -> None:
+    async def check_reachable(self) -> None:
         """Raise StoreUnavailable unless Postgres answers."""
         async with _answering(self._batch_s), self._pool.connection():
             pass
 
     @asynccontextmanager
-    async def hold(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
+    async def lock_partition(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
         """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection.
 
         Whoever holds it and hangs in a transaction for longer than a batch may take is disconnected: next time it is
         free.
         """
         place = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_s}
-        sql = load("batch_writer.sql", "synckairos.audit")
+        sql = load_statements("batch_writer.sql", "synckairos.audit")
         with _named_faults():
             async with AsyncExitStack() as stack:
                 async with _answering(self._batch_s):
@@ -125,7 +125,7 @@ class BatchWriter:
         self._connection = connection
         self._batch_s = batch_s
 
-    async def record(self, rows: EntryRows) -> BatchResult:
+    async def write(self, rows: EntryRows) -> BatchResult:
         """Write a batch: all of it or nothing, in one transaction. Rows that are there already are left alone.
 
         Raises:
@@ -134,18 +134,18 @@ class BatchWriter:
         """
         async with _answering(self._batch_s):
             try:
-                return await self._record(rows, _copy_events)
+                return await self._write(rows, _copy_events)
             except psycopg.errors.UniqueViolation:
-                return await self._record(rows, _merge_events)
+                return await self._write(rows, _merge_events)
 
-    async def _record(
+    async def _write(
         self, rows: EntryRows, keep_events: Callable[[AsyncCursor[Any], EntryRows], Awaitable[BatchResult]]
     ) -> BatchResult:
         async with self._connection.transaction(), self._connection.cursor() as cursor:
             recorded = await keep_events(cursor, rows)
             await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION, rows.sessions)
             await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT, rows.participants)
-            await cursor.execute(load("batch_writer.sql", "synckairos.audit")["move_projections"])
+            await cursor.execute(load_statements("batch_writer.sql", "synckairos.audit")["move_projections"])
             await _queue_webhooks(cursor, rows.events)
         return recorded
 
@@ -158,7 +158,7 @@ async def _copy_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult
 
 async def _merge_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
     """Write versions of which Postgres has some: work done again, or a version that was issued twice."""
-    sql = load("batch_writer.sql", "synckairos.audit")
+    sql = load_statements("batch_writer.sql", "synckairos.audit")
     await _copy(cursor, "incoming_events", EventRow._fields, f"{_EVENT} bytea", rows.events)
     await cursor.execute(sql["keep_events"])
     new = cursor.rowcount
@@ -175,7 +175,7 @@ async def _queue_webhooks(cursor: AsyncCursor[Any], events: Sequence[EventRow]) 
 
     Sending is somebody else's business, `synckairos.webhooks`: nothing here ever waits for a receiver.
     """
-    sql = load("batch_writer.sql", "synckairos.audit")
+    sql = load_statements("batch_writer.sql", "synckairos.audit")
     await cursor.execute(sql["anybody_to_tell"])
     if await cursor.fetchone() != (True,):
         return
@@ -191,14 +191,14 @@ async def _queue_webhooks(cursor: AsyncCursor[Any], events: Sequence[EventRow]) 
 
 
 async def _prepare(connection: AsyncConnection) -> None:
-    await connection.execute(load("batch_writer.sql", "synckairos.audit")["prepare"])
+    await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["prepare"])
 
 
 async def _let_go(connection: AsyncConnection, place: dict[str, Any]) -> None:
     if connection.closed:
         return
     try:
-        await connection.execute(load("batch_writer.sql", "synckairos.audit")["let_go"], place)
+        await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["let_go"], place)
     except psycopg.Error:
         # The lock must not stay with a connection that the pool may hand out again.
         await connection.close()
@@ -214,7 +214,7 @@ async def _copy(
             try:
                 await copy.write_row(row)
             except (OverflowError, TypeError, ValueError, AttributeError) as fault:
-                raise EntryRejected(f"{type(fault).__name__}: {fault}") from fault
+                raise RowsRejected(f"{type(fault).__name__}: {fault}") from fault
 
 
 @asynccontextmanager
@@ -236,7 +236,7 @@ def _named_faults() -> Iterator[None]:
     except psycopg.Error as fault:
         state = fault.sqlstate or ""
         if state[:2] in _DATA_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
-            raise EntryRejected(f"{state} {fault}".strip()) from fault
+            raise RowsRejected(f"{state} {fault}".strip()) from fault
         if state.startswith("42"):
             raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
         raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, EntryRejected
+from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, RowsRejected
 from synckairos.audit.entry_rows import EntryRows, ParsedEntry, build_rows, parse_entry
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Newest, Outbox, OutboxDelivery
 from synckairos.telemetry import alerts, log
 
-BACKOFF_S = (2.0, 4.0, 8.0, 16.0, 32.0)
+RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further try of an entry that Postgres refused; after the last one it is set aside."""
 
 BATCH_ENTRIES = 5_000
@@ -69,17 +69,17 @@ class _Turn:
     settling: _Behind
 
 
-class Drain:
+class OutboxDrain:
     """Moves partitions to Postgres; any number may run anywhere, one at a time works on a partition."""
 
     def __init__(
         self,
         outbox: Outbox,
         isolation: FailedEntries,
-        ledger: AuditWriter,
+        audit_writer: AuditWriter,
         *,
         session_ttl_s: int,
-        backoff_s: Sequence[float] = BACKOFF_S,
+        backoff_s: Sequence[float] = RETRY_DELAYS_S,
         batch_entries: int = BATCH_ENTRIES,
         batch_bytes: int = BATCH_BYTES,
         at_once: int = 4,
@@ -91,7 +91,7 @@ class Drain:
         """
         self._outbox = outbox
         self._isolation = isolation
-        self._ledger = ledger
+        self._writer = audit_writer
         self._ttl_ms = session_ttl_s * 1000
         self._backoff_s = tuple(backoff_s)
         self._batch_entries = batch_entries
@@ -101,7 +101,7 @@ class Drain:
         self._under_way: set[int] = set()
         self._again: set[int] = set()
 
-    async def run(self, partition: int) -> int:
+    async def drain_partition(self, partition: int) -> int:
         """Drain a partition until nothing is left; return how many versions are new in Postgres.
 
         Returns at once where the partition is being drained: whoever does it looks again before it ends, so that what
@@ -125,7 +125,7 @@ class Drain:
         while True:
             self._again.discard(partition)
             # A partition that is never empty waits for its turn like all others.
-            async with self._slots, self._ledger.hold(partition) as writer, _Behind() as settling:
+            async with self._slots, self._writer.lock_partition(partition) as writer, _Behind() as settling:
                 if writer is None:
                     return drained
                 turn = _Turn(partition, writer, settling)
@@ -182,8 +182,8 @@ class Drain:
         began = time.monotonic()
         try:
             rows = build_rows(each for _, each in parsed)
-            recorded = await turn.writer.record(rows)
-        except (EntryRejected, ValueError) as fault:
+            recorded = await turn.writer.write(rows)
+        except (RowsRejected, ValueError) as fault:
             if len(parsed) == 1:
                 await self._isolate(turn.partition, parsed[0][0], 0, str(fault))
                 return 0
@@ -233,8 +233,8 @@ class Drain:
             try:
                 parsed = parse_entry(delivery.entry)
                 rows = build_rows([parsed])
-                recorded = await turn.writer.record(rows)
-            except (EntryRejected, ValueError) as fault:
+                recorded = await turn.writer.write(rows)
+            except (RowsRejected, ValueError) as fault:
                 await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
                 continue
             await self._isolation.close_gap(partition, delivery)

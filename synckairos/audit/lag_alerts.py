@@ -21,9 +21,9 @@ class LagAlerts:
         self._filled = 0
         self._set_aside = 0
 
-    def see(self, backlog: Backlog) -> None:
+    def observe(self, backlog: Backlog) -> None:
         """Publish a measured backlog, and log what changed for the worse or is good again."""
-        metrics.show(backlog)
+        metrics.publish_backlog(backlog)
         age_s = backlog.oldest_age_ms / 1000
         reached = sum(age_s >= threshold for threshold in THRESHOLDS_S)
         if reached > self._announced:
@@ -32,12 +32,12 @@ class LagAlerts:
         elif not reached and self._announced:
             logger.info("audit has caught up", entries=backlog.entries)
             self._announced = 0
-        self._see_fullness(backlog)
+        self._observe_fullness(backlog)
         if backlog.set_aside > self._set_aside:
             logger.error("audit entries wait for somebody: see `synckairos audit failed`", entries=backlog.set_aside)
         self._set_aside = backlog.set_aside
 
-    def _see_fullness(self, backlog: Backlog) -> None:
+    def _observe_fullness(self, backlog: Backlog) -> None:
         told = {"entries": backlog.entries, "bytes": backlog.bytes, "fullness": round(backlog.fullness, 2)}
         filled = sum(backlog.fullness >= part for part in FULLNESS)
         if filled == len(FULLNESS) > self._filled:

@@ -42,7 +42,7 @@ _TALLIED = _Tallied()
 REGISTRY.register(_TALLIED)
 
 
-def show(backlog: Backlog) -> None:
+def publish_backlog(backlog: Backlog) -> None:
     """Make a measured backlog what the next scrape sees."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)

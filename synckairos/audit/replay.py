@@ -66,7 +66,7 @@ class AuditReplay:
         self._epoch: str | None = None
         self._version = 0
 
-    def see(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
+    def check_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
         """Play one row and tell what is wrong with it.
 
         `bases` are the documents a recovered session may go on from: of the version before, in any other epoch. After

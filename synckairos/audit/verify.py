@@ -13,8 +13,8 @@ from psycopg import AsyncConnection, IsolationLevel
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay import AuditReplay, ReplayFinding
 from synckairos.clock.recovery import OutagePolicy
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import CONNECT_S, named_errors
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_postgres_errors
 
 _SQL = "verify.sql"
 _IDS = 500
@@ -37,12 +37,12 @@ class VerifiedSession:
 
 
 @asynccontextmanager
-async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["Verifier"]:
+async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["AuditVerifier"]:
     """Connect, for reading alone. Raises StoreUnavailable where Postgres isn't reachable, or not migrated."""
-    with named_errors():
+    with translate_postgres_errors():
         connection = await AsyncConnection.connect(
             database_url,
-            connect_timeout=CONNECT_S,
+            connect_timeout=CONNECT_TIMEOUT_S,
             application_name="synckairos verify",
             options="-c timezone=UTC",
         )
@@ -50,17 +50,17 @@ async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterato
             await connection.set_read_only(True)
             # One snapshot for all of a session: a drain in between would look like a gap.
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-            yield Verifier(connection, policy)
+            yield AuditVerifier(connection, policy)
 
 
-class Verifier:
+class AuditVerifier:
     """Verifies sessions one by one, on a connection of its own."""
 
     def __init__(self, connection: AsyncConnection, policy: OutagePolicy) -> None:
         self._connection = connection
         self._policy = policy
 
-    async def session(self, session_id: str) -> VerifiedSession | None:
+    async def verify_session(self, session_id: str) -> VerifiedSession | None:
         """Verify one session; None where the archive has nothing of it. A few rows are in memory at a time."""
         findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
@@ -70,11 +70,11 @@ class Verifier:
             replay = AuditReplay(self._policy, {row[0]: row[1] for row in removed})
             async with self._connection.cursor(name="rows", binary=True) as cursor:
                 cursor.itersize = _ROWS
-                await cursor.execute(load(_SQL, "synckairos.audit")["rows"], {"session_id": session_id})
+                await cursor.execute(load_statements(_SQL, "synckairos.audit")["rows"], {"session_id": session_id})
                 async for values in cursor:
                     row = EventRow(*values)
                     bases = await self._bases(row) if row.command == "recover" else ()
-                    findings += replay.see(row, bases)
+                    findings += replay.check_row(row, bases)
                     newest[row.epoch] = row
                     versions += 1
             findings += [finding async for finding in self._beside(session_id, newest)]
@@ -82,14 +82,14 @@ class Verifier:
             return None
         return VerifiedSession(session_id, versions, len(newest), tuple(findings))
 
-    async def all(self) -> AsyncIterator[VerifiedSession]:
+    async def verify_all(self) -> AsyncIterator[VerifiedSession]:
         """Verify every session, in order of id."""
         after = _NIL
         while True:
             async with self._connection.transaction():
                 page = await self._fetch("ids", after=after, limit=_IDS)
             for (session_id,) in page:
-                verified = await self.session(session_id)
+                verified = await self.verify_session(session_id)
                 if verified is not None:
                     yield verified
             if not page:
@@ -117,5 +117,5 @@ class Verifier:
 
     async def _fetch(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         async with self._connection.cursor(binary=True) as cursor:
-            await cursor.execute(load(_SQL, "synckairos.audit")[name], values)
+            await cursor.execute(load_statements(_SQL, "synckairos.audit")[name], values)
             return await cursor.fetchall()

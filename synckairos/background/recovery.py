@@ -25,9 +25,9 @@ logger = log.get(__name__)
 class RecoveryLoop:
     """Looks for partitions whose data are gone, for as long as `run` runs."""
 
-    def __init__(self, sessions: Sessions, archive: HistoryReader, generations: Generations, keys: Keys) -> None:
+    def __init__(self, sessions: Sessions, history: HistoryReader, generations: Generations, keys: Keys) -> None:
         self._sessions = sessions
-        self._archive = archive
+        self._history = history
         self._generations = generations
         self._keys = keys
         self._known: dict[int, str] = {}
@@ -55,7 +55,9 @@ class RecoveryLoop:
         """Read every open session of a partition that stems from another life of the store: reading brings it back."""
         after: str | None = None
         count = 0
-        while page := await self._archive.open_sessions(not_of=generation, after=after, limit=PAGE):
+        while page := await self._history.unfinished_sessions(
+            other_than_generation=generation, after=after, limit=PAGE
+        ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
             await asyncio.gather(*(self._read(session_id) for session_id in ours))
             await self._generations.lease(partition, self._name, LEASE_MS)

@@ -16,7 +16,7 @@ def audit_failed() -> None:
     settings = command_settings()
     from synckairos.admin import audit
 
-    lines = run(audit.failed(settings))
+    lines = run(audit.list_failed_entries(settings))
     click.echo("\n".join(lines) or "nothing was set aside")
     raise SystemExit(1 if lines else 0)
 
@@ -31,7 +31,7 @@ def audit_retry(entry: str | None, everything: bool) -> None:
     settings = command_settings()
     from synckairos.admin import audit
 
-    sent = run(audit.retry(settings, entry))
+    sent = run(audit.retry_failed_entries(settings, entry))
     click.echo(f"{sent} {'entry' if sent == 1 else 'entries'} will be tried again" if sent else "nothing was set aside")
 
 
@@ -48,4 +48,4 @@ def verify_audit(session_id: str | None, everything: bool) -> None:
     settings = command_settings()
     from synckairos.admin import audit
 
-    run(print_lines(audit.verify(settings, session_id)))
+    run(print_lines(audit.verify_audit(settings, session_id)))

@@ -27,9 +27,9 @@ _wait = click.option("--wait", is_flag=True, help="Wait for its end; exit code 1
 def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) -> None:
     """List jobs, the newest first."""
     settings = command_settings()
-    from synckairos.admin import jobs as board
+    from synckairos.admin import jobs as admin_jobs
 
-    run(print_lines(board.list_jobs(settings, status=status, type_=type_, limit=limit, as_json=as_json)))
+    run(print_lines(admin_jobs.list_jobs(settings, status=status, type_=type_, limit=limit, as_json=as_json)))
 
 
 @jobs.command("show")
@@ -38,9 +38,9 @@ def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) 
 def jobs_show(job_id: int, as_json: bool) -> None:
     """Show all there is about job ID; exit code 1 where there is none."""
     settings = command_settings()
-    from synckairos.admin import jobs as board
+    from synckairos.admin import jobs as admin_jobs
 
-    click.echo("\n".join(run(board.show(settings, job_id, as_json=as_json))))
+    click.echo("\n".join(run(admin_jobs.show_job(settings, job_id, as_json=as_json))))
 
 
 @jobs.command("retry")
@@ -49,9 +49,9 @@ def jobs_show(job_id: int, as_json: bool) -> None:
 def jobs_retry(job_id: int, wait: bool) -> None:
     """Have job ID, which failed, tried again; exit code 1 where it didn't fail."""
     settings = command_settings()
-    from synckairos.admin import jobs as board
+    from synckairos.admin import jobs as admin_jobs
 
-    run(board.retry(settings, job_id))
+    run(admin_jobs.retry_job(settings, job_id))
     _queued(settings, job_id, wait)
 
 
@@ -97,9 +97,9 @@ def jobs_run_retention(session_id: str | None, after_s: int, wait: bool) -> None
 @_wait
 def jobs_run_export(from_: str, to: str, form: str, snapshots: bool, wait: bool) -> None:
     """Write all sessions' events of a range into one object of cold storage."""
-    from synckairos.admin.jobs import instant
+    from synckairos.admin.jobs import parse_range_bound
 
-    span = {"from": instant(from_, "--from"), "to": instant(to, "--to", end=True)}
+    span = {"from": parse_range_bound(from_, "--from"), "to": parse_range_bound(to, "--to", end=True)}
     _queue("export", {**span, "format": form, "snapshots": snapshots}, wait)
 
 
@@ -109,18 +109,18 @@ def _sessions(session_id: str | None, after_s: int) -> dict[str, Any]:
 
 def _queue(type_: str, params: dict[str, Any], wait: bool) -> None:
     settings = command_settings()
-    from synckairos.admin import jobs as board
+    from synckairos.admin import jobs as admin_jobs
 
-    _queued(settings, run(board.run(settings, type_, params)), wait)
+    _queued(settings, run(admin_jobs.enqueue_job(settings, type_, params)), wait)
 
 
 def _queued(settings: Settings, job_id: int, wait: bool) -> None:
     """Say which job was queued, and what came of it to somebody who waits."""
-    from synckairos.admin import jobs as board
+    from synckairos.admin import jobs as admin_jobs
 
     if not wait:
         click.echo(f"job {job_id} is queued")
         return
-    job = run(board.wait_for_end(settings, job_id))
-    click.echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {board.summary(job)}")
+    job = run(admin_jobs.wait_for_end(settings, job_id))
+    click.echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_result(job)}")
     raise SystemExit(0 if job.status == "done" else 1)

@@ -5,21 +5,21 @@ from typing import Any
 
 import orjson
 
-from synckairos.history.cursor import parse_cursor
-from synckairos.history.reader import MAX_PAGE, HistoryReader, trail_page
+from synckairos.history.page_cursor import parse_cursor
+from synckairos.history.reader import MAX_PAGE, HistoryReader, build_trail_page
 from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.feed_message import OutboxEntry
 
-_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "state")
+_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "document")
 
 
 class AuditTrail:
     """The trail of any session, for `GET /sessions/{id}/events`."""
 
-    def __init__(self, archive: HistoryReader, outbox: Outbox, aside: ReadCache) -> None:
-        self._archive = archive
+    def __init__(self, history: HistoryReader, outbox: Outbox, aside: ReadCache) -> None:
+        self._history = history
         self._outbox = outbox
         self._aside = aside
 
@@ -44,11 +44,11 @@ class AuditTrail:
         after = parse_cursor(cursor, int, int, str) if cursor else (-1, 0, "")
         later = [build_trail_event(entry, snapshots) for entry in waiting if (entry.epoch, entry.version) not in known]
         fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
-        return trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
+        return build_trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
 
     async def _archived(self, session_id: str, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
         async def ask() -> bytes:
-            page = await self._archive.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+            page = await self._history.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
             return orjson.dumps([page.next_cursor, [_plain(event) for event in page.items]])
 
         question = f"{cursor or ''} {limit} {snapshots:d}"
@@ -57,14 +57,14 @@ class AuditTrail:
 
 
 def _plain(event: TrailEvent) -> list[Any]:
-    state = None if event.state is None else event.state.decode()
+    state = None if event.document is None else event.document.decode()
     return [*(getattr(event, name) for name in _NAMES), state]
 
 
 def _event(*plain: Any) -> TrailEvent:
     *values, state = plain
     event = dict(zip(_NAMES, values, strict=True))
-    return TrailEvent(**event, state=None if state is None else state.encode())
+    return TrailEvent(**event, document=None if state is None else state.encode())
 
 
 def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
@@ -80,5 +80,5 @@ def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         actor=fields.get("actor"),
         time_used_ms=fields.get("time_used_ms"),
         time_remaining_ms=fields.get("time_remaining_ms"),
-        state=entry.state if snapshots else None,
+        document=entry.state if snapshots else None,
     )

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 
 from synckairos.errors import StoreUnavailable
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import BoundedQueries, Pool
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import BoundedQueries, PostgresPool
 
 TIMEOUT_S = 2.0
 
@@ -17,20 +17,20 @@ _AWAY_S = 0.5  # after Postgres didn't answer, the next questions aren't even as
 Row = tuple[Any, ...]
 
 
-class Queries:
+class HistoryQueries:
     """What reading asks of Postgres. Raises StoreUnavailable where it doesn't answer, or isn't migrated."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
-        self._questions = BoundedQueries()
+        self._bounded = BoundedQueries()
         self._away_until_s = 0.0
 
-    async def ask(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
+    async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
         """Run one named query and return its rows, within `timeout_s` whatever becomes of Postgres."""
         if time.monotonic() < self._away_until_s:
             raise StoreUnavailable("Postgres doesn't answer; try again shortly")
         try:
-            return await self._questions.within(timeout_s, self._fetch(name, values))
+            return await self._bounded.run(timeout_s, self._fetch(name, values))
         except StoreUnavailable:
             self._away_until_s = time.monotonic() + _AWAY_S
             raise
@@ -44,6 +44,6 @@ class Queries:
 
     async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(load("queries.sql", "synckairos.history")[name], values)
+            await cursor.execute(load_statements("queries.sql", "synckairos.history")[name], values)
             rows: list[Row] = await cursor.fetchall()
             return rows

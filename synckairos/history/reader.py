@@ -18,11 +18,11 @@ from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
-from synckairos.history.cursor import parse_cursor, parse_key, render_cursor
-from synckairos.history.queries import TIMEOUT_S, Queries, Row
+from synckairos.history.page_cursor import parse_cursor, parse_list_cursor, render_cursor
+from synckairos.history.queries import TIMEOUT_S, HistoryQueries, Row
 from synckairos.history.records import (
-    Archived,
     ArchiveRecord,
+    AuditedVersion,
     Bucket,
     ListedSession,
     OutboxTime,
@@ -31,7 +31,7 @@ from synckairos.history.records import (
     TimeSlice,
     TrailEvent,
 )
-from synckairos.postgres.pool import Pool
+from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
 
@@ -46,9 +46,9 @@ _FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
 _LAST_ID = "f" * 32
 
 
-def open_pool(settings: Settings) -> Pool:
+def open_history_pool(settings: Settings) -> PostgresPool:
     """Make the connections of a server, for reading what is newest also while nothing can be written."""
-    return Pool(
+    return PostgresPool(
         settings.database_url,
         "archive",
         connections=settings.database_pool_max,
@@ -63,54 +63,54 @@ def open_pool(settings: Settings) -> Pool:
 class HistoryReader:
     """The audit's tables, for reading."""
 
-    def __init__(self, pool: Pool, objects: ColdStorage) -> None:
+    def __init__(self, pool: PostgresPool, objects: ColdStorage) -> None:
         """Take Postgres, and where sessions are kept that retention took out of it."""
-        self.cold = ColdReader(objects)
-        self._queries = Queries(pool)
+        self.cold_reader = ColdReader(objects)
+        self._queries = HistoryQueries(pool)
 
     async def is_reachable(self) -> bool:
         """Tell whether Postgres answers."""
         try:
-            await self._queries.ask("ping", {})
+            await self._queries.run("ping", {})
         except StoreUnavailable:
             return False
         return True
 
     # -- one session --------------------------------------------------------------------------------------------------
 
-    async def latest(self, session_id: str) -> Archived | None:
+    async def latest_version(self, session_id: str) -> AuditedVersion | None:
         """Return the newest version of a session with the newest 100 commands' records, None where there never was one.
 
         A tombstone comes back as `deleted`. One round trip, and cold storage where it is only there.
         """
-        rows = await self._queries.ask("latest", {"session_id": _uuid(session_id)})
+        rows = await self._queries.run("latest", {"session_id": _uuid(session_id)})
         if not rows:
             return None
         epoch, version, state, deleted, recorded_at, commands = rows[0]
         if state is None:
-            return await self._read_cold(session_id, self.cold.latest)
+            return await self._read_cold(session_id, self.cold_reader.latest_version)
         records = {
             command_id: IdempotencyRecord(fingerprint, decided_in, decided, expired).render()
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
         }
-        return Archived(session_id, epoch, version, state, deleted, instant_ms(recorded_at), records)
+        return AuditedVersion(session_id, epoch, version, state, deleted, instant_ms(recorded_at), records)
 
-    async def snapshot(self, session_id: str, epoch: str, version: int) -> bytes | None:
+    async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where Postgres hasn't got it (yet)."""
         values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
-        rows = await self._queries.ask("snapshot", values)
+        rows = await self._queries.run("snapshot", values)
         if rows:
             state: bytes = rows[0][0]
             return state
-        return await self._read_cold(session_id, lambda filed: self.cold.document(filed, epoch, version))
+        return await self._read_cold(session_id, lambda filed: self.cold_reader.version_document(filed, epoch, version))
 
-    async def state_at(self, session_id: str, at_ms: int) -> Archived | None:
+    async def version_at(self, session_id: str, at_ms: int) -> AuditedVersion | None:
         """Return the newest version in effect at an instant, a tombstone too; None before the first."""
-        rows = await self._queries.ask("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
+        rows = await self._queries.run("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
         if not rows:
-            return await self._read_cold(session_id, lambda filed: self.cold.state_at(filed, at_ms))
+            return await self._read_cold(session_id, lambda filed: self.cold_reader.version_at(filed, at_ms))
         epoch, version, state, deleted, recorded_at = rows[0]
-        return Archived(session_id, epoch, version, state, deleted, instant_ms(recorded_at))
+        return AuditedVersion(session_id, epoch, version, state, deleted, instant_ms(recorded_at))
 
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -120,7 +120,7 @@ class HistoryReader:
         What is still on its way isn't in it: `trail.Trail` adds that. Raises ValidationFailed for a bad cursor.
         """
         after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
-        rows = await self._queries.ask(
+        rows = await self._queries.run(
             "events",
             {
                 "session_id": _uuid(session_id),
@@ -136,45 +136,49 @@ class HistoryReader:
             for row in rows
         ]
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
-        cold = await self._read_cold(session_id, lambda filed: self.cold.events(filed, after, limit + 1, snapshots))
+        cold = await self._read_cold(
+            session_id, lambda filed: self.cold_reader.events(filed, after, limit + 1, snapshots)
+        )
         if cold:
             known = {(event.epoch, event.version) for event in found}
             found += [event for event in cold if (event.epoch, event.version) not in known]
             found.sort(key=lambda event: event.key)
-        return trail_page(found, limit)
+        return build_trail_page(found, limit)
 
     async def _read_cold(self, session_id: str, read: Callable[[Sequence[ArchiveRecord]], Awaitable[T]]) -> T | None:
         """Read the archives that are all there is of a session, newest first; None where there is none.
 
         Raises ArchiveDamaged: not where one was replaced by a newer one meanwhile.
         """
-        filed = await self.filed(session_id, removed_only=True)
+        filed = await self.archive_records(session_id, removed_only=True)
         try:
             return await read(filed) if filed else None
         except ArchiveDamaged:
-            newer = await self.filed(session_id, removed_only=True)
+            newer = await self.archive_records(session_id, removed_only=True)
             if newer == filed:
                 raise
             return await read(newer)
 
-    async def filed(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
+    async def archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
         """Return what was filed about a session's archives, one a life, newest first.
 
         With `removed_only` those alone that are all there is of it: retention took its rows away.
         """
-        rows = await self._queries.ask("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
+        rows = await self._queries.run("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
         return [parse_archive_record(row) for row in rows]
 
-    async def breaks_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
+    async def paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
         """Return how long a session was paused between two instants, as far as Postgres knows."""
         values = {"session_id": _uuid(session_id), "since": _at(since_ms), "until": _at(until_ms)}
-        paused_ms: int = (await self._queries.ask("breaks", values))[0][0]
+        paused_ms: int = (await self._queries.run("breaks", values))[0][0]
         return paused_ms
 
-    async def open_sessions(self, *, not_of: str, after: str | None, limit: int) -> list[str]:
-        """Return ids of sessions that aren't over and whose epoch doesn't begin with `not_of`, in order of id."""
+    async def unfinished_sessions(self, *, other_than_generation: str, after: str | None, limit: int) -> list[str]:
+        """Return ids of sessions that aren't over, in order, but not those whose epoch begins with this generation."""
         nil = "00000000-0000-0000-0000-000000000000"
-        rows = await self._queries.ask("open_sessions", {"not_of": not_of, "after": after or nil, "limit": limit})
+        rows = await self._queries.run(
+            "open_sessions", {"other_than_generation": other_than_generation, "after": after or nil, "limit": limit}
+        )
         return [row[0] for row in rows]
 
     # -- lists --------------------------------------------------------------------------------------------------------
@@ -191,7 +195,7 @@ class HistoryReader:
 
         The cursor's key is (created_at_ms, session_id). Raises ValidationFailed for a bad one.
         """
-        rows = await self._queries.ask(
+        rows = await self._queries.run(
             "sessions",
             {**_before(cursor), "status": status, "sync_mode": sync_mode, "limit": _limit(limit) + 1},
         )
@@ -206,7 +210,7 @@ class HistoryReader:
 
         The cursor's key is (began_at_ms, session_id); `limit` is 1 to 200. Raises ValidationFailed for a bad cursor.
         """
-        rows = await self._queries.ask(
+        rows = await self._queries.run(
             "participant_sessions",
             {
                 **_before(cursor),
@@ -219,9 +223,11 @@ class HistoryReader:
         found = tuple(_part(row) for row in rows[:limit])
         return Page(found, render_cursor(*found[-1].key) if len(rows) > limit else None)
 
-    async def participant_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
+    async def participant_sessions_by_id(
+        self, participant_id: str, session_ids: Sequence[str]
+    ) -> dict[str, ParticipantSession]:
         """Return somebody's part in those of these sessions that they took part in."""
-        rows = await self._queries.ask(
+        rows = await self._queries.run(
             "participant_sessions",
             {
                 **_before(None),
@@ -233,26 +239,28 @@ class HistoryReader:
         )
         return {row[0]: _part(row) for row in rows}
 
-    async def participant_dates(self, participant_id: str, *, since_ms: int, limit: int) -> list[tuple[int, str]]:
+    async def participant_session_starts(
+        self, participant_id: str, *, since_ms: int, limit: int
+    ) -> list[tuple[int, str]]:
         """Return when somebody's sessions since an instant began, in ms, and their ids, newest first."""
         values = {"participant_id": _uuid(participant_id), "since": _at(since_ms), "limit": limit}
         return [
             (instant_ms(began_at), session_id)
-            for session_id, began_at in await self._queries.ask("participant_dates", values)
+            for session_id, began_at in await self._queries.run("participant_dates", values)
         ]
 
-    async def known_parts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+    async def known_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return those of these sessions in which Postgres knows of somebody's part, and when they began, in ms."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
         return {
-            session_id: instant_ms(began_at) for session_id, began_at in await self._queries.ask("known_parts", values)
+            session_id: instant_ms(began_at) for session_id, began_at in await self._queries.run("known_parts", values)
         }
 
     async def now_ms(self) -> int:
         """Return the instant by Postgres' clock: for reading history while Redis, whose clock decides, is away."""
-        return instant_ms((await self._queries.ask("now", {}))[0][0])
+        return instant_ms((await self._queries.run("now", {}))[0][0])
 
-    async def participant_time(
+    async def participant_time_slices(
         self,
         participant_id: str,
         *,
@@ -270,7 +278,7 @@ class HistoryReader:
         rows. Raises ValidationFailed for an unknown `tz`, an IANA name.
         """
         await self._check_zone(tz)
-        rows = await self._queries.ask(
+        rows = await self._queries.run(
             "participant_time",
             {
                 "participant_id": _uuid(participant_id),
@@ -299,7 +307,7 @@ class HistoryReader:
         if not _ZONE.fullmatch(tz):
             raise unknown
         try:
-            await self._queries.ask("time_zone", {"tz": tz})
+            await self._queries.run("time_zone", {"tz": tz})
         except InvalidParameterValue:
             raise unknown from None
 
@@ -310,7 +318,7 @@ def parse_archive_record(row: Row) -> ArchiveRecord:
     return ArchiveRecord(*values)
 
 
-def trail_page(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
+def build_trail_page(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
     """Make a page of up to `limit` events out of at least one more, where there are more."""
     items = tuple(found[:limit])
     return Page(items, render_cursor(*items[-1].key) if len(found) > limit else None)
@@ -336,7 +344,7 @@ def _part(row: Row) -> ParticipantSession:
 
 def _before(cursor: str | None) -> dict[str, Any]:
     """Return what a page newest first begins below: the whole list's end without a cursor."""
-    before_ms, before_id = parse_key(cursor) or (None, _LAST_ID)
+    before_ms, before_id = parse_list_cursor(cursor) or (None, _LAST_ID)
     return {"before_at": "infinity" if before_ms is None else _at(before_ms), "before_id": before_id}
 
 

@@ -19,7 +19,7 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class AuditedVersion:
     """One version as Postgres has it. `state` is the document's bytes as they were published.
 
     `records` are what was decided for command ids, as `wire.record` renders them: given by `Archive.latest` alone.
@@ -28,7 +28,7 @@ class Archived:
     session_id: str
     epoch: str
     version: int
-    state: bytes
+    document: bytes
     deleted: bool
     audited_at_ms: int
     records: dict[str, bytes] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class ListedSession:
     epoch: str
     version: int
     created_at_ms: int
-    state: bytes
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class TrailEvent:
     actor: str | None = None
     time_used_ms: int | None = None
     time_remaining_ms: int | None = None
-    state: bytes | None = None
+    document: bytes | None = None
 
     @property
     def key(self) -> tuple[int, int, str]:

@@ -17,8 +17,8 @@ from synckairos.wire.instants import parse_instant
 class TimeReport:
     """The hours of any participant, for `GET /participants/{id}/time`."""
 
-    def __init__(self, archive: HistoryReader, outbox: Outbox) -> None:
-        self._archive = archive
+    def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
+        self._history = history
         self._outbox = outbox
 
     async def slices(
@@ -32,7 +32,7 @@ class TimeReport:
         bucket: Bucket,
         metadata_key: str | None,
     ) -> tuple[list[TimeSlice], bool]:
-        """Return time slices as `HistoryReader.participant_time` does, and whether Redis is away.
+        """Return time slices as `HistoryReader.participant_time_slices` does, and whether Redis is away.
 
         If Redis is away, the time of versions in the outbox is missing.
         """
@@ -42,7 +42,7 @@ class TimeReport:
             waiting = await self._waiting(participant_id, now_ms)
         except StoreUnavailable:
             waiting, is_away = [], True
-        slices = await self._archive.participant_time(
+        slices = await self._history.participant_time_slices(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,
@@ -57,10 +57,10 @@ class TimeReport:
     async def _waiting(self, participant_id: str, now_ms: int) -> list[OutboxTime]:
         session_ids = await self._outbox.mentioning(participant_id)
         found = await asyncio.gather(*(self._outbox.pending(each) for each in session_ids))
-        return [outbox_share(entries, participant_id, now_ms) for entries in found if entries]
+        return [time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 
 
-def outbox_share(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> OutboxTime:
+def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> OutboxTime:
     """Return what versions of one session mean for somebody's hours, the last one up to now or to its clock's zero."""
     versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_order)
     event, first = versions[0]

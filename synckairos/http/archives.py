@@ -30,9 +30,9 @@ _LARGE = 100  # events; rendering more than these is a thread's work
 class ArchiveRoutes:
     """The operation that reads cold storage."""
 
-    def __init__(self, sessions: Sessions, archive: HistoryReader, limits: RateLimits, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, history: HistoryReader, limits: RateLimits, settings: Settings) -> None:
         self._sessions = sessions
-        self._archive = archive
+        self._history = history
         self._limits = limits
         self._role = settings.archive_role
         self._events_role = settings.archive_events_role
@@ -72,7 +72,7 @@ class ArchiveRoutes:
         if is_unchanged(call.header(b"if-none-match"), etag):
             reply.status = 304
             return reply
-        bundle = await self._archive.cold.bundle(filed)
+        bundle = await self._history.cold_reader.read_bundle(filed)
         render = _render_lines if form == NDJSON else _render
         if len(bundle.events) > _LARGE:
             reply.body = await asyncio.to_thread(render, filed, bundle, shown, snapshots)
@@ -82,7 +82,7 @@ class ArchiveRoutes:
 
     async def _filed(self, session_id: str) -> ArchiveRecord:
         """Return the newest archive there is. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
-        found = await self._archive.filed(session_id)
+        found = await self._history.archive_records(session_id)
         filed = next((each for each in found if each.path is not None), None)
         if filed is not None:
             return filed
@@ -107,7 +107,7 @@ def _render(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: bool) -
         "epoch": filed.epoch,
         "archived_at": render_instant(filed.archived_at_ms),
         "event_count": filed.events,
-        "session": orjson.Fragment(bundle.newest.state),
+        "session": orjson.Fragment(bundle.newest.document),
     }
     if shown != "state":
         document["events"] = [event_json(line.event(snapshots)) for line in bundle.events]
@@ -124,5 +124,5 @@ def _render_lines(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: b
         case "events":
             lines = [orjson.dumps(event_json(line.event(snapshots))) for line in bundle.events]
         case _:
-            lines = [bundle.newest.state]
+            lines = [bundle.newest.document]
     return b"".join(line + b"\n" for line in lines)

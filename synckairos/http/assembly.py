@@ -42,7 +42,7 @@ class RestDependencies:
 
     sessions: Sessions
     store: SessionStore
-    archive: HistoryReader
+    history: HistoryReader
     trail: AuditTrail
     participations: ParticipantSessions
     hours: TimeReport
@@ -72,13 +72,13 @@ def build_application(
     async def count_live() -> None:
         ACTIVE_SESSIONS.set(await parts.store.live_count())
 
-    system = SystemRoutes(parts.sessions, parts.archive.is_reachable, is_draining, (count_live, *before_scrape))
+    system = SystemRoutes(parts.sessions, parts.history.is_reachable, is_draining, (count_live, *before_scrape))
     operations: list[Operation] = [
         *SessionRoutes(parts.sessions, settings.rate_limit_switch).operations(),
         *HistoryRoutes(
             parts.sessions,
-            parts.archive,
-            SessionList(parts.sessions, parts.store, parts.archive),
+            parts.history,
+            SessionList(parts.sessions, parts.store, parts.history),
             parts.trail,
             LiveTail(parts.trail, is_draining, watch),
             parts.participations,
@@ -86,7 +86,7 @@ def build_application(
             parts.limits,
         ).operations(),
         *WebhookRoutes(parts.webhooks, AddressGuard.from_settings(settings), parts.limits).operations(),
-        *ArchiveRoutes(parts.sessions, parts.archive, parts.limits, settings).operations(),
+        *ArchiveRoutes(parts.sessions, parts.history, parts.limits, settings).operations(),
         *SimulateRoutes(parts.store, parts.limits).operations(),
         *system.operations(),
     ]

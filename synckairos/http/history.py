@@ -10,7 +10,7 @@ import orjson
 
 from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
 from synckairos.history.audit_trail import AuditTrail
-from synckairos.history.participant_sessions.pages import ListedParticipation, ParticipantSessions
+from synckairos.history.participant_sessions.pages import ParticipantSessionPage, ParticipantSessions
 from synckairos.history.reader import HistoryReader
 from synckairos.history.time_report import TimeReport
 from synckairos.http.content_negotiation import preferred_media_type
@@ -42,7 +42,7 @@ class HistoryRoutes:
     def __init__(
         self,
         sessions: Sessions,
-        archive: HistoryReader,
+        history: HistoryReader,
         listing: SessionList,
         trail: AuditTrail,
         tail: LiveTail,
@@ -51,7 +51,7 @@ class HistoryRoutes:
         limits: RateLimits,
     ) -> None:
         self._sessions = sessions
-        self._archive = archive
+        self._history = history
         self._listing = listing
         self._trail = trail
         self._tail = tail
@@ -117,11 +117,11 @@ class HistoryRoutes:
         participant_id = call.id("participant_id")
         form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
         # Both in one trip: recent history should cost little more than a look at one session.
-        _, glance = await asyncio.gather(
-            self._count(call), self._participations.glance(participant_id, cursor=query.cursor, limit=query.limit)
+        _, lookup = await asyncio.gather(
+            self._count(call), self._participations.look_up(participant_id, cursor=query.cursor, limit=query.limit)
         )
         told = await self._participations.page(
-            participant_id, glance, days=query.days, cursor=query.cursor, limit=query.limit
+            participant_id, lookup, days=query.days, cursor=query.cursor, limit=query.limit
         )
         rows = [each.row for each in told.page.items]
         if form == CSV:
@@ -147,7 +147,7 @@ class HistoryRoutes:
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:
-            now_ms = await self._archive.now_ms()
+            now_ms = await self._history.now_ms()
         from_ms, to_ms = parse_time_range(query, now_ms)
         slices, is_redis_away = await self._hours.slices(
             participant_id,
@@ -169,7 +169,7 @@ class HistoryRoutes:
         return reply
 
 
-def _alone(told: ListedParticipation) -> list[tuple[bytes, bytes]]:
+def _alone(told: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
     """Say which store answered alone while the other is away, and how far back that goes."""
     if told.alone is None:
         return []

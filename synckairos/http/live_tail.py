@@ -14,7 +14,7 @@ import orjson
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.history.audit_trail import AuditTrail
-from synckairos.history.cursor import render_cursor
+from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
 from synckairos.wire.event_json import event_json
 

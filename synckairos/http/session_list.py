@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from synckairos.errors import SessionNotFound
-from synckairos.history.cursor import parse_key, render_cursor
+from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import Key
@@ -31,10 +31,10 @@ class SessionsPage:
 class SessionList:
     """Pages of sessions out of both stores."""
 
-    def __init__(self, sessions: Sessions, store: SessionStore, archive: HistoryReader) -> None:
+    def __init__(self, sessions: Sessions, store: SessionStore, history: HistoryReader) -> None:
         self._sessions = sessions
         self._store = store
-        self._archive = archive
+        self._history = history
 
     async def page(self, query: ListQuery) -> SessionsPage:
         """Return a page, newest creation first; none that isn't the last is empty.
@@ -49,17 +49,17 @@ class SessionList:
             query = query.model_copy(update={"cursor": page.next_cursor})
 
     async def _page(self, query: ListQuery) -> SessionsPage:
-        before = parse_key(query.cursor)
+        before = parse_list_cursor(query.cursor)
         # Live sessions first: one that ends in between is then in both, and never in neither.
         live, live_to = await self._live(query, before)
-        archived = await self._archive.sessions(
+        archived = await self._history.sessions(
             cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
         )
         found: dict[Key, bytes] = dict(live)
         unseen = [item for item in archived.items if (item.created_at_ms, item.session_id) not in found]
         loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
         for item, now in zip(unseen, loaded, strict=True):
-            document = await self._as_it_is(item.session_id, now.stored, now.now_ms, item.state)
+            document = await self._as_it_is(item.session_id, now.stored, now.now_ms, item.document)
             if document is not None and _fits(document, query):
                 found[item.created_at_ms, item.session_id] = document
         # Beyond where a source was looked through there may be more of it, which belongs before what is older.

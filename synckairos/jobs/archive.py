@@ -13,13 +13,13 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
 from synckairos.errors import SyncKairosError
-from synckairos.history.cold.bundle import Bundle, BundleWriter, render_line
+from synckairos.history.cold.bundle import Bundle, BundleWriter, render_bundle_line
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.history.records import ArchiveRecord
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool
 
 SQL = "archives.sql"
 
@@ -28,13 +28,13 @@ _ROWS = 500
 _BYTES = 4 << 20
 
 
-class NotFinished(SyncKairosError):
+class SessionNotFinished(SyncKairosError):
     """The session isn't over, as far as Postgres knows, or there is nothing of it there."""
 
     code = "NOT_FINISHED"
 
 
-class SessionLiveAgain(NotFinished):
+class SessionRecreated(SessionNotFinished):
     """The session was over, and somebody made it again: there is nothing to do, nor to mend."""
 
 
@@ -71,7 +71,7 @@ class _Packed:
 class Archiver:
     """Makes archives. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: Pool, objects: ColdStorage) -> None:
+    def __init__(self, pool: PostgresPool, objects: ColdStorage) -> None:
         self._pool = pool
         self._objects = objects
         self._cold = ColdReader(objects)
@@ -79,15 +79,15 @@ class Archiver:
     async def archive(self, session_id: str, *, anew: bool = False) -> ArchiveRecord:
         """Archive a session as it is now, unless that is done (and not wanted `anew`), and return what was filed.
 
-        Raises: NotFinished.
+        Raises: SessionNotFinished.
         """
         filed, ended, count = await self._look(session_id)
         if ended is None:
             if filed is not None and filed.removed:
                 return filed
             if filed is not None:
-                raise SessionLiveAgain(f"Session {session_id} isn't over any more: it was made again")
-            raise NotFinished(f"Session {session_id} isn't over, or Postgres has nothing of it (yet)")
+                raise SessionRecreated(f"Session {session_id} isn't over any more: it was made again")
+            raise SessionNotFinished(f"Session {session_id} isn't over, or Postgres has nothing of it (yet)")
         is_same_life = filed is not None and filed.created_at_ms == _ms(ended.created_at)
         base = filed if is_same_life and filed is not None and filed.removed else None
         if filed is not None and is_same_life and base is None and filed.path is not None:
@@ -112,7 +112,7 @@ class Archiver:
 
     async def _make(self, ended: EndedSession, base: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
         await self._run("process", session_id=ended.session_id, created_at=ended.created_at)
-        earlier = None if base is None else await self._cold.bundle(base)
+        earlier = None if base is None else await self._cold.read_bundle(base)
         packed = await self._pack(ended, earlier)
         ended, path = packed.ended, packed.ended.path(packed.content)
         written = await self._objects.put(path, packed.content)
@@ -150,7 +150,7 @@ class Archiver:
                     ended = await _ended(connection, looked_at.session_id)
                     if ended is None or ended.created_at != looked_at.created_at:
                         # Where the next life is over, too, the next look at it finds that out.
-                        raise SessionLiveAgain(
+                        raise SessionRecreated(
                             f"Session {looked_at.session_id} was made again, or isn't there any more"
                         )
                     return await self._pack_rows(connection, ended, earlier)
@@ -214,21 +214,21 @@ class Archiver:
 
     async def _run(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(load(SQL, "synckairos.jobs")[name], values)
+            cursor = await connection.execute(load_statements(SQL, "synckairos.jobs")[name], values)
             return await cursor.fetchall() if cursor.description else []
 
 
 async def _extent(connection: AsyncConnection, session_id: str) -> tuple[int, datetime | None, datetime | None]:
     """Count a session's rows and return the instants of the first and the last."""
     row = await (
-        await connection.execute(load(SQL, "synckairos.jobs")["extent"], {"session_id": session_id})
+        await connection.execute(load_statements(SQL, "synckairos.jobs")["extent"], {"session_id": session_id})
     ).fetchone()
     return (0, None, None) if row is None else row
 
 
 async def _conflicts(connection: AsyncConnection, session_id: str) -> list[dict[str, Any]]:
     async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-        await cursor.execute(load(SQL, "synckairos.jobs")["conflicts"], {"session_id": session_id})
+        await cursor.execute(load_statements(SQL, "synckairos.jobs")["conflicts"], {"session_id": session_id})
         return await cursor.fetchall()
 
 
@@ -244,7 +244,7 @@ async def _rows(connection: AsyncConnection, session_id: str) -> AsyncIterator[d
 
 async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
     async with connection.cursor(name="events", row_factory=dict_row, binary=True) as cursor:
-        await cursor.execute(load(SQL, "synckairos.jobs")["events"], {"session_id": session_id})
+        await cursor.execute(load_statements(SQL, "synckairos.jobs")["events"], {"session_id": session_id})
         count = _FIRST_ROWS
         while batch := await cursor.fetchmany(count):
             size = sum(len(row["snapshot"]) for row in batch)
@@ -253,11 +253,11 @@ async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterato
 
 
 def _add(packer: BundleWriter, kind: str, rows: list[dict[str, Any]]) -> None:
-    packer.add(render_line(kind, row, row.pop("snapshot")) for row in rows)
+    packer.add(render_bundle_line(kind, row, row.pop("snapshot")) for row in rows)
 
 
 async def _ended(connection: AsyncConnection, session_id: str) -> EndedSession | None:
-    cursor = await connection.execute(load(SQL, "synckairos.jobs")["session"], {"session_id": session_id})
+    cursor = await connection.execute(load_statements(SQL, "synckairos.jobs")["session"], {"session_id": session_id})
     row = await cursor.fetchone()
     return None if row is None or row[6] is None else EndedSession(*row)
 
@@ -267,7 +267,7 @@ async def _filed(connection: AsyncConnection, session_id: str) -> ArchiveRecord 
 
 
 async def _all_filed(connection: AsyncConnection, session_id: str, *, removed_only: bool) -> list[ArchiveRecord]:
-    sql = load("queries.sql", "synckairos.history")["filed"]
+    sql = load_statements("queries.sql", "synckairos.history")["filed"]
     cursor = await connection.execute(sql, {"session_id": session_id, "removed_only": removed_only})
     return [parse_archive_record(row) for row in await cursor.fetchall()]
 

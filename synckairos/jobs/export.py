@@ -18,8 +18,8 @@ from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.jobs.archive import SQL
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.tabular import FORMULA_BEGINNINGS, render_csv_rows
 
@@ -57,7 +57,7 @@ class ExportResult:
 class Exporter:
     """Makes exports. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: Pool, objects: ColdStorage) -> None:
+    def __init__(self, pool: PostgresPool, objects: ColdStorage) -> None:
         self._pool = pool
         self._objects = objects
         self._cold = ColdReader(objects)
@@ -101,7 +101,7 @@ class Exporter:
             try:
                 async with connection.transaction():
                     await removed.execute(
-                        load(SQL, "synckairos.jobs")["removed_between"], {"from": from_at, "to": to_at}
+                        load_statements(SQL, "synckairos.jobs")["removed_between"], {"from": from_at, "to": to_at}
                     )
                     async for piece in _copied(connection, from_at, to_at, form, snapshots):
                         yield piece
@@ -109,7 +109,7 @@ class Exporter:
                 await connection.set_isolation_level(None)
                 await connection.set_autocommit(True)
             async for row in removed:
-                rows = list(_rows(await self._cold.bundle(parse_archive_record(row)), from_at, to_at, snapshots))
+                rows = list(_rows(await self._cold.read_bundle(parse_archive_record(row)), from_at, to_at, snapshots))
                 if form == "csv":
                     yield len(rows), render_csv_rows(columns, rows)
                 else:
@@ -141,7 +141,7 @@ def _statement(form: Format, snapshots: bool, from_at: datetime, to_at: datetime
         line, outer = _CSV_LINE, _CSV
     else:
         line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
-    rows = load(SQL, "synckairos.jobs")["export"].decode()
+    rows = load_statements(SQL, "synckairos.jobs")["export"].decode()
     for name, value in (("from", from_at), ("to", to_at)):
         rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
     return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows)))

@@ -1,4 +1,4 @@
-"""The desk: what each kind of job does. Every piece of it may be done again from the start."""
+"""The handlers: what each kind of job does. Every piece of it may be done again from the start."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -9,14 +9,14 @@ import psycopg
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.jobs.archive import SQL, Archiver, NotFinished, SessionLiveAgain
+from synckairos.jobs.archive import SQL, Archiver, SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.kinds import ExportParams, SessionsParams, parse_params
 from synckairos.jobs.retention import Retention
-from synckairos.jobs.runner import JobRefused
+from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import JobClaim, JobTable
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool, named_errors
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry import log
@@ -35,26 +35,26 @@ class JobHandlers:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: PostgresPool,
         objects: ColdStorage,
-        board: JobTable,
+        job_table: JobTable,
         store: SessionStore,
         outbox: Outbox,
         upkeep: SummaryRefresh,
     ) -> None:
         self._pool = pool
-        self._board = board
+        self._board = job_table
         self._archiver = Archiver(pool, objects)
         self._exporter = Exporter(pool, objects)
         self._retention = Retention(pool, objects, self._archiver, store, outbox, upkeep)
 
-    async def carry_out(self, claim: JobClaim) -> Result:
-        """Do what a job asks for and return its result. Raises JobRefused where no further try would do."""
+    async def run(self, claim: JobClaim) -> Result:
+        """Do what a job asks for and return its result. Raises PermanentJobFailure where no further try would do."""
         try:
             params = parse_params(claim.type, claim.params)
         except ValidationFailed as fault:
-            raise JobRefused(f"{fault.message}: {fault.details}") from fault
-        with named_errors():
+            raise PermanentJobFailure(f"{fault.message}: {fault.details}") from fault
+        with translate_postgres_errors():
             match claim.type, params:
                 case "archive", SessionsParams():
                     return await self._archive(params)
@@ -62,17 +62,17 @@ class JobHandlers:
                     return await self._retain(params)
                 case "export", ExportParams():
                     return await self._export(claim.job_id, params)
-        raise JobRefused(f"Nobody knows how to do a job of type {claim.type!r}")
+        raise PermanentJobFailure(f"Nobody knows how to do a job of type {claim.type!r}")
 
     async def _archive(self, params: SessionsParams) -> Result:
         if params.session_id is None:
             return await self._each("archive", "unarchived", params.after_s, self._archiver.archive)
         try:
             filed = await self._archiver.archive(params.session_id)
-        except SessionLiveAgain as fault:
+        except SessionRecreated as fault:
             return {"session_id": params.session_id, "archived": False, "left": fault.message}
-        except NotFinished as fault:
-            raise JobRefused(fault.message) from fault
+        except SessionNotFinished as fault:
+            raise PermanentJobFailure(fault.message) from fault
         return {
             "session_id": filed.session_id,
             "version": filed.version,
@@ -90,7 +90,7 @@ class JobHandlers:
             )
         try:
             removed = await self._retention.remove(params.session_id, after_s)
-        except NotFinished as fault:
+        except SessionNotFinished as fault:
             # Somebody may have made it again since the job was queued: there is nothing to take away, nor to mend.
             return {"session_id": params.session_id, "removed": False, "left": fault.message}
         return {"session_id": params.session_id, "removed": removed}
@@ -117,7 +117,7 @@ class JobHandlers:
             async with slots:
                 try:
                     outcome = "left" if await work(session_id) is False else "done"
-                except NotFinished:
+                except SessionNotFinished:
                     outcome = "left"
                 except (StoreUnavailable, psycopg.OperationalError):
                     raise
@@ -143,7 +143,7 @@ class JobHandlers:
         while True:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(
-                    load(SQL, "synckairos.jobs")[query], {**place, "after_s": after_s, "limit": _PAGE}
+                    load_statements(SQL, "synckairos.jobs")[query], {**place, "after_s": after_s, "limit": _PAGE}
                 )
                 rows = await cursor.fetchall()
             if not rows:

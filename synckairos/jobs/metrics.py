@@ -37,16 +37,16 @@ REGISTRY.register(_TALLIES)
 
 
 class JobGauges:
-    """Keeps the numbers as they are on the board."""
+    """Keeps the numbers as they are on the job_table."""
 
-    def __init__(self, board: JobTable) -> None:
-        self._board = board
+    def __init__(self, job_table: JobTable) -> None:
+        self._board = job_table
 
     async def refresh(self) -> None:
         """Measure, for the next scrape. While Postgres is away the numbers stay: the audit's own must not wait."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                depths, tallies = await self._board.depths(), await self._board.tally()
+                depths, tallies = await self._board.queue_depths(), await self._board.attempt_tally()
         except (StoreUnavailable, TimeoutError):
             return
         JOBS.clear()

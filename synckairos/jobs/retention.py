@@ -9,14 +9,14 @@ import orjson
 from psycopg import AsyncConnection
 
 from synckairos.errors import SyncKairosError
-from synckairos.history.cold.bundle import Bundle, BundleLine, version_gaps
+from synckairos.history.cold.bundle import Bundle, BundleLine, find_version_gaps
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.archive import SQL, Archiver, NotFinished
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool
+from synckairos.jobs.archive import SQL, Archiver, SessionNotFinished
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 
@@ -40,7 +40,7 @@ class Retention:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: PostgresPool,
         objects: ColdStorage,
         archiver: Archiver,
         store: SessionStore,
@@ -62,7 +62,7 @@ class Retention:
         same hash.
 
         Raises:
-            NotFinished, Incomplete, ArchiveDamaged.
+            SessionNotFinished, Incomplete, ArchiveDamaged.
             StoreUnavailable: the object store or Redis doesn't answer.
         """
         filed = await self._archiver.archive(session_id)
@@ -98,7 +98,7 @@ class Retention:
             raise SessionRetained("versions of it lie isolated (see `synckairos audit failed`)")
 
     async def _verify_and_remove(self, filed: ArchiveRecord, after_s: float) -> bool:
-        bundle = await self._cold.bundle(filed, lean=True)
+        bundle = await self._cold.read_bundle(filed, lean=True)
         if len(bundle.events) != filed.events or bundle.newest.version != (filed.epoch, filed.version):
             raise ArchiveDamaged(f"The archive of session {filed.session_id} isn't the one that was filed")
         missing = await self._missing(filed, bundle)
@@ -118,14 +118,14 @@ class Retention:
         What was on its way when an earlier life of this session left Postgres came afterwards: it is here, and what it
         goes on from is in that life's archive.
         """
-        if next(version_gaps(bundle.events), None) is None:
+        if next(find_version_gaps(bundle.events), None) is None:
             return None
-        earlier = [await self._cold.bundle(each, lean=True) for each in await self._archiver.removed_before(filed)]
-        return next(version_gaps(bundle.events, (line for each in earlier for line in each.events)), None)
+        earlier = [await self._cold.read_bundle(each, lean=True) for each in await self._archiver.removed_before(filed)]
+        return next(find_version_gaps(bundle.events, (line for each in earlier for line in each.events)), None)
 
     async def _delete(self, filed: ArchiveRecord, bundle: Bundle, after_s: float) -> bool:
         values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s, "path": filed.path}
-        sql = load(SQL, "synckairos.jobs")
+        sql = load_statements(SQL, "synckairos.jobs")
         async with self._pool.connection() as connection, connection.transaction() as transaction:
             if await (await connection.execute(sql["hold_archive"], values)).fetchone() is None:
                 return False  # what was verified isn't what is filed any more
@@ -133,7 +133,7 @@ class Retention:
             if held is None and filed.removed:
                 return True
             if held is None or not held[2]:
-                raise NotFinished(f"Session {filed.session_id} didn't end so long ago")
+                raise SessionNotFinished(f"Session {filed.session_id} didn't end so long ago")
             if held[3]:
                 raise SessionRetained("webhooks that tell of it are still to be sent")
             if (held[0], held[1]) == (filed.epoch, filed.version):
@@ -148,14 +148,14 @@ class Retention:
 
 
 async def _removed(connection: AsyncConnection, name: str, values: dict[str, Any]) -> set[tuple[str, int, bytes]]:
-    cursor = await connection.execute(load(SQL, "synckairos.jobs")[name], values)
+    cursor = await connection.execute(load_statements(SQL, "synckairos.jobs")[name], values)
     return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in await cursor.fetchall()}
 
 
 def _people(bundle: Bundle) -> set[str]:
     """Return who took part: those of the end, and whom events name, as they do whoever left."""
     ids = {line.row.get("participant_id") for line in bundle.events}
-    ids |= {each["participant_id"] for each in orjson.loads(bundle.newest.state)["participants"]}
+    ids |= {each["participant_id"] for each in orjson.loads(bundle.newest.document)["participants"]}
     return {each for each in ids if each is not None}
 
 

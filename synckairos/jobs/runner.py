@@ -22,10 +22,10 @@ _KICKS_AT_ONCE = 100
 
 logger = log.get(__name__)
 
-CarryOut = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
+RunAttempt = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
 
 
-class JobRefused(SyncKairosError):
+class PermanentJobFailure(SyncKairosError):
     """A job that can't be carried out, however often it is tried: its params, or what they name, aren't fit for it."""
 
     code = "JOB_REFUSED"
@@ -36,20 +36,20 @@ class JobRunner:
 
     def __init__(
         self,
-        board: JobTable,
-        carry_out: CarryOut,
+        job_table: JobTable,
+        carry_out: RunAttempt,
         worker: str,
         *,
         retry_s: Sequence[float] = RETRY_S,
         lease_s: float = LEASE_S,
     ) -> None:
-        self._board = board
+        self._board = job_table
         self._carry_out = carry_out
         self._worker = worker
         self._retry_s = tuple(retry_s)
         self._lease_s = lease_s
 
-    async def run(self, job_id: int) -> None:
+    async def run_job(self, job_id: int) -> None:
         """Carry a job out, unless somebody else does. Raises nothing but what cancelling does; then it is put back."""
         try:
             claim = await self._board.claim(job_id, self._worker, self._lease_s)
@@ -61,11 +61,11 @@ class JobRunner:
 
     async def sweep(self, kick: Callable[[DueJob], Awaitable[None]]) -> None:
         """Take up what dead workers left, and have everything kicked that is due."""
-        for each in await self._board.reap():
+        for each in await self._board.reclaim_abandoned():
             logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":
                 _alarm(each.job_id, each.type, each.error)
-        for due in await self._board.due(_KICKS_AT_ONCE):
+        for due in await self._board.due_jobs(_KICKS_AT_ONCE):
             await kick(due)
 
     async def _attempt(self, claim: JobClaim) -> None:
@@ -80,12 +80,12 @@ class JobRunner:
         except asyncio.CancelledError:
             await _end(work)
             with suppress(StoreUnavailable):
-                await asyncio.shield(self._board.put_back(claim))
+                await asyncio.shield(self._board.release(claim))
             raise
         except Exception as fault:  # noqa: BLE001 - whatever it is, it is this job's alone
             await self._failed(claim, fault)
             return
-        await self._board.finish(claim, result)
+        await self._board.complete(claim, result)
         logger.info("job done", **known, result=dict(result))
 
     async def _keep_alive(self, claim: JobClaim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
@@ -95,7 +95,7 @@ class JobRunner:
             if done:
                 return True
             try:
-                is_ours = await self._board.beat(claim, self._lease_s)
+                is_ours = await self._board.renew_lease(claim, self._lease_s)
             except StoreUnavailable:
                 continue  # the work will notice too
             if not is_ours:
@@ -105,7 +105,7 @@ class JobRunner:
     async def _failed(self, claim: JobClaim, fault: Exception) -> None:
         error = fault.message if isinstance(fault, SyncKairosError) else f"{type(fault).__name__}: {fault}"
         again_s = self._retry_s[min(claim.attempts, len(self._retry_s)) - 1] if self._retry_s else 0
-        status = await self._board.fail(claim, error, again_s, for_good=isinstance(fault, JobRefused))
+        status = await self._board.fail(claim, error, again_s, for_good=isinstance(fault, PermanentJobFailure))
         if status == "failed":
             _alarm(claim.job_id, claim.type, error)
         else:

@@ -1,4 +1,4 @@
-"""The board: the table of background jobs, in Postgres. What is on it is the truth; a queue only says "now".
+"""The job_table: the table of background jobs, in Postgres. What is on it is the truth; a queue only says "now".
 
 Knows no kind of job: params and results are JSON.
 """
@@ -11,8 +11,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool, named_errors
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 
 Row = tuple[Any, ...]
 
@@ -22,7 +22,7 @@ ATTEMPTS = 3
 """How often a job is tried, dying workers counted."""
 
 CONNECTIONS = 12
-"""Two jobs that work on four sessions each, with some to spare for the board itself."""
+"""Two jobs that work on four sessions each, with some to spare for the job_table itself."""
 
 _SQL = "jobs.sql"
 
@@ -56,7 +56,7 @@ class DueJob:
 
 
 @dataclass(frozen=True, slots=True)
-class AbandonedJobs:
+class AbandonedJob:
     """A job whose worker died: `status` is queued, or failed where that was its last attempt."""
 
     job_id: int
@@ -109,20 +109,20 @@ class JobTally:
     busy_ms: int
 
 
-def open_pool(database_url: str) -> Pool:
+def open_job_pool(database_url: str) -> PostgresPool:
     """Make the connections of a process that carries jobs out; opens none until somebody enters it."""
     options = "-c lock_timeout=30s -c client_min_messages=warning"
-    return Pool(database_url, "jobs", connections=CONNECTIONS, options=options, prepares=False)
+    return PostgresPool(database_url, "jobs", connections=CONNECTIONS, options=options, prepares=False)
 
 
 class JobTable:
     """Background jobs. Raises StoreUnavailable where Postgres doesn't answer or isn't migrated."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
     async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
-        """Put a job on the board; None where an open one has the same `once`."""
+        """Put a job on the job_table; None where an open one has the same `once`."""
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
@@ -131,30 +131,30 @@ class JobTable:
         rows = await self._run("claim", job_id=job_id, worker=worker, lease_s=lease_s)
         return JobClaim(*rows[0]) if rows else None
 
-    async def beat(self, claim: JobClaim, lease_s: float) -> bool:
+    async def renew_lease(self, claim: JobClaim, lease_s: float) -> bool:
         """Say that its worker lives; False where the job isn't its any more."""
-        return bool(await self._of("beat", claim, lease_s=lease_s))
+        return bool(await self._run_for_claim("beat", claim, lease_s=lease_s))
 
-    async def finish(self, claim: JobClaim, result: Mapping[str, Any]) -> bool:
+    async def complete(self, claim: JobClaim, result: Mapping[str, Any]) -> bool:
         """Keep what came of a job; False where it isn't its worker's any more."""
-        return bool(await self._of("finish", claim, result=Jsonb(result)))
+        return bool(await self._run_for_claim("finish", claim, result=Jsonb(result)))
 
     async def fail(self, claim: JobClaim, error: str, retry_in_s: float, *, for_good: bool = False) -> Status | None:
         """Note a failed attempt and return what the job is now; None where it isn't its worker's any more."""
         tried = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "most": ATTEMPTS}
-        rows = await self._of("fail", claim, **tried)
+        rows = await self._run_for_claim("fail", claim, **tried)
         status: Status | None = rows[0][0] if rows else None
         return status
 
-    async def put_back(self, claim: JobClaim) -> bool:
+    async def release(self, claim: JobClaim) -> bool:
         """Give a job back that was begun and not ended; that was no attempt."""
-        return bool(await self._of("put_back", claim))
+        return bool(await self._run_for_claim("put_back", claim))
 
-    async def reap(self) -> list[AbandonedJobs]:
+    async def reclaim_abandoned(self) -> list[AbandonedJob]:
         """Take jobs away from workers that died, and return them."""
-        return [AbandonedJobs(*row) for row in await self._run("reap", most=ATTEMPTS)]
+        return [AbandonedJob(*row) for row in await self._run("reap", most=ATTEMPTS)]
 
-    async def due(self, limit: int) -> list[DueJob]:
+    async def due_jobs(self, limit: int) -> list[DueJob]:
         """Return jobs that could begin now, those that wait longest first."""
         return [DueJob(*row) for row in await self._run("due", limit=limit)]
 
@@ -163,41 +163,41 @@ class JobTable:
         rows = await self._run("retry", job_id=job_id)
         return DueJob(job_id, rows[0][0]) if rows else None
 
-    async def has_work(self, type_: str, after_s: float) -> bool:
+    async def has_sessions_to_do(self, type_: str, after_s: float) -> bool:
         """Tell whether there are sessions that such a job would look at."""
         query = {"archive": "unarchived", "retention": "finished"}[type_]
-        sql = load("archives.sql", "synckairos.jobs")[query]
+        sql = load_statements("archives.sql", "synckairos.jobs")[query]
         place = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
-        with named_errors():
+        with translate_postgres_errors():
             async with self._pool.connection() as connection:
                 return await (await connection.execute(sql, place)).fetchone() is not None
 
-    async def prune(self, days: int) -> None:
+    async def delete_ended(self, days: int) -> None:
         """Forget jobs that ended so many days ago."""
         await self._run("prune", days=days)
 
-    async def show(self, job_id: int) -> Job | None:
+    async def get(self, job_id: int) -> Job | None:
         rows = await self._run("show", job_id=job_id)
         return Job(*rows[0]) if rows else None
 
-    async def listed(self, *, status: str | None = None, type_: str | None = None, limit: int = 50) -> list[Job]:
+    async def list_jobs(self, *, status: str | None = None, type_: str | None = None, limit: int = 50) -> list[Job]:
         """Return jobs, the newest first."""
         return [Job(*row) for row in await self._run("list", status=status, type=type_, limit=limit)]
 
-    async def depths(self) -> list[QueueDepth]:
+    async def queue_depths(self) -> list[QueueDepth]:
         """Count jobs by type and status."""
         return [QueueDepth(*row) for row in await self._run("depths")]
 
-    async def tally(self) -> list[JobTally]:
+    async def attempt_tally(self) -> list[JobTally]:
         """Return what became of attempts, ever."""
         return [JobTally(*row) for row in await self._run("tally")]
 
-    async def _of(self, name: str, claim: JobClaim, **values: Any) -> list[Row]:
+    async def _run_for_claim(self, name: str, claim: JobClaim, **values: Any) -> list[Row]:
         whose = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}
         return await self._run(name, **whose, **values)
 
     async def _run(self, name: str, **values: Any) -> list[Row]:
-        with named_errors():
+        with translate_postgres_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(load(_SQL, "synckairos.jobs")[name], values)
+                cursor = await connection.execute(load_statements(_SQL, "synckairos.jobs")[name], values)
                 return await cursor.fetchall() if cursor.description else []

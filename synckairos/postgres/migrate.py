@@ -9,7 +9,7 @@ import psycopg
 
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migration_files import migrations_dir
-from synckairos.postgres.pool import CONNECT_S
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK = 0x53594E43  # any number, the same in every process that migrates
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 """
 
 
-class BadMigrations(SyncKairosError):
+class InvalidMigrations(SyncKairosError):
     """The files and what the database says was applied don't fit together; the message names the file."""
 
     code = "BAD_MIGRATIONS"
@@ -49,11 +49,11 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
     Each file is one transaction. Any number of processes may call this at once: they wait for one another.
 
     Raises:
-        BadMigrations: an applied file was changed or is missing, or numbers have gaps or doubles.
+        InvalidMigrations: an applied file was changed or is missing, or numbers have gaps or doubles.
         psycopg.Error: Postgres isn't reachable, or refused a statement; files before that one stay applied.
     """
-    wanted = read(directory or migrations_dir())
-    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_S)
+    wanted = read_migrations(directory or migrations_dir())
+    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
     async with connection:
         await connection.execute("SET client_min_messages = warning")
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
@@ -69,27 +69,27 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
     return [migration.name for migration in missing]
 
 
-async def pending(database_url: str, directory: Path | None = None) -> list[str]:
+async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:
     """Return the names of files that aren't applied yet; changes nothing. Raises what `migrate` raises."""
-    wanted = read(directory or migrations_dir())
-    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_S)
+    wanted = read_migrations(directory or migrations_dir())
+    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
     async with connection:
         found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
         applied = await _applied(connection) if found and found[0] else {}
     return [migration.name for migration in _missing(wanted, applied)]
 
 
-def read(directory: Path) -> list[Migration]:
-    """Read all files in order. Raises BadMigrations unless they are numbered 0001, 0002, … without gap or double."""
+def read_migrations(directory: Path) -> list[Migration]:
+    """Read all files in order. Raises InvalidMigrations unless they are numbered 0001, 0002 and so on."""
     found = []
     for path in sorted(directory.glob("*.sql")):
         match = _NAME.fullmatch(path.name)
         if match is None:
-            raise BadMigrations(f"{path.name}: a migration is called NNNN_name.sql, in lower case")
+            raise InvalidMigrations(f"{path.name}: a migration is called NNNN_name.sql, in lower case")
         found.append(Migration(int(match[1]), path.name, path.read_text()))
     for expected, migration in enumerate(found, start=1):
         if migration.number != expected:
-            raise BadMigrations(
+            raise InvalidMigrations(
                 f"{migration.name}: the next number is {expected:04d}; there are no gaps and no doubles"
             )
     return found
@@ -106,9 +106,11 @@ def _missing(wanted: list[Migration], applied: dict[int, tuple[str, str]]) -> li
     for number, (name, checksum) in sorted(applied.items()):
         migration = files.get(number)
         if migration is None:
-            raise BadMigrations(
+            raise InvalidMigrations(
                 f"{name} was applied to this database, but this version doesn't have it: run a newer one"
             )
         if migration.checksum != checksum:
-            raise BadMigrations(f"{migration.name} was changed after it was applied; put it back and add a new file")
+            raise InvalidMigrations(
+                f"{migration.name} was changed after it was applied; put it back and add a new file"
+            )
     return [migration for migration in wanted if migration.number not in applied]

@@ -8,7 +8,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 @cache
-def load(file: str, package: str) -> dict[str, bytes]:
+def load_statements(file: str, package: str) -> dict[str, bytes]:
     """Return the statements of one file of a package, by name."""
     text = resources.files(package).joinpath(file).read_text()
     parts = _NAME.split(text)

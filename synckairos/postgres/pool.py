@@ -23,7 +23,7 @@ from synckairos.errors import StoreUnavailable
 
 T = TypeVar("T")
 
-CONNECT_S = 5
+CONNECT_TIMEOUT_S = 5
 """Seconds until a Postgres that says nothing counts as away."""
 
 _LET_GO_S = 0.5
@@ -57,7 +57,7 @@ class Connection(AsyncConnection[Any]):
             raise
 
 
-class Pool(AsyncConnectionPool[Connection]):
+class PostgresPool(AsyncConnectionPool[Connection]):
     """Connections to whichever host of the URL is fit: `read-write` takes changes, `primary` may refuse them.
 
     A standby is neither: it may be behind. Connections are looked at before somebody gets one. Opening waits for
@@ -72,7 +72,7 @@ class Pool(AsyncConnectionPool[Connection]):
         connections: int,
         at_least: int = 0,
         host: Literal["read-write", "primary"] = "read-write",
-        timeout_s: float = CONNECT_S,
+        timeout_s: float = CONNECT_TIMEOUT_S,
         options: str = "",
         prepares: bool = True,
         configure: Callable[[Connection], Awaitable[None]] | None = None,
@@ -102,7 +102,7 @@ class Pool(AsyncConnectionPool[Connection]):
             kwargs=self._connecting,
         )
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Connect once, beside the pool, and let go.
 
         Raises OperationalError that says at once what is in the way; the pool says at last that it waited.
@@ -136,12 +136,12 @@ class BoundedQueries:
     """
 
     def __init__(self) -> None:
-        self._asked: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
-    async def within(self, timeout_s: float, ask: Coroutine[Any, Any, T]) -> T:
+    async def run(self, timeout_s: float, query: Coroutine[Any, Any, T]) -> T:
         """Return what a question gives. Raises what it raises; StoreUnavailable where that takes longer."""
-        task = asyncio.ensure_future(ask)
-        self._asked.add(task)
+        task = asyncio.ensure_future(query)
+        self._running.add(task)
         task.add_done_callback(self._done)
         done, _ = await asyncio.wait([task], timeout=timeout_s)
         if not done:
@@ -150,13 +150,13 @@ class BoundedQueries:
         return task.result()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._asked.discard(task)
+        self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever asked may be gone; then nobody is to be warned about it
 
 
 @contextmanager
-def named_errors() -> Iterator[None]:
+def translate_postgres_errors() -> Iterator[None]:
     """Tell a Postgres that doesn't work, takes no writes or isn't ours yet from everything else."""
     try:
         yield

@@ -17,9 +17,9 @@ import orjson
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import JOB, open_queue, queue_name, to_json, wakeup_key
+from synckairos.audit.arq_wakeups import DRAIN_JOB, arq_queue_name, open_arq_queue, serialize_job, wakeup_key
 from synckairos.audit.batch_writer import AuditWriter
-from synckairos.audit.drain import BACKOFF_S, Drain
+from synckairos.audit.drain import RETRY_DELAYS_S, OutboxDrain
 from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
@@ -28,8 +28,8 @@ from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
-from synckairos.jobs.table import JobTable, open_pool
-from synckairos.jobs.wakeups import BACKGROUND_JOB, JobWakeups
+from synckairos.jobs.table import JobTable, open_job_pool
+from synckairos.jobs.wakeups import RUN_JOB, JobWakeups
 from synckairos.store.connect import open_store
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
@@ -57,7 +57,7 @@ logger = log.get(__name__)
 
 
 async def run_arq_worker(
-    settings: Settings, *, backoff_s: Sequence[float] = BACKOFF_S, sweep_s: float = SWEEP_S
+    settings: Settings, *, backoff_s: Sequence[float] = RETRY_DELAYS_S, sweep_s: float = SWEEP_S
 ) -> None:
     """Drain until cancelled. A store that is away, at the start too, is waited for.
 
@@ -67,29 +67,29 @@ async def run_arq_worker(
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # two lines a job, many jobs a second
     keys = Keys(settings.key_prefix, settings.partitions)
     # One more than drains may hold, to ask whether Postgres answers.
-    ledger = AuditWriter(settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1)
-    await ledger.open()
+    audit_writer = AuditWriter(settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1)
+    await audit_writer.open()
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             await _wait_for_store(pipe, keys, sweep_s)
             outbox = Outbox(pipe, keys, OutboxLimits.of(settings))
-            drain = Drain(
+            drain = OutboxDrain(
                 outbox,
                 FailedEntries(pipe, keys),
-                ledger,
+                audit_writer,
                 session_ttl_s=settings.session_ttl_s,
                 backoff_s=backoff_s,
                 at_once=_AT_ONCE,
                 after_commit=SummaryRefresh(pipe, keys).after_commit,
             )
-            drains = _Drains(drain, ledger)
+            drains = _Drains(drain, audit_writer)
             max_jobs = _AT_ONCE + 2 * settings.partitions
             async with asyncio.TaskGroup() as group:
                 group.create_task(_sweep(drains, outbox, sweep_s), name="sweep")
                 group.create_task(_take(_drain_function(drains), settings, "drain", max_jobs, _POLL_S), name="kicks")
                 group.create_task(_jobs(settings, pipe, outbox, sweep_s), name="jobs")
     finally:
-        await ledger.close()
+        await audit_writer.close()
 
 
 async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
@@ -107,22 +107,22 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 class _Drains:
     """Drains that are interrupted and come back: said once each time, not at every try."""
 
-    def __init__(self, drain: Drain, ledger: AuditWriter) -> None:
+    def __init__(self, drain: OutboxDrain, audit_writer: AuditWriter) -> None:
         self._drain = drain
-        self._ledger = ledger
+        self._writer = audit_writer
         self._interrupted = False
 
-    async def run(self, partition: int) -> None:
+    async def drain_partition(self, partition: int) -> None:
         """Drain a partition as far as its stores let us."""
         try:
-            await self._drain.run(partition)
+            await self._drain.drain_partition(partition)
         except StoreUnavailable as fault:
             self._note(fault)
 
     async def is_possible(self) -> bool:
         """Tell whether Postgres answers: found out once, not by every partition."""
         try:
-            await self._ledger.check()
+            await self._writer.check_reachable()
         except StoreUnavailable as fault:
             self._note(fault)
             return False
@@ -143,60 +143,62 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
-                lag.see(await outbox.backlog())
+                lag.observe(await outbox.backlog())
             if await drains.is_possible():
                 # Nobody waits here: a partition that is never empty must not keep us from the others.
                 for partition in range(outbox.keys.partitions):
-                    group.create_task(drains.run(partition))
+                    group.create_task(drains.drain_partition(partition))
             await asyncio.sleep(sweep_s)
 
 
 async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: float) -> None:
     """Carry background jobs out, and queue those that are due by themselves."""
-    async with open_pool(settings.database_url) as pool:
-        board = JobTable(pool)
+    async with open_job_pool(settings.database_url) as pool:
+        job_table = JobTable(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
-        desk = JobHandlers(
-            pool, ColdStorage(settings.archive_url), board, store, outbox, SummaryRefresh(pipe, outbox.keys)
+        handlers = JobHandlers(
+            pool, ColdStorage(settings.archive_url), job_table, store, outbox, SummaryRefresh(pipe, outbox.keys)
         )
-        runner = JobRunner(board, desk.carry_out, f"{socket.gethostname()}:{os.getpid()}")
-        kick = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")
+        wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         function = _job_function(runner)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_take(function, settings, "job", _JOBS_AT_ONCE, _JOB_POLL_S), name="carry out")
-                group.create_task(_sweep_jobs(runner, JobQueue(board, kick), kick, settings, sweep_s), name="tend")
+                group.create_task(
+                    _sweep_jobs(runner, JobQueue(job_table, wakeups), wakeups, settings, sweep_s), name="tend"
+                )
         finally:
-            await kick.close()
+            await wakeups.close()
 
 
 async def _sweep_jobs(
-    runner: JobRunner, coordinator: JobQueue, kick: JobWakeups, settings: Settings, sweep_s: float
+    runner: JobRunner, job_queue: JobQueue, wakeups: JobWakeups, settings: Settings, sweep_s: float
 ) -> None:
     """Look every `sweep_s` seconds for jobs that nobody was told of, or that somebody left."""
     next_s = 0.0
     while True:
         with suppress(StoreUnavailable):  # the drain tells of it
-            await runner.sweep(kick.kick)
+            await runner.sweep(wakeups.wake_up)
             if (now_s := asyncio.get_running_loop().time()) >= next_s:
-                await coordinator.tend(settings.archive_after_s, settings.retention_s)
+                await job_queue.enqueue_scheduled(settings.archive_after_s, settings.retention_s)
                 next_s = now_s + TEND_S
         await asyncio.sleep(sweep_s)
 
 
 def _job_function(runner: JobRunner) -> Function:
     async def carry_out(ctx: dict[str, Any], job_id: int) -> None:
-        await runner.run(job_id)
+        await runner.run_job(job_id)
 
-    return func(carry_out, name=BACKGROUND_JOB)
+    return func(carry_out, name=RUN_JOB)
 
 
 def _drain_function(drains: _Drains) -> Function:
     async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
         await ctx["redis"].delete(wakeup_key(ctx["redis"], partition))
-        await drains.run(partition)
+        await drains.drain_partition(partition)
 
-    return func(drain_partition, name=JOB)
+    return func(drain_partition, name=DRAIN_JOB)
 
 
 async def _take(function: Function, settings: Settings, queue: str, max_jobs: int, poll_s: float) -> None:
@@ -205,9 +207,9 @@ async def _take(function: Function, settings: Settings, queue: str, max_jobs: in
     while True:
         worker = Worker(
             [function],
-            redis_pool=open_queue(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue),
-            queue_name=queue_name(settings.key_prefix, queue),
-            job_serializer=to_json,
+            redis_pool=open_arq_queue(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue),
+            queue_name=arq_queue_name(settings.key_prefix, queue),
+            job_serializer=serialize_job,
             job_deserializer=orjson.loads,
             handle_signals=False,
             max_jobs=max_jobs,

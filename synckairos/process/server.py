@@ -23,7 +23,7 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
-from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.history.time_report import TimeReport
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
@@ -98,18 +98,18 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         await open_store(pipe, keys)
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
-        pool = await stack.enter_async_context(open_pool(settings))
-        archive, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
-        kick = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
-        kick.start()
-        stack.push_async_callback(kick.close)
+        pool = await stack.enter_async_context(open_history_pool(settings))
+        history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
+        wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        wakeups.start()
+        stack.push_async_callback(wakeups.close)
 
         bounds = OutboxLimits.of(settings)
         store, outbox = SessionStore(pipe, keys, settings.history_length, bounds), Outbox(pipe, keys, bounds)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = SessionRestorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        sessions = Sessions(store, PastVersions(store, outbox, archive), restorer, generations, kick.kick)
+        restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wakeups.wake_up)
         stack.push_async_callback(sessions.drain)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
@@ -128,18 +128,18 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         aside, lag = ReadCache(pipe, keys), LagAlerts()
 
         async def show_backlog() -> None:
-            lag.see(await outbox.backlog())
+            lag.observe(await outbox.backlog())
 
         application = http.build_application(
             http.RestDependencies(
                 sessions=sessions,
                 store=store,
-                archive=archive,
-                trail=AuditTrail(archive, outbox, aside),
+                history=history,
+                trail=AuditTrail(history, outbox, aside),
                 participations=ParticipantSessions(
-                    archive, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), archive), aside
+                    history, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), history), aside
                 ),
-                hours=TimeReport(archive, outbox),
+                hours=TimeReport(history, outbox),
                 webhooks=webhooks,
                 limits=RateLimits(pipe, keys),
                 settings=settings,
@@ -150,7 +150,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             watch=hub.waking,
             before_scrape=[show_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
-        recovery = RecoveryLoop(sessions, archive, generations, keys)
+        recovery = RecoveryLoop(sessions, history, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
 
 

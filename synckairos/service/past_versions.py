@@ -21,10 +21,10 @@ class PastVersions:
     Raises StoreUnavailable where the store that is needed doesn't answer.
     """
 
-    def __init__(self, store: SessionStore, outbox: Outbox, archive: HistoryReader) -> None:
+    def __init__(self, store: SessionStore, outbox: Outbox, history: HistoryReader) -> None:
         self._store = store
         self._outbox = outbox
-        self._archive = archive
+        self._history = history
 
     async def decided(
         self, session_id: str, fingerprint: str, record: bytes, stored: Stored | None, now_ms: int
@@ -69,12 +69,12 @@ class PastVersions:
 
     async def _archived_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
         """Return what Postgres has of an instant before `oldest`. Raises StoreUnavailable where it may lack some."""
-        archived = await self._archive.state_at(session_id, at_ms)
+        archived = await self._history.version_at(session_id, at_ms)
         if oldest is not None:
             await self._check_archived_before(oldest, at_ms)
         if archived is None or archived.deleted:
             raise SessionNotFound(session_id)
-        return Answer(archived.state, archived.epoch, archived.version, at_ms)
+        return Answer(archived.document, archived.epoch, archived.version, at_ms)
 
     async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
         """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
@@ -82,7 +82,7 @@ class PastVersions:
             return
         if at_ms < parse_session(oldest.state).rules.created_at_ms:
             return
-        if await self._archive.snapshot(oldest.session_id, oldest.epoch, oldest.version - 1) is None:
+        if await self._history.version_document(oldest.session_id, oldest.epoch, oldest.version - 1) is None:
             raise StoreUnavailable("The version of that time is on its way to the archive; try again shortly")
 
     async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
@@ -100,7 +100,7 @@ class PastVersions:
         return await self._archived(session_id, epoch, version)
 
     async def _archived(self, session_id: str, epoch: str, version: int) -> bytes:
-        archived = await self._archive.snapshot(session_id, epoch, version)
+        archived = await self._history.version_document(session_id, epoch, version)
         if archived is None:
             raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
         return archived

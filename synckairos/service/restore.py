@@ -4,7 +4,7 @@ from synckairos.clock.model import Session
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
-from synckairos.history.records import Archived
+from synckairos.history.records import AuditedVersion
 from synckairos.service.commits import build_step, commit_of, due_at_ms, live_since_ms
 from synckairos.store.outbox import AFTER_DEADLINE_MS
 from synckairos.store.sessions import Conflict, EvictedSession, SessionStore
@@ -26,14 +26,14 @@ class SessionRestorer:
     def __init__(
         self,
         store: SessionStore,
-        archive: HistoryReader,
+        history: HistoryReader,
         generations: Generations,
         *,
         session_ttl_s: int,
         policy: OutagePolicy,
     ) -> None:
         self._store = store
-        self._archive = archive
+        self._history = history
         self._generations = generations
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
@@ -44,23 +44,23 @@ class SessionRestorer:
         One that Redis let go comes back as it was, same epoch and version; one that it lost goes on at the next
         version under a new epoch. A tombstone isn't put back, only told.
         """
-        archived = await self._archive.latest(session_id)
+        archived = await self._history.latest_version(session_id)
         if archived is None:
             return None
         if archived.deleted:
-            return Stored(archived.epoch, archived.version, True, archived.state)
-        state = parse_session(archived.state)
+            return Stored(archived.epoch, archived.version, True, archived.document)
+        state = parse_session(archived.document)
         generation = await self._generations.current(self._store.keys.partition_of(session_id))
         if state.status.is_final or belongs_to_generation(archived.epoch, generation):
             return await self._restore(archived, state)
         return await self._recover(archived, state, new_epoch(generation))
 
-    async def _restore(self, archived: Archived, state: Session) -> Stored | None:
+    async def _restore(self, archived: AuditedVersion, state: Session) -> Stored | None:
         due_ms = due_at_ms(state)
         now_ms = await self._store.now_ms()
         until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
         evicted = EvictedSession(
-            stored=Stored(archived.epoch, archived.version, False, archived.state, due_ms),
+            stored=Stored(archived.epoch, archived.version, False, archived.document, due_ms),
             status=state.status,
             live_since_ms=live_since_ms(state),
             ttl_ms=max(self._session_ttl_ms, until_ms),
@@ -68,7 +68,7 @@ class SessionRestorer:
         RESTORED_SESSIONS.inc()
         return (await self._store.restore(state.session_id, evicted, archived.records)).stored
 
-    async def _recover(self, archived: Archived, state: Session, epoch: str) -> Stored | None:
+    async def _recover(self, archived: AuditedVersion, state: Session, epoch: str) -> Stored | None:
         """Take up a session whose newest versions are lost; whoever is first decides under which epoch."""
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state

@@ -9,8 +9,8 @@ import psycopg
 
 from synckairos.errors import StoreUnavailable
 from synckairos.history.records import TrailEvent
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import Pool
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool
 from synckairos.webhooks.records import DueDelivery
 from synckairos.wire.instants import instant_ms
 
@@ -51,7 +51,7 @@ class QueueMeasurements:
 class DeliveryQueue:
     """Queue of deliveries. Every method except `prune` is one round trip. Every method raises StoreUnavailable."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
     async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
@@ -86,7 +86,7 @@ class DeliveryQueue:
     async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with translate_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(load("webhooks.sql", __package__)[name], values)
+                cursor = await connection.execute(load_statements("webhooks.sql", __package__)[name], values)
                 return await cursor.fetchall() if cursor.description else []
 
 
@@ -97,7 +97,7 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
     Commits do not wait for the disk: a `finish` that a crash loses only sends its message a second time.
     """
     options = "-c statement_timeout=30s -c synchronous_commit=off"
-    async with Pool(database_url, "webhooks", connections=connections, options=options) as pool:
+    async with PostgresPool(database_url, "webhooks", connections=connections, options=options) as pool:
         yield DeliveryQueue(pool)
 
 
@@ -127,7 +127,7 @@ def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
             actor=actor,
             time_used_ms=used_ms,
             time_remaining_ms=remaining_ms,
-            state=snapshot,
+            document=snapshot,
         )
     return DueDelivery(
         delivery_id=delivery_id,

@@ -10,10 +10,10 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, WebhookDisabled
-from synckairos.history.cursor import parse_cursor, render_cursor
+from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
-from synckairos.postgres.named_sql import load
-from synckairos.postgres.pool import BoundedQueries, Pool
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import BoundedQueries, PostgresPool
 from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from synckairos.wire.instants import instant_ms
@@ -31,7 +31,7 @@ T = TypeVar("T")
 class WebhookRegistry:
     """Runs transactions on the webhook tables. Raises StoreUnavailable if Postgres cannot run one now."""
 
-    def __init__(self, pool: Pool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
+    def __init__(self, pool: PostgresPool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
         self._pool = pool
         self._max_endpoints = max_endpoints
         self._queries = BoundedQueries()
@@ -40,7 +40,7 @@ class WebhookRegistry:
         self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S
     ) -> T:
         """Run `action` in one transaction and return its result. An exception of `action` rolls it back."""
-        return await self._queries.within(timeout_s, self._run(action))
+        return await self._queries.run(timeout_s, self._run(action))
 
     async def transact_once(
         self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
@@ -174,7 +174,7 @@ class WebhookTransaction:
     async def query(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement of `webhooks.sql` and return its rows."""
         async with self._connection.cursor(binary=True) as cursor:
-            await cursor.execute(load("webhooks.sql", __package__)[name], values)
+            await cursor.execute(load_statements("webhooks.sql", __package__)[name], values)
             return await cursor.fetchall() if cursor.description else []
 
 

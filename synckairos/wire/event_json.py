@@ -34,12 +34,12 @@ class EventRow(Protocol):
     @property
     def time_remaining_ms(self) -> int | None: ...
     @property
-    def state(self) -> bytes | None: ...
+    def document(self) -> bytes | None: ...
 
 
 def event_json(event: EventRow) -> dict[str, Any]:
     """Return an event as JSON values, what it doesn't have left out; `state` is the document's own bytes."""
-    document: dict[str, Any] = {
+    members: dict[str, Any] = {
         "epoch": event.epoch,
         "version": event.version,
         "event_type": event.event_type,
@@ -49,6 +49,6 @@ def event_json(event: EventRow) -> dict[str, Any]:
         "occurred_at": render_instant(event.occurred_at_ms),
         "time_used_ms": event.time_used_ms,
         "time_remaining_ms": event.time_remaining_ms,
-        "state": None if event.state is None else orjson.Fragment(event.state),
+        "state": None if event.document is None else orjson.Fragment(event.document),
     }
-    return {name: value for name, value in document.items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None}

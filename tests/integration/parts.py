@@ -8,8 +8,8 @@ from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due_event
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.reader import HistoryReader, open_pool
-from synckairos.postgres.pool import Pool
+from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.postgres.pool import PostgresPool
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
@@ -27,8 +27,8 @@ from synckairos.wire.session_json import parse_session, render_session
 class Parts:
     pipe: RedisPipe
     store: SessionStore
-    pool: Pool
-    archive: HistoryReader
+    pool: PostgresPool
+    history: HistoryReader
     sessions: Sessions
     kicked: list[int] = field(default_factory=list)
 
@@ -50,15 +50,15 @@ class Parts:
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     keys = Keys(settings.key_prefix, settings.partitions)
-    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_pool(settings) as pool:
+    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         await open_store(pipe, keys)
         store = SessionStore(pipe, keys, settings.history_length, OutboxLimits.of(settings))
-        archive = HistoryReader(pool, ColdStorage(settings.archive_url))
+        history = HistoryReader(pool, ColdStorage(settings.archive_url))
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = SessionRestorer(store, archive, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
         kicked: list[int] = []
         sessions = Sessions(
-            store, PastVersions(store, Outbox(pipe, keys), archive), restorer, generations, kicked.append
+            store, PastVersions(store, Outbox(pipe, keys), history), restorer, generations, kicked.append
         )
-        yield Parts(pipe, store, pool, archive, sessions, kicked)
+        yield Parts(pipe, store, pool, history, sessions, kicked)

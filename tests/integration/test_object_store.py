@@ -21,7 +21,7 @@ from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.archive import Archiver
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.retention import Retention
-from synckairos.jobs.table import open_pool
+from synckairos.jobs.table import open_job_pool
 from tests.integration.http.conftest import Server, serving
 from tests.object_store import ObjectStore
 from tests.processes import Process
@@ -80,7 +80,7 @@ def remote(settings: Settings, bucket: str) -> Settings:
 @pytest.fixture
 async def kept(remote: Settings, bucket: str) -> AsyncIterator[Kept]:
     objects = ColdStorage(remote.archive_url)
-    async with serving(remote) as server, open_pool(remote.database_url) as pool:
+    async with serving(remote) as server, open_job_pool(remote.database_url) as pool:
         archiver, parts = Archiver(pool, objects), server.parts
         upkeep = SummaryRefresh(parts.pipe, parts.store.keys)
         retention = Retention(pool, objects, archiver, parts.store, server.outbox, upkeep)

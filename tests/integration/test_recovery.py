@@ -55,7 +55,7 @@ async def draining(settings: Settings) -> AsyncIterator[None]:
 async def recovering(parts: Parts) -> AsyncIterator[None]:
     """Look for lost data meanwhile, as every instance does."""
     keys = parts.store.keys
-    recovery = RecoveryLoop(parts.sessions, parts.archive, Generations(parts.pipe, keys), keys)
+    recovery = RecoveryLoop(parts.sessions, parts.history, Generations(parts.pipe, keys), keys)
     task = asyncio.create_task(recovery.run())
     try:
         yield
@@ -101,7 +101,7 @@ async def test_a_session_asked_for_comes_back_at_the_next_version_under_a_new_ep
         assert is_now == replace(was, version=after.version, epoch=after.epoch)
         assert await press(parts, session_id, "press-1") == pressed
         await drained(parts)
-        events = (await parts.archive.events(session_id)).items
+        events = (await parts.history.events(session_id)).items
         assert [(event.version, event.event_type) for event in events][-2:] == [
             (3, EventType.CYCLE_SWITCHED),
             (4, EventType.SESSION_RECOVERED),

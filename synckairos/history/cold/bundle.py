@@ -34,7 +34,7 @@ class BundleLine:
     """One version: what its row said, and the document. `raw` is the line without its end."""
 
     row: Mapping[str, Any]
-    state: bytes
+    document: bytes
     raw: bytes
 
     @property
@@ -67,7 +67,7 @@ class BundleLine:
             actor=get("actor"),
             time_used_ms=get("time_used_ms"),
             time_remaining_ms=get("time_remaining_ms"),
-            state=self.state if snapshots else None,
+            document=self.document if snapshots else None,
         )
 
 
@@ -99,7 +99,7 @@ class BundleWriter:
         self._pieces = [self._compressor.compress(orjson.dumps({"format": FORMAT, **head}) + b"\n")]
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Add lines as `render_line` makes them."""
+        """Add lines as `render_bundle_line` makes them."""
         self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
     def finish(self) -> bytes:
@@ -108,7 +108,7 @@ class BundleWriter:
         return b"".join(self._pieces)
 
 
-def render_line(kind: str, row: Mapping[str, Any], state: bytes) -> bytes:
+def render_bundle_line(kind: str, row: Mapping[str, Any], state: bytes) -> bytes:
     """Render a row: what it doesn't have is left out, its hash is hexadecimal, `args` stay the text they were.
 
     Raises ValueError for a document that isn't what its hash says, or doesn't fit on a line.
@@ -175,7 +175,7 @@ def _parse_line(raw: bytes, keep: Callable[[tuple[str, int]], bool]) -> BundleLi
     return line if keep(line.version) else BundleLine(row, b"", b"")
 
 
-def version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine] = ()) -> Iterator[str]:
+def find_version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine] = ()) -> Iterator[str]:
     """Name versions that are missing: each epoch begins with 1, or goes on from an earlier version of another one.
 
     What is there `before` these events counts, wherever it is kept.

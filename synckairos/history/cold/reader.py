@@ -7,7 +7,7 @@ from hashlib import sha256
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.history.cold.bundle import Bundle, BundleDamaged, BundleLine, parse_bundle
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
-from synckairos.history.records import Archived, ArchiveRecord, TrailEvent
+from synckairos.history.records import ArchiveRecord, AuditedVersion, TrailEvent
 from synckairos.wire.idempotency_record import IdempotencyRecord
 
 _LARGE = 1 << 16  # bytes; what takes longer to unpack than a thread takes to begin
@@ -27,7 +27,7 @@ class ColdReader:
     def __init__(self, objects: ColdStorage) -> None:
         self._objects = objects
 
-    async def bundle(self, filed: ArchiveRecord, *, lean: bool = False) -> Bundle:
+    async def read_bundle(self, filed: ArchiveRecord, *, lean: bool = False) -> Bundle:
         """Fetch an archive, its checksum and every document's verified; `lean` for what it holds alone."""
         assert filed.path is not None
         try:
@@ -42,37 +42,37 @@ class ColdReader:
             told = "it is missing" if isinstance(fault, ObjectMissing) else fault
             raise ArchiveDamaged(f"The archive of session {filed.session_id} can't be read: {told}") from fault
 
-    async def latest(self, archives: Sequence[ArchiveRecord]) -> Archived:
+    async def latest_version(self, archives: Sequence[ArchiveRecord]) -> AuditedVersion:
         """Return the version a session ended with, and the newest 100 commands' records, of the newest archive."""
         filed = archives[0]
-        bundle = await self.bundle(filed)
+        bundle = await self.read_bundle(filed)
         newest = bundle.newest
         deleted, at_ms = bool(bundle.head["deleted"]), filed.archived_at_ms
         records = _records(line for line in bundle.events if line.occurred_at_ms >= filed.created_at_ms)
-        return Archived(filed.session_id, *newest.version, newest.state, deleted, at_ms, records)
+        return AuditedVersion(filed.session_id, *newest.version, newest.document, deleted, at_ms, records)
 
-    async def document(self, filed: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
+    async def version_document(self, filed: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where none of these archives has it."""
         for each in filed:
-            for line in (await self.bundle(each)).events:
+            for line in (await self.read_bundle(each)).events:
                 if line.version == (epoch, version):
-                    return line.state
+                    return line.document
         return None
 
-    async def state_at(self, filed: Iterable[ArchiveRecord], at_ms: int) -> Archived | None:
+    async def version_at(self, filed: Iterable[ArchiveRecord], at_ms: int) -> AuditedVersion | None:
         """Return the newest version in effect at an instant, of archives from the newest to the oldest."""
         for each in filed:
-            for line in reversed((await self.bundle(each)).events):
+            for line in reversed((await self.read_bundle(each)).events):
                 if line.occurred_at_ms <= at_ms:
                     deleted = bool(line.row.get("deleted"))
-                    return Archived(each.session_id, *line.version, line.state, deleted, each.archived_at_ms)
+                    return AuditedVersion(each.session_id, *line.version, line.document, deleted, each.archived_at_ms)
         return None
 
     async def events(
         self, filed: Sequence[ArchiveRecord], after: tuple[int, int, str], limit: int, snapshots: bool
     ) -> list[TrailEvent]:
         """Return up to `limit` versions of these archives that come after a place in the trail, oldest first."""
-        bundles = [await self.bundle(each) for each in filed]
+        bundles = [await self.read_bundle(each) for each in filed]
         # What was on its way when one life was archived may be in the next one's archive as well.
         lines = {line.version: line for bundle in bundles for line in bundle.events if line.key > after}
         return [line.event(snapshots) for line in sorted(lines.values(), key=lambda line: line.key)[:limit]]

@@ -22,7 +22,7 @@ from synckairos.store.snapshot import Stored
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
-class ListPosition:
+class CachedSession:
     """A session in somebody's list: the row where nothing moves in it, else their part and the session as it is live.
 
     `part` is as Postgres has it, None where it has nothing.
@@ -36,9 +36,9 @@ class ListPosition:
 class ParticipantSessionCache:
     """Recent history. Raises StoreUnavailable where Redis doesn't answer, or Postgres where it has to be asked."""
 
-    def __init__(self, store: ParticipantSessionStore, archive: HistoryReader) -> None:
+    def __init__(self, store: ParticipantSessionStore, history: HistoryReader) -> None:
         self._store = store
-        self._archive = archive
+        self._history = history
 
     async def now_ms(self) -> int:
         """Return Redis TIME. One round trip."""
@@ -61,7 +61,7 @@ class ParticipantSessionCache:
         if not await self._store.lease_set(participant_id, token):
             return
         since_ms = now_ms - SPAN_MS
-        keys = await self._archive.participant_dates(participant_id, since_ms=since_ms, limit=MOST + 1)
+        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=MOST + 1)
         if len(keys) > MOST:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
@@ -74,7 +74,7 @@ class ParticipantSessionCache:
         keys: Sequence[Key],
         looked: Mapping[str, Row | CacheLookup],
         others: Sequence[str] = (),
-    ) -> dict[str, ListPosition]:
+    ) -> dict[str, CachedSession]:
         """Look at sessions of somebody's recent list as far as they weren't yet, and at others only as they are live.
 
         No round trip where all was looked at; else one a partition, all at once, where Redis has all of it.
@@ -82,12 +82,12 @@ class ParticipantSessionCache:
         unseen = [session_id for _, session_id in keys if session_id not in looked]
         if unseen or others:
             looked = {**looked, **await self._store.look(participant_id, [*unseen, *others])}
-        places = {session_id: ListPosition(live=_live(looked[session_id])) for session_id in others}
+        places = {session_id: CachedSession(live=_live(looked[session_id])) for session_id in others}
         missing: list[str] = []
         for began_ms, session_id in keys:
             found = looked[session_id]
             if isinstance(found, bytes):
-                places[session_id] = ListPosition(found)
+                places[session_id] = CachedSession(found)
             elif found.part is None and (found.digest is None or not is_gone(found.digest)):
                 missing.append(session_id)
             else:
@@ -95,7 +95,7 @@ class ParticipantSessionCache:
         if missing:
             parts = await self._refill(participant_id, missing)
             for session_id in missing:
-                places[session_id] = ListPosition(part=parts.get(session_id), live=_live(looked[session_id]))
+                places[session_id] = CachedSession(part=parts.get(session_id), live=_live(looked[session_id]))
         return places
 
     async def _refill(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
@@ -105,7 +105,7 @@ class ParticipantSessionCache:
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE):
             share = session_ids[first : first + MAX_PAGE]
-            found |= await self._archive.participant_parts(participant_id, share)
+            found |= await self._history.participant_sessions_by_id(participant_id, share)
         await self._store.fill_digests(
             token,
             participant_id,
@@ -121,7 +121,7 @@ def _live(found: Row | CacheLookup) -> Stored | None:
     return None if isinstance(found, bytes) else found.live
 
 
-def _place(found: CacheLookup, session_id: str, began_ms: int) -> ListPosition:
+def _place(found: CacheLookup, session_id: str, began_ms: int) -> CachedSession:
     if found.digest is None or found.part is None or is_gone(found.digest):
-        return ListPosition(live=found.live)
-    return ListPosition(part=participant_part(found.digest, found.part, session_id, began_ms), live=found.live)
+        return CachedSession(live=found.live)
+    return CachedSession(part=participant_part(found.digest, found.part, session_id, began_ms), live=found.live)

@@ -13,12 +13,12 @@ import orjson
 
 from synckairos.errors import StoreUnavailable
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.history.cursor import parse_key, render_cursor
+from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
-from synckairos.history.participant_sessions.live import (
-    LiveParticipantSession,
-    LiveParticipation,
-    archived_participation,
+from synckairos.history.participant_sessions.live_items import (
+    ListItem,
+    LiveItemBuilder,
+    build_item_from_postgres,
 )
 from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import Page, ParticipantSession
@@ -36,19 +36,19 @@ _ALWAYS_COLD = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class ListedParticipation:
+class ParticipantSessionPage:
     """A page of somebody's sessions. `alone` is the one store that answered where the other is away.
 
     Redis alone tells of what began at `since_ms` or later.
     """
 
-    page: Page[LiveParticipantSession]
+    page: Page[ListItem]
     alone: Literal["redis", "postgres"] | None = None
     since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class FirstLook:
+class PageLookup:
     """What Redis knew of somebody at once: sessions with versions on their way, and a page of recent ones."""
 
     mentioned: list[str]
@@ -76,20 +76,20 @@ class ParticipantSessions:
     """The sessions of any participant, for `GET /participants/{id}/sessions`."""
 
     def __init__(
-        self, archive: HistoryReader, outbox: Outbox, recent: ParticipantSessionCache, aside: ReadCache
+        self, history: HistoryReader, outbox: Outbox, recent: ParticipantSessionCache, aside: ReadCache
     ) -> None:
-        self._archive = archive
+        self._history = history
         self._aside = aside
         self._outbox = outbox
         self._recent = recent
-        self._current = LiveParticipation(archive, outbox)
+        self._current = LiveItemBuilder(history, outbox)
 
-    async def glance(self, participant_id: str, *, cursor: str | None, limit: int) -> FirstLook | None:
+    async def look_up(self, participant_id: str, *, cursor: str | None, limit: int) -> PageLookup | None:
         """Look at what Redis has for a page; None where it doesn't answer. One round trip.
 
         Raises ValidationFailed where the cursor isn't one of ours.
         """
-        before = parse_key(cursor)
+        before = parse_list_cursor(cursor)
         try:
             # In this order: what is drained in between is then in both, and in neither never.
             mentioned, recent = await asyncio.gather(
@@ -97,12 +97,12 @@ class ParticipantSessions:
             )
         except StoreUnavailable:
             return None
-        return FirstLook(mentioned, recent)
+        return PageLookup(mentioned, recent)
 
     async def page(
-        self, participant_id: str, glance: FirstLook | None, *, days: int, cursor: str | None = None, limit: int = 50
-    ) -> ListedParticipation:
-        """Return a page of the sessions of the last days somebody took part in, newest first, after a glance.
+        self, participant_id: str, lookup: PageLookup | None, *, days: int, cursor: str | None = None, limit: int = 50
+    ) -> ParticipantSessionPage:
+        """Return a page of the sessions of the last days somebody took part in, newest first, after a lookup.
 
         None that isn't the last is empty; `limit` is 1 to 200. A session whose every version is still on its way is
         found unless the backlog of its partition is beyond 5,000 entries. One round trip to Redis alone where the page
@@ -113,31 +113,31 @@ class ParticipantSessions:
             StoreUnavailable: what is asked for lies in a store that doesn't answer.
         """
         limit = min(limit, MAX_PAGE)
-        if glance is None:
+        if lookup is None:
             return await self._archived_alone(participant_id, days, cursor, limit)
         while True:
-            if glance.recent is None:
-                glance = await self._fill(participant_id, glance, cursor, limit)
-            told = await self._page(participant_id, glance, days, cursor, limit)
+            if lookup.recent is None:
+                lookup = await self._fill(participant_id, lookup, cursor, limit)
+            told = await self._page(participant_id, lookup, days, cursor, limit)
             if told.page.items or told.page.next_cursor is None:
                 return told
             # All that was on it was deleted meanwhile.
             cursor = told.page.next_cursor
-            glance = await self.glance(participant_id, cursor=cursor, limit=limit)
-            if glance is None:
+            lookup = await self.look_up(participant_id, cursor=cursor, limit=limit)
+            if lookup is None:
                 raise StoreUnavailable
 
-    async def _fill(self, participant_id: str, glance: FirstLook, cursor: str | None, limit: int) -> FirstLook:
+    async def _fill(self, participant_id: str, lookup: PageLookup, cursor: str | None, limit: int) -> PageLookup:
         """Have Redis know the recent sessions; where somebody else is at it, all is as if it knew none."""
         now_ms = await self._recent.now_ms()
         await self._recent.fill(participant_id, now_ms)
-        recent = await self._recent.page(participant_id, parse_key(cursor), limit)
-        return FirstLook(glance.mentioned, recent or CachedPage(now_ms, (), False, _ALWAYS_COLD, {}))
+        recent = await self._recent.page(participant_id, parse_list_cursor(cursor), limit)
+        return PageLookup(lookup.mentioned, recent or CachedPage(now_ms, (), False, _ALWAYS_COLD, {}))
 
     async def _page(
-        self, participant_id: str, glance: FirstLook, days: int, cursor: str | None, limit: int
-    ) -> ListedParticipation:
-        recent, before = glance.recent, parse_key(cursor)
+        self, participant_id: str, lookup: PageLookup, days: int, cursor: str | None, limit: int
+    ) -> ParticipantSessionPage:
+        recent, before = lookup.recent, parse_list_cursor(cursor)
         assert recent is not None
         since_ms = recent.now_ms - days * DAY_MS
         keys = [key for key in recent.keys if key[0] >= since_ms]
@@ -155,16 +155,16 @@ class ParticipantSessions:
         listed = [*keys, *(part.key for part in older.items)]
         more = more or older.next_cursor is not None or alone
         end = listed[-1] if more else None
-        items: list[LiveParticipantSession] = []
+        items: list[ListItem] = []
         unready: list[Key] = []
         for key in keys:
             found = recent.looked.get(key[1])
             if isinstance(found, bytes):
-                items.append(LiveParticipantSession(key, found))
+                items.append(ListItem(key, found))
             else:
                 unready.append(key)
         on_page = {session_id for _, session_id in listed}
-        others = [each for each in glance.mentioned if each not in on_page]
+        others = [each for each in lookup.mentioned if each not in on_page]
         if unready or older.items or others:
             span = _Span(since_ms, before, end)
             moving = await self._moving(participant_id, recent, span, unready, older.items, others, alone)
@@ -175,7 +175,7 @@ class ParticipantSessions:
             items = items[:limit]
             next_key = items[-1].key
         page = Page(tuple(items), None if next_key is None else render_cursor(*next_key))
-        return ListedParticipation(page, "redis", recent.whole_since_ms) if alone else ListedParticipation(page)
+        return ParticipantSessionPage(page, "redis", recent.whole_since_ms) if alone else ParticipantSessionPage(page)
 
     async def _moving(
         self,
@@ -186,15 +186,17 @@ class ParticipantSessions:
         older: Sequence[ParticipantSession],
         others: list[str],
         alone: bool,
-    ) -> list[LiveParticipantSession]:
+    ) -> list[ListItem]:
         """Return parts as they are now: of the page what Redis hasn't ready, and of `others` what isn't elsewhere."""
         ids = [*(part.session_id for part in older), *others]
         places = await self._recent.look(participant_id, unready, recent.looked, ids)
         if others:
             known = await self._recent.placed(participant_id, others)
             if span.since_ms < recent.whole_since_ms and not alone:
-                known |= await self._archive.known_parts(participant_id, [each for each in others if each not in known])
-            # One that stands on another page isn't told here; one that came to stand on this one since the glance is.
+                known |= await self._history.known_session_starts(
+                    participant_id, [each for each in others if each not in known]
+                )
+            # One that stands on another page isn't told here; one that came to stand on this one since the lookup is.
             came = [key for each in others if each in known and span.has(key := (known[each], each))]
             if came:
                 places |= await self._recent.look(participant_id, came, {})
@@ -216,7 +218,7 @@ class ParticipantSessions:
         cursor = render_cursor(*before)
 
         async def ask() -> bytes:
-            page = await self._archive.participant_sessions(
+            page = await self._history.participant_sessions(
                 participant_id, since_ms=hour_ms, cursor=cursor, limit=limit
             )
             return orjson.dumps([page.next_cursor, [_plain(part) for part in page.items]])
@@ -229,13 +231,13 @@ class ParticipantSessions:
 
     async def _archived_alone(
         self, participant_id: str, days: int, cursor: str | None, limit: int
-    ) -> ListedParticipation:
-        now_ms = await self._archive.now_ms()
-        page = await self._archive.participant_sessions(
+    ) -> ParticipantSessionPage:
+        now_ms = await self._history.now_ms()
+        page = await self._history.participant_sessions(
             participant_id, since_ms=now_ms - days * DAY_MS, cursor=cursor, limit=limit
         )
-        items = tuple(archived_participation(part, now_ms) for part in page.items)
-        return ListedParticipation(Page(items, page.next_cursor), "postgres")
+        items = tuple(build_item_from_postgres(part, now_ms) for part in page.items)
+        return ParticipantSessionPage(Page(items, page.next_cursor), "postgres")
 
 
 def _plain(part: ParticipantSession) -> dict[str, Any]:

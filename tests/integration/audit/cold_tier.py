@@ -11,8 +11,8 @@ from synckairos.jobs.archive import Archiver
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.retention import Retention
-from synckairos.jobs.table import JobTable, open_pool
-from synckairos.postgres.pool import Pool
+from synckairos.jobs.table import JobTable, open_job_pool
+from synckairos.postgres.pool import PostgresPool
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit.author import Author, Life, chess
 from tests.integration.audit.conftest import Audit
@@ -22,13 +22,13 @@ T0 = 1_700_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class ColdTier:
-    pool: Pool
+    pool: PostgresPool
     objects: ColdStorage
     archiver: Archiver
     retention: Retention
     exporter: Exporter
-    board: JobTable
-    desk: JobHandlers
+    job_table: JobTable
+    handlers: JobHandlers
 
 
 @asynccontextmanager
@@ -36,16 +36,16 @@ async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncI
     objects = ColdStorage(archive_url or audit.settings.archive_url)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
     upkeep = SummaryRefresh(audit.pipe, audit.keys)
-    async with open_pool(audit.settings.database_url) as pool:
-        archiver, board = Archiver(pool, objects), JobTable(pool)
+    async with open_job_pool(audit.settings.database_url) as pool:
+        archiver, job_table = Archiver(pool, objects), JobTable(pool)
         yield ColdTier(
             pool=pool,
             objects=objects,
             archiver=archiver,
             retention=Retention(pool, objects, archiver, store, audit.outbox, upkeep),
             exporter=Exporter(pool, objects),
-            board=board,
-            desk=JobHandlers(pool, objects, board, store, audit.outbox, upkeep),
+            job_table=job_table,
+            handlers=JobHandlers(pool, objects, job_table, store, audit.outbox, upkeep),
         )
 
 

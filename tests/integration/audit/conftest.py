@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from synckairos.audit.batch_writer import AuditWriter
-from synckairos.audit.drain import Drain
+from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -31,15 +31,15 @@ class Audit:
     author: Author
     outbox: Outbox
     isolation: FailedEntries
-    ledger: AuditWriter
-    archive: HistoryReader
+    audit_writer: AuditWriter
+    history: HistoryReader
     database: psycopg.AsyncConnection
 
-    def drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> Drain:
-        return Drain(
+    def drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
+        return OutboxDrain(
             self.outbox,
             self.isolation,
-            self.ledger,
+            self.audit_writer,
             session_ttl_s=self.settings.session_ttl_s,
             backoff_s=backoff_s,
             batch_entries=batch_entries,
@@ -53,10 +53,10 @@ class Audit:
 @pytest.fixture
 async def audit(settings: Settings) -> AsyncIterator[Audit]:
     keys = Keys(settings.key_prefix, settings.partitions)
-    ledger = AuditWriter(settings.database_url, settings.key_prefix)
-    await ledger.open()
+    audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
+    await audit_writer.open()
     database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
-    async with RedisPipe(settings.redis_url, 2.0) as pipe, open_pool(settings) as pool, database:
+    async with RedisPipe(settings.redis_url, 2.0) as pipe, open_history_pool(settings) as pool, database:
         await pipe.call("PING")
         yield Audit(
             settings=settings,
@@ -65,8 +65,8 @@ async def audit(settings: Settings) -> AsyncIterator[Audit]:
             author=Author(SessionStore(pipe, keys, settings.history_length)),
             outbox=Outbox(pipe, keys),
             isolation=FailedEntries(pipe, keys),
-            ledger=ledger,
-            archive=HistoryReader(pool, ColdStorage(settings.archive_url)),
+            audit_writer=audit_writer,
+            history=HistoryReader(pool, ColdStorage(settings.archive_url)),
             database=database,
         )
-    await ledger.close()
+    await audit_writer.close()

@@ -38,12 +38,12 @@ async def test_the_newest_version_comes_back_with_what_was_decided(audit: Audit)
     life = await audit.author.create(chess(), T0)
     await audit.author.apply(life, Start(), T0 + 1, command_id="first")
     await audit.author.apply(life, Switch(), T0 + 2, command_id="second")
-    assert await audit.archive.latest(life.session_id) is None
-    await audit.drain().run(0)
-    archived = await audit.archive.latest(life.session_id)
+    assert await audit.history.latest_version(life.session_id) is None
+    await audit.drain().drain_partition(0)
+    archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert (archived.epoch, archived.version, archived.deleted) == (life.state.epoch, 3, False)
-    assert archived.state == life.documents[3]
+    assert archived.document == life.documents[3]
     assert {name: IdempotencyRecord.parse(record) for name, record in archived.records.items()} == {
         "first": IdempotencyRecord("print of first", life.state.epoch, 2),
         "second": IdempotencyRecord("print of second", life.state.epoch, 3),
@@ -53,31 +53,31 @@ async def test_the_newest_version_comes_back_with_what_was_decided(audit: Audit)
 async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones_commands(audit: Audit) -> None:
     life = await audit.author.create(chess(), T0)
     await audit.author.apply(life, Delete(), T0 + 5, command_id="gone")
-    await audit.drain().run(0)
-    archived = await audit.archive.latest(life.session_id)
+    await audit.drain().drain_partition(0)
+    archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert (archived.version, archived.deleted) == (2, True)
     again = await audit.author.create(chess(), T0 + 9, life.session_id, life.stored)
-    await audit.drain().run(0)
-    archived = await audit.archive.latest(life.session_id)
+    await audit.drain().drain_partition(0)
+    archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert (archived.epoch, archived.version, archived.deleted, archived.records) == (again.state.epoch, 1, False, {})
 
 
 @pytest.mark.parametrize("session_id", [str(uuid4()), "no uuid", ""])
 async def test_what_never_was_is_none(audit: Audit, session_id: str) -> None:
-    assert await audit.archive.latest(session_id) is None
-    assert await audit.archive.snapshot(session_id, "e", 1) is None
-    assert await audit.archive.state_at(session_id, T0) is None
-    assert (await audit.archive.events(session_id)).items == ()
+    assert await audit.history.latest_version(session_id) is None
+    assert await audit.history.version_document(session_id, "e", 1) is None
+    assert await audit.history.version_at(session_id, T0) is None
+    assert (await audit.history.events(session_id)).items == ()
 
 
 async def test_time_travel(audit: Audit) -> None:
     life = await played(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
 
     async def version_at(at_ms: int) -> int | None:
-        archived = await audit.archive.state_at(life.session_id, at_ms)
+        archived = await audit.history.version_at(life.session_id, at_ms)
         return None if archived is None else archived.version
 
     assert [await version_at(T0 + ms) for ms in (-1, 0, 1, 60_000, 60_001, DAY_MS)] == [None, 1, 2, 2, 3, 7]
@@ -88,10 +88,10 @@ async def test_time_travel(audit: Audit) -> None:
 async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -> None:
     life = await audit.author.create(chess(), T0)
     await audit.author.apply(life, Start(), T0 + 1000)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     for move in range(5):
         await audit.author.apply(life, Switch(), T0 + 2000 + move)
-    trail = AuditTrail(audit.archive, audit.outbox, ReadCache(audit.pipe, audit.keys))
+    trail = AuditTrail(audit.history, audit.outbox, ReadCache(audit.pipe, audit.keys))
     seen: list[TrailEvent] = []
     cursor = None
     for _ in range(10):
@@ -101,11 +101,11 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -
         if cursor is None:
             break
         if len(seen) == 3:
-            await audit.drain().run(0)
+            await audit.drain().drain_partition(0)
     assert [event.version for event in seen] == [1, 2, 3, 4, 5, 6, 7]
-    assert {event.version: event.state for event in seen} == life.documents
+    assert {event.version: event.document for event in seen} == life.documents
     assert (seen[2].event_type, seen[2].participant_id, seen[2].time_used_ms) == ("cycle_switched", ALICE, 1000)
-    assert (await trail.page(life.session_id)).items[0].state is None
+    assert (await trail.page(life.session_id)).items[0].document is None
 
 
 async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: Audit) -> None:
@@ -113,7 +113,7 @@ async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit:
     waiting = await audit.outbox.pending(life.session_id)
     assert {entry.version: entry.state for entry in waiting} == life.documents
     assert [entry.version for entry in waiting] == sorted(life.documents)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     assert await audit.outbox.pending(life.session_id) == []
 
 
@@ -121,21 +121,23 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: Audit) -> None:
     lives = [await audit.author.create(chess(), T0 + at // 2) for at in range(7)]
     await audit.author.apply(lives[3], Start(), T0 + 100)
     await audit.author.apply(lives[5], Delete(), T0 + 100)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     expected = sorted(
         ((life.state.rules.created_at_ms, life.session_id) for life in lives if not life.state.deleted), reverse=True
     )
     seen, cursor = [], None
     while True:
-        page = await audit.archive.sessions(cursor=cursor, limit=2)
+        page = await audit.history.sessions(cursor=cursor, limit=2)
         seen += [(item.created_at_ms, item.session_id) for item in page.items]
         cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == expected
-    running = await audit.archive.sessions(status="running")
-    assert [(item.session_id, item.state) for item in running.items] == [(lives[3].session_id, lives[3].documents[2])]
-    assert (await audit.archive.sessions(sync_mode="global")).items == ()
+    running = await audit.history.sessions(status="running")
+    assert [(item.session_id, item.document) for item in running.items] == [
+        (lives[3].session_id, lives[3].documents[2])
+    ]
+    assert (await audit.history.sessions(sync_mode="global")).items == ()
 
 
 async def test_a_participants_sessions(audit: Audit) -> None:
@@ -146,10 +148,10 @@ async def test_a_participants_sessions(audit: Audit) -> None:
     await audit.author.apply(paused, Pause(), T0 + DAY_MS + 1001)
     gone = await played(audit.author, T0 + DAY_MS)
     await audit.author.apply(gone, Delete(), T0 + 2 * DAY_MS)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     now_ms = T0 + 2 * DAY_MS
 
-    page = await audit.archive.participant_sessions(BOB, since_ms=now_ms - 30 * DAY_MS)
+    page = await audit.history.participant_sessions(BOB, since_ms=now_ms - 30 * DAY_MS)
     assert [item.session_id for item in page.items] == [paused.session_id, life.session_id]
     assert (page.items[0].paused_ms, page.items[0].at_ms) == (0, T0 + DAY_MS + 1001), "the break is under way"
     item = page.items[1]
@@ -158,8 +160,8 @@ async def test_a_participants_sessions(audit: Audit) -> None:
     assert (item.started_at_ms, item.completed_at_ms) == (T0 + 1, T0 + 1 + 11 * 60_000)
     assert item.metadata == b'{"project":"x"}'
 
-    first = await audit.archive.participant_sessions(BOB, since_ms=0, limit=2)
-    rest = await audit.archive.participant_sessions(BOB, since_ms=0, cursor=first.next_cursor)
+    first = await audit.history.participant_sessions(BOB, since_ms=0, limit=2)
+    rest = await audit.history.participant_sessions(BOB, since_ms=0, cursor=first.next_cursor)
     assert [item.session_id for item in rest.items] == [old.session_id]
     assert rest.next_cursor is None
 
@@ -170,10 +172,10 @@ async def test_who_left_keeps_the_hours(audit: Audit) -> None:
     await audit.author.apply(life, Switch(), T0 + 7000)
     await audit.author.apply(life, RemoveParticipant(ALICE), T0 + 8000)
     await audit.author.apply(life, Complete(), T0 + 9000)
-    await audit.drain().run(0)
-    (item,) = (await audit.archive.participant_sessions(ALICE, since_ms=0)).items
+    await audit.drain().drain_partition(0)
+    (item,) = (await audit.history.participant_sessions(ALICE, since_ms=0)).items
     assert item.time_used_ms == 7000
-    (slot,) = await audit.archive.participant_time(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
+    (slot,) = await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
     assert slot.time_used_ms == 7000
     assert await audit.rows("SELECT left_at IS NOT NULL FROM sync_participants ORDER BY participant_id") == [
         (True,),
@@ -184,23 +186,23 @@ async def test_who_left_keeps_the_hours(audit: Audit) -> None:
 async def test_hours_by_session_day_and_week(audit: Audit) -> None:
     first = await played(audit.author, metadata={"project": "x"})
     second = await played(audit.author, T0 + 7 * DAY_MS, metadata={"project": "y"})
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     span: dict[str, Any] = {"from_ms": T0 - DAY_MS, "to_ms": T0 + 30 * DAY_MS, "now_ms": T0 + 30 * DAY_MS}
     four_minutes = 4 * 60_000
 
-    by_session = await audit.archive.participant_time(BOB, **span, bucket="session")
+    by_session = await audit.history.participant_time_slices(BOB, **span, bucket="session")
     assert sorted(by_session, key=lambda each: each.bucket) == sorted(
         (TimeSlice(life.session_id, four_minutes, 1) for life in (first, second)), key=lambda each: each.bucket
     )
-    assert await audit.archive.participant_time(BOB, **span) == [
+    assert await audit.history.participant_time_slices(BOB, **span) == [
         TimeSlice("2023-11-14", four_minutes, 1),
         TimeSlice("2023-11-21", four_minutes, 1),
     ]
-    assert await audit.archive.participant_time(BOB, **span, bucket="week", metadata_key="project") == [
+    assert await audit.history.participant_time_slices(BOB, **span, bucket="week", metadata_key="project") == [
         TimeSlice("2023-W46", four_minutes, 1, "x"),
         TimeSlice("2023-W47", four_minutes, 1, "y"),
     ]
-    assert await audit.archive.participant_time(BOB, **(span | {"to_ms": T0 + DAY_MS}), metadata_key="none") == [
+    assert await audit.history.participant_time_slices(BOB, **(span | {"to_ms": T0 + DAY_MS}), metadata_key="none") == [
         TimeSlice("2023-11-14", four_minutes, 1, None)
     ]
 
@@ -211,16 +213,16 @@ async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: Audit)
     life = await audit.author.create(chess(48 * HOUR_MS), begin)
     await audit.author.apply(life, Start(), begin)
     await audit.author.apply(life, Switch(), begin + 25 * HOUR_MS)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     span: dict[str, Any] = {"from_ms": begin - DAY_MS, "to_ms": begin + 3 * DAY_MS, "now_ms": begin + 25 * HOUR_MS}
 
-    berlin = await audit.archive.participant_time(ALICE, **span, tz="Europe/Berlin")
+    berlin = await audit.history.participant_time_slices(ALICE, **span, tz="Europe/Berlin")
     assert [(each.bucket, each.time_used_ms) for each in berlin] == [
         ("2023-11-14", 10_000),
         ("2023-11-15", DAY_MS),
         ("2023-11-16", HOUR_MS - 10_000),
     ]
-    cut = await audit.archive.participant_time(
+    cut = await audit.history.participant_time_slices(
         ALICE, from_ms=begin + HOUR_MS, to_ms=begin + 2 * HOUR_MS, now_ms=begin + 25 * HOUR_MS, bucket="week"
     )
     assert cut == [TimeSlice("2023-W46", HOUR_MS, 1)]
@@ -229,8 +231,8 @@ async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: Audit)
 async def test_a_turn_that_runs_counts_up_to_now(audit: Audit) -> None:
     life = await audit.author.create(chess(), T0)
     await audit.author.apply(life, Start(), T0)
-    await audit.drain().run(0)
-    (slot,) = await audit.archive.participant_time(ALICE, from_ms=T0, to_ms=T0 + DAY_MS, now_ms=T0 + 90_000)
+    await audit.drain().drain_partition(0)
+    (slot,) = await audit.history.participant_time_slices(ALICE, from_ms=T0, to_ms=T0 + DAY_MS, now_ms=T0 + 90_000)
     assert slot.time_used_ms == 90_000
 
 
@@ -240,8 +242,8 @@ async def test_a_day_of_23_hours(audit: Audit) -> None:
     life = await audit.author.create(chess(48 * HOUR_MS), begin)
     await audit.author.apply(life, Start(), begin)
     await audit.author.apply(life, Switch(), begin + 30 * HOUR_MS)
-    await audit.drain().run(0)
-    found = await audit.archive.participant_time(
+    await audit.drain().drain_partition(0)
+    found = await audit.history.participant_time_slices(
         ALICE, from_ms=begin, to_ms=begin + 2 * DAY_MS, now_ms=begin + 2 * DAY_MS, tz="Europe/Berlin"
     )
     assert [(each.bucket, each.time_used_ms // HOUR_MS) for each in found] == [("2024-03-31", 23), ("2024-04-01", 7)]
@@ -250,14 +252,14 @@ async def test_a_day_of_23_hours(audit: Audit) -> None:
 @pytest.mark.parametrize("tz", ["Mars/Olympus", "", "UTC; DROP", "foo+3", "Europe/Berlin\n"])
 async def test_unknown_time_zones_are_named(audit: Audit, tz: str) -> None:
     with pytest.raises(ValidationFailed):
-        await audit.archive.participant_time(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
+        await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "ä", "WzEsIm5vdXVpZCJd"])
 async def test_cursors_of_others_are_refused(audit: Audit, cursor: str) -> None:
     with pytest.raises(ValidationFailed):
-        await audit.archive.sessions(cursor=cursor)
+        await audit.history.sessions(cursor=cursor)
     with pytest.raises(ValidationFailed):
-        await audit.archive.events(str(uuid4()), cursor=cursor)
+        await audit.history.events(str(uuid4()), cursor=cursor)
     with pytest.raises(ValidationFailed):
-        await audit.archive.sessions(limit=201)
+        await audit.history.sessions(limit=201)

@@ -11,18 +11,18 @@ from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.reader import HistoryReader, open_pool
+from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate
 from tests.waiting import eventually
 
 SESSION = "01890000-0000-7000-8000-000000000000"
 
 CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
-    lambda archive: archive.latest(SESSION),
-    lambda archive: archive.state_at(SESSION, 0),
-    lambda archive: archive.events(SESSION),
-    lambda archive: archive.sessions(),
-    lambda archive: archive.participant_sessions(SESSION, since_ms=0),
+    lambda history: history.latest_version(SESSION),
+    lambda history: history.version_at(SESSION, 0),
+    lambda history: history.events(SESSION),
+    lambda history: history.sessions(),
+    lambda history: history.participant_sessions(SESSION, since_ms=0),
 ]
 
 
@@ -36,39 +36,39 @@ def silent() -> Iterator[str]:
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", None])
 async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None) -> None:
     settings = Settings(database_url=url or silent)
-    async with open_pool(settings) as pool:
-        archive = HistoryReader(pool, ColdStorage("nowhere"))
+    async with open_history_pool(settings) as pool:
+        history = HistoryReader(pool, ColdStorage("nowhere"))
         # Two seconds is what it promises; more would be allowed only to a machine that is busy with something else.
         async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
-                await archive.latest(SESSION)
+                await history.latest_version(SESSION)
         # Once it is known to be away, the next ones together aren't kept waiting for the same.
         async with asyncio.timeout(2):
             for call in CALLS:
                 with pytest.raises(StoreUnavailable):
-                    await call(archive)
-            assert not await archive.is_reachable()
+                    await call(history)
+            assert not await history.is_reachable()
 
 
 async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
-    async with open_pool(Settings(database_url=postgres.url_of("template1"))) as pool:
+    async with open_history_pool(Settings(database_url=postgres.url_of("template1"))) as pool:
         with pytest.raises(StoreUnavailable, match="migrate"):
-            await HistoryReader(pool, ColdStorage("nowhere")).latest(SESSION)
+            await HistoryReader(pool, ColdStorage("nowhere")).latest_version(SESSION)
 
 
 @pytest.mark.slow
 async def test_it_comes_back_by_itself(data_dir: Path) -> None:
     with Postgres(data_dir / "archive-postgres") as own:
         await migrate(own.url)
-        async with open_pool(Settings(database_url=own.url)) as pool:
-            archive = HistoryReader(pool, ColdStorage("nowhere"))
-            assert await archive.latest(SESSION) is None
+        async with open_history_pool(Settings(database_url=own.url)) as pool:
+            history = HistoryReader(pool, ColdStorage("nowhere"))
+            assert await history.latest_version(SESSION) is None
             own.kill()
 
             async def is_away() -> bool:
-                return not await archive.is_reachable()
+                return not await history.is_reachable()
 
             await eventually(is_away)  # its children outlive it by a moment
             own.start()
-            await eventually(archive.is_reachable)
-            assert await archive.latest(SESSION) is None
+            await eventually(history.is_reachable)
+            assert await history.latest_version(SESSION) is None

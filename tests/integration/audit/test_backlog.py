@@ -119,7 +119,7 @@ async def test_bytes_are_counted_exactly(audit: Audit) -> None:
         await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size=size)
         counter, rest = await counted()
         assert counter == rest > 0
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     assert await counted() == (0, 0)
     assert await audit.pipe.call("EXISTS", audit.keys.outbox_bytes(0)) == 0
     await audit.author.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)

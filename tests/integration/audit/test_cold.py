@@ -16,11 +16,11 @@ from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, Start, UpdateMetadata
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.errors import StoreUnavailable
-from synckairos.history.cold.bundle import BundleDamaged, BundleWriter, parse_bundle, render_line
+from synckairos.history.cold.bundle import BundleDamaged, BundleWriter, parse_bundle, render_bundle_line
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.history.records import ArchiveRecord, TrailEvent
-from synckairos.jobs.archive import NotFinished
+from synckairos.jobs.archive import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from tests.integration.audit.author import Life, chess
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
@@ -37,7 +37,7 @@ async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
 
 async def drained(audit: Audit, moves: int = 3) -> Life:
     life = await finished(audit.author, moves)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     return life
 
 
@@ -49,7 +49,7 @@ async def trail(audit: Audit, life: Life, limit: int = 200) -> list[TrailEvent]:
     found: list[TrailEvent] = []
     cursor: str | None = None
     while True:
-        page = await audit.archive.events(life.session_id, cursor=cursor, limit=limit, snapshots=True)
+        page = await audit.history.events(life.session_id, cursor=cursor, limit=limit, snapshots=True)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -67,11 +67,11 @@ async def test_an_archive_holds_every_row_byte_for_byte(audit: Audit, cold: Cold
     assert (filed.status, filed.version, filed.events) == ("ready", 703, 703)
     content = object_of(audit, filed).read_bytes()
     assert len(content) == filed.size_bytes
-    bundle = await audit.archive.cold.bundle(filed)
-    assert {line.version: line.state for line in bundle.events} == {
+    bundle = await audit.history.cold_reader.read_bundle(filed)
+    assert {line.version: line.document for line in bundle.events} == {
         (life.state.epoch, version): document for version, document in life.documents.items()
     }
-    assert bundle.newest.state == life.documents[703]
+    assert bundle.newest.document == life.documents[703]
     names = "version, event_type, status::text, actor, command, command_id, fingerprint, args::text, payload_hash"
     rows = await audit.rows(f"SELECT {names} FROM sync_events ORDER BY version")
     for row, line in zip(rows, bundle.events, strict=True):
@@ -89,9 +89,9 @@ async def test_an_archive_holds_every_row_byte_for_byte(audit: Audit, cold: Cold
 async def test_only_what_is_over_is_archived(audit: Audit, cold: ColdTier) -> None:
     life = await audit.author.create(chess(), T0)
     await audit.author.apply(life, Start(), T0)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     for session_id in (life.session_id, str(uuid4())):
-        with pytest.raises(NotFinished):
+        with pytest.raises(SessionNotFinished):
             await cold.archiver.archive(session_id)
     assert await audit.rows("SELECT 1 FROM sync_archives") == []
 
@@ -100,15 +100,15 @@ async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier)
     life = await drained(audit)
     first = await cold.archiver.archive(life.session_id)
     assert await cold.archiver.archive(life.session_id) == first
-    assert not await cold.board.has_work("archive", 0)
+    assert not await cold.job_table.has_sessions_to_do("archive", 0)
     await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
-    await audit.drain().run(0)
-    assert await cold.board.has_work("archive", 0)
+    await audit.drain().drain_partition(0)
+    assert await cold.job_table.has_sessions_to_do("archive", 0)
     second = await cold.archiver.archive(life.session_id)
-    assert not await cold.board.has_work("archive", 0)
+    assert not await cold.job_table.has_sessions_to_do("archive", 0)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_of(audit, first).exists()
-    assert (await audit.archive.cold.latest([second])).state == life.documents[second.version]
+    assert (await audit.history.cold_reader.latest_version([second])).document == life.documents[second.version]
 
 
 async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: Audit, cold: ColdTier) -> None:
@@ -116,7 +116,7 @@ async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: Aud
     filed = await cold.archiver.archive(life.session_id)
     await audit.database.execute("UPDATE sync_sessions SET archived = false")
     assert await cold.archiver.archive(life.session_id) == filed
-    assert not await cold.board.has_work("archive", 0)
+    assert not await cold.job_table.has_sessions_to_do("archive", 0)
 
 
 async def test_the_slower_of_two_workers_files_nothing(
@@ -135,7 +135,7 @@ async def test_the_slower_of_two_workers_files_nothing(
 
     monkeypatch.setattr(cold.objects, "put", slow)
     filed = await cold.archiver.archive(life.session_id, anew=True)
-    assert len((await audit.archive.cold.bundle(filed)).conflicts) == 1
+    assert len((await audit.history.cold_reader.read_bundle(filed)).conflicts) == 1
 
 
 async def test_what_another_library_compresses_takes_no_place(
@@ -153,7 +153,7 @@ async def test_what_another_library_compresses_takes_no_place(
 
     monkeypatch.setattr(cold.archiver, "_pack", slow)
     filed = await cold.archiver.archive(life.session_id)
-    assert (await audit.archive.cold.bundle(filed)).newest.state == life.documents[life.state.version]
+    assert (await audit.history.cold_reader.read_bundle(filed)).newest.document == life.documents[life.state.version]
 
 
 async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> None:
@@ -164,7 +164,7 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
     for damaged in (content[:-9], content[:50] + b"\0" + content[51:], gzip.compress(b'{"format":"another"}\n')):
         place.write_bytes(damaged)
         with pytest.raises(ArchiveDamaged):
-            await audit.archive.cold.bundle(filed)
+            await audit.history.cold_reader.read_bundle(filed)
         with pytest.raises(BundleDamaged):
             parse_bundle(damaged)
     before, state, after = gzip.decompress(content).partition(b'"state":{')
@@ -173,7 +173,7 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
         parse_bundle(gzip.compress(other))
     # Lines that are whole, and say something else: only the checksum tells.
     other = gzip.decompress(content).replace(b'"actor":"somebody"', b'"actor":"somebox"', 1)
-    assert parse_bundle(gzip.compress(other)).newest.state == life.documents[life.state.version]
+    assert parse_bundle(gzip.compress(other)).newest.document == life.documents[life.state.version]
     place.write_bytes(gzip.compress(other))
     all_of_it = await counts(audit)
     with pytest.raises(ArchiveDamaged, match="checksum"):
@@ -181,30 +181,34 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
     assert await counts(audit) == all_of_it
     place.unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
-        await audit.archive.cold.bundle(filed)
+        await audit.history.cold_reader.read_bundle(filed)
 
 
 async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
     audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = await drained(audit)
-    epoch, objects = life.state.epoch, audit.archive.cold._objects
+    epoch, objects = life.state.epoch, audit.history.cold_reader._objects
     assert await cold.retention.remove(life.session_id, 0)
 
     async def early() -> bytes | None:
-        past = await audit.archive.state_at(life.session_id, T0)
-        return None if past is None else past.state
+        past = await audit.history.version_at(life.session_id, T0)
+        return None if past is None else past.document
 
     async def first() -> bytes | None:
-        return (await audit.archive.events(life.session_id, limit=1, snapshots=True)).items[0].state
+        return (await audit.history.events(life.session_id, limit=1, snapshots=True)).items[0].document
 
     async def latest() -> bytes | None:
-        found = await audit.archive.latest(life.session_id)
-        return None if found is None else found.state
+        found = await audit.history.latest_version(life.session_id)
+        return None if found is None else found.document
 
-    for read, version in ((early, 1), (lambda: audit.archive.snapshot(life.session_id, epoch, 1), 1), (first, 1)):
+    for read, version in (
+        (early, 1),
+        (lambda: audit.history.version_document(life.session_id, epoch, 1), 1),
+        (first, 1),
+    ):
         await audit.author.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
-        await audit.drain().run(0)
+        await audit.drain().drain_partition(0)
         with monkeypatch.context() as patch:
             get = objects.get
 
@@ -230,7 +234,7 @@ async def dispute(audit: Audit) -> None:
 async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold: ColdTier) -> None:
     life = await drained(audit)
     filed = await cold.archiver.archive(life.session_id)
-    told = await audit.archive.cold.events([filed, filed], (-1, 0, ""), 200, False)
+    told = await audit.history.cold_reader.events([filed, filed], (-1, 0, ""), 200, False)
     assert [event.version for event in told] == list(range(1, filed.version + 1))
 
 
@@ -239,23 +243,23 @@ async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold:
 
 async def test_what_left_postgres_is_answered_from_its_archive(audit: Audit, cold: ColdTier) -> None:
     life = await drained(audit, 5)
-    before = (await audit.archive.latest(life.session_id), await trail(audit, life))
+    before = (await audit.history.latest_version(life.session_id), await trail(audit, life))
     assert await cold.retention.remove(life.session_id, 0)
     assert await counts(audit) == [0, 0, 0, 0]
-    latest = await audit.archive.latest(life.session_id)
+    latest = await audit.history.latest_version(life.session_id)
     assert latest is not None
     assert before[0] is not None
-    assert (latest.epoch, latest.version, latest.state) == (before[0].epoch, before[0].version, before[0].state)
+    assert (latest.epoch, latest.version, latest.document) == (before[0].epoch, before[0].version, before[0].document)
     assert latest.records == before[0].records
     assert latest.records
     assert await trail(audit, life) == before[1]
     assert await trail(audit, life, limit=2) == before[1]
-    past = await audit.archive.state_at(life.session_id, T0 + 2500)
+    past = await audit.history.version_at(life.session_id, T0 + 2500)
     assert past is not None
-    assert past.state == life.documents[3]
-    assert await audit.archive.state_at(life.session_id, T0 - 1) is None
-    assert await audit.archive.snapshot(life.session_id, life.state.epoch, 2) == life.documents[2]
-    assert await audit.archive.snapshot(life.session_id, life.state.epoch, 99) is None
+    assert past.document == life.documents[3]
+    assert await audit.history.version_at(life.session_id, T0 - 1) is None
+    assert await audit.history.version_document(life.session_id, life.state.epoch, 2) == life.documents[2]
+    assert await audit.history.version_document(life.session_id, life.state.epoch, 99) is None
 
 
 async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, cold: ColdTier) -> None:
@@ -263,7 +267,7 @@ async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, col
     before = await trail(audit, life)
     assert await cold.retention.remove(life.session_id, 0)
     await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     after = await trail(audit, life)
     assert after[:-1] == before
     assert after[-1].event_type == "metadata_updated"
@@ -271,7 +275,7 @@ async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, col
     assert await counts(audit) == [0, 0, 0, 0]
     assert await trail(audit, life) == after
     assert await trail(audit, life, limit=1) == after
-    (filed,) = await audit.archive.filed(life.session_id)
+    (filed,) = await audit.history.archive_records(life.session_id)
     assert (filed.version, filed.events, filed.removed) == (life.state.version, len(after), True)
 
 
@@ -280,15 +284,15 @@ async def test_verifying_begins_after_what_only_the_archive_has(audit: Audit, co
     assert await cold.retention.remove(life.session_id, 0)
     for at_ms in (T0 + 90_000, T0 + 91_000):
         await audit.author.apply(life, UpdateMetadata({"at": at_ms}), at_ms)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
-        verified = await verifier.session(life.session_id)
+        verified = await verifier.verify_session(life.session_id)
         assert verified is not None
         assert [(each.version, each.kind) for each in verified.findings if each.kind == "taken"] == [(7, "taken")]
         assert "gap" not in {each.kind for each in verified.findings}
     await audit.database.execute("DELETE FROM sync_events WHERE version = 7")
     async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
-        verified = await verifier.session(life.session_id)
+        verified = await verifier.verify_session(life.session_id)
         assert verified is not None
         assert "gap" in {each.kind for each in verified.findings}
 
@@ -296,14 +300,14 @@ async def test_verifying_begins_after_what_only_the_archive_has(audit: Audit, co
 async def test_a_deleted_session_and_its_next_life(audit: Audit, cold: ColdTier) -> None:
     first = await finished(audit.author)
     await audit.author.apply(first, Delete(), T0 + 60_000)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     assert await cold.retention.remove(first.session_id, 0)
-    latest = await audit.archive.latest(first.session_id)
+    latest = await audit.history.latest_version(first.session_id)
     assert latest is not None
     assert latest.deleted
     second = await audit.author.create(chess(), T0 + 70_000, first.session_id, first.stored)
-    await audit.drain().run(0)
-    latest = await audit.archive.latest(first.session_id)
+    await audit.drain().drain_partition(0)
+    latest = await audit.history.latest_version(first.session_id)
     assert latest is not None
     assert (latest.version, latest.deleted) == (1, False)
     epochs = [event.epoch for event in await trail(audit, second)]
@@ -316,7 +320,7 @@ async def test_what_redis_has_otherwise_stays(audit: Audit, cold: ColdTier) -> N
     await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
     assert not await cold.retention.remove(life.session_id, 0)
     assert await counts(audit) == all_of_it
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     assert await cold.retention.remove(life.session_id, 0)
 
 
@@ -328,7 +332,7 @@ async def test_what_webhooks_still_tell_of_stays(audit: Audit, cold: ColdTier) -
     )
     before = await cold.archiver.archive(life.session_id)
     assert not await cold.retention.remove(life.session_id, 0)
-    (filed,) = await audit.archive.filed(life.session_id)
+    (filed,) = await audit.history.archive_records(life.session_id)
     assert filed.archived_at_ms == before.archived_at_ms
     assert filed.error == "Stays: webhooks that tell of it are still to be sent"
     await audit.database.execute("UPDATE webhook_deliveries SET status = 'delivered'")
@@ -337,7 +341,7 @@ async def test_what_webhooks_still_tell_of_stays(audit: Audit, cold: ColdTier) -
 
 async def test_what_ended_lately_stays(audit: Audit, cold: ColdTier) -> None:
     life = await drained(audit)
-    with pytest.raises(NotFinished):
+    with pytest.raises(SessionNotFinished):
         await cold.retention.remove(life.session_id, 100 * 365 * 86_400)
     assert (await counts(audit))[0] == 1
 
@@ -379,7 +383,7 @@ async def test_nothing_is_deleted_where_archives_can_not_be_written(audit: Audit
         with pytest.raises(StoreUnavailable, match="object store"):
             await cold.retention.remove(life.session_id, 0)
     assert await counts(audit) == all_of_it
-    (filed,) = await audit.archive.filed(life.session_id)
+    (filed,) = await audit.history.archive_records(life.session_id)
     assert (filed.status, filed.path) == ("failed", None)
     assert filed.error is not None
 
@@ -405,12 +409,12 @@ async def test_disputed_versions_go_with_it(audit: Audit, cold: ColdTier) -> Non
     for _ in range(2):
         assert await cold.retention.remove(life.session_id, 0)
         assert await counts(audit) == [0, 0, 0, 0]
-        (filed,) = await audit.archive.filed(life.session_id)
-        (conflict,) = (await audit.archive.cold.bundle(filed)).conflicts
-        assert (conflict.state, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
+        (filed,) = await audit.history.archive_records(life.session_id)
+        (conflict,) = (await audit.history.cold_reader.read_bundle(filed)).conflicts
+        assert (conflict.document, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
         # They stay when something is added to the archive later, too.
         await audit.author.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
-        await audit.drain().run(0)
+        await audit.drain().drain_partition(0)
 
 
 async def test_what_left_while_it_was_archived_keeps_its_archive(
@@ -424,14 +428,14 @@ async def test_what_left_while_it_was_archived_keeps_its_archive(
         monkeypatch.undo()
         assert await cold.retention.remove(life.session_id, 0)
         await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
-        await audit.drain().run(0)
+        await audit.drain().drain_partition(0)
         return await pack(*args)
 
     monkeypatch.setattr(cold.archiver, "_pack", late)
     await cold.archiver.archive(life.session_id, anew=True)
-    assert [event.state for event in await trail(audit, life)] == list(life.documents.values())
+    assert [event.document for event in await trail(audit, life)] == list(life.documents.values())
     assert await cold.retention.remove(life.session_id, 0)
-    assert [event.state for event in await trail(audit, life)] == list(life.documents.values())
+    assert [event.document for event in await trail(audit, life)] == list(life.documents.values())
 
 
 async def test_what_leaves_is_in_the_archive_that_is_filed(
@@ -447,7 +451,7 @@ async def test_what_leaves_is_in_the_archive_that_is_filed(
 
     monkeypatch.setattr(cold.retention, "_delete", late)
     assert await cold.retention.remove(life.session_id, 0)
-    assert [event.state for event in await trail(audit, life)] == list(life.documents.values())
+    assert [event.document for event in await trail(audit, life)] == list(life.documents.values())
 
 
 # -- export -----------------------------------------------------------------------------------------------------------
@@ -470,7 +474,7 @@ def _at(at_ms: int) -> datetime:
 async def test_an_export_is_the_same_before_and_after_retention(audit: Audit, cold: ColdTier) -> None:
     lives = [await finished(audit.author, 3, T0 + each * 100_000) for each in range(3)]
     await audit.author.apply(lives[0], UpdateMetadata({"é\n": '\\ "quoted" \t, and = \u0001'}), T0 + 90_000)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     await audit.database.execute("UPDATE sync_events SET actor = '=1+1' WHERE version = 2")
     for form, snapshots in (("ndjson", False), ("ndjson", True), ("csv", False), ("csv", True)):
         before = await exported(audit, cold, form, snapshots)
@@ -493,7 +497,7 @@ async def test_an_export_is_the_same_before_and_after_retention(audit: Audit, co
 
 async def test_an_export_ends_before_its_end(audit: Audit, cold: ColdTier) -> None:
     life = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
 
     async def versions() -> list[int]:
         lines = await exported(audit, cold, "ndjson", from_ms=T0 + 1000, to_ms=T0 + 4000)
@@ -512,13 +516,13 @@ def test_what_an_archive_holds_is_read_without_its_documents() -> None:
         for number, document in enumerate(documents)
     ]
     packer = BundleWriter({"epoch": "e", "version": 3, "events": 3, "conflicts": 0})
-    packer.add(render_line("event", row, document) for row, document in zip(rows, documents, strict=True))
+    packer.add(render_bundle_line("event", row, document) for row, document in zip(rows, documents, strict=True))
     content = packer.finish()
     lean, whole = parse_bundle(content, lean=True), parse_bundle(content)
-    assert [line.state for line in lean.events] == [b"", b"", documents[2]]
-    assert [line.state for line in whole.events] == documents
+    assert [line.document for line in lean.events] == [b"", b"", documents[2]]
+    assert [line.document for line in whole.events] == documents
     assert [line.row for line in lean.events] == [line.row for line in whole.events]
-    assert (lean.raw, lean.newest.state) == (b"", documents[2])
+    assert (lean.raw, lean.newest.document) == (b"", documents[2])
     for damaged in (content[:-9], content[: len(content) // 2], b"", content[:50] + b"\0" + content[51:]):
         with pytest.raises(BundleDamaged):
             parse_bundle(damaged, lean=True)

@@ -19,12 +19,12 @@ HEADER = "ID  TYPE     STATUS  ATTEMPTS  CREATED"
 
 
 @pytest.fixture
-async def board(audit: Audit) -> AsyncIterator[JobTable]:
+async def job_table(audit: Audit) -> AsyncIterator[JobTable]:
     async with open_cold_tier(audit) as cold:
-        yield cold.board
+        yield cold.job_table
 
 
-async def test_what_is_queued_is_listed_and_shown(settings: Settings, board: JobTable) -> None:
+async def test_what_is_queued_is_listed_and_shown(settings: Settings, job_table: JobTable) -> None:
     assert await told(settings, "jobs", "list") == (0, ["no jobs"])
     day = ("--from", "2026-01-31", "--to", "2026-01-31", "--format", "csv")
     assert await told(settings, "jobs", "run", "export", *day) == (0, ["job 1 is queued"])
@@ -60,9 +60,9 @@ async def test_what_can_not_be_done_is_said_in_a_line(settings: Settings) -> Non
         assert expected in lines[0]
 
 
-async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, board: JobTable) -> None:
+async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, job_table: JobTable) -> None:
     life = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     process = Process("worker", env=audit.settings.environ())
     try:
         code, (line,) = await told(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")
@@ -83,18 +83,18 @@ async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, board: Jo
     assert [row.split()[:4] for row in lines[1:]] == [["2", "archive", "failed", "1"]]
 
 
-async def test_jobs_are_in_the_metrics(board: JobTable) -> None:
+async def test_jobs_are_in_the_metrics(job_table: JobTable) -> None:
     for _ in range(3):
-        assert await board.add("archive", {}) is not None
-    first = await board.claim(1, "somebody", 30)
+        assert await job_table.add("archive", {}) is not None
+    first = await job_table.claim(1, "somebody", 30)
     assert isinstance(first, JobClaim)
-    assert await board.finish(first, {})
-    assert await board.claim(2, "mortal", 0) is not None
-    await board.reap()
-    second = await board.claim(2, "somebody", 30)
+    assert await job_table.complete(first, {})
+    assert await job_table.claim(2, "mortal", 0) is not None
+    await job_table.reclaim_abandoned()
+    second = await job_table.claim(2, "somebody", 30)
     assert second is not None
-    assert await board.fail(second, "why", 0, for_good=True) == "failed"
-    await JobGauges(board).refresh()
+    assert await job_table.fail(second, "why", 0, for_good=True) == "failed"
+    await JobGauges(job_table).refresh()
     text = generate_latest().decode()
     for line in (
         'synckairos_jobs{status="done",type="archive"} 1.0',

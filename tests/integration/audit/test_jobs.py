@@ -15,8 +15,8 @@ from synckairos.config import LONGEST_S
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.retention import ArchiveIncomplete
-from synckairos.jobs.runner import JobRefused, JobRunner
-from synckairos.jobs.table import Job, JobClaim, JobTable, open_pool
+from synckairos.jobs.runner import JobRunner, PermanentJobFailure
+from synckairos.jobs.table import Job, JobClaim, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
 from tests.integration.audit.author import Life
 from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
@@ -32,15 +32,15 @@ async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
 
 
 @pytest.fixture
-def board(cold: ColdTier) -> JobTable:
-    return cold.board
+def job_table(cold: ColdTier) -> JobTable:
+    return cold.job_table
 
 
 @pytest.fixture
-async def coordinator(audit: Audit, board: JobTable) -> AsyncIterator[JobQueue]:
-    kick = JobWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
-    yield JobQueue(board, kick)
-    await kick.close()
+async def job_queue(audit: Audit, job_table: JobTable) -> AsyncIterator[JobQueue]:
+    wakeups = JobWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    yield JobQueue(job_table, wakeups)
+    await wakeups.close()
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ def start_worker(audit: Audit) -> Iterator[Callable[[], Process]]:
 
 async def drained(audit: Audit) -> Life:
     life = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     return life
 
 
-async def ended(board: JobTable, job_id: int | None) -> Job:
+async def ended(job_table: JobTable, job_id: int | None) -> Job:
     assert job_id is not None
 
     async def look() -> Job | None:
-        job = await board.show(job_id)
+        job = await job_table.get(job_id)
         return job if job is not None and job.status in ("done", "failed") else None
 
     job = await eventually(look)
@@ -74,9 +74,9 @@ async def ended(board: JobTable, job_id: int | None) -> Job:
     return job
 
 
-async def began(board: JobTable, job_id: int | None) -> None:
+async def began(job_table: JobTable, job_id: int | None) -> None:
     async def look() -> bool:
-        job = await board.show(job_id or 0)
+        job = await job_table.get(job_id or 0)
         return job is not None and job.status == "running"
 
     await eventually(look)
@@ -94,72 +94,72 @@ async def archiving_held_up(audit: Audit) -> AsyncIterator[None]:
 
 
 async def test_a_worker_carries_out_what_was_queued(
-    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
+    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     unknown = str(uuid4())
-    refused = await coordinator.queue("archive", {"session_id": unknown})
-    archive = await coordinator.queue("archive", {"session_id": life.session_id})
+    refused = await job_queue.enqueue("archive", {"session_id": unknown})
+    archive = await job_queue.enqueue("archive", {"session_id": life.session_id})
     span = {"from": "2023-11-14T00:00:00Z", "to": "2023-11-16T00:00:00Z"}
-    export = await coordinator.queue("export", span)
+    export = await job_queue.enqueue("export", span)
     start_worker()
-    job = await ended(board, archive)
+    job = await ended(job_table, archive)
     assert (job.status, job.attempts, job.error) == ("done", 1, None)
     assert job.result is not None
     assert job.result["events"] == 6
     assert (Path(audit.settings.archive_url) / job.result["path"]).is_file()
     assert job.duration_ms is not None
-    job = await ended(board, export)
+    job = await ended(job_table, export)
     assert job.result is not None
     assert (job.status, job.result["events"]) == ("done", 6)
-    job = await ended(board, refused)
+    job = await ended(job_table, refused)
     assert (job.status, job.attempts) == ("failed", 1)
     assert unknown in (job.error or "")
 
 
 async def test_another_worker_does_what_a_killed_one_left(
-    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
+    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
-    job_id = await coordinator.queue("archive", {"session_id": life.session_id})
+    job_id = await job_queue.enqueue("archive", {"session_id": life.session_id})
     async with archiving_held_up(audit):
         first = start_worker()
-        await began(board, job_id)
+        await began(job_table, job_id)
         first.kill()
     start_worker().wait_for_line(lambda line: "worker started" in line)
     assert (await audit.rows("SELECT status::text, attempts FROM background_jobs")) == [("running", 1)]
     await audit.database.execute("UPDATE background_jobs SET lease_until = now()")
-    job = await ended(board, job_id)
+    job = await ended(job_table, job_id)
     assert (job.status, job.attempts) == ("done", 2)
     assert job.worker is not None
     assert not job.worker.endswith(f":{first.pid}")
-    (filed,) = await audit.archive.filed(life.session_id)
-    assert (await audit.archive.cold.latest([filed])).state == life.documents[life.state.version]
+    (filed,) = await audit.history.archive_records(life.session_id)
+    assert (await audit.history.cold_reader.latest_version([filed])).document == life.documents[life.state.version]
 
 
 async def test_one_that_stops_gives_back_what_it_began(
-    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
+    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
-    job_id = await coordinator.queue("archive", {"session_id": life.session_id})
+    job_id = await job_queue.enqueue("archive", {"session_id": life.session_id})
     async with archiving_held_up(audit):
         process = start_worker()
-        await began(board, job_id)
+        await began(job_table, job_id)
         assert process.stop() == 0
         assert (await audit.rows("SELECT status::text, attempts FROM background_jobs")) == [("queued", 0)]
     start_worker()
-    job = await ended(board, job_id)
+    job = await ended(job_table, job_id)
     assert (job.status, job.attempts) == ("done", 1)
 
 
 async def test_drains_do_not_wait_behind_jobs(
-    audit: Audit, board: JobTable, coordinator: JobQueue, start_worker: Callable[[], Process]
+    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
-    job_ids = [await coordinator.queue("archive", {"session_id": life.session_id}) for _ in range(5)]
+    job_ids = [await job_queue.enqueue("archive", {"session_id": life.session_id}) for _ in range(5)]
     async with archiving_held_up(audit):
         start_worker()
-        await began(board, job_ids[0])
+        await began(job_table, job_ids[0])
         await finished(audit.author)
         await eventually(lambda: audit.outbox.is_empty(0))
         assert await audit.rows("SELECT DISTINCT status::text FROM background_jobs ORDER BY 1") == [
@@ -168,7 +168,7 @@ async def test_drains_do_not_wait_behind_jobs(
         ]
 
 
-async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, board: JobTable) -> None:
+async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, job_table: JobTable) -> None:
     lives = [await drained(audit) for _ in range(3)]
     settings = audit.settings.model_copy(update={"archive_after_s": 1, "retention_s": 1})
     process = Process("worker", env=settings.environ())
@@ -178,27 +178,27 @@ async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, board
             return not await audit.rows("SELECT 1 FROM sync_sessions")
 
         async def at_rest() -> bool:
-            return {job.status for job in await board.listed()} == {"done"}
+            return {job.status for job in await job_table.list_jobs()} == {"done"}
 
         await eventually(gone)
         await eventually(at_rest)
     finally:
         process.stop()
     for life in lives:
-        (filed,) = await audit.archive.filed(life.session_id)
+        (filed,) = await audit.history.archive_records(life.session_id)
         assert filed.removed
-    assert {job.type for job in await board.listed()} == {"archive", "retention"}
+    assert {job.type for job in await job_table.list_jobs()} == {"archive", "retention"}
 
 
-# -- the board and the runner -----------------------------------------------------------------------------------------
+# -- the job table and the runner -------------------------------------------------------------------------------------
 
 
-async def run(board: JobTable, carry_out: Callable[[JobClaim], Any], job_id: int | None, times: int = 1) -> Job:
-    runner = JobRunner(board, carry_out, "somebody", retry_s=(0, 0))
+async def run(job_table: JobTable, carry_out: Callable[[JobClaim], Any], job_id: int | None, times: int = 1) -> Job:
+    runner = JobRunner(job_table, carry_out, "somebody", retry_s=(0, 0))
     assert job_id is not None
     for _ in range(times):
-        await runner.run(job_id)
-    job = await board.show(job_id)
+        await runner.run_job(job_id)
+    job = await job_table.get(job_id)
     assert job is not None
     return job
 
@@ -212,64 +212,64 @@ async def working(claim: JobClaim) -> Mapping[str, Any]:
 
 
 async def refusing(claim: JobClaim) -> Mapping[str, Any]:
-    raise JobRefused("no use")
+    raise PermanentJobFailure("no use")
 
 
 async def test_a_job_is_tried_three_times_and_then_raises_an_alarm(
-    board: JobTable, coordinator: JobQueue, caplog: pytest.LogCaptureFixture
+    job_table: JobTable, job_queue: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failed = await coordinator.queue("archive", {"after_s": 1})
-    other = await coordinator.queue("archive", {"after_s": 2})
+    failed = await job_queue.enqueue("archive", {"after_s": 1})
+    other = await job_queue.enqueue("archive", {"after_s": 2})
     for attempt in (1, 2):
-        job = await run(board, failing, failed)
+        job = await run(job_table, failing, failed)
         assert (job.status, job.attempts) == ("queued", attempt)
-    job = await run(board, failing, failed)
+    job = await run(job_table, failing, failed)
     assert (job.status, job.attempts, job.error) == ("failed", 3, "LookupError: attempt 3")
     assert [record.name for record in caplog.records if "job failed" in record.getMessage()] == [
         "synckairos.telemetry.alerts"
     ]
-    assert (await run(board, failing, failed)).attempts == 3
-    job = await run(board, working, other)
+    assert (await run(job_table, failing, failed)).attempts == 3
+    job = await run(job_table, working, other)
     assert (job.status, job.result) == ("done", {"attempt": 1})
-    due = await coordinator.retry(job_id=failed or 0)
+    due = await job_queue.retry(job_id=failed or 0)
     assert due is not None
-    assert await coordinator.retry(other or 0) is None
-    job = await run(board, working, failed)
+    assert await job_queue.retry(other or 0) is None
+    job = await run(job_table, working, failed)
     assert (job.status, job.attempts, job.error) == ("done", 1, None)
 
 
-async def test_it_waits_longer_before_each_attempt(board: JobTable, coordinator: JobQueue) -> None:
-    job_id = await coordinator.queue("archive", {})
+async def test_it_waits_longer_before_each_attempt(job_table: JobTable, job_queue: JobQueue) -> None:
+    job_id = await job_queue.enqueue("archive", {})
     assert job_id is not None
-    runner = JobRunner(board, failing, "somebody", retry_s=(60, 3600))
-    await runner.run(job_id)
-    await runner.run(job_id)
-    job = await board.show(job_id)
+    runner = JobRunner(job_table, failing, "somebody", retry_s=(60, 3600))
+    await runner.run_job(job_id)
+    await runner.run_job(job_id)
+    job = await job_table.get(job_id)
     assert job is not None
     assert (job.status, job.attempts) == ("queued", 1)
     assert 59 < (job.due_at - job.finished_at).total_seconds() < 61 if job.finished_at else False
-    assert await board.due(10) == []
+    assert await job_table.due_jobs(10) == []
 
 
-async def test_what_no_further_try_would_mend_fails_at_once(board: JobTable, coordinator: JobQueue) -> None:
-    job = await run(board, refusing, await coordinator.queue("archive", {}))
+async def test_what_no_further_try_would_mend_fails_at_once(job_table: JobTable, job_queue: JobQueue) -> None:
+    job = await run(job_table, refusing, await job_queue.enqueue("archive", {}))
     assert (job.status, job.attempts, job.error) == ("failed", 1, "no use")
 
 
-async def test_the_third_worker_to_die_over_a_job_is_the_last(board: JobTable, coordinator: JobQueue) -> None:
-    job_id = await coordinator.queue("archive", {})
+async def test_the_third_worker_to_die_over_a_job_is_the_last(job_table: JobTable, job_queue: JobQueue) -> None:
+    job_id = await job_queue.enqueue("archive", {})
     assert job_id is not None
     for attempt in (1, 2, 3):
-        assert await board.claim(job_id, "mortal", 0) is not None
-        (reaped,) = await board.reap()
+        assert await job_table.claim(job_id, "mortal", 0) is not None
+        (reaped,) = await job_table.reclaim_abandoned()
         assert (reaped.attempts, reaped.status) == (attempt, "failed" if attempt == 3 else "queued")
-    job = await board.show(job_id)
+    job = await job_table.get(job_id)
     assert job is not None
     assert job.error == "its worker, mortal, died"
 
 
-async def test_a_lost_job_is_given_up(board: JobTable, coordinator: JobQueue) -> None:
-    job_id = await coordinator.queue("archive", {})
+async def test_a_lost_job_is_given_up(job_table: JobTable, job_queue: JobQueue) -> None:
+    job_id = await job_queue.enqueue("archive", {})
     assert job_id is not None
     at_work, given_up = asyncio.Event(), asyncio.Event()
 
@@ -281,28 +281,30 @@ async def test_a_lost_job_is_given_up(board: JobTable, coordinator: JobQueue) ->
             given_up.set()
         return {}
 
-    running = asyncio.create_task(JobRunner(board, endless, "first", lease_s=0.03).run(job_id))
+    running = asyncio.create_task(JobRunner(job_table, endless, "first", lease_s=0.03).run_job(job_id))
     await at_work.wait()
     # Somebody took it for dead and did it.
-    await board.fail(JobClaim(job_id, "archive", {}, 1, "first"), "taken away", 0)
-    assert await board.claim(job_id, "second", 30) is not None
+    await job_table.fail(JobClaim(job_id, "archive", {}, 1, "first"), "taken away", 0)
+    assert await job_table.claim(job_id, "second", 30) is not None
     await asyncio.wait_for(running, 10)
     assert given_up.is_set()
-    job = await board.show(job_id)
+    job = await job_table.get(job_id)
     assert job is not None
     assert (job.status, job.worker, job.attempts) == ("running", "second", 2)
 
 
-async def test_many_coordinators_queue_what_is_due_once(audit: Audit, board: JobTable, coordinator: JobQueue) -> None:
-    await coordinator.tend(1, 1)
-    assert await board.listed() == []
+async def test_many_coordinators_queue_what_is_due_once(audit: Audit, job_table: JobTable, job_queue: JobQueue) -> None:
+    await job_queue.enqueue_scheduled(1, 1)
+    assert await job_table.list_jobs() == []
     await drained(audit)
-    await asyncio.gather(*(coordinator.tend(1, 0) for _ in range(5)))
-    (job,) = await board.listed()
+    await asyncio.gather(*(job_queue.enqueue_scheduled(1, 0) for _ in range(5)))
+    (job,) = await job_table.list_jobs()
     assert (job.type, job.params) == ("archive", {"after_s": 1})
 
 
-async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(board: JobTable, coordinator: JobQueue) -> None:
+async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(
+    job_table: JobTable, job_queue: JobQueue
+) -> None:
     for type_, params in (
         ("nothing", {}),
         ("archive", {"session_id": "x"}),
@@ -310,15 +312,15 @@ async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(board: Jo
         ("export", {"from": "2026-01-01T00:00:00", "to": "2026-01-02T00:00:00Z"}),
     ):
         with pytest.raises(ValidationFailed):
-            await coordinator.queue(type_, params)
-    assert await board.listed() == []
+            await job_queue.enqueue(type_, params)
+    assert await job_table.list_jobs() == []
 
 
 async def test_the_longest_times_are_within_what_postgres_counts(audit: Audit, cold: ColdTier) -> None:
     await drained(audit)
     for type_ in ("archive", "retention"):
-        assert not await cold.board.has_work(type_, LONGEST_S)
-        result = await cold.desk.carry_out(JobClaim(1, type_, {"after_s": LONGEST_S}, 1, "somebody"))
+        assert not await cold.job_table.has_sessions_to_do(type_, LONGEST_S)
+        result = await cold.handlers.run(JobClaim(1, type_, {"after_s": LONGEST_S}, 1, "somebody"))
         assert result == {"done": 0, "left": 0, "failed": 0}
 
 
@@ -326,15 +328,15 @@ async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: Cold
     lives = [await drained(audit) for _ in range(4)]
     bad = lives[1].session_id
     await audit.database.execute("UPDATE sync_events SET snapshot = '{}' WHERE session_id = %s", [bad])
-    result = await cold.desk.carry_out(JobClaim(1, "archive", {"after_s": 0}, 1, "somebody"))
+    result = await cold.handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "somebody"))
     assert result == {"done": 3, "left": 0, "failed": 1}
-    (job,) = await cold.board.listed()
+    (job,) = await cold.job_table.list_jobs()
     assert (job.type, job.params["session_id"]) == ("archive", bad)
     for life in lives:
-        (filed,) = await audit.archive.filed(life.session_id)
+        (filed,) = await audit.history.archive_records(life.session_id)
         assert filed.status == ("failed" if life.session_id == bad else "ready")
     # It is left alone for a while, and the others are done.
-    assert await cold.desk.carry_out(JobClaim(1, "archive", {"after_s": 0}, 1, "x")) == {
+    assert await cold.handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "x")) == {
         "done": 0,
         "left": 0,
         "failed": 0,
@@ -345,18 +347,18 @@ async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Aud
     bad, good = await drained(audit), await drained(audit)
     await audit.database.execute("DELETE FROM sync_events WHERE session_id = %s AND version = 2", [bad.session_id])
     everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
-    assert await cold.board.has_work("retention", 0)
-    assert await cold.desk.carry_out(everything) == {"done": 1, "left": 0, "failed": 1}
-    (job,) = await cold.board.listed()
+    assert await cold.job_table.has_sessions_to_do("retention", 0)
+    assert await cold.handlers.run(everything) == {"done": 1, "left": 0, "failed": 1}
+    (job,) = await cold.job_table.list_jobs()
     assert (job.type, job.params["session_id"]) == ("retention", bad.session_id)
     # By itself nothing looks at it again for an hour; whoever asks for it by name is told why.
-    assert not await cold.board.has_work("retention", 0)
-    assert await cold.desk.carry_out(everything) == {"done": 0, "left": 0, "failed": 0}
+    assert not await cold.job_table.has_sessions_to_do("retention", 0)
+    assert await cold.handlers.run(everything) == {"done": 0, "left": 0, "failed": 0}
     with pytest.raises(ArchiveIncomplete, match="version 2"):
         await cold.retention.remove(bad.session_id, 0)
-    (filed,) = await audit.archive.filed(bad.session_id)
+    (filed,) = await audit.history.archive_records(bad.session_id)
     assert (filed.status, "version 2" in (filed.error or "")) == ("ready", True)
-    (filed,) = await audit.archive.filed(good.session_id)
+    (filed,) = await audit.history.archive_records(good.session_id)
     assert (filed.removed, filed.error) == (True, None)
 
 
@@ -364,21 +366,21 @@ async def test_one_that_has_to_stay_is_not_looked_at_all_the_time(audit: Audit, 
     life = await drained(audit)
     await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
     everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
-    assert await cold.desk.carry_out(everything) == {"done": 0, "left": 1, "failed": 0}
-    assert not await cold.board.has_work("retention", 0)
+    assert await cold.handlers.run(everything) == {"done": 0, "left": 1, "failed": 0}
+    assert not await cold.job_table.has_sessions_to_do("retention", 0)
     # What came meanwhile is archived without waiting for that.
-    await audit.drain().run(0)
-    assert await cold.board.has_work("archive", 0)
+    await audit.drain().drain_partition(0)
+    assert await cold.job_table.has_sessions_to_do("archive", 0)
     assert await cold.retention.remove(life.session_id, 0)
     # Nor is one of which only what came late is in Postgres, and whose archive can't be read.
     await audit.author.apply(life, UpdateMetadata({"note": "late"}), T0 + 91_000)
-    await audit.drain().run(0)
-    (filed,) = await audit.archive.filed(life.session_id)
+    await audit.drain().drain_partition(0)
+    (filed,) = await audit.history.archive_records(life.session_id)
     assert filed.path is not None
     await cold.objects.delete(filed.path)
-    assert await cold.desk.carry_out(everything) == {"done": 0, "left": 0, "failed": 1}
-    assert not await cold.board.has_work("retention", 0)
-    assert not await cold.board.has_work("archive", 0)
+    assert await cold.handlers.run(everything) == {"done": 0, "left": 0, "failed": 1}
+    assert not await cold.job_table.has_sessions_to_do("retention", 0)
+    assert not await cold.job_table.has_sessions_to_do("archive", 0)
 
 
 async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_path: Path) -> None:
@@ -387,13 +389,13 @@ async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_
     async with open_cold_tier(audit, str(tmp_path / "broken")) as cold:
         for type_ in ("archive", "retention"):
             with pytest.raises(StoreUnavailable):
-                await cold.desk.carry_out(JobClaim(1, type_, {"after_s": 0}, 1, "somebody"))
-        assert await cold.board.listed() == []
+                await cold.handlers.run(JobClaim(1, type_, {"after_s": 0}, 1, "somebody"))
+        assert await cold.job_table.list_jobs() == []
     assert await audit.rows("SELECT count(*) FROM sync_events") == [(6,)]
 
 
 async def test_without_postgres_the_board_says_so() -> None:
-    async with open_pool("postgresql://nobody@127.0.0.1:1/none") as pool:
+    async with open_job_pool("postgresql://nobody@127.0.0.1:1/none") as pool:
         pool.timeout = 0.2
         with pytest.raises(StoreUnavailable):
-            await JobTable(pool).listed()
+            await JobTable(pool).list_jobs()

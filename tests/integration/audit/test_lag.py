@@ -56,9 +56,9 @@ async def press(client: V3Client, session_id: str, command_id: str, **args: Any)
 
 async def kept(audit: Audit, session_id: str) -> list[Any]:
     """Return the arguments of each switch in the audit, in order, once all of it is there and verified."""
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
-        verified = await verifier.session(session_id)
+        verified = await verifier.verify_session(session_id)
         assert verified is not None
         assert verified.findings == ()
     rows = await audit.rows(

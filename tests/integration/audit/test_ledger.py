@@ -32,17 +32,17 @@ async def some_rows(audit: Audit) -> EntryRows:
 
 @asynccontextmanager
 async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIterator[AuditWriter]:
-    ledger = AuditWriter(database_url, scope, statement_s=statement_s)
-    await ledger.open()
+    audit_writer = AuditWriter(database_url, scope, statement_s=statement_s)
+    await audit_writer.open()
     try:
-        yield ledger
+        yield audit_writer
     finally:
-        await ledger.close()
+        await audit_writer.close()
 
 
 @asynccontextmanager
-async def held(ledger: AuditWriter, partition: int = 0) -> AsyncIterator[BatchWriter]:
-    async with ledger.hold(partition) as writer:
+async def held(audit_writer: AuditWriter, partition: int = 0) -> AsyncIterator[BatchWriter]:
+    async with audit_writer.lock_partition(partition) as writer:
         assert writer is not None
         yield writer
 
@@ -53,15 +53,15 @@ async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None
     async def freeze_and_be_replaced(impatient: AuditWriter) -> None:
         async def is_replaced() -> bool:
             with suppress(StoreUnavailable):
-                async with impatient.hold(0) as writer:
-                    return writer is not None and (await writer.record(rows)).new == 1
+                async with impatient.lock_partition(0) as writer:
+                    return writer is not None and (await writer.write(rows)).new == 1
             return False
 
         async with (
-            held(audit.ledger) as frozen,
+            held(audit.audit_writer) as frozen,
             frozen._connection.cursor() as cursor,
             cursor.copy("COPY sync_events FROM STDIN"),
-            audit.ledger.hold(0) as patient,
+            audit.audit_writer.lock_partition(0) as patient,
         ):
             assert patient is None
             await eventually(is_replaced)
@@ -74,23 +74,23 @@ async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None
 async def test_a_frozen_postgres_is_given_up(audit: Audit) -> None:
     rows = await some_rows(audit)
 
-    async def record_frozen(ledger: AuditWriter, frozen: list[int]) -> None:
-        async with held(ledger) as writer:
+    async def record_frozen(audit_writer: AuditWriter, frozen: list[int]) -> None:
+        async with held(audit_writer) as writer:
             frozen.append(writer._connection.info.backend_pid)
             os.kill(frozen[0], signal.SIGSTOP)
-            await writer.record(rows)
+            await writer.write(rows)
 
-    async with opened(audit.settings.database_url, audit.settings.key_prefix, 0.25) as ledger:
+    async with opened(audit.settings.database_url, audit.settings.key_prefix, 0.25) as audit_writer:
         frozen: list[int] = []
         try:
             with pytest.raises(StoreUnavailable, match="didn't answer"):
-                await record_frozen(ledger, frozen)
+                await record_frozen(audit_writer, frozen)
         finally:
             os.kill(frozen[0], signal.SIGCONT)
 
         async def is_well() -> bool:
-            async with ledger.hold(0) as writer:
-                return writer is not None and await writer.record(rows) in (BatchResult(1, 0), BatchResult(0, 1))
+            async with audit_writer.lock_partition(0) as writer:
+                return writer is not None and await writer.write(rows) in (BatchResult(1, 0), BatchResult(0, 1))
 
         await eventually(is_well)
 
@@ -102,17 +102,17 @@ async def test_what_no_standby_has_is_not_recorded(audit: Audit, data_dir: Path)
         with Standby(data_dir / f"standby-{uuid4().hex[:8]}", primary) as standby:
             await standby.follow_synchronously()
             async with (
-                opened(primary.url, "own", 0.5) as ledger,
-                held(ledger, 0) as writer,
-                held(ledger, 1) as other,
+                opened(primary.url, "own", 0.5) as audit_writer,
+                held(audit_writer, 0) as writer,
+                held(audit_writer, 1) as other,
             ):
-                await writer.record(known)
+                await writer.write(known)
                 for _ in range(3):  # so that what the server tidies up by the way is done
-                    assert await other._record(known, _merge_events) == BatchResult(0, 1)
+                    assert await other._write(known, _merge_events) == BatchResult(0, 1)
                 await standby.freeze()
                 # Somebody may have been told as little as we are now, and have left this to others, as known.
                 with pytest.raises(StoreUnavailable, match="didn't answer"):
-                    await writer.record(new)
+                    await writer.write(new)
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(other._record(known, _merge_events), 1)
+                    await asyncio.wait_for(other._write(known, _merge_events), 1)
                 await standby.thaw()

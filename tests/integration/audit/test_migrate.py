@@ -10,9 +10,9 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
-from synckairos.postgres.migrate import BadMigrations, migrate, pending, read
+from synckairos.postgres.migrate import InvalidMigrations, migrate, pending_migrations, read_migrations
 from synckairos.postgres.migration_files import migrations_dir
-from synckairos.postgres.named_sql import load
+from synckairos.postgres.named_sql import load_statements
 from tests.integration.audit.history import fill, fill_deliveries
 from tests.integration.audit.test_operating import told
 from tests.integration.audit.test_plans import scans, uuid_of
@@ -38,12 +38,12 @@ def files(tmp_path: Path) -> Path:
 
 
 async def test_our_own_apply_once(empty_database: str) -> None:
-    names = [migration.name for migration in read(migrations_dir())]
+    names = [migration.name for migration in read_migrations(migrations_dir())]
     assert names[0] == "0001_audit.sql"
-    assert await pending(empty_database) == names
+    assert await pending_migrations(empty_database) == names
     assert await migrate(empty_database) == names
     assert await migrate(empty_database) == []
-    assert await pending(empty_database) == []
+    assert await pending_migrations(empty_database) == []
 
 
 async def test_many_processes_at_once(empty_database: str, files: Path) -> None:
@@ -57,7 +57,7 @@ async def test_a_file_that_fails_leaves_nothing_of_itself(empty_database: str, f
     (files / "0002_two.sql").write_text("CREATE TABLE half (id int); SELECT 1/0;")
     with pytest.raises(psycopg.errors.DivisionByZero):
         await migrate(empty_database, files)
-    assert await pending(empty_database, files) == ["0002_two.sql"]
+    assert await pending_migrations(empty_database, files) == ["0002_two.sql"]
     (files / "0002_two.sql").write_text(TWO)
     assert await migrate(empty_database, files) == ["0002_two.sql"]
 
@@ -65,12 +65,12 @@ async def test_a_file_that_fails_leaves_nothing_of_itself(empty_database: str, f
 async def test_what_was_applied_is_guarded(empty_database: str, files: Path) -> None:
     await migrate(empty_database, files)
     (files / "0001_one.sql").write_text(ONE + " ")
-    with pytest.raises(BadMigrations, match=r"0001_one\.sql was changed"):
+    with pytest.raises(InvalidMigrations, match=r"0001_one\.sql was changed"):
         await migrate(empty_database, files)
     (files / "0001_one.sql").write_text(ONE)
     (files / "0002_two.sql").unlink()
-    with pytest.raises(BadMigrations, match=r"0002_two\.sql was applied"):
-        await pending(empty_database, files)
+    with pytest.raises(InvalidMigrations, match=r"0002_two\.sql was applied"):
+        await pending_migrations(empty_database, files)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ async def test_what_was_applied_is_guarded(empty_database: str, files: Path) -> 
 def test_names_without_order_are_refused(tmp_path: Path, names: str) -> None:
     for name in names.split():
         (tmp_path / name).write_text("SELECT 1")
-    with pytest.raises(BadMigrations):
-        read(tmp_path)
+    with pytest.raises(InvalidMigrations):
+        read_migrations(tmp_path)
 
 
 async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_path: Path, settings: Settings) -> None:
     """What was filled under an older version keeps all it has."""
-    for migration in read(migrations_dir())[:5]:
+    for migration in read_migrations(migrations_dir())[:5]:
         (tmp_path / migration.name).write_text(migration.text)
     await migrate(empty_database, tmp_path)
     await asyncio.to_thread(fill, empty_database, 20)
@@ -100,7 +100,7 @@ async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_
             [uuid_of("s7"), [uuid_of("s7"), uuid_of("s8")]],
         )
     code, lines = await told(settings.model_copy(update={"database_url": empty_database}), "migrate")
-    assert (code, lines) == (0, [f"applied {migration.name}" for migration in read(migrations_dir())[5:]])
+    assert (code, lines) == (0, [f"applied {migration.name}" for migration in read_migrations(migrations_dir())[5:]])
     async with await psycopg.AsyncConnection.connect(empty_database) as connection:
         for table, count in (("sync_events", 2000), ("webhook_deliveries", 200_000)):
             assert await (await connection.execute(f"SELECT count(*) FROM {table}".encode())).fetchone() == (count,)
@@ -109,7 +109,7 @@ async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_
         # What retention asks of each session: not among all that anybody was ever told.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("archives.sql", "synckairos.jobs")["hold"]
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["hold"]
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None
     found = {table: (kind, rows) for kind, table, rows in scans(row[0][0]["Plan"])}

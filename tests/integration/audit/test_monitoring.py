@@ -23,7 +23,7 @@ async def drained(audit: Audit) -> Audit:
     life = await audit.author.create(chess(), 1_700_000_000_000)
     await audit.author.apply(life, Start(), 1_700_000_001_000)
     await audit.author.apply(life, Switch(), 1_700_000_002_000)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     return audit
 
 
@@ -31,7 +31,7 @@ async def test_the_documented_queries_find_nothing_wrong(drained: Audit) -> None
     lag, holders, *faults = queries("Queries about the audit")
     assert len(await drained.rows(lag)) == 1
     assert await drained.rows(holders) == []
-    async with drained.ledger.hold(3):
+    async with drained.audit_writer.lock_partition(3):
         ((partition, *_),) = await drained.rows(holders)
     assert partition == 3
     assert len(faults) == 4
@@ -56,15 +56,15 @@ async def test_the_documented_queries_find_what_is_wrong(drained: Audit, at: int
 
 async def test_those_about_jobs_see_what_there_is(audit: Audit) -> None:
     life = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     running, ended, faulty, months = queries("Queries about jobs and archives")
     async with open_cold_tier(audit) as cold:
         for job_id in (1, 2):
-            assert await cold.board.add("archive", {"session_id": life.session_id}) is not None
-            claim = await cold.board.claim(job_id, "somebody", 30)
+            assert await cold.job_table.add("archive", {"session_id": life.session_id}) is not None
+            claim = await cold.job_table.claim(job_id, "somebody", 30)
             assert claim is not None
             if job_id == 1:
-                await cold.board.finish(claim, await cold.desk.carry_out(claim))
+                await cold.job_table.complete(claim, await cold.handlers.run(claim))
     assert len(await audit.rows(running)) == 1
     assert [row[:3] for row in await audit.rows(ended)] == [("archive", "done", 1)]
     assert await audit.rows(faulty) == []

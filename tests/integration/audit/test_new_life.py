@@ -7,9 +7,9 @@ import pytest
 
 from synckairos.clock.commands import Complete, Delete, Start, Switch
 from synckairos.history.records import TrailEvent
-from synckairos.jobs.archive import NotFinished
+from synckairos.jobs.archive import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
-from synckairos.jobs.runner import JobRefused
+from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import JobClaim
 from synckairos.wire.instants import to_datetime
 from tests.integration.audit.author import Life, chess
@@ -28,7 +28,7 @@ async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
 async def gone(audit: Audit, cold: ColdTier) -> Life:
     """Play a session to its end and have it leave Postgres."""
     life = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     assert await cold.retention.remove(life.session_id, 0)
     return life
 
@@ -56,7 +56,7 @@ async def trail(audit: Audit, session_id: str, limit: int = 200) -> list[TrailEv
     found: list[TrailEvent] = []
     cursor: str | None = None
     while True:
-        page = await audit.archive.events(session_id, cursor=cursor, limit=limit, snapshots=True)
+        page = await audit.history.events(session_id, cursor=cursor, limit=limit, snapshots=True)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -69,32 +69,32 @@ async def is_whole(audit: Audit, *lives: Life) -> None:
     expected = [(life.state.epoch, version, life.documents[version]) for life in lives for version in life.documents]
     for limit in (200, 3):
         told = await trail(audit, session_id, limit)
-        assert [(event.epoch, event.version, event.state) for event in told] == expected
+        assert [(event.epoch, event.version, event.document) for event in told] == expected
     for event in told:
-        past = await audit.archive.state_at(session_id, event.occurred_at_ms)
+        past = await audit.history.version_at(session_id, event.occurred_at_ms)
         assert past is not None
-        assert (past.epoch, past.version, past.state) == (event.epoch, event.version, event.state)
-        assert await audit.archive.snapshot(session_id, event.epoch, event.version) == event.state
-    latest = await audit.archive.latest(session_id)
+        assert (past.epoch, past.version, past.document) == (event.epoch, event.version, event.document)
+        assert await audit.history.version_document(session_id, event.epoch, event.version) == event.document
+    latest = await audit.history.latest_version(session_id)
     assert latest is not None
     assert (latest.epoch, latest.version, latest.deleted) == (last.state.epoch, last.state.version, last.state.deleted)
-    assert latest.state == last.documents[last.state.version]
+    assert latest.document == last.documents[last.state.version]
     assert list(latest.records) == ["first again"]
 
 
 async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: Audit, cold: ColdTier) -> None:
     first = await deleted(audit, await gone(audit, cold))
     second = await made_again(audit, first)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
-    assert await cold.desk.carry_out(everything) == {"done": 1, "left": 0, "failed": 0}
+    assert await cold.handlers.run(everything) == {"done": 1, "left": 0, "failed": 0}
     assert await left_in_postgres(audit) == 0
-    assert await cold.board.listed() == []
+    assert await cold.job_table.list_jobs() == []
     await is_whole(audit, first, second)
-    newest, oldest = await audit.archive.filed(first.session_id)
+    newest, oldest = await audit.history.archive_records(first.session_id)
     assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
     assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
-    assert (await audit.archive.cold.latest([newest])).state == second.documents[second.state.version]
+    assert (await audit.history.cold_reader.latest_version([newest])).document == second.documents[second.state.version]
 
 
 async def test_all_lives_before_count(audit: Audit, cold: ColdTier) -> None:
@@ -102,7 +102,7 @@ async def test_all_lives_before_count(audit: Audit, cold: ColdTier) -> None:
     for number in (1, 2):
         await audit.author.apply(lives[-1], Delete(), T0 + number * 100_000 - 10_000)
         lives.append(await made_again(audit, lives[-1], at_ms=T0 + number * 100_000))
-        await audit.drain().run(0)
+        await audit.drain().drain_partition(0)
         assert await cold.retention.remove(lives[-1].session_id, 0)
     assert await left_in_postgres(audit) == 0
     await is_whole(audit, *lives)
@@ -111,12 +111,12 @@ async def test_all_lives_before_count(audit: Audit, cold: ColdTier) -> None:
 @pytest.mark.parametrize("missing", [2, 6])
 async def test_what_no_life_before_has_is_missing(audit: Audit, cold: ColdTier, missing: int) -> None:
     first = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     await cold.archiver.archive(first.session_id)
     # Not by retention, and the archive isn't all there is: it doesn't count.
     await audit.database.execute("DELETE FROM sync_events WHERE version <= %s", [missing])
     second = await made_again(audit, await deleted(audit, first))
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     with pytest.raises(
         ArchiveIncomplete, match=f"what comes before version {missing + 1} of epoch {first.state.epoch}"
     ):
@@ -128,12 +128,12 @@ async def test_nothing_leaves_while_a_version_of_the_life_before_lies_isolated(a
     first = await deleted(audit, await gone(audit, cold))
     second = await made_again(audit, first)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (NOT deleted)")
-    assert await audit.drain(backoff_s=()).run(0) == len(second.documents)
+    assert await audit.drain(backoff_s=()).drain_partition(0) == len(second.documents)
     assert not await cold.retention.remove(first.session_id, 0)
     # Came it after all had left, it would be the newest that Postgres knows of.
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await audit.isolation.retry_set_aside() == 1
-    assert await audit.drain().run(0) == 1
+    assert await audit.drain().drain_partition(0) == 1
     assert await cold.retention.remove(first.session_id, 0)
     assert await left_in_postgres(audit) == 0
     await is_whole(audit, first, second)
@@ -142,41 +142,41 @@ async def test_nothing_leaves_while_a_version_of_the_life_before_lies_isolated(a
 async def test_a_job_for_one_that_was_made_again_ends_without_an_alarm(audit: Audit, cold: ColdTier) -> None:
     first = await finished(audit.author)
     second = await made_again(audit, await deleted(audit, first), to_the_end=False)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     claim = JobClaim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
-    result = await cold.desk.carry_out(claim)
+    result = await cold.handlers.run(claim)
     assert (result["removed"], "isn't over" in result["left"]) == (False, True)
     archive = JobClaim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
-    with pytest.raises(JobRefused, match="isn't over"):  # as far as anybody knows it never was
-        await cold.desk.carry_out(archive)
+    with pytest.raises(PermanentJobFailure, match="isn't over"):  # as far as anybody knows it never was
+        await cold.handlers.run(archive)
     await audit.database.execute(
         "INSERT INTO sync_archives (session_id, created_at, status) VALUES (%s, %s, 'failed')",
         [first.session_id, to_datetime(T0)],
     )
-    result = await cold.desk.carry_out(archive)
+    result = await cold.handlers.run(archive)
     assert (result["archived"], "made again" in result["left"]) == (False, True)
     await audit.author.apply(second, Complete(), AGAIN + 3000)
-    await audit.drain().run(0)
-    assert await cold.desk.carry_out(claim) == {"session_id": first.session_id, "removed": True}
+    await audit.drain().drain_partition(0)
+    assert await cold.handlers.run(claim) == {"session_id": first.session_id, "removed": True}
     await is_whole(audit, first, second)
 
 
 async def test_an_archive_is_of_one_life(audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is made again between the look at it and the reading of its rows is left for the next look."""
     first = await finished(audit.author)
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     pack = cold.archiver._pack
 
     async def late(*args: Any) -> Any:
         monkeypatch.undo()
         second = await made_again(audit, await deleted(audit, first))
-        assert await audit.drain().run(0) == 1 + len(second.documents)
+        assert await audit.drain().drain_partition(0) == 1 + len(second.documents)
         return await pack(*args)
 
     monkeypatch.setattr(cold.archiver, "_pack", late)
-    with pytest.raises(NotFinished, match="made again"):
+    with pytest.raises(SessionNotFinished, match="made again"):
         await cold.archiver.archive(first.session_id)
     filed = await cold.archiver.archive(first.session_id)
     assert (filed.status, filed.version, filed.events) == ("ready", 4, 11)
-    newest, oldest = await audit.archive.filed(first.session_id)
+    newest, oldest = await audit.history.archive_records(first.session_id)
     assert (newest.path, oldest.path, oldest.status) == (filed.path, None, "failed")

@@ -24,7 +24,7 @@ async def refused_once(audit: Audit) -> Life:
     await audit.author.apply(life, Start(), T0 + 1000)
     await audit.author.apply(life, Switch(), T0 + 2000)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 2)")
-    await audit.drain(backoff_s=()).run(0)
+    await audit.drain(backoff_s=()).drain_partition(0)
     return life
 
 
@@ -47,14 +47,14 @@ async def test_what_was_set_aside_is_listed_and_sent_again(audit: Audit) -> None
     assert "synckairos audit failed" in lines[0]
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await told(audit.settings, "audit", "retry", entry_id) == (0, ["1 entry will be tried again"])
-    assert await audit.drain().run(0) == 1
+    assert await audit.drain().drain_partition(0) == 1
     assert await told(audit.settings, "audit", "failed") == (0, ["nothing was set aside"])
 
 
 async def test_all_of_them(audit: Audit) -> None:
     await refused_once(audit)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
-    await audit.drain(backoff_s=()).run(0)
+    await audit.drain(backoff_s=()).drain_partition(0)
     code, lines = await told(audit.settings, "audit", "failed")
     assert (code, len(lines)) == (1, 4)
     assert lines[2].endswith("session ?, version ? of epoch ?")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from synckairos.embedded import Postgres
-from synckairos.postgres.named_sql import load
+from synckairos.postgres.named_sql import load_statements
 from tests.integration.audit.history import fill
 
 
@@ -68,7 +68,7 @@ def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
 async def test_no_query_looks_at_more_than_it_has_to(large_database: str, name: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         connection.prepare_threshold = None
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("queries.sql", "synckairos.history")[name]
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")[name]
         row = await (await connection.execute(sql, CASES[name])).fetchone()
     assert row is not None
     found = list(scans(row[0][0]["Plan"]))
@@ -83,7 +83,7 @@ async def test_what_is_archived_is_not_looked_at_again(large_database: str) -> N
         connection.prepare_threshold = None
         await connection.execute("UPDATE sync_sessions SET archived = session_id <> %s", [SESSION])
         await connection.execute("ANALYZE sync_sessions")
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("archives.sql", "synckairos.jobs")["unarchived"]
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["unarchived"]
         page = {"after_s": 0, "ended_at": "-infinity", "session_id": UUID(int=0), "limit": 200}
         row = await (await connection.execute(sql, page)).fetchone()
         await connection.rollback()
@@ -99,7 +99,10 @@ async def test_named_sessions_are_found_among_all_that_somebody_took_part_in(lar
         )
         await connection.execute(everywhere, [uuid_of("everywhere")])
         await connection.execute("ANALYZE sync_participants")
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("queries.sql", "synckairos.history")["participant_sessions"]
+        sql = (
+            b"EXPLAIN (ANALYZE, FORMAT JSON) "
+            + load_statements("queries.sql", "synckairos.history")["participant_sessions"]
+        )
         named = {"participant_id": uuid_of("everywhere"), "session_ids": [SESSION, uuid_of("s701")]}
         row = await (await connection.execute(sql, {**ALL, **named, "since": "-infinity", "limit": None})).fetchone()
         await connection.rollback()
@@ -113,7 +116,7 @@ async def test_named_sessions_are_found_among_all_that_somebody_took_part_in(lar
 
 async def test_what_a_filter_leaves_out_is_not_looked_at(large_database: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load("queries.sql", "synckairos.history")["sessions"]
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")["sessions"]
         values = {**ALL, "status": "running", "sync_mode": None}
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None

@@ -29,9 +29,9 @@ class World:
         self.policy = policy
         self.store = OwnTime(audit.pipe, audit.keys, 32)
         generations = Generations(audit.pipe, audit.keys)
-        restorer = SessionRestorer(self.store, audit.archive, generations, session_ttl_s=3600, policy=policy)
+        restorer = SessionRestorer(self.store, audit.history, generations, session_ttl_s=3600, policy=policy)
         self.sessions = Sessions(
-            self.store, PastVersions(self.store, audit.outbox, audit.archive), restorer, generations, lambda _: None
+            self.store, PastVersions(self.store, audit.outbox, audit.history), restorer, generations, lambda _: None
         )
 
     async def played(self, seed: int, commands: int = 60) -> Player:
@@ -41,7 +41,7 @@ class World:
 
     async def verified(self, session_id: str) -> VerifiedSession:
         async with open_verifier(self.audit.settings.database_url, self.policy) as verifier:
-            found = await verifier.session(session_id)
+            found = await verifier.verify_session(session_id)
             assert found is not None
             return found
 
@@ -66,9 +66,9 @@ async def test_busy_sessions_come_out_byte_for_byte(world: World) -> None:
     for seed in range(80):
         player = await world.played(seed)
         outcomes |= player.outcomes
-    await world.audit.drain().run(0)
+    await world.audit.drain().drain_partition(0)
     async with open_verifier(world.audit.settings.database_url, CHARGE) as verifier:
-        async for verified in verifier.all():
+        async for verified in verifier.verify_all():
             assert verified.findings == ()
             versions += verified.versions
     assert versions > 1_000
@@ -178,7 +178,7 @@ async def test_a_recovered_session_goes_on_from_the_version_before(audit: Audit,
     await lose_redis(audit)
     world.store.at_ms += 3_000
     await send(world, session_id, "switch")
-    await audit.drain().run(0)
+    await audit.drain().drain_partition(0)
     verified = await world.verified(session_id)
     assert (verified.versions, verified.epochs, verified.findings) == (7, 2, ())
     # By another policy than the one declared when it happened: charge and freeze are known to everybody.
@@ -222,7 +222,7 @@ async def quiet_session(world: World) -> str:
     for verb in ("start", "switch", "switch", "switch"):
         world.store.at_ms += 1_000
         await player._send(verb, {})
-    await world.audit.drain().run(0)
+    await world.audit.drain().drain_partition(0)
     return player.session_id
 
 

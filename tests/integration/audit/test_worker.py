@@ -51,13 +51,13 @@ async def assert_exactly_once(audit: Audit, lives: list[Life]) -> None:
 async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: Audit, process: Process) -> None:
     lives = [await play(audit, 3)]
     await eventually(lambda: audit.outbox.is_empty(0))
-    kick = DrainWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
-    kick.start()
+    wakeups = DrainWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    wakeups.start()
     for _ in range(3):
         lives.append(await play(audit, 3))
-        kick.kick(0)
+        wakeups.wake_up(0)
         await eventually(lambda: audit.outbox.is_empty(0))
-    await kick.close()
+    await wakeups.close()
     await assert_exactly_once(audit, lives)
     assert process.stop() == 0
 
@@ -90,9 +90,9 @@ async def test_killed_again_and_again_it_writes_every_version_once(audit: Audit)
 async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Audit) -> None:
     life = await play(audit, 5)
     batch = await audit.outbox.read(0, 100, 1 << 20)
-    async with audit.ledger.hold(0) as writer:
+    async with audit.audit_writer.lock_partition(0) as writer:
         assert writer is not None
-        await writer.record(build_rows([parse_entry(delivery.entry) for delivery in batch]))
+        await writer.write(build_rows([parse_entry(delivery.entry) for delivery in batch]))
     assert not await audit.outbox.is_empty(0)
     process = Process("worker", env=audit.settings.environ())
     try:
@@ -140,21 +140,21 @@ async def test_its_queue_may_restart_under_it(audit: Audit, data_dir: Path) -> N
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
         # A sweep so rare that only kicks can be what drains.
         task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=1000))
-        kick = DrainWakeups(own.url, settings.key_prefix, 1.0)
-        kick.start()
+        wakeups = DrainWakeups(own.url, settings.key_prefix, 1.0)
+        wakeups.start()
 
         async def drained() -> bool:
-            kick.kick(0)
+            wakeups.wake_up(0)
             return await audit.outbox.is_empty(0)
 
         lives = [await play(audit, 3)]
         await eventually(drained)
         own.kill()
         lives.append(await play(audit, 3))
-        kick.kick(0)
+        wakeups.wake_up(0)
         own.start()
         await eventually(drained, 30)
-        await kick.close()
+        await wakeups.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     await assert_exactly_once(audit, lives)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from synckairos.audit.batch_writer import AuditWriter
-from synckairos.audit.drain import Drain
+from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
@@ -55,21 +55,21 @@ class Server:
 
     async def drain(self) -> None:
         """Move everything to Postgres, as a worker does."""
-        ledger = AuditWriter(self.settings.database_url, self.settings.key_prefix)
-        await ledger.open()
+        audit_writer = AuditWriter(self.settings.database_url, self.settings.key_prefix)
+        await audit_writer.open()
         try:
             isolation = FailedEntries(self.parts.pipe, self.parts.store.keys)
-            drain = Drain(
+            drain = OutboxDrain(
                 self.outbox,
                 isolation,
-                ledger,
+                audit_writer,
                 session_ttl_s=self.settings.session_ttl_s,
                 after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys).after_commit,
             )
             for partition in range(self.settings.partitions):
-                await drain.run(partition)
+                await drain.drain_partition(partition)
         finally:
-            await ledger.close()
+            await audit_writer.close()
 
 
 def chess(**fields: Any) -> dict[str, Any]:
@@ -90,19 +90,19 @@ async def serving(settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **op
     """Open a server on the stores of one test; `options` are passed to `build_application`."""
     async with open_parts(settings) as parts:
         keys = parts.store.keys
-        archive, recent = (
-            parts.archive,
-            ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), parts.archive),
+        history, recent = (
+            parts.history,
+            ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), parts.history),
         )
         outbox, aside = Outbox(parts.pipe, keys, OutboxLimits.of(settings)), ReadCache(parts.pipe, keys)
         rest = assembly.build_application(
             assembly.RestDependencies(
                 sessions=parts.sessions,
                 store=parts.store,
-                archive=archive,
-                trail=AuditTrail(archive, outbox, aside),
-                participations=ParticipantSessions(archive, outbox, recent, aside),
-                hours=TimeReport(archive, outbox),
+                history=history,
+                trail=AuditTrail(history, outbox, aside),
+                participations=ParticipantSessions(history, outbox, recent, aside),
+                hours=TimeReport(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 limits=RateLimits(parts.pipe, keys),
                 settings=settings,

@@ -14,8 +14,8 @@ from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.http.caller_identity import CallerIdentity
 from synckairos.jobs.archive import Archiver
 from synckairos.jobs.retention import Retention
-from synckairos.jobs.table import open_pool
-from synckairos.postgres.pool import Pool
+from synckairos.jobs.table import open_job_pool
+from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal, Role
 from tests.integration.http.conftest import Server, serving
 
@@ -24,7 +24,7 @@ from tests.integration.http.conftest import Server, serving
 class Worker:
     """What a worker's jobs do, done here and now."""
 
-    pool: Pool
+    pool: PostgresPool
     archiver: Archiver
     retention: Retention
 
@@ -32,7 +32,7 @@ class Worker:
 @pytest.fixture
 async def worker(server: Server) -> AsyncIterator[Worker]:
     objects = ColdStorage(server.settings.archive_url)
-    async with open_pool(server.settings.database_url) as pool:
+    async with open_job_pool(server.settings.database_url) as pool:
         archiver = Archiver(pool, objects)
         upkeep = SummaryRefresh(server.parts.pipe, server.parts.store.keys)
         yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox, upkeep))
@@ -103,7 +103,7 @@ async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
     await worker.archiver.archive(session_id)
     await server.client.patch(f"/v1/sessions/{session_id}", json={"metadata": {"table": 8}})
     await server.drain()
-    objects = server.parts.archive.cold._objects
+    objects = server.parts.history.cold_reader._objects
     get = objects.get
 
     async def late(path: str) -> bytes:

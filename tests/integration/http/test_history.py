@@ -15,7 +15,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
-from synckairos.history.cursor import render_cursor
+from synckairos.history.page_cursor import render_cursor
 from synckairos.http import session_list
 from synckairos.http.live_tail import LiveTail
 from synckairos.store.read_cache import ReadCache
@@ -235,7 +235,7 @@ async def test_a_tail_goes_on_where_it_was(server: Server) -> None:
     async def watch(session_id: str) -> AsyncIterator[asyncio.Event]:
         yield woken
 
-    trail = AuditTrail(server.parts.archive, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveTail(trail, lambda: False, watch)
     first = (await trail.page(session["session_id"])).items
     stream = tails.stream(session["session_id"], first, None, snapshots=False)

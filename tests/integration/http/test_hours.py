@@ -35,7 +35,7 @@ WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metad
 
 
 async def slices(server: Server, participant_id: str, **more: Any) -> list[TimeSlice]:
-    hours = TimeReport(server.parts.archive, server.outbox)
+    hours = TimeReport(server.parts.history, server.outbox)
     found, is_away = await hours.slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
     assert not is_away
     return found
@@ -103,13 +103,13 @@ async def test_a_version_drained_in_between_counts_once(server: Server, monkeypa
     await server.drain()
     await author.apply(life, Switch(), T0 + MINUTE_MS)
     await author.apply(life, Switch(), T0 + 3 * MINUTE_MS)
-    ask = HistoryReader.participant_time
+    ask = HistoryReader.participant_time_slices
 
-    async def drained_first(archive: HistoryReader, *args: Any, **more: Any) -> list[TimeSlice]:
+    async def drained_first(history: HistoryReader, *args: Any, **more: Any) -> list[TimeSlice]:
         await server.drain()
-        return await ask(archive, *args, **more)
+        return await ask(history, *args, **more)
 
-    monkeypatch.setattr(HistoryReader, "participant_time", drained_first)
+    monkeypatch.setattr(HistoryReader, "participant_time_slices", drained_first)
     now_ms = T0 + 4 * MINUTE_MS
     assert [each.time_used_ms for each in await slices(server, ALICE, now_ms=now_ms)] == [2 * MINUTE_MS]
     assert [each.time_used_ms for each in await slices(server, BOB, now_ms=now_ms)] == [2 * MINUTE_MS]

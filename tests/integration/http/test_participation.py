@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import orjson
 
-from synckairos.history.cursor import render_cursor
+from synckairos.history.page_cursor import render_cursor
 from tests.integration.http.conftest import Server
 
 

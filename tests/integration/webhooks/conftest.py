@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.commands import Start, Switch
-from synckairos.history.reader import open_pool
+from synckairos.history.reader import open_history_pool
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import open_delivery_queue
 from synckairos.webhooks.dispatcher import GIVE_UP_S, SCHEDULE_S, Dispatcher
@@ -64,7 +64,7 @@ class Webhooks:
         await self.audit.author.apply(life, Start(), T0 + 1)
         for move in range(moves):
             await self.audit.author.apply(life, Switch(), T0 + 2 + move)
-        await self.audit.drain().run(0)
+        await self.audit.drain().drain_partition(0)
         return life
 
     @asynccontextmanager
@@ -100,7 +100,7 @@ class Webhooks:
 
 @pytest.fixture
 async def webhooks(audit: Audit) -> AsyncIterator[Webhooks]:
-    async with open_pool(audit.settings) as pool:
+    async with open_history_pool(audit.settings) as pool:
         yield Webhooks(audit, WebhookRegistry(pool))
 
 

@@ -29,7 +29,7 @@ async def test_delivered_event_equals_the_event_in_the_audit_trail(webhooks: Web
     messages = [each.verify(secret) for each in receiver.received]
     assert receiver.types == ["session_created", "session_started", "cycle_switched", "cycle_switched"]
     read_cache = ReadCache(webhooks.audit.pipe, webhooks.audit.keys)
-    trail = (await AuditTrail(webhooks.audit.archive, webhooks.audit.outbox, read_cache).page(life.session_id)).items
+    trail = (await AuditTrail(webhooks.audit.history, webhooks.audit.outbox, read_cache).page(life.session_id)).items
     for message, event in zip(messages, trail, strict=True):
         expected = orjson.loads(orjson.dumps(event_json(event)))
         assert message == {
@@ -45,13 +45,13 @@ async def test_event_drained_twice_is_delivered_once(webhooks: Webhooks, receive
     audit = webhooks.audit
     await audit.author.create(chess(), T0)
     batch = await audit.outbox.read(0, 100, 1 << 20)
-    async with audit.ledger.hold(0) as writer:
+    async with audit.audit_writer.lock_partition(0) as writer:
         assert writer is not None
-        await writer.record(build_rows([parse_entry(delivery.entry) for delivery in batch]))
+        await writer.write(build_rows([parse_entry(delivery.entry) for delivery in batch]))
     async with webhooks.dispatching():
         await eventually(lambda: webhooks.all_delivered(endpoint))
         # As after a crash between COMMIT and the removal from the stream: the same batch is drained again.
-        await audit.drain().run(0)
+        await audit.drain().drain_partition(0)
         assert await audit.outbox.is_empty(0)
         (delivery,) = await webhooks.deliveries(endpoint)
     assert delivery.status == "delivered"
@@ -67,7 +67,7 @@ async def test_endpoint_gets_only_events_that_match_its_filters(webhooks: Webhoo
         other = await webhooks.play(metadata={"club": "none"})
         for life in (matching, other):
             await webhooks.audit.author.apply(life, Complete(), T0 + 9)
-        await webhooks.audit.drain().run(0)
+        await webhooks.audit.drain().drain_partition(0)
         async with webhooks.dispatching():
             await wait_for_requests(receiver, 6)
             await wait_for_requests(filtered, 1)

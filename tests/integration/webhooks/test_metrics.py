@@ -2,7 +2,7 @@
 
 from prometheus_client import REGISTRY
 
-from synckairos.postgres.pool import Pool
+from synckairos.postgres.pool import PostgresPool
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.wire.webhooks import PatchWebhook
@@ -41,6 +41,6 @@ async def test_metrics_show_queued_deliveries_attempts_and_disabled_endpoints(
     assert value("tries_total", outcome="failed") == value("tries_total", outcome="delivered") == 3
     assert value("disabled_endpoints") == 1
 
-    async with Pool("postgresql://127.0.0.1:1/none", "test", connections=1, timeout_s=0.1) as nowhere:
+    async with PostgresPool("postgresql://127.0.0.1:1/none", "test", connections=1, timeout_s=0.1) as nowhere:
         await WebhookGauges(WebhookRegistry(nowhere)).refresh()
     assert value("disabled_endpoints") == 1

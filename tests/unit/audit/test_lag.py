@@ -28,7 +28,7 @@ def test_what_is_told(ages: tuple[int, ...], told: list[str]) -> None:
     watch = LagAlerts()
     with capture_logs() as lines:
         for age_s in ages:
-            watch.see(backlog(age_s))
+            watch.observe(backlog(age_s))
     assert [line["event"] for line in lines] == told
     assert metrics.OUTBOX_AGE_SECONDS._value.get() == ages[-1]
 
@@ -37,7 +37,7 @@ def test_what_was_set_aside_is_told_as_it_grows() -> None:
     watch = LagAlerts()
     with capture_logs() as lines:
         for count in (0, 1, 1, 0, 2):
-            watch.see(backlog(set_aside=count))
+            watch.observe(backlog(set_aside=count))
     seen: list[Any] = [(line["log_level"], line["entries"]) for line in lines]
     assert seen == [("error", 1), ("error", 2)]
 
@@ -58,14 +58,14 @@ def test_a_backlog_is_told_as_it_fills_up_and_when_there_is_room_again(
     watch = LagAlerts()
     with capture_logs() as lines:
         for part in parts:
-            watch.see(Backlog(7, 0, 0, 0, bytes=700, fullness=part))
+            watch.observe(Backlog(7, 0, 0, 0, bytes=700, fullness=part))
     assert [line["log_level"] for line in lines] == told
     assert all((line["entries"], line["bytes"]) == (7, 700) for line in lines)
 
 
 def test_what_the_store_counts_is_scraped() -> None:
     tally = Tally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)
-    metrics.show(Backlog(3, 1500, 0, 0, tally, bytes=999, fullness=0.25))
+    metrics.publish_backlog(Backlog(3, 1500, 0, 0, tally, bytes=999, fullness=0.25))
     text = generate_latest().decode()
     for line in (
         "synckairos_audit_outbox_entries 3.0",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.errors import ValidationFailed
-from synckairos.history.cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, parse_key, render_cursor
+from synckairos.history.page_cursor import MAX_NUMBER, MAX_TEXT, parse_cursor, parse_list_cursor, render_cursor
 
 
 @given(
@@ -44,11 +44,11 @@ SESSION = "0198c0de-0000-7000-8000-00000000000a"
 
 
 def test_a_list_begins_without_a_cursor_and_goes_on_from_a_session_however_its_id_is_written() -> None:
-    assert parse_key(None) is None
-    assert parse_key(render_cursor(0, SESSION.upper())) == (0, SESSION)
+    assert parse_list_cursor(None) is None
+    assert parse_list_cursor(render_cursor(0, SESSION.upper())) == (0, SESSION)
 
 
 @pytest.mark.parametrize("key", [(-1, SESSION), (1, ""), (1, "x"), (1, SESSION[:-1]), (1, SESSION, 1)])
 def test_a_list_goes_on_from_nothing_else(key: tuple[int | str, ...]) -> None:
     with pytest.raises(ValidationFailed):
-        parse_key(render_cursor(*key))
+        parse_list_cursor(render_cursor(*key))

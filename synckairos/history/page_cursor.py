@@ -33,7 +33,7 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def parse_key(cursor: str | None) -> Key | None:
+def parse_list_cursor(cursor: str | None) -> Key | None:
     """Parse the cursor of a list that is newest first; None, without one, is its beginning. Raises ValidationFailed."""
     if cursor is None:
         return None

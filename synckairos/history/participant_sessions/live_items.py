@@ -8,7 +8,7 @@ import orjson
 
 from synckairos.errors import StoreUnavailable
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.history.participant_sessions.cache import ListPosition
+from synckairos.history.participant_sessions.cache import CachedSession
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
@@ -21,27 +21,25 @@ from synckairos.wire.participant_session import render_pieces, render_row
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
-class LiveParticipantSession:
+class ListItem:
     """Somebody's part in a session as it is now: its place in the list, and its row as JSON."""
 
     key: Key
     row: bytes
 
 
-class LiveParticipation:
+class LiveItemBuilder:
     """Brings parts up to now. Raises StoreUnavailable where a store that has to be asked doesn't answer."""
 
-    def __init__(self, archive: HistoryReader, outbox: Outbox) -> None:
-        self._archive = archive
+    def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
+        self._history = history
         self._outbox = outbox
 
-    async def part(
-        self, key: Key, place: ListPosition, participant_id: str, now_ms: int
-    ) -> LiveParticipantSession | None:
+    async def part(self, key: Key, place: CachedSession, participant_id: str, now_ms: int) -> ListItem | None:
         """Return somebody's part as it is now; None where the session was deleted."""
         part, stored = place.part, place.live
         if place.row:
-            return LiveParticipantSession(key, place.row)
+            return ListItem(key, place.row)
         if part is None:
             # As far as Postgres knows; it may have been made again.
             return await self.unarchived(key[1], stored, key[0], participant_id, now_ms)
@@ -72,7 +70,7 @@ class LiveParticipation:
 
     async def unarchived(
         self, session_id: str, stored: Stored | None, known_ms: int | None, participant_id: str, now_ms: int
-    ) -> LiveParticipantSession | None:
+    ) -> ListItem | None:
         """Return somebody's part in a session of which Postgres didn't know that they took part."""
         if stored is None or stored.deleted or not stored.document:
             return None
@@ -86,23 +84,23 @@ class LiveParticipation:
         paused_ms, first_ms = _breaks(waiting)
         if first_ms is not None and waiting[0].version > 1:
             # Whoever joined in the middle sees the breaks before as well.
-            paused_ms += await self._archive.breaks_ms(session_id, parse_instant(session["created_at"]), first_ms)
+            paused_ms += await self._history.paused_ms(session_id, parse_instant(session["created_at"]), first_ms)
         return _told(_at(replace(part, paused_ms=paused_ms), session, now_ms, participant_id), synced=False)
 
     async def _drained_since(self, part: ParticipantSession, participant_id: str) -> ParticipantSession:
         try:
-            found = await self._archive.participant_parts(participant_id, [part.session_id])
+            found = await self._history.participant_sessions_by_id(participant_id, [part.session_id])
         except StoreUnavailable:
             return part  # it is only so far back in the outbox that nobody looks there
         return found.get(part.session_id, part)
 
 
-def archived_participation(part: ParticipantSession, now_ms: int) -> LiveParticipantSession:
+def build_item_from_postgres(part: ParticipantSession, now_ms: int) -> ListItem:
     """Return a part as of now as Postgres alone can tell it: without the time that runs."""
     return _told(_at(part, None, now_ms), synced=True)
 
 
-def _told(part: ParticipantSession, *, synced: bool) -> LiveParticipantSession:
+def _told(part: ParticipantSession, *, synced: bool) -> ListItem:
     pieces = render_pieces(
         session_id=part.session_id,
         sync_mode=part.sync_mode,
@@ -113,7 +111,7 @@ def _told(part: ParticipantSession, *, synced: bool) -> LiveParticipantSession:
         metadata=part.metadata,
         synced=synced,
     )
-    return LiveParticipantSession(part.key, render_row(pieces, b"%d" % part.time_used_ms, b"%d" % part.cycle_count))
+    return ListItem(part.key, render_row(pieces, b"%d" % part.time_used_ms, b"%d" % part.cycle_count))
 
 
 def _part_in(session: dict[str, Any], participant_id: str) -> dict[str, Any] | None:
