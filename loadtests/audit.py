@@ -39,7 +39,7 @@ from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 from tests.integration.audit.history import fill
 from tests.waiting import eventually
 
@@ -69,7 +69,7 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
         due_ms = due_at_ms(after)
         commit = Commit(after.session_id, stored, [step], after.status, due_ms, live_since_ms(after))
         assert isinstance(await store.commit(commit), Committed)
-        stored = Stored(after.epoch, after.version, False, step.message.state, due_ms)
+        stored = Stored(after.epoch, after.version, False, step.message.document, due_ms)
 
 
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:

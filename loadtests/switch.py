@@ -35,7 +35,7 @@ from synckairos.store.rate_limits import LIMIT
 from synckairos.store.sessions import VersionStep
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.snapshot import FIELDS
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 
 CONCURRENCY = (1, 32)
 ROUNDS = 3
@@ -127,7 +127,7 @@ class Bare:
         args = (
             *(session_id, *base, "", b"", 1, message.epoch, "running", 0, now_ms + DAY_MS, 32),
             *(keys.feed(session_id), keys.wake, now_ms, *self._bounds),
-            *(version, message.tag, self._step.event, message.header(), message.body),
+            *(version, message.tag, self._step.event, message.render_header(), message.body),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 

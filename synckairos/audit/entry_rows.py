@@ -13,8 +13,8 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.wire.feed_message import OutboxEntry
 from synckairos.wire.instants import to_datetime
+from synckairos.wire.outbox_entry import OutboxEntry
 
 NUL = rb"\u0000"
 
@@ -112,7 +112,7 @@ def parse_entry(entry: OutboxEntry) -> ParsedEntry:
 
 def _parse(entry: OutboxEntry) -> ParsedEntry:
     event: dict[str, Any] = orjson.loads(entry.event)
-    document: dict[str, Any] = orjson.loads(entry.state)
+    document: dict[str, Any] = orjson.loads(entry.document)
     args = event.get("args")  # kept as they were, to be replayed
     if NUL in entry.event:
         event = without_nul(event)
@@ -140,8 +140,8 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
         get("fingerprint"),
         get("expired_participant_id"),
         get("deleted", False),
-        sha256(entry.state).digest(),
-        entry.state,
+        sha256(entry.document).digest(),
+        entry.document,
         entry.event,
     )
     return ParsedEntry(row, entry.session_id)

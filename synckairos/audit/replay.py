@@ -19,8 +19,8 @@ from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.feed_message import Cause, OutboxEntry, render_event
 from synckairos.wire.instants import instant_ms
+from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.session_json import parse_session, render_session
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from synckairos.clock.merge_patch import merge_patch
 from synckairos.clock.model import Session
-from synckairos.wire import document_delta
+from synckairos.wire import document_merge_patch
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.session_json import parse_session_values
 
@@ -61,7 +61,7 @@ class SessionReplica:
 
     def __init__(self) -> None:
         self.state: Session | None = None
-        self._document: document_delta.Json = {}
+        self._document: document_merge_patch.Json = {}
         self._events: list[Happened] = []
         self._told: tuple[str, int] | None = None
         self._tag: str | None = None
@@ -75,7 +75,7 @@ class SessionReplica:
 
     def take_state(self, message: Message) -> Update:
         """Take a STATE_SYNC or STATE_UPDATE: the truth, whatever was here."""
-        self._document = document_delta.index_lists(message["state"])
+        self._document = document_merge_patch.index_lists(message["state"])
         state = parse_session_values(message["state"])
         if self._told is not None and self._told[1] > state.version:
             self._told = None  # the store lost versions: what it issues anew happens anew
@@ -91,7 +91,7 @@ class SessionReplica:
         if message["from_version"] != known.version:
             raise ReplicaGap
         self._document = merge_patch(self._document, message["patch"])
-        return self._renew(message, parse_session_values(document_delta.restore_lists(self._document)))
+        return self._renew(message, parse_session_values(document_merge_patch.restore_lists(self._document)))
 
     def take_event(self, message: Message) -> Happened | None:
         """Take an EVENT; it goes with the next state. None where it was told before, as resuming does."""

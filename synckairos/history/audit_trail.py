@@ -10,7 +10,7 @@ from synckairos.history.reader import MAX_PAGE, HistoryReader, build_trail_page
 from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
 from synckairos.store.read_cache import ReadCache
-from synckairos.wire.feed_message import OutboxEntry
+from synckairos.wire.outbox_entry import OutboxEntry
 
 _NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "document")
 
@@ -80,5 +80,5 @@ def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         actor=fields.get("actor"),
         time_used_ms=fields.get("time_used_ms"),
         time_remaining_ms=fields.get("time_remaining_ms"),
-        document=entry.state if snapshots else None,
+        document=entry.document if snapshots else None,
     )

@@ -10,8 +10,8 @@ from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Bucket, OutboxTime, TimeSlice
 from synckairos.store.outbox import Outbox
-from synckairos.wire.feed_message import OutboxEntry
 from synckairos.wire.instants import parse_instant
+from synckairos.wire.outbox_entry import OutboxEntry
 
 
 class TimeReport:
@@ -68,12 +68,12 @@ def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int)
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
     stretches: list[tuple[int, int]] = []
     began_ms: int | None = None
-    session: dict[str, Any] = orjson.loads(versions[-1][1].state)
+    session: dict[str, Any] = orjson.loads(versions[-1][1].document)
     for event, entry in versions[tombstone + 1 :]:
         at_ms: int = event["occurred_at_ms"]
         if began_ms is not None and at_ms > began_ms:
             stretches.append((began_ms, at_ms))
-        session = orjson.loads(entry.state)
+        session = orjson.loads(entry.document)
         runs = session["status"] == "running" and session["cycle_started_at"] is not None
         began_ms = at_ms if runs and session["active_participant_id"] == participant_id else None
     if began_ms is not None:
@@ -85,7 +85,7 @@ def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int)
     return OutboxTime(
         session_id=first.session_id,
         cut=(versions[0][0]["occurred_at_ms"], first.version),
-        metadata=orjson.dumps(without_nul(metadata) if NUL in versions[-1][1].state else metadata).decode(),
+        metadata=orjson.dumps(without_nul(metadata) if NUL in versions[-1][1].document else metadata).decode(),
         is_gone=tombstone >= 0,
         stretches=tuple(stretches),
     )

@@ -21,7 +21,7 @@ from synckairos.store.server_time import ServerTime
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.wire import v3_messages
-from synckairos.wire.presence import PresenceCounts, PresenceIdentity
+from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 
 ROUND_S = 0.5
 """A session is told of at most this often, where it is quiet at once."""

@@ -5,8 +5,8 @@ from itertools import count
 
 from synckairos.clock.model import EventType
 from synckairos.store.snapshot import Stored
-from synckairos.wire import document_delta
-from synckairos.wire.document_slices import DocumentSlices
+from synckairos.wire import document_merge_patch
+from synckairos.wire.document_parts import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
 
 TOLD = frozenset(
@@ -71,7 +71,7 @@ class SessionUpdate:
         self.is_event = deleted or (message is not None and message.event_type in TOLD)
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
-        self._rows: DocumentSlices | None = None
+        self._rows: DocumentParts | None = None
         self.deltas: dict[int, bytes] = {}
         """Frames that lead here, by the serial of what was sent before."""
 
@@ -81,7 +81,7 @@ class SessionUpdate:
             message.session_id,
             message.epoch,
             message.version,
-            message.state,
+            message.document,
             server_time_ms,
             tag=message.tag,
             deleted=message.deleted,
@@ -111,14 +111,14 @@ class SessionUpdate:
         Ready where it came with the message; else made of the two states.
         """
         change = None if self.message is None else self.message.change
-        if change is not None and change.base == before.tag:
+        if change is not None and change.base_tag == before.tag:
             return change.patch or None
-        return document_delta.apply_patch(before.rows(), self.rows())
+        return document_merge_patch.render_patch(before.rows(), self.rows())
 
-    def rows(self) -> DocumentSlices:
+    def rows(self) -> DocumentParts:
         """Return the state cut into rows, the first time it is asked for."""
         if self._rows is None:
-            self._rows = DocumentSlices.of(self.state)
+            self._rows = DocumentParts.parse(self.state)
         return self._rows
 
     def is_covered_by(self, other: "SessionUpdate | None") -> bool:

@@ -7,7 +7,8 @@ from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due_event
 from synckairos.store.sessions import Commit, VersionStep
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import Cause, DocumentChange, FeedMessage, render_event
+from synckairos.wire.feed_message import DocumentChange, FeedMessage
+from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.rendered_session import RenderedSession
 
 MAX_ATTEMPTS = 500
@@ -28,7 +29,7 @@ def build_step(
     """Return what to commit for a transition: `after` it, rendered, on the version whose tag is `base`."""
     after = after or RenderedSession.of(transition.state)
     change = DocumentChange(base, after.splices, after.patch) if base and after.splices else None
-    message = FeedMessage.of(transition, after.document, secrets.token_hex(TAG_BYTES), change)
+    message = FeedMessage.from_transition(transition, after.document, secrets.token_hex(TAG_BYTES), change)
     return VersionStep(render_event(transition, cause), message)
 
 
@@ -51,7 +52,7 @@ def stored_after(base: Stored | None, steps: Sequence[VersionStep], after: Sessi
         return base
     last = steps[-1].message
     audited = base.audited_version if base is not None and base.epoch == last.epoch else None
-    return Stored(last.epoch, last.version, last.deleted, last.state, due_at_ms(after), audited, last.tag)
+    return Stored(last.epoch, last.version, last.deleted, last.document, due_at_ms(after), audited, last.tag)
 
 
 def commit_of(

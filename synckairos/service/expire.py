@@ -15,7 +15,7 @@ from synckairos.service.session_cache import SessionCache
 from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.snapshot import Loaded
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession
 
 BY_TIME = Cause(TIMEKEEPER.actor, "expire")

@@ -80,7 +80,7 @@ class PastVersions:
         """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
         if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED):
             return
-        if at_ms < parse_session(oldest.state).rules.created_at_ms:
+        if at_ms < parse_session(oldest.document).rules.created_at_ms:
             return
         if await self._history.version_document(oldest.session_id, oldest.epoch, oldest.version - 1) is None:
             raise StoreUnavailable("The version of that time is on its way to the archive; try again shortly")
@@ -91,12 +91,12 @@ class PastVersions:
             return stored.document
         for message in await self._store.history(session_id):
             if (message.epoch, message.version) == (epoch, version):
-                return message.state
+                return message.document
         with suppress(StoreUnavailable):
             return await self._archived(session_id, epoch, version)
         for message in await self._on_their_way(session_id):
             if (message.epoch, message.version) == (epoch, version):
-                return message.state
+                return message.document
         return await self._archived(session_id, epoch, version)
 
     async def _archived(self, session_id: str, epoch: str, version: int) -> bytes:
@@ -107,11 +107,11 @@ class PastVersions:
 
     async def _on_their_way(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions that Postgres may not have yet, newest first; whoever asks it next misses none."""
-        return (entry.message() for entry in reversed(await self._outbox.pending(session_id)))
+        return (entry.to_feed_message() for entry in reversed(await self._outbox.pending(session_id)))
 
 
 def _then(message: FeedMessage, at_ms: int) -> Answer:
     """Answer with a version as that of an instant. Raises SessionNotFound for a tombstone."""
     if message.deleted:
         raise SessionNotFound(message.session_id)
-    return Answer(message.state, message.epoch, message.version, at_ms)
+    return Answer(message.document, message.epoch, message.version, at_ms)

@@ -13,7 +13,7 @@ from synckairos.fast_dataclass import fast_dataclass
 from synckairos.principal import Principal
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.session_json import parse_session
 
 

@@ -12,7 +12,7 @@ from synckairos.store.snapshot import Stored
 from synckairos.store.store_generation import Generations, belongs_to_generation, new_epoch
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.session_json import parse_session
 
 BY_RECOVERY = Cause("recovery", "recover")
@@ -80,7 +80,7 @@ class SessionRestorer:
         RECOVERED_SESSIONS.inc()
         logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
         message = step.message
-        return Stored(epoch, recovered.version, False, message.state, due_at_ms(recovered), tag=message.tag)
+        return Stored(epoch, recovered.version, False, message.document, due_at_ms(recovered), tag=message.tag)
 
     async def bring_back_unless_deleted(self, session_id: str) -> Stored | None:
         """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""

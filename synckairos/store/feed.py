@@ -178,14 +178,14 @@ class Feed:
             if len(watched.backlog) < BACKLOG:
                 watched.backlog.append(parcel)
         elif _follows(at, message):
-            self._deliver(watched, parcel.on(at.document if at else b""))
+            self._deliver(watched, parcel.unpack(at.document if at else b""))
         elif at is None or message.epoch != at.epoch or message.version > at.version:
             FEED_GAPS.inc()
             # What we re-read is at least as new as this message, so it needn't be kept.
             self._soil(message.session_id, watched)
 
     def _deliver(self, watched: _Watched, message: FeedMessage) -> None:
-        watched.at = Stored(message.epoch, message.version, message.deleted, message.state, tag=message.tag)
+        watched.at = Stored(message.epoch, message.version, message.deleted, message.document, tag=message.tag)
         self._told.publish(message)
 
     @property
@@ -326,7 +326,7 @@ def _follows(at: Stored | None, message: FeedMessage) -> bool:
     if at is None:
         return message.change is None
     if message.epoch == at.epoch:
-        return message.version == at.version + 1 and (message.change is None or message.change.base == at.tag)
+        return message.version == at.version + 1 and (message.change is None or message.change.base_tag == at.tag)
     return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED)
 
 

@@ -13,7 +13,7 @@ from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.wire.feed_message import OutboxEntry
+from synckairos.wire.outbox_entry import OutboxEntry
 
 AFTER_DEADLINE_MS = 3_600_000
 """A session stays in Redis at least this long after its next deadline."""

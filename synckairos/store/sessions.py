@@ -194,7 +194,7 @@ class SessionStore:
         ]
         for step in commit.steps:
             message = step.message
-            args += (message.version, message.tag, step.event, message.header(), message.body)
+            args += (message.version, message.tag, step.event, message.render_header(), message.body)
         return names, args
 
     def _versions_kept(self, commit: Commit) -> int:
@@ -202,7 +202,7 @@ class SessionStore:
         size, before = 1, commit.base.document if commit.base else b""
         for step in commit.steps:
             size = max(size, len(step.message.body if step.message.change else before))
-            before = step.message.state
+            before = step.message.document
         return max(2, min(self._history_length, HISTORY_BYTES // size))
 
     async def restore(self, session_id: str, lost: EvictedSession, records: dict[str, bytes]) -> Loaded:

@@ -13,8 +13,9 @@ import orjson
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.model import Session
 from synckairos.fast_dataclass import replace
-from synckairos.wire import document_delta
-from synckairos.wire.document_slices import DocumentSlices, apply_splices, make_splices
+from synckairos.wire import document_merge_patch
+from synckairos.wire.document_parts import DocumentParts
+from synckairos.wire.document_splices import apply_body, make_splices
 from synckairos.wire.session_json import (
     group_json,
     parse_session,
@@ -40,7 +41,7 @@ class RenderedSession:
         self,
         session: Session,
         document: bytes,
-        rows: DocumentSlices | None = None,
+        rows: DocumentParts | None = None,
         splices: bytes = b"",
         patch: bytes = b"",
     ) -> None:
@@ -62,11 +63,11 @@ class RenderedSession:
         return parsed or cls(parse_session(document), document)
 
     def _parse_other(self, document: bytes) -> "RenderedSession | None":
-        before, old, new = self.session, self.rows(), DocumentSlices.of(document)
+        before, old, new = self.session, self.rows(), DocumentParts.parse(document)
         if len(new.participants) != len(old.participants):
             return None
         others = list(compress(count(), map(ne, old.participants, new.participants)))
-        some = parse_session(new.only((others, range(len(new.groups)))).joined())
+        some = parse_session(new.select((others, range(len(new.groups)))).join())
         if some.rules != before.rules:
             return None
         participants = list(before.participants)
@@ -77,10 +78,10 @@ class RenderedSession:
         session = replace(some, rules=before.rules, participants=tuple(participants), active=active)
         return RenderedSession(session, document, new)
 
-    def rows(self) -> DocumentSlices:
+    def rows(self) -> DocumentParts:
         """Return the document cut into rows, the first time it is asked for."""
         if self._rows is None:
-            self._rows = DocumentSlices.of(self.document)
+            self._rows = DocumentParts.parse(self.document)
         return self._rows
 
     def next(self, after: Session) -> "RenderedSession":
@@ -94,7 +95,7 @@ class RenderedSession:
         ):
             return RenderedSession.of(after)
         old = self.rows()
-        bare = DocumentSlices.of(orjson.dumps(session_json(after, whole=False)))
+        bare = DocumentParts.parse(orjson.dumps(session_json(after, whole=False)))
         (was, was_group), (turn, group_turn) = turns(before), turns(after)
         people = _stale(before.participants, after.participants, was, turn)
         groups = _stale(before.groups, after.groups, was_group, group_turn)
@@ -105,10 +106,10 @@ class RenderedSession:
             participants[at] = orjson.dumps(participant_json(after, after.participants[at], at == turn))
         for at in groups:
             teams[at] = orjson.dumps(group_json(after, after.groups[at], at == group_turn))
-        new, places = DocumentSlices(bare.head, participants, teams, bare.tail), (people, groups)
+        new, places = DocumentParts(bare.head, participants, teams, bare.tail), (people, groups)
         leading_here = make_splices(old, new, places, len(self.document))
-        patch = document_delta.apply_patch(old.only(places), new.only(places)) or b""
-        return RenderedSession(after, apply_splices(self.document, leading_here), new, leading_here, patch)
+        patch = document_merge_patch.render_patch(old.select(places), new.select(places)) or b""
+        return RenderedSession(after, apply_body(self.document, leading_here), new, leading_here, patch)
 
 
 def _stale(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:

@@ -15,7 +15,7 @@ from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.field_types import Maybe, Strict, Uuid, Version
 from synckairos.wire.instants import parse_instant, render_instant
 from synckairos.wire.json_decode import decode_json
-from synckairos.wire.presence import PresenceCounts
+from synckairos.wire.presence_counts import PresenceCounts
 from synckairos.wire.problem_json import details_of
 from synckairos.wire.request_bodies import COMMANDS
 from synckairos.wire.session_json import receipt_json

@@ -6,7 +6,7 @@ So a switch among a thousand participants is kept in two kilobytes and not in a 
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 
-from synckairos.wire.document_slices import apply_splices
+from synckairos.wire.document_splices import apply_body
 from synckairos.wire.feed_message import FeedMessage, PackedMessage
 
 
@@ -26,7 +26,7 @@ def walk_back(epoch: str, version: int, tag: str, document: bytes, kept: Sequenc
         if tag and parcel.message.tag != tag:
             return
         tag = ""  # each of the others is led to by the one after it
-        yield parcel.beside(document)
+        yield parcel.with_document(document)
         if not parcel.body:
             return
-        document = apply_splices(document, parcel.body)
+        document = apply_body(document, parcel.body)

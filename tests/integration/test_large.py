@@ -19,7 +19,7 @@ from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.rate_limits import Quota, RateMeter
 from synckairos.store.sessions import Commit, Committed, Conflict, VersionStep
 from synckairos.store.snapshot import Stored, parse_history
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.integration.parts import Parts, open_parts
@@ -91,7 +91,7 @@ async def test_instances_in_turn_make_one_history(settings: Settings) -> None:
         told = [await execute((one, two)[at % 3 == 1], session_id, Switch()) for at in range(12)]
         at_once = await asyncio.gather(*(execute((one, two)[at % 2], session_id, Switch()) for at in range(12)))
         told += sorted(at_once, key=lambda document: int(orjson.loads(document)["version"]))
-        kept = [message.state for message in await one.store.history(session_id)][::-1]
+        kept = [message.document for message in await one.store.history(session_id)][::-1]
         assert kept[2:] == told
         assert (await stored(two, session_id)).document == told[-1]
 
@@ -161,7 +161,7 @@ async def test_what_was_put_there_without_a_tag_is_gone_on_from(settings: Settin
         session_id = await started(parts)
         await parts.pipe.call("HDEL", parts.store.keys.session(session_id), "tag")
         told = [await execute(parts, session_id, Switch()) for _ in range(3)]
-        kept = [message.state for message in await parts.store.history(session_id)][::-1]
+        kept = [message.document for message in await parts.store.history(session_id)][::-1]
         assert kept[-3:] == told
 
 
@@ -188,7 +188,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             steps = [build_step(transition, Cause("somebody", "create"))]
             for wait_ms, command, _ in commands(tape, 12):
                 base = await commit(parts, session_id, base, steps)
-                documents += [step.message.state for step in steps]
+                documents += [step.message.document for step in steps]
                 now_ms += wait_ms
                 steps, tag = [], base.tag
                 for transition in engine.apply(known.session, command, now_ms).transitions:
@@ -197,7 +197,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
                     tag = steps[-1].message.tag
                 if transition.state.deleted:
                     break
-            kept = [message.state for message in await parts.store.history(session_id)][::-1]
+            kept = [message.document for message in await parts.store.history(session_id)][::-1]
             assert kept == documents[-len(kept) :]
             assert all(document == render_session(parse_session(document)) for document in kept)
             assert len(kept) == min(len(documents), settings.history_length)
@@ -209,10 +209,10 @@ async def commit(parts: Parts, session_id: str, base: Stored | None, steps: list
     found = await stored(parts, session_id)
     if steps:
         last = steps[-1].message
-        assert (found.document, found.version, found.tag) == (last.state, last.version, last.tag)
+        assert (found.document, found.version, found.tag) == (last.document, last.version, last.tag)
         outbox = await parts.pipe.call("XREVRANGE", parts.store.keys.outbox(0), "+", "-", "COUNT", len(steps))
         entries = [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in reversed(outbox)]
         assert [entry[b"state"] for entry in entries] == [
-            render_session(parse_session(step.message.state)) for step in steps
+            render_session(parse_session(step.message.document)) for step in steps
         ]
     return found

@@ -96,7 +96,7 @@ async def test_fifty_switches_from_two_instances_leave_no_gap_and_lose_no_time(s
             *((one, two)[n % 2].sessions.execute(ask(session_id, Switch())) for n in range(50))
         )
         assert sorted(answer.version for answer in answers) == list(range(3, 53))
-        history = [orjson.loads(message.state) for message in await one.store.history(session_id)][::-1]
+        history = [orjson.loads(message.document) for message in await one.store.history(session_id)][::-1]
         assert [state["version"] for state in history] == list(range(21, 53))
         last = (await two.sessions.read(session_id)).session
         assert last.anchor_ms is not None

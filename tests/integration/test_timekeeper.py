@@ -112,7 +112,7 @@ async def test_three_keepers_bring_each_cycle_about_once_and_late_is_as_good_as_
 
         await eventually(all_over)
         for session_id in session_ids:
-            history = [orjson.loads(message.state) for message in await parts.store.history(session_id)][::-1]
+            history = [orjson.loads(message.document) for message in await parts.store.history(session_id)][::-1]
             assert [state["version"] for state in history] == list(range(1, 13))
             assert history[-1]["status"] == Status.EXPIRED
             instants = [message.at_ms for message in await parts.store.history(session_id)][::-1]

@@ -14,9 +14,9 @@ from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import Key
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import OutboxEntry
 from synckairos.wire.instants import parse_instant
-from synckairos.wire.participant_session import render_pieces, render_row
+from synckairos.wire.outbox_entry import OutboxEntry
+from synckairos.wire.participant_session_json import render_pieces, render_row
 
 
 @fast_dataclass
@@ -155,7 +155,7 @@ def _at(
 def _breaks(entries: Sequence[OutboxEntry]) -> tuple[int, int | None]:
     """Return how long a session was paused between versions in their order, and when the first took effect."""
     instants: list[int] = [orjson.loads(entry.event)["occurred_at_ms"] for entry in entries]
-    statuses = [orjson.loads(entry.state)["status"] for entry in entries]
+    statuses = [orjson.loads(entry.document)["status"] for entry in entries]
     pairs = zip(instants, instants[1:], statuses, strict=False)
     paused_ms = sum(max(0, until - at) for at, until, status in pairs if status == "paused")
     return paused_ms, instants[0] if instants else None

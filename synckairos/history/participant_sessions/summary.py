@@ -12,7 +12,7 @@ from synckairos.audit.entry_rows import EventRow, ParticipantRow, SessionRow
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import SessionSummary
 from synckairos.wire.instants import instant_ms
-from synckairos.wire.participant_session import render_pieces
+from synckairos.wire.participant_session_json import render_pieces
 
 MOVING = ("running", "paused")
 """Statuses in which somebody's time, or a break, goes on."""

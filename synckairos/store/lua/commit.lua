@@ -10,7 +10,7 @@
 --      15 live since ms ('' when final)
 --      16 entries that may wait ('' for what goes in however many do)   17 bytes   18 ms that the oldest may ('')
 --      19… five for each transition: version, tag, event, header, and the body that makes a feed message with it: the
---          document, or splices that make it of the one before (wire/rows.py)
+--          document, or splices that make it of the one before (wire/document_splices.py)
 -- Returns {'ok'} | {'replay', record} | {'conflict', seconds, microseconds, epoch, version, deleted, due, state, audited,
 --         tag} | {'full', which bound was reached: entries, bytes or age}
 

@@ -12,7 +12,8 @@ from synckairos.clock.timing import next_due_event
 from synckairos.service.restore import BY_RECOVERY
 from synckairos.store.sessions import Commit, Committed, SessionStore, VersionStep
 from synckairos.store.snapshot import Stored
-from synckairos.wire.feed_message import Cause, FeedMessage, render_event
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.session_json import render_session
 
 ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -69,7 +70,9 @@ class Author:
         for transition in transitions:
             document = render_session(transition.state)
             life.documents[transition.state.version] = document
-            steps.append(VersionStep(render_event(transition, cause), FeedMessage.of(transition, document)))
+            steps.append(
+                VersionStep(render_event(transition, cause), FeedMessage.from_transition(transition, document))
+            )
         after = transitions[-1].state
         due = next_due_event(after)
         outcome = await self.store.commit(

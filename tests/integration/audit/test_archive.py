@@ -111,7 +111,7 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -
 async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: Audit) -> None:
     life, _ = await played(audit.author), await played(audit.author)
     waiting = await audit.outbox.pending(life.session_id)
-    assert {entry.version: entry.state for entry in waiting} == life.documents
+    assert {entry.version: entry.document for entry in waiting} == life.documents
     assert [entry.version for entry in waiting] == sorted(life.documents)
     await audit.drain().drain_partition(0)
     assert await audit.outbox.pending(life.session_id) == []

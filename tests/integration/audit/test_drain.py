@@ -304,7 +304,7 @@ async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: Audit) -
     assert [each.tries for each in listed] == [5, 5]
     assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
     spoilt = next(each for each in listed if b"state" in each.delivery.fields)
-    assert spoilt.delivery.entry.state == before.documents[2]
+    assert spoilt.delivery.entry.document == before.documents[2]
     assert await audit.isolation.retry_set_aside() == 2
     await drain.drain_partition(0)
     assert [each.tries for each in await audit.isolation.all(0)] == [1, 1]

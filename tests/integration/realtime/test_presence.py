@@ -21,7 +21,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.presence import Beat, PresenceStore
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.wire.presence import PresenceCounts, PresenceIdentity
+from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 from synckairos.wire.websocket_frames import text_payload
 from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
 from tests.integration.realtime.raw import RawClient, raw_client

@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.wire.document_delta import Json, key_by_id
+from synckairos.wire.document_merge_patch import Json, key_by_id
 from tests.integration.realtime.instances import Instance, take
 
 V3 = Subprotocol("synckairos.v3")

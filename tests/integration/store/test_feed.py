@@ -125,7 +125,7 @@ async def test_versions_come_in_order_and_once(watched: Bench) -> None:
     for _ in range(20):
         await watched.commit()
     await watched.heard.has(*range(1, 21))
-    assert [message.state for message in watched.heard.messages][-1] == document_of(20)
+    assert [message.document for message in watched.heard.messages][-1] == document_of(20)
 
 
 async def test_splices_are_made_documents_again(watched: Bench) -> None:
@@ -133,7 +133,7 @@ async def test_splices_are_made_documents_again(watched: Bench) -> None:
     for _ in range(11):
         await watched.commit(spliced=True)
     await watched.heard.has(*range(1, 13))
-    assert [message.state for message in watched.heard.messages] == [document_of(each) for each in range(1, 13)]
+    assert [message.document for message in watched.heard.messages] == [document_of(each) for each in range(1, 13)]
 
 
 async def test_a_gap_before_splices_is_filled_from_the_history(watched: Bench) -> None:
@@ -141,7 +141,7 @@ async def test_a_gap_before_splices_is_filled_from_the_history(watched: Bench) -
     for is_lost in (True, True, False, False):
         await watched.commit(is_lost=is_lost, spliced=True)
     await watched.heard.has(1, 2, 3, 4, 5)
-    assert [message.state for message in watched.heard.messages] == [document_of(each) for each in range(1, 6)]
+    assert [message.document for message in watched.heard.messages] == [document_of(each) for each in range(1, 6)]
 
 
 async def test_who_comes_in_on_splices_reads_what_they_are_for(watched: Bench) -> None:
@@ -154,7 +154,7 @@ async def test_who_comes_in_on_splices_reads_what_they_are_for(watched: Bench) -
     await eventually(look, HEALS_WITHIN_S)
     await watched.commit(spliced=True)
     await watched.heard.has(3)
-    assert watched.heard.messages[0].state == document_of(3)
+    assert watched.heard.messages[0].document == document_of(3)
 
 
 async def test_splices_for_other_content_of_the_same_version_are_read_again(watched: Bench) -> None:
@@ -167,7 +167,7 @@ async def test_splices_for_other_content_of_the_same_version_are_read_again(watc
     await watched.heard.has(1, 2)
     await watched.commit(spliced=True)
     await watched.heard.has(1, 2, 3)
-    assert [each.state for each in watched.heard.messages[1:]] == [document_of(each, b"it") for each in (2, 3)]
+    assert [each.document for each in watched.heard.messages[1:]] == [document_of(each, b"it") for each in (2, 3)]
 
 
 async def test_who_leaves_before_redis_has_confirmed_waits_no_longer(watched: Bench) -> None:

@@ -23,7 +23,7 @@ from synckairos.clock.commands import (
     Switch,
 )
 from synckairos.clock.model import SyncMode
-from synckairos.wire.feed_message import Cause, OutboxEntry, render_event
+from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
 
 T0 = 1_700_000_000_123
@@ -62,8 +62,8 @@ def test_an_event_row_says_what_happened_and_keeps_the_bytes() -> None:
     assert (row.actor, row.command, row.args, row.command_id, row.fingerprint) == (
         "somebody", "x", '{"n":1}', "id", "print",
     )  # fmt: skip
-    assert row.snapshot is entry.state
-    assert row.payload_hash == hashlib.sha256(entry.state).digest()
+    assert row.snapshot is entry.document
+    assert row.payload_hash == hashlib.sha256(entry.document).digest()
     assert not row.deleted
 
 
@@ -133,9 +133,9 @@ def test_nul_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
         {"event": b'{"event_type": "x", "occurred_at_ms": "soon"}'},
         {"event": b'{"event_type": "x", "occurred_at_ms": 1e30}'},
         {"event": b'{"event_type": "x", "occurred_at_ms": 1, "participant_id": "nobody"}'},
-        {"state": b"{}"},
-        {"state": b"7"},
-        {"state": b"\xff"},
+        {"document": b"{}"},
+        {"document": b"7"},
+        {"document": b"\xff"},
     ],
 )
 def test_what_is_no_entry_is_a_value_error(change: dict[str, object]) -> None:
@@ -152,8 +152,8 @@ def test_any_bytes_parse_or_are_a_value_error(event: bytes, state: bytes) -> Non
 
 def test_a_document_without_its_parts_is_a_value_error() -> None:
     (entry,) = entries()
-    document = orjson.loads(entry.state)
+    document = orjson.loads(entry.document)
     del document["participants"]
-    one = parse_entry(replace(entry, state=orjson.dumps(document)))
+    one = parse_entry(replace(entry, document=orjson.dumps(document)))
     with pytest.raises(ValueError, match="participants"):
         build_rows([one])

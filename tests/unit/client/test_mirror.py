@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synckairos.client.replica import ReplicaGap, SessionReplica
 from synckairos.clock import creation, engine
 from synckairos.clock.model import Session
-from synckairos.wire import document_delta
+from synckairos.wire import document_merge_patch
 from synckairos.wire.session_json import render_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
@@ -39,8 +39,8 @@ def told(before: Session | None, after: Session) -> dict[str, Any]:
     patch = (
         None
         if before is None
-        else document_delta.make_patch(
-            document_delta.key_by_id(render_session(before)), document_delta.key_by_id(document)
+        else document_merge_patch.make_patch(
+            document_merge_patch.key_by_id(render_session(before)), document_merge_patch.key_by_id(document)
         )
     )
     if before is None or patch is None:

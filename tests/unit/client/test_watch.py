@@ -8,7 +8,7 @@ import pytest
 from synckairos.client import SessionDeleted, Update, Watch
 from synckairos.client.pending_commands import Ack
 from synckairos.client.watch import BEHIND
-from synckairos.wire.document_delta import Json
+from synckairos.wire.document_merge_patch import Json
 from synckairos.wire.session_json import session_json
 from tests.unit.client.test_mirror import event, history
 from tests.unit.clock.histories import Bytes

@@ -9,7 +9,7 @@ from synckairos.clock.commands import Expire
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import recover
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.feed_message import Cause
+from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.request_bodies import parse_body, parse_command
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"

@@ -14,7 +14,8 @@ from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import build_trail_event
 from synckairos.realtime.session_update import TOLD, SessionUpdate
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
-from synckairos.wire.feed_message import FeedMessage, OutboxEntry, render_event
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.outbox_entry import OutboxEntry, render_event
 from synckairos.wire.request_bodies import COMMANDS
 from synckairos.wire.session_json import render_session
 from synckairos.wire.tabular import render_csv
@@ -138,7 +139,7 @@ def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
     marked = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "yes"}
     assert marked == {str(each) for each in TOLD}
     for produced in itertools.chain(*example_runs().values()):
-        message = FeedMessage.of(produced.transition, b"{}")
+        message = FeedMessage.from_transition(produced.transition, b"{}")
         assert SessionUpdate.of(message, T0).is_event == (produced.event_type in marked)
 
 
@@ -178,7 +179,7 @@ def test_members_of_each_form_are_those_that_the_page_lists(name: str) -> None:
         webhook = orjson.loads(render_message(outbox_entry(produced).session_id, shown))
         assert set(webhook) == {"type", "timestamp", "data"}
         assert set(webhook["data"]) <= set(members("webhook"))
-        frame = orjson.loads(text_payload(event_frame(FeedMessage.of(produced.transition, b"{}"), T0)))
+        frame = orjson.loads(text_payload(event_frame(FeedMessage.from_transition(produced.transition, b"{}"), T0)))
         assert set(frame) <= {"type", *members("EVENT")}
 
 
@@ -194,7 +195,7 @@ def test_the_forms_of_one_event_are_real() -> None:
     assert webhook == orjson.loads(
         render_message(session_id, build_trail_event(outbox_entry(produced), snapshots=False))
     )
-    message = FeedMessage.of(produced.transition, b"{}")
+    message = FeedMessage.from_transition(produced.transition, b"{}")
     assert frame == orjson.loads(text_payload(event_frame(message, frame["server_time_ms"])))
 
 

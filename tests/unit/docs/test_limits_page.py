@@ -17,7 +17,14 @@ from synckairos.server import http_protocol, uvicorn_server
 from synckairos.service import commits, create
 from synckairos.store import participant_sessions, sessions
 from synckairos.webhooks import dispatcher, registry, sender
-from synckairos.wire import field_types, presence, query_parameters, request_bodies, v3_messages, validation_faults
+from synckairos.wire import (
+    field_types,
+    presence_counts,
+    query_parameters,
+    request_bodies,
+    v3_messages,
+    validation_faults,
+)
 from synckairos.wire import webhooks as webhook_models
 from synckairos.wire.creation_body import CreateSession
 from tests.unit.docs.pages import Row, code_words, read_page, tables
@@ -158,7 +165,7 @@ IN_CODE = {
     "silence until the server pings": text(connection.PING_AFTER_S),
     "silence of a client": text(connection.SILENT_AFTER_S),
     "time to acknowledge sent data by TCP": text(uvicorn_server.USER_TIMEOUT_MS / 1000),
-    "participants in `PRESENCE`": text(presence.MAX_LISTED),
+    "participants in `PRESENCE`": text(presence_counts.MAX_LISTED),
     # stores
     "versions in the [version history](../glossary.md#version-history)": setting("history_length"),
     "size of the version history": text(sessions.HISTORY_BYTES),

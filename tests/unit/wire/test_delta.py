@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.wire.document_delta import key_by_id, make_patch
+from synckairos.wire.document_merge_patch import key_by_id, make_patch
 
 SCALARS = st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("ab", max_size=2)
 METADATA = st.dictionaries(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.wire.presence import MAX_LISTED, PresenceCounts, PresenceIdentity
+from synckairos.wire.presence_counts import MAX_LISTED, PresenceCounts, PresenceIdentity
 
 WHOS = st.builds(PresenceIdentity, st.sampled_from(("viewer", "participant")), st.none() | st.sampled_from("abcd"))
 CROWDS = st.lists(st.lists(WHOS, max_size=8), max_size=4)

@@ -14,8 +14,9 @@ from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode, Transition
-from synckairos.wire import document_delta
-from synckairos.wire.document_slices import DocumentSlices, apply_splices, changed_slices
+from synckairos.wire.document_merge_patch import key_by_id, make_patch
+from synckairos.wire.document_parts import DocumentParts, changed_parts
+from synckairos.wire.document_splices import apply_body
 from synckairos.wire.rendered_session import MANY, RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
@@ -57,10 +58,8 @@ def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes)
         after = known.next(state)
         assert after.document == render_session(state)
         if after.splices:
-            assert apply_splices(known.document, after.splices) == after.document
-            patch = document_delta.make_patch(
-                document_delta.key_by_id(known.document), document_delta.key_by_id(after.document)
-            )
+            assert apply_body(known.document, after.splices) == after.document
+            patch = make_patch(key_by_id(known.document), key_by_id(after.document))
             assert (orjson.loads(after.patch) if after.patch else None) == patch
         known = after
 
@@ -70,12 +69,10 @@ def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes)
 def test_rows_make_the_document_again_and_differ_where_it_does(tape: bytes) -> None:
     documents = [render_session(transition.state) for transition in many_switching(Bytes(tape))]
     for document in documents:
-        assert DocumentSlices.of(document).joined() == document
+        assert DocumentParts.parse(document).join() == document
     for before, after in pairwise(documents):
-        old, new = (each.joined() for each in changed_slices(DocumentSlices.of(before), DocumentSlices.of(after)))
-        assert document_delta.make_patch(
-            document_delta.key_by_id(old), document_delta.key_by_id(new)
-        ) == document_delta.make_patch(document_delta.key_by_id(before), document_delta.key_by_id(after))
+        old, new = (each.join() for each in changed_parts(DocumentParts.parse(before), DocumentParts.parse(after)))
+        assert make_patch(key_by_id(old), key_by_id(new)) == make_patch(key_by_id(before), key_by_id(after))
         assert len(new) <= len(after)
 
 
@@ -132,15 +129,15 @@ def test_a_null_that_is_meant_leaves_the_patch_out_and_not_the_splices() -> None
     known = RenderedSession.of(running({"a": [None]}))
     switched = known.next(after(known.session, Switch()))
     assert not switched.patch
-    assert apply_splices(known.document, switched.splices) == switched.document
+    assert apply_body(known.document, switched.splices) == switched.document
 
 
 def test_splices_for_another_document_are_refused() -> None:
     known = RenderedSession.of(running({}))
     switched = known.next(after(known.session, Switch()))
-    with pytest.raises(ValueError, match="are for a text of"):
-        apply_splices(known.document + b" ", switched.splices)
+    with pytest.raises(ValueError, match="are for a document of"):
+        apply_body(known.document + b" ", switched.splices)
 
 
 def test_a_document_instead_of_splices_takes_its_place() -> None:
-    assert apply_splices(b"anything", b'{"version":2}') == b'{"version":2}'
+    assert apply_body(b"anything", b'{"version":2}') == b'{"version":2}'

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.wire.document_slices import DocumentSlices, changed_slices
+from synckairos.wire.document_parts import DocumentParts, changed_parts
 
 Json = dict[str, Any]
 
@@ -41,13 +41,13 @@ def restore_lists(state: Json) -> Json:
     return dict.fromkeys(_NULLABLE) | state | arrays
 
 
-def apply_patch(before: DocumentSlices, after: DocumentSlices) -> bytes | None:
+def render_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
     """Return the patch from one document to another as JSON, None where only the full state can say it.
 
     Of two documents' participants and groups it looks at those alone that differ.
     """
-    old, new = changed_slices(before, after)
-    found = make_patch(key_by_id(old.joined()), key_by_id(new.joined()))
+    old, new = changed_parts(before, after)
+    found = make_patch(key_by_id(old.join()), key_by_id(new.join()))
     return None if found is None else orjson.dumps(found)
 
 

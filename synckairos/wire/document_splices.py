@@ -1,0 +1,83 @@
+"""Document splices: the format of a partial update of a session's document by byte ranges.
+
+One place defines the format. Python makes and applies splices here; `store/lua/commit.lua` applies them in Redis and
+makes the splices that lead back. `tests/vectors/document_splices.json` holds examples that test both.
+
+    splices  = line LF texts
+    line     = length *( SP offset SP removed SP inserted )      decimal numbers, single spaces
+    length   = number of bytes of the document before
+    offset   = position in the document before, in bytes, where a splice begins; ascending, ranges do not overlap
+    removed  = number of bytes removed there
+    inserted = number of bytes inserted there, taken from `texts` in order
+    texts    = the inserted bytes of all splices, without separators
+
+For example `10 2 1 3\\nabc` replaces the byte at position 2 of a document of 10 bytes by `abc`.
+
+A *body* is splices or a whole document, which replaces the document before. A document begins with `{`, splices begin
+with a digit, so the first byte decides. Feed messages and the history in Redis carry bodies.
+"""
+
+from collections.abc import Iterator
+
+from synckairos.wire.document_parts import DocumentParts, PartPositions
+
+_METADATA, _TURN = b',"metadata":', b',"turn":{"used_ms":'
+
+
+def apply_body(before: bytes, body: bytes) -> bytes:
+    """Return the document that a body makes of the document before.
+
+    Raises:
+        ValueError: the splices were made for a document of another length.
+    """
+    if body.startswith(b"{"):
+        return body
+    line, _, texts = body.partition(b"\n")
+    length, *numbers = map(int, line.split())
+    if length != len(before):
+        raise ValueError(f"The splices are for a document of {length} bytes, but this document has {len(before)} bytes")
+    kept, pieces = memoryview(before), list[bytes | memoryview]()
+    position = taken = 0
+    for offset, removed, inserted in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True):
+        pieces += (kept[position:offset], texts[taken : taken + inserted])
+        position, taken = offset + removed, taken + inserted
+    return b"".join((*pieces, kept[position:]))
+
+
+def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int) -> bytes:
+    """Return the splices that lead from one document to the next.
+
+    The document before has `length` bytes. Both documents have equally many participants and groups, and participants
+    and groups differ only at `positions`.
+    """
+    numbers, texts = [length], list[bytes]()
+    for offset, old, new in _candidates(before, after, positions, length):
+        if old != new:
+            numbers += (offset, len(old), len(new))
+            texts.append(new)
+    return b"%b\n%b" % (" ".join(map(str, numbers)).encode(), b"".join(texts))
+
+
+def _candidates(
+    before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the ranges that may differ: offset in the document before, bytes before, bytes after."""
+    yield 0, before.head, after.head
+    tail = length - len(before.tail)
+    groups = tail - len(b",".join(before.groups))
+    for begin, old, new, some in zip((len(before.head), groups), before[1:3], after[1:3], positions, strict=True):
+        offset, passed = begin, 0
+        for at in some:
+            offset, passed = offset + sum(map(len, old[passed:at])) + at - passed, at
+            yield offset, old[at], new[at]
+    # The metadata may be large and rarely changes, so it is a separate range. Any cut of the tail gives valid splices.
+    for part, new_part in zip(_cut_tail(before.tail), _cut_tail(after.tail), strict=True):
+        yield tail, part, new_part
+        tail += len(part)
+
+
+def _cut_tail(tail: bytes) -> tuple[bytes, bytes, bytes]:
+    """Cut a tail into the members before `metadata`, `metadata`, and the members after it."""
+    end = max(0, tail.rfind(_TURN))
+    begin = max(0, tail.find(_METADATA, 0, end))
+    return tail[:begin], tail[begin:end], tail[end:]

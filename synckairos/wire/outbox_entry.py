@@ -1,0 +1,78 @@
+"""Outbox entries: what a commit adds to the outbox stream for each version. The worker makes audit rows of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from synckairos.clock.model import EventType, Transition
+from synckairos.fast_dataclass import fast_dataclass
+from synckairos.wire.feed_message import FeedMessage
+
+
+@fast_dataclass
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The cause of a commit: the actor, the command (as its REST verb), its arguments and its command id.
+
+    `fingerprint` is the digest of the request: it distinguishes a repeated command from another command with the same
+    id. These members and `expired_participant_id` are all that a replay of the command's answer needs.
+    """
+
+    actor: str
+    command: str
+    args: dict[str, Any] | None = None
+    command_id: str | None = None
+    fingerprint: str | None = None
+    expired_participant_id: str | None = None
+
+
+@fast_dataclass
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One version in the outbox: `event` is JSON (see `render_event`), `document` the session's JSON."""
+
+    session_id: str
+    epoch: str
+    version: int
+    event: bytes
+    document: bytes
+
+    def to_feed_message(self) -> FeedMessage:
+        """Return the feed message of this version, without its tag and change."""
+        fields = orjson.loads(self.event)
+        return FeedMessage(
+            session_id=self.session_id,
+            epoch=self.epoch,
+            version=self.version,
+            event_type=EventType(fields["event_type"]),
+            at_ms=fields["occurred_at_ms"],
+            document=self.document,
+            participant_id=fields.get("participant_id"),
+            deleted=fields.get("deleted", False),
+        )
+
+
+def render_event(transition: Transition, cause: Cause) -> bytes:
+    """Render the `event` of an outbox entry as a JSON object.
+
+    Members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
+    command, args, command_id, fingerprint, expired_participant_id. Members without a value are absent.
+    """
+    event = transition.event
+    fields: dict[str, Any] = {
+        "event_type": event.type,
+        "occurred_at_ms": event.at_ms,
+        "participant_id": event.participant_id,
+        "group_id": event.group_id,
+        "time_used_ms": event.used_ms,
+        "time_remaining_ms": event.remaining_ms,
+        "deleted": transition.state.deleted or None,
+        "actor": cause.actor,
+        "command": cause.command,
+        "args": cause.args,
+        "command_id": cause.command_id,
+        "fingerprint": cause.fingerprint,
+        "expired_participant_id": cause.expired_participant_id,
+    }
+    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
