@@ -1,4 +1,4 @@
-"""Adjusting: time added or taken, for one, some, a group or everyone, in one version."""
+"""The command `adjust`: add time to budgets, or subtract it, in one version."""
 
 from typing import TypeVar
 
@@ -6,7 +6,7 @@ from synckairos.clock.clock_systems import Budget, ClockSystem
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
 from synckairos.clock.timing import SUDDEN_DEATH, charge_until, clock_system_for, group_position, time_to_zero_ms
-from synckairos.clock.transitions import make_event, make_session_event, make_transition, participant_position
+from synckairos.clock.transitions import make_event, make_session_event, participant_position, with_next_version
 from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.fast_dataclass import replace
 
@@ -14,33 +14,33 @@ Owner = TypeVar("Owner", Participant, Group)
 
 
 def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
-    """Add `delta_ms` to the budgets named; none falls below 0, and one that reaches 0 while it runs is due now.
+    """Add `delta_ms` to the named budgets. No budget falls below 0. A running budget that reaches 0 is due at once.
 
-    Returns None where that leaves every budget as it is.
+    Returns None if all budgets stay as they are.
 
     Raises:
-        ParticipantNotFound: a participant named isn't there.
-        ValidationFailed: the names don't fit the mode, the group isn't there, or nothing limits the time.
+        ParticipantNotFound: the session has no such participant.
+        ValidationFailed: the names do not fit the mode, the group does not exist, or nothing limits the time.
     """
-    settled = make_transition(charge_until(state, now_ms), now_ms)
+    charged = with_next_version(charge_until(state, now_ms), now_ms)
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
-            adjusted = _adjust_participants(settled, command)
+            adjusted = _adjust_participants(charged, command)
         case SyncMode.PER_GROUP:
-            adjusted = _adjust_groups(settled, command)
+            adjusted = _adjust_groups(charged, command)
         case _:
-            adjusted = _adjust_session(settled, command)
-    if _budgets(adjusted) == _budgets(settled):
+            adjusted = _adjust_session(charged, command)
+    if _budgets(adjusted) == _budgets(charged):
         return None
-    adjusted = _rearm(adjusted)
-    about: Participant | Group | None = None
+    adjusted = _rearm_warnings(adjusted)
+    subject: Participant | Group | None = None
     if command.participant_ids is not None and len(command.participant_ids) == 1:
-        about = adjusted.participants[participant_position(adjusted, command.participant_ids[0])]
-    elif (at := group_position(adjusted, command.group_id)) is not None:
-        about = adjusted.groups[at]
-    if about is None:
+        subject = adjusted.participants[participant_position(adjusted, command.participant_ids[0])]
+    elif (position := group_position(adjusted, command.group_id)) is not None:
+        subject = adjusted.groups[position]
+    if subject is None:
         return Transition(make_session_event(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
-    return Transition(make_event(EventType.TIME_ADJUSTED, adjusted, now_ms, about), adjusted)
+    return Transition(make_event(EventType.TIME_ADJUSTED, adjusted, now_ms, subject), adjusted)
 
 
 def _budgets(state: Session) -> tuple[object, ...]:
@@ -50,7 +50,7 @@ def _budgets(state: Session) -> tuple[object, ...]:
 def _adjust_participants(state: Session, command: Adjust) -> Session:
     chosen: set[int] | None = None
     if command.participant_ids is not None:
-        positions = {p.participant_id: at for at, p in enumerate(state.participants)}
+        positions = {p.participant_id: position for position, p in enumerate(state.participants)}
         if missing := [each for each in command.participant_ids if each not in positions]:
             raise ParticipantNotFound(missing[0])
         chosen = {positions[each] for each in command.participant_ids}
@@ -60,16 +60,16 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
         state,
         participants=tuple(
             _add_time(p, clock_system_for(state, p), command.delta_ms)
-            if (chosen is None or at in chosen) and command.group_id in (None, p.group_id)
+            if (chosen is None or position in chosen) and command.group_id in (None, p.group_id)
             else p
-            for at, p in enumerate(state.participants)
+            for position, p in enumerate(state.participants)
         ),
     )
 
 
 def _adjust_groups(state: Session, command: Adjust) -> Session:
     if command.participant_ids is not None:
-        raise ValidationFailed.at("participant_ids", "budgets belong to groups in per_group: name a group_id")
+        raise ValidationFailed.at("participant_ids", "in per_group the budgets belong to groups: use group_id")
     if command.group_id is not None and group_position(state, command.group_id) is None:
         raise ValidationFailed.at("group_id", "this group is not in this session")
     return replace(
@@ -87,20 +87,21 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
     for path, value in (("participant_ids", command.participant_ids), ("group_id", command.group_id)):
         if value is not None:
             mode = state.rules.sync_mode
-            raise ValidationFailed.at(path, f"one budget runs for the whole session in {mode}: leave this out")
+            raise ValidationFailed.at(path, f"in {mode} one budget serves the whole session: omit this member")
     if state.remaining_ms is None:
         raise ValidationFailed.at("delta_ms", "this session counts up without max_time_ms: nothing limits its time")
-    return replace(state, remaining_ms=SUDDEN_DEATH.adjust(Budget(state.remaining_ms), command.delta_ms).remaining_ms)
+    adjusted = SUDDEN_DEATH.add_time(Budget(state.remaining_ms), command.delta_ms)
+    return replace(state, remaining_ms=adjusted.remaining_ms)
 
 
 def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
-    left = system.adjust(owner, delta_ms)
+    left = system.add_time(owner, delta_ms)
     has_expired = owner.has_expired and left.remaining_ms <= 0
     return replace(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
 
 
-def _rearm(state: Session) -> Session:
-    """Arm the warnings again that the clock now stands above."""
+def _rearm_warnings(state: Session) -> Session:
+    """Arm again the warnings whose thresholds are now below the time to zero."""
     left_ms = time_to_zero_ms(state)
     if left_ms is None:
         return state

@@ -1,9 +1,8 @@
-"""Clock systems: how time is taken from a budget, and what a finished turn gives back.
+"""Clock systems: how elapsed time is charged to a budget, and what a finished turn adds to it.
 
-Each system is data with five laws over a `Budget`, all closed-form: what a budget opens with, how long until its flag
-falls, what is left after some time, what the end of a turn does, and what added time does. Only a turn that didn't
-flag is finished, so nothing is ever given once flagged. `docs/reference/clock-systems.md` has each system's formula, an
-example and the source of its rules: FIDE, US Chess, online-go.com, lichess' scalachess.
+Each system is data with six pure operations on a budget: open it, time to zero, charge, finish a turn, finish a flagged
+turn, add time. All are closed formulas. A flagged turn never earns time. `docs/reference/clock-systems.md` has the
+formula, an example and the source of each system: FIDE, US Chess, online-go.com, lichess' scalachess.
 """
 
 from dataclasses import dataclass
@@ -12,14 +11,16 @@ from typing import ClassVar, Literal, Protocol
 from synckairos.fast_dataclass import fast_dataclass, replace
 
 Phase = Literal["main", "overtime"]
+"""The main time of a budget, or the periods after it (byo-yomi, canadian)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """Facts a clock needs beyond its remaining time. Which of them are set depends on the system.
+    """The facts of a clock besides its remaining time. The clock system determines which of them are set.
 
-    phase: main time or overtime (byo-yomi, canadian). periods_left: periods not yet lost, the running one included.
-    moves_left: turns until the period refills (canadian) or the stage ends (stages). stage: its place, from 0.
+    `phase`: main time or overtime (byo-yomi, canadian). `periods_left`: periods that are not lost yet, including the
+    running one. `moves_left`: turns until the period is full again (canadian) or until the stage ends (stages).
+    `stage`: the number of the stage, from 0.
     """
 
     phase: Phase | None = None
@@ -29,9 +30,9 @@ class ClockReading:
 
 
 class BudgetLike(Protocol):
-    """Time to spend, as of the anchor: what a clock face shows, and the facts beyond it.
+    """A budget at the anchor: the remaining time, and the other facts of the clock.
 
-    Participants and groups carry theirs in these two fields; by itself it is a `Purse`.
+    Participants and groups have these two fields. `Budget` is the same as a separate value.
     """
 
     @property
@@ -44,56 +45,56 @@ class BudgetLike(Protocol):
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A budget by itself."""
+    """A budget as a separate value."""
 
     remaining_ms: int
     reading: ClockReading | None = None
 
 
 class _Countdown:
-    """The laws of a budget that just runs down: what the other systems differ from."""
+    """The operations of a budget that only counts down. The clock systems override some of them."""
 
     __slots__ = ()
 
-    def open(self, budget_ms: int) -> BudgetLike:
-        """Return what an allotment of `budget_ms` (0 or more) starts as."""
+    def open_budget(self, budget_ms: int) -> BudgetLike:
+        """Return the initial budget for a time of `budget_ms` (0 or more)."""
         return Budget(budget_ms)
 
     def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
-        """Return how many ms of running time remain until the flag falls, `turn_used_ms` into the turn.
+        """Return the running time until the flag falls, ms, if the turn has already used `turn_used_ms`.
 
-        Below 0 only in overtime, by as much as the clock has run past its zero.
+        It is below 0 only in overtime, by the time since the zero.
         """
         return budget.remaining_ms
 
     def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
-        """Return the budget after `elapsed_ms` more of the turn; below zero only where overtime is allowed."""
+        """Return the budget after `elapsed_ms` more of the turn. It is below 0 only if overtime is allowed."""
         return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
 
     def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
-        """Return the budget after a turn of `turn_used_ms` in all that ended before its flag fell."""
+        """Return the budget after a turn of `turn_used_ms` in total that ended before its flag fell."""
         return budget
 
     def finish_flagged_turn(self, budget: BudgetLike) -> BudgetLike:
-        """Return the budget after a turn that ended past its zero: nothing is given back."""
+        """Return the budget after a turn that ended at or after its zero. Such a turn earns no time."""
         return budget
 
-    def adjust(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
-        """Return the budget with `delta_ms` added; taking stops at zero, and a debt from overtime stays a debt."""
+    def add_time(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
+        """Return the budget with `delta_ms` added. Subtraction stops at 0, and does not change a negative budget."""
         floor_ms = min(budget.remaining_ms, 0)
         return Budget(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
 
 
 @dataclass(frozen=True, slots=True)
 class SuddenDeath(_Countdown):
-    """One budget, nothing given back."""
+    """One budget. A turn earns no time."""
 
     name: ClassVar[str] = "sudden_death"
 
 
 @dataclass(frozen=True, slots=True)
 class Fischer(_Countdown):
-    """Each finished turn adds `increment_ms`, never past `cap_ms` where one is given."""
+    """Each finished turn adds `increment_ms`. The increment does not raise the budget above `cap_ms`, if given."""
 
     name: ClassVar[str] = "fischer"
     increment_ms: int
@@ -102,14 +103,14 @@ class Fischer(_Countdown):
     def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         raised_ms = budget.remaining_ms + self.increment_ms
         if self.cap_ms is not None:
-            # Time beyond the cap, from the budget or an adjustment, isn't taken away.
+            # Time above the cap, from the initial budget or an adjustment, is not taken away.
             raised_ms = max(budget.remaining_ms, min(raised_ms, self.cap_ms))
         return Budget(raised_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Bronstein(_Countdown):
-    """Each finished turn gives back what it used, at most `delay_ms`: never a gain."""
+    """Each finished turn gives back its used time, at most `delay_ms`. So a turn never gains time."""
 
     name: ClassVar[str] = "bronstein"
     delay_ms: int
@@ -120,18 +121,18 @@ class Bronstein(_Countdown):
 
 @dataclass(frozen=True, slots=True)
 class Delay(_Countdown):
-    """US delay: the first `delay_ms` of each turn are free, so the flag falls that much later than with bronstein."""
+    """US delay: the first `delay_ms` of each turn are free. So the flag falls `delay_ms` later than in bronstein."""
 
     name: ClassVar[str] = "delay"
     delay_ms: int
 
     def free_time_left_ms(self, turn_used_ms: int) -> int:
-        """Return what is left of this turn's free time."""
+        """Return the rest of this turn's free time, ms."""
         return max(0, self.delay_ms - turn_used_ms)
 
     def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
         if budget.remaining_ms < 0:
-            # In overtime the zero lies behind: free time only holds the debt where it is.
+            # In overtime the zero is in the past. Free time only delays the growth of the debt.
             return budget.remaining_ms
         return self.free_time_left_ms(turn_used_ms) + budget.remaining_ms
 
@@ -142,21 +143,24 @@ class Delay(_Countdown):
 
 @dataclass(frozen=True, slots=True)
 class Byoyomi(_Countdown):
-    """Main time, then `periods` of `period_ms`: one is lost when it runs out, and whole again after a turn in it."""
+    """Main time, then `periods` periods of `period_ms`.
+
+    A period that runs out is lost. A turn that ends within a period makes that period full again.
+    """
 
     name: ClassVar[str] = "byoyomi"
     periods: int
     period_ms: int
 
-    def open(self, budget_ms: int) -> BudgetLike:
+    def open_budget(self, budget_ms: int) -> BudgetLike:
         if budget_ms == 0:
             return Budget(self.period_ms, ClockReading(phase="overtime", periods_left=self.periods))
         return Budget(budget_ms, ClockReading(phase="main", periods_left=self.periods))
 
     def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
         phase, left = _phase_and_periods(budget)
-        whole = left if phase == "main" else max(0, left - 1)
-        return budget.remaining_ms + whole * self.period_ms
+        full_periods = left if phase == "main" else max(0, left - 1)
+        return budget.remaining_ms + full_periods * self.period_ms
 
     def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
         phase, left = _phase_and_periods(budget)
@@ -165,7 +169,7 @@ class Byoyomi(_Countdown):
         rest_ms = self.time_to_zero_ms(budget, turn_used_ms) - elapsed_ms
         if rest_ms <= 0:
             return Budget(rest_ms, ClockReading(phase="overtime", periods_left=0))
-        # A period that has run out exactly is lost: what is left fills so many periods, the running one included.
+        # A period that has run out exactly is lost. So the number of periods is the rest, rounded up to whole periods.
         left = min(left, -(-rest_ms // self.period_ms))
         return Budget(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
 
@@ -173,10 +177,10 @@ class Byoyomi(_Countdown):
         phase, _ = _phase_and_periods(budget)
         return Budget(self.period_ms, budget.reading) if phase == "overtime" else budget
 
-    def adjust(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
-        adjusted = _Countdown.adjust(self, budget, delta_ms)
+    def add_time(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
+        adjusted = _Countdown.add_time(self, budget, delta_ms)
         if adjusted.remaining_ms > 0 and _phase_and_periods(budget) == ("overtime", 0):
-            # Time for one who had lost every period is a last period.
+            # If all periods are lost, added time makes one last period.
             return Budget(adjusted.remaining_ms, ClockReading(phase="overtime", periods_left=1))
         return adjusted
 
@@ -190,13 +194,13 @@ def _phase_and_periods(budget: BudgetLike) -> tuple[Phase, int]:
 
 @dataclass(frozen=True, slots=True)
 class Canadian(_Countdown):
-    """Main time, then `moves` turns in each `period_ms`; only a finished turn counts, never a pause."""
+    """Main time, then periods of `period_ms` for `moves` turns each. Only finished turns count; a pause does not."""
 
     name: ClassVar[str] = "canadian"
     moves: int
     period_ms: int
 
-    def open(self, budget_ms: int) -> BudgetLike:
+    def open_budget(self, budget_ms: int) -> BudgetLike:
         if budget_ms == 0:
             return self._open_overtime_period(self.period_ms)
         return Budget(budget_ms, ClockReading(phase="main", moves_left=self.moves))
@@ -230,12 +234,12 @@ def _is_main_time(budget: BudgetLike) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PerMove(_Countdown):
-    """`move_ms` for every turn; what a turn has left survives a pause and ends with the turn."""
+    """`move_ms` for each turn. The rest of a turn's time survives a pause, but not the end of the turn."""
 
     name: ClassVar[str] = "per_move"
     move_ms: int
 
-    def open(self, budget_ms: int) -> BudgetLike:
+    def open_budget(self, budget_ms: int) -> BudgetLike:
         return Budget(self.move_ms)
 
     def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
@@ -247,14 +251,14 @@ class PerMove(_Countdown):
 
 @dataclass(frozen=True, slots=True)
 class Hourglass(_Countdown):
-    """What one uses the other gains (`timing.settle`): two participants, and their sum never changes."""
+    """Two participants: the time that one uses, the other gains (`timing.charge_until`). Their sum never changes."""
 
     name: ClassVar[str] = "hourglass"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of a game: after `moves` turns in it `add_ms` is added; each turn in it adds `increment_ms`."""
+    """One stage of a time control. Each of its turns adds `increment_ms`. After `moves` turns it adds `add_ms` once."""
 
     moves: int | None = None
     add_ms: int = 0
@@ -263,28 +267,28 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Stages(_Countdown):
-    """Several time controls in a row; the last one's increment lasts for the rest of the session."""
+    """Several time controls in sequence. The increment of the last stage lasts for the rest of the session."""
 
     name: ClassVar[str] = "stages"
     stages: tuple[Stage, ...]
 
-    def open(self, budget_ms: int) -> BudgetLike:
+    def open_budget(self, budget_ms: int) -> BudgetLike:
         return Budget(budget_ms, ClockReading(stage=0, moves_left=self.stages[0].moves))
 
     def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         assert budget.reading is not None
         assert budget.reading.stage is not None
-        place, left = budget.reading.stage, budget.reading.moves_left
-        stage = self.stages[place]
+        number, left = budget.reading.stage, budget.reading.moves_left
+        stage = self.stages[number]
         raised_ms = budget.remaining_ms + stage.increment_ms
         if left is None:
             return Budget(raised_ms, budget.reading)
         if left > 1:
             return Budget(raised_ms, replace(budget.reading, moves_left=left - 1))
-        # The move count is reached: the bonus comes once, after the last stage the increments go on without it.
-        after = min(place + 1, len(self.stages) - 1)
-        moves = self.stages[after].moves if after > place else None
-        return Budget(raised_ms + stage.add_ms, ClockReading(stage=after, moves_left=moves))
+        # The stage is complete: it adds its bonus once. After the last stage, only its increments continue.
+        following = min(number + 1, len(self.stages) - 1)
+        moves = self.stages[following].moves if following > number else None
+        return Budget(raised_ms + stage.add_ms, ClockReading(stage=following, moves_left=moves))
 
 
 ClockSystem = SuddenDeath | Fischer | Bronstein | Delay | Byoyomi | Canadian | PerMove | Hourglass | Stages
@@ -293,4 +297,4 @@ CLOCK_SYSTEMS: dict[str, type[ClockSystem]] = {
     system.name: system
     for system in (SuddenDeath, Fischer, Bronstein, Delay, Byoyomi, Canadian, PerMove, Hourglass, Stages)
 }
-"""Every clock system by the name it has on the wire."""
+"""The clock systems by their names in JSON."""

@@ -1,4 +1,4 @@
-"""How a session begins its life: rules, participants and groups from what was asked, the rest from the mode."""
+"""Creation of a session: its rules, participants and groups. The mode implies the values that the command omits."""
 
 from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
@@ -20,13 +20,13 @@ from synckairos.clock.transitions import make_session_event, participant_positio
 from synckairos.fast_dataclass import replace
 
 MODES_WITH_OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
-"""Modes in which the budget belongs to one who takes turns, so that a clock system other than sudden death fits."""
+"""Modes in which a budget belongs to a participant or a group. Only these can use a system other than sudden death."""
 
 
 def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition:
-    """Make a pending session at version 1. What `spec` leaves out follows from the mode.
+    """Create a pending session at version 1. The mode implies the values that `spec` leaves out.
 
-    Expects a spec whose fields fit together (`wire` has seen to that): budgets where the mode needs them, ids unique.
+    Expects a consistent `spec`, which `wire` has checked: ids are unique, and the mode has the budgets that it needs.
     """
     mode = spec.sync_mode
     rules = Rules(
@@ -62,16 +62,16 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
 
 
 def _clock_in_effect(spec: Create) -> ClockSystem:
-    """Return the clock asked for; `increment_ms` alone means fischer where turns have budgets of their own."""
+    """Return the named clock system. `increment_ms` alone means fischer in the modes with own budgets."""
     if spec.clock is not None:
         return spec.clock
-    return (
-        Fischer(spec.increment_ms) if spec.increment_ms and spec.sync_mode in MODES_WITH_OWN_BUDGETS else SuddenDeath()
-    )
+    if spec.increment_ms and spec.sync_mode in MODES_WITH_OWN_BUDGETS:
+        return Fischer(spec.increment_ms)
+    return SuddenDeath()
 
 
 def _session_budget_ms(spec: Create) -> int | None:
-    """Return the budget that is the session's own, None where there is none."""
+    """Return the session's own budget, None if it has none."""
     match spec.sync_mode:
         case SyncMode.GLOBAL:
             return spec.total_time_ms or spec.time_per_cycle_ms
@@ -87,19 +87,22 @@ def _session_budget_ms(spec: Create) -> int | None:
 
 
 def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
-    """Return the participants in index order; who names no index has the place in the list."""
+    """Return the participants in index order. The default index is the position in the list."""
     group_budgets = {group.group_id: group.total_time_ms for group in spec.groups}
-    opened = (
+    created = (
         new_participant(
-            state, new, at if new.index is None else new.index, _initial_budget_ms(spec, new, group_budgets)
+            state,
+            new,
+            position if new.index is None else new.index,
+            _initial_budget_ms(spec, new, group_budgets),
         )
-        for at, new in enumerate(spec.participants)
+        for position, new in enumerate(spec.participants)
     )
-    return tuple(sorted(opened, key=lambda participant: participant.index))
+    return tuple(sorted(created, key=lambda participant: participant.index))
 
 
 def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | None]) -> int:
-    """Return a participant's budget: its own, or else what the mode implies for everyone."""
+    """Return a participant's own budget, or else the budget that the mode implies for all participants."""
     if spec.sync_mode is SyncMode.PER_CYCLE:
         return 0
     if new.total_time_ms is not None:
@@ -113,11 +116,11 @@ def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[st
             return spec.total_time_ms or spec.time_per_cycle_ms or 0
 
 
-def new_participant(state: Session, new: NewParticipant, place: int, budget_ms: int) -> Participant:
-    """Make a participant with a fresh budget."""
+def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: int) -> Participant:
+    """Make a participant with a new budget of `budget_ms`."""
     participant = Participant(
         participant_id=new.participant_id,
-        index=place,
+        index=index,
         remaining_ms=budget_ms,
         display_name=new.display_name,
         group_id=new.group_id,
@@ -126,16 +129,19 @@ def new_participant(state: Session, new: NewParticipant, place: int, budget_ms: 
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         return participant
     system = clock_system_for(state, participant)
-    purse = system.open(budget_ms)
+    budget = system.open_budget(budget_ms)
     lag = open_lag_account(system, budget_ms) if state.rules.lag_compensation else None
-    return replace(participant, remaining_ms=purse.remaining_ms, reading=purse.reading, lag=lag)
+    return replace(participant, remaining_ms=budget.remaining_ms, reading=budget.reading, lag=lag)
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
 
 
 def _groups(spec: Create, state: Session, participants: tuple[Participant, ...]) -> tuple[Group, ...]:
-    """Return the groups named, then those that only members name, each with its budget or its members' sum."""
+    """Return the listed groups, then the groups that only participants name.
+
+    A group without a budget gets the sum of its members' budgets.
+    """
     budgets = {group.group_id: group.total_time_ms for group in spec.groups}
     sums = dict.fromkeys(budgets, 0)
     for participant in participants:
@@ -149,8 +155,8 @@ def _groups(spec: Create, state: Session, participants: tuple[Participant, ...])
 
 
 def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
-    """Make a group with a fresh budget."""
+    """Make a group with a new budget of `budget_ms`."""
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)
-    purse = state.rules.clock.open(budget_ms)
-    return Group(group_id, purse.remaining_ms, reading=purse.reading)
+    budget = state.rules.clock.open_budget(budget_ms)
+    return Group(group_id, budget.remaining_ms, reading=budget.reading)

@@ -1,7 +1,7 @@
-"""The rules: `apply` turns a state, a command and an instant into transitions.
+"""The engine: `apply` turns a state, a command and an instant into transitions.
 
-What is overdue comes first (`chain.py`), each link effective at its own deadline, then the command. Pure: no I/O, no
-clock read, no ids made.
+Overdue transitions (`overdue.py`) come first, each at its own deadline. The command follows. The module is pure: it
+does no I/O, reads no clock and makes no ids.
 """
 
 import json
@@ -30,7 +30,7 @@ from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_until
-from synckairos.clock.transitions import close_session, make_session_event, make_transition
+from synckairos.clock.transitions import close_session, make_session_event, with_next_version
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
@@ -42,6 +42,7 @@ from synckairos.errors import (
 from synckairos.fast_dataclass import fast_dataclass, replace
 
 MAX_METADATA_BYTES = 32 * 1024
+"""Bytes that the metadata of a session may have as JSON."""
 
 REFUSED_VERBS: dict[type[Command], str] = {
     Start: "started",
@@ -53,17 +54,19 @@ REFUSED_VERBS: dict[type[Command], str] = {
     AddParticipant: "joined",
     RemoveParticipant: "left",
 }
-"""What can't be done with a session in some statuses, in v2's words."""
+"""The verb of each command in the text of its refusal. v2 uses the same words."""
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from a command: what fell due before it, what it brings about itself, what that makes due at once.
+    """The result of a command.
 
-    `refusal` says why the command was refused, where it was; the links stand all the same. `expired_participant_id` is
-    whose time ran out where a switch was consumed by that. `more` says that the chain of overdue links is longer than
-    one decision carries: commit these and decide again.
+    `overdue` holds the transitions that were due before the command, `own` the command's transition, and `follow_up`
+    the transitions that the command made due at once. `refusal` is the reason of a refusal, else None; the overdue
+    transitions then still count. `expired_participant_id` names the participant whose time ran out, if an expiry
+    consumed the switch. `has_more_overdue` means that there are more overdue transitions than one decision holds:
+    commit these and apply the command again.
     """
 
     overdue: tuple[Transition, ...] = ()
@@ -75,16 +78,16 @@ class Decision:
 
     @property
     def transitions(self) -> tuple[Transition, ...]:
-        """All of them in the order in which they take effect."""
+        """Return all transitions in the order in which they take effect."""
         return (*self.overdue, *self.own, *self.follow_up)
 
 
 def apply(state: Session, command: Command, now_ms: int, precondition: Precondition | None = None) -> Decision:
     """Decide a command at an instant.
 
-    `now_ms` before the state's last transition counts as that transition: time never runs backwards. Checks come in
-    the order final status, version, then what the command itself needs. A refused command still carries the links
-    that fell due. Never raises and never mutates `state`.
+    If `now_ms` is before the last transition of the state, the instant of that transition counts, because time never
+    runs backwards. The checks come in this order: final status, version, conditions of the command. A refused command
+    still carries the overdue transitions. Never raises and never changes `state`.
     """
     now_ms = max(now_ms, state.updated_at_ms)
     overdue, has_more = overdue_transitions(state, now_ms)
@@ -92,15 +95,15 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
         return Decision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
     try:
-        _check(reached, command, precondition)
-        # A plain press was meant for the turn that just ran out, so it passes nobody else's. One that names its turn
-        # is judged by the state it meets: its verdict doesn't depend on who noticed the expiry first.
+        _check_allowed(reached, command, precondition)
+        # A plain switch was meant for the turn that has just run out, so it must not end the next turn. A switch that
+        # names its turn is decided by the state that it meets: its result is the same if the timekeeper was first.
         if isinstance(command, Switch) and command.current_participant_id is None:
-            met = state_before_first_timeout(state, overdue)
-            if met is not None:
-                late = met.active_participant
-                return Decision(overdue, expired_participant_id=None if late is None else late.participant_id)
-        own = _decide(reached, command, now_ms)
+            at_timeout = state_before_first_timeout(state, overdue)
+            if at_timeout is not None:
+                expired = at_timeout.active_participant
+                return Decision(overdue, expired_participant_id=None if expired is None else expired.participant_id)
+        own = _apply_command(reached, command, now_ms)
     except SyncKairosError as refusal:
         return Decision(overdue, refusal=refusal)
     if own is None:
@@ -109,8 +112,8 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
     return Decision(overdue, (own,), follow_up)
 
 
-def _check(state: Session, command: Command, precondition: Precondition | None) -> None:
-    """Refuse by final status, then by version, then by any other status."""
+def _check_allowed(state: Session, command: Command, precondition: Precondition | None) -> None:
+    """Raise the first refusal in this order: final status, version, other status."""
     if isinstance(command, Expire):
         return
     if state.deleted:
@@ -133,8 +136,8 @@ def _wrong_status(state: Session, command: Command) -> InvalidTransition:
     return InvalidTransition(f"Session cannot be {REFUSED_VERBS[type(command)]}: the session is {state.status}")
 
 
-def _decide(state: Session, command: Command, now_ms: int) -> Transition | None:
-    """Return what the command brings about, None where it changes nothing."""
+def _apply_command(state: Session, command: Command, now_ms: int) -> Transition | None:
+    """Return the transition of the command itself, None if it changes nothing."""
     match command:
         case Start():
             return turns.start(state, now_ms)
@@ -166,17 +169,17 @@ def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Tr
     metadata = merge_patch(state.metadata, command.patch)
     if is_same_json(metadata, state.metadata):
         return None
-    # The patch alone was measured at the door; many small ones must not add up to more than one big one may bring.
+    # `wire` has limited the size of the patch. Many small patches must not exceed the same limit together.
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
-        raise ValidationFailed.at("metadata", f"the whole would be larger than {MAX_METADATA_BYTES} bytes of JSON")
-    updated = replace(make_transition(state, now_ms), metadata=metadata)
+        raise ValidationFailed.at("metadata", f"all metadata together would exceed {MAX_METADATA_BYTES} bytes of JSON")
+    updated = replace(with_next_version(state, now_ms), metadata=metadata)
     return Transition(make_session_event(EventType.METADATA_UPDATED, updated, now_ms), updated)
 
 
 def _delete(state: Session, now_ms: int) -> Transition:
-    """Make the tombstone: a version like any other; what still lived counts as cancelled."""
+    """Make the tombstone, which is a version like any other. A session that has not ended counts as cancelled."""
     if state.status.is_final:
-        gone = make_transition(state, now_ms)
+        last = with_next_version(state, now_ms)
     else:
-        gone = close_session(charge_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
-    return Transition(make_session_event(EventType.SESSION_DELETED, gone, now_ms), replace(gone, deleted=True))
+        last = close_session(charge_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
+    return Transition(make_session_event(EventType.SESSION_DELETED, last, now_ms), replace(last, deleted=True))

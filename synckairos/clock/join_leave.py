@@ -1,41 +1,42 @@
-"""Joining and leaving while a session lives; the rotation goes on as it was."""
+"""Participants that join or leave a session that is not final. The rotation continues unchanged."""
 
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, Turn
 from synckairos.clock.timing import charge_until, group_position
-from synckairos.clock.transitions import make_event, make_transition, participant_position
+from synckairos.clock.transitions import make_event, participant_position, with_next_version
 from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_turn_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
 from synckairos.fast_dataclass import replace
 
 MAX_PARTICIPANTS = 1_000
+"""Participants of one session."""
 
 
 def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
-    """Let someone join, at its place in index order; nobody's turn changes, no other budget does.
+    """Add a participant at its place in index order. The current turn and all other budgets stay as they are.
 
     Raises:
-        ParticipantExists: it takes part already.
-        ValidationFailed: no room, the place is taken, or a budget or group that the mode needs is missing.
+        ParticipantExists: the session already has this participant.
+        ValidationFailed: the session is full, the index is taken, or a budget or group that the mode needs is missing.
     """
     if any(p.participant_id == new.participant_id for p in state.participants):
         raise ParticipantExists(new.participant_id)
     if len(state.participants) >= MAX_PARTICIPANTS:
         raise ValidationFailed.at("participant_id", f"a session has at most {MAX_PARTICIPANTS} participants")
     _check_new_participant(state, new)
-    place = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
-    joined = new_participant(state, new, place, _initial_budget_ms(state, new))
-    at = sum(p.index < place for p in state.participants)
+    index = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
+    joined = new_participant(state, new, index, _initial_budget_ms(state, new))
+    position = sum(p.index < index for p in state.participants)
     groups = state.groups
     if new.group_id is not None and group_position(state, new.group_id) is None:
         groups = (*groups, new_group(state, new.group_id, joined.remaining_ms))
     grown = replace(
-        make_transition(state, now_ms),
-        participants=(*state.participants[:at], joined, *state.participants[at:]),
+        with_next_version(state, now_ms),
+        participants=(*state.participants[:position], joined, *state.participants[position:]),
         groups=groups,
-        active=state.active + 1 if state.active is not None and at <= state.active else state.active,
+        active=state.active + 1 if state.active is not None and position <= state.active else state.active,
     )
     return Transition(make_event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), grown)
 
@@ -43,23 +44,28 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
 def _check_new_participant(state: Session, new: NewParticipant) -> None:
     mode = state.rules.sync_mode
     if new.index is not None and any(p.index == new.index for p in state.participants):
-        raise ValidationFailed.at("participant_index", "this place in the rotation is taken")
+        raise ValidationFailed.at("participant_index", "another participant has this index")
     if new.clock is not None and mode is not SyncMode.PER_PARTICIPANT:
-        raise ValidationFailed.at("clock", "a participant has a clock of its own only in per_participant")
+        raise ValidationFailed.at("clock", "a participant can have its own clock only in per_participant")
     if isinstance(state.rules.clock, Hourglass) or isinstance(new.clock, Hourglass):
         raise ValidationFailed.at("participant_id", "an hourglass is for exactly two participants")
-    has_budget = new.total_time_ms is not None or (new.clock or state.rules.clock).open(0).remaining_ms > 0
+    has_budget = new.total_time_ms is not None or (new.clock or state.rules.clock).open_budget(0).remaining_ms > 0
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
         raise ValidationFailed.at("total_time_ms", "a participant needs its own budget in per_participant")
     if mode is SyncMode.PER_GROUP:
         if new.group_id is None:
             raise ValidationFailed.at("group_id", "a participant needs a group in per_group")
         if group_position(state, new.group_id) is None and not has_budget:
-            raise ValidationFailed.at("total_time_ms", "the first of a new group brings the group's budget")
+            raise ValidationFailed.at(
+                "total_time_ms", "the group is new: give the budget of the group with its first participant"
+            )
 
 
 def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
-    """Return a newcomer's budget, as `membership.create` would; in one budget for all, that one is everyone's share."""
+    """Return the budget of a new participant, as `creation.create` does.
+
+    If one budget serves the whole session, its rest is the share of each participant.
+    """
     match state.rules.sync_mode:
         case SyncMode.PER_CYCLE:
             return 0
@@ -70,44 +76,46 @@ def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
 
 
 def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
-    """Let someone leave; if it was its turn, the next one's begins, in `per_cycle` with a fresh budget.
+    """Remove a participant. If it has the turn, the next turn begins, in `per_cycle` with a full budget.
 
-    Where nobody has time left, the next in order has the turn all the same: its clock is at zero, so time ends it.
+    If no participant has time left, the next participant in index order gets the turn. Its clock is at zero, so this
+    turn times out at once.
 
     Raises:
-        ParticipantNotFound: it isn't there.
-        InvalidTransition: it is the last one, or one of an hourglass' two.
+        ParticipantNotFound: the session has no such participant.
+        InvalidTransition: it is the last participant, or one of the two participants of an hourglass.
     """
-    at = participant_position(state, participant_id)
+    position = participant_position(state, participant_id)
     if len(state.participants) == 1 and state.rules.sync_mode is not SyncMode.GLOBAL:
         raise InvalidTransition(f"The session is {state.status} and needs a participant; complete or cancel it instead")
     if isinstance(state.rules.clock, Hourglass):
         raise InvalidTransition(f"The session is {state.status} and an hourglass needs both of its participants")
-    if at == state.active and state.status is not Status.PENDING:
-        return _leave_turn(state, at, now_ms)
-    left = make_transition(_without(state, at), now_ms)
-    return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, state.participants[at]), left)
+    if position == state.active and state.status is not Status.PENDING:
+        return _leave_during_turn(state, position, now_ms)
+    left = with_next_version(_without_participant(state, position), now_ms)
+    return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, state.participants[position]), left)
 
 
-def _without(state: Session, at: int) -> Session:
-    """Return the state without the one at this position; whoever is active stays it."""
+def _without_participant(state: Session, position: int) -> Session:
+    """Return the state without the participant at `position`. Another active participant stays active."""
     active = state.active
     if active is not None:
-        active = None if at == active else active - (at < active)
-    return replace(state, participants=(*state.participants[:at], *state.participants[at + 1 :]), active=active)
+        active = None if position == active else active - (position < active)
+    participants = (*state.participants[:position], *state.participants[position + 1 :])
+    return replace(state, participants=participants, active=active)
 
 
-def _leave_turn(state: Session, at: int, now_ms: int) -> Transition:
-    """Pass the turn of someone who leaves on to the next in order."""
-    settled = charge_until(state, now_ms)
-    leaver = settled.participants[at]
+def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition:
+    """Remove the active participant and begin the turn of the next participant."""
+    charged = charge_until(state, now_ms)
+    leaver = charged.participants[position]
     if state.rules.sync_mode is SyncMode.PER_GROUP:
-        # The budget stays with the group, so its clock system ends the turn as any other.
-        settled = end_turn(settled, has_flagged(settled))
-    rest = replace(_without(settled, at), turn=Turn(cycles=settled.turn.cycles))
-    follower = next_in_rotation(rest, at - 1)
-    if follower is None and rest.participants:
-        follower = at % len(rest.participants)
-    begun = begin_turn(rest, follower, next_turn_budget_ms(rest), now_ms)
-    passed = begun if state.anchor_ms is not None else replace(begun, anchor_ms=None)
-    return Transition(make_event(EventType.PARTICIPANT_REMOVED, passed, now_ms, leaver), passed)
+        # The budget stays with the group, so its clock system ends this turn like any other turn.
+        charged = end_turn(charged, has_flagged(charged))
+    rest = replace(_without_participant(charged, position), turn=Turn(cycles=charged.turn.cycles))
+    following = next_in_rotation(rest, position - 1)
+    if following is None and rest.participants:
+        following = position % len(rest.participants)
+    begun = begin_turn(rest, following, next_turn_budget_ms(rest), now_ms)
+    left = begun if state.anchor_ms is not None else replace(begun, anchor_ms=None)
+    return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, leaver), left)

@@ -1,7 +1,8 @@
-"""Lag compensation: the network's part of a turn isn't charged, within a quota that nobody can talk up.
+"""Lag compensation: the network's part of a turn is not charged, within a quota that false claims cannot exceed.
 
-After lichess: the quota's gain follows from the time control, and a claim counts up to what the server measured itself
-and a little more. A turn that is compensated ends that much earlier for every clock system; the time is nobody's.
+The rules follow lichess. The time control determines the gain of the quota. A client's claim counts up to the lag that
+the server measured plus a tolerance. A compensated turn ends earlier by that time, in every clock system. The
+compensated time is charged to no budget.
 """
 
 from dataclasses import dataclass
@@ -10,20 +11,28 @@ from synckairos.clock.clock_systems import Bronstein, Canadian, ClockSystem, Del
 from synckairos.fast_dataclass import fast_dataclass
 
 CLAIM_TOLERANCE_MS = 140
-"""A client may claim this much more than the server measured: its own share, and the way is never twice the same."""
+"""Milliseconds that a claim may exceed the server's measurement.
+
+The tolerance covers the client's own delay and the variation of the network.
+"""
 
 EXPECTED_TURNS = 40
-"""Turns that a game is reckoned to have."""
+"""Turns that a session is assumed to have for each participant."""
 
 MIN_GAIN_MS, MAX_GAIN_MS = 150, 1_000
+"""Milliseconds that each turn adds to the quota: smallest and largest value."""
+
 GAIN_MS_PER_S = 4
+"""Milliseconds of gain for each second of the expected time of a participant."""
+
 INITIAL_QUOTA_TURNS, MAX_QUOTA_TURNS = 3, 7
+"""Turns whose gain the quota holds at the start, and at most."""
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class LagAccount:
-    """One participant's account: what may be compensated yet, what each turn adds to it, what was so far."""
+    """The lag account of one participant, in ms: remaining quota, gain per turn, and total compensated time."""
 
     quota_ms: int
     gain_ms: int
@@ -32,7 +41,10 @@ class LagAccount:
 
 @dataclass(frozen=True, slots=True)
 class LagReceipt:
-    """How the last turn was charged: `elapsed_ms` since the anchor = `compensated_ms` + `charged_ms`."""
+    """The charge of one finished turn: `elapsed_ms` since the anchor = `compensated_ms` + `charged_ms`.
+
+    `trusted_lag_ms` is the accepted part of the claim. `quota_left_ms` is the quota after the turn.
+    """
 
     participant_id: str
     elapsed_ms: int
@@ -43,30 +55,36 @@ class LagReceipt:
 
 
 def open_lag_account(system: ClockSystem, budget_ms: int) -> LagAccount:
-    """Return a fresh account: 150 ms a turn and 4 ms for each second of the time control, a second at most."""
-    expected_ms = budget_ms + EXPECTED_TURNS * _per_turn_ms(system)
+    """Return a new account.
+
+    Its gain is 150 ms per turn plus 4 ms for each second of the time control, at most 1 s.
+    """
+    expected_ms = budget_ms + EXPECTED_TURNS * _time_per_turn_ms(system)
     gain_ms = min(MAX_GAIN_MS, MIN_GAIN_MS + expected_ms * GAIN_MS_PER_S // 1000)
     return LagAccount(INITIAL_QUOTA_TURNS * gain_ms, gain_ms)
 
 
 def trust_lag_claim(claimed_ms: int | None, measured_ms: int | None) -> int:
-    """Return how much of a claim to believe; where nothing was measured, there is only the little more to go by."""
+    """Return the part of a claim that is accepted, ms. Without a measurement it is at most the tolerance."""
     return min(claimed_ms or 0, (measured_ms or 0) + CLAIM_TOLERANCE_MS)
 
 
 def compensate(
-    lag: LagAccount, participant_id: str, elapsed_ms: int, trusted_lag_ms: int
+    account: LagAccount, participant_id: str, elapsed_ms: int, trusted_lag_ms: int
 ) -> tuple[LagAccount, LagReceipt]:
-    """Return the account after a turn and its receipt: never more than the quota, nor than the turn took."""
-    compensated_ms = min(trusted_lag_ms, lag.quota_ms, elapsed_ms)
-    quota_ms = min(lag.quota_ms + lag.gain_ms - compensated_ms, MAX_QUOTA_TURNS * lag.gain_ms)
-    after = LagAccount(quota_ms, lag.gain_ms, lag.compensated_ms + compensated_ms)
+    """Return the account after a turn, and the turn's receipt.
+
+    The compensated time is at most the quota and at most the time of the turn.
+    """
+    compensated_ms = min(trusted_lag_ms, account.quota_ms, elapsed_ms)
+    quota_ms = min(account.quota_ms + account.gain_ms - compensated_ms, MAX_QUOTA_TURNS * account.gain_ms)
+    after = LagAccount(quota_ms, account.gain_ms, account.compensated_ms + compensated_ms)
     charged_ms = elapsed_ms - compensated_ms
     return after, LagReceipt(participant_id, elapsed_ms, trusted_lag_ms, compensated_ms, charged_ms, quota_ms)
 
 
-def _per_turn_ms(system: ClockSystem) -> int:
-    """Return what each turn brings in this time control."""
+def _time_per_turn_ms(system: ClockSystem) -> int:
+    """Return the time that each turn adds in this clock system, ms."""
     match system:
         case Fischer():
             return system.increment_ms

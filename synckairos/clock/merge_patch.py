@@ -1,12 +1,12 @@
-"""RFC 7396, JSON Merge Patch, on parsed JSON values."""
+"""JSON Merge Patch (RFC 7396) on parsed JSON values."""
 
 from typing import Any
 
 
 def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Return `target` with `patch` merged in: null removes a member, objects merge, all else replaces.
+    """Return `target` with `patch` merged in: null removes a member, objects merge, other values replace.
 
-    Neither argument is changed; parts that the patch doesn't touch are shared.
+    Both arguments stay unchanged. The result shares the parts that the patch does not touch.
     """
     merged = dict(target)
     for name, value in patch.items():
@@ -21,7 +21,10 @@ def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]
 
 
 def is_same_json(a: Any, b: Any) -> bool:
-    """Tell whether two JSON values are the same, types included: to Python alone, `1`, `1.0` and `true` are equal."""
+    """Return whether two JSON values are equal, including their types.
+
+    The types count because Python treats `1`, `1.0` and `True` as equal.
+    """
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):

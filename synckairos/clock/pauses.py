@@ -1,6 +1,6 @@
-"""Pausing: a set of reasons; the clock runs only while none of them stands.
+"""Pauses: a set of reasons. The clock runs only if the set is empty.
 
-One reason is the clock's own: under `on_timeout: pause` it stops at zero, and runs again only once there is time.
+One reason belongs to the clock: under `on_timeout: pause` it pauses at zero. It can end only after time was added.
 """
 
 from synckairos.clock.commands import Pause, Resume
@@ -12,59 +12,62 @@ from synckairos.fast_dataclass import replace
 
 
 def pause(state: Session, command: Pause, now_ms: int) -> Transition:
-    """Stop the clock for a reason, or add one to those that stand.
+    """Pause the session, or add a reason to a paused session.
 
     Raises:
-        InvalidTransition: this reason stands already, or who asks has taken all pauses of the budget.
-        ValidationFailed: the reason is the clock's own.
+        InvalidTransition: the session is already paused for this reason, or the actor's pause budget is used up.
+        ValidationFailed: the reason is reserved for the clock.
     """
     if command.reason == TIMEOUT_REASON:
-        raise ValidationFailed.at("reason", f"{TIMEOUT_REASON!r} is the clock's own reason, choose another")
-    if any(standing.reason == command.reason for standing in state.pauses):
+        raise ValidationFailed.at("reason", f"{TIMEOUT_REASON!r} is reserved for the clock; use another reason")
+    if any(pause.reason == command.reason for pause in state.pauses):
         raise InvalidTransition(
-            f"Session cannot be paused: the session is {state.status} for the reason {command.reason!r} already"
+            f"Session cannot be paused: the session is already {state.status} for the reason {command.reason!r}"
         )
-    counted = _count(state, command.actor)
-    return add_pause(charge_until(counted, now_ms), PauseReason(command.reason, now_ms, command.max_ms, command.actor))
+    counted = _take_from_pause_budget(state, command.actor)
+    reason = PauseReason(command.reason, now_ms, command.max_ms, command.actor)
+    return add_pause(charge_until(counted, now_ms), reason)
 
 
-def _count(state: Session, by: str) -> Session:
-    """Take one pause from the budget of who asks, where there is one. A further reason counts like the first."""
-    budget, taken = state.rules.pause_budget, state.pauses_taken.get(by, 0)
+def _take_from_pause_budget(state: Session, actor: str) -> Session:
+    """Subtract one pause from the actor's budget, if there is one. An additional reason counts like the first."""
+    budget, taken = state.rules.pause_budget, state.pauses_taken.get(actor, 0)
     if budget is None:
         return state
     if taken >= budget:
         raise InvalidTransition(
-            f"Can't pause: {by} has taken {taken} of {budget} pauses; the session is {state.status}"
+            f"Can't pause: {actor} has taken {taken} of {budget} pauses; the session is {state.status}"
         )
-    return replace(state, pauses_taken={**state.pauses_taken, by: taken + 1})
+    return replace(state, pauses_taken={**state.pauses_taken, actor: taken + 1})
 
 
-def add_pause(settled: Session, reason: PauseReason) -> Transition:
-    """Let one more reason stand from its instant on."""
+def add_pause(charged: Session, reason: PauseReason) -> Transition:
+    """Add a pause reason at its instant. Expects that elapsed time is charged."""
     at_ms = reason.paused_at_ms
     paused = replace(
-        settled,
-        version=settled.version + 1,
+        charged,
+        version=charged.version + 1,
         updated_at_ms=at_ms,
         status=Status.PAUSED,
         anchor_ms=None,
-        pauses=(*settled.pauses, reason),
+        pauses=(*charged.pauses, reason),
     )
     return Transition(make_event(EventType.SESSION_PAUSED, paused, at_ms), paused)
 
 
 def resume(state: Session, command: Resume, now_ms: int) -> Transition:
-    """Lift one reason, or all of them; the clock runs again where none is left.
+    """End one pause reason, or all of them. If none is left, the clock runs again.
 
-    Raises InvalidTransition: the reason doesn't stand, or it is the pause at zero and no time was added.
+    Raises:
+        InvalidTransition: the session is not paused for this reason, or it is paused at zero and no time was added.
     """
     lifted = tuple(pause for pause in state.pauses if command.reason in (None, pause.reason))
     if not lifted:
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status}, but not for the reason {command.reason!r}"
         )
-    if is_paused_at_zero(state) and TIMEOUT_REASON in (pause.reason for pause in lifted) and not _has_time(state):
+    lifts_zero = TIMEOUT_REASON in (pause.reason for pause in lifted)
+    if is_paused_at_zero(state) and lifts_zero and not _has_time(state):
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status} at zero; adjust it first, or switch"
         )
@@ -72,31 +75,31 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
 
 
 def lift_pauses(state: Session, lifted: tuple[PauseReason, ...], at_ms: int) -> Transition:
-    """Take these reasons away."""
-    standing = tuple(pause for pause in state.pauses if pause not in lifted)
+    """End these pause reasons."""
+    rest = tuple(pause for pause in state.pauses if pause not in lifted)
     resumed = replace(
         state,
         version=state.version + 1,
         updated_at_ms=at_ms,
-        status=Status.PAUSED if standing else Status.RUNNING,
-        anchor_ms=None if standing else at_ms,
-        pauses=standing,
+        status=Status.PAUSED if rest else Status.RUNNING,
+        anchor_ms=None if rest else at_ms,
+        pauses=rest,
     )
     return Transition(make_event(EventType.SESSION_RESUMED, resumed, at_ms), resumed)
 
 
 def is_paused_at_zero(state: Session) -> bool:
-    """Tell whether the session waits at the zero that its clock ran into."""
+    """Return whether the clock ran to its zero and paused the session there."""
     return bool(state.pauses) and any(pause.reason == TIMEOUT_REASON for pause in state.pauses)
 
 
 def lift_pause_at_zero(state: Session, now_ms: int) -> Session:
-    """Lift the pause at zero where the clock whose turn it is now has time; other reasons go on to stand."""
+    """End the pause at zero if the clock of the new turn has time. Other pause reasons stay."""
     if not _has_time(state):
         return replace(state, anchor_ms=None)
-    standing = tuple(pause for pause in state.pauses if pause.reason != TIMEOUT_REASON)
-    if standing:
-        return replace(state, anchor_ms=None, pauses=standing)
+    rest = tuple(pause for pause in state.pauses if pause.reason != TIMEOUT_REASON)
+    if rest:
+        return replace(state, anchor_ms=None, pauses=rest)
     return replace(state, anchor_ms=now_ms, pauses=(), status=Status.RUNNING)
 
 

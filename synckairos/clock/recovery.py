@@ -1,7 +1,7 @@
-"""Recovery: what becomes of a session whose newest versions the store really lost.
+"""Recovery of a session whose newest versions the store has lost.
 
-The session goes on from the last version that is known, one version later and under a new epoch. Whether its clock ran
-meanwhile is a matter of policy, which the operator declares.
+The session continues from its last known version, with the next version number and a new epoch. The operator's outage
+policy says whether its clock ran during the outage.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
 from synckairos.clock.timing import charge_until
-from synckairos.clock.transitions import make_session_event, make_transition
+from synckairos.clock.transitions import make_session_event, with_next_version
 from synckairos.fast_dataclass import replace
 
 
 @dataclass(frozen=True, slots=True)
 class OutagePolicy:
-    """What an outage costs whoever's clock ran.
+    """The time that an outage costs the running budget.
 
-    `charge`: all of it. `freeze`: nothing since the last version that is known. `credit`: all of it, less `credit_ms`.
+    `charge`: the whole outage. `freeze`: no time since the last known version. `credit`: the whole outage minus
+    `credit_ms`.
     """
 
     kind: Literal["charge", "freeze", "credit"] = "charge"
@@ -27,7 +28,7 @@ class OutagePolicy:
 
     @classmethod
     def parse(cls, text: str) -> "OutagePolicy":
-        """Parse `charge`, `freeze` or `credit:<ms>`. Raises ValueError for anything else."""
+        """Parse `charge`, `freeze` or `credit:<ms>`. Raises ValueError for any other text."""
         match text.split(":"):
             case ["charge"]:
                 return cls("charge")
@@ -42,26 +43,26 @@ CHARGE = OutagePolicy()
 
 
 def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHARGE) -> Transition:
-    """Take a session up again from its last known version, under a new epoch.
+    """Continue a session from its last known version under a new epoch.
 
-    It takes effect where that version did, so that deadlines which passed meanwhile keep their instants; frozen time
-    goes on from `now_ms`. Expects a session that isn't final.
+    The recovery takes effect at the instant of that version, so deadlines during the outage keep their instants.
+    Frozen time continues at `now_ms`. Expects a session that is not final.
     """
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:
         at_ms = max(now_ms, at_ms)
-        again = replace(make_transition(charge_until(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
-    elif policy.kind == "credit" and state.anchor_ms is not None and (added := _credit(state, policy)) is not None:
-        credited = adjust(state, added, at_ms)
-        again = make_transition(state, at_ms) if credited is None else credited.state
+        continued = replace(with_next_version(charge_until(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
+    elif policy.kind == "credit" and state.anchor_ms is not None and (credit := _credit(state, policy)) is not None:
+        credited = adjust(state, credit, at_ms)
+        continued = with_next_version(state, at_ms) if credited is None else credited.state
     else:
-        again = make_transition(state, at_ms)
-    recovered = replace(again, epoch=epoch)
+        continued = with_next_version(state, at_ms)
+    recovered = replace(continued, epoch=epoch)
     return Transition(make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms), recovered)
 
 
 def _credit(state: Session, policy: OutagePolicy) -> Adjust | None:
-    """Name the budget that runs; None where nothing limits the time."""
+    """Return the command that credits the running budget, None if nothing limits the time."""
     active = state.active_participant
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:

@@ -1,6 +1,6 @@
-"""Simulation: a session and what is asked of it when, played through by the same engine. Nothing is stored.
+"""Simulation: a session and its timed commands, run through the engine. Nothing is stored.
 
-Times are milliseconds from creation. Pure, as all of the clock is.
+Times are milliseconds since the creation of the session. The module is pure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 
 MAX_ROWS = 10_000
-"""Rows a timeline may have."""
+"""Rows of a timeline."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedCommand:
-    """A command `at_ms` after creation."""
+    """A command that is applied `at_ms` after the creation of the session."""
 
     at_ms: int
     command: Command
@@ -26,7 +26,7 @@ class TimedCommand:
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """What happened at an instant, or the code by which a command was refused then."""
+    """One event at an instant, or the code with which a command was refused at that instant."""
 
     at_ms: int
     event_type: EventType | None = None
@@ -37,63 +37,63 @@ class TimelineRow:
 
 @dataclass(slots=True)
 class Simulation:
-    """A session being played through: `rows` so far, and the `state` they lead to."""
+    """A simulation in progress: the timeline `rows` until now, and the `state` after them."""
 
     rows: list[TimelineRow] = field(default_factory=list)
     state: Session | None = None
 
-    def play(
+    def run_stepwise(
         self, spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str, epoch: str = "simulation"
     ) -> Iterator[None]:
-        """Play it through, yielding after each decision so that others may have the processor in between.
+        """Run the simulation, and yield after each decision so that other tasks can run.
 
-        Commands are taken in order of their instants. One at a deadline itself meets it: nobody noticed it before.
-        Raises ValidationFailed where the timeline grows too long.
+        Commands are applied in the order of their instants. A command at the instant of a deadline is decided as if the
+        timekeeper had not found that deadline yet. Raises ValidationFailed if the timeline has too many rows.
         """
-        state = self._note(creation.create(spec, session_id, epoch, 0))
+        state = self._record(creation.create(spec, session_id, epoch, 0))
         for timed in sorted(commands, key=lambda each: each.at_ms):
-            for reached in self._reach(state, timed.at_ms - 1):
+            for reached in self._run_until(state, timed.at_ms - 1):
                 state = reached
                 yield
             if state.deleted:
-                self._refuse(timed.at_ms, SessionNotFound(session_id))
+                self._record_refusal(timed.at_ms, SessionNotFound(session_id))
                 continue
             decision = engine.apply(state, timed.command, timed.at_ms, timed.precondition)
             for transition in decision.transitions:
-                state = self._note(transition)
+                state = self._record(transition)
             if decision.refusal is not None:
-                self._refuse(timed.at_ms, decision.refusal)
+                self._record_refusal(timed.at_ms, decision.refusal)
             yield
-        for _ in self._reach(state, until_ms):
+        for _ in self._run_until(state, until_ms):
             yield
 
-    def _reach(self, state: Session, at_ms: int) -> Iterator[Session]:
-        """Bring about what falls due up to an instant, yielding the state after each decision."""
-        more = True
-        while more:
+    def _run_until(self, state: Session, at_ms: int) -> Iterator[Session]:
+        """Apply all transitions that are due until an instant, and yield the state after each decision."""
+        has_more = True
+        while has_more:
             decision = engine.apply(state, Expire(), at_ms)
             for transition in decision.transitions:
-                state = self._note(transition)
-            more = decision.has_more_overdue
+                state = self._record(transition)
+            has_more = decision.has_more_overdue
             yield state
 
-    def _note(self, transition: Transition) -> Session:
+    def _record(self, transition: Transition) -> Session:
         event, self.state = transition.event, transition.state
-        self._add(TimelineRow(event.at_ms, event.type, transition.state.version, event.participant_id))
+        self._add_row(TimelineRow(event.at_ms, event.type, transition.state.version, event.participant_id))
         return transition.state
 
-    def _refuse(self, at_ms: int, refusal: SyncKairosError) -> None:
-        self._add(TimelineRow(at_ms, refusal_code=refusal.code))
+    def _record_refusal(self, at_ms: int, refusal: SyncKairosError) -> None:
+        self._add_row(TimelineRow(at_ms, refusal_code=refusal.code))
 
-    def _add(self, row: TimelineRow) -> None:
+    def _add_row(self, row: TimelineRow) -> None:
         if len(self.rows) >= MAX_ROWS:
-            raise ValidationFailed.at("until_ms", f"the timeline has more than {MAX_ROWS} rows: end it sooner")
+            raise ValidationFailed.at("until_ms", f"the timeline has more than {MAX_ROWS} rows: use an earlier end")
         self.rows.append(row)
 
 
 def simulate(spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str) -> Simulation:
-    """Play a session through at once. Raises ValidationFailed where the timeline grows too long."""
+    """Run a whole simulation without a break. Raises ValidationFailed if the timeline has too many rows."""
     simulation = Simulation()
-    for _ in simulation.play(spec, commands, until_ms, session_id):
+    for _ in simulation.run_stepwise(spec, commands, until_ms, session_id):
         pass
     return simulation

@@ -1,6 +1,6 @@
-"""The life of a session as one table: what each status allows, and where it leads. A missing entry is the refusal.
+"""The status table: the commands that each status allows, and the statuses that they lead to.
 
-`docs/reference/status.md` is rendered from this table.
+A command that is missing under a status is refused in that status. `docs/reference/status.md` is made from this table.
 """
 
 import re
@@ -23,20 +23,21 @@ from synckairos.clock.commands import (
 from synckairos.clock.model import FINAL, Status
 
 NextStatuses = dict[type[Command], frozenset[Status]]
+"""For one status: each allowed command, and the statuses that it can lead to."""
 
 
 def _to(*statuses: Status) -> frozenset[Status]:
     return frozenset(statuses)
 
 
-def _always(status: Status) -> NextStatuses:
-    """Return what every session allows that isn't deleted, whatever its status."""
+def _allowed_always(status: Status) -> NextStatuses:
+    """Return the commands that are allowed in every status of a session that is not deleted."""
     return {UpdateMetadata: _to(status), Delete: _to(status if status in FINAL else Status.CANCELLED)}
 
 
-def _while_open(status: Status) -> NextStatuses:
-    """Return what every session allows that isn't final."""
-    return _always(status) | {
+def _allowed_before_end(status: Status) -> NextStatuses:
+    """Return the commands that are allowed in every status that is not final."""
+    return _allowed_always(status) | {
         Complete: _to(Status.COMPLETED),
         Cancel: _to(Status.CANCELLED),
         Adjust: _to(status),
@@ -46,31 +47,30 @@ def _while_open(status: Status) -> NextStatuses:
 
 
 STATUS_TABLE: dict[Status, NextStatuses] = {
-    Status.PENDING: _while_open(Status.PENDING) | {Start: _to(Status.RUNNING)},
-    Status.RUNNING: _while_open(Status.RUNNING)
+    Status.PENDING: _allowed_before_end(Status.PENDING) | {Start: _to(Status.RUNNING)},
+    Status.RUNNING: _allowed_before_end(Status.RUNNING)
     | {
         Switch: _to(Status.RUNNING, Status.COMPLETED),
         Pause: _to(Status.PAUSED),
         Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED),
     },
-    Status.PAUSED: _while_open(Status.PAUSED)
+    Status.PAUSED: _allowed_before_end(Status.PAUSED)
     | {
         Switch: _to(Status.PAUSED, Status.RUNNING, Status.COMPLETED),
         Pause: _to(Status.PAUSED),
         Resume: _to(Status.PAUSED, Status.RUNNING),
         Expire: _to(Status.PAUSED, Status.RUNNING),
     },
-} | {final: _always(final) for final in FINAL}
-"""To which statuses a command can lead from each. `Expire` stands for time itself: warnings, timeouts, lifted pauses.
+} | {final: _allowed_always(final) for final in FINAL}
+"""The statuses that each command can lead to, for each status.
 
-`switch` on a paused session needs the pause at zero besides, see `turns.switch`.
+`Expire` stands for overdue transitions: warnings, timeouts and ends of pauses. A `switch` in a paused session is
+allowed only if the session is paused at zero, see `turns.switch`.
 """
 
 
 def command_name(command: type[Command]) -> str:
-    """Return a command's name in words: `add_participant`; `time` for what nobody asks."""
+    """Return the name of a command, such as `add_participant`. `Expire`, which no caller sends, is named `time`."""
     if command is Expire:
         return "time"
-    if command is Pause:
-        return "pause"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", command.__name__).lower()

@@ -1,6 +1,6 @@
-"""Readings: what runs, how long until its zero, what falls due next, and what passing time does to it.
+"""Readings of the clock, the next due event, and the charge of elapsed time.
 
-Everything here is a function of a state and an instant; nothing decides what happens then (`chain.py` does).
+Each function maps a state, and sometimes an instant, to a value. `overdue.py` applies the due events.
 """
 
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ T = TypeVar("T")
 
 
 def clock_system_for(state: Session, participant: Participant | None = None) -> ClockSystem:
-    """Return the clock system that a participant (or, without one, the session's groups) plays by."""
+    """Return the clock system of a participant, or the session's if no participant is given."""
     return state.rules.clock if participant is None or participant.clock is None else participant.clock
 
 
 def group_position(state: Session, group_id: str | None) -> int | None:
-    """Return where a group stands in `state.groups`, None where it isn't there."""
+    """Return the position of a group in `state.groups`, None if the session has no such group."""
     if group_id is None:
         return None
-    return next((at for at, group in enumerate(state.groups) if group.group_id == group_id), None)
+    return next((position for position, group in enumerate(state.groups) if group.group_id == group_id), None)
 
 
 def active_group(state: Session) -> Group | None:
-    """Return the active participant's group, in any mode."""
-    at = active_group_position(state)
-    return None if at is None else state.groups[at]
+    """Return the group of the active participant, in any mode."""
+    position = active_group_position(state)
+    return None if position is None else state.groups[position]
 
 
 def active_group_position(state: Session) -> int | None:
-    """Return where the active participant's group stands in `state.groups`."""
+    """Return the position in `state.groups` of the active participant's group."""
     active = state.active_participant if state.groups else None
     return None if active is None else group_position(state, active.group_id)
 
 
 def time_to_zero_ms(state: Session) -> int | None:
-    """Return the ms of running time from the anchor to the running clock's zero, None where nothing limits it.
+    """Return the running time from the anchor to the zero of the running clock, ms; None if nothing limits the time.
 
-    Where nothing runs: what it would be if the session ran. Below 0 only in overtime.
+    If no clock runs, the value is that of the clock that would run. It is below 0 only in overtime.
     """
     mode = state.rules.sync_mode
     if mode is SyncMode.PER_PARTICIPANT:
@@ -57,8 +57,8 @@ def time_to_zero_ms(state: Session) -> int | None:
 def deadline_at_ms(state: Session) -> int | None:
     """Return the instant of the running clock's zero.
 
-    None where nothing runs, nothing limits it, or overtime is already under way. An expired session keeps the deadline
-    that ended it.
+    It is None if no clock runs, if nothing limits the time, or if overtime has begun. An expired session keeps the
+    deadline that ended it.
     """
     if state.status is Status.EXPIRED:
         return state.completed_at_ms
@@ -70,30 +70,33 @@ def deadline_at_ms(state: Session) -> int | None:
     return state.anchor_ms + left_ms
 
 
-# -- what time itself will do -----------------------------------------------------------------------------------------
+# -- the next due event -----------------------------------------------------------------------------------------------
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class DueEvent:
-    """The next thing that time itself will do: at which instant, and what. `warning_ms` is the threshold reached."""
+    """The next change that time alone causes, and its instant.
+
+    `pause_end` is the end of a pause reason by its `max_ms`. `warning_ms` is the threshold of a `warning`.
+    """
 
     at_ms: int
-    kind: Literal["timeout", "warning", "lift"]
+    kind: Literal["timeout", "warning", "pause_end"]
     warning_ms: int = 0
 
 
 def next_due_event(state: Session) -> DueEvent | None:
-    """Return what falls due next if nobody does anything, None where time changes nothing any more."""
+    """Return the next event that is due if no command comes, None if time alone changes nothing."""
     if state.status is Status.PAUSED:
-        lifts = [at for pause in state.pauses if (at := pause.lifts_at_ms) is not None]
-        return DueEvent(min(lifts), "lift") if lifts else None
+        ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
+        return DueEvent(min(ends), "pause_end") if ends else None
     if state.anchor_ms is None or (left_ms := time_to_zero_ms(state)) is None:
         return None
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
             if threshold_ms not in state.turn.warned_ms:
-                # Taking time can jump over a threshold: its warning is due at once.
+                # Subtracted time can jump over a threshold. Its warning is then due at once.
                 return DueEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return None
@@ -101,17 +104,20 @@ def next_due_event(state: Session) -> DueEvent | None:
 
 
 def reached_warnings_ms(state: Session) -> tuple[int, ...]:
-    """Return the warning thresholds that the running clock stands at or below."""
+    """Return the warning thresholds at or above the time to zero of the running clock, ms."""
     if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
         return ()
     return tuple(threshold_ms for threshold_ms in state.rules.warnings_ms if threshold_ms >= left_ms)
 
 
-# -- what passing time does -------------------------------------------------------------------------------------------
+# -- the charge of elapsed time ---------------------------------------------------------------------------------------
 
 
 def charge_until(state: Session, at_ms: int) -> Session:
-    """Charge the time from the anchor to `at_ms` and move the anchor there. Does nothing where nothing runs."""
+    """Charge the time from the anchor to `at_ms` and move the anchor to `at_ms`.
+
+    Returns the state unchanged if no clock runs or the anchor is not before `at_ms`.
+    """
     if state.anchor_ms is None or at_ms <= state.anchor_ms:
         return state
     elapsed_ms = at_ms - state.anchor_ms
@@ -147,20 +153,19 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
 
 
 def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
-    at = active_group_position(state)
-    if at is None:
+    position = active_group_position(state)
+    if position is None:
         return state.groups
-    group = state.groups[at]
+    group = state.groups[position]
     used_ms = group.used_ms + elapsed_ms
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         share_ms = max(0, group.remaining_ms - elapsed_ms)
-        return replace_item(state.groups, at, replace(group, used_ms=used_ms, remaining_ms=share_ms))
+        return replace_item(state.groups, position, replace(group, used_ms=used_ms, remaining_ms=share_ms))
     left = state.rules.clock.charge(group, state.turn.used_ms, elapsed_ms)
-    return replace_item(
-        state.groups, at, replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
-    )
+    charged = replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
+    return replace_item(state.groups, position, charged)
 
 
-def replace_item(items: tuple[T, ...], at: int, item: T) -> tuple[T, ...]:
-    """Return `items` with the one at position `at` replaced; all others are shared."""
-    return (*items[:at], item, *items[at + 1 :])
+def replace_item(items: tuple[T, ...], position: int, item: T) -> tuple[T, ...]:
+    """Return a copy of `items` with another item at `position`."""
+    return (*items[:position], item, *items[position + 1 :])

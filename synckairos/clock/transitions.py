@@ -1,38 +1,47 @@
-"""Making a transition: one version on, and what is told about it."""
+"""Construction of transitions and of their events."""
 
 from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
 from synckairos.errors import ParticipantNotFound
 from synckairos.fast_dataclass import replace
 
 
-def make_transition(state: Session, at_ms: int) -> Session:
-    """Return the state one version on, in effect from `at_ms`."""
+def with_next_version(state: Session, at_ms: int) -> Session:
+    """Return the state with its version increased by 1 and `at_ms` as the instant of the change."""
     return replace(state, version=state.version + 1, updated_at_ms=at_ms)
 
 
-def make_event(kind: EventType, state: Session, at_ms: int, of: Participant | Group | None = None) -> Event:
-    """Make the event that led to `state`: about `of`, else about whoever is active, else about the session."""
-    match of or state.active_participant:
-        case Participant() as one:
+def make_event(event_type: EventType, state: Session, at_ms: int, subject: Participant | Group | None = None) -> Event:
+    """Make the event that led to `state`.
+
+    The event concerns `subject`. If there is none, it concerns the active participant, or else the session.
+    """
+    match subject or state.active_participant:
+        case Participant() as participant:
             is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
-            left_ms = state.remaining_ms if is_per_cycle else one.remaining_ms
-            return Event(kind, at_ms, one.participant_id, one.group_id, one.used_ms, left_ms)
+            left_ms = state.remaining_ms if is_per_cycle else participant.remaining_ms
+            return Event(
+                event_type, at_ms, participant.participant_id, participant.group_id, participant.used_ms, left_ms
+            )
         case Group() as group:
-            return Event(kind, at_ms, None, group.group_id, group.used_ms, group.remaining_ms)
+            return Event(event_type, at_ms, None, group.group_id, group.used_ms, group.remaining_ms)
         case None:
-            return make_session_event(kind, state, at_ms)
+            return make_session_event(event_type, state, at_ms)
 
 
-def make_session_event(kind: EventType, state: Session, at_ms: int) -> Event:
-    """Make an event about the session as a whole."""
-    return Event(kind, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
+def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Event:
+    """Make an event that concerns the session as a whole."""
+    return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
 
 
-def close_session(state: Session, status: Status, kind: EventType, at_ms: int) -> Transition:
-    """End the settled session: nothing runs, nobody is active. The event is about whoever was."""
+def close_session(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
+    """End the session with a final status.
+
+    Expects that elapsed time is charged. Afterwards no clock runs and no participant is active. The event concerns the
+    participant that was active.
+    """
     ended = replace(
-        state,
-        version=state.version + 1,
+        charged,
+        version=charged.version + 1,
         updated_at_ms=at_ms,
         status=status,
         active=None,
@@ -40,12 +49,12 @@ def close_session(state: Session, status: Status, kind: EventType, at_ms: int) -
         pauses=(),
         completed_at_ms=at_ms,
     )
-    return Transition(make_event(kind, ended, at_ms, state.active_participant), ended)
+    return Transition(make_event(event_type, ended, at_ms, charged.active_participant), ended)
 
 
 def participant_position(state: Session, participant_id: str) -> int:
-    """Return where a participant stands in `state.participants`. Raises ParticipantNotFound."""
-    for at, participant in enumerate(state.participants):
+    """Return the position of a participant in `state.participants`. Raises ParticipantNotFound."""
+    for position, participant in enumerate(state.participants):
         if participant.participant_id == participant_id:
-            return at
+            return position
     raise ParticipantNotFound(participant_id)

@@ -1,4 +1,4 @@
-"""Turns: who begins, who is next, and what the end of a turn does."""
+"""Turns: start, switch, the rotation, and the end and beginning of a turn."""
 
 from synckairos.clock.clock_systems import BudgetLike, ClockSystem
 from synckairos.clock.commands import Switch
@@ -30,7 +30,7 @@ from synckairos.fast_dataclass import replace
 
 
 def start(state: Session, now_ms: int) -> Transition:
-    """Begin: the designated participant, or the first in index order, is active."""
+    """Start the session with the designated participant, or with the first in index order."""
     first = state.active if state.active is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
@@ -38,38 +38,41 @@ def start(state: Session, now_ms: int) -> Transition:
 
 
 def switch(state: Session, command: Switch, now_ms: int) -> Transition:
-    """End the turn and begin the next one's. The event is about the one whose turn ended.
+    """End the turn and begin the next turn. The event concerns the participant whose turn ended.
 
     Raises:
-        InvalidTransition: paused, and not at zero; or nobody has time left.
-        NotActiveParticipant: `current_participant_id` isn't the one whose turn it is.
-        ParticipantNotFound: `next_participant_id` isn't there.
-        ParticipantExpired: `next_participant_id` has no time left.
+        InvalidTransition: the session is paused, but not at zero; or no participant has time left.
+        NotActiveParticipant: another participant than `current_participant_id` has the turn.
+        ParticipantNotFound: the session has no participant `next_participant_id`.
+        ParticipantExpired: the participant `next_participant_id` has no time left.
     """
     at_zero = is_paused_at_zero(state)
     if state.status is Status.PAUSED and not at_zero:
         raise InvalidTransition(f"Session is not running (it is {state.status}); resume it first")
     active = state.active_participant
-    presser = command.current_participant_id
-    if presser is not None and (active is None or active.participant_id != presser):
-        raise NotActiveParticipant(presser, None if active is None else active.participant_id)
-    accounted = _compensate_lag(state, command, now_ms)
-    receipt = accounted.lag_receipt
-    settled = charge_until(accounted, now_ms if receipt is None else now_ms - receipt.compensated_ms)
-    flagged = has_flagged(settled)
-    ended = end_turn(settled, flagged)
-    follower = _next_position(ended, command.next_participant_id)
+    expected_id = command.current_participant_id
+    if expected_id is not None and (active is None or active.participant_id != expected_id):
+        raise NotActiveParticipant(expected_id, None if active is None else active.participant_id)
+    compensated = _compensate_lag(state, command, now_ms)
+    receipt = compensated.lag_receipt
+    charged = charge_until(compensated, now_ms if receipt is None else now_ms - receipt.compensated_ms)
+    flagged = has_flagged(charged)
+    ended = end_turn(charged, flagged)
+    position = _next_position(ended, command.next_participant_id)
     if is_last_cycle(ended):
         return close_session(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
-    ended_by = None if ended.active is None else ended.participants[ended.active]
-    begun = begin_turn(ended, follower, _budget_after_switch_ms(ended, flagged), now_ms)
+    ended_participant = None if ended.active is None else ended.participants[ended.active]
+    begun = begin_turn(ended, position, _budget_after_switch_ms(ended, flagged), now_ms)
     if at_zero:
         begun = lift_pause_at_zero(begun, now_ms)
-    return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_by), begun)
+    return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_participant), begun)
 
 
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
-    """Draw up the receipt of the turn that ends, where lag is compensated: the turn ended that much before `now_ms`."""
+    """Make the lag receipt of the turn that ends, if the session compensates lag.
+
+    The turn then ends by the compensated time before `now_ms`.
+    """
     active = state.active_participant
     if active is None or active.lag is None:
         return state
@@ -77,17 +80,15 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     trusted_lag_ms = trust_lag_claim(command.lag_ms, command.measured_lag_ms)
     lag, receipt = compensate(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
     assert state.active is not None
-    return replace(
-        state,
-        participants=replace_item(state.participants, state.active, replace(active, lag=lag)),
-        lag_receipt=receipt,
-    )
+    participants = replace_item(state.participants, state.active, replace(active, lag=lag))
+    return replace(state, participants=participants, lag_receipt=receipt)
 
 
 def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
-    """Return the session's own budget for the next turn: fresh in `per_cycle`, else what is left of it.
+    """Return the session's own budget for the next turn: the full cycle in `per_cycle`, else the rest of the budget.
 
-    A soft close lets no accepted switch leave less than `extend_on_switch_ms`; at zero it comes too late.
+    In a soft close (`extend_on_switch_ms`), an accepted switch leaves at least that much time. A switch at zero is too
+    late for that.
     """
     left_ms, at_least_ms = next_turn_budget_ms(ended), ended.rules.extend_on_switch_ms
     if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
@@ -99,67 +100,71 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 
 
 def is_in_rotation(state: Session, participant: Participant) -> bool:
-    """Tell whether turns come to this participant: its time, or its group's, hasn't run out."""
+    """Return whether this participant can still get turns: its time, or its group's time, has not run out."""
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return True
     if state.rules.sync_mode is SyncMode.PER_GROUP:
-        at = group_position(state, participant.group_id)
-        return at is None or not state.groups[at].has_expired
+        position = group_position(state, participant.group_id)
+        return position is None or not state.groups[position].has_expired
     return not participant.has_expired
 
 
 def next_in_rotation(state: Session, after: int | None) -> int | None:
-    """Return the position of the next in index order after `after`, around, whose turn can come.
+    """Return the position of the next participant in the rotation after position `after`, None if there is none.
 
-    It can be `after` itself; None where nobody is left.
+    The search follows the index order and continues at the first participant. The result can be `after` itself.
     """
     count = len(state.participants)
     first = 0 if after is None else after + 1
     for offset in range(count):
-        at = (first + offset) % count
-        if is_in_rotation(state, state.participants[at]):
-            return at
+        position = (first + offset) % count
+        if is_in_rotation(state, state.participants[position]):
+            return position
     return None
 
 
 def _next_position(ended: Session, next_participant_id: str | None) -> int | None:
     if next_participant_id is not None:
-        at = participant_position(ended, next_participant_id)
-        if not is_in_rotation(ended, ended.participants[at]):
+        position = participant_position(ended, next_participant_id)
+        if not is_in_rotation(ended, ended.participants[position]):
             raise ParticipantExpired(next_participant_id)
-        return at
-    follower = next_in_rotation(ended, ended.active)
-    if follower is None and ended.participants:
+        return position
+    following = next_in_rotation(ended, ended.active)
+    if following is None and ended.participants:
         raise InvalidTransition(
-            f"Can't switch: the session is {ended.status} and nobody has time left; adjust it first"
+            f"Can't switch: the session is {ended.status} and no participant has time left; adjust it first"
         )
-    return follower
+    return following
 
 
-# -- ending and beginning turns ---------------------------------------------------------------------------------------
+# -- the end and the beginning of a turn ------------------------------------------------------------------------------
 
 
-def has_flagged(settled: Session) -> bool:
-    """Tell whether the turn has run past its zero: it waits there, or is in overtime. Else the chain came before."""
-    if is_paused_at_zero(settled):
+def has_flagged(charged: Session) -> bool:
+    """Return whether the turn has reached its zero: the session is paused there, or it is in overtime.
+
+    No other case needs a check, because overdue transitions are applied before a command.
+    """
+    if is_paused_at_zero(charged):
         return True
-    if settled.rules.on_timeout is not OnTimeout.OVERTIME:
+    if charged.rules.on_timeout is not OnTimeout.OVERTIME:
         return False
-    left_ms = time_to_zero_ms(settled)
+    left_ms = time_to_zero_ms(charged)
     return left_ms is not None and left_ms <= 0
 
 
-def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
-    """Count the settled turn, and give the owner of the budget what its clock system gives at the end of one.
+def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> Session:
+    """Count the turn, and apply the clock system's end of a turn to the budget. `turn` is then a new, unused turn.
 
-    Nothing is given to who `flagged`, and who `is_out` gets no next turn made ready. `turn` is the next one's, unused.
+    Expects that elapsed time is charged. If the turn `flagged`, the clock system adds no time. If the owner
+    `leaves_rotation`, its budget stays as it is, because it gets no next turn.
     """
-    participants, groups = state.participants, state.groups
-    used_ms, mode = state.turn.used_ms, state.rules.sync_mode
-    if state.active is not None:
-        active = participants[state.active]
-        if mode is SyncMode.PER_PARTICIPANT and not is_out:
-            left = _end(clock_system_for(state, active), active, used_ms, flagged)
+    participants, groups = charged.participants, charged.groups
+    used_ms, mode = charged.turn.used_ms, charged.rules.sync_mode
+    if charged.active is not None:
+        active = participants[charged.active]
+        if mode is SyncMode.PER_PARTICIPANT and not leaves_rotation:
+            left = _finish(clock_system_for(charged, active), active, used_ms, flagged)
             active = replace(
                 active,
                 cycle_count=active.cycle_count + 1,
@@ -169,22 +174,26 @@ def end_turn(state: Session, flagged: bool, is_out: bool = False) -> Session:
             )
         else:
             active = replace(active, cycle_count=active.cycle_count + 1)
-        participants = replace_item(participants, state.active, active)
-    if mode is SyncMode.PER_GROUP and not is_out and (at := active_group_position(state)) is not None:
-        group = groups[at]
-        left = _end(state.rules.clock, group, used_ms, flagged)
+        participants = replace_item(participants, charged.active, active)
+    is_group_turn = mode is SyncMode.PER_GROUP and not leaves_rotation
+    if is_group_turn and (position := active_group_position(charged)) is not None:
+        group = groups[position]
+        left = _finish(charged.rules.clock, group, used_ms, flagged)
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
-        groups = replace_item(groups, at, group)
-    return replace(state, participants=participants, groups=groups, turn=Turn(cycles=state.turn.cycles + 1))
+        groups = replace_item(groups, position, group)
+    return replace(charged, participants=participants, groups=groups, turn=Turn(cycles=charged.turn.cycles + 1))
 
 
-def _end(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged: bool) -> BudgetLike:
+def _finish(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged: bool) -> BudgetLike:
     return system.finish_flagged_turn(budget) if flagged else system.finish_turn(budget, turn_used_ms)
 
 
 def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_ms: int) -> Session:
-    """Give the unused turn to `active` from `at_ms`, one version on; `remaining_ms` is the session's own budget."""
+    """Begin a turn at `at_ms` with the next version.
+
+    `active` is the position of its participant. `remaining_ms` is the session's own budget.
+    """
     begun = replace(
         state,
         version=state.version + 1,
@@ -193,19 +202,19 @@ def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_
         remaining_ms=remaining_ms,
         anchor_ms=at_ms,
     )
-    if passed := reached_warnings_ms(begun):
-        # A clock that begins its turn below a threshold doesn't cross it.
-        return replace(begun, turn=Turn(0, state.turn.cycles, passed))
+    if reached := reached_warnings_ms(begun):
+        # A turn that begins below a threshold does not cross it, so it gets no warning for it.
+        return replace(begun, turn=Turn(0, state.turn.cycles, reached))
     return begun
 
 
 def next_turn_budget_ms(state: Session) -> int | None:
-    """Return the session's own budget for a next turn: the whole cycle's in `per_cycle`, else what is left of it."""
+    """Return the session's own budget for the next turn: the full cycle in `per_cycle`, else the rest of the budget."""
     is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
     return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms
 
 
 def is_last_cycle(ended: Session) -> bool:
-    """Tell whether the turn that ended was the last one of a `per_cycle` session."""
+    """Return whether the turn that ended was the last cycle of a `per_cycle` session."""
     limit = ended.rules.max_cycles or MAX_CYCLES
     return ended.rules.sync_mode is SyncMode.PER_CYCLE and ended.turn.cycles >= limit

@@ -66,7 +66,7 @@ class SimulateRoutes:
 async def _play(body: SimulationBody) -> Simulation:
     simulation = Simulation()
     session_id = body.session.session_id or NOBODY
-    steps = simulation.play(body.session.spec(), timed_commands(body), body.until_ms, session_id)
+    steps = simulation.run_stepwise(body.session.spec(), timed_commands(body), body.until_ms, session_id)
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     for _ in steps:

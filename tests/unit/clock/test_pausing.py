@@ -71,7 +71,7 @@ def test_the_reasons_stand_with_their_instants() -> None:
     assert state.anchor_ms is None
     due = next_due_event(state)
     assert due is not None
-    assert (due.kind, due.at_ms) == ("lift", T0 + 15_000)
+    assert (due.kind, due.at_ms) == ("pause_end", T0 + 15_000)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_order_of_checks(state: Session, asked: Command, precondition: Precondit
         ("expired", "switch", "Session is not running (it is expired)"),
         ("running", "start", "Session cannot be started: the session is running"),
         ("pending", "pause", "Session cannot be paused: the session is pending"),
-        ("paused", "pause", "Session cannot be paused: the session is paused for the reason 'manual' already"),
+        ("paused", "pause", "Session cannot be paused: the session is already paused for the reason 'manual'"),
         ("running", "resume", "Session cannot be resumed: the session is running"),
         ("completed", "cancel", "Session cannot be cancelled: the session is completed"),
     ],

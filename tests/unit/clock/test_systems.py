@@ -181,7 +181,7 @@ def test_no_period_move_or_stage_is_given_after_a_flag_either() -> None:
     ],
 )
 def test_opening(system: ClockSystem, budget: int, opened: Budget) -> None:
-    assert system.open(budget) == opened
+    assert system.open_budget(budget) == opened
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_opening(system: ClockSystem, budget: int, opened: Budget) -> None:
     ],
 )
 def test_adding_and_taking(system: ClockSystem, before: Budget, delta: int, after: Budget) -> None:
-    assert system.adjust(before, delta) == after
+    assert system.add_time(before, delta) == after
 
 
 def test_every_system_has_its_name() -> None:
