@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.principal import Principal
-from synckairos.service.requests import request_fingerprint
+from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
 from synckairos.wire.field_types import Strict, parse_uuid
 from synckairos.wire.json_decode import decode_json
@@ -45,8 +45,8 @@ class RestRequest:
     """A request on its way. Its `meter` counts it and holds its rate-limit status for the answer."""
 
     __slots__ = (
-        *("_limits", "_receive", "_value"),
-        *("headers", "meter", "params", "principal", "route", "scope"),
+        *("_limits", "_receive"),
+        *("given", "headers", "meter", "params", "principal", "route", "scope"),
     )
 
     def __init__(
@@ -69,7 +69,8 @@ class RestRequest:
         self.meter = meter
         self._receive = receive
         self._limits = limits
-        self._value: Any = None
+        self.given: Any = None
+        """The JSON values of the body, once `body` has read it."""
 
     # -- what it asks for ---------------------------------------------------------------------------------------------
 
@@ -119,10 +120,10 @@ class RestRequest:
     def _parse(self, raw: bytes, model: type[Model]) -> Model:
         faults = self._path_faults()
         try:
-            self._value = decode_json(raw)
+            self.given = decode_json(raw)
         except ValidationFailed as malformed:
             raise ValidationFailed([*faults, *malformed.details]) from None
-        return parse_body(model, self._value, faults)
+        return parse_body(model, self.given, faults)
 
     async def _read(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
@@ -163,4 +164,4 @@ class RestRequest:
     def fingerprint(self) -> str:
         """Digest method, path and parsed body: what one Idempotency-Key stands for."""
         path = self.scope["path"].lower().removesuffix("/")  # neither of which says anything
-        return request_fingerprint(self.scope["method"], path, self._value)
+        return rest_fingerprint(self.scope["method"], path, self.given)

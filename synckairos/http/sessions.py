@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.commands import Precondition
 from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.etag import is_unchanged, parse_etags, render_etag
 from synckairos.http.operations import Handler, Operation
@@ -166,29 +165,22 @@ class SessionRoutes:
 
     async def _execute(self, call: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
         command_id = call.command_id() if call.scope["method"] in ("POST", "PATCH") else None
-        args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
-        precondition = _precondition(call, body.expected_version)
+        etags = tuple(parse_etags(call.header(b"if-match")))
         if verb == "switch":
             call.meter.add(switch_quota(session_id, self._switches_per_s))
         # A request is answered to its end, also when its client is gone.
         return await self._sessions.carry_out(
-            CommandRequest(
-                principal=call.principal,
-                session_id=session_id,
-                command=body.command(),
-                verb=verb,
-                args=args or None,
-                precondition=precondition,
+            CommandRequest.for_command(
+                call.principal,
+                session_id,
+                verb,
+                body,
+                call.given,
+                etags=etags,
                 command_id=command_id,
-                fingerprint=call.fingerprint() if command_id is not None else "",
                 meter=call.meter,
             )
         )
-
-
-def _precondition(call: RestRequest, version: int | None) -> Precondition | None:
-    etags = tuple(parse_etags(call.header(b"if-match")))
-    return Precondition(version, etags) if etags or version is not None else None
 
 
 def _session_reply(answer: Answer, document: bytes | None = None) -> RestResponse:

@@ -50,9 +50,7 @@ class SessionCreator:
             session_id, is_known = await self._reserve(request, request.command_id, session_id)
         loaded = await self._store.load(session_id, request.command_id, request.meter)
         if loaded.record is not None:
-            return await self._recall.decided(
-                session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
-            )
+            return await self._recall.decided(session_id, request, loaded.record, loaded.stored, loaded.now_ms)
         return await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
@@ -96,7 +94,7 @@ class SessionCreator:
                     self._parsed.keep(session_id, reached, rendered)
                     return Answer.of(reached, now_ms, parsed=made.state)
                 case AlreadyDecided(record):
-                    return await self._recall.decided(session_id, request.fingerprint, record, None, now_ms)
+                    return await self._recall.decided(session_id, request, record, None, now_ms)
                 case Conflict(now_ms, stored):
                     COMMIT_CONFLICTS.inc()
         raise StoreUnavailable("Too many others create this session at once; try again")
@@ -109,5 +107,5 @@ class SessionCreator:
             commit = Commit(session_id, stored, command_id=request.command_id, record=record)
             outcome = await self._store.commit(commit)
             if isinstance(outcome, AlreadyDecided):
-                return await self._recall.decided(session_id, request.fingerprint, outcome.record, None, now_ms)
+                return await self._recall.decided(session_id, request, outcome.record, None, now_ms)
         raise refusal

@@ -6,7 +6,7 @@ from contextlib import suppress
 from synckairos.clock.model import EventType
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
-from synckairos.service.requests import Answer
+from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.snapshot import Stored
@@ -27,7 +27,12 @@ class PastVersions:
         self._history = history
 
     async def decided(
-        self, session_id: str, fingerprint: str, record: bytes, stored: Stored | None, now_ms: int
+        self,
+        session_id: str,
+        request: CommandRequest | CreateRequest,
+        record: bytes,
+        stored: Stored | None,
+        now_ms: int,
     ) -> Answer:
         """Give the first decided answer again, rendered from the document of the version it named.
 
@@ -36,7 +41,7 @@ class PastVersions:
             Refused: it was a refusal.
         """
         decided = IdempotencyRecord.parse(record)
-        if decided.fingerprint != fingerprint:
+        if not request.matches(decided.fingerprint):
             raise IdempotencyKeyReused
         document = await self._document(session_id, decided.epoch, decided.version, stored)
         refusal = decided.error()

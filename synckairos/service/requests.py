@@ -14,22 +14,50 @@ from synckairos.principal import Principal
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.snapshot import Stored
 from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.request_bodies import CommandBody
 from synckairos.wire.session_json import parse_session
 
+FORMER_ROUTES = {
+    "add_participant": ("POST", "/participants"),
+    "remove_participant": ("DELETE", "/participants"),
+    "update_metadata": ("PATCH", ""),
+    "delete": ("DELETE", ""),
+}
+"""Method and end of the path that `former_fingerprint` digests for a verb; all others are `POST /<verb>`."""
 
-def request_fingerprint(method: str, path: str, asked: Any) -> str:
-    """Digest what was asked, as REST asks it: `asked` is the body's JSON values. What one command id stands for."""
-    text = f"{method} {path}\n".encode() + orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+
+def command_fingerprint(verb: str, session_id: str, given: Any) -> str:
+    """Digest a command: its verb, its session and the arguments `given` as JSON values by the caller."""
+    return _digest(f"{verb} {session_id}", given)
+
+
+def former_fingerprint(verb: str, session_id: str, given: Any) -> str:
+    """Digest a command as the first edition did: by the method and path of its REST route.
+
+    Idempotency records with these digests are valid for as long as their sessions are kept.
+    """
+    method, end = FORMER_ROUTES.get(verb, ("POST", f"/{verb}"))
+    return rest_fingerprint(method, f"/v1/sessions/{session_id}{end}", given)
+
+
+def rest_fingerprint(method: str, path: str, given: Any) -> str:
+    """Digest a REST request that is no command on a session; `given` are the JSON values of its body."""
+    return _digest(f"{method} {path}", given)
+
+
+def _digest(operation: str, given: Any) -> str:
+    text = operation.encode() + b"\n" + orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
-    """One command, whichever door it came through.
+    """One command on a session, the same for REST, sockets and the timekeeper.
 
-    `verb` is its REST name and `args` its arguments as JSON, for the audit trail, with what the server adds to them.
-    `fingerprint` digests what was asked alone: the same `command_id` with another one is refused.
+    `verb` is its REST name. `args` are its arguments as JSON values, for the audit, with the values that the server
+    adds. `given` are the arguments as the caller sent them; `fingerprint` digests them. A `command_id` that was used
+    with another fingerprint is refused. `meter` counts the request against its rate limits.
     """
 
     principal: Principal
@@ -40,11 +68,50 @@ class CommandRequest:
     precondition: Precondition | None = None
     command_id: str | None = None
     fingerprint: str = ""
+    given: Any = None
     meter: RateMeter | None = None
+
+    @classmethod
+    def for_command(
+        cls,
+        principal: Principal,
+        session_id: str,
+        verb: str,
+        body: CommandBody,
+        given: Any,
+        *,
+        etags: tuple[tuple[int, str], ...] = (),
+        command_id: str | None = None,
+        meter: RateMeter | None = None,
+    ) -> "CommandRequest":
+        """Build the request of a parsed command; `given` are the JSON values that `body` was parsed from.
+
+        `etags` are the versions and epochs of `If-Match`; without any, only the body's `expected_version` counts.
+        """
+        args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
+        version = body.expected_version
+        return cls(
+            principal=principal,
+            session_id=session_id,
+            command=body.command(),
+            verb=verb,
+            args=args or None,
+            precondition=Precondition(version, etags) if etags or version is not None else None,
+            command_id=command_id,
+            fingerprint=command_fingerprint(verb, session_id, given) if command_id is not None else "",
+            given=given,
+            meter=meter,
+        )
 
     @property
     def cause(self) -> Cause:
         return Cause(self.principal.actor, self.verb, self.args)
+
+    def matches(self, fingerprint: str) -> bool:
+        """Tell whether a stored fingerprint is this request's, in the present form or in that of the first edition."""
+        return fingerprint == self.fingerprint or fingerprint == former_fingerprint(
+            self.verb, self.session_id, self.given
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +130,10 @@ class CreateRequest:
     def cause(self) -> Cause:
         fingerprint = self.fingerprint if self.command_id is not None else None
         return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
+
+    def matches(self, fingerprint: str) -> bool:
+        """Tell whether a stored fingerprint is this request's."""
+        return fingerprint == self.fingerprint
 
 
 @fast_dataclass

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire, with_actor
 from synckairos.clock.engine import Decision
-from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError, VersionConflict
+from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.commits import MAX_ATTEMPTS, build_steps, commit_of, stored_after
 from synckairos.service.create import SessionCreator
@@ -136,9 +136,7 @@ class Sessions:
             held = self._parsed.held(request.session_id)
             loaded = await self._store.load(request.session_id, request.command_id, request.meter, held)
         if loaded.record is not None:
-            return await self._recall.decided(
-                request.session_id, request.fingerprint, loaded.record, loaded.stored, loaded.now_ms
-            )
+            return await self._recall.decided(request.session_id, request, loaded.record, loaded.stored, loaded.now_ms)
         return await self._decide(request, loaded)
 
     async def _decide(self, request: CommandRequest, loaded: Loaded) -> Answer:
@@ -162,9 +160,7 @@ class Sessions:
                 commit = commit_of(after, stored, steps, command_id, record, by_time=not decision.own)
                 outcome = await self._store.commit(commit)
                 if isinstance(outcome, AlreadyDecided):
-                    return await self._recall.decided(
-                        request.session_id, request.fingerprint, outcome.record, None, now_ms
-                    )
+                    return await self._recall.decided(request.session_id, request, outcome.record, None, now_ms)
                 if isinstance(outcome, Conflict):
                     COMMIT_CONFLICTS.inc()
                     stored, now_ms = outcome.stored, outcome.now_ms
@@ -176,8 +172,7 @@ class Sessions:
                 stored = reached
                 continue
             if decision.refusal is not None:
-                if isinstance(decision.refusal, VersionConflict):
-                    decision.refusal.document = reached.document
+                decision.refusal.document = reached.document
                 raise decision.refusal
             return Answer.of(reached, now_ms, after, decision.expired_participant_id)
         raise StoreUnavailable("Too many others change this session at once; try again")

@@ -1,6 +1,8 @@
 """One session over REST: its life, its answers to the letter, who wins, and what comes again."""
 
 import asyncio
+from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
@@ -8,8 +10,10 @@ import httpx
 import orjson
 import pytest
 
+from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.response_models import Problem, SessionAnswer, SwitchAnswer
 from tests.integration.http.conftest import Server, chess
+from tests.integration.round_trips import RoundTrips
 
 
 def code_of(answer: httpx.Response) -> str:
@@ -312,6 +316,32 @@ async def test_a_refusal_is_replayed_too(server: Server) -> None:
     await server.client.post(url(session, "pause"))
     again = await server.client.post(url(session, "pause"), json={"expected_version": 1}, headers=stale)
     assert (conflict.status_code, again.content) == (409, conflict.content)
+
+
+async def test_a_refused_command_with_a_key_takes_two_round_trips(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await server.create()
+    await server.client.post(url(session, "pause"), headers={"idempotency-key": "first"})  # loads the scripts
+    trips = RoundTrips(monkeypatch, server.parts.pipe, session["session_id"])
+    refused = await server.client.post(url(session, "switch"), headers={"idempotency-key": "early"})
+    assert (refused.status_code, code_of(refused)) == (400, "INVALID_STATE_TRANSITION")
+    assert trips.count == 2
+
+
+async def test_a_record_with_the_first_editions_fingerprint_is_replayed(server: Server) -> None:
+    session = await server.started()
+    key = {"idempotency-key": "press-1"}
+    first = await server.client.post(url(session, "switch"), headers=key)
+    records = server.parts.store.keys.commands(session["session_id"])
+    record = IdempotencyRecord.parse(await server.parts.pipe.call("HGET", records, "press-1"))
+    digest = blake2b(f"POST {url(session, 'switch')}\n{{}}".encode(), digest_size=16).hexdigest()
+    assert record.fingerprint != digest
+    await server.parts.pipe.call("HSET", records, "press-1", replace(record, fingerprint=digest).render())
+    again = await server.client.post(url(session, "switch"), headers=key)
+    assert (again.status_code, again.content, again.headers["idempotency-replayed"]) == (200, first.content, "true")
+    other = await server.client.post(url(session, "switch"), json={"expected_version": 1}, headers=key)
+    assert (other.status_code, code_of(other)) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -1,0 +1,44 @@
+"""Commands by socket: the same requests, idempotency records and metrics as by REST."""
+
+import pytest
+
+from synckairos.telemetry.metrics import COMMANDS
+from tests.integration.realtime.instances import Instance
+from tests.integration.realtime.v3_client import v3_client
+from tests.integration.round_trips import RoundTrips
+
+
+def outcomes(verb: str) -> dict[str, float]:
+    """Return how often each outcome of a command was counted so far."""
+    return {
+        sample.labels["outcome"]: sample.value
+        for metric in COMMANDS.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["command"] == verb
+    }
+
+
+async def test_a_refused_command_takes_two_round_trips_and_is_counted_once(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        await client.ask("COMMAND", session_id=session_id, command="pause")  # loads the scripts into the server
+        trips = RoundTrips(monkeypatch, instance.parts.pipe, session_id)
+        before = outcomes("switch")
+        refused = await client.ask("COMMAND", session_id=session_id, command="switch")
+    assert (refused["type"], refused["code"]) == ("ERROR", "INVALID_STATE_TRANSITION")
+    assert trips.count == 2
+    counted = {name: value - before.get(name, 0) for name, value in outcomes("switch").items()}
+    assert {name: value for name, value in counted.items() if value} == {"refused": 1}
+
+
+async def test_an_error_has_the_instant_of_the_version_that_the_command_was_refused_on(instance: Instance) -> None:
+    session_id = await instance.create()
+    updated_at_ms = (await instance.sessions.read(session_id)).session.updated_at_ms
+    async with v3_client(instance) as client:
+        command = {"id": "early", "session_id": session_id, "command": "switch"}
+        first = await client.ask("COMMAND", **command)
+        await client.ask("COMMAND", session_id=session_id, command="start")
+        assert first["server_time_ms"] == updated_at_ms
+        assert await client.ask("COMMAND", **command) == first
