@@ -249,7 +249,7 @@ SELECT session_id::text
 FROM sync_sessions
 WHERE deleted_at IS NULL
     AND status = ANY('{pending,running,paused}'::sync_status[])
-    AND NOT starts_with(epoch, %(not_of)s)
+    AND NOT starts_with(epoch, %(other_than_generation)s)
     AND session_id > %(after)s::uuid
 ORDER BY session_id
 LIMIT %(limit)s;
