@@ -57,13 +57,13 @@ def measure(participants: int) -> dict[str, float]:
     """Return the median of some rounds for each thing measured."""
     state, times = running(participants), DOCUMENTS[participants]
     document = render_session(state)
-    known, after = RenderedSession.of(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
-    known.rows()
+    known, after = RenderedSession.render(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
+    known.parts()
     later = render_session(after)
     figures = {
         "apply_us": [switching(participants) for _ in range(ROUNDS)],
         "render_us": [timed(lambda: render_session(state), times) for _ in range(ROUNDS)],
-        "render_next_us": [timed(lambda: known.next(after), times) for _ in range(ROUNDS)],
+        "render_next_us": [timed(lambda: known.render_next(after), times) for _ in range(ROUNDS)],
         "parse_us": [timed(lambda: parse_session(document), times) for _ in range(ROUNDS)],
         "parse_next_us": [timed(lambda: RenderedSession.parse(later, known), times) for _ in range(ROUNDS)],
     }

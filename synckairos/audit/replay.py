@@ -123,7 +123,7 @@ class AuditReplay:
         try:
             match row.command:
                 case "create":
-                    spec = parse_body(CreateSession, args).spec()
+                    spec = parse_body(CreateSession, args).to_create()
                     return creation.create(spec, str(row.session_id), row.epoch, at_ms)
                 case "recover":
                     return self._recover(row, bases, at_ms)
@@ -132,7 +132,7 @@ class AuditReplay:
                 case None:
                     raise _Unplayable("it names no command")
                 case verb:
-                    asked = parse_stored_args(verb, args or {}).command()
+                    asked = parse_stored_args(verb, args or {}).to_command()
                     return self._apply(with_actor(asked, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
             told = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)

@@ -14,8 +14,8 @@ from synckairos import __version__
 from synckairos.http import api_examples
 from synckairos.http.json_schemas import ref, schemas_for
 from synckairos.wire import socket_message_models, v3_messages
-from synckairos.wire.close_codes import V2_CLOSES, V3_CLOSES
-from synckairos.wire.request_bodies import COMMANDS
+from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
+from synckairos.wire.request_bodies import COMMAND_BODIES
 
 Json = dict[str, Any]
 
@@ -44,11 +44,16 @@ ABOUT_V2 = (
 def render_asyncapi() -> bytes:
     """Render the description of both dialects; once, for nothing of it changes as long as a process lives."""
     v3_sent, v2_asked, v2_sent = map(
-        _by_type, (socket_message_models.V3_SENT, socket_message_models.V2_ASKED, socket_message_models.V2_SENT)
+        _by_type,
+        (
+            socket_message_models.V3_SERVER_MESSAGES,
+            socket_message_models.V2_CLIENT_MESSAGES,
+            socket_message_models.V2_SERVER_MESSAGES,
+        ),
     )
-    v3_all: dict[str, type[BaseModel]] = {**v3_messages.MODELS, **v3_sent}
+    v3_all: dict[str, type[BaseModel]] = {**v3_messages.CLIENT_MESSAGES, **v3_sent}
     v2_all = v2_asked | v2_sent
-    schemas = schemas_for([*v3_all.values(), *v2_all.values(), *COMMANDS.values()])
+    schemas = schemas_for([*v3_all.values(), *v2_all.values(), *COMMAND_BODIES.values()])
     schemas["Command"] |= _arguments()
     return orjson.dumps(
         {
@@ -75,7 +80,7 @@ def render_asyncapi() -> bytes:
                     "description": ABOUT_V3,
                     "messages": {name: {"$ref": f"#/components/messages/v3.{name}"} for name in v3_all},
                     "bindings": {"ws": _binding({"Sec-WebSocket-Protocol": v3_messages.SUBPROTOCOL}, {})},
-                    "x-close-codes": {str(code): meaning for code, meaning in V3_CLOSES.items()},
+                    "x-close-codes": {str(code): meaning for code, meaning in V3_CLOSE_CODES.items()},
                 },
                 "v2": {
                     "address": "/ws",
@@ -83,7 +88,7 @@ def render_asyncapi() -> bytes:
                     "description": ABOUT_V2,
                     "messages": {name: {"$ref": f"#/components/messages/v2.{name}"} for name in v2_all},
                     "bindings": {"ws": _binding({}, {"sessionId": {"type": "string", "format": "uuid"}})},
-                    "x-close-codes": {str(code): meaning for code, meaning in V2_CLOSES.items()},
+                    "x-close-codes": {str(code): meaning for code, meaning in V2_CLOSE_CODES.items()},
                 },
             },
             "operations": {
@@ -115,7 +120,7 @@ def _arguments() -> Json:
                 "if": {"properties": {"command": {"const": verb}}},
                 "then": {"properties": {"args": ref(model)}},
             }
-            for verb, model in COMMANDS.items()
+            for verb, model in COMMAND_BODIES.items()
         ]
     }
 

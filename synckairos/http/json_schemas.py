@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from synckairos.wire.field_docs import WORDS
+from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 
 REF = "#/components/schemas/{model}"
 
@@ -41,8 +41,8 @@ def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
 def add_field_docs(schema: Any) -> None:
     """Say what an object's members mean, where their model leaves it to the word."""
     for name, member in schema.get("properties", {}).items():
-        if name in WORDS and not member.keys() & {"description", "$ref", "const"}:
-            member["description"] = WORDS[name]
+        if name in FIELD_DESCRIPTIONS and not member.keys() & {"description", "$ref", "const"}:
+            member["description"] = FIELD_DESCRIPTIONS[name]
 
 
 def ref(model: type[BaseModel]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from synckairos.http import api_examples
 from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, ref, schemas_for, without_titles
 from synckairos.http.operations import Operation
 from synckairos.wire import response_models
-from synckairos.wire.field_docs import WORDS
-from synckairos.wire.request_bodies import COMMANDS
+from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
+from synckairos.wire.request_bodies import COMMAND_BODIES
 
 ALWAYS = (400, 500, 503)
 """Refusals that any operation on the stores may give; limited ones give 429 besides."""
@@ -56,7 +56,7 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
 
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     models: dict[type[BaseModel], None] = dict.fromkeys(
-        (response_models.Problem, response_models.FaultView, *COMMANDS.values())
+        (response_models.Problem, response_models.FaultView, *COMMAND_BODIES.values())
     )
     for operation in operations:
         models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
@@ -100,7 +100,7 @@ def _describe(operation: Operation) -> dict[str, Any]:
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-        | ({"description": WORDS[name]} if name in WORDS else {})
+        | ({"description": FIELD_DESCRIPTIONS[name]} if name in FIELD_DESCRIPTIONS else {})
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     if operation.query is not None:

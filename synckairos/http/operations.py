@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from synckairos.http.request import RestRequest, RestResponse
-from synckairos.wire.field_types import Strict
+from synckairos.wire.field_types import StrictModel
 
 Handler = Callable[[RestRequest], Awaitable[RestResponse]]
 
@@ -31,9 +31,9 @@ class Operation:
     tag: str
     answer: type[BaseModel] | None = None
     status: int = 200
-    body: type[Strict] | None = None
+    body: type[StrictModel] | None = None
     body_required: bool = False
-    query: type[Strict] | None = None
+    query: type[StrictModel] | None = None
     refusals: tuple[int, ...] = ()
     media_types: tuple[str, ...] = ()
     limited: bool = True

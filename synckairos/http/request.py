@@ -10,7 +10,7 @@ from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationF
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
-from synckairos.wire.field_types import Strict, parse_uuid
+from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.query_parameters import parse_query
 from synckairos.wire.request_bodies import parse_body
@@ -21,7 +21,7 @@ MAX_BODY_BYTES = 1 << 20
 LARGE_BODY_BYTES = 1 << 16
 """A body beyond this takes milliseconds to look at: the request is counted first."""
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -17,7 +17,7 @@ from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import ReadQuery
 from synckairos.wire.request_bodies import (
-    COMMANDS,
+    COMMAND_BODIES,
     CommandBody,
     DeleteBody,
     JoinBody,
@@ -25,7 +25,7 @@ from synckairos.wire.request_bodies import (
     MetadataBody,
     StartBody,
 )
-from synckairos.wire.session_json import participants_bytes, receipt_json
+from synckairos.wire.session_json import extract_participants, receipt_json
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -46,7 +46,7 @@ class SessionRoutes:
         def command(verb: str, summary: str) -> Operation:
             return Operation(
                 "POST", f"{ONE_SESSION}/{verb}", self._command(verb), summary, "sessions",
-                answer=session, body=COMMANDS[verb], body_required=verb == "adjust",
+                answer=session, body=COMMAND_BODIES[verb], body_required=verb == "adjust",
                 refusals=(404, 409, 412, 422),
             )  # fmt: skip
 
@@ -62,7 +62,7 @@ class SessionRoutes:
             command("start", "Start it"),
             Operation(
                 "POST", f"{ONE_SESSION}/switch", self.switch, "End the turn, begin the next", "sessions",
-                answer=response_models.SwitchAnswer, body=COMMANDS["switch"], refusals=(404, 409, 412, 422),
+                answer=response_models.SwitchAnswer, body=COMMAND_BODIES["switch"], refusals=(404, 409, 412, 422),
             ),
             command("pause", "Pause it for a reason"),
             command("resume", "Lift one reason for its pause, or all"),
@@ -96,7 +96,7 @@ class SessionRoutes:
         answer = await self._sessions.create(
             CreateRequest(
                 principal=call.principal,
-                spec=body.spec(),
+                spec=body.to_create(),
                 session_id=body.session_id,
                 args=body.model_dump(exclude_unset=True),
                 command_id=command_id,
@@ -126,13 +126,13 @@ class SessionRoutes:
         return reply
 
     async def switch(self, call: RestRequest) -> RestResponse:
-        body = await call.body(COMMANDS["switch"])
+        body = await call.body(COMMAND_BODIES["switch"])
         session_id = call.id("session_id")
         answer = await self._execute(call, session_id, "switch", body)
         return _session_reply(answer, render_switch(answer))
 
     def _command(self, verb: str) -> Handler:
-        model = COMMANDS[verb]
+        model = COMMAND_BODIES[verb]
 
         async def handle(call: RestRequest) -> RestResponse:
             body = await call.body(model)
@@ -201,7 +201,7 @@ def render_switch(answer: Answer) -> bytes:
         "session_id": session.session_id,
         "active_participant_id": None if active is None else active.participant_id,
         "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
-        "participants": orjson.Fragment(participants_bytes(answer.document)),
+        "participants": orjson.Fragment(extract_participants(answer.document)),
         "status": session.status,
         "version": session.version,
     }

@@ -12,7 +12,7 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
-from synckairos.wire.simulation_timeline import NOBODY, timed_commands, timeline_json
+from synckairos.wire.simulation_timeline import NIL_SESSION_ID, timed_commands, timeline_json
 
 AT_ONCE_S = 0.002
 """How long decisions are made before others get a turn."""
@@ -65,8 +65,8 @@ class SimulateRoutes:
 
 async def _play(body: SimulationBody) -> Simulation:
     simulation = Simulation()
-    session_id = body.session.session_id or NOBODY
-    steps = simulation.run_stepwise(body.session.spec(), timed_commands(body), body.until_ms, session_id)
+    session_id = body.session.session_id or NIL_SESSION_ID
+    steps = simulation.run_stepwise(body.session.to_create(), timed_commands(body), body.until_ms, session_id)
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     for _ in steps:

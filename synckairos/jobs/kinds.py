@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from synckairos.config import LONGEST_S
 from synckairos.errors import ValidationFailed
-from synckairos.wire.field_types import Strict, Uuid
+from synckairos.wire.field_types import StrictModel, Uuid
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.request_bodies import parse_body
 
@@ -30,14 +30,14 @@ When = Annotated[str, AfterValidator(_check_instant)]
 Seconds = Annotated[int, Field(ge=0, le=LONGEST_S)]
 
 
-class SessionsParams(Strict):
+class SessionsParams(StrictModel):
     """One session, or all that ended at least `after_s` seconds ago: what archive and retention take."""
 
     session_id: Uuid | None = None
     after_s: Seconds = 0
 
 
-class ExportParams(Strict):
+class ExportParams(StrictModel):
     """A range of instants, the end not in it."""
 
     from_: When = Field(alias="from")

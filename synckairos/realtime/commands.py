@@ -27,7 +27,7 @@ class CommandHandler:
             given["expected_version"] = asked.expected_version
         body = parse_command(asked.command, given)
         if lag_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
-            body = body.measured(lag_ms)
+            body = body.with_measured_lag(lag_ms)
         meter = RateMeter(general_quota(principal.address, self._general))
         if asked.command == "switch":
             meter.add(switch_quota(asked.session_id, self._switches))

@@ -13,7 +13,7 @@ from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
-from synckairos.wire.websocket_frames import PING
+from synckairos.wire.websocket_frames import PING_FRAME
 
 QUEUE = 64
 """Frames that may wait for a client; they are small, and one more than this says that it is too slow."""
@@ -197,7 +197,7 @@ class SocketConnection:
             self._pinged = False
         elif not self._pinged:
             self._pinged = True
-            socket.write(PING)
+            socket.write(PING_FRAME)
         elif quiet_s > SILENT_AFTER_S:
             self.close(self.codes.silent, "silent")
 

@@ -82,7 +82,7 @@ class _Room:
         self.next_s = 0.0
 
     def here(self) -> PresenceCounts:
-        return PresenceCounts.of(self.counts)
+        return PresenceCounts.count(self.counts)
 
 
 class PresenceTracker:
@@ -220,7 +220,7 @@ class PresenceTracker:
             present = PresenceCounts.sum((room.here(), *map(PresenceCounts.parse, by_instance.values())))
             if present != room.present:
                 room.present, room.is_news = present, True
-                room.frame = v3_messages.presence(session_id, self._server_time.now_ms(), present)
+                room.frame = v3_messages.presence_frame(session_id, self._server_time.now_ms(), present)
             self._untold[session_id] = None
 
     async def _tell(self) -> None:

@@ -34,7 +34,7 @@ class SessionUpdate:
 
     __slots__ = (
         "_frames",
-        "_rows",
+        "_parts",
         "deleted",
         "deltas",
         "epoch",
@@ -71,7 +71,7 @@ class SessionUpdate:
         self.is_event = deleted or (message is not None and message.event_type in TOLD)
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
-        self._rows: DocumentParts | None = None
+        self._parts: DocumentParts | None = None
         self.deltas: dict[int, bytes] = {}
         """Frames that lead here, by the serial of what was sent before."""
 
@@ -113,13 +113,13 @@ class SessionUpdate:
         change = None if self.message is None else self.message.change
         if change is not None and change.base_tag == before.tag:
             return change.patch or None
-        return document_merge_patch.render_patch(before.rows(), self.rows())
+        return document_merge_patch.render_patch(before.parts(), self.parts())
 
-    def rows(self) -> DocumentParts:
+    def parts(self) -> DocumentParts:
         """Return the state cut into rows, the first time it is asked for."""
-        if self._rows is None:
-            self._rows = DocumentParts.parse(self.state)
-        return self._rows
+        if self._parts is None:
+            self._parts = DocumentParts.parse(self.state)
+        return self._parts
 
     def is_covered_by(self, other: "SessionUpdate | None") -> bool:
         """Tell whether who has `other` has this one, too, as far as one epoch can tell."""

@@ -33,7 +33,7 @@ class V2Connection(SocketConnection):
     async def open(self) -> None:
         """Greet, then send the session if there is one; if not, the client waits until it is created."""
         session_id = self._session_id
-        self.tell(v2_messages.connected(session_id, self.hub.now_ms()))
+        self.tell(v2_messages.connected_frame(session_id, self.hub.now_ms()))
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
         found: SessionUpdate | None = None
         try:
@@ -46,7 +46,7 @@ class V2Connection(SocketConnection):
         if self.is_lost:
             return
         if found is not None:
-            subscription.asked = v2_messages.V2Request.RECONNECT
+            subscription.asked = v2_messages.V2ClientMessage.RECONNECT
             self.offer(subscription, found)
         self.hub.settle(subscription, found)
         self.hub.presence.enter(subscription, presence_identity(self.principal), wants=False)
@@ -54,7 +54,7 @@ class V2Connection(SocketConnection):
     def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.asked is not None:
             subscription.asked = None
-            return v2_messages.state_sync(update.session_id, self.hub.now_ms(), update.state)
+            return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), update.state)
         return update.frame("v2", _state_update)
 
     def received(self, text: str) -> None:
@@ -63,17 +63,17 @@ class V2Connection(SocketConnection):
         try:
             asked = v2_messages.parse_v2_message(text)
         except MalformedMessage as refusal:
-            self.tell(v2_messages.error(refusal))
+            self.tell(v2_messages.error_frame(refusal))
             return
         match asked:
-            case v2_messages.V2Request.PING:
-                self.tell(v2_messages.pong(self.hub.now_ms()))
-            case v2_messages.V2Request.RECONNECT:
+            case v2_messages.V2ClientMessage.PING:
+                self.tell(v2_messages.pong_frame(self.hub.now_ms()))
+            case v2_messages.V2ClientMessage.RECONNECT:
                 self.hub.spawn(self._sync())
 
     def received_bytes(self, data: bytes) -> None:
         if self.may_ask():
-            self.tell(v2_messages.error(MalformedMessage("Messages are text frames, this one is binary")))
+            self.tell(v2_messages.error_frame(MalformedMessage("Messages are text frames, this one is binary")))
 
     async def _sync(self) -> None:
         for session_id, subscription in tuple(self.subscriptions.items()):
@@ -82,16 +82,16 @@ class V2Connection(SocketConnection):
                 if found is None:
                     raise SessionNotFound(session_id)
             except SyncKairosError as refusal:
-                self.tell(v2_messages.error(refusal))
+                self.tell(v2_messages.error_frame(refusal))
                 continue
             except Exception as fault:  # whoever asked is answered
                 logger.error("a client's request failed", session_id=session_id, exc_info=fault)
-                self.tell(v2_messages.error(Unforeseen()))
+                self.tell(v2_messages.error_frame(Unforeseen()))
                 continue
             if not self.is_lost:
                 if not found.is_covered_by(subscription.heard):
                     subscription.heard = found  # what the feed still brings from before it is no news
-                subscription.asked = v2_messages.V2Request.RECONNECT
+                subscription.asked = v2_messages.V2ClientMessage.RECONNECT
                 self.offer(subscription, found)
 
     def take(self, subscription: Subscription, update: SessionUpdate) -> None:
@@ -105,8 +105,8 @@ class V2Connection(SocketConnection):
 
 
 def _state_update(update: SessionUpdate) -> bytes:
-    return v2_messages.state_update(update.session_id, update.server_time_ms, update.state)
+    return v2_messages.state_update_frame(update.session_id, update.server_time_ms, update.state)
 
 
 def _session_deleted(update: SessionUpdate) -> bytes:
-    return v2_messages.session_deleted(update.session_id, update.server_time_ms)
+    return v2_messages.session_deleted_frame(update.session_id, update.server_time_ms)

@@ -22,7 +22,7 @@ from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.session_json import compensates_lag
+from synckairos.wire.session_json import extract_updated_at_ms, may_compensate_lag
 
 Request = v3_messages.Subscribe | v3_messages.Unsubscribe | v3_messages.Command
 """What is done in order."""
@@ -68,10 +68,10 @@ class V3Connection(SocketConnection):
         try:
             asked = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
-            self.tell(v3_messages.error(refusal, received_ms, v3_messages.read_message_id(text)))
+            self.tell(v3_messages.error_frame(refusal, received_ms, v3_messages.read_message_id(text)))
             return
         if isinstance(asked, v3_messages.Ping):
-            self.tell(v3_messages.pong(asked, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms))
+            self.tell(v3_messages.pong_frame(asked, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms))
         elif self._inbox is None:
             self._inbox = deque(((asked, len(text)),))
             self.hub.spawn(self._work())
@@ -83,7 +83,7 @@ class V3Connection(SocketConnection):
     def received_bytes(self, data: bytes) -> None:
         if self.may_ask():
             refusal = MalformedMessage("Messages are text frames, this one is binary")
-            self.tell(v3_messages.error(refusal, self.hub.now_ms()))
+            self.tell(v3_messages.error_frame(refusal, self.hub.now_ms()))
 
     async def _work(self) -> None:
         """Do what was asked, one after the other; ends with the inbox, so that an idle client has no task."""
@@ -98,7 +98,7 @@ class V3Connection(SocketConnection):
                     logger.error("a client's request failed", session_id=asked.session_id, exc_info=fault)
                     if isinstance(asked, v3_messages.Subscribe):
                         self._drop(asked.session_id)
-                    self.tell(v3_messages.error(Unforeseen(), self.hub.now_ms(), asked.id, asked.session_id))
+                    self.tell(v3_messages.error_frame(Unforeseen(), self.hub.now_ms(), asked.id, asked.session_id))
         finally:
             self._inbox = None
             goodbye, self._goodbye = self._goodbye, None
@@ -144,14 +144,16 @@ class V3Connection(SocketConnection):
             answer = await self._commands.carry_out(self.principal, asked, self._lag_ms(asked))
         except SyncKairosError as refusal:
             # A decided refusal comes out the same each time, so its time is that of the state it was decided on.
-            at_ms = self.hub.now_ms() if refusal.document is None else v3_messages.updated_at_ms(refusal.document)
-            self.tell(v3_messages.error(refusal, at_ms, asked.id, asked.session_id))
+            at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
+            self.tell(v3_messages.error_frame(refusal, at_ms, asked.id, asked.session_id))
             return
-        at_ms = v3_messages.updated_at_ms(answer.document)
+        at_ms = extract_updated_at_ms(answer.document)
         expired = answer.expired_participant_id
         receipt = answer.lag_receipt if asked.command == "switch" else None
         self.tell(
-            v3_messages.command_ack(asked.id, asked.session_id, answer.epoch, answer.version, at_ms, expired, receipt)
+            v3_messages.command_ack_frame(
+                asked.id, asked.session_id, answer.epoch, answer.version, at_ms, expired, receipt
+            )
         )
 
     # -- lag ----------------------------------------------------------------------------------------------------------
@@ -191,13 +193,13 @@ class V3Connection(SocketConnection):
             missed = await self._missed(asked, found)
         except SyncKairosError as refusal:
             self._drop(session_id)
-            self.tell(v3_messages.error(refusal, self.hub.now_ms(), asked.id, session_id))
+            self.tell(v3_messages.error_frame(refusal, self.hub.now_ms(), asked.id, session_id))
             if isinstance(refusal, SessionNotFound):
                 self._part(NO_SUCH_SESSION)
             return
         if self.is_lost:
             return
-        if compensates_lag(found.state):
+        if may_compensate_lag(found.state):
             self._measure()
         if missed is None or _frames_of(missed) > self.room:
             subscription.asked = asked
@@ -211,7 +213,7 @@ class V3Connection(SocketConnection):
     def _unsubscribe(self, asked: v3_messages.Unsubscribe) -> None:
         self._drop(asked.session_id)
         if asked.id is not None:
-            self.tell(v3_messages.ack(asked.id, asked.session_id, self.hub.now_ms()))
+            self.tell(v3_messages.ack_frame(asked.id, asked.session_id, self.hub.now_ms()))
 
     def _drop(self, session_id: str) -> None:
         subscription = self.subscriptions.pop(session_id, None)
@@ -244,18 +246,20 @@ class V3Connection(SocketConnection):
         more = {"recovered": True} if asked.id is None else {"reply_to": asked.id, "recovered": True}
         if len(missed) == 1:
             (here,) = missed
-            told = v3_messages.state_delta(*_name(here), here.version, here.version, here.server_time_ms, b"{}", **more)
+            told = v3_messages.state_delta_frame(
+                *_name(here), here.version, here.version, here.server_time_ms, b"{}", **more
+            )
             self.tell(told)
         for before, after in itertools.pairwise(missed):
             if after.is_event:
                 self.tell(_event(after))
             patch = after.patch_from(before)
             if patch is None:
-                told = v3_messages.state(
+                told = v3_messages.state_frame(
                     "STATE_UPDATE", *_name(after), after.version, after.server_time_ms, after.state, **more
                 )
             else:
-                told = v3_messages.state_delta(
+                told = v3_messages.state_delta_frame(
                     *_name(after), before.version, after.version, after.server_time_ms, patch, **more
                 )
             self.tell(told)
@@ -304,7 +308,7 @@ class V3Connection(SocketConnection):
     def going_away(self, spread_s: float) -> None:
         # All come back at another time, after the last of them was sent away.
         retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
-        self.tell(v3_messages.goaway(retry_after_ms, self.hub.now_ms()))
+        self.tell(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
 
 
 def _frames_of(missed: Sequence[SessionUpdate]) -> int:
@@ -313,14 +317,14 @@ def _frames_of(missed: Sequence[SessionUpdate]) -> int:
 
 
 def _event(update: SessionUpdate) -> bytes:
-    return v3_messages.event(update.message or _deletion(update), update.server_time_ms)
+    return v3_messages.event_frame(update.message or _deletion(update), update.server_time_ms)
 
 
 def _deletion(update: SessionUpdate) -> FeedMessage:
     """Return what the message said of which only the tombstone is known."""
     name = update.session_id, update.epoch, update.version
     return FeedMessage(
-        *name, EventType.SESSION_DELETED, v3_messages.updated_at_ms(update.state), update.state, deleted=True
+        *name, EventType.SESSION_DELETED, extract_updated_at_ms(update.state), update.state, deleted=True
     )
 
 
@@ -328,24 +332,24 @@ def _state_sync(asked: v3_messages.Subscribe, update: SessionUpdate, now_ms: int
     more: dict[str, Any] = {} if asked.id is None else {"reply_to": asked.id}
     if asked.has_position:
         more["recovered"] = False
-    return v3_messages.state("STATE_SYNC", *_name(update), update.version, now_ms, update.state, **more)
+    return v3_messages.state_frame("STATE_SYNC", *_name(update), update.version, now_ms, update.state, **more)
 
 
 def _state_update(update: SessionUpdate) -> bytes:
-    return v3_messages.state("STATE_UPDATE", *_name(update), update.version, update.server_time_ms, update.state)
+    return v3_messages.state_frame("STATE_UPDATE", *_name(update), update.version, update.server_time_ms, update.state)
 
 
 def _smaller(sent: SessionUpdate, update: SessionUpdate) -> bytes:
     """Return the delta from what was sent last, or the full state where that is no larger; a jump says from where."""
     patch = update.patch_from(sent)
     if patch is not None:
-        told = v3_messages.state_delta(*_name(update), sent.version, update.version, update.server_time_ms, patch)
+        told = v3_messages.state_delta_frame(*_name(update), sent.version, update.version, update.server_time_ms, patch)
         if len(told) < len(update.state):
             return told
     if sent.version + 1 == update.version:
         return update.frame("v3", _state_update)
     at_ms = update.server_time_ms
-    return v3_messages.state(
+    return v3_messages.state_frame(
         "STATE_UPDATE", *_name(update), update.version, at_ms, update.state, from_version=sent.version
     )
 

@@ -27,7 +27,7 @@ def build_step(
     transition: Transition, cause: Cause, after: RenderedSession | None = None, base: str = ""
 ) -> VersionStep:
     """Return what to commit for a transition: `after` it, rendered, on the version whose tag is `base`."""
-    after = after or RenderedSession.of(transition.state)
+    after = after or RenderedSession.render(transition.state)
     change = DocumentChange(base, after.splices, after.patch) if base and after.splices else None
     message = FeedMessage.from_transition(transition, after.document, secrets.token_hex(TAG_BYTES), change)
     return VersionStep(render_event(transition, cause), message)
@@ -39,7 +39,7 @@ def build_steps(
     """Return what to commit for transitions on the version `before`, tagged `tag`, and the last one rendered."""
     steps: list[VersionStep] = []
     for transition, cause in zip(transitions, causes, strict=True):
-        before = before.next(transition.state)
+        before = before.render_next(transition.state)
         steps.append(build_step(transition, cause, before, tag))
         tag = steps[-1].message.tag
     return steps, before

@@ -81,7 +81,7 @@ class SessionCreator:
                 now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
             generation = await self._generations.current(self._store.keys.partition_of(session_id))
             made = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
-            rendered = RenderedSession.of(made.state)
+            rendered = RenderedSession.render(made.state)
             steps = [build_step(made, request.cause, rendered)]
             reached = stored_after(stored, steps, made.state)
             record = b""
@@ -103,7 +103,7 @@ class SessionCreator:
         """Raise SessionExists, and keep that for the key; what was decided for it meanwhile is the answer."""
         refusal = SessionExists(session_id)
         if request.command_id is not None:
-            record = IdempotencyRecord.of_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
+            record = IdempotencyRecord.from_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
             commit = Commit(session_id, stored, command_id=request.command_id, record=record)
             outcome = await self._store.commit(commit)
             if isinstance(outcome, AlreadyDecided):

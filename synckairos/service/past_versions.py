@@ -44,7 +44,7 @@ class PastVersions:
         if not request.matches(decided.fingerprint):
             raise IdempotencyKeyReused
         document = await self._document(session_id, decided.epoch, decided.version, stored)
-        refusal = decided.error()
+        refusal = decided.to_error()
         if refusal is not None:
             refusal.document = document
             raise refusal

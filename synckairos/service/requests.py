@@ -93,7 +93,7 @@ class CommandRequest:
         return cls(
             principal=principal,
             session_id=session_id,
-            command=body.command(),
+            command=body.to_command(),
             verb=verb,
             args=args or None,
             precondition=Precondition(version, etags) if etags or version is not None else None,

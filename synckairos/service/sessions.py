@@ -226,5 +226,5 @@ def _steps(
 
 def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:
     if refusal is not None:
-        return IdempotencyRecord.of_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
+        return IdempotencyRecord.from_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
     return IdempotencyRecord(fingerprint, reached.epoch, reached.version, expired).render()

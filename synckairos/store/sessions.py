@@ -18,7 +18,7 @@ from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.store.snapshot import FIELDS, Loaded, Stored, parse_history, parse_stored
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.session_json import SCHEMA
+from synckairos.wire.session_json import DOCUMENT_SCHEMA
 
 LARGE = 8_192
 """Bytes of a document from which on it pays to ask whether it is another one than the one at hand."""
@@ -181,7 +181,7 @@ class SessionStore:
             commit.base.tag if commit.base else "",
             commit.command_id or "",
             commit.record,
-            SCHEMA,
+            DOCUMENT_SCHEMA,
             last.epoch if last else "",
             commit.status,
             int(last.deleted) if last else 0,
@@ -212,7 +212,7 @@ class SessionStore:
         names = [keys.session(session_id), keys.commands(session_id), keys.deadlines(partition), keys.live(partition)]
         args: list[Any] = [
             session_id,
-            SCHEMA,
+            DOCUMENT_SCHEMA,
             lost.stored.epoch,
             lost.stored.version,
             lost.status,

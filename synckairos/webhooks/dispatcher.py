@@ -14,7 +14,7 @@ from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
 from synckairos.webhooks.records import DueDelivery
 from synckairos.webhooks.sender import SendResult, WebhookSender, add_jitter
-from synckairos.wire.webhooks import TEST, render_message, render_test
+from synckairos.wire.webhooks import TEST_EVENT_TYPE, render_message, render_test_message
 
 SCHEDULE_S = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Seconds before each further attempt, as Standard Webhooks recommends; the sum is a little over three days."""
@@ -134,8 +134,8 @@ class Dispatcher:
         """Send the message; return None if the audit no longer has its event."""
         if due.event is not None and due.session_id is not None:
             body = render_message(due.session_id, due.event)
-        elif due.event_type == TEST:
-            body = render_test(due.endpoint_id, due.created_at_ms)
+        elif due.event_type == TEST_EVENT_TYPE:
+            body = render_test_message(due.endpoint_id, due.created_at_ms)
         else:
             return None
         return await self._sender.send(due.url, due.secrets, due.delivery_id, body)

@@ -17,7 +17,7 @@ from synckairos.postgres.pool import BoundedQueries, PostgresPool
 from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from synckairos.wire.instants import instant_ms
-from synckairos.wire.webhooks import TEST, CreateWebhook, PatchWebhook
+from synckairos.wire.webhooks import TEST_EVENT_TYPE, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
 """Webhook endpoints, at most: the drain compares every event with each of them."""
@@ -158,7 +158,9 @@ class WebhookTransaction:
     async def enqueue_test(self, endpoint_id: str) -> WebhookDelivery:
         """Enqueue a test message and return its delivery. Raises: WebhookDisabled."""
         await self._require_enabled(endpoint_id)
-        ((delivery_id,),) = await self.query("enqueue_test", {"endpoint_id": endpoint_id, "event_type": TEST})
+        ((delivery_id,),) = await self.query(
+            "enqueue_test", {"endpoint_id": endpoint_id, "event_type": TEST_EVENT_TYPE}
+        )
         return await self.read_delivery(endpoint_id, delivery_id)
 
     async def requeue(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:

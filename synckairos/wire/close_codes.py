@@ -1,6 +1,6 @@
 """What a socket's close codes mean, for those who read the description. Who closes by one has it from its dialect."""
 
-V3_CLOSES = {
+V3_CLOSE_CODES = {
     1002: "what was sent is no WebSocket frame",
     1007: "a text that isn't UTF-8",
     1008: "too many messages",
@@ -14,7 +14,7 @@ V3_CLOSES = {
 }
 """`synckairos.v3`: 4000 to 4499 come back, 4500 to 4999 don't."""
 
-V2_CLOSES = {
+V2_CLOSE_CODES = {
     1000: "the session was deleted",
     1001: "going away, or silent",
     1002: "what was sent is no WebSocket frame",

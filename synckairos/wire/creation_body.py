@@ -16,22 +16,22 @@ from synckairos.wire.field_types import (
     DAY_MS,
     MAX_WARNINGS,
     SECOND_MS,
-    Budget,
-    Count,
-    Increment,
-    Index,
-    Maybe,
+    BudgetMs,
+    CycleCount,
+    IncrementMs,
     Metadata,
-    Name,
-    Strict,
-    Tried,
+    Omittable,
+    RotationIndex,
+    ShortText,
+    StrictModel,
+    UntilFaultLimit,
     Uuid,
 )
 
-Mode = Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
-Timeout = Literal["expire", "advance", "pause", "overtime"]
+SyncModeName = Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+OnTimeoutName = Literal["expire", "advance", "pause", "overtime"]
 
-Main = Annotated[
+MainTimeMs = Annotated[
     int,
     Field(ge=0, le=DAY_MS),
     WithJsonSchema(
@@ -42,23 +42,23 @@ Main = Annotated[
         }
     ),
 ]
-Warnings = Annotated[
+WarningTimes = Annotated[
     list[Annotated[int, Field(ge=1, le=DAY_MS)]],
     Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
 
 
-class Participant(Strict):
+class Participant(StrictModel):
     """One who takes turns."""
 
     participant_id: Uuid
-    participant_index: Maybe[Index] = None
-    total_time_ms: Maybe[Main] = None
-    display_name: Maybe[Name] = None
-    group_id: Maybe[Uuid] = None
-    clock: Maybe[Clock] = None
+    participant_index: Omittable[RotationIndex] = None
+    total_time_ms: Omittable[MainTimeMs] = None
+    display_name: Omittable[ShortText] = None
+    group_id: Omittable[Uuid] = None
+    clock: Omittable[Clock] = None
 
-    def newcomer(self, group_id: str | None = None) -> NewParticipant:
+    def to_new_participant(self, group_id: str | None = None) -> NewParticipant:
         """Return the participant to be; `group_id` where only the group's own list says it."""
         return NewParticipant(
             participant_id=self.participant_id,
@@ -66,19 +66,19 @@ class Participant(Strict):
             total_time_ms=self.total_time_ms,
             display_name=self.display_name,
             group_id=self.group_id or group_id,
-            clock=None if self.clock is None else self.clock.system(),
+            clock=None if self.clock is None else self.clock.to_system(),
         )
 
 
-class Group(Strict):
+class Group(StrictModel):
     """A team with one budget; without `total_time_ms` it has its members' sum. `members` is v2's way to name them."""
 
     group_id: Uuid
-    total_time_ms: Maybe[Budget] = None
-    members: Maybe[Annotated[list[Uuid], Field(max_length=MAX_PARTICIPANTS)]] = None
+    total_time_ms: Omittable[BudgetMs] = None
+    members: Omittable[Annotated[list[Uuid], Field(max_length=MAX_PARTICIPANTS)]] = None
 
 
-class TimeoutAction(Strict):
+class TimeoutAction(StrictModel):
     """v2's documented way to say what happens at zero. `on_timeout` says it better, and wins."""
 
     model_config = ConfigDict(extra="allow")
@@ -86,34 +86,36 @@ class TimeoutAction(Strict):
     type: Annotated[str, Field(max_length=64)]
 
 
-class CreateSession(Strict):
+class CreateSession(StrictModel):
     """A session to make. What is left out follows from the mode."""
 
-    session_id: Maybe[Annotated[Uuid, Field(description="Left out, we make one")]] = None
-    sync_mode: Mode
-    participants: Annotated[list[Tried[Participant]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
-    groups: Annotated[list[Tried[Group]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
-    total_time_ms: Maybe[Budget] = None
-    time_per_cycle_ms: Maybe[Budget] = None
-    increment_ms: Maybe[Increment] = None
-    max_time_ms: Maybe[Budget] = None
-    max_cycles: Maybe[Count] = None
-    clock: Maybe[Clock] = None
-    on_timeout: Maybe[Timeout] = None
-    warnings_ms: Warnings = Field(default_factory=list)
-    extend_on_switch_ms: Maybe[Budget] = None
-    pause_budget: Maybe[Annotated[int, Field(ge=0, le=1_000, description="Pauses each who asks may take")]] = None
+    session_id: Omittable[Annotated[Uuid, Field(description="Left out, we make one")]] = None
+    sync_mode: SyncModeName
+    participants: Annotated[list[UntilFaultLimit[Participant]], Field(max_length=MAX_PARTICIPANTS)] = Field(
+        default_factory=list
+    )
+    groups: Annotated[list[UntilFaultLimit[Group]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
+    total_time_ms: Omittable[BudgetMs] = None
+    time_per_cycle_ms: Omittable[BudgetMs] = None
+    increment_ms: Omittable[IncrementMs] = None
+    max_time_ms: Omittable[BudgetMs] = None
+    max_cycles: Omittable[CycleCount] = None
+    clock: Omittable[Clock] = None
+    on_timeout: Omittable[OnTimeoutName] = None
+    warnings_ms: WarningTimes = Field(default_factory=list)
+    extend_on_switch_ms: Omittable[BudgetMs] = None
+    pause_budget: Omittable[Annotated[int, Field(ge=0, le=1_000, description="Pauses each who asks may take")]] = None
     lag_compensation: bool = False
-    active_participant_id: Maybe[Uuid] = None
-    active_group_id: Maybe[Uuid] = None
-    auto_advance: Maybe[bool] = None
-    action_on_timeout: Maybe[TimeoutAction] = None
+    active_participant_id: Omittable[Uuid] = None
+    active_group_id: Omittable[Uuid] = None
+    auto_advance: Omittable[bool] = None
+    action_on_timeout: Omittable[TimeoutAction] = None
     metadata: Metadata = Field(default_factory=dict)
 
-    def spec(self) -> Create:
+    def to_create(self) -> Create:
         """Return the session to be, v2's documented names translated into ours."""
         group_of = {member: group.group_id for group in self.groups for member in group.members or ()}
-        participants = tuple(each.newcomer(group_of.get(each.participant_id)) for each in self.participants)
+        participants = tuple(each.to_new_participant(group_of.get(each.participant_id)) for each in self.participants)
         if not participants:
             participants = tuple(NewParticipant(member, group_id=group) for member, group in group_of.items())
         active = self.active_participant_id
@@ -130,7 +132,7 @@ class CreateSession(Strict):
             increment_ms=self.increment_ms,
             max_time_ms=self.max_time_ms,
             max_cycles=self.max_cycles,
-            clock=None if self.clock is None else self.clock.system(),
+            clock=None if self.clock is None else self.clock.to_system(),
             on_timeout=self._timeout(),
             warnings_ms=tuple(self.warnings_ms),
             extend_on_switch_ms=self.extend_on_switch_ms,

@@ -1,6 +1,6 @@
 """What the names mean that stand on the wire: one word, one meaning, wherever a model says nothing of its own."""
 
-WORDS = {
+FIELD_DESCRIPTIONS = {
     # -- who and what
     "session_id": "The session",
     "participant_id": "The participant",

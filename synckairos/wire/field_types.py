@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from synckairos.clock.engine import MAX_METADATA_BYTES
-from synckairos.wire.validation_faults import UnionFaults
+from synckairos.wire.validation_faults import FaultLimit
 
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
@@ -22,7 +22,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 T = TypeVar("T")
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """An object with these members and no others, each of exactly its type: `1.0` and `true` are no integers."""
 
     model_config = ConfigDict(
@@ -39,11 +39,11 @@ class _NeverNull:
         return inner
 
 
-Maybe = Annotated[T | None, _NeverNull()]
+Omittable = Annotated[T | None, _NeverNull()]
 """A member that may be left out; it is None then, and null on the wire is a fault all the same."""
 
 
-Tried = Annotated[T, WrapValidator(UnionFaults.tried)]
+UntilFaultLimit = Annotated[T, WrapValidator(FaultLimit.validate_item)]
 """An item of a long list, of which no more are validated once enough are wrong."""
 
 
@@ -90,14 +90,16 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 Uuid = Annotated[str, AfterValidator(_check_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
-Budget = Annotated[int, Field(ge=SECOND_MS, le=DAY_MS, description="A budget in ms, 1 s to 24 h")]
-Span = Annotated[int, Field(ge=0, le=DAY_MS, description="A duration in ms, up to 24 h")]
-Increment = Annotated[int, Field(ge=0, le=60_000, description="ms added after each turn, up to a minute")]
-Index = Annotated[int, Field(ge=0, le=2**31 - 1, description="Place in the rotation")]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Version = Annotated[int, Field(ge=0, le=2**53 - 1, description="The version the caller believes to be the newest")]
-Name = Annotated[str, Field(max_length=200)]
-Reason = Annotated[str, Field(min_length=1, max_length=64)]
+BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=DAY_MS, description="A budget in ms, 1 s to 24 h")]
+DurationMs = Annotated[int, Field(ge=0, le=DAY_MS, description="A duration in ms, up to 24 h")]
+IncrementMs = Annotated[int, Field(ge=0, le=60_000, description="ms added after each turn, up to a minute")]
+RotationIndex = Annotated[int, Field(ge=0, le=2**31 - 1, description="Place in the rotation")]
+CycleCount = Annotated[int, Field(ge=1, le=1_000_000)]
+ExpectedVersion = Annotated[
+    int, Field(ge=0, le=2**53 - 1, description="The version the caller believes to be the newest")
+]
+ShortText = Annotated[str, Field(max_length=200)]
+PauseReason = Annotated[str, Field(min_length=1, max_length=64)]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_check_metadata),

@@ -22,7 +22,7 @@ class IdempotencyRecord:
     refusal: tuple[str, int, str, Any] | None = None
 
     @classmethod
-    def of_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "IdempotencyRecord":
+    def from_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "IdempotencyRecord":
         return cls(fingerprint, epoch, version, refusal=(error.code, error.status, error.message, error.details))
 
     def render(self) -> bytes:
@@ -34,6 +34,6 @@ class IdempotencyRecord:
         fingerprint, epoch, version, expired, refusal = orjson.loads(record)
         return cls(fingerprint, epoch, version, expired, None if refusal is None else tuple(refusal))
 
-    def error(self) -> Refused | None:
+    def to_error(self) -> Refused | None:
         """Return the refusal as the error to raise again, None where the command was accepted."""
         return None if self.refusal is None else Refused(*self.refusal)

@@ -14,10 +14,10 @@ from synckairos.wire.validation_faults import (
     MAX_MEMBERS,
     MAX_VALUES,
     Fault,
+    excess_value_faults,
     fault,
     path_to,
-    refuse,
-    unknown_field_faults,
+    raise_faults,
 )
 
 
@@ -37,7 +37,7 @@ def decode_json(body: bytes) -> Any:
             raise ValidationFailed.at("", f"a body holds at most {MAX_VALUES} values")
         value = orjson.loads(body)
         if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
-            refuse(unknown_field_faults(value))
+            raise_faults(excess_value_faults(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
         raise ValidationFailed.at("", f"malformed JSON: {error}") from None
@@ -45,7 +45,7 @@ def decode_json(body: bytes) -> Any:
         raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
     except _TwiceNamed:
         # As many of them as may be told, several at one place: to name one takes its time in the depths.
-        refuse(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
+        raise_faults(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
         raise
     except _TooManyMembers:
         raise ValidationFailed.at("", f"an object has at most {MAX_MEMBERS} members") from None

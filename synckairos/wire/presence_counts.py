@@ -31,12 +31,12 @@ class PresenceCounts:
         return sum(self.roles.values())
 
     @classmethod
-    def of(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
+    def count(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
         """Count clients, given how many there are of each."""
         roles: Counter[str] = Counter()
         for who, count in clients.items():
             roles[who.role] += count
-        return cls._of(roles, {who.participant_id for who in clients if who.participant_id is not None})
+        return cls._from_counters(roles, {who.participant_id for who in clients if who.participant_id is not None})
 
     @classmethod
     def sum(cls, parts: Iterable[Self]) -> Self:
@@ -46,10 +46,10 @@ class PresenceCounts:
         for part in parts:
             roles.update(part.roles)
             participants.update(part.participants)
-        return cls._of(roles, participants)
+        return cls._from_counters(roles, participants)
 
     @classmethod
-    def _of(cls, roles: Counter[str], participants: set[str]) -> Self:
+    def _from_counters(cls, roles: Counter[str], participants: set[str]) -> Self:
         return cls(dict(sorted(roles.items())), tuple(sorted(participants)[:MAX_LISTED]))
 
     def render(self) -> bytes:

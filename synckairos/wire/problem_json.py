@@ -13,7 +13,7 @@ MEDIA_TYPE = b"application/problem+json"
 def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
     """Render a named error; it comes out the same for the same error, so that replays are. `stack` is for dev alone."""
     named: dict[str, Any] = {"code": error.code, "message": error.message}
-    if (details := details_of(error)) is not None:
+    if (details := error_details(error)) is not None:
         named["details"] = details
     if isinstance(error, RateLimitExceeded):
         named["retry_after_seconds"] = error.retry_after_s  # where v2 said it
@@ -29,7 +29,7 @@ def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
     return orjson.dumps(problem)
 
 
-def details_of(error: SyncKairosError) -> Any:
+def error_details(error: SyncKairosError) -> Any:
     """Return what an error says besides its message, None where nothing; of a conflict the state that won, too."""
     if error.code == "CONFLICT" and error.document is not None:
         return {**(error.details or {}), "state": orjson.Fragment(error.document)}

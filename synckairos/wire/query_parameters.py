@@ -8,10 +8,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.creation_body import Mode
-from synckairos.wire.field_types import Maybe, Strict
+from synckairos.wire.creation_body import SyncModeName
+from synckairos.wire.field_types import Omittable, StrictModel
 from synckairos.wire.request_bodies import parse_body
-from synckairos.wire.response_models import Status
+from synckairos.wire.response_models import StatusName
 from synckairos.wire.validation_faults import Fault, fault
 
 MAX_FIELDS = 100
@@ -19,7 +19,7 @@ MAX_FIELDS = 100
 _DIGITS = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 _METADATA_KEY = re.compile(r"metadata\..{1,64}")
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 def _number(text: Any) -> Any:
@@ -42,13 +42,13 @@ LAST_INSTANT_MS = 253_402_300_799_999
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Limit = Annotated[int, Field(ge=1, le=200, description="Entries on a page"), BeforeValidator(_number)]
 Days = Annotated[int, Field(ge=1, le=3_660, description="How many days back"), BeforeValidator(_number)]
-At = Annotated[
+InstantMs = Annotated[
     int,
     Field(ge=0, le=LAST_INSTANT_MS, description="The session as it was at this instant, in ms since the Unix epoch"),
     BeforeValidator(_number),
 ]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the page before")]
-When = Annotated[str, Field(max_length=40)]
+InstantOrDay = Annotated[str, Field(max_length=40)]
 MetadataKey = Annotated[
     str,
     AfterValidator(_metadata_key),
@@ -74,22 +74,22 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
     return parse_body(model, values, faults)
 
 
-class ReadQuery(Strict):
+class ReadQuery(StrictModel):
     """`at` shows a session as it was at that instant, in ms since the Unix epoch."""
 
-    at: Maybe[At] = None
+    at: Omittable[InstantMs] = None
 
 
-class PageQuery(Strict):
+class PageQuery(StrictModel):
     limit: Limit = 50
-    cursor: Maybe[Cursor] = None
+    cursor: Omittable[Cursor] = None
 
 
 class ListQuery(PageQuery):
     """Sessions, newest first."""
 
-    status: Maybe[Status] = None
-    sync_mode: Maybe[Mode] = None
+    status: Omittable[StatusName] = None
+    sync_mode: Omittable[SyncModeName] = None
 
 
 class EventsQuery(PageQuery):
@@ -98,7 +98,7 @@ class EventsQuery(PageQuery):
     snapshots: Flag = False
 
 
-class ArchiveQuery(Strict):
+class ArchiveQuery(StrictModel):
     """A session's archive; `snapshots` adds the state each event led to."""
 
     snapshots: Flag = False
@@ -110,18 +110,20 @@ class ParticipantSessionsQuery(PageQuery):
     days: Days = 30
 
 
-class ParticipantTimeQuery(Strict):
+class ParticipantTimeQuery(StrictModel):
     """A participant's time, summed in buckets. `from` and `to` are instants, or days of the time zone `tz`."""
 
-    from_: Maybe[When] = Field(
+    from_: Omittable[InstantOrDay] = Field(
         default=None,
         alias="from",
         description="An instant (with a time zone, or in ms since the Unix epoch) or a day such as 2026-01-31; "
         "left out, 30 days before the end",
     )
-    to: Maybe[When] = Field(default=None, description="An instant, not included, or a day, included; left out, now")
+    to: Omittable[InstantOrDay] = Field(
+        default=None, description="An instant, not included, or a day, included; left out, now"
+    )
     tz: str = Field(default="UTC", max_length=64, description="The time zone, by its name, in which days begin")
     bucket: Literal["session", "day", "week"] = Field(
         default="day", description="Sums for each session, each day, or each ISO week"
     )
-    group_by: Maybe[MetadataKey] = None
+    group_by: Omittable[MetadataKey] = None

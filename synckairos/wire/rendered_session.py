@@ -22,11 +22,11 @@ from synckairos.wire.session_json import (
     participant_json,
     render_session,
     session_json,
-    turns,
+    shown_turns,
 )
 
-MANY = 32
-"""Participants from which on a version is made of the one before; with fewer the whole document is quicker."""
+SPLICING_MIN_PARTICIPANTS = 32
+"""Participants from which a version is made of the version before. With fewer, rendering the document is faster."""
 
 
 class RenderedSession:
@@ -35,7 +35,7 @@ class RenderedSession:
     `patch` is empty where only the full state can say it (see `delta.py`).
     """
 
-    __slots__ = ("_rows", "document", "patch", "session", "splices")
+    __slots__ = ("_parts", "document", "patch", "session", "splices")
 
     def __init__(
         self,
@@ -50,20 +50,24 @@ class RenderedSession:
         self.document = document
         self.splices = splices
         self.patch = patch
-        self._rows = rows
+        self._parts = rows
 
     @classmethod
-    def of(cls, session: Session) -> "RenderedSession":
+    def render(cls, session: Session) -> "RenderedSession":
         return cls(session, render_session(session))
 
     @classmethod
     def parse(cls, document: bytes, known: "RenderedSession | None" = None) -> "RenderedSession":
         """Parse a document; of one with many participants only those that aren't as in another version `known`."""
-        parsed = None if known is None or len(known.session.participants) < MANY else known._parse_other(document)
+        parsed = (
+            None
+            if known is None or len(known.session.participants) < SPLICING_MIN_PARTICIPANTS
+            else known._parse_other(document)
+        )
         return parsed or cls(parse_session(document), document)
 
     def _parse_other(self, document: bytes) -> "RenderedSession | None":
-        before, old, new = self.session, self.rows(), DocumentParts.parse(document)
+        before, old, new = self.session, self.parts(), DocumentParts.parse(document)
         if len(new.participants) != len(old.participants):
             return None
         others = list(compress(count(), map(ne, old.participants, new.participants)))
@@ -78,29 +82,29 @@ class RenderedSession:
         session = replace(some, rules=before.rules, participants=tuple(participants), active=active)
         return RenderedSession(session, document, new)
 
-    def rows(self) -> DocumentParts:
+    def parts(self) -> DocumentParts:
         """Return the document cut into rows, the first time it is asked for."""
-        if self._rows is None:
-            self._rows = DocumentParts.parse(self.document)
-        return self._rows
+        if self._parts is None:
+            self._parts = DocumentParts.parse(self.document)
+        return self._parts
 
-    def next(self, after: Session) -> "RenderedSession":
+    def render_next(self, after: Session) -> "RenderedSession":
         """Return the next version, made of this one where it has many participants and few of them changed."""
         before = self.session
         if (
-            not len(before.participants) == len(after.participants) >= MANY
+            not len(before.participants) == len(after.participants) >= SPLICING_MIN_PARTICIPANTS
             or len(before.groups) != len(after.groups)
             or before.rules is not after.rules
             or isinstance(after.rules.clock, Hourglass)  # its reading says for everybody whether the sand runs
         ):
-            return RenderedSession.of(after)
-        old = self.rows()
-        bare = DocumentParts.parse(orjson.dumps(session_json(after, whole=False)))
-        (was, was_group), (turn, group_turn) = turns(before), turns(after)
+            return RenderedSession.render(after)
+        old = self.parts()
+        bare = DocumentParts.parse(orjson.dumps(session_json(after, with_lists=False)))
+        (was, was_group), (turn, group_turn) = shown_turns(before), shown_turns(after)
         people = _stale(before.participants, after.participants, was, turn)
         groups = _stale(before.groups, after.groups, was_group, group_turn)
         if 2 * (len(people) + len(groups)) > len(after.participants):
-            return RenderedSession.of(after)
+            return RenderedSession.render(after)
         participants, teams = list(old.participants), list(old.groups)
         for at in people:
             participants[at] = orjson.dumps(participant_json(after, after.participants[at], at == turn))

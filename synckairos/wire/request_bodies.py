@@ -30,8 +30,19 @@ from synckairos.clock.model import TIMEOUT_REASON
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession, Participant
 from synckairos.wire.creation_rules import clock_faults, creation_faults
-from synckairos.wire.field_types import DAY_MS, Budget, Maybe, Metadata, Reason, Span, Strict, Tried, Uuid, Version
-from synckairos.wire.validation_faults import Fault, UnionFaults, fault, faults_from_pydantic, json_faults, refuse
+from synckairos.wire.field_types import (
+    DAY_MS,
+    BudgetMs,
+    DurationMs,
+    ExpectedVersion,
+    Metadata,
+    Omittable,
+    PauseReason,
+    StrictModel,
+    UntilFaultLimit,
+    Uuid,
+)
+from synckairos.wire.validation_faults import Fault, FaultLimit, fault, faults_from_pydantic, json_faults, raise_faults
 
 
 def _not_zero(value: int) -> int:
@@ -52,33 +63,33 @@ def _each_once(values: list[str]) -> list[str]:
     return values
 
 
-class CommandBody(Strict):
+class CommandBody(StrictModel):
     """What every command may carry: the version the caller believes to be the newest."""
 
-    expected_version: Maybe[Version] = None
+    expected_version: Omittable[ExpectedVersion] = None
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         """Return the command as the clock knows it."""
         raise NotImplementedError
 
 
 class StartBody(CommandBody):
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Start()
 
 
 class CompleteBody(CommandBody):
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Complete()
 
 
 class CancelBody(CommandBody):
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Cancel()
 
 
 class DeleteBody(CommandBody):
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Delete()
 
 
@@ -88,14 +99,14 @@ class SwitchBody(CommandBody):
     `lag_ms` is how much of the turn the network took; only a session with `lag_compensation` looks at it.
     """
 
-    next_participant_id: Maybe[Uuid] = None
-    current_participant_id: Maybe[Uuid] = None
-    lag_ms: Maybe[Span] = None
+    next_participant_id: Omittable[Uuid] = None
+    current_participant_id: Omittable[Uuid] = None
+    lag_ms: Omittable[DurationMs] = None
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
 
-    def measured(self, lag_ms: int) -> "MeasuredSwitch":
+    def with_measured_lag(self, lag_ms: int) -> "MeasuredSwitch":
         """Return the same beside what the server measured itself."""
         return MeasuredSwitch(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
 
@@ -103,28 +114,28 @@ class SwitchBody(CommandBody):
 class MeasuredSwitch(SwitchBody):
     """A switch as the audit keeps it, and a simulation may assume it: no client can say what the server measured."""
 
-    measured_lag_ms: Maybe[Span] = None
+    measured_lag_ms: Omittable[DurationMs] = None
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms, self.measured_lag_ms)
 
 
 class PauseBody(CommandBody):
     """`max_ms` lifts the reason by itself; the reason `timeout` is the clock's own."""
 
-    reason: Annotated[Reason, AfterValidator(_not_reserved)] = "manual"
-    max_ms: Maybe[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
+    reason: Annotated[PauseReason, AfterValidator(_not_reserved)] = "manual"
+    max_ms: Omittable[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Pause(self.reason, self.max_ms)
 
 
 class ResumeBody(CommandBody):
     """Lifts one reason, or all of them where none is named."""
 
-    reason: Maybe[Reason] = None
+    reason: Omittable[PauseReason] = None
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return Resume(self.reason)
 
 
@@ -136,16 +147,16 @@ class AdjustBody(CommandBody):
         Field(ge=-DAY_MS, le=DAY_MS, json_schema_extra={"not": {"const": 0}}),
         AfterValidator(_not_zero),
     ]
-    participant_ids: Maybe[
+    participant_ids: Omittable[
         Annotated[
             list[Uuid],
             Field(min_length=1, max_length=MAX_PARTICIPANTS, json_schema_extra={"uniqueItems": True}),
             AfterValidator(_each_once),
         ]
     ] = None
-    group_id: Maybe[Uuid] = None
+    group_id: Omittable[Uuid] = None
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         ids = None if self.participant_ids is None else tuple(self.participant_ids)
         return Adjust(self.delta_ms, ids, self.group_id)
 
@@ -153,16 +164,16 @@ class AdjustBody(CommandBody):
 class JoinBody(CommandBody, Participant):
     """Someone who joins; where the mode needs a budget or a group, it is brought along."""
 
-    total_time_ms: Maybe[Budget] = None
+    total_time_ms: Omittable[BudgetMs] = None
 
-    def command(self) -> Command:
-        return AddParticipant(self.newcomer())
+    def to_command(self) -> Command:
+        return AddParticipant(self.to_new_participant())
 
 
 class LeaveBody(CommandBody):
     participant_id: Uuid
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return RemoveParticipant(self.participant_id)
 
 
@@ -171,11 +182,11 @@ class MetadataBody(CommandBody):
 
     metadata: Metadata
 
-    def command(self) -> Command:
+    def to_command(self) -> Command:
         return UpdateMetadata(self.metadata)
 
 
-COMMANDS: dict[str, type[CommandBody]] = {
+COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "start": StartBody,
     "switch": SwitchBody,
     "pause": PauseBody,
@@ -190,7 +201,7 @@ COMMANDS: dict[str, type[CommandBody]] = {
 }
 """The body of each command, by its verb."""
 
-KEPT: dict[str, type[CommandBody]] = COMMANDS | {"switch": MeasuredSwitch}
+STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": MeasuredSwitch}
 """The same, with what the server itself adds to what was asked."""
 
 
@@ -199,18 +210,18 @@ MAX_COMMANDS = 10_000
 
 
 def _known_command(verb: str) -> str:
-    if verb not in COMMANDS:
-        raise PydanticCustomError("command", "should be one of {verbs}", {"verbs": ", ".join(COMMANDS)})
+    if verb not in COMMAND_BODIES:
+        raise PydanticCustomError("command", "should be one of {verbs}", {"verbs": ", ".join(COMMAND_BODIES)})
     return verb
 
 
 def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
     if "command" not in info.data:
         return StartBody()  # the command itself is at fault: nobody can tell what its arguments should be
-    return KEPT[info.data["command"]].model_validate(value, context=info.context)
+    return STORED_COMMAND_BODIES[info.data["command"]].model_validate(value, context=info.context)
 
 
-class TimedCommand(Strict):
+class TimedCommand(StrictModel):
     """A command at an instant of a simulation, `at_ms` after creation."""
 
     at_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
@@ -223,17 +234,19 @@ class TimedCommand(Strict):
     ]
 
 
-class SimulationBody(Strict):
+class SimulationBody(StrictModel):
     """A session to make and what is asked of it when; nothing is stored. Rows end at `until_ms` after creation."""
 
     session: CreateSession
-    commands: Annotated[list[Tried[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(default_factory=list)
+    commands: Annotated[list[UntilFaultLimit[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(
+        default_factory=list
+    )
     until_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
-_OF_NOTHING: dict[type[Strict], Strict] = {}
+_OF_NOTHING: dict[type[StrictModel], StrictModel] = {}
 """What an empty object says in each model. Most commands are asked with one, and models are frozen."""
 
 
@@ -244,10 +257,10 @@ def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> M
     parsed: Model | None = None
     faults: Iterable[Fault] = known
     try:
-        parsed = model.model_validate(value, context=UnionFaults())
+        parsed = model.model_validate(value, context=FaultLimit())
     except ValidationError as error:
         faults = [*known, *faults_from_pydantic(error)]
-    refuse(chain(faults, json_faults(value), _unfit(model, value)))
+    raise_faults(chain(faults, json_faults(value), _unfit(model, value)))
     assert parsed is not None
     if value == {}:
         _OF_NOTHING[model] = parsed
@@ -256,12 +269,12 @@ def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> M
 
 def parse_command(verb: str, args: Any) -> CommandBody:
     """Parse a command by its verb and its arguments as JSON values. Raises ValidationFailed."""
-    return _parse_by_verb(COMMANDS, verb, args)
+    return _parse_by_verb(COMMAND_BODIES, verb, args)
 
 
 def parse_stored_args(verb: str, args: Any) -> CommandBody:
     """Parse a command as the audit keeps it. Raises ValidationFailed."""
-    return _parse_by_verb(KEPT, verb, args)
+    return _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
 
 
 def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -> CommandBody:
@@ -271,7 +284,7 @@ def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -
     return parse_body(model, args)
 
 
-def _unfit(model: type[Strict], value: Any) -> Iterable[Fault]:
+def _unfit(model: type[StrictModel], value: Any) -> Iterable[Fault]:
     """Find what doesn't fit together in a request, whatever else is wrong with it."""
     if model is CreateSession:
         return creation_faults(value)

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from synckairos.clock.model import EventType
-from synckairos.wire.creation_body import Mode, Timeout
+from synckairos.wire.creation_body import OnTimeoutName, SyncModeName
 
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 Ms = Annotated[int, Field(description="ms")]
-Status = Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
-Kind = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(each) for each in EventType]})]
+StatusName = Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
+EventTypeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(each) for each in EventType]})]
 
 
 class Reading(BaseModel):
@@ -93,8 +93,8 @@ class SessionView(BaseModel):
     """A session as of its last transition. What runs reads `time_remaining_ms − (now − cycle_started_at)`."""
 
     session_id: Id
-    sync_mode: Mode
-    status: Status
+    sync_mode: SyncModeName
+    status: StatusName
     version: int = Field(ge=1)
     epoch: str
     participants: list[ParticipantView]
@@ -109,7 +109,7 @@ class SessionView(BaseModel):
     max_time_ms: Ms = Field(default=0, description="Left out where it wasn't given")
     max_cycles: int | None
     clock: dict[str, Any]
-    on_timeout: Timeout
+    on_timeout: OnTimeoutName
     warnings_ms: list[Ms]
     extend_on_switch_ms: Ms = Field(default=0, description="Left out where it wasn't given")
     pause_budget: int = Field(default=0, description="Left out where it wasn't given")
@@ -136,7 +136,7 @@ class SwitchView(BaseModel):
     active_participant_id: Id | None
     cycle_started_at: Instant | None
     participants: list[ParticipantView]
-    status: Status
+    status: StatusName
     version: int
     expired_participant_id: Id = Field(default="", description="Whose time ran out, where somebody's did")
     lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
@@ -154,7 +154,7 @@ class SessionPage(BaseModel):
 class EventView(BaseModel):
     epoch: str
     version: int
-    event_type: Kind
+    event_type: EventTypeName
     participant_id: Id = ""
     group_id: Id = ""
     actor: str = ""
@@ -190,8 +190,8 @@ class ArchiveAnswer(BaseModel):
 
 class ParticipationView(BaseModel):
     session_id: Id
-    sync_mode: Mode
-    status: Status
+    sync_mode: SyncModeName
+    status: StatusName
     started_at: Instant | None
     completed_at: Instant | None
     time_used_ms: Ms
@@ -221,7 +221,7 @@ class TimelineRow(BaseModel):
     """Something that happened, or the code by which a command was refused."""
 
     at_ms: Ms
-    event_type: Kind = ""
+    event_type: EventTypeName = ""
     version: int = 0
     participant_id: Id = ""
     refused: str = ""

@@ -16,17 +16,17 @@ from synckairos.clock.timing import active_group, active_group_position, clock_s
 from synckairos.wire.clock_json import parse_clock, render_clock
 from synckairos.wire.instants import parse_instant, render_instant
 
-SCHEMA = 1
+DOCUMENT_SCHEMA = 1
 """Number of this document's layout, stored beside it."""
 
 
-READ_BY_SYSTEM = (Delay, Hourglass)
+SYSTEMS_WITH_DERIVED_READING = (Delay, Hourglass)
 """Systems whose `reading` holds no facts of its own: it follows from the system and the turn."""
 
-RECEIPT = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
+RECEIPT_MEMBERS = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
 """The members of a receipt, in order."""
 
-FACTS = ("phase", "periods_left", "moves_left", "stage")
+READING_FACTS = ("phase", "periods_left", "moves_left", "stage")
 """The members of a `reading` that are facts; the others are there for clients alone."""
 
 
@@ -38,8 +38,8 @@ def render_session(state: Session) -> bytes:
     return orjson.dumps(session_json(state))
 
 
-def session_json(state: Session, *, whole: bool = True) -> dict[str, Any]:
-    """Return the session's document as JSON values; without participants and groups where not the `whole` is asked."""
+def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
+    """Return the session's document as JSON values. `with_lists=False` leaves participants and groups empty."""
     rules = state.rules
     total_ms, remaining_ms = _totals(state)
     group = active_group(state)
@@ -51,8 +51,8 @@ def session_json(state: Session, *, whole: bool = True) -> dict[str, Any]:
         "status": state.status,
         "version": state.version,
         "epoch": state.epoch,
-        "participants": participants_json(state) if whole else [],
-        "groups": groups_json(state) if whole else [],
+        "participants": participants_json(state) if with_lists else [],
+        "groups": groups_json(state) if with_lists else [],
         "active_participant_id": None if active is None else active.participant_id,
         "active_group_id": None if group is None else group.group_id,
         "total_time_ms": total_ms,
@@ -104,20 +104,20 @@ def _totals(state: Session) -> tuple[int, int | None]:
     return state.used_ms + (remaining_ms or 0), remaining_ms
 
 
-def turns(state: Session) -> tuple[int | None, int | None]:
+def shown_turns(state: Session) -> tuple[int | None, int | None]:
     """Return whose turn is shown, as positions: the participant's and its group's."""
     return (None, None) if state.status is Status.PENDING else (state.active, active_group_position(state))
 
 
 def participants_json(state: Session) -> list[dict[str, Any]]:
     """Return the session's participants as JSON values, in index order."""
-    turn, _ = turns(state)
+    turn, _ = shown_turns(state)
     return [participant_json(state, p, at == turn) for at, p in enumerate(state.participants)]
 
 
 def groups_json(state: Session) -> list[dict[str, Any]]:
     """Return the session's groups as JSON values."""
-    _, turn = turns(state)
+    _, turn = shown_turns(state)
     return [group_json(state, group, at == turn) for at, group in enumerate(state.groups)]
 
 
@@ -146,7 +146,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
         if participant.clock is not None:
             document["clock"] = render_clock(participant.clock)
         system = clock_system_for(state, participant)
-        if participant.reading is not None or isinstance(system, READ_BY_SYSTEM):
+        if participant.reading is not None or isinstance(system, SYSTEMS_WITH_DERIVED_READING):
             document["reading"] = _reading_json(state, system, participant.reading, is_turn)
         if (lag := participant.lag) is not None:
             account = {"quota_ms": lag.quota_ms, "gain_ms": lag.gain_ms, "compensated_ms": lag.compensated_ms}
@@ -156,7 +156,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
 
 def receipt_json(receipt: LagReceipt) -> dict[str, Any]:
     """Return how a turn was charged, as JSON values."""
-    return {name: getattr(receipt, name) for name in RECEIPT}
+    return {name: getattr(receipt, name) for name in RECEIPT_MEMBERS}
 
 
 def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
     }
     if state.rules.sync_mode is SyncMode.PER_GROUP:
         system = state.rules.clock
-        if group.reading is not None or isinstance(system, READ_BY_SYSTEM):
+        if group.reading is not None or isinstance(system, SYSTEMS_WITH_DERIVED_READING):
             document["reading"] = _reading_json(state, system, group.reading, is_turn)
     return document
 
@@ -179,7 +179,7 @@ def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | Non
     """Return what a client needs besides remaining − elapsed."""
     reading: dict[str, Any] = {}
     if facts is not None:
-        values = ((name, getattr(facts, name)) for name in FACTS)
+        values = ((name, getattr(facts, name)) for name in READING_FACTS)
         reading = {name: value for name, value in values if value is not None}
     match system:
         case Byoyomi() | Canadian():
@@ -211,10 +211,17 @@ def _instant(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
 
 
-def participants_bytes(document: bytes) -> bytes:
+def extract_participants(document: bytes) -> bytes:
     """Return the participants' array out of a document, its very bytes."""
     # Before it stand names and numbers of ours alone, and no text inside it can hold an unescaped quote.
     return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
+
+
+def extract_updated_at_ms(document: bytes) -> int:
+    """Return the instant of a document's version, ms since the Unix epoch, without parsing the document."""
+    # No text before this member can hold an unescaped quote, so the first match is the member itself.
+    begin = document.index(b'"updated_at":"') + 14
+    return parse_instant(document[begin : document.index(b'"', begin)].decode())
 
 
 # -- and back ---------------------------------------------------------------------------------------------------------
@@ -225,7 +232,7 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
     return parse_session_values(orjson.loads(document), deleted)
 
 
-def compensates_lag(document: bytes) -> bool:
+def may_compensate_lag(document: bytes) -> bool:
     """Tell without parsing whether a session compensates lag; metadata may say so of one that doesn't."""
     return b'"lag_compensation":true' in document
 
@@ -309,7 +316,7 @@ def _parse_group(d: dict[str, Any]) -> Group:
 
 
 def _parse_reading(d: dict[str, Any]) -> ClockReading | None:
-    facts = {name: d[name] for name in FACTS if name in d}
+    facts = {name: d[name] for name in READING_FACTS if name in d}
     return ClockReading(**facts) if facts else None
 
 

@@ -8,7 +8,7 @@ from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, s
 from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_body
 from synckairos.wire.session_json import session_json
 
-NOBODY = "00000000-0000-0000-0000-000000000000"
+NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
 """The session id of a simulation that names none."""
 
 
@@ -18,7 +18,7 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
     for each in body.commands:
         asked: CommandBody = each.args
         precondition = None if asked.expected_version is None else Precondition(version=asked.expected_version)
-        commands.append(TimedCommand(each.at_ms, asked.command(), precondition))
+        commands.append(TimedCommand(each.at_ms, asked.to_command(), precondition))
     return commands
 
 
@@ -43,5 +43,5 @@ def run_simulation(value: Any) -> dict[str, Any]:
     Raises ValidationFailed with every fault.
     """
     body = parse_body(SimulationBody, value)
-    session_id = body.session.session_id or NOBODY
-    return timeline_json(simulate(body.session.spec(), timed_commands(body), body.until_ms, session_id))
+    session_id = body.session.session_id or NIL_SESSION_ID
+    return timeline_json(simulate(body.session.to_create(), timed_commands(body), body.until_ms, session_id))

@@ -8,18 +8,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from synckairos.wire.field_types import Maybe
-from synckairos.wire.response_models import Id, Instant, Kind, ReceiptView, SessionView
+from synckairos.wire.field_types import Omittable
+from synckairos.wire.response_models import EventTypeName, Id, Instant, ReceiptView, SessionView
 from synckairos.wire.v3_messages import Tag
 
 ServerTime = Annotated[int, Field(description="Redis time, ms since the Unix epoch")]
-Version = Annotated[int, Field(ge=1)]
+VersionNumber = Annotated[int, Field(ge=1)]
 Epoch = Annotated[str, Field(description="Which history the versions belong to")]
 ReplyTo = Annotated[str, Field(description="The `id` of what this answers")]
 JumpedFrom = Annotated[int, Field(description="The version sent before, where others in between were skipped")]
 Recovered = Annotated[bool, Field(description="Whether a SUBSCRIBE with a position got all it had missed")]
 
 
+ExpiredParticipantId = Annotated[
+    Id, Field(description="The participant whose time ran out with this command; absent if no time ran out")
+]
 V2Id = Annotated[Id, Field(alias="sessionId")]
 
 
@@ -28,12 +31,12 @@ class StateSync(BaseModel):
 
     type: Literal["STATE_SYNC"]
     session_id: Id
-    version: Version
+    version: VersionNumber
     server_time_ms: ServerTime
     epoch: Epoch
-    tag: Maybe[Tag] = None
-    reply_to: Maybe[ReplyTo] = None
-    recovered: Maybe[Recovered] = None
+    tag: Omittable[Tag] = None
+    reply_to: Omittable[ReplyTo] = None
+    recovered: Omittable[Recovered] = None
     state: SessionView
 
 
@@ -42,13 +45,13 @@ class StateUpdate(BaseModel):
 
     type: Literal["STATE_UPDATE"]
     session_id: Id
-    version: Version
+    version: VersionNumber
     server_time_ms: ServerTime
     epoch: Epoch
-    tag: Maybe[Tag] = None
-    reply_to: Maybe[ReplyTo] = None
-    recovered: Maybe[Recovered] = None
-    from_version: Maybe[JumpedFrom] = None
+    tag: Omittable[Tag] = None
+    reply_to: Omittable[ReplyTo] = None
+    recovered: Omittable[Recovered] = None
+    from_version: Omittable[JumpedFrom] = None
     state: SessionView
 
 
@@ -57,13 +60,13 @@ class StateDelta(BaseModel):
 
     type: Literal["STATE_DELTA"]
     session_id: Id
-    version: Version
+    version: VersionNumber
     server_time_ms: ServerTime
     epoch: Epoch
-    tag: Maybe[Tag] = None
-    from_version: Version
-    reply_to: Maybe[ReplyTo] = None
-    recovered: Maybe[Recovered] = None
+    tag: Omittable[Tag] = None
+    from_version: VersionNumber
+    reply_to: Omittable[ReplyTo] = None
+    recovered: Omittable[Recovered] = None
     patch: dict[str, Any] = Field(
         description="A merge patch (RFC 7396) on the state with `participants` and `groups` as objects by their ids"
     )
@@ -74,12 +77,12 @@ class Event(BaseModel):
 
     type: Literal["EVENT"]
     session_id: Id
-    version: Version
+    version: VersionNumber
     server_time_ms: ServerTime
     epoch: Epoch
-    event_type: Kind
+    event_type: EventTypeName
     at: Instant
-    participant_id: Maybe[Id] = None
+    participant_id: Omittable[Id] = None
 
 
 class Presence(BaseModel):
@@ -98,21 +101,23 @@ class Ack(BaseModel):
 
     type: Literal["ACK"]
     session_id: Id
-    version: Maybe[Annotated[Version, Field(description="A command's: the session's version after it")]] = None
+    version: Omittable[Annotated[VersionNumber, Field(description="A command's: the session's version after it")]] = (
+        None
+    )
     server_time_ms: ServerTime
     reply_to: ReplyTo
-    epoch: Maybe[Epoch] = None
-    expired_participant_id: Maybe[Annotated[Id, Field(description="Whose time ran out, where somebody's did")]] = None
-    lag_receipt: Maybe[ReceiptView] = None
+    epoch: Omittable[Epoch] = None
+    expired_participant_id: Omittable[ExpiredParticipantId] = None
+    lag_receipt: Omittable[ReceiptView] = None
 
 
 class Error(BaseModel):
     """Something was refused; the connection stays. Codes are REST's."""
 
     type: Literal["ERROR"]
-    session_id: Maybe[Id] = None
+    session_id: Omittable[Id] = None
     server_time_ms: ServerTime
-    reply_to: Maybe[ReplyTo] = None
+    reply_to: Omittable[ReplyTo] = None
     code: str
     message: str
     details: Any = Field(default=None, description="As REST has it; for CONFLICT with the `state` that won")
@@ -123,7 +128,7 @@ class Pong(BaseModel):
 
     type: Literal["PONG"]
     server_time_ms: ServerTime
-    reply_to: Maybe[ReplyTo] = None
+    reply_to: Omittable[ReplyTo] = None
     t0: float = Field(description="As it was sent")
     t1: ServerTime
     t2: ServerTime
@@ -195,6 +200,18 @@ class V2Error(BaseModel):
     message: str
 
 
-V3_SENT: tuple[type[BaseModel], ...] = (StateSync, StateUpdate, StateDelta, Event, Presence, Ack, Error, Pong, Goaway)
-V2_SENT: tuple[type[BaseModel], ...] = (*(V2Connected, V2StateSync, V2StateUpdate, V2SessionDeleted, V2Pong, V2Error),)
-V2_ASKED: tuple[type[BaseModel], ...] = (V2Ping, V2Reconnect)
+V3_SERVER_MESSAGES: tuple[type[BaseModel], ...] = (
+    StateSync,
+    StateUpdate,
+    StateDelta,
+    Event,
+    Presence,
+    Ack,
+    Error,
+    Pong,
+    Goaway,
+)
+V2_SERVER_MESSAGES: tuple[type[BaseModel], ...] = (
+    *(V2Connected, V2StateSync, V2StateUpdate, V2SessionDeleted, V2Pong, V2Error),
+)
+V2_CLIENT_MESSAGES: tuple[type[BaseModel], ...] = (V2Ping, V2Reconnect)

@@ -12,14 +12,14 @@ from synckairos.errors import MalformedMessage, SyncKairosError
 from synckairos.wire.websocket_frames import text_frame
 
 
-class V2Request(StrEnum):
+class V2ClientMessage(StrEnum):
     """What a client may send: `{"type": …}`, other members are ignored."""
 
     PING = "PING"
     RECONNECT = "RECONNECT"
 
 
-def parse_v2_message(text: str | bytes) -> V2Request:
+def parse_v2_message(text: str | bytes) -> V2ClientMessage:
     """Parse a client's message. Raises: MalformedMessage."""
     try:
         message = orjson.loads(text)
@@ -28,32 +28,32 @@ def parse_v2_message(text: str | bytes) -> V2Request:
     if not isinstance(message, dict):
         raise MalformedMessage('A message must be a JSON object such as {"type": "PING"}')
     try:
-        return V2Request(message["type"])
+        return V2ClientMessage(message["type"])
     except (KeyError, ValueError):
         raise MalformedMessage("Unknown message type; PING and RECONNECT are known") from None
 
 
-def connected(session_id: str, timestamp_ms: int) -> bytes:
+def connected_frame(session_id: str, timestamp_ms: int) -> bytes:
     return _frame(type="CONNECTED", sessionId=session_id, timestamp=timestamp_ms)
 
 
-def state_sync(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+def state_sync_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
     return _state("STATE_SYNC", session_id, timestamp_ms, document)
 
 
-def state_update(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+def state_update_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
     return _state("STATE_UPDATE", session_id, timestamp_ms, document)
 
 
-def session_deleted(session_id: str, timestamp_ms: int) -> bytes:
+def session_deleted_frame(session_id: str, timestamp_ms: int) -> bytes:
     return _frame(type="SESSION_DELETED", sessionId=session_id, timestamp=timestamp_ms)
 
 
-def pong(timestamp_ms: int) -> bytes:
+def pong_frame(timestamp_ms: int) -> bytes:
     return _frame(type="PONG", timestamp=timestamp_ms)
 
 
-def error(refusal: SyncKairosError) -> bytes:
+def error_frame(refusal: SyncKairosError) -> bytes:
     return _frame(type="ERROR", code=refusal.code, message=refusal.message)
 
 

@@ -12,14 +12,14 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.field_types import Maybe, Strict, Uuid, Version
-from synckairos.wire.instants import parse_instant, render_instant
+from synckairos.wire.field_types import ExpectedVersion, Omittable, StrictModel, Uuid
+from synckairos.wire.instants import render_instant
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.presence_counts import PresenceCounts
-from synckairos.wire.problem_json import details_of
-from synckairos.wire.request_bodies import COMMANDS
+from synckairos.wire.problem_json import error_details
+from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import receipt_json
-from synckairos.wire.validation_faults import faults_from_pydantic, json_faults, refuse
+from synckairos.wire.validation_faults import faults_from_pydantic, json_faults, raise_faults
 from synckairos.wire.websocket_frames import text_frame
 
 SUBPROTOCOL = "synckairos.v3"
@@ -30,41 +30,54 @@ MessageId = Annotated[str, Field(pattern=r"^[!-~]{1,255}\z", description="1 to 2
 Tag = Annotated[str, Field(min_length=1, max_length=64, description="Which of the states of that epoch and version")]
 """A failover that loses versions issues their numbers again, with other content: the tag names the content."""
 
+ClaimedParticipantId = Annotated[
+    Uuid,
+    Field(
+        description="The participant that this client is, for the presence of others. With `AUTH=none` the server "
+        "trusts it"
+    ),
+]
+WantsPresence = Annotated[bool, Field(description="Whether to send PRESENCE messages. Default: true")]
 
-class Subscribe(Strict):
+
+class Subscribe(StrictModel):
     """Watch a session, from a position on where one is known: `epoch`, `version` and `tag` of the last state seen."""
 
     type: Literal["SUBSCRIBE"]
-    id: Maybe[MessageId] = None
+    id: Omittable[MessageId] = None
     session_id: Uuid
-    epoch: Maybe[Annotated[str, Field(max_length=64)]] = None
-    version: Maybe[Version] = None
-    tag: Maybe[Tag] = None
-    participant_id: Maybe[Annotated[Uuid, Field(description="Who this is, to others; believed while AUTH=none")]] = None
-    presence: Maybe[Annotated[bool, Field(description="Whether to be told who is there; true where left out")]] = None
+    epoch: Omittable[Annotated[str, Field(max_length=64)]] = None
+    version: Omittable[ExpectedVersion] = None
+    tag: Omittable[Tag] = None
+    participant_id: Omittable[
+        Annotated[Uuid, Field(description="Who this is, to others; believed while AUTH=none")]
+    ] = None
+    presence: Omittable[Annotated[bool, Field(description="Whether to be told who is there; true where left out")]] = (
+        None
+    )
 
     @property
     def has_position(self) -> bool:
         return (self.epoch, self.version, self.tag) != (None, None, None)
 
 
-class Unsubscribe(Strict):
+class Unsubscribe(StrictModel):
     """Watch a session no longer."""
 
     type: Literal["UNSUBSCRIBE"]
-    id: Maybe[MessageId] = None
+    id: Omittable[MessageId] = None
     session_id: Uuid
 
 
-class Command(Strict):
+class Command(StrictModel):
     """Do something to a session, by REST's verb and arguments. Sent again with the same id, it is answered the same."""
 
     type: Literal["COMMAND"]
     id: MessageId
     session_id: Uuid
-    command: Annotated[str, WithJsonSchema({"type": "string", "enum": list(COMMANDS)})]
+    command: Annotated[str, WithJsonSchema({"type": "string", "enum": list(COMMAND_BODIES)})]
     args: Annotated[dict[str, Any], Field(default_factory=dict)]
-    expected_version: Maybe[Version] = None
+    expected_version: Omittable[ExpectedVersion] = None
 
 
 def _as_given(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -72,17 +85,17 @@ def _as_given(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     return value
 
 
-class Ping(Strict):
+class Ping(StrictModel):
     """Ask what time it is; `t0` comes back as it is."""
 
     type: Literal["PING"]
-    id: Maybe[MessageId] = None
+    id: Omittable[MessageId] = None
     t0: Annotated[float, WrapValidator(_as_given)]
 
 
-Asked = Subscribe | Unsubscribe | Command | Ping
+ClientMessage = Subscribe | Unsubscribe | Command | Ping
 
-MODELS: dict[str, type[Asked]] = {
+CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
     "SUBSCRIBE": Subscribe,
     "UNSUBSCRIBE": Unsubscribe,
     "COMMAND": Command,
@@ -90,7 +103,7 @@ MODELS: dict[str, type[Asked]] = {
 }
 
 
-def parse_v3_message(text: str) -> Asked:
+def parse_v3_message(text: str) -> ClientMessage:
     """Parse a client's message.
 
     Raises:
@@ -106,11 +119,11 @@ def parse_v3_message(text: str) -> Asked:
     if not isinstance(message, dict):
         raise MalformedMessage('A message must be a JSON object such as {"type": "PING", "t0": 0}')
     kind = message.get("type")
-    model = MODELS.get(kind) if isinstance(kind, str) else None
+    model = CLIENT_MESSAGES.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise MalformedMessage(f"Unknown message type; {', '.join(MODELS)} are known")
+        raise MalformedMessage(f"Unknown message type; {', '.join(CLIENT_MESSAGES)} are known")
     try:
-        refuse(list(json_faults(message)))
+        raise_faults(list(json_faults(message)))
         return model.model_validate(message)
     except ValidationError as error:
         raise ValidationFailed(faults_from_pydantic(error)) from None
@@ -129,7 +142,7 @@ def read_message_id(text: str) -> str | None:
 # -- what clients get -------------------------------------------------------------------------------------------------
 
 
-def state(
+def state_frame(
     kind: Literal["STATE_SYNC", "STATE_UPDATE"],
     session_id: str,
     epoch: str,
@@ -147,7 +160,7 @@ def state(
     return text_frame(orjson.dumps(head)[:-1] + b',"state":' + document + b"}")
 
 
-def state_delta(
+def state_delta_frame(
     session_id: str,
     epoch: str,
     tag: str,
@@ -165,7 +178,7 @@ def state_delta(
     return _frame(head | {"from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
-def event(message: FeedMessage, server_time_ms: int) -> bytes:
+def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
     """Frame what happened, apart from the state that shows it."""
     told = _envelope("EVENT", message.session_id, message.version, server_time_ms)
     told |= {"epoch": message.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
@@ -174,13 +187,13 @@ def event(message: FeedMessage, server_time_ms: int) -> bytes:
     return _frame(told)
 
 
-def presence(session_id: str, server_time_ms: int, present: PresenceCounts) -> bytes:
+def presence_frame(session_id: str, server_time_ms: int, present: PresenceCounts) -> bytes:
     """Frame who is connected to a session."""
     told: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
     return _frame(told | {"clients": present.clients, "roles": present.roles, "participants": present.participants})
 
 
-def command_ack(
+def command_ack_frame(
     command_id: str,
     session_id: str,
     epoch: str,
@@ -198,12 +211,12 @@ def command_ack(
     return _frame(told)
 
 
-def ack(message_id: str, session_id: str, server_time_ms: int) -> bytes:
+def ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
     """Frame the answer to what changes no session."""
     return _frame({"type": "ACK", "session_id": session_id, "server_time_ms": server_time_ms, "reply_to": message_id})
 
 
-def error(
+def error_frame(
     refusal: SyncKairosError, server_time_ms: int, reply_to: str | None = None, session_id: str | None = None
 ) -> bytes:
     told: dict[str, Any] = {"type": "ERROR"}
@@ -213,12 +226,12 @@ def error(
     if reply_to is not None:
         told["reply_to"] = reply_to
     told |= {"code": refusal.code, "message": refusal.message}
-    if (details := details_of(refusal)) is not None:
+    if (details := error_details(refusal)) is not None:
         told["details"] = details
     return _frame(told)
 
 
-def pong(asked: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
+def pong_frame(asked: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
     """Frame Redis time at which a PING came and its answer left, ms; this instance knows it to ± `error_ms`.
 
     Before it knows it at all, the error is infinite: null.
@@ -229,15 +242,8 @@ def pong(asked: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
     return _frame(told | {"t0": asked.t0, "t1": received_ms, "t2": sent_ms, "error_ms": round(error_ms, 3)})
 
 
-def goaway(retry_after_ms: int, server_time_ms: int) -> bytes:
+def goaway_frame(retry_after_ms: int, server_time_ms: int) -> bytes:
     return _frame({"type": "GOAWAY", "server_time_ms": server_time_ms, "retry_after_ms": retry_after_ms})
-
-
-def updated_at_ms(document: bytes) -> int:
-    """Return when a document's version took effect, without parsing the rest of it."""
-    # No text before it can hold an unescaped quote, so the first match is the member itself.
-    begin = document.index(b'"updated_at":"') + 14
-    return parse_instant(document[begin : document.index(b'"', begin)].decode())
 
 
 def _envelope(kind: str, session_id: str, version: int, server_time_ms: int) -> dict[str, Any]:

@@ -31,17 +31,17 @@ Fault = dict[str, str]
 Path = tuple[str | int, ...]
 
 
-class UnionFaults:
+class FaultLimit:
     """How many more faults are worth looking for. Given to pydantic as the context of a validation."""
 
     def __init__(self) -> None:
         self.left = MAX_FAULTS
 
     @staticmethod
-    def tried(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    def validate_item(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         """Validate an item of a long list, until enough is wrong with those before it."""
         patience = info.context
-        if not isinstance(patience, UnionFaults):
+        if not isinstance(patience, FaultLimit):
             return validate(value)
         if patience.left < 0:
             return value
@@ -57,7 +57,7 @@ def fault(path: Iterable[str | int], message: str) -> Fault:
     return {"path": ".".join(map(str, path)), "message": message}
 
 
-def refuse(faults: Iterable[Fault]) -> None:
+def raise_faults(faults: Iterable[Fault]) -> None:
     """Raise ValidationFailed with these faults, each place's first one, where there are any; stops at MAX_FAULTS."""
     firsts: dict[str, Fault] = {}
     for each in faults:
@@ -127,7 +127,7 @@ def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
                 yield from json_faults(item, (*path, name))
 
 
-def unknown_field_faults(value: Any) -> Iterator[Fault]:
+def excess_value_faults(value: Any) -> Iterator[Fault]:
     """Find where a JSON value goes beyond MAX_VALUES; looks no further than there."""
     # Places, as `path_to` has them: a path for each would take far longer in the depths.
     left = MAX_VALUES

@@ -8,66 +8,66 @@ from pydantic_core import PydanticCustomError
 
 from synckairos.clock.model import EventType
 from synckairos.wire.event_json import EventRow, event_json
-from synckairos.wire.field_types import Maybe, Metadata, Name, Strict
+from synckairos.wire.field_types import Metadata, Omittable, ShortText, StrictModel
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import PageQuery
-from synckairos.wire.response_models import Id, Instant, Kind, Ms
+from synckairos.wire.response_models import EventTypeName, Id, Instant, Ms
 
 DAY_S = 86_400
-KINDS = tuple(str(each) for each in EventType)
+EVENT_TYPES = tuple(str(each) for each in EventType)
 
 
 def _known_kind(text: str) -> str:
-    if text not in KINDS:
-        raise PydanticCustomError("kind", "should be one of {kinds}", {"kinds": ", ".join(KINDS)})
+    if text not in EVENT_TYPES:
+        raise PydanticCustomError("kind", "should be one of {kinds}", {"kinds": ", ".join(EVENT_TYPES)})
     return text
 
 
 Url = Annotated[str, Field(min_length=1, max_length=2_000, description="https, on the public internet")]
-Kinds = Annotated[
-    list[Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"type": "string", "enum": [*KINDS]})]],
-    Field(min_length=1, max_length=len(KINDS), description="Only these; left out: all"),
+EventTypeFilter = Annotated[
+    list[Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES]})]],
+    Field(min_length=1, max_length=len(EVENT_TYPES), description="Only these; left out: all"),
 ]
-Part = Annotated[Metadata, Field(description="Only sessions whose metadata contains this; left out: all")]
+MetadataFilter = Annotated[Metadata, Field(description="Only sessions whose metadata contains this; left out: all")]
 
 # -- asked ------------------------------------------------------------------------------------------------------------
 
 
-class CreateWebhook(Strict):
+class CreateWebhook(StrictModel):
     """Somebody who wants to be told. `snapshots` sends the session along, as each event left it."""
 
     url: Url
-    description: Name = ""
-    event_types: Maybe[Kinds] = None
-    metadata: Maybe[Part] = None
+    description: ShortText = ""
+    event_types: Omittable[EventTypeFilter] = None
+    metadata: Omittable[MetadataFilter] = None
     snapshots: bool = False
 
 
-class PatchWebhook(Strict):
+class PatchWebhook(StrictModel):
     """What is to be changed; a filter that is null filters no more. Enabling forgets what failed before."""
 
-    url: Maybe[Url] = None
-    description: Maybe[Name] = None
-    event_types: Kinds | None = None
-    metadata: Part | None = None
-    snapshots: Maybe[bool] = None
-    enabled: Maybe[bool] = None
+    url: Omittable[Url] = None
+    description: Omittable[ShortText] = None
+    event_types: EventTypeFilter | None = None
+    metadata: MetadataFilter | None = None
+    snapshots: Omittable[bool] = None
+    enabled: Omittable[bool] = None
 
 
-class RotateSecret(Strict):
+class RotateSecret(StrictModel):
     """A new secret; the old ones sign too, for so long."""
 
     overlap_s: Annotated[int, Field(ge=0, le=30 * DAY_S, description="Seconds; a day by default")] = DAY_S
 
 
-class EmptyBody(Strict):
+class EmptyBody(StrictModel):
     """An empty object, or nothing at all."""
 
 
 class DeliveriesQuery(PageQuery):
     """What an endpoint was told, newest first."""
 
-    status: Maybe[Literal["pending", "delivered", "failed"]] = None
+    status: Omittable[Literal["pending", "delivered", "failed"]] = None
 
 
 # -- answered ---------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ class WebhookView(BaseModel):
     webhook_id: Id
     url: str
     description: str
-    event_types: list[Kind] | None
+    event_types: list[EventTypeName] | None
     metadata: dict[str, Any] | None
     snapshots: bool
     enabled: bool
@@ -147,7 +147,7 @@ class DeliveryPage(BaseModel):
 
 # -- sent -------------------------------------------------------------------------------------------------------------
 
-TEST = "webhook_test"
+TEST_EVENT_TYPE = "webhook_test"
 """The type of a message that only asks whether somebody is there."""
 
 
@@ -156,9 +156,9 @@ def render_message(session_id: str, event: EventRow) -> bytes:
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 
 
-def render_test(webhook_id: str, at_ms: int) -> bytes:
+def render_test_message(webhook_id: str, at_ms: int) -> bytes:
     """Render a message that only asks whether somebody is there."""
-    return _message(TEST, at_ms, {"webhook_id": webhook_id})
+    return _message(TEST_EVENT_TYPE, at_ms, {"webhook_id": webhook_id})
 
 
 def _message(kind: str, at_ms: int, data: dict[str, Any]) -> bytes:

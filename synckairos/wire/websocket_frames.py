@@ -9,7 +9,7 @@ def ping_frame(payload: bytes) -> bytes:
     return bytes((0x89, len(payload))) + payload
 
 
-PING = ping_frame(b"")
+PING_FRAME = ping_frame(b"")
 
 
 def text_frame(payload: bytes) -> bytes:

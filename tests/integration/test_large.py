@@ -137,7 +137,7 @@ async def test_nothing_is_committed_on_other_content_of_the_same_version(setting
         held, key = await stored(parts, session_id), parts.store.keys.session(session_id)
         known = RenderedSession.parse(held.document)
         (transition,) = engine.apply(known.session, Switch(), T0 + DAY_MS).own
-        step = build_step(transition, Cause("somebody", "switch"), known.next(transition.state), held.tag)
+        step = build_step(transition, Cause("somebody", "switch"), known.render_next(transition.state), held.tag)
         await parts.pipe.call("HSET", key, "tag", "other")
         outcome = await parts.store.commit(Commit(session_id, held, [step], "running"))
         assert isinstance(outcome, Conflict)
@@ -184,7 +184,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             tape = Bytes(pick.randbytes(120))
             transition = creation.create(crowd(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
-            known, base, documents = RenderedSession.of(transition.state), None, list[bytes]()
+            known, base, documents = RenderedSession.render(transition.state), None, list[bytes]()
             steps = [build_step(transition, Cause("somebody", "create"))]
             for wait_ms, command, _ in commands(tape, 12):
                 base = await commit(parts, session_id, base, steps)
@@ -192,7 +192,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
                 now_ms += wait_ms
                 steps, tag = [], base.tag
                 for transition in engine.apply(known.session, command, now_ms).transitions:
-                    known = known.next(transition.state)
+                    known = known.render_next(transition.state)
                     steps.append(build_step(transition, Cause("somebody", "any"), known, tag))
                     tag = steps[-1].message.tag
                 if transition.state.deleted:

@@ -8,7 +8,7 @@ from synckairos.clock.model import Session, SyncMode
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.snapshot import Stored
 from synckairos.wire.rendered_session import RenderedSession
-from synckairos.wire.session_json import parse_session, participants_bytes, participants_json, render_session
+from synckairos.wire.session_json import extract_participants, parse_session, participants_json, render_session
 
 
 def session(name: str, display_name: str = ',"groups":[') -> Session:
@@ -21,7 +21,7 @@ def stored(rendered: RenderedSession) -> Stored:
 
 
 def test_the_same_bytes_are_parsed_once() -> None:
-    parsed, rendered = SessionCache(), RenderedSession.of(session("a"))
+    parsed, rendered = SessionCache(), RenderedSession.render(session("a"))
     assert parsed.held("a") is None
     assert parsed.of("a", rendered.document).session == rendered.session
     parsed.keep("a", stored(rendered), rendered)
@@ -30,13 +30,13 @@ def test_the_same_bytes_are_parsed_once() -> None:
 
 
 def test_other_bytes_are_parsed_whatever_was_known() -> None:
-    parsed, rendered, other = SessionCache(), RenderedSession.of(session("a")), session("a", "somebody else")
+    parsed, rendered, other = SessionCache(), RenderedSession.render(session("a")), session("a", "somebody else")
     parsed.keep("a", stored(rendered), rendered)
     assert parsed.of("a", render_session(other)).session == other
 
 
 def test_what_was_seen_longest_ago_is_forgotten_first() -> None:
-    known = {name: RenderedSession.of(session(name)) for name in "abc"}
+    known = {name: RenderedSession.render(session(name)) for name in "abc"}
     parsed = SessionCache(max_bytes=2 * len(known["a"].document))
     for name in ("a", "b", "a", "c"):
         parsed.keep(name, stored(known[name]), known[name])
@@ -50,4 +50,4 @@ def test_the_participants_are_cut_out_of_a_document_whatever_their_names() -> No
     state = session("a")
     document = render_session(state)
     assert parse_session(document) == state
-    assert participants_bytes(document) == orjson.dumps(participants_json(state))
+    assert extract_participants(document) == orjson.dumps(participants_json(state))

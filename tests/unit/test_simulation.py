@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.simulation_timeline import NOBODY, run_simulation
+from synckairos.wire.simulation_timeline import NIL_SESSION_ID, run_simulation
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 
@@ -43,7 +43,7 @@ def test_commands_and_deadlines_meet_in_one_timeline() -> None:
         {"at_ms": 15_000, "event_type": "session_expired", "version": 6, "participant_id": B},
     ]
     final = found["final"]
-    assert (final["session_id"], final["status"], final["version"]) == (NOBODY, "expired", 6)
+    assert (final["session_id"], final["status"], final["version"]) == (NIL_SESSION_ID, "expired", 6)
     assert final["session_completed_at"] == "1970-01-01T00:00:15.000Z"
     assert final["created_at"] == "1970-01-01T00:00:00.000Z"
 

@@ -78,13 +78,13 @@ class Player:
         body = self._body()
         model = parse_body(CreateSession, body)
         args = model.model_dump(exclude_unset=True)
-        await self._sessions.create(CreateRequest(Principal(), model.spec(), self.session_id, args))
+        await self._sessions.create(CreateRequest(Principal(), model.to_create(), self.session_id, args))
 
     async def _send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         body = parse_stored_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
-            Principal(), self.session_id, body.command(), verb, sent, command_id=command_id, fingerprint=verb
+            Principal(), self.session_id, body.to_command(), verb, sent, command_id=command_id, fingerprint=verb
         )
         try:
             await self._sessions.execute(request)

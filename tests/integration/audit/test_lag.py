@@ -43,7 +43,9 @@ async def started(instance: Instance, budget_ms: int = 180_000) -> str:
         "participants": [{"participant_id": str(uuid4()), "total_time_ms": budget_ms} for _ in range(2)],
         "lag_compensation": True,
     }
-    await instance.sessions.create(CreateRequest(SOMEBODY, parse_body(CreateSession, body).spec(), session_id, body))
+    await instance.sessions.create(
+        CreateRequest(SOMEBODY, parse_body(CreateSession, body).to_create(), session_id, body)
+    )
     await instance.command(session_id, Start())
     return session_id
 

@@ -9,7 +9,7 @@ import pytest
 from synckairos.http import api_examples
 from synckairos.wire import request_bodies, v3_messages
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import COMMANDS, SimulationBody
+from synckairos.wire.request_bodies import COMMAND_BODIES, SimulationBody
 from synckairos.wire.webhooks import CreateWebhook, PatchWebhook, RotateSecret
 from tests.integration.http.conftest import Server
 
@@ -125,11 +125,11 @@ async def test_the_examples_are_what_they_say(document: Json) -> None:
         for example in message["examples"]:
             assert example["payload"]["type"] == name.partition(".")[2] == message["name"]
             jsonschema_rs.Draft202012Validator(schema).validate(example["payload"])
-    for name in v3_messages.MODELS:
+    for name in v3_messages.CLIENT_MESSAGES:
         v3_messages.parse_v3_message(re.sub("'", '"', str(api_examples.v3_messages()[name])))
 
 
-BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecret, *COMMANDS.values()]
+BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecret, *COMMAND_BODIES.values()]
 
 
 @pytest.mark.parametrize("model", BODIES)

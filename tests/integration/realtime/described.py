@@ -7,7 +7,7 @@ import jsonschema_rs
 import orjson
 
 from synckairos.http.asyncapi import render_asyncapi
-from synckairos.wire.socket_message_models import V2_SENT, V3_SENT
+from synckairos.wire.socket_message_models import V2_SERVER_MESSAGES, V3_SERVER_MESSAGES
 
 Json = dict[str, Any]
 
@@ -20,7 +20,7 @@ def _validators() -> dict[tuple[str, str], jsonschema_rs.Validator]:
     closed = {name: {"additionalProperties": False, **each} for name, each in schemas.items() if "properties" in each}
     components = {"schemas": schemas | closed}
     found: dict[tuple[str, str], jsonschema_rs.Validator] = {}
-    for dialect, models in (("v3", V3_SENT), ("v2", V2_SENT)):
+    for dialect, models in (("v3", V3_SERVER_MESSAGES), ("v2", V2_SERVER_MESSAGES)):
         for model in models:
             kind = schemas[model.__name__]["properties"]["type"]["const"]
             payload = document["components"]["messages"][f"{dialect}.{kind}"]["payload"]

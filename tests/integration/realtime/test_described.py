@@ -10,7 +10,7 @@ from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
-from synckairos.wire.close_codes import V2_CLOSES, V3_CLOSES
+from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
 from tests.integration.realtime.described import check, kinds
 from tests.integration.realtime.instances import Instance, take, take_presence, watching
 from tests.integration.realtime.v3_client import v3_client
@@ -64,8 +64,8 @@ def test_a_member_that_isnt_described_is_seen() -> None:
 
 def test_all_close_codes_are_described() -> None:
     for connection, module, described in (
-        (V3Connection, v3_connection, V3_CLOSES),
-        (V2Connection, v2_connection, V2_CLOSES),
+        (V3Connection, v3_connection, V3_CLOSE_CODES),
+        (V2Connection, v2_connection, V2_CLOSE_CODES),
     ):
         codes = {getattr(connection.codes, name) for name in connection.codes.__slots__}
         codes |= {each[0] for each in vars(module).values() if isinstance(each, tuple) and isinstance(each[0], int)}

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.config import Settings
-from synckairos.wire.v3_messages import MODELS
+from synckairos.wire.v3_messages import CLIENT_MESSAGES
 from tests.integration.realtime.instances import Instance, serving, take, watching
 from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3_client
 
@@ -267,7 +267,7 @@ async def test_what_isnt_right_gets_an_error_and_the_connection_stays(
 
 
 def test_every_model_is_asked_for_by_its_name() -> None:
-    assert all(model.model_fields["type"].annotation.__args__ == (name,) for name, model in MODELS.items())  # type: ignore[union-attr]
+    assert all(model.model_fields["type"].annotation.__args__ == (name,) for name, model in CLIENT_MESSAGES.items())  # type: ignore[union-attr]
 
 
 async def test_too_large_a_message_is_closed_with_4513(instance: Instance) -> None:

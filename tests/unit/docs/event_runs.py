@@ -56,7 +56,7 @@ class Produced:
 def created(mode: str, **fields: Any) -> Produced:
     """Create a session of a mode."""
     body = {"sync_mode": mode, **BODIES[mode], **fields}
-    transition = creation.create(parse_body(CreateSession, body).spec(), SESSION, EPOCH, T0)
+    transition = creation.create(parse_body(CreateSession, body).to_create(), SESSION, EPOCH, T0)
     return Produced(transition, Cause("anonymous", "create", body))
 
 
@@ -67,7 +67,7 @@ def produced_by(state: Session, step: Step) -> Iterator[Produced]:
     if verb == "recover":
         yield Produced(recover(state, NEXT_EPOCH, T0 + at_ms), Cause("recovery", "recover"))
         return
-    command = Expire() if verb == "expire" else parse_command(verb, args).command()
+    command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
     decision = engine.apply(state, command, T0 + at_ms)
     yield from (Produced(each, overdue) for each in decision.overdue)
     yield from (Produced(each, Cause("anonymous", verb, args or None)) for each in decision.own)

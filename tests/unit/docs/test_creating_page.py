@@ -25,4 +25,4 @@ def test_page_lists_each_member_and_which_are_required(heading: str, model: type
 
 def test_example_is_accepted() -> None:
     (example,) = code_blocks(PAGE, "json")
-    assert parse_body(CreateSession, orjson.loads(example)).spec().increment_ms == 2_000
+    assert parse_body(CreateSession, orjson.loads(example)).to_create().increment_ms == 2_000

@@ -16,10 +16,10 @@ from synckairos.realtime.session_update import TOLD, SessionUpdate
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import OutboxEntry, render_event
-from synckairos.wire.request_bodies import COMMANDS
+from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import render_session
 from synckairos.wire.tabular import render_csv
-from synckairos.wire.v3_messages import event as event_frame
+from synckairos.wire.v3_messages import event_frame
 from synckairos.wire.webhooks import render_message
 from synckairos.wire.websocket_frames import text_payload
 from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, list[Json]] = {
 
 def attempts() -> Iterator[Step]:
     """Yield every command at an early and at a late instant, and time alone."""
-    for at_ms, verb in itertools.product((2_000, 55_000, 200_000), (*COMMANDS, "expire", "recover")):
+    for at_ms, verb in itertools.product((2_000, 55_000, 200_000), (*COMMAND_BODIES, "expire", "recover")):
         for args in ARGUMENTS.get(verb, [{}]):
             yield at_ms, verb, args
 

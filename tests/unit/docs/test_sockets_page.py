@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from synckairos.http import api_examples
 from synckairos.wire import socket_message_models, v2_messages, v3_messages
-from synckairos.wire.close_codes import V2_CLOSES, V3_CLOSES
-from synckairos.wire.request_bodies import COMMANDS
+from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
+from synckairos.wire.request_bodies import COMMAND_BODIES
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after, tables
 
 PAGE = read_page("sockets.md")
@@ -30,10 +30,10 @@ def column(dialect: str, name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("dialect", "name", "types"),
     [
-        ("`synckairos.v3`", "client sends", list(v3_messages.MODELS)),
-        ("`synckairos.v3`", "server sends", types_of(socket_message_models.V3_SENT)),
-        ("The v2 dialect", "client sends", [str(each) for each in v2_messages.V2Request]),
-        ("The v2 dialect", "server sends", types_of(socket_message_models.V2_SENT)),
+        ("`synckairos.v3`", "client sends", list(v3_messages.CLIENT_MESSAGES)),
+        ("`synckairos.v3`", "server sends", types_of(socket_message_models.V3_SERVER_MESSAGES)),
+        ("The v2 dialect", "client sends", [str(each) for each in v2_messages.V2ClientMessage]),
+        ("The v2 dialect", "server sends", types_of(socket_message_models.V2_SERVER_MESSAGES)),
     ],
 )
 def test_page_lists_each_message_of_a_dialect(dialect: str, name: str, types: list[str]) -> None:
@@ -41,7 +41,7 @@ def test_page_lists_each_message_of_a_dialect(dialect: str, name: str, types: li
 
 
 def test_page_lists_each_close_code() -> None:
-    both = {"v2": V2_CLOSES, "v3": V3_CLOSES}
+    both = {"v2": V2_CLOSE_CODES, "v3": V3_CLOSE_CODES}
     rows = table_after(PAGE, "## Close codes")
     listed = {(row["code"], each) for row in rows for each in (both if row["dialect"] == "both" else [row["dialect"]])}
     assert listed == {(str(code), dialect) for dialect, codes in both.items() for code in codes}
@@ -58,7 +58,7 @@ def test_close_codes_of_v3_say_by_their_number_if_a_client_reconnects() -> None:
 
 def test_page_names_the_commands_that_have_no_verb_in_rest() -> None:
     (sentence,) = re.findall(r"`command` is the REST verb, or ([^.]+)\.", PAGE)
-    assert code_words(sentence) == [verb for verb in COMMANDS if "_" in verb or verb == "delete"]
+    assert code_words(sentence) == [verb for verb in COMMAND_BODIES if "_" in verb or verb == "delete"]
 
 
 def test_examples_have_the_members_of_their_messages() -> None:

@@ -11,7 +11,7 @@ import pytest
 from synckairos.errors import ValidationFailed
 from synckairos.http.request import MAX_BODY_BYTES
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.field_types import Strict
+from synckairos.wire.field_types import StrictModel
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.request_bodies import AdjustBody, SimulationBody, StartBody, parse_body
 from synckairos.wire.validation_faults import MAX_FAULTS
@@ -26,7 +26,7 @@ def many(item: bytes, around: tuple[bytes, bytes]) -> bytes:
     return begin + b",".join([item] * ((MAX_BODY_BYTES - len(begin) - len(end)) // (len(item) + 1))) + end
 
 
-def bodies() -> Iterator[tuple[str, type[Strict], bytes]]:
+def bodies() -> Iterator[tuple[str, type[StrictModel], bytes]]:
     """Yield what a malicious client might send."""
     participants = (b'{"sync_mode":"global","participants":[', b"]}")
     groups = (b'{"sync_mode":"per_group","groups":[', b"]}")
@@ -53,13 +53,13 @@ def bodies() -> Iterator[tuple[str, type[Strict], bytes]]:
 
 
 @pytest.mark.parametrize(("model", "body"), [pytest.param(*rest, id=name) for name, *rest in bodies()])
-def test_no_body_costs_much_to_refuse(model: type[Strict], body: bytes) -> None:
+def test_no_body_costs_much_to_refuse(model: type[StrictModel], body: bytes) -> None:
     assert len(body) <= MAX_BODY_BYTES
     calls = calls_of(lambda: refuse(model, body))
     assert calls < ENOUGH
 
 
-def refuse(model: type[Strict], body: bytes) -> None:
+def refuse(model: type[StrictModel], body: bytes) -> None:
     with pytest.raises(ValidationFailed) as refused:
         parse_body(model, decode_json(body))
     assert len(refused.value.details) <= MAX_FAULTS + 1

@@ -36,7 +36,7 @@ def chess(**fields: Any) -> dict[str, Any]:
 
 
 def spec(body: Any) -> Create:
-    return parse_body(CreateSession, body).spec()
+    return parse_body(CreateSession, body).to_create()
 
 
 def faults(body: Any) -> dict[str, str]:
@@ -127,7 +127,7 @@ def test_ids_of_any_version_are_taken_and_lowered() -> None:
     body = chess(session_id=other, participants=[people(1)[0] | {"participant_id": each} for each in (one, other)])
     parsed = parse_body(CreateSession, body)
     assert parsed.session_id == other.lower()
-    assert [each.participant_id for each in parsed.spec().participants] == [one, other.lower()]
+    assert [each.participant_id for each in parsed.to_create().participants] == [one, other.lower()]
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -458,7 +458,7 @@ def test_any_json_makes_a_session_or_is_refused(body: dict[str, Any]) -> None:
         parsed = parse_body(CreateSession, body)
     except ValidationFailed:
         return
-    state = creation.create(parsed.spec(), str(uuid4()), "e", 1_700_000_000_000).state
+    state = creation.create(parsed.to_create(), str(uuid4()), "e", 1_700_000_000_000).state
     SessionView.model_validate_json(render_session(state))
     orjson.dumps(parsed.model_dump(exclude_unset=True))
 

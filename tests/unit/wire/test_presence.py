@@ -26,19 +26,19 @@ CROWDS = st.lists(st.lists(WHOS, max_size=8), max_size=4)
 def test_clients_are_counted_by_role_and_participants_named_once(
     clients: list[PresenceIdentity], expected: PresenceCounts
 ) -> None:
-    present = PresenceCounts.of(Counter(clients))
+    present = PresenceCounts.count(Counter(clients))
     assert present == expected
     assert present.clients == len(clients)
 
 
 @given(CROWDS)
 def test_instances_add_up_to_what_one_would_count(crowds: list[list[PresenceIdentity]]) -> None:
-    parts = [PresenceCounts.parse(PresenceCounts.of(Counter(crowd)).render()) for crowd in crowds]
-    assert PresenceCounts.sum(parts) == PresenceCounts.of(Counter(who for crowd in crowds for who in crowd))
+    parts = [PresenceCounts.parse(PresenceCounts.count(Counter(crowd)).render()) for crowd in crowds]
+    assert PresenceCounts.sum(parts) == PresenceCounts.count(Counter(who for crowd in crowds for who in crowd))
 
 
 def test_a_bounded_number_is_named_and_all_are_counted() -> None:
     crowd = Counter(PresenceIdentity("participant", f"{number:05}") for number in range(MAX_LISTED + 7))
-    present = PresenceCounts.of(crowd)
+    present = PresenceCounts.count(crowd)
     assert present.clients == MAX_LISTED + 7
     assert present.participants == tuple(f"{number:05}" for number in range(MAX_LISTED))

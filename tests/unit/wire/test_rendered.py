@@ -17,7 +17,7 @@ from synckairos.clock.model import Session, SyncMode, Transition
 from synckairos.wire.document_merge_patch import key_by_id, make_patch
 from synckairos.wire.document_parts import DocumentParts, changed_parts
 from synckairos.wire.document_splices import apply_body
-from synckairos.wire.rendered_session import MANY, RenderedSession
+from synckairos.wire.rendered_session import SPLICING_MIN_PARTICIPANTS, RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
@@ -31,7 +31,10 @@ def crowd(spec: Create) -> Create:
     if isinstance(spec.clock, Hourglass):
         return spec  # for exactly two
     few = spec.participants
-    more = (replace(few[at % len(few)], participant_id=f"E{at}", display_name=ODD) for at in range(2 * MANY))
+    more = (
+        replace(few[at % len(few)], participant_id=f"E{at}", display_name=ODD)
+        for at in range(2 * SPLICING_MIN_PARTICIPANTS)
+    )
     return replace(spec, participants=(*few, *more), metadata={ODD: [{ODD: ODD}]})
 
 
@@ -53,9 +56,9 @@ def many_switching(tape: Bytes) -> Iterator[Transition]:
 @given(st.binary(min_size=120, max_size=120))
 def test_what_is_made_of_the_version_before_is_what_rendering_makes(tape: bytes) -> None:
     states = [transition.state for transition in many_switching(Bytes(tape))]
-    known = RenderedSession.of(states[0])
+    known = RenderedSession.render(states[0])
     for state in states[1:]:
-        after = known.next(state)
+        after = known.render_next(state)
         assert after.document == render_session(state)
         if after.splices:
             assert apply_body(known.document, after.splices) == after.document
@@ -98,8 +101,8 @@ def after(state: Session, command: Command) -> Session:
 
 
 def test_a_switch_is_said_in_its_own_size() -> None:
-    known = RenderedSession.of(running({"large": "x" * 30_000}))
-    switched = known.next(after(known.session, Switch()))
+    known = RenderedSession.render(running({"large": "x" * 30_000}))
+    switched = known.render_next(after(known.session, Switch()))
     assert 0 < len(switched.splices) < 2_000
     assert 0 < len(switched.patch) < 1_000
 
@@ -107,11 +110,11 @@ def test_a_switch_is_said_in_its_own_size() -> None:
 def test_what_was_parsed_can_be_gone_on_from() -> None:
     document = render_session(running({}))
     known = RenderedSession.parse(document)
-    assert known.next(after(known.session, Switch())).document == render_session(after(known.session, Switch()))
+    assert known.render_next(after(known.session, Switch())).document == render_session(after(known.session, Switch()))
 
 
 def test_parsing_beside_another_version_shares_what_it_has() -> None:
-    known = RenderedSession.of(running({}))
+    known = RenderedSession.render(running({}))
     document = render_session(after(known.session, Switch()))
     parsed = RenderedSession.parse(document, known).session
     assert parsed == parse_session(document)
@@ -119,22 +122,22 @@ def test_parsing_beside_another_version_shares_what_it_has() -> None:
 
 
 def test_what_changes_everybody_goes_whole() -> None:
-    known = RenderedSession.of(running({}))
-    adjusted = known.next(after(known.session, Adjust(1_000)))
+    known = RenderedSession.render(running({}))
+    adjusted = known.render_next(after(known.session, Adjust(1_000)))
     assert adjusted.document == render_session(adjusted.session)
     assert not adjusted.splices
 
 
 def test_a_null_that_is_meant_leaves_the_patch_out_and_not_the_splices() -> None:
-    known = RenderedSession.of(running({"a": [None]}))
-    switched = known.next(after(known.session, Switch()))
+    known = RenderedSession.render(running({"a": [None]}))
+    switched = known.render_next(after(known.session, Switch()))
     assert not switched.patch
     assert apply_body(known.document, switched.splices) == switched.document
 
 
 def test_splices_for_another_document_are_refused() -> None:
-    known = RenderedSession.of(running({}))
-    switched = known.next(after(known.session, Switch()))
+    known = RenderedSession.render(running({}))
+    switched = known.render_next(after(known.session, Switch()))
     with pytest.raises(ValueError, match="are for a document of"):
         apply_body(known.document + b" ", switched.splices)
 

@@ -26,7 +26,7 @@ from synckairos.clock.commands import (
 from synckairos.errors import ValidationFailed
 from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantTimeQuery, ReadQuery, parse_query
 from synckairos.wire.request_bodies import (
-    COMMANDS,
+    COMMAND_BODIES,
     SimulationBody,
     SwitchBody,
     parse_body,
@@ -71,7 +71,7 @@ def paths(verb: str, args: Any) -> list[str]:
     ],
 )
 def test_a_body_becomes_its_command(verb: str, args: dict[str, Any], command: Command) -> None:
-    assert parse_command(verb, args).command() == command
+    assert parse_command(verb, args).to_command() == command
     assert parse_command(verb, args | {"expected_version": 7}).expected_version == 7
 
 
@@ -115,11 +115,14 @@ def test_what_is_wrong_is_told_at_its_place(verb: str, args: Any, path: str) -> 
     assert paths(verb, args) == [path]
 
 
-@given(st.sampled_from([*COMMANDS, "x"]), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+@given(
+    st.sampled_from([*COMMAND_BODIES, "x"]),
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists),
+)
 def test_any_arguments_make_a_command_or_are_refused(verb: str, args: Any) -> None:
     for value in (args, {"reason": args, "delta_ms": args}, {"metadata": {"a": args}}):
         with contextlib.suppress(ValidationFailed):
-            parse_command(verb, value).command()
+            parse_command(verb, value).to_command()
 
 
 def test_a_simulation_is_checked_to_its_depths() -> None:
@@ -199,8 +202,8 @@ def test_what_the_server_measured_is_kept_and_never_asked() -> None:
     assert paths("switch", asked | {"measured_lag_ms": 200}) == ["measured_lag_ms"]
     body = parse_command("switch", asked)
     assert isinstance(body, SwitchBody)
-    measured = body.measured(200)
+    measured = body.with_measured_lag(200)
     assert measured.model_dump(exclude_unset=True) == asked | {"measured_lag_ms": 200}
     assert parse_stored_args("switch", measured.model_dump(exclude_unset=True)) == measured
-    assert measured.command() == Switch(None, A, 90, 200)
+    assert measured.to_command() == Switch(None, A, 90, 200)
     assert parse_stored_args("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})

@@ -29,22 +29,24 @@ def test_any_type_but_the_two_is_malformed(kind: object) -> None:
 
 @pytest.mark.parametrize("kind", ["PING", "RECONNECT"])
 def test_other_members_are_ignored(kind: str) -> None:
-    assert v2_messages.parse_v2_message(f'{{"type":"{kind}","sessionId":1,"x":[]}}') == v2_messages.V2Request(kind)
+    assert v2_messages.parse_v2_message(f'{{"type":"{kind}","sessionId":1,"x":[]}}') == v2_messages.V2ClientMessage(
+        kind
+    )
 
 
 def test_the_document_is_spliced_in_as_it_is() -> None:
     document = '{"version":3,"metadata":{"ü":[1.0,"\\u2028"]}}'.encode()
-    frame = v2_messages.state_update("id", 17, document)
+    frame = v2_messages.state_update_frame("id", 17, document)
     assert text_payload(frame) == b'{"type":"STATE_UPDATE","sessionId":"id","timestamp":17,"state":' + document + b"}"
 
 
 def test_every_message_has_v2s_members() -> None:
     told = {
-        "CONNECTED": (v2_messages.connected("id", 1), ["type", "sessionId", "timestamp"]),
-        "STATE_SYNC": (v2_messages.state_sync("id", 1, b"{}"), ["type", "sessionId", "timestamp", "state"]),
-        "SESSION_DELETED": (v2_messages.session_deleted("id", 1), ["type", "sessionId", "timestamp"]),
-        "PONG": (v2_messages.pong(1), ["type", "timestamp"]),
-        "ERROR": (v2_messages.error(SessionNotFound("id")), ["type", "code", "message"]),
+        "CONNECTED": (v2_messages.connected_frame("id", 1), ["type", "sessionId", "timestamp"]),
+        "STATE_SYNC": (v2_messages.state_sync_frame("id", 1, b"{}"), ["type", "sessionId", "timestamp", "state"]),
+        "SESSION_DELETED": (v2_messages.session_deleted_frame("id", 1), ["type", "sessionId", "timestamp"]),
+        "PONG": (v2_messages.pong_frame(1), ["type", "timestamp"]),
+        "ERROR": (v2_messages.error_frame(SessionNotFound("id")), ["type", "code", "message"]),
     }
     for kind, (frame, members) in told.items():
         message = orjson.loads(text_payload(frame))

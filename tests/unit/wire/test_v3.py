@@ -41,8 +41,8 @@ def test_any_part_of_a_position_wants_to_know_whether_it_did(members: dict[str, 
 
 def test_a_state_says_its_tag_where_it_has_one() -> None:
     for tag, said in (("a", {"tag": "a"}), ("", {})):
-        whole = orjson.loads(text_payload(v3_messages.state("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
-        delta = orjson.loads(text_payload(v3_messages.state_delta(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
+        whole = orjson.loads(text_payload(v3_messages.state_frame("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
+        delta = orjson.loads(text_payload(v3_messages.state_delta_frame(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
         told = {"session_id": SESSION, "version": 7, "server_time_ms": 1, "epoch": "e", **said}
         assert whole == {"type": "STATE_UPDATE", **told, "state": {}}
         assert delta == {"type": "STATE_DELTA", **told, "from_version": 6, "patch": {"a": 1}}

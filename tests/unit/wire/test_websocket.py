@@ -4,7 +4,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from synckairos.wire.websocket_frames import PING, text_frame, text_payload
+from synckairos.wire.websocket_frames import PING_FRAME, text_frame, text_payload
 
 
 def parsed(frame: bytes) -> Frame:
@@ -28,4 +28,4 @@ def test_text_of_any_size_is_one_frame(size: int) -> None:
 
 
 def test_a_ping_is_a_ping() -> None:
-    assert parsed(PING) == Frame(Opcode.PING, b"")
+    assert parsed(PING_FRAME) == Frame(Opcode.PING, b"")
