@@ -7,7 +7,7 @@ import pytest
 from synckairos.clock.commands import Precondition
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, command_fingerprint
-from synckairos.wire.request_bodies import COMMANDS, parse_command
+from synckairos.wire.request_bodies import COMMAND_BODIES, parse_command
 
 SESSION = "01980000-0000-7000-8000-000000000001"
 PARTICIPANT = "01980000-0000-7000-8000-000000000002"
@@ -44,7 +44,7 @@ def test_a_fingerprint_of_the_first_edition_matches_the_same_command_only(
 
 
 def test_the_table_of_first_edition_fingerprints_has_every_command() -> None:
-    assert [verb for verb, _, _ in FIRST_EDITION] == list(COMMANDS)
+    assert [verb for verb, _, _ in FIRST_EDITION] == list(COMMAND_BODIES)
 
 
 def test_a_fingerprint_depends_on_verb_session_and_arguments_but_not_on_their_order() -> None:
