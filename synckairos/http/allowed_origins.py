@@ -20,9 +20,9 @@ EXPOSED_HEADERS = (
     b"ETag, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Idempotency-Replayed, "
     b"SyncKairos-Audited-Version, X-Request-Id"
 )
-PREFLIGHT_AGE_S = b"600"
+PREFLIGHT_MAX_AGE_S = b"600"
 
-REMEMBERED = 1_024
+MAX_CACHED_DECISIONS = 1_024
 """Verdicts kept; anybody can send any header, so they are bounded."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -33,22 +33,22 @@ K = TypeVar("K")
 class AllowedOrigins:
     """The allow-list. Our own origin is on it by nature, `allowed` are those besides."""
 
-    def __init__(self, allowed: Iterable[str] = (), guards_names: bool = True) -> None:
+    def __init__(self, allowed: Iterable[str] = (), checks_hosts: bool = True) -> None:
         """Take the origins allowed besides our own, and whether names nobody listed are refused as Host."""
         self._allowed = {_normal(origin) for origin in allowed}
         self._listed_hosts = {urlsplit(origin).hostname for origin in self._allowed}
-        self._guards_names = guards_names
+        self._checks_hosts = checks_hosts
         self._verdicts: dict[tuple[bytes | None, bytes | None], bool] = {}
         self._hosts: dict[bytes, bool] = {}
 
     @classmethod
-    def of(cls, settings: Settings) -> "AllowedOrigins":
+    def from_settings(cls, settings: Settings) -> "AllowedOrigins":
         """Make the list that the settings say.
 
         Names are guarded where only this machine should reach us, and wherever somebody made a list: a page whose name
         was made to point here (DNS rebinding) is its own origin, and only its name gives it away.
         """
-        return cls(settings.allowed_origins, guards_names=not settings.exposed or bool(settings.allowed_origins))
+        return cls(settings.allowed_origins, checks_hosts=not settings.exposed or bool(settings.allowed_origins))
 
     def admits(self, scope: Scope) -> bool:
         """Tell whether a request or upgrade comes from a page that may: none, our own, or one on the list."""
@@ -58,14 +58,14 @@ class AllowedOrigins:
                 origin = value
             elif name == b"host":
                 host = value
-        return self.trusts_host(host) and (origin is None or self.is_allowed(origin, host))
+        return self.trusts_host(host) and (origin is None or self.allows_origin(origin, host))
 
     def trusts_host(self, host: bytes | None) -> bool:
         """Tell whether a Host header names us: an address, a plain name, or a name that is on the list.
 
         A name with a dot can be anybody's who lets it resolve to this machine.
         """
-        if host is None or not self._guards_names:
+        if host is None or not self._checks_hosts:
             return True
         verdict = self._hosts.get(host)
         if verdict is None:
@@ -85,7 +85,7 @@ class AllowedOrigins:
             return False
         return True
 
-    def is_allowed(self, origin: bytes, host: bytes | None) -> bool:
+    def allows_origin(self, origin: bytes, host: bytes | None) -> bool:
         """Tell whether pages of this origin may use us; it is our own where it names the Host it is sent to."""
         verdict = self._verdicts.get((origin, host))
         if verdict is None:
@@ -104,10 +104,10 @@ class AllowedOrigins:
             return False
         return scheme in _DEFAULT_PORTS and rest == own and self.trusts_host(host)
 
-    def headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
+    def cors_headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
         """Return the CORS headers of an answer to a request from this origin."""
         headers = [(b"vary", b"Origin")]
-        if origin is not None and self.trusts_host(host) and self.is_allowed(origin, host):
+        if origin is not None and self.trusts_host(host) and self.allows_origin(origin, host):
             headers += [
                 (b"access-control-allow-origin", origin),
                 (b"access-control-allow-credentials", b"true"),
@@ -120,7 +120,7 @@ class AllowedOrigins:
         return [
             (b"access-control-allow-methods", ALLOWED_METHODS),
             (b"access-control-allow-headers", ALLOWED_HEADERS),
-            (b"access-control-max-age", PREFLIGHT_AGE_S),
+            (b"access-control-max-age", PREFLIGHT_MAX_AGE_S),
         ]
 
 
@@ -135,7 +135,7 @@ def _normal(origin: str) -> str:
 
 
 def _remember(verdicts: dict[K, bool], key: K, verdict: bool) -> bool:
-    if len(verdicts) >= REMEMBERED:
+    if len(verdicts) >= MAX_CACHED_DECISIONS:
         verdicts.clear()
     verdicts[key] = verdict
     return verdict

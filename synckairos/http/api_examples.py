@@ -13,35 +13,35 @@ from synckairos.wire.simulation_timeline import run_simulation
 
 Json = dict[str, Any]
 
-SESSION = "0198c0de-0000-7000-8000-000000000001"
-WHITE = "0198c0de-0000-7000-8000-00000000000a"
-BLACK = "0198c0de-0000-7000-8000-00000000000b"
-LATE = "0198c0de-0000-7000-8000-00000000000c"
+SESSION_ID = "0198c0de-0000-7000-8000-000000000001"
+WHITE_ID = "0198c0de-0000-7000-8000-00000000000a"
+BLACK_ID = "0198c0de-0000-7000-8000-00000000000b"
+LATE_PLAYER_ID = "0198c0de-0000-7000-8000-00000000000c"
 EPOCH = "5f3a9c0e71d2b846"
-TAGS = {2: "c41e07b9d3a86f52", 3: "08d7f2e6519bca34", 4: "7ab3916c0ef85d2b"}
+VERSION_TAGS = {2: "c41e07b9d3a86f52", 3: "08d7f2e6519bca34", 4: "7ab3916c0ef85d2b"}
 """The names of the session's versions."""
 NOW_MS = 1_769_860_804_321
 
 CREATE: Json = {
-    "session_id": SESSION,
+    "session_id": SESSION_ID,
     "sync_mode": "per_participant",
     "increment_ms": 2_000,
     "participants": [
-        {"participant_id": WHITE, "display_name": "White", "total_time_ms": 300_000},
-        {"participant_id": BLACK, "display_name": "Black", "total_time_ms": 300_000},
+        {"participant_id": WHITE_ID, "display_name": "White", "total_time_ms": 300_000},
+        {"participant_id": BLACK_ID, "display_name": "Black", "total_time_ms": 300_000},
     ],
 }
 
-BODIES: Json = {
+REQUEST_BODIES: Json = {
     "CreateSession": CREATE,
     "StartBody": {},
-    "SwitchBody": {"current_participant_id": WHITE},
+    "SwitchBody": {"current_participant_id": WHITE_ID},
     "PauseBody": {"reason": "break", "max_ms": 600_000},
     "ResumeBody": {"reason": "break"},
-    "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK]},
+    "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK_ID]},
     "CompleteBody": {},
     "CancelBody": {},
-    "JoinBody": {"participant_id": LATE, "display_name": "Late", "total_time_ms": 300_000},
+    "JoinBody": {"participant_id": LATE_PLAYER_ID, "display_name": "Late", "total_time_ms": 300_000},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},
     "CreateWebhook": {"url": "https://example.org/hooks", "event_types": ["session_expired"]},
     "PatchWebhook": {"enabled": True},
@@ -77,36 +77,39 @@ def example_answers() -> Json:
     }
 
 
-def v3_messages() -> Json:
+def v3_message_examples() -> Json:
     """Return an example of each message of `synckairos.v3`, by its type."""
-    at = {"session_id": SESSION, "version": 3, "server_time_ms": NOW_MS, "epoch": EPOCH}
-    tagged = at | {"tag": TAGS[3]}
-    told = {"session_id": SESSION, "server_time_ms": NOW_MS}
+    at = {"session_id": SESSION_ID, "version": 3, "server_time_ms": NOW_MS, "epoch": EPOCH}
+    tagged = at | {"tag": VERSION_TAGS[3]}
+    told = {"session_id": SESSION_ID, "server_time_ms": NOW_MS}
     turned = {
         "version": 4,
-        "active_participant_id": WHITE,
-        "participants": {BLACK: {"is_active": False}, WHITE: {"is_active": True}},
+        "active_participant_id": WHITE_ID,
+        "participants": {BLACK_ID: {"is_active": False}, WHITE_ID: {"is_active": True}},
     }
-    warning = {"event_type": "time_warning", "at": "2026-01-31T12:04:00.000Z", "participant_id": BLACK}
+    warning = {"event_type": "time_warning", "at": "2026-01-31T12:04:00.000Z", "participant_id": BLACK_ID}
     roles = {"participant": 2, "viewer": 1}
     times = {"t1": NOW_MS, "t2": NOW_MS, "error_ms": 0.412}
     examples: list[Json] = [
-        {"type": "SUBSCRIBE", "id": "s1", "session_id": SESSION, "epoch": EPOCH, "version": 2, "tag": TAGS[2]},
-        {"type": "UNSUBSCRIBE", "id": "u1", "session_id": SESSION},
         {
-            "type": "COMMAND", "id": "press-17", "session_id": SESSION, "command": "switch",
-            "args": {"current_participant_id": WHITE},
+            "type": "SUBSCRIBE", "id": "s1", "session_id": SESSION_ID, "epoch": EPOCH, "version": 2,
+            "tag": VERSION_TAGS[2],
+        },
+        {"type": "UNSUBSCRIBE", "id": "u1", "session_id": SESSION_ID},
+        {
+            "type": "COMMAND", "id": "press-17", "session_id": SESSION_ID, "command": "switch",
+            "args": {"current_participant_id": WHITE_ID},
         },
         {"type": "PING", "id": "p1", "t0": 1234.5},
         {"type": "STATE_SYNC", **tagged, "reply_to": "s1", "recovered": False, "state": example_state()},
         {"type": "STATE_UPDATE", **tagged, "state": example_state()},
-        {"type": "STATE_DELTA", **at, "version": 4, "tag": TAGS[4], "from_version": 3, "patch": turned},
+        {"type": "STATE_DELTA", **at, "version": 4, "tag": VERSION_TAGS[4], "from_version": 3, "patch": turned},
         {"type": "EVENT", **at, **warning},
-        {"type": "PRESENCE", **told, "clients": 3, "roles": roles, "participants": [WHITE, BLACK]},
+        {"type": "PRESENCE", **told, "clients": 3, "roles": roles, "participants": [WHITE_ID, BLACK_ID]},
         {"type": "ACK", **at, "reply_to": "press-17"},
         {
             "type": "ERROR", **told, "reply_to": "press-17", "code": "NOT_ACTIVE_PARTICIPANT",
-            "message": f"Participant {WHITE} is not active", "details": {"active_participant_id": BLACK},
+            "message": f"Participant {WHITE_ID} is not active", "details": {"active_participant_id": BLACK_ID},
         },
         {"type": "PONG", "server_time_ms": NOW_MS, "reply_to": "p1", "t0": 1234.5, **times},
         {"type": "GOAWAY", "server_time_ms": NOW_MS, "retry_after_ms": 730},
@@ -114,9 +117,9 @@ def v3_messages() -> Json:
     return {each["type"]: each for each in examples}
 
 
-def v2_messages() -> Json:
+def v2_message_examples() -> Json:
     """Return an example of each message of the v2 dialect, by its type."""
-    told = {"sessionId": SESSION, "timestamp": NOW_MS}
+    told = {"sessionId": SESSION_ID, "timestamp": NOW_MS}
     examples: list[Json] = [
         {"type": "PING"},
         {"type": "RECONNECT"},
@@ -125,6 +128,6 @@ def v2_messages() -> Json:
         {"type": "STATE_UPDATE", **told, "state": example_state()},
         {"type": "SESSION_DELETED", **told},
         {"type": "PONG", "timestamp": NOW_MS},
-        {"type": "ERROR", "code": "SESSION_NOT_FOUND", "message": f"Session {SESSION} not found"},
+        {"type": "ERROR", "code": "SESSION_NOT_FOUND", "message": f"Session {SESSION_ID} not found"},
     ]
     return {each["type"]: each for each in examples}

@@ -12,7 +12,7 @@ from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.http.content_negotiation import preferred_media_type
-from synckairos.http.etag import is_unchanged
+from synckairos.http.etag import is_not_modified
 from synckairos.http.operations import Operation
 from synckairos.http.request import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
@@ -47,38 +47,38 @@ class ArchiveRoutes:
             ),
         ]  # fmt: skip
 
-    async def read(self, call: RestRequest) -> RestResponse:
-        query = call.query(ArchiveQuery)
-        session_id = call.id("session_id")
-        form = preferred_media_type(call.header(b"accept"), (JSON, NDJSON))
-        await self._limits.take(call.meter)
-        if not call.principal.may(self._role):
+    async def read(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(ArchiveQuery)
+        session_id = request.path_uuid("session_id")
+        form = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
+        await self._limits.take(request.meter)
+        if not request.principal.may(self._role):
             raise Forbidden(f"Archives are for a {self._role} or a higher role")
         filed = await self._filed(session_id)
         try:
-            return await self._show(call, filed, form, query.snapshots)
+            return await self._show(request, filed, form, query.snapshots)
         except ArchiveDamaged:
             # Where a newer one was filed meanwhile the older object is gone.
             newer = await self._filed(session_id)
             if newer == filed:
                 raise
-            return await self._show(call, newer, form, query.snapshots)
+            return await self._show(request, newer, form, query.snapshots)
 
-    async def _show(self, call: RestRequest, filed: ArchiveRecord, form: str, snapshots: bool) -> RestResponse:
-        shown = self._shown(call)
+    async def _show(self, request: RestRequest, filed: ArchiveRecord, form: str, snapshots: bool) -> RestResponse:
+        shown = self._shown(request)
         etag = f'"{filed.checksum.hex()[:32]}-{shown}-{form.rpartition("-")[2]}-{snapshots:d}"'
-        reply = RestResponse(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
-        reply.headers.append((b"cache-control", b"private, no-cache"))
-        if is_unchanged(call.header(b"if-none-match"), etag):
-            reply.status = 304
-            return reply
+        response = RestResponse(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
+        response.headers.append((b"cache-control", b"private, no-cache"))
+        if is_not_modified(request.header(b"if-none-match"), etag):
+            response.status = 304
+            return response
         bundle = await self._history.cold_reader.read_bundle(filed)
         render = _render_lines if form == NDJSON else _render
         if len(bundle.events) > _LARGE:
-            reply.body = await asyncio.to_thread(render, filed, bundle, shown, snapshots)
+            response.body = await asyncio.to_thread(render, filed, bundle, shown, snapshots)
         else:
-            reply.body = render(filed, bundle, shown, snapshots)
-        return reply
+            response.body = render(filed, bundle, shown, snapshots)
+        return response
 
     async def _filed(self, session_id: str) -> ArchiveRecord:
         """Return the newest archive there is. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
@@ -93,11 +93,11 @@ class ArchiveRoutes:
             raise ArchiveProcessing(session_id)
         raise NotArchived(session_id, failed=True)
 
-    def _shown(self, call: RestRequest) -> str:
+    def _shown(self, request: RestRequest) -> str:
         """Return how much is shown: `all` of it, with `events`, or the final `state` alone."""
-        if call.principal.may("admin"):
+        if request.principal.may("admin"):
             return "all"
-        return "events" if call.principal.may(self._events_role) else "state"
+        return "events" if request.principal.may(self._events_role) else "state"
 
 
 def _render(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""REST put together: all operations in one table, behind one door, beside the sockets and the static pages."""
+"""Construction of the REST application: all operations, WebSocket routes and the demo page in one ASGI application."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.staticfiles import StaticFiles
-from starlette.types import Lifespan
 
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
@@ -18,7 +17,7 @@ from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.caller_identity import CallerIdentity
 from synckairos.http.history import HistoryRoutes
-from synckairos.http.live_tail import LiveTail, Watch
+from synckairos.http.live_tail import CommitSignals, LiveTail
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.rest_app import RestApp
 from synckairos.http.session_list import SessionList
@@ -33,76 +32,77 @@ from synckairos.telemetry.metrics import ACTIVE_SESSIONS
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
 
-DEMO = "/demo"
+DEMO_PATH = "/demo"
 
 
 @dataclass(frozen=True, slots=True)
 class RestDependencies:
-    """What REST stands on, opened by whoever puts the server together."""
+    """Services and stores that the REST operations use. The caller opens and closes them."""
 
     sessions: Sessions
     store: SessionStore
     history: HistoryReader
-    trail: AuditTrail
-    participations: ParticipantSessions
-    hours: TimeReport
+    audit_trail: AuditTrail
+    participant_sessions: ParticipantSessions
+    time_report: TimeReport
     webhooks: WebhookRegistry
-    limits: RateLimits
+    rate_limits: RateLimits
     settings: Settings
 
 
 def build_application(
-    parts: RestDependencies,
+    dependencies: RestDependencies,
     *,
     origins: AllowedOrigins | None = None,
-    extra_routes: Sequence[BaseRoute] = (),
-    lifespan: "Lifespan[Router] | None" = None,
+    websocket_routes: Sequence[BaseRoute] = (),
     is_draining: Callable[[], bool] = lambda: False,
-    watch: Watch | None = None,
-    before_scrape: Sequence[Callable[[], Awaitable[None]]] = (),
+    commit_signals: CommitSignals | None = None,
+    refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> RestApp:
-    """Make the ASGI application.
+    """Build the ASGI application.
 
-    `extra_routes` are WebSocket routes, `is_draining` makes `/ready` say no, `watch` wakes live tails (without it they
-    look every second), `before_scrape` refreshes gauges before `/metrics` is rendered. `origins` is shared with the
-    WebSocket door, whose upgrades ask `origins.admits(scope)`.
+    `origins` is shared with the WebSocket endpoint, which checks upgrades by `origins.admits(scope)`. While
+    `is_draining` returns true, `/ready` returns 503 and live tails end. `commit_signals` wakes live tails; without it
+    they poll every second. `refresh_gauges` run before `/metrics` is rendered.
     """
-    settings = parts.settings
+    settings = dependencies.settings
+    sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
+    rate_limits = dependencies.rate_limits
 
-    async def count_live() -> None:
-        ACTIVE_SESSIONS.set(await parts.store.live_count())
+    async def count_live_sessions() -> None:
+        ACTIVE_SESSIONS.set(await store.live_count())
 
-    system = SystemRoutes(parts.sessions, parts.history.is_reachable, is_draining, (count_live, *before_scrape))
+    system = SystemRoutes(sessions, history.is_reachable, is_draining, (count_live_sessions, *refresh_gauges))
     operations: list[Operation] = [
-        *SessionRoutes(parts.sessions, settings.rate_limit_switch).operations(),
+        *SessionRoutes(sessions, settings.rate_limit_switch).operations(),
         *HistoryRoutes(
-            parts.sessions,
-            parts.history,
-            SessionList(parts.sessions, parts.store, parts.history),
-            parts.trail,
-            LiveTail(parts.trail, is_draining, watch),
-            parts.participations,
-            parts.hours,
-            parts.limits,
+            sessions,
+            history,
+            SessionList(sessions, store, history),
+            dependencies.audit_trail,
+            LiveTail(dependencies.audit_trail, is_draining, commit_signals),
+            dependencies.participant_sessions,
+            dependencies.time_report,
+            rate_limits,
         ).operations(),
-        *WebhookRoutes(parts.webhooks, AddressGuard.from_settings(settings), parts.limits).operations(),
-        *ArchiveRoutes(parts.sessions, parts.history, parts.limits, settings).operations(),
-        *SimulateRoutes(parts.store, parts.limits).operations(),
+        *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
+        *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
+        *SimulateRoutes(store, rate_limits).operations(),
         *system.operations(),
     ]
-    system.describe(operations)
-    static = [Mount(DEMO, StaticFiles(directory=demo_dir(), html=True))] if demo_dir().is_dir() else []
+    system.set_openapi(operations)
+    static = [Mount(DEMO_PATH, StaticFiles(directory=demo_folder(), html=True))] if demo_folder().is_dir() else []
     return RestApp(
         OperationTable(operations),
-        parts.limits,
-        origins or AllowedOrigins.of(settings),
+        rate_limits,
+        origins or AllowedOrigins.from_settings(settings),
         CallerIdentity(settings.trusted_proxies),
         settings,
-        beyond=Router([*extra_routes, *static], lifespan=lifespan, redirect_slashes=True),
-        beyond_paths=[DEMO] if static else [],
+        fallback=Router([*websocket_routes, *static], redirect_slashes=True),
+        fallback_prefixes=[DEMO_PATH] if static else [],
     )
 
 
-def demo_dir() -> Path:
-    """Return where the demo's files are."""
+def demo_folder() -> Path:
+    """Return the folder with the files of the demo page."""
     return Path(str(resources.files("synckairos.http").joinpath("static", "demo")))

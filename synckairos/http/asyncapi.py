@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from synckairos import __version__
 from synckairos.http import api_examples
-from synckairos.http.json_schemas import ref, schemas_for
+from synckairos.http.json_schemas import schema_ref, schemas_for
 from synckairos.wire import socket_message_models, v3_messages
 from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
 from synckairos.wire.request_bodies import COMMAND_BODIES
@@ -25,16 +25,16 @@ V3_REPLIES = {
     "COMMAND": ("ACK", "ERROR"),
     "PING": ("PONG", "ERROR"),
 }
-V3_BY_ITSELF = ("STATE_UPDATE", "STATE_DELTA", "EVENT", "PRESENCE", "GOAWAY")
+V3_UNSOLICITED = ("STATE_UPDATE", "STATE_DELTA", "EVENT", "PRESENCE", "GOAWAY")
 V2_REPLIES = {"PING": ("PONG",), "RECONNECT": ("STATE_SYNC", "ERROR")}
-V2_BY_ITSELF = ("CONNECTED", "STATE_SYNC", "STATE_UPDATE", "SESSION_DELETED", "ERROR")
+V2_UNSOLICITED = ("CONNECTED", "STATE_SYNC", "STATE_UPDATE", "SESSION_DELETED", "ERROR")
 
-ABOUT_V3 = (
+V3_DESCRIPTION = (
     "Up to 32 sessions a socket, deltas, commands that happen once. One JSON object a text frame of at most 64 KiB; a "
     "message sent with an `id` is answered with that `reply_to`. SUBSCRIBE first, then PING a few times to learn how "
     "far the server's clock is ahead: between two messages clients calculate."
 )
-ABOUT_V2 = (
+V2_DESCRIPTION = (
     "The dialect of v2 clients: no subprotocol, the one session is named in the URL, and every change comes as the "
     "whole state. A session that doesn't exist yet may be watched, too."
 )
@@ -77,7 +77,7 @@ def render_asyncapi() -> bytes:
                 "v3": {
                     "address": "/ws",
                     "title": v3_messages.SUBPROTOCOL,
-                    "description": ABOUT_V3,
+                    "description": V3_DESCRIPTION,
                     "messages": {name: {"$ref": f"#/components/messages/v3.{name}"} for name in v3_all},
                     "bindings": {"ws": _binding({"Sec-WebSocket-Protocol": v3_messages.SUBPROTOCOL}, {})},
                     "x-close-codes": {str(code): meaning for code, meaning in V3_CLOSE_CODES.items()},
@@ -85,21 +85,21 @@ def render_asyncapi() -> bytes:
                 "v2": {
                     "address": "/ws",
                     "title": "the v2 dialect",
-                    "description": ABOUT_V2,
+                    "description": V2_DESCRIPTION,
                     "messages": {name: {"$ref": f"#/components/messages/v2.{name}"} for name in v2_all},
                     "bindings": {"ws": _binding({}, {"sessionId": {"type": "string", "format": "uuid"}})},
                     "x-close-codes": {str(code): meaning for code, meaning in V2_CLOSE_CODES.items()},
                 },
             },
             "operations": {
-                **_operations("v3", V3_REPLIES, V3_BY_ITSELF),
-                **_operations("v2", V2_REPLIES, V2_BY_ITSELF),
+                **_operations("v3", V3_REPLIES, V3_UNSOLICITED),
+                **_operations("v2", V2_REPLIES, V2_UNSOLICITED),
             },
             "components": {
                 "schemas": schemas,
                 "messages": {
-                    **_messages("v3", v3_all, api_examples.v3_messages()),
-                    **_messages("v2", v2_all, api_examples.v2_messages()),
+                    **_messages("v3", v3_all, api_examples.v3_message_examples()),
+                    **_messages("v2", v2_all, api_examples.v2_message_examples()),
                 },
             },
         },
@@ -118,7 +118,7 @@ def _arguments() -> Json:
         "allOf": [
             {
                 "if": {"properties": {"command": {"const": verb}}},
-                "then": {"properties": {"args": ref(model)}},
+                "then": {"properties": {"args": schema_ref(model)}},
             }
             for verb, model in COMMAND_BODIES.items()
         ]
@@ -131,14 +131,14 @@ def _messages(dialect: str, models: dict[str, type[BaseModel]], shown: Json) -> 
             "name": name,
             "title": name,
             **({"summary": model.__doc__.strip()} if model.__doc__ else {}),
-            "payload": ref(model),
+            "payload": schema_ref(model),
             "examples": [{"payload": shown[name]}],
         }
         for name, model in models.items()
     }
 
 
-def _operations(dialect: str, replies: dict[str, tuple[str, ...]], by_itself: Sequence[str]) -> Json:
+def _operations(dialect: str, replies: dict[str, tuple[str, ...]], unsolicited: Sequence[str]) -> Json:
     """Return an operation for each message that clients send, with its answers, and one for all that come unasked."""
     channel = {"$ref": f"#/channels/{dialect}"}
 
@@ -154,7 +154,7 @@ def _operations(dialect: str, replies: dict[str, tuple[str, ...]], by_itself: Se
         }
         for name, answers in replies.items()
     }
-    return asked | {f"{dialect}.tell": {"action": "send", "channel": channel, "messages": named(*by_itself)}}
+    return asked | {f"{dialect}.tell": {"action": "send", "channel": channel, "messages": named(*unsolicited)}}
 
 
 def _binding(headers: dict[str, str], query: Json) -> Json:

@@ -15,11 +15,11 @@ class CallerIdentity:
         """Take the networks whose X-Forwarded-For counts."""
         self._proxies: list[IPv4Network | IPv6Network] = [ip_network(each, strict=False) for each in trusted_proxies]
 
-    def principal_of(self, scope: Scope) -> Principal:
+    def principal_for(self, scope: Scope) -> Principal:
         """Return who makes this request or upgrade."""
-        return Principal(address=self.address_of(scope))
+        return Principal(address=self.address_for(scope))
 
-    def address_of(self, scope: Scope) -> str:
+    def address_for(self, scope: Scope) -> str:
         """Return the address of whoever is nearest to us and none of our proxies; empty on a local socket."""
         peer: str = (scope.get("client") or ("", 0))[0]
         if not self._proxies or not self._is_proxy(peer):

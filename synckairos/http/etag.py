@@ -4,7 +4,7 @@ import re
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 
-NEVER = (-1, "")
+UNMATCHABLE = (-1, "")
 """The version and epoch of no session: what an If-Match that can't be met asks for."""
 
 
@@ -12,7 +12,7 @@ def render_etag(version: int, epoch: str) -> str:
     return f'"{version}-{epoch}"'
 
 
-def is_unchanged(if_none_match: str | None, etag: str) -> bool:
+def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     """Tell whether the client has this representation already, by the weak comparison."""
     if if_none_match is None:
         return False
@@ -29,7 +29,7 @@ def parse_etags(if_match: str | None) -> list[tuple[int, str]]:
     if if_match is None or if_match.strip() == "*":
         return []
     pairs = [_pair(opaque) for weak, opaque in _TAG.findall(if_match) if not weak]
-    return [pair for pair in pairs if pair is not None] or [NEVER]
+    return [pair for pair in pairs if pair is not None] or [UNMATCHABLE]
 
 
 def _pair(opaque: str) -> tuple[int, str] | None:

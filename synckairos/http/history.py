@@ -1,4 +1,4 @@
-"""What was: lists, a session's events, a participant's sessions and hours, in whichever form the client likes."""
+"""What was: lists, a session's events, a participant's sessions and hours, in whichever media_type the client likes."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -29,11 +29,11 @@ from synckairos.wire.tabular import render_csv, render_ndjson
 
 JSON, CSV, NDJSON, SSE = "application/json", "text/csv", "application/x-ndjson", "text/event-stream"
 
-PARTICIPATION_COLUMNS = (
+PARTICIPANT_SESSION_COLUMNS = (
     "session_id", "sync_mode", "status", "started_at", "completed_at", "time_used_ms", "paused_ms", "cycle_count",
     "metadata", "synced",
 )  # fmt: skip
-TIME_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
+TIME_REPORT_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
 
 
 class HistoryRoutes:
@@ -82,21 +82,21 @@ class HistoryRoutes:
             ),
         ]  # fmt: skip
 
-    async def list(self, call: RestRequest) -> RestResponse:
-        query = call.query(ListQuery)
-        await self._limits.take(call.meter)
+    async def list(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(ListQuery)
+        await self._limits.take(request.meter)
         page = await self._listing.page(query)
         body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
-        return RestResponse(body, headers=_next_link(call, page.next_cursor))
+        return RestResponse(body, headers=_next_page_link(request, page.next_cursor))
 
-    async def events(self, call: RestRequest) -> RestResponse:
-        query = call.query(EventsQuery)
-        session_id = call.id("session_id")
-        form = preferred_media_type(call.header(b"accept"), (JSON, CSV, NDJSON, SSE))
+    async def events(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(EventsQuery)
+        session_id = request.path_uuid("session_id")
+        media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV, NDJSON, SSE))
         cursor = query.cursor
-        if form == SSE and cursor is None:
-            cursor = call.header(b"last-event-id") or None
-        await self._limits.take(call.meter)
+        if media_type == SSE and cursor is None:
+            cursor = request.header(b"last-event-id") or None
+        await self._limits.take(request.meter)
         try:
             page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
@@ -105,45 +105,45 @@ class HistoryRoutes:
             raise ValidationFailed.at("Last-Event-ID", "should be the id of an event of this tail") from None
         if not page.items and cursor is None:
             raise SessionNotFound(session_id)
-        if form == SSE:
+        if media_type == SSE:
             stream = self._tail.stream(session_id, page.items, cursor, query.snapshots)
             return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         rows = [event_json(event) for event in page.items]
         columns = (*EVENT_COLUMNS, "state") if query.snapshots else EVENT_COLUMNS
-        return _page(call, form, columns, rows, page.next_cursor)
+        return _page_response(request, media_type, columns, rows, page.next_cursor)
 
-    async def participant_sessions(self, call: RestRequest) -> RestResponse:
-        query = call.query(ParticipantSessionsQuery)
-        participant_id = call.id("participant_id")
-        form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
+    async def participant_sessions(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(ParticipantSessionsQuery)
+        participant_id = request.path_uuid("participant_id")
+        media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
         # Both in one trip: recent history should cost little more than a look at one session.
         _, lookup = await asyncio.gather(
-            self._count(call), self._participations.look_up(participant_id, cursor=query.cursor, limit=query.limit)
+            self._count(request), self._participations.look_up(participant_id, cursor=query.cursor, limit=query.limit)
         )
         told = await self._participations.page(
             participant_id, lookup, days=query.days, cursor=query.cursor, limit=query.limit
         )
         rows = [each.row for each in told.page.items]
-        if form == CSV:
-            reply = _csv(PARTICIPATION_COLUMNS, map(orjson.loads, rows))
+        if media_type == CSV:
+            response = _csv_response(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
         else:
-            reply = RestResponse(
+            response = RestResponse(
                 b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(told.page.next_cursor))
             )
-        reply.headers += [*_next_link(call, told.page.next_cursor), (b"vary", b"Accept")]
-        reply.headers += _alone(told)
-        return reply
+        response.headers += [*_next_page_link(request, told.page.next_cursor), (b"vary", b"Accept")]
+        response.headers += _single_store_header(told)
+        return response
 
-    async def _count(self, call: RestRequest) -> None:
+    async def _count(self, request: RestRequest) -> None:
         """Count a request that can be answered without Redis; while that is away, nobody counts."""
         with suppress(StoreUnavailable):
-            await self._limits.take(call.meter)
+            await self._limits.take(request.meter)
 
-    async def participant_time(self, call: RestRequest) -> RestResponse:
-        query = call.query(ParticipantTimeQuery)
-        participant_id = call.id("participant_id")
-        form = preferred_media_type(call.header(b"accept"), (JSON, CSV))
-        await self._count(call)
+    async def participant_time(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(ParticipantTimeQuery)
+        participant_id = request.path_uuid("participant_id")
+        media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
+        await self._count(request)
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:
@@ -164,12 +164,16 @@ class HistoryRoutes:
             if query.group_by is not None:
                 row["key"] = each.key
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
-        reply = _csv(TIME_COLUMNS, rows) if form == CSV else RestResponse(orjson.dumps({"data": rows}))
-        reply.headers += [(b"vary", b"Accept"), *([(b"synckairos-history", b"postgres")] if is_redis_away else [])]
-        return reply
+        response = (
+            _csv_response(TIME_REPORT_COLUMNS, rows)
+            if media_type == CSV
+            else RestResponse(orjson.dumps({"data": rows}))
+        )
+        response.headers += [(b"vary", b"Accept"), *([(b"synckairos-history", b"postgres")] if is_redis_away else [])]
+        return response
 
 
-def _alone(told: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
+def _single_store_header(told: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
     """Say which store answered alone while the other is away, and how far back that goes."""
     if told.alone is None:
         return []
@@ -177,28 +181,32 @@ def _alone(told: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
     return [(b"synckairos-history", told.alone.encode() + since)]
 
 
-def _page(
-    call: RestRequest, form: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], next_cursor: str | None
+def _page_response(
+    request: RestRequest,
+    media_type: str,
+    columns: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    next_cursor: str | None,
 ) -> RestResponse:
-    """Render a page in the form asked for; all but JSON tell of the next one in a Link alone."""
-    match form:
+    """Render a page in the media_type asked for; all but JSON tell of the next one in a Link alone."""
+    match media_type:
         case "text/csv":
-            reply = _csv(columns, rows)
+            response = _csv_response(columns, rows)
         case "application/x-ndjson":
-            reply = RestResponse(render_ndjson(rows), content_type=NDJSON.encode())
+            response = RestResponse(render_ndjson(rows), content_type=NDJSON.encode())
         case _:
-            reply = RestResponse(orjson.dumps({"data": rows, "next_cursor": next_cursor}))
-    reply.headers += [*_next_link(call, next_cursor), (b"vary", b"Accept")]
-    return reply
+            response = RestResponse(orjson.dumps({"data": rows, "next_cursor": next_cursor}))
+    response.headers += [*_next_page_link(request, next_cursor), (b"vary", b"Accept")]
+    return response
 
 
-def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> RestResponse:
+def _csv_response(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> RestResponse:
     return RestResponse(render_csv(columns, rows), content_type=b"text/csv; charset=utf-8")
 
 
-def _next_link(call: RestRequest, next_cursor: str | None) -> list[tuple[bytes, bytes]]:
+def _next_page_link(request: RestRequest, next_cursor: str | None) -> list[tuple[bytes, bytes]]:
     if next_cursor is None:
         return []
-    pairs = [pair for pair in parse_qsl(call.scope["query_string"].decode("ascii")) if pair[0] != "cursor"]
+    pairs = [pair for pair in parse_qsl(request.scope["query_string"].decode("ascii")) if pair[0] != "cursor"]
     query = urlencode([*pairs, ("cursor", next_cursor)])
-    return [(b"link", f'<{call.scope["path"]}?{query}>; rel="next"'.encode())]
+    return [(b"link", f'<{request.scope["path"]}?{query}>; rel="next"'.encode())]

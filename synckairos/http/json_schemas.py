@@ -9,7 +9,7 @@ from pydantic_core import core_schema
 
 from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 
-REF = "#/components/schemas/{model}"
+SCHEMA_REF_TEMPLATE = "#/components/schemas/{model}"
 
 
 class SchemaGenerator(GenerateJsonSchema):
@@ -30,7 +30,9 @@ class SchemaGenerator(GenerateJsonSchema):
 def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """Return the schemas of models, and of all that they hold, by name."""
     _, document = models_json_schema(
-        [(model, "validation") for model in dict.fromkeys(models)], ref_template=REF, schema_generator=SchemaGenerator
+        [(model, "validation") for model in dict.fromkeys(models)],
+        ref_template=SCHEMA_REF_TEMPLATE,
+        schema_generator=SchemaGenerator,
     )
     found: dict[str, Any] = without_titles(document["$defs"])
     for schema in found.values():
@@ -45,9 +47,9 @@ def add_field_docs(schema: Any) -> None:
             member["description"] = FIELD_DESCRIPTIONS[name]
 
 
-def ref(model: type[BaseModel]) -> dict[str, str]:
+def schema_ref(model: type[BaseModel]) -> dict[str, str]:
     """Return what refers to a model's schema."""
-    return {"$ref": REF.format(model=model.__name__)}
+    return {"$ref": SCHEMA_REF_TEMPLATE.format(model=model.__name__)}
 
 
 def without_titles(schema: Any) -> Any:

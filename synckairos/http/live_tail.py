@@ -18,25 +18,25 @@ from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
 from synckairos.wire.event_json import event_json
 
-Watch = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
+CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 """Gives, for a session, an event that is set whenever something may have been committed."""
 
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 """Without anybody to wake it, or where a wake-up got lost, it looks this often."""
 
-QUIET_S = 15.0
+KEEPALIVE_INTERVAL_S = 15.0
 """After so much silence a comment shows that the connection lives."""
 
-PAGE = 200
+PAGE_SIZE = 200
 
 
 class LiveTail:
     """Tails of any session. Ends one when its session was deleted, or when the server drains."""
 
-    def __init__(self, trail: AuditTrail, is_draining: Callable[[], bool], watch: Watch | None = None) -> None:
+    def __init__(self, trail: AuditTrail, is_draining: Callable[[], bool], watch: CommitSignals | None = None) -> None:
         self._trail = trail
         self._is_draining = is_draining
-        self._watch = watch or _unwatched
+        self._watch = watch or _never_signalled
 
     async def stream(
         self, session_id: str, first: Sequence[TrailEvent], cursor: str | None, snapshots: bool
@@ -58,27 +58,27 @@ class LiveTail:
                     return
                 # Cleared before the look: what is committed after it sets the event again.
                 woken.clear()
-                events = await self._after(session_id, cursor, snapshots)
+                events = await self._events_after(session_id, cursor, snapshots)
                 if not events:
                     await self._wait(woken)
-                if loop.time() - spoke_at >= QUIET_S:
+                if loop.time() - spoke_at >= KEEPALIVE_INTERVAL_S:
                     yield b": still here\n\n"
                     spoke_at = loop.time()
 
     async def _wait(self, woken: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(POLL_INTERVAL_S):
                 await woken.wait()
 
-    async def _after(self, session_id: str, cursor: str | None, snapshots: bool) -> Sequence[TrailEvent]:
+    async def _events_after(self, session_id: str, cursor: str | None, snapshots: bool) -> Sequence[TrailEvent]:
         try:
-            return (await self._trail.page(session_id, cursor=cursor, limit=PAGE, snapshots=snapshots)).items
+            return (await self._trail.page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)).items
         except StoreUnavailable:
             return ()
 
 
 @contextlib.asynccontextmanager
-async def _unwatched(session_id: str) -> AsyncIterator[asyncio.Event]:
+async def _never_signalled(session_id: str) -> AsyncIterator[asyncio.Event]:
     yield asyncio.Event()
 
 

@@ -11,18 +11,18 @@ from pydantic import BaseModel
 
 from synckairos import __version__
 from synckairos.http import api_examples
-from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, ref, schemas_for, without_titles
+from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, schema_ref, schemas_for, without_titles
 from synckairos.http.operations import Operation
 from synckairos.wire import response_models
 from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 from synckairos.wire.request_bodies import COMMAND_BODIES
 
-ALWAYS = (400, 500, 503)
+COMMON_REFUSALS = (400, 500, 503)
 """Refusals that any operation on the stores may give; limited ones give 429 besides."""
 
-PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
-TAGS = [
+TAG_DESCRIPTIONS = [
     {"name": "sessions", "description": "One session: make it, read it, drive it."},
     {"name": "history", "description": "What was: lists, events, and a participant's sessions and hours."},
     {"name": "webhooks", "description": "Who is told of what happens, by signed HTTP requests."},
@@ -43,7 +43,7 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
                 "description": "Timed, shared sessions. Durations are whole milliseconds, instants ISO 8601 in UTC.",
             },
             "servers": [{"url": "/"}],
-            "tags": TAGS,
+            "tags": TAG_DESCRIPTIONS,
             "paths": _paths(shown),
             "components": {
                 "schemas": _schemas(shown),
@@ -60,23 +60,23 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     )
     for operation in operations:
         models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
-    return _schemas_of(tuple(models))
+    return _cached_schemas(tuple(models))
 
 
 # Models stay what they are as long as a process lives, and their schemas take longer than all else of a start.
 @cache
-def _schemas_of(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+def _cached_schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     return schemas_for(models)
 
 
 def _paths(operations: Sequence[Operation]) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation_object(operation)
     return paths
 
 
-def _describe(operation: Operation) -> dict[str, Any]:
+def _operation_object(operation: Operation) -> dict[str, Any]:
     name = re.sub(r"[^a-z0-9]+", "_", operation.path.removeprefix("/v1").lower()).strip("_")
     described: dict[str, Any] = {
         "operationId": f"{operation.method.lower()}_{name}",
@@ -86,8 +86,8 @@ def _describe(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     if operation.body is not None:
-        shown = {"schema": ref(operation.body)}
-        if (example := api_examples.BODIES.get(operation.body.__name__)) is not None:
+        shown = {"schema": schema_ref(operation.body)}
+        if (example := api_examples.REQUEST_BODIES.get(operation.body.__name__)) is not None:
             shown["example"] = example
         types = ("application/json", *(t for t in operation.media_types if t.endswith("+json")))
         described["requestBody"] = {
@@ -104,7 +104,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     if operation.query is not None:
-        parameters += _query_of(operation.query)
+        parameters += _query_parameters(operation.query)
     if operation.tag == "sessions" and operation.method != "GET" and 412 in operation.refusals:
         parameters.append(_header("If-Match", "Only if this is still the version: an ETag"))
     if operation.tag == "sessions" and 304 in operation.refusals:
@@ -117,7 +117,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 @cache
-def _query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
+def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     schema = without_titles(model.model_json_schema(schema_generator=SchemaGenerator, by_alias=True))
     add_field_docs(schema)
     required = schema.get("required", ())
@@ -135,7 +135,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.answer is not None:
         name = operation.answer.__name__
-        content["application/json"] = {"schema": ref(operation.answer)}
+        content["application/json"] = {"schema": schema_ref(operation.answer)}
         if name in api_examples.example_answers():
             content["application/json"]["examples"] = {"chess": {"$ref": f"#/components/examples/{name}"}}
     for media_type in operation.media_types:
@@ -153,12 +153,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
         return responses
     refusals = set(operation.refusals)
     if operation.limited:
-        refusals |= {*ALWAYS, 403, 429}
+        refusals |= {*COMMON_REFUSALS, 403, 429}
     if operation.body is not None:
         refusals |= {413, 415}
     for status in sorted(refusals):
         if status == 304:
             responses["304"] = {"description": "Not modified"}
         else:
-            responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": PROBLEM}
+            responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": PROBLEM_CONTENT}
     return responses

@@ -4,30 +4,30 @@ import traceback
 from collections.abc import Sequence
 
 from synckairos.errors import SyncKairosError, Unforeseen
-from synckairos.http.request import Headers, RestResponse
+from synckairos.http.request import HeaderList, RestResponse
 from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 
 def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> RestResponse:
     """Render a named error."""
-    reply = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
+    response = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
     retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
     if retry_after_s is not None:
-        reply.headers.append((b"retry-after", b"%d" % retry_after_s))
+        response.headers.append((b"retry-after", b"%d" % retry_after_s))
     if error.replayed:
-        reply.headers.append((b"idempotency-replayed", b"true"))
-    reply.headers += headers
-    return reply
+        response.headers.append((b"idempotency-replayed", b"true"))
+    response.headers += headers
+    return response
 
 
-def render_failure(failure: Exception, dev: bool) -> RestResponse:
+def render_internal_error(failure: Exception, dev: bool) -> RestResponse:
     """Render what nobody foresaw: nothing of it is told, but for its stack in dev."""
     stack = "".join(traceback.format_exception(failure)) if dev else None
     return RestResponse(problem_json(Unforeseen(), stack), 500, MEDIA_TYPE)
 
 
-def render_limits(statuses: Sequence[RateLimitStatus]) -> Headers:
+def rate_limit_headers(statuses: Sequence[RateLimitStatus]) -> HeaderList:
     """Render the rate limit nearest to its end, empty where the request isn't limited."""
     if not statuses:
         return []

@@ -1,4 +1,4 @@
-"""One request as the routes see it, and their reply. Reads bodies within bounds; knows no route and no session."""
+"""One request as the routes see it, and their response. Reads bodies within bounds; knows no route and no session."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -23,10 +23,10 @@ LARGE_BODY_BYTES = 1 << 16
 
 Model = TypeVar("Model", bound=StrictModel)
 
-Headers = list[tuple[bytes, bytes]]
+HeaderList = list[tuple[bytes, bytes]]
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client left before its request was complete; there is nobody to answer."""
 
 
@@ -37,7 +37,7 @@ class RestResponse:
     body: bytes = b""
     status: int = 200
     content_type: bytes = b"application/json"
-    headers: Headers = field(default_factory=list)
+    headers: HeaderList = field(default_factory=list)
     stream: AsyncGenerator[bytes, None] | None = None
 
 
@@ -46,7 +46,7 @@ class RestRequest:
 
     __slots__ = (
         *("_limits", "_receive"),
-        *("given", "headers", "meter", "params", "principal", "route", "scope"),
+        *("body_json", "headers", "meter", "path_parameters", "principal", "route", "scope"),
     )
 
     def __init__(
@@ -55,7 +55,7 @@ class RestRequest:
         receive: Receive,
         headers: dict[bytes, bytes],
         route: str,
-        params: dict[str, str],
+        path_parameters: dict[str, str],
         principal: Principal,
         meter: RateMeter,
         limits: RateLimits,
@@ -64,13 +64,13 @@ class RestRequest:
         self.scope = scope
         self.headers = headers
         self.route = route
-        self.params = params
+        self.path_parameters = path_parameters
         self.principal = principal
         self.meter = meter
         self._receive = receive
         self._limits = limits
-        self.given: Any = None
-        """The JSON values of the body, once `body` has read it."""
+        self.body_json: Any = None
+        """The JSON values of the body, once `read_body` has read it."""
 
     # -- what it asks for ---------------------------------------------------------------------------------------------
 
@@ -79,30 +79,30 @@ class RestRequest:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def id(self, name: str) -> str:
+    def path_uuid(self, name: str) -> str:
         """Return a UUID of the path. Raises ValidationFailed."""
         faults = self._path_faults()
         if faults:
             raise ValidationFailed(faults)
-        return self.params[name].lower()
+        return self.path_parameters[name].lower()
 
     def _path_faults(self) -> list[Fault]:
         faults = []
-        for name, text in self.params.items():
+        for name, text in self.path_parameters.items():
             try:
                 parse_uuid(text)
             except ValueError as error:
                 faults.append({"path": name, "message": str(error)})
         return faults
 
-    def query(self, model: type[Model]) -> Model:
+    def read_query(self, model: type[Model]) -> Model:
         """Parse the query string. Raises ValidationFailed."""
         return parse_query(model, self.scope["query_string"], self._path_faults())
 
-    async def body(self, model: type[Model], *media_types: str) -> Model:
+    async def read_body(self, model: type[Model], *media_types: str) -> Model:
         """Read and parse the body; nothing at all counts as an empty object.
 
-        Raises: PayloadTooLarge, UnsupportedMediaType, ValidationFailed, ClientGone; RateLimitExceeded and
+        Raises: PayloadTooLarge, UnsupportedMediaType, ValidationFailed, ClientDisconnected; RateLimitExceeded and
         StoreUnavailable where it is large.
         """
         raw = await self._read()
@@ -120,10 +120,10 @@ class RestRequest:
     def _parse(self, raw: bytes, model: type[Model]) -> Model:
         faults = self._path_faults()
         try:
-            self.given = decode_json(raw)
+            self.body_json = decode_json(raw)
         except ValidationFailed as malformed:
             raise ValidationFailed([*faults, *malformed.details]) from None
-        return parse_body(model, self.given, faults)
+        return parse_body(model, self.body_json, faults)
 
     async def _read(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
@@ -134,7 +134,7 @@ class RestRequest:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientGone
+                raise ClientDisconnected
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > MAX_BODY_BYTES:
@@ -164,4 +164,4 @@ class RestRequest:
     def fingerprint(self) -> str:
         """Digest method, path and parsed body: what one Idempotency-Key stands for."""
         path = self.scope["path"].lower().removesuffix("/")  # neither of which says anything
-        return rest_fingerprint(self.scope["method"], path, self.given)
+        return rest_fingerprint(self.scope["method"], path, self.body_json)

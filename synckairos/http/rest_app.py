@@ -1,7 +1,8 @@
-"""The door: one ASGI application from a request's bytes to its answer's, in a single layer.
+"""REST as one ASGI application: routing, origin checks, rate limits, error responses, metrics and the request log.
 
-It matches, checks where the caller comes from, counts, calls the operation, turns errors into problems, and puts on
-every answer what every answer carries. What an operation does is its own business.
+For each request it finds the operation, checks Host and Origin, calls the handler and sends the response. It turns
+errors into problem responses and adds the headers that every response has. What an operation does is in the route
+modules.
 """
 
 import logging
@@ -27,182 +28,189 @@ from synckairos.errors import (
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.caller_identity import CallerIdentity
 from synckairos.http.operations import Handler, Operation, OperationTable
-from synckairos.http.problem_responses import render_failure, render_limits, render_problem
-from synckairos.http.request import ClientGone, Headers, RestRequest, RestResponse
+from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
+from synckairos.http.request import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.store.rate_limits import RateLimits, RateMeter, general_quota
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-METHODS = SAFE | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
 
-UNMATCHED = "unmatched"
-"""The route, for metrics and logs, of paths that nobody serves."""
+UNMATCHED_ROUTE = "unmatched"
+"""Route label in metrics and logs for paths without an operation."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+_FOREIGN_HOST = "The Host header does not name this server. Add its origin to SYNCKAIROS_ALLOWED_ORIGINS"
+_FOREIGN_ORIGIN = "Pages of this origin are not allowed. Add the origin to SYNCKAIROS_ALLOWED_ORIGINS"
 
 logger = log.get(__name__)
 _enabled = logging.getLogger(__name__).isEnabledFor
 
+Outcome = Handler | RestResponse | SyncKairosError
+"""Result of routing: the handler to call, a finished response, or the error to respond with."""
+
 
 class RestApp:
-    """REST as an ASGI application; what isn't an operation (sockets, files, lifespan) goes to `beyond`."""
+    """REST as an ASGI application.
+
+    Everything that is not a REST operation (sockets, static files, lifespan) goes to the fallback application.
+    """
 
     def __init__(
         self,
-        table: OperationTable,
-        limits: RateLimits,
+        operations: OperationTable,
+        rate_limits: RateLimits,
         origins: AllowedOrigins,
-        callers: CallerIdentity,
+        caller_identity: CallerIdentity,
         settings: Settings,
-        beyond: ASGIApp,
-        beyond_paths: Sequence[str],
+        fallback: ASGIApp,
+        fallback_prefixes: Sequence[str],
     ) -> None:
-        """Take the operations and what they stand on; `beyond_paths` are the prefixes that `beyond` serves."""
-        self._table = table
-        self._limits = limits
+        """Create the application. `fallback` serves all paths under `fallback_prefixes`."""
+        self._operations = operations
+        self._rate_limits = rate_limits
         self._origins = origins
-        self._callers = callers
+        self._caller_identity = caller_identity
         self._general_limit = settings.rate_limit_general
         self._dev = settings.dev
-        self._beyond = beyond
-        self._beyond_paths = tuple(beyond_paths)
+        self._fallback = fallback
+        self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
         self._timers: dict[tuple[str, str], Callable[[float], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._beyond(scope, receive, send)
+            await self._fallback(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = _headers(scope)
+        headers = _headers_by_name(scope)
         request_id = _request_id(headers)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        common: Headers = [
+        common: HeaderList = [
             (b"x-request-id", request_id.encode()),
             (b"x-content-type-options", b"nosniff"),
-            *self._origins.headers(headers.get(b"origin"), headers.get(b"host")),
+            *self._origins.cors_headers(headers.get(b"origin"), headers.get(b"host")),
         ]
-        status, route, lasting = 500, UNMATCHED, False
+        status, route, is_stream = 500, UNMATCHED_ROUTE, False
         try:
-            beyond = self._prefix_beyond(scope["path"])
-            if beyond is not None and self._origins.trusts_host(headers.get(b"host")):
-                route = beyond
-                status = await self._pass_on(scope, receive, send, common)
+            prefix = self._fallback_prefix(scope["path"])
+            if prefix is not None and self._origins.trusts_host(headers.get(b"host")):
+                route = prefix
+                status = await self._serve_by_fallback(scope, receive, send, common)
                 return
-            call, answer = self._match(scope, receive, headers)
-            route = call.route
-            reply = await self._answer(call, answer)
-            status, lasting = reply.status, reply.stream is not None
-            await _send(reply, common, scope, receive, send)
-        except ClientGone:
+            request, outcome = self._match(scope, receive, headers)
+            route = request.route
+            response = await self._respond(request, outcome)
+            status, is_stream = response.status, response.stream is not None
+            await _send(response, common, scope, receive, send)
+        except ClientDisconnected:
             status = 499
         finally:
-            self._record(scope, route, status, time.perf_counter() - started, lasting)
+            self._record(scope, route, status, time.perf_counter() - started, is_stream)
 
-    # -- answering ----------------------------------------------------------------------------------------------------
+    # -- responses ----------------------------------------------------------------------------------------------------
 
-    def _match(
-        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]
-    ) -> tuple[RestRequest, Handler | RestResponse | SyncKairosError]:
-        """Return the call, and what answers it: its operation, or why none does."""
+    def _match(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> tuple[RestRequest, Outcome]:
+        """Return the request with the handler of its operation, or with the response or error that replaces it."""
         method: str = scope["method"]
         path: str = scope["path"]
-        methods, texts = self._table.find(path)
+        methods, values = self._operations.find(path)
         found = methods.get("GET" if method == "HEAD" else method)
-        params: dict[str, str] = {}
-        answer: Handler | RestResponse | SyncKairosError
+        path_parameters: dict[str, str] = {}
+        outcome: Outcome
         if found is not None:
             operation, names = found
-            route, is_limited, answer = operation.route, operation.limited, operation.handle
-            params = dict(zip(names, texts, strict=True))
+            route, is_limited, outcome = operation.route, operation.limited, operation.handle
+            path_parameters = dict(zip(names, values, strict=True))
         elif methods:
             operation, _ = next(iter(methods.values()))
             route, is_limited = operation.route, operation.limited
-            answer = self._no_such_method(method, methods, headers)
+            outcome = self._respond_without_operation(method, methods, headers)
         else:
-            route, is_limited = UNMATCHED, path.startswith("/v1/")
-            answer = NotFound(f"There is nothing at {path}")
-        if "session_id" in params:
-            structlog.contextvars.bind_contextvars(session_id=params["session_id"])
-        principal = self._callers.principal_of(scope)
+            route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
+            outcome = NotFound(f"There is nothing at {path}")
+        if "session_id" in path_parameters:
+            structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
+        principal = self._caller_identity.principal_for(scope)
         meter = RateMeter(general_quota(principal.address, self._general_limit)) if is_limited else RateMeter()
-        call = RestRequest(scope, receive, headers, route, params, principal, meter, self._limits)
+        request = RestRequest(scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits)
         if not self._origins.trusts_host(headers.get(b"host")):
-            answer = Forbidden("This Host isn't ours; list its origin in SYNCKAIROS_ALLOWED_ORIGINS")
-        elif method not in SAFE and not self._origins.admits(scope):
-            answer = Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
-        return call, answer
+            outcome = Forbidden(_FOREIGN_HOST)
+        elif method not in SAFE_METHODS and not self._origins.admits(scope):
+            outcome = Forbidden(_FOREIGN_ORIGIN)
+        return request, outcome
 
-    def _no_such_method(
+    def _respond_without_operation(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
     ) -> RestResponse | SyncKairosError:
+        """Respond to OPTIONS, and to methods that the path does not have."""
         names = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
         allow = (b"allow", ", ".join(names).encode())
         if method != "OPTIONS":
-            refused = MethodNotAllowed(f"{method} isn't possible here; {', '.join(names)} are")
-            return render_problem(refused, [allow])
+            return render_problem(_method_not_allowed(method, ", ".join(names)), [allow])
         origin = headers.get(b"origin")
         if origin is None or b"access-control-request-method" not in headers:
             return RestResponse(status=204, headers=[allow])
-        if not self._origins.is_allowed(origin, headers.get(b"host")):
-            return Forbidden("Pages of this origin may not; list it in SYNCKAIROS_ALLOWED_ORIGINS")
+        if not self._origins.allows_origin(origin, headers.get(b"host")):
+            return Forbidden(_FOREIGN_ORIGIN)
         return RestResponse(status=204, headers=[allow, *self._origins.preflight_headers()])
 
-    async def _answer(self, call: RestRequest, answer: Handler | RestResponse | SyncKairosError) -> RestResponse:
-        """Let the operation answer; whatever it raises becomes a problem, and everything is counted."""
+    async def _respond(self, request: RestRequest, outcome: Outcome) -> RestResponse:
+        """Call the handler, turn errors into problem responses, and count the request against its rate limits."""
         try:
-            if isinstance(answer, RestResponse):
-                # Answers to OPTIONS, which nobody asks for by hand, and to methods that don't exist.
-                reply = answer
-                if call.scope["method"] != "OPTIONS":
-                    await self._count(call)
-            elif isinstance(answer, SyncKairosError):
-                raise answer
+            if isinstance(outcome, RestResponse):
+                # OPTIONS is not counted: browsers send preflights automatically.
+                response = outcome
+                if request.scope["method"] != "OPTIONS":
+                    await self._count(request)
+            elif isinstance(outcome, SyncKairosError):
+                raise outcome
             else:
-                reply = await answer(call)
-        except ClientGone:
+                response = await outcome(request)
+        except ClientDisconnected:
             raise
         except SyncKairosError as error:
-            reply = await self._refuse(call, error)
+            response = await self._refuse(request, error)
         except Exception as failure:
-            logger.error("request failed", method=call.scope["method"], route=call.route, exc_info=failure)
-            return render_failure(failure, self._dev)
-        reply.headers += render_limits(call.meter.statuses)
-        return reply
+            logger.error("request failed", method=request.scope["method"], route=request.route, exc_info=failure)
+            return render_internal_error(failure, self._dev)
+        response.headers += rate_limit_headers(request.meter.statuses)
+        return response
 
-    async def _refuse(self, call: RestRequest, error: SyncKairosError) -> RestResponse:
+    async def _refuse(self, request: RestRequest, error: SyncKairosError) -> RestResponse:
         if not isinstance(error, StoreUnavailable):
             try:
-                await self._count(call)
+                await self._count(request)
             except RateLimitExceeded as exceeded:
                 error = exceeded
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
         if error.status >= 500:
-            logger.warning("request refused", code=error.code, route=call.route, cause=repr(error.__cause__))
+            logger.warning("request refused", code=error.code, route=request.route, cause=repr(error.__cause__))
         return render_problem(error)
 
-    async def _count(self, call: RestRequest) -> None:
-        """Count a request that never came as far as being counted; a store that is away excuses it."""
-        if call.meter.is_due:
+    async def _count(self, request: RestRequest) -> None:
+        """Count a request that no handler has counted. If the store is unavailable, the request is not counted."""
+        if request.meter.is_due:
             with suppress(StoreUnavailable):
-                await self._limits.take(call.meter)
+                await self._rate_limits.take(request.meter)
 
-    # -- what lies beyond ---------------------------------------------------------------------------------------------
+    # -- fallback application -----------------------------------------------------------------------------------------
 
-    def _prefix_beyond(self, path: str) -> str | None:
-        """Return the prefix by which a path is somebody else's, None where it is ours."""
-        owned = (prefix for prefix in self._beyond_paths if path == prefix or path.startswith(f"{prefix}/"))
-        return next(owned, None)
+    def _fallback_prefix(self, path: str) -> str | None:
+        """Return the prefix under which the fallback application serves this path, or None for REST paths."""
+        prefixes = (each for each in self._fallback_prefixes if path == each or path.startswith(f"{each}/"))
+        return next(prefixes, None)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, common: Headers) -> int:
-        """Let somebody else answer, our headers put on it; return the status."""
+    async def _serve_by_fallback(self, scope: Scope, receive: Receive, send: Send, common: HeaderList) -> int:
+        """Serve a request by the fallback application, with the common headers added. Returns the status."""
         status = 0
 
-        async def dress(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -210,36 +218,35 @@ class RestApp:
             await send(message)
 
         try:
-            # The folder's own page without a redirect: its links are absolute.
-            path = scope["path"] + "/" if scope["path"] in self._beyond_paths else scope["path"]
-            await self._beyond({**scope, "path": path}, receive, dress)
+            # Serve a folder's index page without a redirect; the links of that page are absolute.
+            path = scope["path"] + "/" if scope["path"] in self._fallback_prefixes else scope["path"]
+            await self._fallback({**scope, "path": path}, receive, send_with_headers)
         except Exception as failure:
             if status:
                 raise
-            reply = self._problem_of(failure, scope)
-            status = reply.status
-            await _send(reply, common, scope, receive, send)
+            response = self._render_fallback_failure(failure, scope)
+            status = response.status
+            await _send(response, common, scope, receive, send)
         return status
 
-    def _problem_of(self, failure: Exception, scope: Scope) -> RestResponse:
+    def _render_fallback_failure(self, failure: Exception, scope: Scope) -> RestResponse:
         if isinstance(failure, HTTPException) and failure.status_code == 404:
             return render_problem(NotFound(f"There is nothing at {scope['path']}"))
         if isinstance(failure, HTTPException) and failure.status_code == 405:
-            refused = MethodNotAllowed(f"{scope['method']} isn't possible here; GET, HEAD are")
-            return render_problem(refused, [(b"allow", b"GET, HEAD")])
+            return render_problem(_method_not_allowed(scope["method"], "GET, HEAD"), [(b"allow", b"GET, HEAD")])
         logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)
-        return render_failure(failure, self._dev)
+        return render_internal_error(failure, self._dev)
 
-    # -- keeping count ------------------------------------------------------------------------------------------------
+    # -- metrics and log ----------------------------------------------------------------------------------------------
 
-    def _record(self, scope: Scope, route: str, status: int, elapsed_s: float, lasting: bool) -> None:
-        """Count the request, and its time where that says something: a tail lasts as long as somebody reads it."""
-        method = scope["method"] if scope["method"] in METHODS else "other"
+    def _record(self, scope: Scope, route: str, status: int, elapsed_s: float, is_stream: bool) -> None:
+        """Count and log the request. Streams are not timed: they last as long as the client reads them."""
+        method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
         count = self._counters.get((method, route, status))
         if count is None:
             count = self._counters[method, route, status] = HTTP_REQUESTS.labels(method, route, str(status)).inc
         count()
-        if not lasting:
+        if not is_stream:
             observe = self._timers.get((method, route))
             if observe is None:
                 observe = self._timers[method, route] = HTTP_DURATION.labels(method, route).observe
@@ -251,8 +258,12 @@ class RestApp:
             )
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """Return the request's headers by name, several of one name joined by commas."""
+def _method_not_allowed(method: str, allowed: str) -> MethodNotAllowed:
+    return MethodNotAllowed(f"{method} is not allowed here. Allowed methods: {allowed}")
+
+
+def _headers_by_name(scope: Scope) -> dict[bytes, bytes]:
+    """Return the request's headers by name. Values of a repeated header are joined by commas."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b", " + value if name in headers else value
@@ -263,18 +274,19 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode()
-    return f"{getrandbits(128):032x}"  # a name for the log, no secret
+    return f"{getrandbits(128):032x}"  # identifies a line of the log; it need not be unpredictable
 
 
-async def _send(reply: RestResponse, common: Headers, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = [*reply.headers, *common]
-    if reply.status != 204:
-        headers.append((b"content-type", reply.content_type))
-    if reply.stream is not None:
-        await send_stream(reply.stream, reply.status, headers, receive, send, head=scope["method"] == "HEAD")
+async def _send(response: RestResponse, common: HeaderList, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [*response.headers, *common]
+    if response.status != 204:
+        headers.append((b"content-type", response.content_type))
+    if response.stream is not None:
+        is_head = scope["method"] == "HEAD"
+        await send_stream(response.stream, response.status, headers, receive, send, headers_only=is_head)
         return
-    if reply.status not in (204, 304):
-        headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    body = b"" if scope["method"] == "HEAD" or reply.status == 304 else reply.body
+    if response.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" or response.status == 304 else response.body
     await send({"type": "http.response.body", "body": body})

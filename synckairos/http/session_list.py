@@ -15,8 +15,8 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.snapshot import Stored
 from synckairos.wire.query_parameters import ListQuery
 
-LIVE_AT_ONCE = 200
-LIVE_LOOKS = 10
+LIVE_BATCH_SIZE = 200
+MAX_LIVE_BATCHES = 10
 """Pages of live sessions looked through, for one page of the list, for those that a filter wants."""
 
 
@@ -59,8 +59,8 @@ class SessionList:
         unseen = [item for item in archived.items if (item.created_at_ms, item.session_id) not in found]
         loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
         for item, now in zip(unseen, loaded, strict=True):
-            document = await self._as_it_is(item.session_id, now.stored, now.now_ms, item.document)
-            if document is not None and _fits(document, query):
+            document = await self._current_document(item.session_id, now.stored, now.now_ms, item.document)
+            if document is not None and _matches(document, query):
                 found[item.created_at_ms, item.session_id] = document
         # Beyond where a source was looked through there may be more of it, which belongs before what is older.
         ends = [] if live_to is None else [live_to]
@@ -79,22 +79,22 @@ class SessionList:
         found: list[tuple[Key, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
-        at_once = LIVE_AT_ONCE if query.status or query.sync_mode else query.limit
-        for _ in range(LIVE_LOOKS):
+        at_once = LIVE_BATCH_SIZE if query.status or query.sync_mode else query.limit
+        for _ in range(MAX_LIVE_BATCHES):
             page = await self._store.live(at_once, before)
             if not page:
                 return found, None
             now_ms = await self._store.now_ms()
             for at_ms, session_id, stored in page:
                 before = (at_ms, session_id)
-                document = await self._as_it_is(session_id, stored, now_ms, None)
-                if document is not None and _fits(document, query):
+                document = await self._current_document(session_id, stored, now_ms, None)
+                if document is not None and _matches(document, query):
                     found.append((before, document))
                     if len(found) == query.limit:
                         return found, before
         return found, before
 
-    async def _as_it_is(
+    async def _current_document(
         self, session_id: str, stored: Stored | None, now_ms: int, archived: bytes | None
     ) -> bytes | None:
         """Return a session's document as of now, None where it was deleted; nobody is shown a clock past its zero."""
@@ -110,7 +110,7 @@ class SessionList:
             return None
 
 
-def _fits(document: bytes, query: ListQuery) -> bool:
+def _matches(document: bytes, query: ListQuery) -> bool:
     if query.status is None and query.sync_mode is None:
         return True
     session: dict[str, Any] = orjson.loads(document)

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from synckairos.errors import PreconditionFailed, SessionNotFound
-from synckairos.http.etag import is_unchanged, parse_etags, render_etag
+from synckairos.http.etag import is_not_modified, parse_etags, render_etag
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.request import RestRequest, RestResponse
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
@@ -90,100 +90,102 @@ class SessionRoutes:
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    async def create(self, call: RestRequest) -> RestResponse:
-        body = await call.body(CreateSession)
-        command_id = call.command_id()
+    async def create(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(CreateSession)
+        command_id = request.command_id()
         answer = await self._sessions.create(
             CreateRequest(
-                principal=call.principal,
+                principal=request.principal,
                 spec=body.to_create(),
                 session_id=body.session_id,
                 args=body.model_dump(exclude_unset=True),
                 command_id=command_id,
-                fingerprint=call.fingerprint() if command_id is not None else "",
-                meter=call.meter,
+                fingerprint=request.fingerprint() if command_id is not None else "",
+                meter=request.meter,
             )
         )
-        reply = _session_reply(answer)
-        reply.status = 201
-        reply.headers.append((b"location", f"/v1/sessions/{answer.session.session_id}".encode()))
-        return reply
+        response = _session_response(answer)
+        response.status = 201
+        response.headers.append((b"location", f"/v1/sessions/{answer.session.session_id}".encode()))
+        return response
 
-    async def read(self, call: RestRequest) -> RestResponse:
-        query = call.query(ReadQuery)
-        session_id = call.id("session_id")
+    async def read(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(ReadQuery)
+        session_id = request.path_uuid("session_id")
         if query.at is None:
-            answer = await self._sessions.read(session_id, call.meter)
+            answer = await self._sessions.read(session_id, request.meter)
         else:
-            answer = await self._sessions.read_at(session_id, query.at, call.meter)
-        reply = _session_reply(answer)
-        tags = parse_etags(call.header(b"if-match"))
+            answer = await self._sessions.read_at(session_id, query.at, request.meter)
+        response = _session_response(answer)
+        tags = parse_etags(request.header(b"if-match"))
         if tags and (answer.version, answer.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {answer.version} of epoch {answer.epoch}")
-        reply.headers.append((b"cache-control", b"no-cache"))
-        if is_unchanged(call.header(b"if-none-match"), render_etag(answer.version, answer.epoch)):
-            reply.status, reply.body = 304, b""
-        return reply
+        response.headers.append((b"cache-control", b"no-cache"))
+        if is_not_modified(request.header(b"if-none-match"), render_etag(answer.version, answer.epoch)):
+            response.status, response.body = 304, b""
+        return response
 
-    async def switch(self, call: RestRequest) -> RestResponse:
-        body = await call.body(COMMAND_BODIES["switch"])
-        session_id = call.id("session_id")
-        answer = await self._execute(call, session_id, "switch", body)
-        return _session_reply(answer, render_switch(answer))
+    async def switch(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(COMMAND_BODIES["switch"])
+        session_id = request.path_uuid("session_id")
+        answer = await self._execute(request, session_id, "switch", body)
+        return _session_response(answer, render_switch(answer))
 
     def _command(self, verb: str) -> Handler:
         model = COMMAND_BODIES[verb]
 
-        async def handle(call: RestRequest) -> RestResponse:
-            body = await call.body(model)
-            return _session_reply(await self._execute(call, call.id("session_id"), verb, body))
+        async def handle(request: RestRequest) -> RestResponse:
+            body = await request.read_body(model)
+            return _session_response(await self._execute(request, request.path_uuid("session_id"), verb, body))
 
         return handle
 
-    async def patch(self, call: RestRequest) -> RestResponse:
-        body = await call.body(MetadataBody, "application/json", MERGE_PATCH)
-        answer = await self._execute(call, call.id("session_id"), "update_metadata", body)
-        return _session_reply(answer)
+    async def patch(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(MetadataBody, "application/json", MERGE_PATCH)
+        answer = await self._execute(request, request.path_uuid("session_id"), "update_metadata", body)
+        return _session_response(answer)
 
-    async def join(self, call: RestRequest) -> RestResponse:
-        body = await call.body(JoinBody)
-        return _session_reply(await self._execute(call, call.id("session_id"), "add_participant", body))
+    async def join(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(JoinBody)
+        return _session_response(await self._execute(request, request.path_uuid("session_id"), "add_participant", body))
 
-    async def leave(self, call: RestRequest) -> RestResponse:
-        body = await call.body(StartBody)
+    async def leave(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(StartBody)
         given = body.model_dump(exclude_unset=True)
-        leaver = LeaveBody(**given, participant_id=call.id("participant_id"))
-        return _session_reply(await self._execute(call, call.id("session_id"), "remove_participant", leaver))
+        leaver = LeaveBody(**given, participant_id=request.path_uuid("participant_id"))
+        return _session_response(
+            await self._execute(request, request.path_uuid("session_id"), "remove_participant", leaver)
+        )
 
-    async def delete(self, call: RestRequest) -> RestResponse:
-        body = await call.body(DeleteBody)
+    async def delete(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(DeleteBody)
         with suppress(SessionNotFound):
-            await self._execute(call, call.id("session_id"), "delete", body)
+            await self._execute(request, request.path_uuid("session_id"), "delete", body)
         return RestResponse(status=204)
 
     # -- together -----------------------------------------------------------------------------------------------------
 
-    async def _execute(self, call: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
-        command_id = call.command_id() if call.scope["method"] in ("POST", "PATCH") else None
-        etags = tuple(parse_etags(call.header(b"if-match")))
+    async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
+        command_id = request.command_id() if request.scope["method"] in ("POST", "PATCH") else None
+        etags = tuple(parse_etags(request.header(b"if-match")))
         if verb == "switch":
-            call.meter.add(switch_quota(session_id, self._switches_per_s))
+            request.meter.add(switch_quota(session_id, self._switches_per_s))
         # A request is answered to its end, also when its client is gone.
         return await self._sessions.carry_out(
             CommandRequest.for_command(
-                call.principal,
+                request.principal,
                 session_id,
                 verb,
                 body,
-                call.given,
+                request.body_json,
                 etags=etags,
                 command_id=command_id,
-                meter=call.meter,
+                meter=request.meter,
             )
         )
 
 
-def _session_reply(answer: Answer, document: bytes | None = None) -> RestResponse:
+def _session_response(answer: Answer, document: bytes | None = None) -> RestResponse:
     """Wrap a session's own bytes, or `document` instead, and say which version they are."""
     headers = [(b"etag", render_etag(answer.version, answer.epoch).encode())]
     if answer.audited_version is not None:

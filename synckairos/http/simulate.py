@@ -14,10 +14,10 @@ from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
 from synckairos.wire.simulation_timeline import NIL_SESSION_ID, timed_commands, timeline_json
 
-AT_ONCE_S = 0.002
+MAX_SLICE_S = 0.002
 """How long decisions are made before others get a turn."""
 
-KEY_TTL_S = 3_600
+REPLAY_KEY_TTL_S = 3_600
 """How long an Idempotency-Key is remembered: what it stands for, not the answer, which comes out the same."""
 
 
@@ -37,40 +37,42 @@ class SimulateRoutes:
             )
         ]  # fmt: skip
 
-    async def simulate(self, call: RestRequest) -> RestResponse:
-        body = await call.body(SimulationBody)
-        await self._limits.take(call.meter)
-        is_replay = await self._is_replay(call)
+    async def simulate(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(SimulationBody)
+        await self._limits.take(request.meter)
+        is_replay = await self._is_replay(request)
         if is_replay:
-            await self._limits.give_back(call.meter)
+            await self._limits.give_back(request.meter)
         try:
-            simulation = await _play(body)
+            simulation = await _run_simulation(body)
         except SyncKairosError as refusal:
             refusal.replayed = is_replay
             raise
         replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
         return RestResponse(orjson.dumps({"data": timeline_json(simulation)}), headers=replayed)
 
-    async def _is_replay(self, call: RestRequest) -> bool:
+    async def _is_replay(self, request: RestRequest) -> bool:
         """Tell whether this was asked before under its key. Raises IdempotencyKeyReused."""
-        command_id = call.command_id()
+        command_id = request.command_id()
         if command_id is None:
             return False
-        fingerprint = call.fingerprint()
-        kept = await self._store.reserve(f"simulate:{call.principal.scoped(command_id)}", fingerprint, KEY_TTL_S)
+        fingerprint = request.fingerprint()
+        kept = await self._store.reserve(
+            f"simulate:{request.principal.scoped(command_id)}", fingerprint, REPLAY_KEY_TTL_S
+        )
         if kept not in (None, fingerprint):
             raise IdempotencyKeyReused
         return kept is not None
 
 
-async def _play(body: SimulationBody) -> Simulation:
+async def _run_simulation(body: SimulationBody) -> Simulation:
     simulation = Simulation()
     session_id = body.session.session_id or NIL_SESSION_ID
     steps = simulation.run_stepwise(body.session.to_create(), timed_commands(body), body.until_ms, session_id)
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     for _ in steps:
-        if loop.time() - began_at >= AT_ONCE_S:
+        if loop.time() - began_at >= MAX_SLICE_S:
             await asyncio.sleep(0)
             began_at = loop.time()
     return simulation

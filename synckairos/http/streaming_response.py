@@ -1,4 +1,4 @@
-"""Answers that come piece by piece: sent as they are made, and ended as soon as nobody reads them any more."""
+"""Streaming HTTP responses: pieces are sent as they are produced, until the stream or the connection ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -13,32 +13,32 @@ async def send_stream(
     receive: Receive,
     send: Send,
     *,
-    head: bool,
+    headers_only: bool,
 ) -> None:
-    """Send every piece of `stream`; a client that leaves cancels it, wherever it waits."""
+    """Send each piece of `stream`. If the client disconnects, the stream is cancelled at once, even while it waits."""
     await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-    if head:
+    if headers_only:
         await send({"type": "http.response.body", "body": b""})
         return
 
-    async def pour() -> None:
+    async def send_pieces() -> None:
         async for piece in stream:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def until_gone() -> None:
+    async def wait_for_disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    pouring = asyncio.create_task(pour())
-    leaving = asyncio.create_task(until_gone())
+    sending = asyncio.create_task(send_pieces())
+    disconnecting = asyncio.create_task(wait_for_disconnect())
     try:
-        await asyncio.wait((pouring, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, disconnecting), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        pouring_failed = pouring.done() and not pouring.cancelled() and pouring.exception() is not None
-        for task in (pouring, leaving):
+        has_failed = sending.done() and not sending.cancelled() and sending.exception() is not None
+        for task in (sending, disconnecting):
             task.cancel()
-        await asyncio.gather(pouring, leaving, return_exceptions=True)
+        await asyncio.gather(sending, disconnecting, return_exceptions=True)
         await stream.aclose()
-    if pouring_failed:
-        raise pouring.exception() or RuntimeError
+    if has_failed:
+        raise sending.exception() or RuntimeError

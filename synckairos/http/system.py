@@ -18,7 +18,7 @@ from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
 
-PATIENCE_S = 2.0
+STORE_CHECK_TIMEOUT_S = 2.0
 """How long a store is waited for before it counts as gone."""
 
 PAGE_HEADERS = [
@@ -36,15 +36,15 @@ class SystemRoutes:
     def __init__(
         self,
         sessions: Sessions,
-        is_archive_reachable: Callable[[], Awaitable[bool]],
+        is_postgres_reachable: Callable[[], Awaitable[bool]],
         is_draining: Callable[[], bool],
-        before_scrape: Sequence[Callable[[], Awaitable[None]]],
+        refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
-        """Take what readiness stands on; `before_scrape` refreshes gauges that nobody counts as they change."""
+        """Take what readiness stands on; `refresh_gauges` refreshes gauges that nobody counts as they change."""
         self._sessions = sessions
-        self._is_archive_reachable = is_archive_reachable
+        self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
-        self._before_scrape = tuple(before_scrape)
+        self._refresh_gauges = tuple(refresh_gauges)
         self._openapi = b""
         self._asyncapi = render_asyncapi()
 
@@ -66,11 +66,11 @@ class SystemRoutes:
                       media_types=("application/json",)),
             Operation("GET", "/docs", self._file("index.html"), "A page to read them", "system", limited=False,
                       media_types=("text/html",)),
-            Operation("GET", "/", self.front, "", "", limited=False),
+            Operation("GET", "/", self.redirect_to_docs, "", "", limited=False),
             *(Operation("GET", f"/docs/{name}", self._file(name), "", "", limited=False) for name in files),
         ]  # fmt: skip
 
-    async def time(self, call: RestRequest) -> RestResponse:
+    async def time(self, request: RestRequest) -> RestResponse:
         now = {
             "timestamp_ms": await self._sessions.now_ms(),
             "server_version": __version__,
@@ -78,20 +78,20 @@ class SystemRoutes:
         }
         return RestResponse(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
 
-    async def front(self, call: RestRequest) -> RestResponse:
+    async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
         """Lead whoever opens the bare address to the page that explains it."""
         return RestResponse(b"", 307, headers=[(b"location", b"/docs")])
 
-    async def health(self, call: RestRequest) -> RestResponse:
+    async def health(self, request: RestRequest) -> RestResponse:
         return RestResponse(b'{"status":"ok"}')
 
-    async def ready(self, call: RestRequest) -> RestResponse:
+    async def ready(self, request: RestRequest) -> RestResponse:
         reason = "draining" if self._is_draining() else None
         archived = False
         if reason is None:
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    _, archived = await asyncio.gather(self._sessions.now_ms(), self._sees_archive())
+                async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
+                    _, archived = await asyncio.gather(self._sessions.now_ms(), self._is_postgres_up())
             except (SyncKairosError, TimeoutError):
                 reason = "redis is not reachable"
         if reason is not None:
@@ -102,37 +102,37 @@ class SystemRoutes:
             return RestResponse(b'{"status":"degraded","reason":"postgres is not reachable"}')
         return RestResponse(b'{"status":"ready"}')
 
-    async def _sees_archive(self) -> bool:
+    async def _is_postgres_up(self) -> bool:
         try:
-            async with asyncio.timeout(PATIENCE_S / 2):
-                return await self._is_archive_reachable()
+            async with asyncio.timeout(STORE_CHECK_TIMEOUT_S / 2):
+                return await self._is_postgres_reachable()
         except (SyncKairosError, TimeoutError):
             return False
 
-    async def metrics(self, call: RestRequest) -> RestResponse:
+    async def metrics(self, request: RestRequest) -> RestResponse:
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                await asyncio.gather(*(refresh() for refresh in self._before_scrape))
+            async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
+                await asyncio.gather(*(refresh() for refresh in self._refresh_gauges))
         except (StoreUnavailable, TimeoutError):
             logger.warning("some gauges are stale: a store is not reachable")
         return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
 
-    async def openapi(self, call: RestRequest) -> RestResponse:
+    async def openapi(self, request: RestRequest) -> RestResponse:
         return RestResponse(self._openapi, headers=[(b"cache-control", b"no-cache")])
 
-    async def asyncapi(self, call: RestRequest) -> RestResponse:
+    async def asyncapi(self, request: RestRequest) -> RestResponse:
         return RestResponse(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
-    def describe(self, operations: Sequence[Operation]) -> None:
+    def set_openapi(self, operations: Sequence[Operation]) -> None:
         """Make the description of all operations, which `/openapi.json` gives."""
         self._openapi = render_openapi(operations)
 
     def _file(self, name: str) -> Handler:
         kinds = {"html": b"text/html; charset=utf-8", "js": b"text/javascript; charset=utf-8", "css": b"text/css"}
         body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
-        reply_type = kinds[name.rpartition(".")[2]]
+        content_type = kinds[name.rpartition(".")[2]]
 
-        async def handle(call: RestRequest) -> RestResponse:
-            return RestResponse(body, content_type=reply_type, headers=list(PAGE_HEADERS))
+        async def handle(request: RestRequest) -> RestResponse:
+            return RestResponse(body, content_type=content_type, headers=list(PAGE_HEADERS))
 
         return handle

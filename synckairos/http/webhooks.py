@@ -15,8 +15,8 @@ from synckairos.webhooks.registry import WebhookRegistry, WebhookTransaction
 from synckairos.wire import webhooks as wire
 from synckairos.wire.instants import render_instant
 
-ALL = "/v1/webhooks"
-ONE = "/v1/webhooks/{webhook_id}"
+COLLECTION_PATH = "/v1/webhooks"
+ENDPOINT_PATH = "/v1/webhooks/{webhook_id}"
 
 
 class WebhookRoutes:
@@ -32,102 +32,110 @@ class WebhookRoutes:
         tag = "webhooks"
         return [
             Operation(
-                "POST", ALL, self.create, "Register somebody who is told", tag,
+                "POST", COLLECTION_PATH, self.create, "Register a webhook endpoint", tag,
                 answer=wire.WebhookCreated, status=201, body=wire.CreateWebhook, body_required=True,
                 refusals=(409, 422),
             ),
-            Operation("GET", ALL, self.list, "List who is told", tag, answer=wire.WebhookList),
-            Operation("GET", ONE, self.read, "Read one", tag, answer=wire.WebhookAnswer, refusals=(404,)),
             Operation(
-                "PATCH", ONE, self.patch, "Change, enable or disable it", tag,
+                "GET", COLLECTION_PATH, self.list, "List webhook endpoints", tag, answer=wire.WebhookList,
+            ),
+            Operation(
+                "GET", ENDPOINT_PATH, self.read, "Read a webhook endpoint", tag,
+                answer=wire.WebhookAnswer, refusals=(404,),
+            ),
+            Operation(
+                "PATCH", ENDPOINT_PATH, self.patch, "Change, enable or disable a webhook endpoint", tag,
                 answer=wire.WebhookAnswer, body=wire.PatchWebhook, refusals=(404,),
             ),
-            Operation("DELETE", ONE, self.delete, "Delete it and its log", tag, status=204),
             Operation(
-                "POST", f"{ONE}/rotate", self.rotate, "Replace its secret", tag,
+                "DELETE", ENDPOINT_PATH, self.delete, "Delete a webhook endpoint and its delivery log", tag, status=204,
+            ),
+            Operation(
+                "POST", f"{ENDPOINT_PATH}/rotate", self.rotate, "Replace the signing secret of a webhook endpoint", tag,
                 answer=wire.SecretAnswer, body=wire.RotateSecret, refusals=(404, 422),
             ),
             Operation(
-                "POST", f"{ONE}/test", self.test, "Have a test message sent", tag,
+                "POST", f"{ENDPOINT_PATH}/test", self.test, "Send a test message to a webhook endpoint", tag,
                 answer=wire.DeliveryAnswer, status=202, body=wire.EmptyBody, refusals=(404, 409, 422),
             ),
             Operation(
-                "GET", f"{ONE}/deliveries", self.deliveries, "What it was told, newest first, and how that went", tag,
+                "GET", f"{ENDPOINT_PATH}/deliveries", self.deliveries,
+                "List deliveries to a webhook endpoint, newest first, with the result of each attempt", tag,
                 answer=wire.DeliveryPage, query=wire.DeliveriesQuery, refusals=(404,),
             ),
             Operation(
-                "POST", f"{ONE}/deliveries/{{delivery_id}}/resend", self.resend, "Have a message sent again", tag,
+                "POST", f"{ENDPOINT_PATH}/deliveries/{{delivery_id}}/resend", self.resend, "Send a delivery again", tag,
                 answer=wire.DeliveryAnswer, status=202, body=wire.EmptyBody, refusals=(404, 409, 422),
             ),
         ]  # fmt: skip
 
     # -- one by one ---------------------------------------------------------------------------------------------------
 
-    async def create(self, call: RestRequest) -> RestResponse:
-        body = await call.body(wire.CreateWebhook)
+    async def create(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(wire.CreateWebhook)
         self._check(body.url)
 
-        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+        async def change(transaction: WebhookTransaction) -> dict[str, Any]:
             endpoint, secret = await transaction.create_endpoint(body)
             return {**endpoint_json(endpoint), "secret": secret}
 
-        reply = await self._do_once(call, act, 201)
-        webhook_id = orjson.loads(reply.body)["data"]["webhook_id"]
-        reply.headers.append((b"location", f"{ALL}/{webhook_id}".encode()))
-        return reply
+        response = await self._run_once(request, change, 201)
+        webhook_id = orjson.loads(response.body)["data"]["webhook_id"]
+        response.headers.append((b"location", f"{COLLECTION_PATH}/{webhook_id}".encode()))
+        return response
 
-    async def list(self, call: RestRequest) -> RestResponse:
-        await self._admit(call)
+    async def list(self, request: RestRequest) -> RestResponse:
+        await self._authorize(request)
         found = await self._registry.transact(lambda transaction: transaction.list_endpoints())
         return RestResponse(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
 
-    async def read(self, call: RestRequest) -> RestResponse:
-        webhook_id = call.id("webhook_id")
-        await self._admit(call)
-        return _data(
+    async def read(self, request: RestRequest) -> RestResponse:
+        webhook_id = request.path_uuid("webhook_id")
+        await self._authorize(request)
+        return _data_response(
             endpoint_json(await self._registry.transact(lambda transaction: transaction.read_endpoint(webhook_id)))
         )
 
-    async def patch(self, call: RestRequest) -> RestResponse:
-        body = await call.body(wire.PatchWebhook)
-        webhook_id = call.id("webhook_id")
+    async def patch(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(wire.PatchWebhook)
+        webhook_id = request.path_uuid("webhook_id")
         if body.url is not None:
             self._check(body.url)
-        await self._admit(call)
-        return _data(
+        await self._authorize(request)
+        return _data_response(
             endpoint_json(
                 await self._registry.transact(lambda transaction: transaction.update_endpoint(webhook_id, body))
             )
         )
 
-    async def delete(self, call: RestRequest) -> RestResponse:
-        webhook_id = call.id("webhook_id")
-        await self._admit(call)
+    async def delete(self, request: RestRequest) -> RestResponse:
+        webhook_id = request.path_uuid("webhook_id")
+        await self._authorize(request)
         await self._registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
         return RestResponse(status=204)
 
-    async def rotate(self, call: RestRequest) -> RestResponse:
-        body = await call.body(wire.RotateSecret)
-        webhook_id = call.id("webhook_id")
+    async def rotate(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(wire.RotateSecret)
+        webhook_id = request.path_uuid("webhook_id")
 
-        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+        async def change(transaction: WebhookTransaction) -> dict[str, Any]:
             return {"webhook_id": webhook_id, "secret": await transaction.rotate_secret(webhook_id, body.overlap_s)}
 
-        return await self._do_once(call, act)
+        return await self._run_once(request, change)
 
-    async def test(self, call: RestRequest) -> RestResponse:
-        await call.body(wire.EmptyBody)
-        webhook_id = call.id("webhook_id")
+    async def test(self, request: RestRequest) -> RestResponse:
+        await request.read_body(wire.EmptyBody)
+        webhook_id = request.path_uuid("webhook_id")
 
-        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+        async def change(transaction: WebhookTransaction) -> dict[str, Any]:
             return delivery_json(await transaction.enqueue_test(webhook_id))
 
-        return await self._do_once(call, act, 202)
+        return await self._run_once(request, change, 202)
 
-    async def deliveries(self, call: RestRequest) -> RestResponse:
-        query = call.query(wire.DeliveriesQuery)
-        webhook_id = call.id("webhook_id")
-        await self._admit(call)
+    async def deliveries(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(wire.DeliveriesQuery)
+        webhook_id = request.path_uuid("webhook_id")
+        await self._authorize(request)
         page = await self._registry.transact(
             lambda transaction: transaction.list_deliveries(
                 webhook_id, cursor=query.cursor, limit=query.limit, status=query.status
@@ -136,14 +144,14 @@ class WebhookRoutes:
         rows = [delivery_json(each) for each in page.items]
         return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
 
-    async def resend(self, call: RestRequest) -> RestResponse:
-        await call.body(wire.EmptyBody)
-        webhook_id, delivery_id = call.id("webhook_id"), call.id("delivery_id")
+    async def resend(self, request: RestRequest) -> RestResponse:
+        await request.read_body(wire.EmptyBody)
+        webhook_id, delivery_id = request.path_uuid("webhook_id"), request.path_uuid("delivery_id")
 
-        async def act(transaction: WebhookTransaction) -> dict[str, Any]:
+        async def change(transaction: WebhookTransaction) -> dict[str, Any]:
             return delivery_json(await transaction.requeue(webhook_id, delivery_id))
 
-        return await self._do_once(call, act, 202)
+        return await self._run_once(request, change, 202)
 
     # -- together -----------------------------------------------------------------------------------------------------
 
@@ -153,29 +161,29 @@ class WebhookRoutes:
         except AddressRefused as refused:
             raise ValidationFailed.at("url", refused.message) from None
 
-    async def _admit(self, call: RestRequest) -> None:
+    async def _authorize(self, request: RestRequest) -> None:
         """Count the request, and let administrators through."""
-        await self._limits.take(call.meter)
-        if call.principal.role != "admin":
+        await self._limits.take(request.meter)
+        if request.principal.role != "admin":
             raise Forbidden("Only administrators manage webhooks")
 
-    async def _do_once(
-        self, call: RestRequest, act: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
+    async def _run_once(
+        self, request: RestRequest, change: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
     ) -> RestResponse:
         """Do it in one transaction; under an Idempotency-Key that was used for it before, give the answer again."""
-        await self._admit(call)
+        await self._authorize(request)
 
         async def answer(transaction: WebhookTransaction) -> bytes:
-            return orjson.dumps({"data": await act(transaction)})
+            return orjson.dumps({"data": await change(transaction)})
 
-        command_id = call.command_id()
+        command_id = request.command_id()
         if command_id is None:
             return RestResponse(await self._registry.transact(answer), status)
-        key = call.principal.scoped(command_id)
-        body, is_replay = await self._registry.transact_once(key, call.fingerprint(), answer)
+        key = request.principal.scoped(command_id)
+        body, is_replay = await self._registry.transact_once(key, request.fingerprint(), answer)
         if not is_replay:
             return RestResponse(body, status)
-        await self._limits.give_back(call.meter)
+        await self._limits.give_back(request.meter)
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 
@@ -225,5 +233,5 @@ def _instant(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
 
 
-def _data(value: dict[str, Any]) -> RestResponse:
+def _data_response(value: dict[str, Any]) -> RestResponse:
     return RestResponse(orjson.dumps({"data": value}))

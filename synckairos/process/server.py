@@ -122,9 +122,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             max_connections=raise_open_file_limit(settings.ws_max_connections),
             max_per_address=settings.ws_max_connections_per_address,
         )
-        origins, callers = AllowedOrigins.of(settings), CallerIdentity(settings.trusted_proxies)
+        origins, callers = AllowedOrigins.from_settings(settings), CallerIdentity(settings.trusted_proxies)
         commands = CommandHandler(sessions, settings)
-        endpoint = WebSocketEndpoint(hub, commands, allows=origins.admits, principal_of=callers.principal_of)
+        endpoint = WebSocketEndpoint(hub, commands, allows=origins.admits, principal_for=callers.principal_for)
         aside, lag = ReadCache(pipe, keys), LagAlerts()
 
         async def show_backlog() -> None:
@@ -135,20 +135,20 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 sessions=sessions,
                 store=store,
                 history=history,
-                trail=AuditTrail(history, outbox, aside),
-                participations=ParticipantSessions(
+                audit_trail=AuditTrail(history, outbox, aside),
+                participant_sessions=ParticipantSessions(
                     history, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), history), aside
                 ),
-                hours=TimeReport(history, outbox),
+                time_report=TimeReport(history, outbox),
                 webhooks=webhooks,
-                limits=RateLimits(pipe, keys),
+                rate_limits=RateLimits(pipe, keys),
                 settings=settings,
             ),
             origins=origins,
-            extra_routes=[WebSocketRoute("/{path:path}", endpoint)],
+            websocket_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
-            watch=hub.waking,
-            before_scrape=[show_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
+            commit_signals=hub.waking,
+            refresh_gauges=[show_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = RecoveryLoop(sessions, history, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]

@@ -28,7 +28,7 @@ DRAINING_RETRY_AFTER_S = 1
 class WebSocketEndpoint:
     """Accepts sockets for a hub.
 
-    `allows` says whether an upgrade's Origin is fine, `principal_of` who asks; both look at the scope.
+    `allows` says whether an upgrade's Origin is fine, `principal_for` who asks; both look at the scope.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class WebSocketEndpoint:
         commands: CommandHandler,
         *,
         allows: Callable[[Scope], bool],
-        principal_of: Callable[[Scope], Principal],
+        principal_for: Callable[[Scope], Principal],
     ) -> None:
         self._hub = hub
         self._commands = commands
         self._allows = allows
-        self._principal_of = principal_of
+        self._principal_of = principal_for
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect

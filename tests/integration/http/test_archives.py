@@ -139,7 +139,7 @@ async def test_what_it_shows_depends_on_role_and_settings(
     session_id = (await over(server))["session_id"]
     await worker.archiver.archive(session_id)
     # Authentication, which finds the role, is still to come.
-    monkeypatch.setattr(CallerIdentity, "principal_of", lambda self, scope: Principal(role=role))
+    monkeypatch.setattr(CallerIdentity, "principal_for", lambda self, scope: Principal(role=role))
     settings = server.settings.model_copy(update={"archive_role": least, "archive_events_role": events_from})
     async with serving(settings) as other:
         answer = await archive_of(other.client, session_id)

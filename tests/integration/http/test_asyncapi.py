@@ -126,7 +126,7 @@ async def test_the_examples_are_what_they_say(document: Json) -> None:
             assert example["payload"]["type"] == name.partition(".")[2] == message["name"]
             jsonschema_rs.Draft202012Validator(schema).validate(example["payload"])
     for name in v3_messages.CLIENT_MESSAGES:
-        v3_messages.parse_v3_message(re.sub("'", '"', str(api_examples.v3_messages()[name])))
+        v3_messages.parse_v3_message(re.sub("'", '"', str(api_examples.v3_message_examples()[name])))
 
 
 BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecret, *COMMAND_BODIES.values()]
@@ -134,14 +134,14 @@ BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecr
 
 @pytest.mark.parametrize("model", BODIES)
 def test_the_bodies_shown_would_be_taken(model: type[request_bodies.CommandBody]) -> None:
-    if model.__name__ in api_examples.BODIES:
-        request_bodies.parse_body(model, api_examples.BODIES[model.__name__])
+    if model.__name__ in api_examples.REQUEST_BODIES:
+        request_bodies.parse_body(model, api_examples.REQUEST_BODIES[model.__name__])
     else:
         assert model.__name__ in ("LeaveBody", "DeleteBody")
 
 
 async def test_a_command_with_wrong_arguments_isnt_described(document: Json) -> None:
-    command = api_examples.v3_messages()["COMMAND"]
+    command = api_examples.v3_message_examples()["COMMAND"]
     schema = {"$ref": "#/components/schemas/Command", "components": document["components"]}
     validator = jsonschema_rs.Draft7Validator(schema)
     assert validator.is_valid(command)

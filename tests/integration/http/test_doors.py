@@ -269,4 +269,4 @@ async def test_large_bodies_are_counted_before_they_are_looked_at(
 
 
 def test_every_method_counted_is_a_known_one() -> None:
-    assert "BREW" not in rest_app.METHODS
+    assert "BREW" not in rest_app.KNOWN_METHODS

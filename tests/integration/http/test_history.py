@@ -80,8 +80,8 @@ async def test_the_list_can_be_narrowed(server: Server) -> None:
 
 
 async def test_a_narrow_list_of_many_sessions_is_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_list, "LIVE_AT_ONCE", 2)
-    monkeypatch.setattr(session_list, "LIVE_LOOKS", 2)
+    monkeypatch.setattr(session_list, "LIVE_BATCH_SIZE", 2)
+    monkeypatch.setattr(session_list, "MAX_LIVE_BATCHES", 2)
     made = [await server.create(metadata={"at": at}) for at in range(14)]
     for at in (1, 7, 13):
         await server.client.post(url(made[at], "/start"))

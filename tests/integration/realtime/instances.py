@@ -100,8 +100,8 @@ async def serving(
         app = WebSocketEndpoint(
             hub,
             commands,
-            allows=AllowedOrigins.of(settings).admits,
-            principal_of=lambda scope: principal or callers.principal_of(scope),
+            allows=AllowedOrigins.from_settings(settings).admits,
+            principal_for=lambda scope: principal or callers.principal_for(scope),
         )
         server = Server(app, settings, hub, listen(settings.host, settings.port))
         server.config.ws = ws

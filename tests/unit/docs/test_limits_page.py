@@ -175,7 +175,7 @@ IN_CODE = {
     "age of the outbox": setting("outbox_max_age_s"),
     "sessions in a participant's list in Redis": text(participant_sessions.MOST),
     "memory of a creation's command id": text(create.KEY_TTL_S),
-    "memory of a simulation's command id": text(simulate_routes.KEY_TTL_S),
+    "memory of a simulation's command id": text(simulate_routes.REPLAY_KEY_TTL_S),
     # webhooks
     "webhook endpoints": text(registry.MAX_ENDPOINTS),
     "`url`": bounds(webhook_models.CreateWebhook, "url"),

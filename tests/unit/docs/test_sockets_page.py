@@ -62,7 +62,7 @@ def test_page_names_the_commands_that_have_no_verb_in_rest() -> None:
 
 
 def test_examples_have_the_members_of_their_messages() -> None:
-    examples = api_examples.v3_messages()
+    examples = api_examples.v3_message_examples()
     decoder = re.compile(r"^(?=\{)", re.MULTILINE)
     for block in code_blocks(PAGE, "json"):
         for text in filter(None, decoder.split(block)):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.http.etag import NEVER, is_unchanged, parse_etags, render_etag
+from synckairos.http.etag import UNMATCHABLE, is_not_modified, parse_etags, render_etag
 
 TAG = '"7-abc"'
 
@@ -13,12 +13,12 @@ def test_a_tag_names_version_and_epoch() -> None:
 
 @pytest.mark.parametrize("header", ["*", TAG, f"W/{TAG}", f'"1-x", {TAG}', f'"a,b",{TAG} , "c"', " * "])
 def test_a_known_version_is_unchanged(header: str) -> None:
-    assert is_unchanged(header, TAG)
+    assert is_not_modified(header, TAG)
 
 
 @pytest.mark.parametrize("header", [None, "", '"7-abd"', "7-abc", '"8-abc"', "W/*"])
 def test_any_other_is_not(header: str | None) -> None:
-    assert not is_unchanged(header, TAG)
+    assert not is_not_modified(header, TAG)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_any_other_is_not(header: str | None) -> None:
         ("*", []),
         (TAG, [(7, "abc")]),
         (f'{TAG}, "8-abc"', [(7, "abc"), (8, "abc")]),
-        (f"W/{TAG}", [NEVER]),
+        (f"W/{TAG}", [UNMATCHABLE]),
         (f'W/{TAG}, "8-x"', [(8, "x")]),
-        ('"abc"', [NEVER]),
-        ("7-abc", [NEVER]),
-        ("", [NEVER]),
-        ('"٧-abc"', [NEVER]),
-        ('"99999999999999999999-abc"', [NEVER]),
+        ('"abc"', [UNMATCHABLE]),
+        ("7-abc", [UNMATCHABLE]),
+        ("", [UNMATCHABLE]),
+        ('"٧-abc"', [UNMATCHABLE]),
+        ('"99999999999999999999-abc"', [UNMATCHABLE]),
     ],
 )
 def test_if_match_allows_what_it_names(header: str | None, pairs: list[tuple[int, str]]) -> None:

@@ -15,7 +15,7 @@ from synckairos.errors import (
 )
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.operations import Operation, OperationTable
-from synckairos.http.problem_responses import render_failure, render_limits, render_problem
+from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request import RestRequest, RestResponse
 from synckairos.http.time_ranges import DAY_MS, parse_time_range
 from synckairos.store.rate_limits import RateLimitStatus
@@ -146,7 +146,7 @@ def test_nothing_of_a_failure_is_told_outside_dev() -> None:
     try:
         raise RuntimeError("secret")
     except RuntimeError as failure:
-        outside, inside = render_failure(failure, dev=False), render_failure(failure, dev=True)
+        outside, inside = render_internal_error(failure, dev=False), render_internal_error(failure, dev=True)
     assert b"secret" not in outside.body
     assert orjson.loads(outside.body)["error"]["code"] == "INTERNAL_ERROR"
     assert "secret" in orjson.loads(inside.body)["error"]["stack"]
@@ -154,16 +154,16 @@ def test_nothing_of_a_failure_is_told_outside_dev() -> None:
 
 def test_the_tightest_limit_is_shown() -> None:
     general, switch = RateLimitStatus(100, 90, 30), RateLimitStatus(10, 3, 1)
-    assert render_limits((general, switch)) == [
+    assert rate_limit_headers((general, switch)) == [
         (b"ratelimit-limit", b"10"),
         (b"ratelimit-remaining", b"3"),
         (b"ratelimit-reset", b"1"),
     ]
-    assert render_limits((RateLimitStatus(100, 0, 30, exceeded=True), RateLimitStatus(10, 0, 1)))[0] == (
+    assert rate_limit_headers((RateLimitStatus(100, 0, 30, exceeded=True), RateLimitStatus(10, 0, 1)))[0] == (
         b"ratelimit-limit",
         b"100",
     )
-    assert render_limits(()) == []
+    assert rate_limit_headers(()) == []
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

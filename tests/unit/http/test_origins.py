@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.config import Settings
-from synckairos.http.allowed_origins import REMEMBERED, AllowedOrigins
+from synckairos.http.allowed_origins import MAX_CACHED_DECISIONS, AllowedOrigins
 from synckairos.http.caller_identity import CallerIdentity
 
 
@@ -66,26 +66,28 @@ def test_others_may_not(origin: str | None, host: str | None) -> None:
 
 
 def test_a_server_open_to_all_has_the_names_it_is_given() -> None:
-    exposed = AllowedOrigins(guards_names=False)
+    exposed = AllowedOrigins(checks_hosts=False)
     assert exposed.admits(scope("http://clock.example", "clock.example"))
     assert not exposed.admits(scope("http://evil.example", "clock.example"))
 
 
 def test_settings_say_who_is_listed_and_whether_names_are_guarded() -> None:
-    assert not AllowedOrigins.of(Settings()).trusts_host(b"clock.example")
-    assert AllowedOrigins.of(Settings(allowed_origins=["https://clock.example"])).trusts_host(b"clock.example")
-    assert AllowedOrigins.of(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
+    assert not AllowedOrigins.from_settings(Settings()).trusts_host(b"clock.example")
+    assert AllowedOrigins.from_settings(Settings(allowed_origins=["https://clock.example"])).trusts_host(
+        b"clock.example"
+    )
+    assert AllowedOrigins.from_settings(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
     listed = Settings(host="0.0.0.0", insecure=True, allowed_origins=["http://localhost:3000"])
-    assert not AllowedOrigins.of(listed).trusts_host(b"clock.example")
-    assert AllowedOrigins.of(listed).trusts_host(b"localhost:3000")
+    assert not AllowedOrigins.from_settings(listed).trusts_host(b"clock.example")
+    assert AllowedOrigins.from_settings(listed).trusts_host(b"localhost:3000")
 
 
 def test_verdicts_are_remembered_within_bounds() -> None:
     origins = AllowedOrigins()
-    for at in range(3 * REMEMBERED):
-        assert not origins.is_allowed(b"http://evil%d.example" % at, b"localhost")
+    for at in range(3 * MAX_CACHED_DECISIONS):
+        assert not origins.allows_origin(b"http://evil%d.example" % at, b"localhost")
         assert not origins.trusts_host(b"evil%d.example" % at)
-    assert origins.is_allowed(b"http://localhost", b"localhost")
+    assert origins.allows_origin(b"http://localhost", b"localhost")
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------
@@ -109,5 +111,5 @@ def test_verdicts_are_remembered_within_bounds() -> None:
 def test_only_our_proxies_are_believed(peer: str, forwarded: str | None, address: str) -> None:
     headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
     asked = {"type": "http", "client": (peer, 1) if peer else None, "headers": headers}
-    assert CallerIdentity(["10.0.0.0/8"]).address_of(asked) == address
-    assert CallerIdentity().principal_of(asked).address == peer
+    assert CallerIdentity(["10.0.0.0/8"]).address_for(asked) == address
+    assert CallerIdentity().principal_for(asked).address == peer
