@@ -1,29 +1,65 @@
-"""How long to wait before the next attempt: full jitter, so that a crowd that lost its server doesn't come at once.
+"""Delays before the next attempt: back-off with full jitter, and schedules of retries.
 
-M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+`Backoff` is for a loop that repeats its own attempt, such as a reconnection. Full jitter draws each delay evenly from 0
+to a limit. So clients that lost the same server do not return at the same instant (M. Brooker, "Exponential Backoff And
+Jitter", AWS Architecture Blog, 2015). `RetrySchedule` is for work whose next attempt is stored, such as a webhook.
 """
 
 import random
+from collections.abc import Sequence
 
 FIRST_S = 0.25
-CAP_S = 10.0
+"""Seconds: limit of the first delay."""
+
+LONGEST_S = 10.0
+"""Seconds: limit that no delay exceeds."""
 
 
 class Backoff:
-    """Waits that grow with each failure, up to `cap_s`; each is drawn evenly from nothing to that."""
+    """Delays between attempts. Their limit doubles with each failure, from `first_s` up to `longest_s`."""
 
-    def __init__(self, first_s: float = FIRST_S, cap_s: float = CAP_S, chance: random.Random | None = None) -> None:
-        self._first_s = first_s
-        self._cap_s = cap_s
-        self._chance = chance or random.Random()  # noqa: S311 - jitter
-        self._bound_s = first_s
+    def __init__(
+        self, first_s: float = FIRST_S, longest_s: float = LONGEST_S, *, rng: random.Random | None = None
+    ) -> None:
+        self._first_s = min(first_s, longest_s)
+        self._longest_s = longest_s
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._limit_s = self._first_s
 
     def next_s(self) -> float:
-        """Return how many seconds to wait now; the one after may be twice as long."""
-        wait_s = self._chance.uniform(0, min(self._bound_s, self._cap_s))
-        self._bound_s = min(self._bound_s * 2, self._cap_s)
-        return wait_s
+        """Return the seconds to wait after a failure, and double the limit of the next delay."""
+        delay_s = self._rng.uniform(0, self._limit_s)
+        self._limit_s = min(self._limit_s * 2, self._longest_s)
+        return delay_s
+
+    def next_after_run_s(self, lasted_s: float) -> float:
+        """Return the seconds to wait after a run of `lasted_s` that ended by itself.
+
+        A run of more than twice the longest delay counts as a success, so the delays then begin again.
+        """
+        if lasted_s > 2 * self._longest_s:
+            self.reset()
+        return self.next_s()
 
     def reset(self) -> None:
-        """Begin anew, after a success."""
-        self._bound_s = self._first_s
+        """Begin with the first delay again, after a success."""
+        self._limit_s = self._first_s
+
+
+class RetrySchedule:
+    """Fixed delays before the retries of one piece of work; after the last retry it is given up.
+
+    `jitter` is the share by which each delay is extended at most, so that works that failed together are not retried
+    together. No delay is shorter than the schedule says.
+    """
+
+    def __init__(self, delays_s: Sequence[float], *, jitter: float = 0.0, rng: random.Random | None = None) -> None:
+        self._delays_s = tuple(delays_s)
+        self._jitter = jitter
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+
+    def delay_s(self, retries: int) -> float | None:
+        """Return the seconds before the next retry after `retries` retries, None if no retry is left."""
+        if retries >= len(self._delays_s):
+            return None
+        return self._delays_s[retries] * (1 + self._jitter * self._rng.random())

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, RowsRejected
 from synckairos.audit.entry_rows import EntryRows, ParsedEntry, build_rows, parse_entry
+from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Newest, Outbox, OutboxDelivery
 from synckairos.telemetry import alerts, log
@@ -93,7 +94,7 @@ class OutboxDrain:
         self._isolation = isolation
         self._writer = audit_writer
         self._ttl_ms = session_ttl_s * 1000
-        self._backoff_s = tuple(backoff_s)
+        self._retries = RetrySchedule(backoff_s)
         self._batch_entries = batch_entries
         self._batch_bytes = batch_bytes
         self._after_commit = after_commit
@@ -244,7 +245,7 @@ class OutboxDrain:
         return drained
 
     async def _isolate(self, partition: int, delivery: OutboxDelivery, tries: int, error: str) -> None:
-        next_s = self._backoff_s[tries] if tries < len(self._backoff_s) else None
+        next_s = self._retries.delay_s(tries)
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         known = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
         if next_s is None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from synckairos.backoff import RetrySchedule
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.jobs.table import DueJob, JobClaim, JobTable
 from synckairos.telemetry import alerts, log
@@ -46,7 +47,7 @@ class JobRunner:
         self._board = job_table
         self._carry_out = carry_out
         self._worker = worker
-        self._retry_s = tuple(retry_s)
+        self._retries = RetrySchedule(retry_s)
         self._lease_s = lease_s
 
     async def run_job(self, job_id: int) -> None:
@@ -104,7 +105,7 @@ class JobRunner:
 
     async def _failed(self, claim: JobClaim, fault: Exception) -> None:
         error = fault.message if isinstance(fault, SyncKairosError) else f"{type(fault).__name__}: {fault}"
-        again_s = self._retry_s[min(claim.attempts, len(self._retry_s)) - 1] if self._retry_s else 0
+        again_s = self._retries.delay_s(claim.attempts - 1) or 0.0
         status = await self._board.fail(claim, error, again_s, for_good=isinstance(fault, PermanentJobFailure))
         if status == "failed":
             _alarm(claim.job_id, claim.type, error)

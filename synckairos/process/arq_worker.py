@@ -21,6 +21,7 @@ from synckairos.audit.arq_wakeups import DRAIN_JOB, arq_queue_name, open_arq_que
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import RETRY_DELAYS_S, OutboxDrain
 from synckairos.audit.lag_alerts import LagAlerts
+from synckairos.backoff import Backoff
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
@@ -51,7 +52,7 @@ _POLL_S = 0.05
 _JOB_POLL_S = 0.5
 # A long drain is no fault, nor a long export; jobs have ids of their own, so a dead one's stands in nobody's way.
 _JOB_TIMEOUT_S = 86_400
-_RESTART_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_RESTART_S = (0.2, 5.0)  # limits of the first and of the longest delay before arq's loop is started again
 
 logger = log.get(__name__)
 
@@ -203,7 +204,7 @@ def _drain_function(drains: _Drains) -> Function:
 
 async def _take(function: Function, settings: Settings, queue: str, max_jobs: int, poll_s: float) -> None:
     """Run arq's worker on a queue, again after each end, later each time until it lasts."""
-    failures = 0
+    backoff = Backoff(*_RESTART_S)
     while True:
         worker = Worker(
             [function],
@@ -227,10 +228,7 @@ async def _take(function: Function, settings: Settings, queue: str, max_jobs: in
             await _close(worker, loop)
         fault = None if loop.cancelled() else loop.exception()
         logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
-        if asyncio.get_running_loop().time() - began_s > 2 * _RESTART_S[-1]:
-            failures = 0
-        await asyncio.sleep(_RESTART_S[min(failures, len(_RESTART_S) - 1)])
-        failures += 1
+        await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))
 
 
 async def _close(worker: Worker, loop: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from synckairos.backoff import Backoff
 from synckairos.config import Settings
 from synckairos.process import arq_worker
 from synckairos.process.gc_tuning import tune_gc
@@ -10,7 +11,7 @@ from synckairos.telemetry import log
 from synckairos.webhooks import dispatcher
 
 RESTART_S = 5.0
-"""Seconds before a background loop that ended is started again."""
+"""Seconds before a background loop that ended is started again: limit of the longest delay."""
 
 logger = log.get(__name__)
 
@@ -36,9 +37,11 @@ async def _keep_running(
     name: str, job: Callable[[Settings], Awaitable[None]], settings: Settings, restart_s: float
 ) -> None:
     """Run a job, and again after a pause should it ever end by itself."""
+    backoff = Backoff(longest_s=restart_s)
     while True:
+        began_s = asyncio.get_running_loop().time()
         try:
             await job(settings)
         except Exception:
             logger.exception("ended by itself and begins again", job=name)
-        await asyncio.sleep(restart_s)
+        await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))

@@ -13,6 +13,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from synckairos.backoff import Backoff
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.store.connect import unavailable_as_named
@@ -26,7 +27,9 @@ from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, PackedMessage
 
 LOOK_S = 2.0
-MEND_AGAIN_S = 0.5
+MEND_AGAIN_S = (0.05, 0.5)
+"""Seconds before interrupted sessions are read again: limits of the first and of the longest delay."""
+
 SUBSCRIBE_TIMEOUT_S = 2.0
 TTL_REFRESH_S = 60.0
 AT_ONCE = 250
@@ -200,6 +203,7 @@ class Feed:
         self._dirtied.set()
 
     async def _mend(self) -> None:
+        backoff = Backoff(*MEND_AGAIN_S)
         while True:
             await self._dirtied.wait()
             self._dirtied.clear()
@@ -211,7 +215,9 @@ class Feed:
                 except _TROUBLE as trouble:
                     logger.warning("feed can't re-read yet", cause=repr(trouble))
                     self._dirty.update((each, None) for each in ids if self._is_mending(each))
-                    await asyncio.sleep(MEND_AGAIN_S)
+                    await asyncio.sleep(backoff.next_s())
+                else:
+                    backoff.reset()
 
     def _is_mending(self, session_id: str) -> bool:
         watched = self._watched.get(session_id)

@@ -15,6 +15,7 @@ from typing import Any
 from redis.asyncio import Connection, Redis
 from redis.exceptions import RedisError
 
+from synckairos.backoff import Backoff
 from synckairos.store.connect import end_if_cancelled
 from synckairos.store.server_time import ServerTime
 from synckairos.store.shared_connection import RedisPipe
@@ -26,6 +27,8 @@ PATIENCE_S = 3 * HEARTBEAT_S
 """Three missed heartbeats: the connection is lost."""
 
 RECONNECT_S = (0.05, 1.0)
+"""Seconds between two attempts to connect: limits of the first and of the longest delay."""
+
 CHANNELS_AT_ONCE = 500
 SLICE_S = 0.005
 """How long messages may be taken without a breath for the rest of the process."""
@@ -103,7 +106,7 @@ class PubSubConnection:
             group.create_task(self._stay_connected())
 
     async def _stay_connected(self) -> None:
-        pause_s, longest_s = RECONNECT_S
+        backoff = Backoff(*RECONNECT_S)
         while True:
             began = time.monotonic()
             try:
@@ -114,8 +117,7 @@ class PubSubConnection:
             finally:
                 self.is_connected = False
             end_if_cancelled()
-            pause_s = RECONNECT_S[0] if time.monotonic() - began > PATIENCE_S else min(pause_s * 2, longest_s)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(backoff.next_after_run_s(time.monotonic() - began))
 
     async def _listen(self) -> None:
         """Subscribe to all that is wanted, then take messages until the connection is lost."""

@@ -7,7 +7,6 @@ repeats a command: whether a lost one was carried out isn't known, and the calle
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Self, cast
@@ -18,11 +17,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from synckairos.backoff import Backoff
+
 Argument = str | bytes | float
 Command = tuple[Argument, ...]
 
 RECONNECT_S = (0.02, 0.5)
-"""Shortest and longest pause between two attempts to connect."""
+"""Seconds between two attempts to connect: limits of the first and of the longest delay."""
 
 
 class RedisPipe:
@@ -80,16 +81,15 @@ class RedisPipe:
             raise RedisConnectionError(f"not connected to Redis: {self._why}") from cause
 
     async def _keep_connected(self) -> None:
-        pause_s = RECONNECT_S[0]
+        backoff = Backoff(*RECONNECT_S)
         while True:
             try:
                 connection = await self._connect()
             except (OSError, TimeoutError, RedisError) as fault:
                 self._why = str(fault) or f"no answer within {self._timeout_s:g} s"
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 (jitter, not a secret)
-                pause_s = min(pause_s * 2, RECONNECT_S[1])
+                await asyncio.sleep(backoff.next_s())
                 continue
-            pause_s = RECONNECT_S[0]
+            backoff.reset()
             self._connection = connection
             self._connected.set()
             await connection.lost.wait()

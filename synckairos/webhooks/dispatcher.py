@@ -7,17 +7,21 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from synckairos.backoff import Backoff, RetrySchedule
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.telemetry import log
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
 from synckairos.webhooks.records import DueDelivery
-from synckairos.webhooks.sender import SendResult, WebhookSender, add_jitter
+from synckairos.webhooks.sender import SendResult, WebhookSender
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, render_message, render_test_message
 
 SCHEDULE_S = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Seconds before each further attempt, as Standard Webhooks recommends; the sum is a little over three days."""
+
+JITTER = 0.2
+"""Share by which a delay is extended at most, so that deliveries that failed together are not retried together."""
 
 GIVE_UP_S = 5 * 86_400.0
 """Seconds of failures without a success after which an endpoint is disabled."""
@@ -31,7 +35,7 @@ MAX_CONCURRENT_PER_ENDPOINT = 8
 _MAX_CONCURRENT = 256  # messages that this worker sends at the same time
 _LEASE_MARGIN_S = 45.0
 _PRUNE_INTERVAL_S = 60.0
-_RETRY_AFTER_FAULT_S = 2.0
+_RETRY_AFTER_FAULT_S = 2.0  # limit of the longest delay while Postgres is not reachable
 _BUSY = frozenset({429, 502, 503, 504})  # the endpoint accepts no message now
 
 logger = log.get(__name__)
@@ -68,6 +72,7 @@ class Dispatcher:
         self._lease_s = lease_s
         self._log_days = log_days
         self._schedule_s = tuple(schedule_s)
+        self._retries = RetrySchedule(schedule_s, jitter=JITTER)
         self._give_up_s = give_up_s
         self._per_endpoint = per_endpoint
         self._poll_s = poll_s
@@ -75,6 +80,7 @@ class Dispatcher:
         """Tasks by delivery id."""
         self._finished_one = asyncio.Event()
         self._is_interrupted = False
+        self._fault_backoff = Backoff(longest_s=_RETRY_AFTER_FAULT_S)
 
     async def run(self) -> None:
         """Send until cancelled. On cancellation, release unfinished deliveries so that another worker sends them."""
@@ -107,10 +113,11 @@ class Dispatcher:
             if not self._is_interrupted:
                 logger.warning("webhooks interrupted", error=fault.message, cause=repr(fault.__cause__))
             self._is_interrupted = True
-            return _RETRY_AFTER_FAULT_S
+            return self._fault_backoff.next_s()
         if self._is_interrupted:
             logger.info("webhooks resumed")
             self._is_interrupted = False
+            self._fault_backoff.reset()
         for due in claimed:
             self._sending[due.delivery_id] = asyncio.create_task(self._deliver(due), name="webhook")
         return self._poll_s
@@ -149,8 +156,8 @@ class Dispatcher:
             return DeliveryResult("delivered", "delivered", *common)
         if sent.status_code == 410:
             return DeliveryResult("gone", "failed", *common, gone=True)
-        is_last = due.scheduled_attempts >= len(self._schedule_s)
-        delay_s = None if is_last else add_jitter(self._schedule_s[due.scheduled_attempts])
+        delay_s = self._retries.delay_s(due.scheduled_attempts)
+        is_last = delay_s is None
         pause_s = None
         if sent.status_code in _BUSY:
             pause_s = self._schedule_s[0] if sent.retry_after_s is None else sent.retry_after_s

@@ -7,7 +7,6 @@ the status of the answer is returned, so the answer cannot leak to a caller.
 
 import asyncio
 import email.utils
-import random
 import ssl
 import time
 from collections.abc import Iterable, Sequence
@@ -151,8 +150,3 @@ def _parse_retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
                 return None
             return min(max(left_s, 0.0), MAX_RETRY_AFTER_S)
     return None
-
-
-def add_jitter(delay_s: float) -> float:
-    """Extend a delay by up to a fifth, so that deliveries that failed together are not retried together."""
-    return delay_s * (1 + 0.2 * random.random())  # noqa: S311

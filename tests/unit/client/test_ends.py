@@ -1,10 +1,7 @@
-"""Which ends a client comes back from, how long it waits, and where it goes."""
-
-import random
+"""Which ends a client comes back from, and where it goes."""
 
 import pytest
 
-from synckairos.backoff import Backoff
 from synckairos.client.errors import error_for_close, error_for_status
 from synckairos.client.server_url import socket_url
 
@@ -39,17 +36,6 @@ def test_these_close_codes_are_for_good(code: int, name: str) -> None:
 def test_a_refused_handshake(status: int, name: str | None) -> None:
     failure = error_for_status(status)
     assert (failure and failure.code) == name
-
-
-def test_waits_are_drawn_from_a_span_that_doubles_up_to_its_cap() -> None:
-    backoff = Backoff(1, 8, random.Random(0))
-    for bound in (1, 2, 4, 8, 8, 8):
-        assert 0 <= backoff.next_s() <= bound
-    backoff.reset()
-    assert backoff.next_s() <= 1
-    crowd = [Backoff(1, 8, random.Random(seed)).next_s() for seed in range(1_000)]
-    assert min(crowd) < 0.01
-    assert max(crowd) > 0.99
 
 
 @pytest.mark.parametrize(
