@@ -35,9 +35,9 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from tests.integration.audit.author import Author
-from tests.integration.audit.cold_tier import finished
-from tests.integration.audit.history import fill
+from tests.integration.jobs.job_components import finished
+from tests.integration.postgres.generated_rows import fill
+from tests.integration.session_committer import SessionCommitter
 from tests.processes import spawn_server
 
 VERSIONS = 100
@@ -73,8 +73,8 @@ async def cold_tier() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore
 
 async def play(store: SessionStore, drain: OutboxDrain, sessions: int) -> list[str]:
     """Play sessions of a hundred versions to their end, an hour ago, and drain them."""
-    author, at_ms = Author(store), await store.now_ms() - 3_600_000
-    lives = await asyncio.gather(*(finished(author, VERSIONS - 3, at_ms) for _ in range(sessions)))
+    committer, at_ms = SessionCommitter(store), await store.now_ms() - 3_600_000
+    lives = await asyncio.gather(*(finished(committer, VERSIONS - 3, at_ms) for _ in range(sessions)))
     assert await drain.drain_partition(0) == sessions * VERSIONS
     return [life.session_id for life in lives]
 

@@ -40,7 +40,7 @@ from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.snapshot import Stored
 from synckairos.wire.outbox_entry import Cause
-from tests.integration.audit.history import fill
+from tests.integration.postgres.generated_rows import fill
 from tests.waiting import eventually
 
 VERSIONS = 100

@@ -24,7 +24,7 @@ from synckairos.embedded import Postgres
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.shared_connection import RedisPipe
-from tests.integration.audit.history import fill
+from tests.integration.postgres.generated_rows import fill
 from tests.processes import spawn_server
 from tests.waiting import eventually
 

@@ -17,24 +17,24 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Newest, Outbox, gaps_key
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import new_epoch, new_generation
-from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, SessionLife, chess
 from tests.waiting import eventually
 
 T0 = 1_700_000_000_123
 
 
-async def play(audit: Audit, moves: int = 4, at_ms: int = T0, **more: Any) -> Life:
-    life = await audit.author.create(chess(**more), at_ms)
-    await audit.author.apply(life, Start(), at_ms + 1000)
+async def play(audit: AuditParts, moves: int = 4, at_ms: int = T0, **more: Any) -> SessionLife:
+    life = await audit.committer.create(chess(**more), at_ms)
+    await audit.committer.apply(life, Start(), at_ms + 1000)
     for move in range(moves):
-        await audit.author.apply(life, Switch(), at_ms + 2000 + 1000 * move)
+        await audit.committer.apply(life, Switch(), at_ms + 2000 + 1000 * move)
     return life
 
 
-async def test_every_version_becomes_one_row_with_its_bytes(audit: Audit) -> None:
+async def test_every_version_becomes_one_row_with_its_bytes(audit: AuditParts) -> None:
     life = await play(audit)
-    assert await audit.drain().drain_partition(0) == 6
+    assert await audit.drain() == 6
     rows = await audit.rows(
         "SELECT version, epoch, event_type, occurred_at, snapshot, payload_hash, actor, command, args, deleted"
         " FROM sync_events WHERE session_id = %s ORDER BY version",
@@ -51,12 +51,12 @@ async def test_every_version_becomes_one_row_with_its_bytes(audit: Audit) -> Non
     assert all(row[5] == hashlib.sha256(row[4]).digest() for row in rows)
     assert rows[2][6:] == ("somebody", "switch", {"at": T0 + 2000}, False)
     assert await audit.outbox.is_empty(0)
-    assert await audit.drain().drain_partition(0) == 0
+    assert await audit.drain() == 0
 
 
-async def test_projections_show_the_newest_version(audit: Audit) -> None:
+async def test_projections_show_the_newest_version(audit: AuditParts) -> None:
     life = await play(audit, moves=3, metadata={"project": "x"})
-    await audit.drain(batch_entries=2).drain_partition(0)
+    await audit.drain(batch_entries=2)
     ((session_id, version, mode, status, metadata),) = await audit.rows(
         "SELECT session_id, version, sync_mode, status, metadata FROM sync_sessions"
     )
@@ -68,27 +68,27 @@ async def test_projections_show_the_newest_version(audit: Audit) -> None:
     assert people == [(ALICE, 2000, 2, None), (BOB, 1000, 1, None)]
 
 
-async def test_a_batch_done_twice_is_done_once(audit: Audit) -> None:
+async def test_a_batch_done_twice_is_done_once(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     for _, fields in entries:
         await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
-    assert await audit.drain().drain_partition(0) == 0
+    assert await audit.drain() == 0
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
     assert await audit.rows("SELECT 1 FROM sync_conflicts") == []
     assert await audit.outbox.is_empty(0)
 
 
-async def test_of_a_batch_half_done_the_rest_is_done(audit: Audit) -> None:
+async def test_of_a_batch_half_done_the_rest_is_done(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
-    await audit.drain().drain_partition(0)
-    await audit.author.apply(life, Switch(), T0 + 20_000)
+    await audit.drain()
+    await audit.committer.apply(life, Switch(), T0 + 20_000)
     for _, fields in entries:
         await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
-    await audit.author.apply(life, Switch(), T0 + 21_000)
-    assert await audit.drain().drain_partition(0) == 2
+    await audit.committer.apply(life, Switch(), T0 + 21_000)
+    assert await audit.drain() == 2
     rows = await audit.rows("SELECT version, snapshot FROM sync_events")
     assert len(rows) == 8
     assert dict(rows) == life.documents
@@ -97,15 +97,15 @@ async def test_of_a_batch_half_done_the_rest_is_done(audit: Audit) -> None:
     assert await audit.outbox.is_empty(0)
 
 
-async def test_the_same_version_with_other_content_is_kept_and_told(audit: Audit) -> None:
+async def test_the_same_version_with_other_content_is_kept_and_told(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     other = orjson.loads(life.documents[2]) | {"metadata": {"never": "seen"}}
     fields = ("session_id", life.session_id, "epoch", life.state.epoch, "version", 2)
     event = orjson.dumps({"event_type": "session_started", "occurred_at_ms": T0})
     for _ in range(2):
         await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields, "event", event, "state", orjson.dumps(other))
-    assert await audit.drain().drain_partition(0) == 0
+    assert await audit.drain() == 0
     ((version, snapshot),) = await audit.rows("SELECT version, snapshot FROM sync_conflicts")
     assert (version, snapshot) == (2, orjson.dumps(other))
     ((kept,),) = await audit.rows("SELECT snapshot FROM sync_events WHERE version = 2")
@@ -113,7 +113,7 @@ async def test_the_same_version_with_other_content_is_kept_and_told(audit: Audit
     assert (await audit.outbox.backlog()).tally.conflicts == 1
 
 
-async def test_only_the_newest_version_lets_a_session_go(audit: Audit) -> None:
+async def test_only_the_newest_version_lets_a_session_go(audit: AuditParts) -> None:
     life = await play(audit, moves=1)
     session = audit.keys.session(life.session_id)
     assert await audit.pipe.call("PTTL", session) == -1
@@ -127,76 +127,76 @@ async def test_only_the_newest_version_lets_a_session_go(audit: Audit) -> None:
     )
     assert await audit.pipe.call("HGET", session, "audited") == b"2"
     assert await audit.pipe.call("PTTL", session) == -1
-    assert await audit.drain().drain_partition(0) == 1
+    assert await audit.drain() == 1
     assert await audit.pipe.call("HGET", session, "audited") == b"3"
     for key in (session, audit.keys.history(life.session_id)):
         assert 0 < await audit.pipe.call("PTTL", key) <= 3_600_000
-    await audit.author.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
+    await audit.committer.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
     assert await audit.pipe.call("PTTL", session) == -1
 
 
-async def test_no_session_goes_before_an_hour_after_its_deadline(audit: Audit) -> None:
+async def test_no_session_goes_before_an_hour_after_its_deadline(audit: AuditParts) -> None:
     seconds, _ = await audit.pipe.call("TIME")
     now_ms = int(seconds) * 1000
     life = await play(audit, moves=0, at_ms=now_ms, budget_ms=5 * HOUR_MS)
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     ttl_ms = await audit.pipe.call("PTTL", audit.keys.session(life.session_id))
     assert 6 * HOUR_MS - 60_000 < ttl_ms <= 6 * HOUR_MS + 2000
 
 
-async def test_a_session_that_is_gone_stays_gone(audit: Audit) -> None:
+async def test_a_session_that_is_gone_stays_gone(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.pipe.call("DEL", audit.keys.session(life.session_id))
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     assert await audit.pipe.call("EXISTS", audit.keys.session(life.session_id)) == 0
 
 
-async def test_a_session_made_again_takes_its_place(audit: Audit) -> None:
+async def test_a_session_made_again_takes_its_place(audit: AuditParts) -> None:
     life = await play(audit)
-    await audit.author.apply(life, Delete(), T0 + 50_000)
-    again = await audit.author.create(chess(), T0 + 50_000, life.session_id, life.stored)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(life, Delete(), T0 + 50_000)
+    again = await audit.committer.create(chess(), T0 + 50_000, life.session_id, life.stored)
+    await audit.drain()
     assert await audit.rows("SELECT epoch, version, deleted_at FROM sync_sessions") == [(again.state.epoch, 1, None)]
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents) + 1
 
 
-async def test_a_late_version_never_moves_a_projection_back(audit: Audit) -> None:
+async def test_a_late_version_never_moves_a_projection_back(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
     await audit.pipe.call("XDEL", audit.keys.outbox(0), entries[2][0])
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *entries[2][1])
-    assert await audit.drain().drain_partition(0) == 1
+    assert await audit.drain() == 1
     assert await audit.rows("SELECT version FROM sync_sessions") == [(6,)]
     people = await audit.rows("SELECT sum(cycle_count)::int FROM sync_participants")
     assert people == [(4,)]
     assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"6"
 
 
-async def taken(audit: Audit, first: int) -> list[list[bytes]]:
+async def taken(audit: AuditParts, first: int) -> list[list[bytes]]:
     """Take what waits in the outbox out of it, but for so many of the oldest: a worker that hangs has it in hand."""
     entries = (await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+"))[first:]
     await audit.pipe.call("XDEL", audit.keys.outbox(0), *(entry_id for entry_id, _ in entries))
     return [fields for _, fields in entries]
 
 
-async def arrive(audit: Audit, late: list[list[bytes]]) -> None:
+async def arrive(audit: AuditParts, late: list[list[bytes]]) -> None:
     for fields in late:
         await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
-    assert await audit.drain().drain_partition(0) == len(late)
+    assert await audit.drain() == len(late)
 
 
-async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: Audit) -> None:
+async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
     known = replace(life)
     for move in range(4):
-        await audit.author.apply(life, Switch(), T0 + 2000 + 1000 * move)
+        await audit.committer.apply(life, Switch(), T0 + 2000 + 1000 * move)
     late = await taken(audit, 2)
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     await audit.pipe.call("DEL", audit.keys.session(life.session_id))
-    again = await audit.author.recover(known, new_epoch(new_generation(1)), T0 + 9_000)
-    await audit.author.apply(again, Switch(), T0 + 10_000)
-    await audit.drain().drain_partition(0)
+    again = await audit.committer.recover(known, new_epoch(new_generation(1)), T0 + 9_000)
+    await audit.committer.apply(again, Switch(), T0 + 10_000)
+    await audit.drain()
     projections = "SELECT epoch, version, updated_at FROM sync_sessions"
     people = "SELECT participant_id, time_used_ms, cycle_count FROM sync_participants ORDER BY 1"
     before = [await audit.rows(query) for query in (projections, people)]
@@ -207,8 +207,8 @@ async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: Audit) -> 
     assert archived is not None
     assert archived.document == again.documents[4]
     # Nor is what was deleted meanwhile brought back.
-    await audit.author.apply(again, Delete(), T0 + 11_000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(again, Delete(), T0 + 11_000)
+    await audit.drain()
     await audit.rows("DELETE FROM sync_events WHERE epoch = %s AND version = 6 RETURNING 1", life.state.epoch)
     await arrive(audit, late[-1:])
     assert await audit.rows("SELECT epoch, version, deleted_at IS NULL FROM sync_sessions") == [
@@ -217,14 +217,14 @@ async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: Audit) -> 
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-async def test_of_two_epochs_from_one_version_the_later_life_counts(audit: Audit, is_late: bool) -> None:
+async def test_of_two_epochs_from_one_version_the_later_life_counts(audit: AuditParts, is_late: bool) -> None:
     life = await play(audit, moves=0)
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     lives = []
     for generation in (new_generation(1), new_generation(2)):
         await audit.pipe.call("DEL", audit.keys.session(life.session_id))
-        lives.append(await audit.author.recover(life, new_epoch(generation), T0 + 9_000))
-        await audit.author.apply(lives[-1], Switch(), T0 + 10_000)
+        lives.append(await audit.committer.recover(life, new_epoch(generation), T0 + 9_000))
+        await audit.committer.apply(lives[-1], Switch(), T0 + 10_000)
     first, second = lives
     late = await taken(audit, 0)
     # The first was lost before the audit saw any of it: its versions come late, or just before the second's.
@@ -234,9 +234,9 @@ async def test_of_two_epochs_from_one_version_the_later_life_counts(audit: Audit
     assert first.state.epoch < second.state.epoch
 
 
-async def test_two_drains_take_everything_once(audit: Audit) -> None:
+async def test_two_drains_take_everything_once(audit: AuditParts) -> None:
     lives = [await play(audit, moves=10) for _ in range(10)]
-    drains = [audit.drain(batch_entries=7), audit.drain(batch_entries=5)]
+    drains = [audit.new_drain(batch_entries=7), audit.new_drain(batch_entries=5)]
     counts = await asyncio.gather(*(drain.drain_partition(0) for drain in drains * 3))
     assert (
         sum(counts) == sum(len(life.documents) for life in lives) == len(await audit.rows("SELECT 1 FROM sync_events"))
@@ -244,12 +244,12 @@ async def test_two_drains_take_everything_once(audit: Audit) -> None:
     assert await audit.outbox.is_empty(0)
 
 
-async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: Audit) -> None:
+async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: AuditParts) -> None:
     keys = Keys(audit.settings.key_prefix, 2)
     store = SessionStore(audit.pipe, keys, audit.settings.history_length)
     ids = {keys.partition_of(session_id): session_id for session_id in (str(uuid4()) for _ in range(30))}
     for partition in (0, 1):
-        await Author(store).create(chess(), T0, ids[partition])
+        await SessionCommitter(store).create(chess(), T0, ids[partition])
     ((_, fields),) = await audit.pipe.call("XRANGE", keys.outbox(0), "-", "+")
 
     async def feed() -> None:
@@ -257,7 +257,7 @@ async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: Audit) -
             await audit.pipe.call("XADD", keys.outbox(0), "*", *fields)
 
     drain = OutboxDrain(
-        Outbox(audit.pipe, keys), FailedEntries(audit.pipe, keys), audit.audit_writer, session_ttl_s=3600, at_once=1
+        Outbox(audit.pipe, keys), FailedEntries(audit.pipe, keys), audit.writer, session_ttl_s=3600, at_once=1
     )
     feeding = asyncio.create_task(feed())
     never_empty = asyncio.create_task(drain.drain_partition(0))
@@ -271,27 +271,27 @@ async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: Audit) -
         await asyncio.gather(feeding, never_empty, return_exceptions=True)
 
 
-async def test_text_that_postgres_has_not_is_no_poison(audit: Audit) -> None:
+async def test_text_that_postgres_has_not_is_no_poison(audit: AuditParts) -> None:
     life = await play(audit, moves=1, metadata={"nul\0": ["a\0b", {"deep": "\\u0000"}]})
-    assert await audit.drain().drain_partition(0) == 3
+    assert await audit.drain() == 3
     ((metadata,),) = await audit.rows("SELECT metadata FROM sync_sessions")
     assert metadata == {"nul\ufffd": ["a\ufffdb", {"deep": "\\u0000"}]}
     assert await audit.history.version_document(life.session_id, life.state.epoch, 3) == life.documents[3]
 
 
-async def spoil(audit: Audit, life: Life, version: int) -> None:
+async def spoil(audit: AuditParts, life: SessionLife, version: int) -> None:
     """Put an entry into the outbox that parses well and that Postgres refuses."""
     event = orjson.dumps({"event_type": "x", "occurred_at_ms": T0, "time_used_ms": 2**63})
     fields = ("session_id", life.session_id, "epoch", "spoilt", "version", version)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields, "event", event, "state", life.documents[version])
 
 
-async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: Audit) -> None:
+async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: AuditParts) -> None:
     before = await play(audit)
     await spoil(audit, before, 2)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
     after = await play(audit)
-    drain = audit.drain()
+    drain = audit.new_drain()
     assert await drain.drain_partition(0) == len(before.documents) + len(after.documents)
     for _ in range(4):
         await drain.drain_partition(0)
@@ -300,35 +300,35 @@ async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: Audit) -
     await drain.drain_partition(0)
     backlog = await audit.outbox.backlog()
     assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.tally.isolated) == (0, 0, 2, 2)
-    listed = await audit.isolation.set_aside()
+    listed = await audit.failed_entries.set_aside()
     assert [each.tries for each in listed] == [5, 5]
     assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
     spoilt = next(each for each in listed if b"state" in each.delivery.fields)
     assert spoilt.delivery.entry.document == before.documents[2]
-    assert await audit.isolation.retry_set_aside() == 2
+    assert await audit.failed_entries.retry_set_aside() == 2
     await drain.drain_partition(0)
-    assert [each.tries for each in await audit.isolation.all(0)] == [1, 1]
-    assert await audit.isolation.retry_set_aside("0-0") == 0
+    assert [each.tries for each in await audit.failed_entries.all(0)] == [1, 1]
+    assert await audit.failed_entries.retry_set_aside("0-0") == 0
 
 
-async def test_tries_are_spaced(audit: Audit) -> None:
+async def test_tries_are_spaced(audit: AuditParts) -> None:
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
-    drain = audit.drain(backoff_s=(100, 200))
+    drain = audit.new_drain(backoff_s=(100, 200))
     await drain.drain_partition(0)
     await drain.drain_partition(0)
-    (isolated,) = await audit.isolation.all(0)
+    (isolated,) = await audit.failed_entries.all(0)
     assert isolated.tries == 0
     assert isolated.next_try_at_ms == isolated.first_failed_at_ms + 100_000
 
 
-async def test_what_is_mended_goes_through(audit: Audit) -> None:
+async def test_what_is_mended_goes_through(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 3)")
-    assert await audit.drain(backoff_s=()).drain_partition(0) == 5
+    assert await audit.drain(backoff_s=()) == 5
     assert (await audit.outbox.backlog()).set_aside == 1
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    assert await audit.isolation.retry_set_aside() == 1
-    assert await audit.drain().drain_partition(0) == 1
+    assert await audit.failed_entries.retry_set_aside() == 1
+    assert await audit.drain() == 1
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
     backlog = await audit.outbox.backlog()
     assert (backlog.set_aside, backlog.retrying, backlog.tally.drained) == (0, 0, 6)
@@ -336,7 +336,7 @@ async def test_what_is_mended_goes_through(audit: Audit) -> None:
     assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
 
 
-async def test_a_session_with_an_isolated_version_stays_and_says_so(audit: Audit) -> None:
+async def test_a_session_with_an_isolated_version_stays_and_says_so(audit: AuditParts) -> None:
     life = await play(audit)
     session = audit.keys.session(life.session_id)
 
@@ -345,52 +345,52 @@ async def test_a_session_with_an_isolated_version_stays_and_says_so(audit: Audit
         return await audit.pipe.call("HGET", session, "audited"), await audit.pipe.call("PTTL", session) > 0
 
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version NOT IN (3, 5))")
-    await audit.drain(backoff_s=()).drain_partition(0)
+    await audit.drain(backoff_s=())
     assert await kept() == (b"2", False)
-    await audit.author.apply(life, Switch(), T0 + 20_000)
-    await audit.drain(backoff_s=()).drain_partition(0)
+    await audit.committer.apply(life, Switch(), T0 + 20_000)
+    await audit.drain(backoff_s=())
     assert await kept() == (b"2", False)
     # One is mended, then the other: only what is there in full may go.
-    third, fifth = await audit.isolation.set_aside()
+    third, fifth = await audit.failed_entries.set_aside()
     assert (third.delivery.entry.version, fifth.delivery.entry.version) == (3, 5)
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    await audit.isolation.retry_set_aside(third.delivery.entry_id)
-    await audit.drain().drain_partition(0)
+    await audit.failed_entries.retry_set_aside(third.delivery.entry_id)
+    await audit.drain()
     assert await kept() == (b"4", False)
-    await audit.isolation.retry_set_aside()
-    await audit.drain().drain_partition(0)
+    await audit.failed_entries.retry_set_aside()
+    await audit.drain()
     assert await kept() == (b"7", True)
     assert await audit.pipe.call("EXISTS", gaps_key(audit.keys, 0)) == 0
     assert await audit.pipe.call("HEXISTS", session, "beyond") == 0
 
 
-async def test_a_session_that_postgres_has_otherwise_stays(audit: Audit) -> None:
+async def test_a_session_that_postgres_has_otherwise_stays(audit: AuditParts) -> None:
     """A failover took version 3 back and Redis issued it again: let go, the session would come back as the other."""
     life = await play(audit, moves=0)
     before = replace(life, documents=dict(life.documents))
-    await audit.author.apply(life, Switch(), T0 + 2000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(life, Switch(), T0 + 2000)
+    await audit.drain()
     session = audit.keys.session(life.session_id)
     await audit.pipe.call("HSET", session, "version", 2, "state", before.documents[2], "audited", 2)
-    await audit.author.apply(before, UpdateMetadata({"a": 1}), T0 + 3000)
+    await audit.committer.apply(before, UpdateMetadata({"a": 1}), T0 + 3000)
     for _ in range(2):  # also where the drain died before it settled, and finds its conflict kept
         entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
-        await audit.drain().drain_partition(0)
+        await audit.drain()
         assert await audit.pipe.call("HGET", session, "audited") == b"2"
         assert await audit.pipe.call("PTTL", session) == -1
         for _, fields in entries:
             await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
     assert await audit.rows("SELECT version, snapshot FROM sync_conflicts") == [(3, before.documents[3])]
-    await audit.author.apply(before, Switch(), T0 + 4000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(before, Switch(), T0 + 4000)
+    await audit.drain()
     assert await audit.pipe.call("HGET", session, "audited") == b"4"
     assert await audit.pipe.call("PTTL", session) > 0
 
 
-async def test_many_sessions_are_settled_in_slices(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_sessions_are_settled_in_slices(audit: AuditParts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synckairos.store.outbox._SETTLED_AT_ONCE", 3)
     lives = [await play(audit, moves=0) for _ in range(7)]
-    assert await audit.drain().drain_partition(0) == 14
+    assert await audit.drain() == 14
     for life in lives:
         assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"2"
     assert await audit.outbox.is_empty(0)
@@ -398,43 +398,43 @@ async def test_many_sessions_are_settled_in_slices(audit: Audit, monkeypatch: py
     assert (tally.drained, tally.batches) == (14, 1)
 
 
-async def test_a_database_that_cannot_be_written_is_no_poison(audit: Audit) -> None:
+async def test_a_database_that_cannot_be_written_is_no_poison(audit: AuditParts) -> None:
     await play(audit)
     await audit.database.execute("ALTER TABLE sync_events RENAME TO elsewhere")
     with pytest.raises(StoreUnavailable, match="migrate"):
-        await audit.drain().drain_partition(0)
+        await audit.drain()
     await audit.database.execute("ALTER TABLE elsewhere RENAME TO sync_events")
     backlog = await audit.outbox.backlog()
     assert (backlog.entries, backlog.tally.isolated) == (6, 0)
-    assert await audit.drain().drain_partition(0) == 6
+    assert await audit.drain() == 6
 
 
-async def test_a_replica_is_left_for_the_primary(audit: Audit) -> None:
+async def test_a_replica_is_left_for_the_primary(audit: AuditParts) -> None:
     await play(audit)
-    async with audit.audit_writer.lock_partition(0):
+    async with audit.writer.lock_partition(0):
         pass
     # What a demoted primary does to connections it had.
-    async with audit.audit_writer._pool.connection() as connection:
+    async with audit.writer._pool.connection() as connection:
         await connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):
-        await audit.drain().drain_partition(0)
-    assert await audit.drain().drain_partition(0) == 6
+        await audit.drain()
+    assert await audit.drain() == 6
     assert (await audit.outbox.backlog()).tally.isolated == 0
 
 
 @pytest.mark.parametrize(
     ("default", "drains_by"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
 )
-async def test_a_commit_is_on_disk_before_entries_go(audit: Audit, default: str, drains_by: str) -> None:
+async def test_a_commit_is_on_disk_before_entries_go(audit: AuditParts, default: str, drains_by: str) -> None:
     name = audit.database.info.dbname
     await audit.database.execute(f"ALTER DATABASE {name} SET synchronous_commit = {default}".encode())
-    async with audit.audit_writer.lock_partition(0) as writer:
+    async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
         found = await (await writer._connection.execute("SHOW synchronous_commit")).fetchone()
     assert found == (drains_by,)
 
 
-async def test_reading_is_bounded_by_count_and_bytes(audit: Audit) -> None:
+async def test_reading_is_bounded_by_count_and_bytes(audit: AuditParts) -> None:
     await play(audit, moves=40)
     assert len(await audit.outbox.read(0, 10, 1 << 30)) == 10
     few = await audit.outbox.read(0, 1000, 1)
@@ -445,10 +445,10 @@ async def test_reading_is_bounded_by_count_and_bytes(audit: Audit) -> None:
     assert rest == everything[10:]
 
 
-async def test_breaks_are_in_the_trail(audit: Audit) -> None:
+async def test_breaks_are_in_the_trail(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
-    await audit.author.apply(life, Pause(), T0 + 3000)
-    await audit.author.apply(life, Resume(), T0 + 5000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(life, Pause(), T0 + 3000)
+    await audit.committer.apply(life, Resume(), T0 + 5000)
+    await audit.drain()
     rows = await audit.rows("SELECT status, running_participant_id::text FROM sync_events ORDER BY version")
     assert rows == [("pending", None), ("running", ALICE), ("paused", None), ("running", ALICE)]

@@ -13,9 +13,9 @@ from synckairos.service.past_versions import PastVersions
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.store_generation import Generations
-from tests.integration.audit.busy import OwnTime, Player
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
 from tests.integration.http.conftest import serving
+from tests.integration.random_player import RandomPlayer, StoreWithSetTime
 from tests.processes import Process
 
 CHARGE = OutagePolicy()
@@ -24,18 +24,18 @@ CHARGE = OutagePolicy()
 class World:
     """The service in a time of its own, and its audit."""
 
-    def __init__(self, audit: Audit, policy: OutagePolicy = CHARGE) -> None:
+    def __init__(self, audit: AuditParts, policy: OutagePolicy = CHARGE) -> None:
         self.audit = audit
         self.policy = policy
-        self.store = OwnTime(audit.pipe, audit.keys, 32)
+        self.store = StoreWithSetTime(audit.pipe, audit.keys, 32)
         generations = Generations(audit.pipe, audit.keys)
         restorer = SessionRestorer(self.store, audit.history, generations, session_ttl_s=3600, policy=policy)
         self.sessions = Sessions(
             self.store, PastVersions(self.store, audit.outbox, audit.history), restorer, generations, lambda _: None
         )
 
-    async def played(self, seed: int, commands: int = 60) -> Player:
-        player = Player(self.sessions, self.store, seed)
+    async def played(self, seed: int, commands: int = 60) -> RandomPlayer:
+        player = RandomPlayer(self.sessions, self.store, seed)
         await player.play(commands)
         return player
 
@@ -56,7 +56,7 @@ class World:
 
 
 @pytest.fixture
-def world(audit: Audit) -> World:
+def world(audit: AuditParts) -> World:
     return World(audit)
 
 
@@ -66,7 +66,7 @@ async def test_busy_sessions_come_out_byte_for_byte(world: World) -> None:
     for seed in range(80):
         player = await world.played(seed)
         outcomes |= player.outcomes
-    await world.audit.drain().drain_partition(0)
+    await world.audit.drain()
     async with open_verifier(world.audit.settings.database_url, CHARGE) as verifier:
         async for verified in verifier.verify_all():
             assert verified.findings == ()
@@ -82,7 +82,7 @@ async def test_busy_sessions_come_out_byte_for_byte(world: World) -> None:
     }
 
 
-async def test_what_came_through_the_door_is_replayed(audit: Audit) -> None:
+async def test_what_came_through_the_door_is_replayed(audit: AuditParts) -> None:
     async with serving(audit.settings) as server:
         session = await server.started(metadata={"z": {"é": 1}, "a": 2.0}, increment_ms=1000)
         path = f"/v1/sessions/{session['session_id']}"
@@ -172,13 +172,13 @@ async def test_what_the_other_tables_say_is_looked_at(world: World) -> None:
 
 
 @pytest.mark.parametrize("declared", ["charge", "freeze", "credit:2000"])
-async def test_a_recovered_session_goes_on_from_the_version_before(audit: Audit, declared: str) -> None:
+async def test_a_recovered_session_goes_on_from_the_version_before(audit: AuditParts, declared: str) -> None:
     world = World(audit, OutagePolicy.parse(declared))
     session_id = await quiet_session(world)
     await lose_redis(audit)
     world.store.at_ms += 3_000
     await send(world, session_id, "switch")
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     verified = await world.verified(session_id)
     assert (verified.versions, verified.epochs, verified.findings) == (7, 2, ())
     # By another policy than the one declared when it happened: charge and freeze are known to everybody.
@@ -216,23 +216,22 @@ async def quiet_session(world: World) -> str:
     """Make one of five versions: created, started, switched three times, a second each."""
     body: dict[str, Any] = {"sync_mode": "per_participant", "total_time_ms": 600_000}
     body["participants"] = [{"participant_id": str(uuid4())} for _ in range(2)]
-    player = Player(world.sessions, world.store, 1)
-    player._body = lambda: body  # type: ignore[method-assign]
-    await player._create()
+    player = RandomPlayer(world.sessions, world.store, 1)
+    await player.create(body)
     for verb in ("start", "switch", "switch", "switch"):
         world.store.at_ms += 1_000
-        await player._send(verb, {})
-    await world.audit.drain().drain_partition(0)
+        await player.send(verb, {})
+    await world.audit.drain()
     return player.session_id
 
 
 async def send(world: World, session_id: str, verb: str) -> None:
-    player = Player(world.sessions, world.store, 1)
+    player = RandomPlayer(world.sessions, world.store, 1)
     assert player.session_id == session_id
-    await player._send(verb, {})
+    await player.send(verb, {})
     assert player.outcomes == {verb}
 
 
-async def lose_redis(audit: Audit) -> None:
+async def lose_redis(audit: AuditParts) -> None:
     for key in await audit.pipe.call("KEYS", f"{audit.keys.prefix}:*"):
         await audit.pipe.call("DEL", key)

@@ -11,9 +11,9 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.store import read_cache
 from synckairos.store.read_cache import Kind, ReadCache
-from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import rows_of
+from tests.integration.session_committer import ALICE, SessionCommitter, chess
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -68,11 +68,11 @@ async def test_events_of_a_session_that_is_over_are_kept(server: Server) -> None
 
 
 async def test_older_pages_of_somebodys_sessions_are_kept(server: Server) -> None:
-    author = Author(server.parts.store)
+    committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     for days in (60, 50, 40):
-        life = await author.create(chess(100 * DAY_MS, metadata={"days": days}), now_ms - days * DAY_MS)
-        await author.apply(life, Start(), now_ms - days * DAY_MS)
+        life = await committer.create(chess(100 * DAY_MS, metadata={"days": days}), now_ms - days * DAY_MS)
+        await committer.apply(life, Start(), now_ms - days * DAY_MS)
     await server.drain()
     before = reads("lists")
     first = await rows_of(server, ALICE, days=90)
@@ -81,7 +81,7 @@ async def test_older_pages_of_somebodys_sessions_are_kept(server: Server) -> Non
     assert [row["metadata"]["days"] for row in await rows_of(server, ALICE, days=55)] == [40, 50]
     assert [row["session_id"] for row in await rows_of(server, ALICE, days=90)] == [row["session_id"] for row in first]
     assert since(before, "lists") == (1, 2, 0)
-    await author.apply(life, Complete(), now_ms)
+    await committer.apply(life, Complete(), now_ms)
     waiting = await rows_of(server, ALICE, days=90)
     assert [(row["status"], row["synced"]) for row in waiting][:2] == [("completed", False), ("running", True)]
     await server.drain()

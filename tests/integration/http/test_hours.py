@@ -22,9 +22,9 @@ from synckairos.clock.model import SyncMode
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeSlice
 from synckairos.history.time_report import TimeReport
-from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, chess
 from tests.integration.http.conftest import Server
 from tests.integration.http.test_participation import people, rows_of
+from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, chess
 
 DAY_MS = 24 * HOUR_MS
 MINUTE_MS = 60_000
@@ -43,8 +43,8 @@ async def slices(server: Server, participant_id: str, **more: Any) -> list[TimeS
 
 @pytest.mark.parametrize("drained_after", range(9))
 async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_after: int) -> None:
-    author = Author(server.parts.store)
-    life = await author.create(chess(metadata={"project": "old"}), T0)
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(chess(metadata={"project": "old"}), T0)
     steps: list[tuple[int, Command]] = [
         (0, Start()),
         (1, Switch()),
@@ -58,7 +58,7 @@ async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_a
     for at, (minutes, command) in enumerate(steps):
         if at == drained_after:
             await server.drain()
-        await author.apply(life, command, T0 + minutes * MINUTE_MS)
+        await committer.apply(life, command, T0 + minutes * MINUTE_MS)
     if drained_after == len(steps):
         await server.drain()
     for person, minutes in ((ALICE, 3), (BOB, 12)):
@@ -73,22 +73,22 @@ async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_a
 
 
 async def test_what_ends_a_stretch_may_be_on_its_way(server: Server) -> None:
-    author = Author(server.parts.store)
-    left, gone, runs = [await author.create(chess(), T0 + at) for at in range(3)]
+    committer = SessionCommitter(server.parts.store)
+    left, gone, runs = [await committer.create(chess(), T0 + at) for at in range(3)]
     for life in (left, gone, runs):
-        await author.apply(life, Start(), T0 + MINUTE_MS)
+        await committer.apply(life, Start(), T0 + MINUTE_MS)
     await server.drain()
-    await author.apply(left, Switch(), T0 + 2 * MINUTE_MS)
-    await author.apply(left, RemoveParticipant(ALICE), T0 + 3 * MINUTE_MS)
-    await author.apply(gone, Delete(), T0 + 2 * MINUTE_MS)
+    await committer.apply(left, Switch(), T0 + 2 * MINUTE_MS)
+    await committer.apply(left, RemoveParticipant(ALICE), T0 + 3 * MINUTE_MS)
+    await committer.apply(gone, Delete(), T0 + 2 * MINUTE_MS)
     now_ms = T0 + 5 * MINUTE_MS
     expected = {left.session_id: MINUTE_MS, runs.session_id: 4 * MINUTE_MS}
     for _ in range(2):
         found = await slices(server, ALICE, now_ms=now_ms)
         assert {each.bucket: each.time_used_ms for each in found} == expected
         await server.drain()
-    again = await author.create(chess(), T0 + 4 * MINUTE_MS, gone.session_id, gone.stored)
-    await author.apply(again, Start(), T0 + 4 * MINUTE_MS)
+    again = await committer.create(chess(), T0 + 4 * MINUTE_MS, gone.session_id, gone.stored)
+    await committer.apply(again, Start(), T0 + 4 * MINUTE_MS)
     expected[gone.session_id] = MINUTE_MS
     for _ in range(2):
         found = await slices(server, ALICE, now_ms=now_ms)
@@ -97,12 +97,12 @@ async def test_what_ends_a_stretch_may_be_on_its_way(server: Server) -> None:
 
 
 async def test_a_version_drained_in_between_counts_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    author = Author(server.parts.store)
-    life = await author.create(chess(), T0)
-    await author.apply(life, Start(), T0)
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(chess(), T0)
+    await committer.apply(life, Start(), T0)
     await server.drain()
-    await author.apply(life, Switch(), T0 + MINUTE_MS)
-    await author.apply(life, Switch(), T0 + 3 * MINUTE_MS)
+    await committer.apply(life, Switch(), T0 + MINUTE_MS)
+    await committer.apply(life, Switch(), T0 + 3 * MINUTE_MS)
     ask = HistoryReader.participant_time_slices
 
     async def drained_first(history: HistoryReader, *args: Any, **more: Any) -> list[TimeSlice]:
@@ -134,10 +134,10 @@ async def test_a_version_drained_in_between_counts_once(server: Server, monkeypa
 async def test_days_and_weeks(
     server: Server, tz: str, bucket: str, begins_ms: int, hours: int, expected: dict[str, float], is_drained: bool
 ) -> None:
-    author = Author(server.parts.store)
-    life = await author.create(Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),)), begins_ms)
-    await author.apply(life, Start(), begins_ms)
-    await author.apply(life, Complete(), begins_ms + hours * HOUR_MS)
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),)), begins_ms)
+    await committer.apply(life, Start(), begins_ms)
+    await committer.apply(life, Complete(), begins_ms + hours * HOUR_MS)
     if is_drained:
         await server.drain()
     found = await slices(server, ALICE, tz=tz, bucket=bucket, to_ms=2**41, now_ms=2**41)

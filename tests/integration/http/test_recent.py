@@ -22,9 +22,9 @@ from synckairos.store.participant_sessions import (
     ParticipantSessionStore,
     SessionSummary,
 )
-from tests.integration.audit.author import ALICE, Author, chess
 from tests.integration.http.conftest import Server, serving
 from tests.integration.http.test_participation import people, rows_of, still
+from tests.integration.session_committer import ALICE, SessionCommitter, chess
 
 DAY_MS = 86_400_000
 
@@ -87,12 +87,12 @@ async def test_a_page_asks_redis_alone_once_it_was_asked_for(server: Server) -> 
 
 
 async def test_redis_alone_says_how_far_back_it_goes(server: Server) -> None:
-    author = Author(server.parts.store)
+    committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     for days in (40, 5):
-        life = await author.create(chess(metadata={"days": days}), now_ms - days * DAY_MS)
-        await author.apply(life, Start(), now_ms - days * DAY_MS + 1)
-        await author.apply(life, Complete(), now_ms - days * DAY_MS + 2)
+        life = await committer.create(chess(metadata={"days": days}), now_ms - days * DAY_MS)
+        await committer.apply(life, Start(), now_ms - days * DAY_MS + 1)
+        await committer.apply(life, Complete(), now_ms - days * DAY_MS + 2)
     await server.drain()
     path = f"/v1/participants/{ALICE}/sessions"
     whole = (await server.client.get(path, params={"days": 90})).json()
@@ -113,20 +113,20 @@ async def test_redis_alone_says_how_far_back_it_goes(server: Server) -> None:
 async def test_pages_cross_the_seam_without_doubles(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cache, recent_store):
         monkeypatch.setattr(module, "MOST", 4)
-    author = Author(server.parts.store)
+    committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     expected = []
     for at in range(12):
         # Four of them old, and some that began in the same millisecond.
         began_ms = now_ms - (40 if at < 4 else 5) * DAY_MS + at // 2 * 1000
-        life = await author.create(chess(metadata={"at": at}), began_ms)
-        await author.apply(life, Start(), began_ms)
+        life = await committer.create(chess(metadata={"at": at}), began_ms)
+        await committer.apply(life, Start(), began_ms)
         expected.append((began_ms, life.session_id))
         if at in (7, 9):
             await server.drain()
             await rows_of(server, ALICE)
         if at == 8:
-            await author.apply(life, Complete(), began_ms + 7)
+            await committer.apply(life, Complete(), began_ms + 7)
     expected.sort(reverse=True)
     for limit in (1, 2, 3, 5, 50):
         found = await rows_of(server, ALICE, limit, days=90)

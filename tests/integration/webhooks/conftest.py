@@ -18,9 +18,8 @@ from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
 from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.webhooks.sender import WebhookSender
 from synckairos.wire.webhooks import CreateWebhook
-from tests.integration.audit.author import Life, chess
-from tests.integration.audit.conftest import Audit
-from tests.integration.audit.conftest import audit as audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import SessionLife, chess
 from tests.integration.webhooks.receiver import Receiver
 from tests.waiting import eventually
 
@@ -33,7 +32,7 @@ NO_DELAYS_S = (0.0,) * 9
 class Webhooks:
     """The webhook registry, and the audit that creates the deliveries."""
 
-    audit: Audit
+    audit: AuditParts
     registry: WebhookRegistry
 
     async def create_endpoint(self, url: str, **fields: Any) -> tuple[WebhookEndpoint, str]:
@@ -58,13 +57,13 @@ class Webhooks:
     async def all_delivered(self, endpoint: WebhookEndpoint) -> bool:
         return all(each.status == "delivered" for each in await self.deliveries(endpoint))
 
-    async def play(self, moves: int = 0, **more: Any) -> Life:
+    async def play(self, moves: int = 0, **more: Any) -> SessionLife:
         """Create a session, start it, make the moves, and drain its events to Postgres."""
-        life = await self.audit.author.create(chess(**more), T0)
-        await self.audit.author.apply(life, Start(), T0 + 1)
+        life = await self.audit.committer.create(chess(**more), T0)
+        await self.audit.committer.apply(life, Start(), T0 + 1)
         for move in range(moves):
-            await self.audit.author.apply(life, Switch(), T0 + 2 + move)
-        await self.audit.drain().drain_partition(0)
+            await self.audit.committer.apply(life, Switch(), T0 + 2 + move)
+        await self.audit.drain()
         return life
 
     @asynccontextmanager
@@ -99,7 +98,7 @@ class Webhooks:
 
 
 @pytest.fixture
-async def webhooks(audit: Audit) -> AsyncIterator[Webhooks]:
+async def webhooks(audit: AuditParts) -> AsyncIterator[Webhooks]:
     async with open_history_pool(audit.settings) as pool:
         yield Webhooks(audit, WebhookRegistry(pool))
 

@@ -11,7 +11,7 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.event_json import event_json
 from synckairos.wire.webhooks import PatchWebhook
-from tests.integration.audit.author import chess
+from tests.integration.session_committer import chess
 from tests.integration.webhooks.conftest import NO_DELAYS_S, T0, Webhooks, wait_for_requests
 from tests.integration.webhooks.receiver import Received, Receiver, answer
 from tests.waiting import eventually
@@ -43,15 +43,15 @@ async def test_delivered_event_equals_the_event_in_the_audit_trail(webhooks: Web
 async def test_event_drained_twice_is_delivered_once(webhooks: Webhooks, receiver: Receiver) -> None:
     endpoint, _ = await webhooks.create_endpoint(receiver.url)
     audit = webhooks.audit
-    await audit.author.create(chess(), T0)
+    await audit.committer.create(chess(), T0)
     batch = await audit.outbox.read(0, 100, 1 << 20)
-    async with audit.audit_writer.lock_partition(0) as writer:
+    async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
         await writer.write(build_rows([parse_entry(delivery.entry) for delivery in batch]))
     async with webhooks.dispatching():
         await eventually(lambda: webhooks.all_delivered(endpoint))
         # As after a crash between COMMIT and the removal from the stream: the same batch is drained again.
-        await audit.drain().drain_partition(0)
+        await audit.drain()
         assert await audit.outbox.is_empty(0)
         (delivery,) = await webhooks.deliveries(endpoint)
     assert delivery.status == "delivered"
@@ -66,8 +66,8 @@ async def test_endpoint_gets_only_events_that_match_its_filters(webhooks: Webhoo
         matching = await webhooks.play(metadata={"club": {"id": 7, "name": "Süd"}, "round": 1})
         other = await webhooks.play(metadata={"club": "none"})
         for life in (matching, other):
-            await webhooks.audit.author.apply(life, Complete(), T0 + 9)
-        await webhooks.audit.drain().drain_partition(0)
+            await webhooks.audit.committer.apply(life, Complete(), T0 + 9)
+        await webhooks.audit.drain()
         async with webhooks.dispatching():
             await wait_for_requests(receiver, 6)
             await wait_for_requests(filtered, 1)

@@ -7,8 +7,8 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.process import worker
-from tests.integration.audit.author import chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import chess
 from tests.integration.webhooks.conftest import T0, Webhooks, wait_for_requests
 from tests.integration.webhooks.receiver import Received, Receiver, accept
 from tests.processes import Process
@@ -60,7 +60,7 @@ async def test_delivery_of_a_killed_worker_is_sent_by_the_next_worker(
     assert {each.verify(secret)["data"]["session_id"] for each in receiver.received[1:]} == {life.session_id}
 
 
-async def test_drain_continues_when_the_dispatcher_keeps_failing(audit: Audit) -> None:
+async def test_drain_continues_when_the_dispatcher_keeps_failing(audit: AuditParts) -> None:
     starts = 0
 
     async def broken(settings: Settings) -> None:
@@ -75,7 +75,7 @@ async def test_drain_continues_when_the_dispatcher_keeps_failing(audit: Audit) -
             return starts > 2
 
         await eventually(has_restarted)
-        await audit.author.create(chess(), T0)
+        await audit.committer.create(chess(), T0)
         await eventually(lambda: audit.outbox.is_empty(0))
     finally:
         task.cancel()

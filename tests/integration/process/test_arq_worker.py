@@ -15,8 +15,8 @@ from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
 from synckairos.postgres.migrate import migrate
 from synckairos.process import arq_worker
-from tests.integration.audit.author import Life, chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import SessionLife, chess
 from tests.processes import Process
 from tests.waiting import eventually
 
@@ -30,15 +30,15 @@ def process(settings: Settings) -> Iterator[Process]:
     started.stop()
 
 
-async def play(audit: Audit, moves: int) -> Life:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0)
+async def play(audit: AuditParts, moves: int) -> SessionLife:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0)
     for move in range(moves):
-        await audit.author.apply(life, Switch(), T0 + 1 + move)
+        await audit.committer.apply(life, Switch(), T0 + 1 + move)
     return life
 
 
-async def assert_exactly_once(audit: Audit, lives: list[Life]) -> None:
+async def assert_exactly_once(audit: AuditParts, lives: list[SessionLife]) -> None:
     rows = await audit.rows("SELECT session_id::text, epoch, version, snapshot FROM sync_events")
     found = {(session_id, epoch, version): snapshot for session_id, epoch, version, snapshot in rows}
     assert found == {
@@ -48,7 +48,7 @@ async def assert_exactly_once(audit: Audit, lives: list[Life]) -> None:
     }
 
 
-async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: Audit, process: Process) -> None:
+async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: AuditParts, process: Process) -> None:
     lives = [await play(audit, 3)]
     await eventually(lambda: audit.outbox.is_empty(0))
     wakeups = DrainWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
@@ -63,8 +63,8 @@ async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: Audit, 
 
 
 @pytest.mark.slow
-async def test_killed_again_and_again_it_writes_every_version_once(audit: Audit) -> None:
-    lives: list[Life] = []
+async def test_killed_again_and_again_it_writes_every_version_once(audit: AuditParts) -> None:
+    lives: list[SessionLife] = []
     for _ in range(5):
         process = Process("worker", env=audit.settings.environ())
         try:
@@ -87,10 +87,10 @@ async def test_killed_again_and_again_it_writes_every_version_once(audit: Audit)
     assert await audit.rows("SELECT 1 FROM sync_conflicts") == []
 
 
-async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Audit) -> None:
+async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: AuditParts) -> None:
     life = await play(audit, 5)
     batch = await audit.outbox.read(0, 100, 1 << 20)
-    async with audit.audit_writer.lock_partition(0) as writer:
+    async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
         await writer.write(build_rows([parse_entry(delivery.entry) for delivery in batch]))
     assert not await audit.outbox.is_empty(0)
@@ -103,7 +103,7 @@ async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Au
     assert await audit.pipe.call("PTTL", audit.keys.session(life.session_id)) > 0
 
 
-async def test_without_its_queue_it_sweeps(audit: Audit) -> None:
+async def test_without_its_queue_it_sweeps(audit: AuditParts) -> None:
     settings = audit.settings.model_copy(update={"queue_redis_url": "redis://127.0.0.1:1/0"})
     task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
     lives = []
@@ -117,7 +117,7 @@ async def test_without_its_queue_it_sweeps(audit: Audit) -> None:
 
 
 @pytest.mark.slow
-async def test_it_waits_for_postgres_and_catches_up(audit: Audit, data_dir: Path) -> None:
+async def test_it_waits_for_postgres_and_catches_up(audit: AuditParts, data_dir: Path) -> None:
     with Postgres(data_dir / "own-postgres") as own:
         await migrate(own.url)
         own.kill()
@@ -135,7 +135,7 @@ async def test_it_waits_for_postgres_and_catches_up(audit: Audit, data_dir: Path
 
 
 @pytest.mark.slow
-async def test_its_queue_may_restart_under_it(audit: Audit, data_dir: Path) -> None:
+async def test_its_queue_may_restart_under_it(audit: AuditParts, data_dir: Path) -> None:
     with Valkey(data_dir / "own-queue") as own:
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
         # A sweep so rare that only kicks can be what drains.

@@ -30,7 +30,7 @@ CLOCKS: list[dict[str, Any]] = [
 ]
 
 
-class OwnTime(SessionStore):
+class StoreWithSetTime(SessionStore):
     """The store, but for what time it is: `at_ms` is."""
 
     at_ms = T0
@@ -48,10 +48,10 @@ class OwnTime(SessionStore):
         return replace(await super().load(session_id, command_id, meter, held), now_ms=self.at_ms)
 
 
-class Player:
+class RandomPlayer:
     """Plays one session as its seed says."""
 
-    def __init__(self, sessions: Sessions, store: OwnTime, seed: int) -> None:
+    def __init__(self, sessions: Sessions, store: StoreWithSetTime, seed: int) -> None:
         self._sessions = sessions
         self._store = store
         self._random = random.Random(seed)
@@ -64,23 +64,23 @@ class Player:
         """Create it, and send so many commands at it, with time going by in between."""
         pick = self._random
         self._store.at_ms = T0 + pick.randrange(1_000_000)
-        await self._create()
-        await self._send("start", {})
+        await self.create()
+        await self.send("start", {})
         for at in range(commands):
             self._store.at_ms += pick.choice((0, 0, 1, 300, 499, 500, 1_500, 2_500, 6_000))
-            await self._send(*self._command(), command_id=f"{at}" if pick.random() < 0.2 else None)
+            await self.send(*self._command(), command_id=f"{at}" if pick.random() < 0.2 else None)
         if pick.random() < 0.3:
-            await self._send("delete", {})
+            await self.send("delete", {})
             self._store.at_ms += 1
-            await self._create()
+            await self.create()
 
-    async def _create(self) -> None:
-        body = self._body()
+    async def create(self, body: dict[str, Any] | None = None) -> None:
+        body = body or self._body()
         model = parse_body(CreateSession, body)
         args = model.model_dump(exclude_unset=True)
         await self._sessions.create(CreateRequest(Principal(), model.to_create(), self.session_id, args))
 
-    async def _send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
+    async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         body = parse_stored_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(

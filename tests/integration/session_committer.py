@@ -27,7 +27,7 @@ def chess(budget_ms: int = HOUR_MS, **more: Any) -> Create:
 
 
 @dataclass(slots=True)
-class Life:
+class SessionLife:
     """One session as its author knows it: every version's document by its number."""
 
     state: Session
@@ -39,17 +39,21 @@ class Life:
         return self.state.session_id
 
 
-class Author:
+class SessionCommitter:
     def __init__(self, store: SessionStore) -> None:
         self.store = store
 
-    async def create(self, spec: Create, at_ms: int, session_id: str | None = None, base: Stored | None = None) -> Life:
+    async def create(
+        self, spec: Create, at_ms: int, session_id: str | None = None, base: Stored | None = None
+    ) -> SessionLife:
         made = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
-        life = Life(made.state, base or Stored("", 0, False, b""), {})
+        life = SessionLife(made.state, base or Stored("", 0, False, b""), {})
         await self._commit(life, [made], Cause("somebody", "create"), base)
         return life
 
-    async def apply(self, life: Life, command: Command, at_ms: int, command_id: str | None = None) -> Life:
+    async def apply(
+        self, life: SessionLife, command: Command, at_ms: int, command_id: str | None = None
+    ) -> SessionLife:
         decision = engine.apply(life.state, command, at_ms)
         assert decision.refusal is None, decision.refusal
         name = type(command).__name__.lower()
@@ -58,14 +62,16 @@ class Author:
         await self._commit(life, list(decision.transitions), cause, life.stored)
         return life
 
-    async def recover(self, life: Life, epoch: str, at_ms: int) -> Life:
+    async def recover(self, life: SessionLife, epoch: str, at_ms: int) -> SessionLife:
         """Take up again under a new epoch a session that the store holds no more."""
         transition = recover(life.state, epoch, at_ms)
-        after = Life(transition.state, life.stored, {})
+        after = SessionLife(transition.state, life.stored, {})
         await self._commit(after, [transition], BY_RECOVERY, None)
         return after
 
-    async def _commit(self, life: Life, transitions: list[Transition], cause: Cause, base: Stored | None) -> None:
+    async def _commit(
+        self, life: SessionLife, transitions: list[Transition], cause: Cause, base: Stored | None
+    ) -> None:
         steps = []
         for transition in transitions:
             document = render_session(transition.state)

@@ -11,7 +11,7 @@ import pytest
 
 from synckairos.embedded import Postgres
 from synckairos.postgres.named_sql import load_statements
-from tests.integration.audit.history import fill
+from tests.integration.postgres.generated_rows import fill
 
 
 @pytest.fixture(scope="module")

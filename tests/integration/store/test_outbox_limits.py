@@ -7,9 +7,9 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
-from tests.integration.audit.author import chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
 from tests.integration.http.conftest import Server, serving
+from tests.integration.session_committer import chess
 
 T0 = 1_700_000_000_123
 
@@ -99,19 +99,19 @@ async def test_how_full_it_is_is_measured(settings: Settings, max_entries: int |
         assert backlog.fullness == pytest.approx(0.5 if max_entries else 0, abs=1e-5)
 
 
-async def test_bytes_are_counted_exactly(audit: Audit) -> None:
+async def test_bytes_are_counted_exactly(audit: AuditParts) -> None:
     async def counted() -> tuple[int, int]:
         waiting = await audit.outbox.read(0, 1000, 1 << 30)
         return (await audit.outbox.backlog()).bytes, sum(delivery.size for delivery in waiting)
 
-    life = await audit.author.create(chess(metadata={"ä": "ö" * 100}), T0)
-    await audit.author.apply(life, Start(), T0 + 1000)
+    life = await audit.committer.create(chess(metadata={"ä": "ö" * 100}), T0)
+    await audit.committer.apply(life, Start(), T0 + 1000)
     for move in range(5):
-        await audit.author.apply(life, Switch(), T0 + 2000 + move)
+        await audit.committer.apply(life, Switch(), T0 + 2000 + move)
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 5_000
     (one,) = await audit.outbox.read(0, 1, 1)
-    await audit.isolation.isolate(0, one.entry_id, tries=9, error="none", next_try_in_ms=None)
+    await audit.failed_entries.isolate(0, one.entry_id, tries=9, error="none", next_try_in_ms=None)
     assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size
     batch = await audit.outbox.read(0, 3, 1 << 30)
     for _ in range(2):  # a reply that was lost: doing it again takes nothing off again
@@ -119,10 +119,10 @@ async def test_bytes_are_counted_exactly(audit: Audit) -> None:
         await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size=size)
         counter, rest = await counted()
         assert counter == rest > 0
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     assert await counted() == (0, 0)
     assert await audit.pipe.call("EXISTS", audit.keys.outbox_bytes(0)) == 0
-    await audit.author.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
+    await audit.committer.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 0
-    assert len(await audit.isolation.set_aside()) == 1
+    assert len(await audit.failed_entries.set_aside()) == 1

@@ -4,8 +4,8 @@ import asyncio
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
-from tests.integration.audit.author import Life, chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import SessionLife, chess
 from tests.processes import Process
 
 T0 = 1_700_000_000_123
@@ -18,22 +18,22 @@ async def told(settings: Settings, *args: str) -> tuple[int, list[str]]:
     return code, process.told.splitlines()
 
 
-async def refused_once(audit: Audit) -> Life:
+async def refused_once(audit: AuditParts) -> SessionLife:
     """Have Postgres refuse one version of a session, for good."""
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0 + 1000)
-    await audit.author.apply(life, Switch(), T0 + 2000)
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0 + 1000)
+    await audit.committer.apply(life, Switch(), T0 + 2000)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 2)")
-    await audit.drain(backoff_s=()).drain_partition(0)
+    await audit.drain(backoff_s=())
     return life
 
 
-async def test_nothing_to_tell(audit: Audit) -> None:
+async def test_nothing_to_tell(audit: AuditParts) -> None:
     assert await told(audit.settings, "audit", "failed") == (0, ["nothing was set aside"])
     assert await told(audit.settings, "audit", "retry", "--all") == (0, ["nothing was set aside"])
 
 
-async def test_what_was_set_aside_is_listed_and_sent_again(audit: Audit) -> None:
+async def test_what_was_set_aside_is_listed_and_sent_again(audit: AuditParts) -> None:
     life = await refused_once(audit)
     code, (entry, reason) = await told(audit.settings, "audit", "failed")
     assert code == 1
@@ -47,14 +47,14 @@ async def test_what_was_set_aside_is_listed_and_sent_again(audit: Audit) -> None
     assert "synckairos audit failed" in lines[0]
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await told(audit.settings, "audit", "retry", entry_id) == (0, ["1 entry will be tried again"])
-    assert await audit.drain().drain_partition(0) == 1
+    assert await audit.drain() == 1
     assert await told(audit.settings, "audit", "failed") == (0, ["nothing was set aside"])
 
 
-async def test_all_of_them(audit: Audit) -> None:
+async def test_all_of_them(audit: AuditParts) -> None:
     await refused_once(audit)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
-    await audit.drain(backoff_s=()).drain_partition(0)
+    await audit.drain(backoff_s=())
     code, lines = await told(audit.settings, "audit", "failed")
     assert (code, len(lines)) == (1, 4)
     assert lines[2].endswith("session ?, version ? of epoch ?")

@@ -13,9 +13,9 @@ from synckairos.embedded import Postgres
 from synckairos.postgres.migrate import InvalidMigrations, migrate, pending_migrations, read_migrations
 from synckairos.postgres.migration_files import migrations_dir
 from synckairos.postgres.named_sql import load_statements
-from tests.integration.audit.history import fill, fill_deliveries
-from tests.integration.audit.test_operating import told
-from tests.integration.audit.test_plans import scans, uuid_of
+from tests.integration.admin.test_audit import told
+from tests.integration.history.test_query_plans import scans, uuid_of
+from tests.integration.postgres.generated_rows import fill, fill_deliveries
 
 ONE = "CREATE TABLE one (id int); INSERT INTO one VALUES (1);"
 TWO = "ALTER TABLE one ADD COLUMN note text DEFAULT '100 % %s';"

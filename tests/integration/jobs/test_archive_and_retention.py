@@ -22,30 +22,30 @@ from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.history.records import ArchiveRecord, TrailEvent
 from synckairos.jobs.archive import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
-from tests.integration.audit.author import Life, chess
-from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.jobs.job_components import T0, JobComponents, finished, open_job_components
+from tests.integration.session_committer import SessionLife, chess
 
 TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts")
 
 
 @pytest.fixture
-async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
-    async with open_cold_tier(audit) as opened:
+async def cold(audit: AuditParts) -> AsyncIterator[JobComponents]:
+    async with open_job_components(audit) as opened:
         yield opened
 
 
-async def drained(audit: Audit, moves: int = 3) -> Life:
-    life = await finished(audit.author, moves)
-    await audit.drain().drain_partition(0)
+async def drained(audit: AuditParts, moves: int = 3) -> SessionLife:
+    life = await finished(audit.committer, moves)
+    await audit.drain()
     return life
 
 
-async def counts(audit: Audit) -> list[int]:
+async def counts(audit: AuditParts) -> list[int]:
     return [(await audit.rows(f"SELECT count(*) FROM {table}"))[0][0] for table in TABLES]
 
 
-async def trail(audit: Audit, life: Life, limit: int = 200) -> list[TrailEvent]:
+async def trail(audit: AuditParts, life: SessionLife, limit: int = 200) -> list[TrailEvent]:
     found: list[TrailEvent] = []
     cursor: str | None = None
     while True:
@@ -56,12 +56,12 @@ async def trail(audit: Audit, life: Life, limit: int = 200) -> list[TrailEvent]:
             return found
 
 
-def object_of(audit: Audit, filed: ArchiveRecord) -> Path:
+def object_of(audit: AuditParts, filed: ArchiveRecord) -> Path:
     assert filed.path is not None
     return Path(audit.settings.archive_url) / filed.path
 
 
-async def test_an_archive_holds_every_row_byte_for_byte(audit: Audit, cold: ColdTier) -> None:
+async def test_an_archive_holds_every_row_byte_for_byte(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit, 700)  # more rows than one look at the cursor
     filed = await cold.archiver.archive(life.session_id)
     assert (filed.status, filed.version, filed.events) == ("ready", 703, 703)
@@ -86,23 +86,23 @@ async def test_an_archive_holds_every_row_byte_for_byte(audit: Audit, cold: Cold
     assert object_of(audit, filed).read_bytes() == content
 
 
-async def test_only_what_is_over_is_archived(audit: Audit, cold: ColdTier) -> None:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0)
-    await audit.drain().drain_partition(0)
+async def test_only_what_is_over_is_archived(audit: AuditParts, cold: JobComponents) -> None:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0)
+    await audit.drain()
     for session_id in (life.session_id, str(uuid4())):
         with pytest.raises(SessionNotFinished):
             await cold.archiver.archive(session_id)
     assert await audit.rows("SELECT 1 FROM sync_archives") == []
 
 
-async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier) -> None:
+async def test_what_changes_later_is_archived_anew(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     first = await cold.archiver.archive(life.session_id)
     assert await cold.archiver.archive(life.session_id) == first
     assert not await cold.job_table.has_sessions_to_do("archive", 0)
-    await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
+    await audit.drain()
     assert await cold.job_table.has_sessions_to_do("archive", 0)
     second = await cold.archiver.archive(life.session_id)
     assert not await cold.job_table.has_sessions_to_do("archive", 0)
@@ -111,7 +111,7 @@ async def test_what_changes_later_is_archived_anew(audit: Audit, cold: ColdTier)
     assert (await audit.history.cold_reader.latest_version([second])).document == life.documents[second.version]
 
 
-async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: Audit, cold: ColdTier) -> None:
+async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     filed = await cold.archiver.archive(life.session_id)
     await audit.database.execute("UPDATE sync_sessions SET archived = false")
@@ -120,7 +120,7 @@ async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: Aud
 
 
 async def test_the_slower_of_two_workers_files_nothing(
-    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+    audit: AuditParts, cold: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = await drained(audit)
     await cold.archiver.archive(life.session_id)
@@ -139,7 +139,7 @@ async def test_the_slower_of_two_workers_files_nothing(
 
 
 async def test_what_another_library_compresses_takes_no_place(
-    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+    audit: AuditParts, cold: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same lines may be other bytes where another worker runs: what is filed stays as it was filed."""
     life = await drained(audit)
@@ -156,7 +156,7 @@ async def test_what_another_library_compresses_takes_no_place(
     assert (await audit.history.cold_reader.read_bundle(filed)).newest.document == life.documents[life.state.version]
 
 
-async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> None:
+async def test_a_damaged_archive_is_noticed(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     filed = await cold.archiver.archive(life.session_id)
     place = object_of(audit, filed)
@@ -185,7 +185,7 @@ async def test_a_damaged_archive_is_noticed(audit: Audit, cold: ColdTier) -> Non
 
 
 async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
-    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+    audit: AuditParts, cold: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = await drained(audit)
     epoch, objects = life.state.epoch, audit.history.cold_reader._objects
@@ -207,8 +207,8 @@ async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
         (lambda: audit.history.version_document(life.session_id, epoch, 1), 1),
         (first, 1),
     ):
-        await audit.author.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
-        await audit.drain().drain_partition(0)
+        await audit.committer.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
+        await audit.drain()
         with monkeypatch.context() as patch:
             get = objects.get
 
@@ -224,14 +224,14 @@ async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
     assert await latest() == life.documents[life.state.version]
 
 
-async def dispute(audit: Audit) -> None:
+async def dispute(audit: AuditParts) -> None:
     await audit.database.execute(
         "INSERT INTO sync_conflicts SELECT session_id, epoch, version, sha256('{}'), '{\"a\": 1}', '{}'"
         " FROM sync_events WHERE version = 2"
     )
 
 
-async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold: ColdTier) -> None:
+async def test_a_version_that_two_archives_hold_is_told_once(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     filed = await cold.archiver.archive(life.session_id)
     told = await audit.history.cold_reader.events([filed, filed], (-1, 0, ""), 200, False)
@@ -241,7 +241,7 @@ async def test_a_version_that_two_archives_hold_is_told_once(audit: Audit, cold:
 # -- retention --------------------------------------------------------------------------------------------------------
 
 
-async def test_what_left_postgres_is_answered_from_its_archive(audit: Audit, cold: ColdTier) -> None:
+async def test_what_left_postgres_is_answered_from_its_archive(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit, 5)
     before = (await audit.history.latest_version(life.session_id), await trail(audit, life))
     assert await cold.retention.remove(life.session_id, 0)
@@ -262,12 +262,12 @@ async def test_what_left_postgres_is_answered_from_its_archive(audit: Audit, col
     assert await audit.history.version_document(life.session_id, life.state.epoch, 99) is None
 
 
-async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, cold: ColdTier) -> None:
+async def test_what_changes_after_that_is_added_to_its_archive(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     before = await trail(audit, life)
     assert await cold.retention.remove(life.session_id, 0)
-    await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
+    await audit.drain()
     after = await trail(audit, life)
     assert after[:-1] == before
     assert after[-1].event_type == "metadata_updated"
@@ -279,12 +279,12 @@ async def test_what_changes_after_that_is_added_to_its_archive(audit: Audit, col
     assert (filed.version, filed.events, filed.removed) == (life.state.version, len(after), True)
 
 
-async def test_verifying_begins_after_what_only_the_archive_has(audit: Audit, cold: ColdTier) -> None:
+async def test_verifying_begins_after_what_only_the_archive_has(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     assert await cold.retention.remove(life.session_id, 0)
     for at_ms in (T0 + 90_000, T0 + 91_000):
-        await audit.author.apply(life, UpdateMetadata({"at": at_ms}), at_ms)
-    await audit.drain().drain_partition(0)
+        await audit.committer.apply(life, UpdateMetadata({"at": at_ms}), at_ms)
+    await audit.drain()
     async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
         verified = await verifier.verify_session(life.session_id)
         assert verified is not None
@@ -297,16 +297,16 @@ async def test_verifying_begins_after_what_only_the_archive_has(audit: Audit, co
         assert "gap" in {each.kind for each in verified.findings}
 
 
-async def test_a_deleted_session_and_its_next_life(audit: Audit, cold: ColdTier) -> None:
-    first = await finished(audit.author)
-    await audit.author.apply(first, Delete(), T0 + 60_000)
-    await audit.drain().drain_partition(0)
+async def test_a_deleted_session_and_its_next_life(audit: AuditParts, cold: JobComponents) -> None:
+    first = await finished(audit.committer)
+    await audit.committer.apply(first, Delete(), T0 + 60_000)
+    await audit.drain()
     assert await cold.retention.remove(first.session_id, 0)
     latest = await audit.history.latest_version(first.session_id)
     assert latest is not None
     assert latest.deleted
-    second = await audit.author.create(chess(), T0 + 70_000, first.session_id, first.stored)
-    await audit.drain().drain_partition(0)
+    second = await audit.committer.create(chess(), T0 + 70_000, first.session_id, first.stored)
+    await audit.drain()
     latest = await audit.history.latest_version(first.session_id)
     assert latest is not None
     assert (latest.version, latest.deleted) == (1, False)
@@ -314,17 +314,17 @@ async def test_a_deleted_session_and_its_next_life(audit: Audit, cold: ColdTier)
     assert epochs == [first.state.epoch] * first.state.version + [second.state.epoch]
 
 
-async def test_what_redis_has_otherwise_stays(audit: Audit, cold: ColdTier) -> None:
+async def test_what_redis_has_otherwise_stays(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     all_of_it = await counts(audit)
-    await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
+    await audit.committer.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
     assert not await cold.retention.remove(life.session_id, 0)
     assert await counts(audit) == all_of_it
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     assert await cold.retention.remove(life.session_id, 0)
 
 
-async def test_what_webhooks_still_tell_of_stays(audit: Audit, cold: ColdTier) -> None:
+async def test_what_webhooks_still_tell_of_stays(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     await audit.database.execute(
         "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, event_type)"
@@ -339,14 +339,14 @@ async def test_what_webhooks_still_tell_of_stays(audit: Audit, cold: ColdTier) -
     assert await cold.retention.remove(life.session_id, 0)
 
 
-async def test_what_ended_lately_stays(audit: Audit, cold: ColdTier) -> None:
+async def test_what_ended_lately_stays(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     with pytest.raises(SessionNotFinished):
         await cold.retention.remove(life.session_id, 100 * 365 * 86_400)
     assert (await counts(audit))[0] == 1
 
 
-async def test_nothing_is_deleted_for_an_archive_that_is_not_whole(audit: Audit, cold: ColdTier) -> None:
+async def test_nothing_is_deleted_for_an_archive_that_is_not_whole(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     all_of_it = await counts(audit)
     filed = await cold.archiver.archive(life.session_id)
@@ -365,7 +365,7 @@ async def test_nothing_is_deleted_for_an_archive_that_is_not_whole(audit: Audit,
     assert place.read_bytes() == content
 
 
-async def test_nothing_is_deleted_while_versions_are_missing(audit: Audit, cold: ColdTier) -> None:
+async def test_nothing_is_deleted_while_versions_are_missing(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     await audit.database.execute("DELETE FROM sync_events WHERE version = 3")
     all_of_it = await counts(audit)
@@ -374,12 +374,12 @@ async def test_nothing_is_deleted_while_versions_are_missing(audit: Audit, cold:
     assert await counts(audit) == all_of_it
 
 
-async def test_nothing_is_deleted_where_archives_can_not_be_written(audit: Audit, tmp_path: Path) -> None:
+async def test_nothing_is_deleted_where_archives_can_not_be_written(audit: AuditParts, tmp_path: Path) -> None:
     life = await drained(audit)
     all_of_it = await counts(audit)
     broken = tmp_path / "broken"
     broken.write_text("a file where a folder should be")
-    async with open_cold_tier(audit, str(broken)) as cold:
+    async with open_job_components(audit, str(broken)) as cold:
         with pytest.raises(StoreUnavailable, match="object store"):
             await cold.retention.remove(life.session_id, 0)
     assert await counts(audit) == all_of_it
@@ -403,7 +403,7 @@ async def test_an_object_store_that_is_away_is_named(monkeypatch: pytest.MonkeyP
             await attempt
 
 
-async def test_disputed_versions_go_with_it(audit: Audit, cold: ColdTier) -> None:
+async def test_disputed_versions_go_with_it(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
     await dispute(audit)
     for _ in range(2):
@@ -413,12 +413,12 @@ async def test_disputed_versions_go_with_it(audit: Audit, cold: ColdTier) -> Non
         (conflict,) = (await audit.history.cold_reader.read_bundle(filed)).conflicts
         assert (conflict.document, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
         # They stay when something is added to the archive later, too.
-        await audit.author.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
-        await audit.drain().drain_partition(0)
+        await audit.committer.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)
+        await audit.drain()
 
 
 async def test_what_left_while_it_was_archived_keeps_its_archive(
-    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+    audit: AuditParts, cold: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = await drained(audit)
     await cold.archiver.archive(life.session_id)
@@ -427,8 +427,8 @@ async def test_what_left_while_it_was_archived_keeps_its_archive(
     async def late(*args: Any) -> Any:
         monkeypatch.undo()
         assert await cold.retention.remove(life.session_id, 0)
-        await audit.author.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
-        await audit.drain().drain_partition(0)
+        await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
+        await audit.drain()
         return await pack(*args)
 
     monkeypatch.setattr(cold.archiver, "_pack", late)
@@ -439,7 +439,7 @@ async def test_what_left_while_it_was_archived_keeps_its_archive(
 
 
 async def test_what_leaves_is_in_the_archive_that_is_filed(
-    audit: Audit, cold: ColdTier, monkeypatch: pytest.MonkeyPatch
+    audit: AuditParts, cold: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life = await drained(audit)
     delete = cold.retention._delete
@@ -457,7 +457,9 @@ async def test_what_leaves_is_in_the_archive_that_is_filed(
 # -- export -----------------------------------------------------------------------------------------------------------
 
 
-async def exported(audit: Audit, cold: ColdTier, form: Any, snapshots: bool = False, **span: int) -> list[bytes]:
+async def exported(
+    audit: AuditParts, cold: JobComponents, form: Any, snapshots: bool = False, **span: int
+) -> list[bytes]:
     from_ms, to_ms = span.get("from_ms", 0), span.get("to_ms", T0 + 10**9)
     found = await cold.exporter.export("7", _at(from_ms), _at(to_ms), form, snapshots=snapshots)
     content = (Path(audit.settings.archive_url) / found.path).read_bytes()
@@ -471,10 +473,10 @@ def _at(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
-async def test_an_export_is_the_same_before_and_after_retention(audit: Audit, cold: ColdTier) -> None:
-    lives = [await finished(audit.author, 3, T0 + each * 100_000) for each in range(3)]
-    await audit.author.apply(lives[0], UpdateMetadata({"é\n": '\\ "quoted" \t, and = \u0001'}), T0 + 90_000)
-    await audit.drain().drain_partition(0)
+async def test_an_export_is_the_same_before_and_after_retention(audit: AuditParts, cold: JobComponents) -> None:
+    lives = [await finished(audit.committer, 3, T0 + each * 100_000) for each in range(3)]
+    await audit.committer.apply(lives[0], UpdateMetadata({"é\n": '\\ "quoted" \t, and = \u0001'}), T0 + 90_000)
+    await audit.drain()
     await audit.database.execute("UPDATE sync_events SET actor = '=1+1' WHERE version = 2")
     for form, snapshots in (("ndjson", False), ("ndjson", True), ("csv", False), ("csv", True)):
         before = await exported(audit, cold, form, snapshots)
@@ -495,9 +497,9 @@ async def test_an_export_is_the_same_before_and_after_retention(audit: Audit, co
         assert sorted(await exported(audit, cold, form, True)) == sorted(lines[form])
 
 
-async def test_an_export_ends_before_its_end(audit: Audit, cold: ColdTier) -> None:
-    life = await finished(audit.author)
-    await audit.drain().drain_partition(0)
+async def test_an_export_ends_before_its_end(audit: AuditParts, cold: JobComponents) -> None:
+    life = await finished(audit.committer)
+    await audit.drain()
 
     async def versions() -> list[int]:
         lines = await exported(audit, cold, "ndjson", from_ms=T0 + 1000, to_ms=T0 + 4000)

@@ -15,17 +15,17 @@ from synckairos.audit.entry_rows import EntryRows, build_rows, parse_entry
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import migrate
-from tests.integration.audit.author import chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import chess
 from tests.standby import Standby
 from tests.waiting import eventually
 
 T0 = 1_700_000_000_123
 
 
-async def some_rows(audit: Audit) -> EntryRows:
+async def some_rows(audit: AuditParts) -> EntryRows:
     """Return one session's creation, new to everybody."""
-    life = await audit.author.create(chess(), T0)
+    life = await audit.committer.create(chess(), T0)
     waiting = [delivery.entry for delivery in await audit.outbox.read(0, 10, 1 << 20)]
     return build_rows([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
 
@@ -47,7 +47,7 @@ async def held(audit_writer: AuditWriter, partition: int = 0) -> AsyncIterator[B
         yield writer
 
 
-async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None:
+async def test_who_is_frozen_amid_copy_loses_the_partition(audit: AuditParts) -> None:
     rows = await some_rows(audit)
 
     async def freeze_and_be_replaced(impatient: AuditWriter) -> None:
@@ -58,10 +58,10 @@ async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None
             return False
 
         async with (
-            held(audit.audit_writer) as frozen,
+            held(audit.writer) as frozen,
             frozen._connection.cursor() as cursor,
             cursor.copy("COPY sync_events FROM STDIN"),
-            audit.audit_writer.lock_partition(0) as patient,
+            audit.writer.lock_partition(0) as patient,
         ):
             assert patient is None
             await eventually(is_replaced)
@@ -71,7 +71,7 @@ async def test_who_is_frozen_amid_copy_loses_the_partition(audit: Audit) -> None
             await freeze_and_be_replaced(impatient)
 
 
-async def test_a_frozen_postgres_is_given_up(audit: Audit) -> None:
+async def test_a_frozen_postgres_is_given_up(audit: AuditParts) -> None:
     rows = await some_rows(audit)
 
     async def record_frozen(audit_writer: AuditWriter, frozen: list[int]) -> None:
@@ -95,7 +95,7 @@ async def test_a_frozen_postgres_is_given_up(audit: Audit) -> None:
         await eventually(is_well)
 
 
-async def test_what_no_standby_has_is_not_recorded(audit: Audit, data_dir: Path) -> None:
+async def test_what_no_standby_has_is_not_recorded(audit: AuditParts, data_dir: Path) -> None:
     known, new = await some_rows(audit), await some_rows(audit)
     with Postgres(data_dir / f"primary-{uuid4().hex[:8]}") as primary:
         await migrate(primary.url)

@@ -1,11 +1,11 @@
-"""The audit's parts on a test's own stores."""
+"""Parts of the audit and of history, opened on the stores of one test."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-import pytest
 
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import OutboxDrain
@@ -18,55 +18,61 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from tests.integration.audit.author import Author
+from tests.integration.session_committer import SessionCommitter
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """Everything between a commit and a history, and a look into Postgres past all of it."""
+class AuditParts:
+    """Parts between a commit and a page of history, and a connection for queries that bypass all of them."""
 
     settings: Settings
     keys: Keys
     pipe: RedisPipe
-    author: Author
+    committer: SessionCommitter
     outbox: Outbox
-    isolation: FailedEntries
-    audit_writer: AuditWriter
+    failed_entries: FailedEntries
+    writer: AuditWriter
     history: HistoryReader
     database: psycopg.AsyncConnection
 
-    def drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
+    def new_drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
+        """Return a drain that retries failed entries at once, unless `backoff_s` says otherwise."""
         return OutboxDrain(
             self.outbox,
-            self.isolation,
-            self.audit_writer,
+            self.failed_entries,
+            self.writer,
             session_ttl_s=self.settings.session_ttl_s,
             backoff_s=backoff_s,
             batch_entries=batch_entries,
             after_commit=SummaryRefresh(self.pipe, self.keys).after_commit,
         )
 
+    async def drain(self, **options: Any) -> int:
+        """Drain partition 0 with a new drain; `options` are those of `new_drain`. Return the number of new versions."""
+        return await self.new_drain(**options).drain_partition(0)
+
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
         return await (await self.database.execute(query.encode(), values)).fetchall()
 
 
-@pytest.fixture
-async def audit(settings: Settings) -> AsyncIterator[Audit]:
+@asynccontextmanager
+async def open_audit_parts(settings: Settings) -> AsyncIterator[AuditParts]:
     keys = Keys(settings.key_prefix, settings.partitions)
-    audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
-    await audit_writer.open()
+    writer = AuditWriter(settings.database_url, settings.key_prefix)
+    await writer.open()
     database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
     async with RedisPipe(settings.redis_url, 2.0) as pipe, open_history_pool(settings) as pool, database:
         await pipe.call("PING")
-        yield Audit(
+        yield AuditParts(
             settings=settings,
             keys=keys,
             pipe=pipe,
-            author=Author(SessionStore(pipe, keys, settings.history_length)),
+            committer=SessionCommitter(SessionStore(pipe, keys, settings.history_length)),
             outbox=Outbox(pipe, keys),
-            isolation=FailedEntries(pipe, keys),
-            audit_writer=audit_writer,
+            failed_entries=FailedEntries(pipe, keys),
+            writer=writer,
             history=HistoryReader(pool, ColdStorage(settings.archive_url)),
             database=database,
         )
-    await audit_writer.close()
+    await writer.close()

@@ -11,16 +11,16 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.records import TimeSlice, TrailEvent
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from tests.integration.audit.author import ALICE, BOB, HOUR_MS, Author, Life, chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, SessionLife, chess
 
 T0 = 1_700_000_000_123  # 2023-11-14 22:13:20.123 UTC, 23:13:20.123 in Berlin
 DAY_MS = 24 * HOUR_MS
 
 
-async def played(author: Author, at_ms: int = T0, **more: Any) -> Life:
+async def played(committer: SessionCommitter, at_ms: int = T0, **more: Any) -> SessionLife:
     """Alice for a minute, Bob for two, a break of five, Bob for another two, Alice for the last."""
-    life = await author.create(chess(**more), at_ms)
+    life = await committer.create(chess(**more), at_ms)
     minute = at_ms + 1
     for minutes, command in (
         (0, Start()),
@@ -30,16 +30,16 @@ async def played(author: Author, at_ms: int = T0, **more: Any) -> Life:
         (10, Switch()),
         (11, Complete()),
     ):
-        await author.apply(life, command, minute + minutes * 60_000)
+        await committer.apply(life, command, minute + minutes * 60_000)
     return life
 
 
-async def test_the_newest_version_comes_back_with_what_was_decided(audit: Audit) -> None:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0 + 1, command_id="first")
-    await audit.author.apply(life, Switch(), T0 + 2, command_id="second")
+async def test_the_newest_version_comes_back_with_what_was_decided(audit: AuditParts) -> None:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0 + 1, command_id="first")
+    await audit.committer.apply(life, Switch(), T0 + 2, command_id="second")
     assert await audit.history.latest_version(life.session_id) is None
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert (archived.epoch, archived.version, archived.deleted) == (life.state.epoch, 3, False)
@@ -50,31 +50,31 @@ async def test_the_newest_version_comes_back_with_what_was_decided(audit: Audit)
     }
 
 
-async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones_commands(audit: Audit) -> None:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Delete(), T0 + 5, command_id="gone")
-    await audit.drain().drain_partition(0)
+async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones_commands(audit: AuditParts) -> None:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Delete(), T0 + 5, command_id="gone")
+    await audit.drain()
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert (archived.version, archived.deleted) == (2, True)
-    again = await audit.author.create(chess(), T0 + 9, life.session_id, life.stored)
-    await audit.drain().drain_partition(0)
+    again = await audit.committer.create(chess(), T0 + 9, life.session_id, life.stored)
+    await audit.drain()
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert (archived.epoch, archived.version, archived.deleted, archived.records) == (again.state.epoch, 1, False, {})
 
 
 @pytest.mark.parametrize("session_id", [str(uuid4()), "no uuid", ""])
-async def test_what_never_was_is_none(audit: Audit, session_id: str) -> None:
+async def test_what_never_was_is_none(audit: AuditParts, session_id: str) -> None:
     assert await audit.history.latest_version(session_id) is None
     assert await audit.history.version_document(session_id, "e", 1) is None
     assert await audit.history.version_at(session_id, T0) is None
     assert (await audit.history.events(session_id)).items == ()
 
 
-async def test_time_travel(audit: Audit) -> None:
-    life = await played(audit.author)
-    await audit.drain().drain_partition(0)
+async def test_time_travel(audit: AuditParts) -> None:
+    life = await played(audit.committer)
+    await audit.drain()
 
     async def version_at(at_ms: int) -> int | None:
         archived = await audit.history.version_at(life.session_id, at_ms)
@@ -85,12 +85,12 @@ async def test_time_travel(audit: Audit) -> None:
     assert await version_at(2**62) == 7
 
 
-async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -> None:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0 + 1000)
-    await audit.drain().drain_partition(0)
+async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: AuditParts) -> None:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0 + 1000)
+    await audit.drain()
     for move in range(5):
-        await audit.author.apply(life, Switch(), T0 + 2000 + move)
+        await audit.committer.apply(life, Switch(), T0 + 2000 + move)
     trail = AuditTrail(audit.history, audit.outbox, ReadCache(audit.pipe, audit.keys))
     seen: list[TrailEvent] = []
     cursor = None
@@ -101,27 +101,27 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: Audit) -
         if cursor is None:
             break
         if len(seen) == 3:
-            await audit.drain().drain_partition(0)
+            await audit.drain()
     assert [event.version for event in seen] == [1, 2, 3, 4, 5, 6, 7]
     assert {event.version: event.document for event in seen} == life.documents
     assert (seen[2].event_type, seen[2].participant_id, seen[2].time_used_ms) == ("cycle_switched", ALICE, 1000)
     assert (await trail.page(life.session_id)).items[0].document is None
 
 
-async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: Audit) -> None:
-    life, _ = await played(audit.author), await played(audit.author)
+async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: AuditParts) -> None:
+    life, _ = await played(audit.committer), await played(audit.committer)
     waiting = await audit.outbox.pending(life.session_id)
     assert {entry.version: entry.document for entry in waiting} == life.documents
     assert [entry.version for entry in waiting] == sorted(life.documents)
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     assert await audit.outbox.pending(life.session_id) == []
 
 
-async def test_sessions_are_listed_newest_first_by_cursor(audit: Audit) -> None:
-    lives = [await audit.author.create(chess(), T0 + at // 2) for at in range(7)]
-    await audit.author.apply(lives[3], Start(), T0 + 100)
-    await audit.author.apply(lives[5], Delete(), T0 + 100)
-    await audit.drain().drain_partition(0)
+async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> None:
+    lives = [await audit.committer.create(chess(), T0 + at // 2) for at in range(7)]
+    await audit.committer.apply(lives[3], Start(), T0 + 100)
+    await audit.committer.apply(lives[5], Delete(), T0 + 100)
+    await audit.drain()
     expected = sorted(
         ((life.state.rules.created_at_ms, life.session_id) for life in lives if not life.state.deleted), reverse=True
     )
@@ -140,15 +140,15 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: Audit) -> None:
     assert (await audit.history.sessions(sync_mode="global")).items == ()
 
 
-async def test_a_participants_sessions(audit: Audit) -> None:
-    old = await played(audit.author, T0 - 40 * DAY_MS)
-    life = await played(audit.author, metadata={"project": "x"})
-    paused = await audit.author.create(chess(), T0 + DAY_MS)
-    await audit.author.apply(paused, Start(), T0 + DAY_MS + 1)
-    await audit.author.apply(paused, Pause(), T0 + DAY_MS + 1001)
-    gone = await played(audit.author, T0 + DAY_MS)
-    await audit.author.apply(gone, Delete(), T0 + 2 * DAY_MS)
-    await audit.drain().drain_partition(0)
+async def test_a_participants_sessions(audit: AuditParts) -> None:
+    old = await played(audit.committer, T0 - 40 * DAY_MS)
+    life = await played(audit.committer, metadata={"project": "x"})
+    paused = await audit.committer.create(chess(), T0 + DAY_MS)
+    await audit.committer.apply(paused, Start(), T0 + DAY_MS + 1)
+    await audit.committer.apply(paused, Pause(), T0 + DAY_MS + 1001)
+    gone = await played(audit.committer, T0 + DAY_MS)
+    await audit.committer.apply(gone, Delete(), T0 + 2 * DAY_MS)
+    await audit.drain()
     now_ms = T0 + 2 * DAY_MS
 
     page = await audit.history.participant_sessions(BOB, since_ms=now_ms - 30 * DAY_MS)
@@ -166,13 +166,13 @@ async def test_a_participants_sessions(audit: Audit) -> None:
     assert rest.next_cursor is None
 
 
-async def test_who_left_keeps_the_hours(audit: Audit) -> None:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0)
-    await audit.author.apply(life, Switch(), T0 + 7000)
-    await audit.author.apply(life, RemoveParticipant(ALICE), T0 + 8000)
-    await audit.author.apply(life, Complete(), T0 + 9000)
-    await audit.drain().drain_partition(0)
+async def test_who_left_keeps_the_hours(audit: AuditParts) -> None:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0)
+    await audit.committer.apply(life, Switch(), T0 + 7000)
+    await audit.committer.apply(life, RemoveParticipant(ALICE), T0 + 8000)
+    await audit.committer.apply(life, Complete(), T0 + 9000)
+    await audit.drain()
     (item,) = (await audit.history.participant_sessions(ALICE, since_ms=0)).items
     assert item.time_used_ms == 7000
     (slot,) = await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
@@ -183,10 +183,10 @@ async def test_who_left_keeps_the_hours(audit: Audit) -> None:
     ]
 
 
-async def test_hours_by_session_day_and_week(audit: Audit) -> None:
-    first = await played(audit.author, metadata={"project": "x"})
-    second = await played(audit.author, T0 + 7 * DAY_MS, metadata={"project": "y"})
-    await audit.drain().drain_partition(0)
+async def test_hours_by_session_day_and_week(audit: AuditParts) -> None:
+    first = await played(audit.committer, metadata={"project": "x"})
+    second = await played(audit.committer, T0 + 7 * DAY_MS, metadata={"project": "y"})
+    await audit.drain()
     span: dict[str, Any] = {"from_ms": T0 - DAY_MS, "to_ms": T0 + 30 * DAY_MS, "now_ms": T0 + 30 * DAY_MS}
     four_minutes = 4 * 60_000
 
@@ -207,13 +207,13 @@ async def test_hours_by_session_day_and_week(audit: Audit) -> None:
     ]
 
 
-async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: Audit) -> None:
+async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: AuditParts) -> None:
     # 22:59:50 UTC is ten seconds to midnight in Berlin; Alice runs for 25 h, through it and the next.
     begin = 1_700_002_790_000
-    life = await audit.author.create(chess(48 * HOUR_MS), begin)
-    await audit.author.apply(life, Start(), begin)
-    await audit.author.apply(life, Switch(), begin + 25 * HOUR_MS)
-    await audit.drain().drain_partition(0)
+    life = await audit.committer.create(chess(48 * HOUR_MS), begin)
+    await audit.committer.apply(life, Start(), begin)
+    await audit.committer.apply(life, Switch(), begin + 25 * HOUR_MS)
+    await audit.drain()
     span: dict[str, Any] = {"from_ms": begin - DAY_MS, "to_ms": begin + 3 * DAY_MS, "now_ms": begin + 25 * HOUR_MS}
 
     berlin = await audit.history.participant_time_slices(ALICE, **span, tz="Europe/Berlin")
@@ -228,21 +228,21 @@ async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: Audit)
     assert cut == [TimeSlice("2023-W46", HOUR_MS, 1)]
 
 
-async def test_a_turn_that_runs_counts_up_to_now(audit: Audit) -> None:
-    life = await audit.author.create(chess(), T0)
-    await audit.author.apply(life, Start(), T0)
-    await audit.drain().drain_partition(0)
+async def test_a_turn_that_runs_counts_up_to_now(audit: AuditParts) -> None:
+    life = await audit.committer.create(chess(), T0)
+    await audit.committer.apply(life, Start(), T0)
+    await audit.drain()
     (slot,) = await audit.history.participant_time_slices(ALICE, from_ms=T0, to_ms=T0 + DAY_MS, now_ms=T0 + 90_000)
     assert slot.time_used_ms == 90_000
 
 
-async def test_a_day_of_23_hours(audit: Audit) -> None:
+async def test_a_day_of_23_hours(audit: AuditParts) -> None:
     # Clocks in Berlin went forward on 2024-03-31 at 01:00 UTC.
     begin = 1_711_839_600_000  # 2024-03-31 00:00 in Berlin
-    life = await audit.author.create(chess(48 * HOUR_MS), begin)
-    await audit.author.apply(life, Start(), begin)
-    await audit.author.apply(life, Switch(), begin + 30 * HOUR_MS)
-    await audit.drain().drain_partition(0)
+    life = await audit.committer.create(chess(48 * HOUR_MS), begin)
+    await audit.committer.apply(life, Start(), begin)
+    await audit.committer.apply(life, Switch(), begin + 30 * HOUR_MS)
+    await audit.drain()
     found = await audit.history.participant_time_slices(
         ALICE, from_ms=begin, to_ms=begin + 2 * DAY_MS, now_ms=begin + 2 * DAY_MS, tz="Europe/Berlin"
     )
@@ -250,13 +250,13 @@ async def test_a_day_of_23_hours(audit: Audit) -> None:
 
 
 @pytest.mark.parametrize("tz", ["Mars/Olympus", "", "UTC; DROP", "foo+3", "Europe/Berlin\n"])
-async def test_unknown_time_zones_are_named(audit: Audit, tz: str) -> None:
+async def test_unknown_time_zones_are_named(audit: AuditParts, tz: str) -> None:
     with pytest.raises(ValidationFailed):
         await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "ä", "WzEsIm5vdXVpZCJd"])
-async def test_cursors_of_others_are_refused(audit: Audit, cursor: str) -> None:
+async def test_cursors_of_others_are_refused(audit: AuditParts, cursor: str) -> None:
     with pytest.raises(ValidationFailed):
         await audit.history.sessions(cursor=cursor)
     with pytest.raises(ValidationFailed):

@@ -15,7 +15,7 @@ from synckairos.clock.recovery import OutagePolicy
 from synckairos.service.requests import CreateRequest
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import SOMEBODY, Instance, serving
 from tests.integration.realtime.v3_client import V3, V3Client
@@ -30,7 +30,7 @@ async def player(url: str) -> AsyncIterator[V3Client]:
 
 
 @pytest.fixture
-async def instance(audit: Audit) -> AsyncIterator[Instance]:
+async def instance(audit: AuditParts) -> AsyncIterator[Instance]:
     async with serving(audit.settings) as opened:
         yield opened
 
@@ -56,9 +56,9 @@ async def press(client: V3Client, session_id: str, command_id: str, **args: Any)
     return answer
 
 
-async def kept(audit: Audit, session_id: str) -> list[Any]:
+async def kept(audit: AuditParts, session_id: str) -> list[Any]:
     """Return the arguments of each switch in the audit, in order, once all of it is there and verified."""
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
         verified = await verifier.verify_session(session_id)
         assert verified is not None
@@ -70,7 +70,7 @@ async def kept(audit: Audit, session_id: str) -> list[Any]:
 
 
 async def test_who_claims_infinite_lag_is_believed_what_was_measured_and_a_little(
-    audit: Audit, instance: Instance
+    audit: AuditParts, instance: Instance
 ) -> None:
     session_id = await started(instance)
     async with proxy_to(instance.ws_url) as proxy:
@@ -91,7 +91,9 @@ async def test_who_claims_infinite_lag_is_believed_what_was_measured_and_a_littl
         assert receipt["quota_left_ms"] <= 2_610 + 2 * 870 - receipt["compensated_ms"]
 
 
-async def test_a_client_that_delays_everything_gains_the_quota_and_no_more(audit: Audit, instance: Instance) -> None:
+async def test_a_client_that_delays_everything_gains_the_quota_and_no_more(
+    audit: AuditParts, instance: Instance
+) -> None:
     session_id = await started(instance, 10_000)  # 570 ms to begin with and 190 a turn
     async with proxy_to(instance.ws_url) as proxy:
         proxy.up_ms, proxy.down_ms, proxy.jitter = 350, 250, 0
@@ -106,7 +108,9 @@ async def test_a_client_that_delays_everything_gains_the_quota_and_no_more(audit
     assert all(claim["measured_lag_ms"] >= 600 for claim in await kept(audit, session_id))
 
 
-async def test_an_answer_given_again_is_the_first_whatever_was_measured_since(audit: Audit, instance: Instance) -> None:
+async def test_an_answer_given_again_is_the_first_whatever_was_measured_since(
+    audit: AuditParts, instance: Instance
+) -> None:
     session_id = await started(instance)
     async with player(instance.ws_url) as client:
         first = await press(client, session_id, "one", lag_ms=90)

@@ -18,33 +18,33 @@ from synckairos.jobs.retention import ArchiveIncomplete
 from synckairos.jobs.runner import JobRunner, PermanentJobFailure
 from synckairos.jobs.table import Job, JobClaim, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
-from tests.integration.audit.author import Life
-from tests.integration.audit.cold_tier import T0, ColdTier, finished, open_cold_tier
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.jobs.job_components import T0, JobComponents, finished, open_job_components
+from tests.integration.session_committer import SessionLife
 from tests.processes import Process
 from tests.waiting import eventually
 
 
 @pytest.fixture
-async def cold(audit: Audit) -> AsyncIterator[ColdTier]:
-    async with open_cold_tier(audit) as opened:
+async def cold(audit: AuditParts) -> AsyncIterator[JobComponents]:
+    async with open_job_components(audit) as opened:
         yield opened
 
 
 @pytest.fixture
-def job_table(cold: ColdTier) -> JobTable:
+def job_table(cold: JobComponents) -> JobTable:
     return cold.job_table
 
 
 @pytest.fixture
-async def job_queue(audit: Audit, job_table: JobTable) -> AsyncIterator[JobQueue]:
+async def job_queue(audit: AuditParts, job_table: JobTable) -> AsyncIterator[JobQueue]:
     wakeups = JobWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
     yield JobQueue(job_table, wakeups)
     await wakeups.close()
 
 
 @pytest.fixture
-def start_worker(audit: Audit) -> Iterator[Callable[[], Process]]:
+def start_worker(audit: AuditParts) -> Iterator[Callable[[], Process]]:
     started: list[Process] = []
 
     def start() -> Process:
@@ -56,9 +56,9 @@ def start_worker(audit: Audit) -> Iterator[Callable[[], Process]]:
         process.stop()
 
 
-async def drained(audit: Audit) -> Life:
-    life = await finished(audit.author)
-    await audit.drain().drain_partition(0)
+async def drained(audit: AuditParts) -> SessionLife:
+    life = await finished(audit.committer)
+    await audit.drain()
     return life
 
 
@@ -83,7 +83,7 @@ async def began(job_table: JobTable, job_id: int | None) -> None:
 
 
 @asynccontextmanager
-async def archiving_held_up(audit: Audit) -> AsyncIterator[None]:
+async def archiving_held_up(audit: AuditParts) -> AsyncIterator[None]:
     """Have every archive job wait in the midst of its work."""
     async with await psycopg.AsyncConnection.connect(audit.settings.database_url) as connection:
         await connection.execute("LOCK TABLE sync_archives IN EXCLUSIVE MODE")
@@ -94,7 +94,7 @@ async def archiving_held_up(audit: Audit) -> AsyncIterator[None]:
 
 
 async def test_a_worker_carries_out_what_was_queued(
-    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
+    audit: AuditParts, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     unknown = str(uuid4())
@@ -118,7 +118,7 @@ async def test_a_worker_carries_out_what_was_queued(
 
 
 async def test_another_worker_does_what_a_killed_one_left(
-    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
+    audit: AuditParts, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     job_id = await job_queue.enqueue("archive", {"session_id": life.session_id})
@@ -138,7 +138,7 @@ async def test_another_worker_does_what_a_killed_one_left(
 
 
 async def test_one_that_stops_gives_back_what_it_began(
-    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
+    audit: AuditParts, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     job_id = await job_queue.enqueue("archive", {"session_id": life.session_id})
@@ -153,14 +153,14 @@ async def test_one_that_stops_gives_back_what_it_began(
 
 
 async def test_drains_do_not_wait_behind_jobs(
-    audit: Audit, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
+    audit: AuditParts, job_table: JobTable, job_queue: JobQueue, start_worker: Callable[[], Process]
 ) -> None:
     life = await drained(audit)
     job_ids = [await job_queue.enqueue("archive", {"session_id": life.session_id}) for _ in range(5)]
     async with archiving_held_up(audit):
         start_worker()
         await began(job_table, job_ids[0])
-        await finished(audit.author)
+        await finished(audit.committer)
         await eventually(lambda: audit.outbox.is_empty(0))
         assert await audit.rows("SELECT DISTINCT status::text FROM background_jobs ORDER BY 1") == [
             ("queued",),
@@ -168,7 +168,7 @@ async def test_drains_do_not_wait_behind_jobs(
         ]
 
 
-async def test_sessions_are_archived_and_leave_by_themselves(audit: Audit, job_table: JobTable) -> None:
+async def test_sessions_are_archived_and_leave_by_themselves(audit: AuditParts, job_table: JobTable) -> None:
     lives = [await drained(audit) for _ in range(3)]
     settings = audit.settings.model_copy(update={"archive_after_s": 1, "retention_s": 1})
     process = Process("worker", env=settings.environ())
@@ -293,7 +293,9 @@ async def test_a_lost_job_is_given_up(job_table: JobTable, job_queue: JobQueue) 
     assert (job.status, job.worker, job.attempts) == ("running", "second", 2)
 
 
-async def test_many_coordinators_queue_what_is_due_once(audit: Audit, job_table: JobTable, job_queue: JobQueue) -> None:
+async def test_many_coordinators_queue_what_is_due_once(
+    audit: AuditParts, job_table: JobTable, job_queue: JobQueue
+) -> None:
     await job_queue.enqueue_scheduled(1, 1)
     assert await job_table.list_jobs() == []
     await drained(audit)
@@ -316,7 +318,7 @@ async def test_what_a_job_does_not_take_is_refused_before_it_is_queued(
     assert await job_table.list_jobs() == []
 
 
-async def test_the_longest_times_are_within_what_postgres_counts(audit: Audit, cold: ColdTier) -> None:
+async def test_the_longest_times_are_within_what_postgres_counts(audit: AuditParts, cold: JobComponents) -> None:
     await drained(audit)
     for type_ in ("archive", "retention"):
         assert not await cold.job_table.has_sessions_to_do(type_, LONGEST_S)
@@ -324,7 +326,7 @@ async def test_the_longest_times_are_within_what_postgres_counts(audit: Audit, c
         assert result == {"done": 0, "left": 0, "failed": 0}
 
 
-async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: ColdTier) -> None:
+async def test_one_session_that_fails_holds_up_no_other(audit: AuditParts, cold: JobComponents) -> None:
     lives = [await drained(audit) for _ in range(4)]
     bad = lives[1].session_id
     await audit.database.execute("UPDATE sync_events SET snapshot = '{}' WHERE session_id = %s", [bad])
@@ -343,7 +345,7 @@ async def test_one_session_that_fails_holds_up_no_other(audit: Audit, cold: Cold
     }
 
 
-async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Audit, cold: ColdTier) -> None:
+async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: AuditParts, cold: JobComponents) -> None:
     bad, good = await drained(audit), await drained(audit)
     await audit.database.execute("DELETE FROM sync_events WHERE session_id = %s AND version = 2", [bad.session_id])
     everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
@@ -362,19 +364,19 @@ async def test_a_session_that_can_not_leave_is_not_tried_all_the_time(audit: Aud
     assert (filed.removed, filed.error) == (True, None)
 
 
-async def test_one_that_has_to_stay_is_not_looked_at_all_the_time(audit: Audit, cold: ColdTier) -> None:
+async def test_one_that_has_to_stay_is_not_looked_at_all_the_time(audit: AuditParts, cold: JobComponents) -> None:
     life = await drained(audit)
-    await audit.author.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
+    await audit.committer.apply(life, UpdateMetadata({"note": "on its way"}), T0 + 90_000)
     everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
     assert await cold.handlers.run(everything) == {"done": 0, "left": 1, "failed": 0}
     assert not await cold.job_table.has_sessions_to_do("retention", 0)
     # What came meanwhile is archived without waiting for that.
-    await audit.drain().drain_partition(0)
+    await audit.drain()
     assert await cold.job_table.has_sessions_to_do("archive", 0)
     assert await cold.retention.remove(life.session_id, 0)
     # Nor is one of which only what came late is in Postgres, and whose archive can't be read.
-    await audit.author.apply(life, UpdateMetadata({"note": "late"}), T0 + 91_000)
-    await audit.drain().drain_partition(0)
+    await audit.committer.apply(life, UpdateMetadata({"note": "late"}), T0 + 91_000)
+    await audit.drain()
     (filed,) = await audit.history.archive_records(life.session_id)
     assert filed.path is not None
     await cold.objects.delete(filed.path)
@@ -383,10 +385,10 @@ async def test_one_that_has_to_stay_is_not_looked_at_all_the_time(audit: Audit, 
     assert not await cold.job_table.has_sessions_to_do("archive", 0)
 
 
-async def test_without_its_object_store_a_job_touches_nothing(audit: Audit, tmp_path: Path) -> None:
+async def test_without_its_object_store_a_job_touches_nothing(audit: AuditParts, tmp_path: Path) -> None:
     await drained(audit)
     (tmp_path / "broken").write_text("no folder")
-    async with open_cold_tier(audit, str(tmp_path / "broken")) as cold:
+    async with open_job_components(audit, str(tmp_path / "broken")) as cold:
         for type_ in ("archive", "retention"):
             with pytest.raises(StoreUnavailable):
                 await cold.handlers.run(JobClaim(1, type_, {"after_s": 0}, 1, "somebody"))

@@ -10,17 +10,17 @@ from prometheus_client import generate_latest
 from synckairos.config import Settings
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobClaim, JobTable
-from tests.integration.audit.cold_tier import finished, open_cold_tier
-from tests.integration.audit.conftest import Audit
-from tests.integration.audit.test_operating import told
+from tests.integration.admin.test_audit import told
+from tests.integration.audit_parts import AuditParts
+from tests.integration.jobs.job_components import finished, open_job_components
 from tests.processes import Process
 
 HEADER = "ID  TYPE     STATUS  ATTEMPTS  CREATED"
 
 
 @pytest.fixture
-async def job_table(audit: Audit) -> AsyncIterator[JobTable]:
-    async with open_cold_tier(audit) as cold:
+async def job_table(audit: AuditParts) -> AsyncIterator[JobTable]:
+    async with open_job_components(audit) as cold:
         yield cold.job_table
 
 
@@ -60,9 +60,9 @@ async def test_what_can_not_be_done_is_said_in_a_line(settings: Settings) -> Non
         assert expected in lines[0]
 
 
-async def test_somebody_who_waits_learns_what_came_of_it(audit: Audit, job_table: JobTable) -> None:
-    life = await finished(audit.author)
-    await audit.drain().drain_partition(0)
+async def test_somebody_who_waits_learns_what_came_of_it(audit: AuditParts, job_table: JobTable) -> None:
+    life = await finished(audit.committer)
+    await audit.drain()
     process = Process("worker", env=audit.settings.environ())
     try:
         code, (line,) = await told(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")

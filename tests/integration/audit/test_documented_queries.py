@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from synckairos.clock.commands import Start, Switch
-from tests.integration.audit.author import chess
-from tests.integration.audit.cold_tier import finished, open_cold_tier
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.jobs.job_components import finished, open_job_components
+from tests.integration.session_committer import chess
 
 PAGE = Path(__file__).parents[3] / "docs" / "operate" / "database.md"
 
@@ -19,19 +19,19 @@ def queries(heading: str) -> list[str]:
 
 
 @pytest.fixture
-async def drained(audit: Audit) -> Audit:
-    life = await audit.author.create(chess(), 1_700_000_000_000)
-    await audit.author.apply(life, Start(), 1_700_000_001_000)
-    await audit.author.apply(life, Switch(), 1_700_000_002_000)
-    await audit.drain().drain_partition(0)
+async def drained(audit: AuditParts) -> AuditParts:
+    life = await audit.committer.create(chess(), 1_700_000_000_000)
+    await audit.committer.apply(life, Start(), 1_700_000_001_000)
+    await audit.committer.apply(life, Switch(), 1_700_000_002_000)
+    await audit.drain()
     return audit
 
 
-async def test_the_documented_queries_find_nothing_wrong(drained: Audit) -> None:
+async def test_the_documented_queries_find_nothing_wrong(drained: AuditParts) -> None:
     lag, holders, *faults = queries("Queries about the audit")
     assert len(await drained.rows(lag)) == 1
     assert await drained.rows(holders) == []
-    async with drained.audit_writer.lock_partition(3):
+    async with drained.writer.lock_partition(3):
         ((partition, *_),) = await drained.rows(holders)
     assert partition == 3
     assert len(faults) == 4
@@ -48,17 +48,17 @@ async def test_the_documented_queries_find_nothing_wrong(drained: Audit) -> None
         (3, "UPDATE sync_sessions SET version = 2"),
     ],
 )
-async def test_the_documented_queries_find_what_is_wrong(drained: Audit, at: int, fault: str) -> None:
+async def test_the_documented_queries_find_what_is_wrong(drained: AuditParts, at: int, fault: str) -> None:
     await drained.database.execute(fault.encode())
     _, _, *faults = queries("Queries about the audit")
     assert [len(await drained.rows(query)) for query in faults] == [int(number == at) for number in range(4)]
 
 
-async def test_those_about_jobs_see_what_there_is(audit: Audit) -> None:
-    life = await finished(audit.author)
-    await audit.drain().drain_partition(0)
+async def test_those_about_jobs_see_what_there_is(audit: AuditParts) -> None:
+    life = await finished(audit.committer)
+    await audit.drain()
     running, ended, faulty, months = queries("Queries about jobs and archives")
-    async with open_cold_tier(audit) as cold:
+    async with open_job_components(audit) as cold:
         for job_id in (1, 2):
             assert await cold.job_table.add("archive", {"session_id": life.session_id}) is not None
             claim = await cold.job_table.claim(job_id, "somebody", 30)

@@ -14,14 +14,14 @@ from synckairos.jobs.retention import Retention
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.sessions import SessionStore
-from tests.integration.audit.author import Author, Life, chess
-from tests.integration.audit.conftest import Audit
+from tests.integration.audit_parts import AuditParts
+from tests.integration.session_committer import SessionCommitter, SessionLife, chess
 
 T0 = 1_700_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class ColdTier:
+class JobComponents:
     pool: PostgresPool
     objects: ColdStorage
     archiver: Archiver
@@ -32,13 +32,13 @@ class ColdTier:
 
 
 @asynccontextmanager
-async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncIterator[ColdTier]:
+async def open_job_components(audit: AuditParts, archive_url: str | None = None) -> AsyncIterator[JobComponents]:
     objects = ColdStorage(archive_url or audit.settings.archive_url)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
     upkeep = SummaryRefresh(audit.pipe, audit.keys)
     async with open_job_pool(audit.settings.database_url) as pool:
         archiver, job_table = Archiver(pool, objects), JobTable(pool)
-        yield ColdTier(
+        yield JobComponents(
             pool=pool,
             objects=objects,
             archiver=archiver,
@@ -49,10 +49,10 @@ async def open_cold_tier(audit: Audit, archive_url: str | None = None) -> AsyncI
         )
 
 
-async def finished(author: Author, moves: int = 3, at_ms: int = T0) -> Life:
+async def finished(committer: SessionCommitter, moves: int = 3, at_ms: int = T0) -> SessionLife:
     """Play a session to its end: created, started, switched `moves` times, completed, a second between them."""
-    life = await author.create(chess(), at_ms)
-    await author.apply(life, Start(), at_ms + 1000, "first")
+    life = await committer.create(chess(), at_ms)
+    await committer.apply(life, Start(), at_ms + 1000, "first")
     for move in range(moves):
-        await author.apply(life, Switch(), at_ms + 2000 + 1000 * move)
-    return await author.apply(life, Complete(), at_ms + 2000 + 1000 * moves)
+        await committer.apply(life, Switch(), at_ms + 2000 + 1000 * move)
+    return await committer.apply(life, Complete(), at_ms + 2000 + 1000 * moves)
