@@ -26,7 +26,7 @@ class SyncKairosError(Exception):
         self.document: bytes | None = None
 
 
-class Unforeseen(SyncKairosError):
+class InternalError(SyncKairosError):
     """An unexpected error. The caller gets this text only; the cause is logged."""
 
     def __init__(self) -> None:
@@ -242,7 +242,7 @@ class PreconditionFailed(SyncKairosError):
     status = 412
 
 
-class Refused(SyncKairosError):
+class ReplayedRefusal(SyncKairosError):
     """A replayed refusal. It carries the code, status, text and details of the original error."""
 
     def __init__(self, code: str, status: int, message: str, details: Any) -> None:

@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plain_environment() -> None:
+def clean_environment() -> None:
     """Forget the settings of whoever runs the tests, and log everything as production does."""
     for field in Settings.model_fields:
         for name in variables(field):
@@ -82,9 +82,9 @@ def bare_database_url(postgres: Postgres) -> Iterator[str]:
 @contextmanager
 def _database(postgres: Postgres, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        yield postgres.url_of(name)
+        yield postgres.database_url(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

@@ -1,4 +1,7 @@
-"""Our own commands as real processes, for tests that end, kill or freeze them. Waits for events, never for time."""
+"""Commands of this product as real processes, for tests that stop, kill or suspend them.
+
+All waits are for an event, with a deadline. No test waits for time to pass.
+"""
 
 import os
 import signal
@@ -19,9 +22,9 @@ DEADLINE_S = 30.0
 
 
 class Process:
-    """One `python -m synckairos …`, its output read as it comes; ends with the test run, whatever happens.
+    """One `python -m synckairos …`, whose output is read as it is written. It never outlives the test run.
 
-    `command` is another way to run ours.
+    `command` replaces `python -m synckairos`, for example by an installed program.
     """
 
     def __init__(
@@ -31,17 +34,17 @@ class Process:
         cwd: Path | None = None,
         command: Sequence[str] = (sys.executable, "-m", "synckairos"),
     ) -> None:
-        known = {name for field in Settings.model_fields for name in variables(field)}
-        clean = {name: value for name, value in os.environ.items() if name not in known}
+        settings = {name for field in Settings.model_fields for name in variables(field)}
+        without_settings = {name: value for name, value in os.environ.items() if name not in settings}
         self.child = ChildProcess(
             [*command, *args],
-            env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**without_settings, "PYTHONUNBUFFERED": "1", **(env or {})},
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        self.output: list[str] = []
-        self.addresses: Mapping[str, str] = {}
+        self.urls: Mapping[str, str] = {}
+        self._output: list[str] = []
         self._lines: Queue[str | None] = Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -52,44 +55,53 @@ class Process:
 
     @property
     def base_url(self) -> str:
-        """Where it serves, `http://127.0.0.1:<port>`, once it is ready."""
-        return self.addresses["http"]
+        """The URL of REST, `http://127.0.0.1:<port>`. Known when the process is ready."""
+        return self.urls["http"]
 
     @property
     def ws_url(self) -> str:
-        """Its socket, `ws://127.0.0.1:<port>/ws`, once it is ready."""
-        return self.addresses["ws"]
+        """The URL of its WebSocket, `ws://127.0.0.1:<port>/ws`. Known when the process is ready."""
+        return self.urls["ws"]
 
-    def wait_for_line(self, wanted: Callable[[str], bool], timeout_s: float = DEADLINE_S) -> str:
-        """Return the next line of output that is `wanted`; fail with all it said if none comes."""
-        deadline = monotonic() + timeout_s
+    @property
+    def output(self) -> str:
+        """Everything that the process has written so far, stdout and stderr together."""
+        return "".join(self._output)
+
+    def wait_for_line(self, is_wanted: Callable[[str], bool], timeout_s: float = DEADLINE_S) -> str:
+        """Return the next line of output that is wanted.
+
+        Raises: AssertionError with the whole output, if the line is not written in time or the process ends.
+        """
+        deadline_s = monotonic() + timeout_s
         while True:
             try:
-                line = self._lines.get(timeout=max(deadline - monotonic(), 0.001))
+                line = self._lines.get(timeout=max(deadline_s - monotonic(), 0.001))
             except Empty:
-                raise AssertionError(f"no such line within {timeout_s} s:\n{self.told}") from None
+                raise AssertionError(f"no such line within {timeout_s} s:\n{self.output}") from None
             if line is None:
-                raise AssertionError(f"ended without such a line, code {self.child.process.wait()}:\n{self.told}")
-            if wanted(line):
+                raise AssertionError(f"ended without such a line, code {self.child.process.wait()}:\n{self.output}")
+            if is_wanted(line):
                 return line
 
     def wait_ready(self) -> Self:
-        """Wait for the line that says it serves."""
+        """Wait for the ready line of the server, and keep the URLs in it."""
         line = self.wait_for_line(lambda line: parse_ready(line.encode()) is not None)
-        self.addresses = parse_ready(line.encode()) or {}
+        self.urls = parse_ready(line.encode()) or {}
         return self
 
     def wait_end(self, timeout_s: float = DEADLINE_S) -> int:
-        """Wait until it ends by itself and return its exit code."""
+        """Wait until the process ends by itself. Returns its exit code."""
         self.child.process.wait(timeout_s)
         self._reader.join(timeout_s)
         return self.child.stop()
 
     def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
         self.child.process.send_signal(number)
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL if that doesn't do."""
+        """Send SIGTERM, and SIGKILL if the process does not end in time. Returns the exit code."""
         code = self.child.process.returncode
         if code is None:
             self.send(signal.SIGTERM)
@@ -101,26 +113,21 @@ class Process:
         return self.wait_end()
 
     def kill(self) -> int:
-        """SIGKILL: a crash."""
+        """Send SIGKILL, as a crash. Returns the exit code."""
         self.child.process.kill()
         return self.wait_end()
-
-    @property
-    def told(self) -> str:
-        """Everything it has said so far, stdout and stderr together."""
-        return "".join(self.output)
 
     def _read(self) -> None:
         assert self.child.process.stdout is not None
         for raw in self.child.process.stdout:
             line = raw.decode(errors="replace")
-            self.output.append(line)
+            self._output.append(line)
             self._lines.put(line)
         self._lines.put(None)
 
 
 def spawn_server(settings: Settings, env: Mapping[str, str] | None = None) -> Process:
-    """Start a server with these settings, on a free port, and wait until it serves."""
+    """Start a server with these settings on a free port, and wait until it is ready."""
     process = Process("serve", "--port", "0", env={**settings.environ(), **(env or {})})
     try:
         return process.wait_ready()
@@ -130,7 +137,7 @@ def spawn_server(settings: Settings, env: Mapping[str, str] | None = None) -> Pr
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process lives; one that waits to be reaped doesn't."""
+    """Return whether a process runs. A zombie, which has ended and was not reaped yet, does not run."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,41 +1,32 @@
-"""A streaming standby of one of our Postgres clusters, for tests of failing over."""
+"""A streaming standby of an embedded Postgres cluster, for tests of a failover."""
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import psycopg
 
 from synckairos.embedded import Postgres
-from synckairos.embedded.postgres import plain_environment
 from tests.waiting import eventually
 
 
 class Standby(Postgres):
-    """A copy of a running cluster that follows it, read-only until it is promoted."""
+    """A copy of a running cluster that follows it. It is read-only until it is promoted."""
 
     def __init__(self, data_dir: Path, primary: Postgres) -> None:
         super().__init__(data_dir)
         self._primary = primary
 
-    def _initdb(self) -> None:
-        """Copy the primary instead of making a new cluster."""
-        uid, gid = self._account or (None, None)
-        subprocess.run(
-            [
-                *(self._home / "bin" / "pg_basebackup", "-D", self._cluster, "-d", self._primary.url_of("postgres")),
-                *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
-            ],
-            user=uid,
-            group=gid,
-            env=plain_environment(),
-            check=True,
-            capture_output=True,
+    def create_cluster(self) -> None:
+        """Copy the primary instead of creating a new cluster."""
+        self.run_program(
+            "pg_basebackup",
+            *("-D", self.cluster_dir, "-d", self._primary.database_url("postgres")),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
         )
 
     async def follow_synchronously(self) -> None:
-        """Have the primary's commits wait until they are on the standby's disk too."""
+        """Make every commit of the primary wait until the standby also has it on disk."""
         async with await psycopg.AsyncConnection.connect(self._primary.url, autocommit=True) as primary:
             await primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             await primary.execute("SELECT pg_reload_conf()")
@@ -46,11 +37,12 @@ class Standby(Postgres):
 
             await eventually(is_followed)
 
-    async def freeze(self) -> None:
-        """Have it receive nothing any more, without a word, until `thaw`."""
+    async def suspend_receiver(self) -> None:
+        """Suspend the process that receives from the primary. Its connection stays open."""
         await self._send_to_receiver(signal.SIGSTOP)
 
-    async def thaw(self) -> None:
+    async def resume_receiver(self) -> None:
+        """Continue the suspended receiver."""
         await self._send_to_receiver(signal.SIGCONT)
 
     async def _send_to_receiver(self, number: signal.Signals) -> None:
@@ -60,6 +52,6 @@ class Standby(Postgres):
         os.kill(found[0], number)
 
     async def promote(self) -> None:
-        """Make it a primary; returns when it is one."""
+        """Make the standby a primary. Returns when it is one."""
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as database:
             await database.execute("SELECT pg_promote()")

@@ -1,4 +1,4 @@
-"""Waiting for what will happen, with a deadline; never for time to pass."""
+"""Waits for a condition, with a deadline. No test waits for time to pass."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,18 +6,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LOOK_AGAIN_S = 0.01
+POLL_S = 0.01
+"""Seconds between two checks of a condition."""
 
 
-async def eventually(look: Callable[[], Awaitable[T]], deadline_s: float = 20) -> T:
-    """Look until what is seen is true, and return it; fail with what was seen last."""
-    seen: T | None = None
+async def eventually(check: Callable[[], Awaitable[T]], deadline_s: float = 20) -> T:
+    """Call `check` again until its result is true, and return this result.
+
+    Raises: AssertionError with the last result, if none is true within `deadline_s` seconds.
+    """
+    result: T | None = None
     try:
         async with asyncio.timeout(deadline_s):
             while True:
-                seen = await look()
-                if seen:
-                    return seen
-                await asyncio.sleep(LOOK_AGAIN_S)
+                result = await check()
+                if result:
+                    return result
+                await asyncio.sleep(POLL_S)
     except TimeoutError:
-        raise AssertionError(f"didn't happen within {deadline_s} s; last seen: {seen!r}") from None
+        raise AssertionError(f"not true within {deadline_s} s; last result: {result!r}") from None

@@ -23,7 +23,7 @@ _COALESCE_S = 0.2  # kicks within this time are one
 _GIVE_UP_S = 5.0  # a queued job that nobody took for so long no longer stands in for later kicks
 _PAUSE_AFTER_FAULT_S = 1.0  # no back-off: nothing is sent again, so this only limits the warnings in the log
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 def open_arq_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:

@@ -28,7 +28,7 @@ REST_S = 0.2
 _DUE_AT_ONCE = 100
 _SLICE = 100  # entries to understand at a stretch
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class _Behind:

@@ -10,7 +10,7 @@ THRESHOLDS_S = (10, 60, 300, 1800)
 FULLNESS = (0.5, 0.8, 1.0)
 """Parts of what may wait at all, each of which is announced once on the way up; at 1 changes are refused."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class LagAlerts:

@@ -19,7 +19,7 @@ LEASE_MS = 10_000
 PAGE = 200
 """Sessions asked of Postgres, and read, at once; a page takes far less than the lease."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class RecoveryLoop:

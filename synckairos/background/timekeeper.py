@@ -31,7 +31,7 @@ BATCHES = 4
 LONGEST_SLEEP_S = 1.0
 """Even without a wake-up (a lost message, a store that came back) the deadlines are looked at this often."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class Timekeeper:

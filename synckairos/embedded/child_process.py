@@ -1,8 +1,8 @@
-"""Child processes that never outlive this one, however it ends.
+"""Child processes that never outlive this process, however it ends.
 
-Each gets a guard, a small shell that waits on a pipe: when this process is gone, by `kill -9` too, the pipe closes and
-the guard ends the child. (Linux's parent-death signal would do less: it follows the thread, and a change of user drops
-it.) Children live in sessions of their own, so Ctrl-C reaches only us and we decide the order of the end.
+Each child has a guard: a small shell that reads from a pipe. When this process ends, even by `kill -9`, the pipe
+closes and the guard ends the child. (Linux's parent-death signal is weaker: it follows the thread, and a change of user
+clears it.) Each child leads its own session, so Ctrl-C reaches only this process, which stops its children in order.
 """
 
 import os
@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-# Given a line, the guard is no longer needed; at end of file it asks the child to end, and after ten seconds makes it.
+# The guard ends at a line on its input. At the end of its input it sends the child the stop signal, and after ten
+# seconds SIGKILL.
 _GUARD = """
 trap '' HUP INT TERM
 read -r _ && exit
@@ -25,7 +26,7 @@ kill -KILL "$2"
 class ChildProcess:
     """One guarded child process.
 
-    `farewell` is the signal that asks it to end. `account` is the (uid, gid) it runs as, where that isn't ours.
+    `stop_signal` makes the program stop cleanly. `account` is the (uid, gid) that it runs as; None keeps ours.
     """
 
     def __init__(
@@ -37,11 +38,11 @@ class ChildProcess:
         stdout: int | IO[bytes] | None = None,
         stderr: int | IO[bytes] | None = None,
         account: tuple[int, int] | None = None,
-        farewell: signal.Signals = signal.SIGTERM,
+        stop_signal: signal.Signals = signal.SIGTERM,
         pass_fds: Sequence[int] = (),
     ) -> None:
         uid, gid = account or (None, None)
-        self._farewell = farewell
+        self._stop_signal = stop_signal
         self.process = subprocess.Popen(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,
@@ -55,15 +56,15 @@ class ChildProcess:
             extra_groups=None if account is None else [],
             pass_fds=pass_fds,
         )
-        reading, self._pipe = os.pipe()
+        guard_input, self._guard_pipe = os.pipe()
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(int(farewell)), str(self.pid)],
-            stdin=reading,
+            ["/bin/sh", "-c", _GUARD, "guard", str(int(stop_signal)), str(self.pid)],
+            stdin=guard_input,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        os.close(reading)
+        os.close(guard_input)
 
     @property
     def pid(self) -> int:
@@ -71,14 +72,17 @@ class ChildProcess:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
+        """The exit code, negative if a signal ended the process. None while it runs."""
         return self.process.poll()
 
     def stop(self, timeout_s: float = 8.0) -> int:
-        """Ask it to end, make it after `timeout_s`, and return its exit code. Safe to call again."""
+        """Send the stop signal, kill the process after `timeout_s` seconds, and return its exit code.
+
+        More than one call is allowed.
+        """
         if self.returncode is None:
-            self.process.send_signal(self._farewell)
-            self.process.send_signal(signal.SIGCONT)  # a frozen one must thaw to hear
+            self.process.send_signal(self._stop_signal)
+            self.process.send_signal(signal.SIGCONT)  # a suspended process handles no signal until it continues
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -86,17 +90,17 @@ class ChildProcess:
         return self._reap()
 
     def kill(self) -> int:
-        """End it at once with SIGKILL, as a crash would."""
+        """Kill the process with SIGKILL, as a crash, and return its exit code."""
         self.process.kill()
         return self._reap()
 
     def _reap(self) -> int:
         code = self.process.wait()
-        if self._pipe >= 0:
-            # In this order: the guard must not take the end of the file for the end of us.
-            os.write(self._pipe, b"\n")
-            os.close(self._pipe)
-            self._pipe = -1
+        if self._guard_pipe >= 0:
+            # The line before the close: the guard must not mistake the end of its input for our end.
+            os.write(self._guard_pipe, b"\n")
+            os.close(self._guard_pipe)
+            self._guard_pipe = -1
             self._guard.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()

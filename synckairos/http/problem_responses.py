@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Sequence
 
-from synckairos.errors import SyncKairosError, Unforeseen
+from synckairos.errors import InternalError, SyncKairosError
 from synckairos.http.request import HeaderList, RestResponse
 from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
@@ -24,7 +24,7 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
 def render_internal_error(failure: Exception, dev: bool) -> RestResponse:
     """Render what nobody foresaw: nothing of it is told, but for its stack in dev."""
     stack = "".join(traceback.format_exception(failure)) if dev else None
-    return RestResponse(problem_json(Unforeseen(), stack), 500, MEDIA_TYPE)
+    return RestResponse(problem_json(InternalError(), stack), 500, MEDIA_TYPE)
 
 
 def rate_limit_headers(statuses: Sequence[RateLimitStatus]) -> HeaderList:

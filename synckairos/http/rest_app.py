@@ -46,7 +46,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _FOREIGN_HOST = "The Host header does not name this server. Add its origin to SYNCKAIROS_ALLOWED_ORIGINS"
 _FOREIGN_ORIGIN = "Pages of this origin are not allowed. Add the origin to SYNCKAIROS_ALLOWED_ORIGINS"
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 _enabled = logging.getLogger(__name__).isEnabledFor
 
 Outcome = Handler | RestResponse | SyncKairosError

@@ -27,7 +27,7 @@ PAGE_HEADERS = [
     (b"cache-control", b"no-cache"),
 ]
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class SystemRoutes:

@@ -25,7 +25,7 @@ _PAGE = 200
 _AT_ONCE = 4
 _NIL = "00000000-0000-0000-0000-000000000000"
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 Result = Mapping[str, Any]
 

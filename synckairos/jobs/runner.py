@@ -21,7 +21,7 @@ LEASE_S = 30.0
 
 _KICKS_AT_ONCE = 100
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 RunAttempt = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
 

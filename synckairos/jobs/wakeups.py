@@ -10,7 +10,7 @@ from synckairos.telemetry import log
 
 RUN_JOB = "carry_out"
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class JobWakeups:

@@ -54,7 +54,7 @@ _JOB_POLL_S = 0.5
 _JOB_TIMEOUT_S = 86_400
 _RESTART_S = (0.2, 5.0)  # limits of the first and of the longest delay before arq's loop is started again
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 async def run_arq_worker(

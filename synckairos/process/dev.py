@@ -23,7 +23,7 @@ import click
 
 from synckairos import __version__
 from synckairos.config import BadSettings, Settings, is_set, redact, variables
-from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, kept_data_dir, temporary_data_dir
+from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.child_process import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.process.ready_line import parse_ready
@@ -113,7 +113,7 @@ def _data_dir(data: Path | None) -> AbstractContextManager[Path]:
 def _kept(data: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
-            directory = stack.enter_context(kept_data_dir(data.absolute()))
+            directory = stack.enter_context(persistent_data_dir(data.absolute()))
         except OSError as error:
             raise BadSettings(f"--data: can't use {data}: {error.strerror or error}") from None
         except EmbeddedStoreFailed as error:

@@ -56,7 +56,7 @@ from synckairos.telemetry import log
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 Job = Coroutine[Any, Any, None]
 

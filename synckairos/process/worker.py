@@ -13,7 +13,7 @@ from synckairos.webhooks import dispatcher
 RESTART_S = 5.0
 """Seconds before a background loop that ended is started again: limit of the longest delay."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 async def run_worker(

@@ -26,7 +26,7 @@ DRAIN_BATCH = 100
 DRAIN_A_SECOND = 2_500
 """Clients sent away a second: they all come back somewhere else."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 Read = Callable[[str], Awaitable[Answer]]
 

@@ -35,7 +35,7 @@ FRAMES_AT_ONCE = 200
 
 REFRESH_S = KEEP_S / 3
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 def presence_identity(principal: Principal, declared: str | None = None) -> PresenceIdentity:

@@ -1,6 +1,6 @@
 """The first dialect, as v2 spoke it: one session a socket, full states, and nothing a v2 client doesn't know."""
 
-from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, Unforeseen
+from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError
 from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
@@ -16,7 +16,7 @@ NO_DIALECT = (1008, "Unknown subprotocol, synckairos.v3 is known; v2 wants a ses
 NO_UUID = (1008, "Invalid sessionId format")
 DELETED = (1000, "Session deleted")
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class V2Connection(SocketConnection):
@@ -86,7 +86,7 @@ class V2Connection(SocketConnection):
                 continue
             except Exception as fault:  # whoever asked is answered
                 logger.error("a client's request failed", session_id=session_id, exc_info=fault)
-                self.tell(v2_messages.error_frame(Unforeseen()))
+                self.tell(v2_messages.error_frame(InternalError()))
                 continue
             if not self.is_lost:
                 if not found.is_covered_by(subscription.heard):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from synckairos.clock.model import EventType
-from synckairos.errors import MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions, Unforeseen
+from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
@@ -38,7 +38,7 @@ NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
 TOO_MANY_CONNECTIONS = (4520, "too many connections")
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class V3Connection(SocketConnection):
@@ -98,7 +98,7 @@ class V3Connection(SocketConnection):
                     logger.error("a client's request failed", session_id=asked.session_id, exc_info=fault)
                     if isinstance(asked, v3_messages.Subscribe):
                         self._drop(asked.session_id)
-                    self.tell(v3_messages.error_frame(Unforeseen(), self.hub.now_ms(), asked.id, asked.session_id))
+                    self.tell(v3_messages.error_frame(InternalError(), self.hub.now_ms(), asked.id, asked.session_id))
         finally:
             self._inbox = None
             goodbye, self._goodbye = self._goodbye, None

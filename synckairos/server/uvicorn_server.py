@@ -44,7 +44,7 @@ OTHER_FILES = 256
 LOOK_AT_LOOP_S = 0.025
 """How often to see whether the event loop is late; a stall is felt but for at most this much of it."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

@@ -38,7 +38,7 @@ class PastVersions:
 
         Raises:
             IdempotencyKeyReused: the key was used for another request.
-            Refused: it was a refusal.
+            ReplayedRefusal: it was a refusal.
         """
         decided = IdempotencyRecord.parse(record)
         if not request.matches(decided.fingerprint):

@@ -17,7 +17,7 @@ from synckairos.wire.session_json import parse_session
 
 BY_RECOVERY = Cause("recovery", "recover")
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class SessionRestorer:

@@ -40,7 +40,7 @@ WITH_HISTORY_AT_ONCE = 16
 BACKLOG = 256
 """Messages of one session kept while what came before them is read; more than that are read, too."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 _TROUBLE = (RedisError, OSError, StoreUnavailable)
 

@@ -33,7 +33,7 @@ CHANNELS_AT_ONCE = 500
 SLICE_S = 0.005
 """How long messages may be taken without a breath for the rest of the process."""
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 class _Lost(Exception):

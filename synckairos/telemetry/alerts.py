@@ -23,7 +23,7 @@ _QUEUE_LENGTH = 100
 _TIMEOUT_S = 5.0
 _FLUSH_S = 2.0
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 SendAlert = Callable[[Mapping[str, Any]], None]
 

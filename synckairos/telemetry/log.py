@@ -75,7 +75,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
     )
 
 
-def get(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return the logger of one module. Safe at import time: the logger reads its configuration at first use."""
     return structlog.stdlib.get_logger(name)
 

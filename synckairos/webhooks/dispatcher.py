@@ -38,7 +38,7 @@ _PRUNE_INTERVAL_S = 60.0
 _RETRY_AFTER_FAULT_S = 2.0  # limit of the longest delay while Postgres is not reachable
 _BUSY = frozenset({429, 502, 503, 504})  # the endpoint accepts no message now
 
-logger = log.get(__name__)
+logger = log.get_logger(__name__)
 
 
 async def run_dispatcher(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.errors import Refused, SyncKairosError
+from synckairos.errors import ReplayedRefusal, SyncKairosError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,6 @@ class IdempotencyRecord:
         fingerprint, epoch, version, expired, refusal = orjson.loads(record)
         return cls(fingerprint, epoch, version, expired, None if refusal is None else tuple(refusal))
 
-    def to_error(self) -> Refused | None:
+    def to_error(self) -> ReplayedRefusal | None:
         """Return the refusal as the error to raise again, None where the command was accepted."""
-        return None if self.refusal is None else Refused(*self.refusal)
+        return None if self.refusal is None else ReplayedRefusal(*self.refusal)

@@ -10,7 +10,7 @@ import httpx
 import orjson
 import psycopg
 
-from tests.waiting import LOOK_AGAIN_S, eventually
+from tests.waiting import POLL_S, eventually
 
 Documents = dict[str, dict[int, dict[str, Any]]]
 """What is known of each version of each session."""
@@ -41,7 +41,7 @@ class Load:
                 await asking
                 raise
             if not taken:
-                await asyncio.sleep(LOOK_AGAIN_S)
+                await asyncio.sleep(POLL_S)
 
     async def more(self, count: int) -> None:
         """Wait until so many more changes were acknowledged."""

@@ -35,7 +35,7 @@ def start_dev(tmp_path: Path) -> Iterator[StartDev]:
 
 def banner(process: Process) -> dict[str, str]:
     """Read the banner's table of addresses."""
-    rows = (line.split(maxsplit=1) for line in process.told.splitlines() if line.startswith("  "))
+    rows = (line.split(maxsplit=1) for line in process.output.splitlines() if line.startswith("  "))
     return {name: value.split(" (")[0].strip() for name, value in rows}
 
 
@@ -112,7 +112,7 @@ def test_data_in_use_is_one_line_at_once(start_dev: StartDev, data_dir: Path) ->
     process = start_dev("--data", str(data)).wait_ready()
     late = start_dev("--data", str(data))
     assert late.wait_end(timeout_s=10) == 1  # less than the time in which a store may let go of it
-    assert late.told == f"--data: {data} is in use by process {process.pid}; end that, or choose another place\n"
+    assert late.output == f"--data: {data} is in use by process {process.pid}; stop it, or choose another directory\n"
     process.kill()
     start_dev("--data", str(data)).wait_ready()  # whoever was killed left nothing in the way
 
@@ -131,7 +131,7 @@ def test_a_place_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = Process("dev", "--port", "0", "--data", str(tmp_path / "file" / "data"), cwd=tmp_path)
     assert process.wait_end() == 1
-    assert process.told == f"--data: can't use {tmp_path / 'file' / 'data'}: Not a directory\n"
+    assert process.output == f"--data: can't use {tmp_path / 'file' / 'data'}: Not a directory\n"
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         process = Process("dev", "--port", str(port), cwd=tmp_path)
         assert process.wait_end() == 1
-    assert process.told.splitlines() == [
+    assert process.output.splitlines() == [
         f"Port {port} is taken; choose another with --port, or --port 0 for a free one"
     ]
 
@@ -149,12 +149,12 @@ def test_a_part_that_dies_ends_the_rest(start_dev: StartDev) -> None:
     with redis.Redis.from_url(banner(process)["redis"]) as client:
         os.kill(client.info("server")["process_id"], signal.SIGKILL)
     assert process.wait_end() == 1
-    assert "Valkey ended by itself" in process.told
+    assert "Valkey ended by itself" in process.output
 
 
 def test_a_dot_env_is_read(start_dev: StartDev, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SYNCKAIROS_PARTITIONS=none\n")
     process = start_dev()
     assert process.wait_end() == 1
-    assert process.told.startswith("SYNCKAIROS_PARTITIONS: ")
-    assert len(process.told.splitlines()) == 1
+    assert process.output.startswith("SYNCKAIROS_PARTITIONS: ")
+    assert len(process.output.splitlines()) == 1

@@ -56,4 +56,4 @@ def test_clients_that_never_read_and_requests_that_never_end_dont_keep_it(
     assert monotonic() - began < 10
     for client in clients:
         client.close()
-    assert "Traceback" not in server.told, server.told
+    assert "Traceback" not in server.output, server.output

@@ -84,7 +84,7 @@ def test_every_process_runs_from_it(run: Run, program: Path, bare_database_url: 
     database = {"SYNCKAIROS_DATABASE_URL": bare_database_url}
     migrate = run("migrate", **database)
     assert migrate.wait_end() == 0
-    assert migrate.told.startswith("applied 0001_")
+    assert migrate.output.startswith("applied 0001_")
     assert run("doctor", **database).wait_end() == 0
     worker, server = run("worker", **database), run("serve", "--port", "0", **database).wait_ready()
     with httpx.Client(base_url=server.base_url, trust_env=False) as client:
@@ -96,7 +96,7 @@ def test_every_process_runs_from_it(run: Run, program: Path, bare_database_url: 
             assert client.post(f"/v1/sessions/{session_id}/{command}").status_code == 200
         worker.wait_for_line(lambda line: "worker started" in line)
         job = run("jobs", "run", "archive", session_id, "--wait", **database)
-        assert job.wait_end() == 0, job.told
+        assert job.wait_end() == 0, job.output
         assert client.get(f"/v1/sessions/{session_id}/archive").json()["data"]["event_count"] == 3
     for process in (server, worker):
         assert process.stop() == 0
@@ -135,6 +135,6 @@ def test_the_doctor_is_content_with_the_valkey_of_compose(run: Run, tmp_path: Pa
         assert any(b"Ready to accept connections" in line for line in valkey.process.stdout)
         url = f"unix://{socket}"
         doctor = run("doctor", SYNCKAIROS_REDIS_URL=url, SYNCKAIROS_QUEUE_REDIS_URL=url)
-        assert doctor.wait_end() == 0, doctor.told
+        assert doctor.wait_end() == 0, doctor.output
     finally:
         valkey.stop()

@@ -13,7 +13,7 @@ def test_a_server_says_where_it_is_and_stops_on_sigterm(serve_process: Process) 
         assert answer.status == 200
     serve_process.send(signal.SIGTERM)
     assert serve_process.wait_end() == 0
-    assert "Traceback" not in serve_process.told
+    assert "Traceback" not in serve_process.output
 
 
 def test_servers_share_a_store_and_one_may_be_killed(settings: Settings, serve_process: Process) -> None:
@@ -28,18 +28,18 @@ def test_a_taken_port_is_one_line(settings: Settings) -> None:
         port = taken.getsockname()[1]
         process = Process("serve", "--port", str(port), env=settings.environ())
         assert process.wait_end() == 1
-    assert f"Port {port} is taken" in process.told
-    assert "Traceback" not in process.told
+    assert f"Port {port} is taken" in process.output
+    assert "Traceback" not in process.output
 
 
 def test_migrate_says_what_it_applied(settings: Settings, bare_database_url: str) -> None:
     env = {**settings.environ(), "SYNCKAIROS_DATABASE_URL": bare_database_url}
     first = Process("migrate", env=env)
     assert first.wait_end() == 0
-    assert first.told.startswith("applied 0001_")
+    assert first.output.startswith("applied 0001_")
     second = Process("migrate", env=env)
     assert second.wait_end() == 0
-    assert second.told == "nothing to do\n"
+    assert second.output == "nothing to do\n"
 
 
 def test_the_doctor_exits_1_where_something_is_wrong(settings: Settings) -> None:
@@ -47,5 +47,5 @@ def test_the_doctor_exits_1_where_something_is_wrong(settings: Settings) -> None
     assert well.wait_end() == 0
     unwell = Process("doctor", env={**settings.environ(), "SYNCKAIROS_REDIS_URL": "redis://127.0.0.1:1/0"})
     assert unwell.wait_end() == 1
-    assert "BAD  redis: redis://127.0.0.1:1/0" in unwell.told
-    assert "-> start it" in unwell.told
+    assert "BAD  redis: redis://127.0.0.1:1/0" in unwell.output
+    assert "-> start it" in unwell.output

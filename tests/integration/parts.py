@@ -1,8 +1,8 @@
-"""The server's parts without its doors, opened on a test's own stores."""
+"""The service layer of an instance, without its server, opened on the stores of a test."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due_event
@@ -25,15 +25,16 @@ from synckairos.wire.session_json import parse_session, render_session
 
 @dataclass(frozen=True, slots=True)
 class Parts:
+    """The parts of the service layer, from the connection to Redis up to `Sessions`."""
+
     pipe: RedisPipe
     store: SessionStore
     pool: PostgresPool
     history: HistoryReader
     sessions: Sessions
-    kicked: list[int] = field(default_factory=list)
 
     async def rewind(self, session_id: str, ms: int) -> None:
-        """Make a running session look as if its turn had begun `ms` earlier: an instance was down for that long."""
+        """Store a running session as if its turn had begun `ms` earlier, as after an outage of this length."""
         key = self.store.keys.session(session_id)
         state = parse_session(await self.pipe.call("HGET", key, "state"))
         assert state.anchor_ms is not None
@@ -41,7 +42,7 @@ class Parts:
         due = next_due_event(past)
         due_ms = "" if due is None else due.at_ms
         await self.pipe.call("HSET", key, "state", render_session(past), "due", due_ms)
-        await self.pipe.call("HDEL", key, "tag")  # it named the other bytes
+        await self.pipe.call("HDEL", key, "tag")  # it belongs to the bytes that were replaced
         if due is not None:
             deadlines = self.store.keys.deadlines(self.store.keys.partition_of(session_id))
             await self.pipe.call("ZADD", deadlines, due.at_ms, session_id)
@@ -49,6 +50,7 @@ class Parts:
 
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the service layer as `process/server.py` does. No worker is woken up after a commit."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         await open_store(pipe, keys)
@@ -57,8 +59,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        kicked: list[int] = []
         sessions = Sessions(
-            store, PastVersions(store, Outbox(pipe, keys), history), restorer, generations, kicked.append
+            store, PastVersions(store, Outbox(pipe, keys), history), restorer, generations, lambda partition: None
         )
-        yield Parts(pipe, store, pool, history, sessions, kicked)
+        yield Parts(pipe, store, pool, history, sessions)

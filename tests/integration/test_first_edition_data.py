@@ -92,7 +92,7 @@ class Running:
         """Run a command to its end; return its exit code and its output."""
         process = Process(*args, env=self.settings.environ())
         code = await asyncio.to_thread(process.wait_end, DEADLINE_S)
-        return code, "".join(process.output)
+        return code, process.output
 
     async def verify_audit(self) -> None:
         code, output = await self.command("verify-audit", "--all")

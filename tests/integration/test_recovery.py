@@ -16,7 +16,7 @@ from synckairos.clock.commands import NewParticipant as Newcomer
 from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.errors import InvalidTransition, Refused, SessionNotFound
+from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
 from synckairos.principal import Principal
 from synckairos.process import arq_worker
 from synckairos.service.requests import CommandRequest, CreateRequest
@@ -164,7 +164,7 @@ async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_s
 
         await eventually(has_ttl)
         assert await parts.pipe.call("PTTL", keys.commands(session_id)) == -1
-        with pytest.raises(Refused):
+        with pytest.raises(ReplayedRefusal):
             await parts.sessions.execute(refused)
         await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Cancel(), "cancel"))
         await drained(parts)

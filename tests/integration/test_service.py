@@ -29,7 +29,7 @@ from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
     RateLimitExceeded,
-    Refused,
+    ReplayedRefusal,
     SessionExists,
     SessionNotFound,
     StoreUnavailable,
@@ -130,7 +130,7 @@ async def test_a_refusal_is_decided_too(sessions: Sessions) -> None:
     with pytest.raises(InvalidTransition, match="pending"):
         await sessions.execute(request)
     await sessions.execute(ask(session_id, Start()))
-    with pytest.raises(Refused, match="pending") as again:
+    with pytest.raises(ReplayedRefusal, match="pending") as again:
         await sessions.execute(request)
     assert again.value.replayed
     assert again.value.code == InvalidTransition.code

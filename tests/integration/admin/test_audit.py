@@ -15,7 +15,7 @@ async def told(settings: Settings, *args: str) -> tuple[int, list[str]]:
     """Run a command and return its exit code and its lines."""
     process = Process(*args, env=settings.environ())
     code = await asyncio.to_thread(process.wait_end)
-    return code, process.told.splitlines()
+    return code, process.output.splitlines()
 
 
 async def refused_once(audit: AuditParts) -> SessionLife:

@@ -109,10 +109,10 @@ async def test_what_no_standby_has_is_not_recorded(audit: AuditParts, data_dir: 
                 await writer.write(known)
                 for _ in range(3):  # so that what the server tidies up by the way is done
                     assert await other._write(known, _merge_events) == BatchResult(0, 1)
-                await standby.freeze()
+                await standby.suspend_receiver()
                 # Somebody may have been told as little as we are now, and have left this to others, as known.
                 with pytest.raises(StoreUnavailable, match="didn't answer"):
                     await writer.write(new)
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(other._write(known, _merge_events), 1)
-                await standby.thaw()
+                await standby.resume_receiver()

@@ -197,7 +197,7 @@ async def test_the_command_line(world: World) -> None:
 
     async def told(*args: str) -> tuple[int, list[str]]:
         process = Process("verify-audit", *args, env=settings.environ())
-        return await asyncio.to_thread(process.wait_end), process.told.splitlines()
+        return await asyncio.to_thread(process.wait_end), process.output.splitlines()
 
     assert await told(session_id) == (0, ["1 session, 5 versions, 0 faults"])
     assert (await told(str(uuid4())))[0] == 1

@@ -107,14 +107,18 @@ async def test_off_a_terminal_each_update_is_drawn_once(serve_process: Process, 
         assert await asyncio.to_thread(watching.wait_end) == 0
     finally:
         watching.kill()
-    assert "\x1b" not in watching.told
-    assert re.findall(r"(\w+), version (\d)", watching.told) == [("running", "2"), ("running", "3"), ("cancelled", "4")]
+    assert "\x1b" not in watching.output
+    assert re.findall(r"(\w+), version (\d)", watching.output) == [
+        ("running", "2"),
+        ("running", "3"),
+        ("cancelled", "4"),
+    ]
 
 
 def test_what_goes_wrong_is_one_line(serve_process: Process) -> None:
     def told(*args: str) -> tuple[int, str]:
         process = Process("session", "watch", *args)
-        return process.wait_end(), process.told
+        return process.wait_end(), process.output
 
     missing = str(uuid4())
     assert told(missing, "--url", serve_process.ws_url) == (1, f"Session {missing} not found\n")

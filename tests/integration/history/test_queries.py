@@ -51,7 +51,7 @@ async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None
 
 
 async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
-    async with open_history_pool(Settings(database_url=postgres.url_of("template1"))) as pool:
+    async with open_history_pool(Settings(database_url=postgres.database_url("template1"))) as pool:
         with pytest.raises(StoreUnavailable, match="migrate"):
             await HistoryReader(pool, ColdStorage("nowhere")).latest_version(SESSION)
 

@@ -17,10 +17,10 @@ from tests.integration.postgres.generated_rows import fill
 @pytest.fixture(scope="module")
 def large_database(postgres: Postgres, template_database: str) -> Iterator[str]:
     name = f"large_{uuid4().hex[:8]}"
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        fill(postgres.url_of(name), 1500)
-        yield postgres.url_of(name)
+        fill(postgres.database_url(name), 1500)
+        yield postgres.database_url(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

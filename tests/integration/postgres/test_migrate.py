@@ -24,9 +24,9 @@ TWO = "ALTER TABLE one ADD COLUMN note text DEFAULT '100 % %s';"
 @pytest.fixture
 def empty_database(postgres: Postgres) -> Iterator[str]:
     name = f"empty_{uuid4().hex[:8]}"
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-        yield postgres.url_of(name)
+        yield postgres.database_url(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

@@ -1,4 +1,4 @@
-"""The worker process put together."""
+"""The worker process tunes the garbage collector before it works."""
 
 import asyncio
 import gc
@@ -9,15 +9,15 @@ from synckairos.process import worker
 from tests.waiting import eventually
 
 
-async def test_its_garbage_collector_is_spared(settings: Settings) -> None:
+async def test_started_worker_freezes_objects_and_raises_the_collector_thresholds(settings: Settings) -> None:
     before = gc.get_threshold()
     task = asyncio.create_task(worker.run_worker(settings))
 
-    async def is_spared() -> bool:
+    async def is_tuned() -> bool:
         return gc.get_freeze_count() > 0
 
     try:
-        await eventually(is_spared)
+        await eventually(is_tuned)
         assert gc.get_threshold() > before
     finally:
         task.cancel()

@@ -172,7 +172,7 @@ async def test_the_subscribers_connections_killed(settings: Settings) -> None:
 async def test_a_frozen_store(settings: Settings, own_valkeys: tuple[Valkey, Valkey]) -> None:
     frozen, _ = own_valkeys
     async with crowd(settings, frozen.url) as gathered:
-        frozen.freeze()
+        frozen.suspend()
         try:
             # Nobody is told whether this is done; the store does it when it wakes up.
             with pytest.raises(StoreUnavailable):
@@ -180,7 +180,7 @@ async def test_a_frozen_store(settings: Settings, own_valkeys: tuple[Valkey, Val
             await asyncio.sleep(FROZEN_S - settings.redis_timeout_s)  # not to wait for anything: this is the fault
             assert not any(each.feed.is_connected for each in gathered.instances)
         finally:
-            frozen.thaw()
+            frozen.resume()
         await gathered.heals()
         await gathered.switch(5)
         await gathered.heals()

@@ -286,11 +286,11 @@ async def test_a_frozen_store_is_noticed_and_caught_up(own_valkey: Valkey, key_p
             return not watched.feed.is_connected
 
         await eventually(connected)
-        own_valkey.freeze()
+        own_valkey.suspend()
         try:
             await eventually(disconnected)
         finally:
-            own_valkey.thaw()
+            own_valkey.resume()
         await watched.commit(is_lost=True)
         await watched.heard.has(1, 2)
         await eventually(connected, HEALS_WITHIN_S)

@@ -60,12 +60,12 @@ async def test_a_caller_that_goes_away_leaves_no_reply_behind(pipe: RedisPipe) -
 async def test_a_frozen_server_is_noticed_and_left_for_a_new_connection(own_valkey: Valkey) -> None:
     async with RedisPipe(own_valkey.url, timeout_s=0.3) as pipe:
         await pipe.call("PING")
-        own_valkey.freeze()
+        own_valkey.suspend()
         try:
             with pytest.raises((RedisTimeoutError, RedisConnectionError)):
                 await pipe.call("PING")
         finally:
-            own_valkey.thaw()
+            own_valkey.resume()
         assert await answered(pipe) == b"PONG"
 
 

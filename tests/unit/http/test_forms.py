@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.errors import (
     RateLimitExceeded,
-    Refused,
+    ReplayedRefusal,
     SessionNotFound,
     StoreUnavailable,
     ValidationFailed,
@@ -130,7 +130,7 @@ def test_a_conflict_carries_the_winning_state_as_it_is() -> None:
     conflict.document = b'{"version":2}'
     told = orjson.loads(render_problem(conflict).body)["error"]["details"]
     assert told == {"expected_version": 1, "actual_version": 2, "state": {"version": 2}}
-    again = Refused(conflict.code, conflict.status, conflict.message, conflict.details)
+    again = ReplayedRefusal(conflict.code, conflict.status, conflict.message, conflict.details)
     again.document = conflict.document
     assert render_problem(again).body == render_problem(conflict).body
     assert (b"idempotency-replayed", b"true") in render_problem(again).headers

@@ -173,7 +173,7 @@ async def test_what_it_refuses_is_said(
     assert (await kept.archive(session_id)).status_code == 200
     for name, was in kept.server.settings.environ().items():
         monkeypatch.setenv(name, was)
-    assert all(finding.fine for finding in await doctor.run_checks() if finding.name == "archive")
+    assert all(check.passed for check in await doctor.run_checks() if check.name == "archive")
     monkeypatch.setenv(variable, value)
     changed = os.environ.get("SYNCKAIROS_ARCHIVE_URL", "")
     objects = ColdStorage(changed)
@@ -187,9 +187,9 @@ async def test_what_it_refuses_is_said(
         with pytest.raises(StoreUnavailable, match=code) as refused:
             await ask()
         assert "stolen" not in refused.value.message
-    found = [finding for finding in await doctor.run_checks() if finding.name == "archive"]
-    assert [finding.fine for finding in found] == [False]
-    assert code in found[0].told
+    found = [check for check in await doctor.run_checks() if check.name == "archive"]
+    assert [check.passed for check in found] == [False]
+    assert code in found[0].result
     async with serving(kept.server.settings.model_copy(update={"archive_url": changed})) as other:
         answer = await other.client.get(f"/v1/sessions/{session_id}/archive")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
@@ -254,7 +254,7 @@ async def test_a_workers_job_outlives_its_absence(
             assert "object store" in failed
         finally:
             store.start()
-        assert job.wait_end() == 0, job.told
+        assert job.wait_end() == 0, job.output
         server = start_server(kept.server.settings)
         async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
             answer = await client.get(f"/v1/sessions/{session['session_id']}/archive")

@@ -1,4 +1,4 @@
-"""A child ends when it is told to, and also when its parent is killed without a word."""
+"""A child process ends when it is stopped, and also when its parent process is killed."""
 
 import signal
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from synckairos.embedded.child_process import ChildProcess
 from tests.processes import is_running
 
-# Says who its child is, then is killed by the test.
+# Prints the pid of its child. The test then kills it.
 PARENT = """
 import subprocess, sys
 from synckairos.embedded.child_process import ChildProcess
@@ -18,11 +18,11 @@ child.process.stdout.readline()
 print(child.pid, flush=True)
 child.process.wait()
 """
-DEAF = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
-MEEK = "import signal; print(flush=True); signal.pause()"
+IGNORES_SIGTERM = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+ENDS_AT_SIGTERM = "import signal; print(flush=True); signal.pause()"
 
 
-def test_it_is_asked_first() -> None:
+def test_stop_lets_the_program_handle_sigterm_and_returns_its_code() -> None:
     code = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print(flush=True); signal.pause()"
     )
@@ -34,38 +34,38 @@ def test_it_is_asked_first() -> None:
     assert child.stop() == 7
 
 
-def test_it_is_made_to_if_it_does_not_listen() -> None:
-    child = ChildProcess([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+def test_stop_kills_a_program_that_ignores_sigterm() -> None:
+    child = ChildProcess([sys.executable, "-c", IGNORES_SIGTERM], stdout=subprocess.PIPE)
     assert child.process.stdout is not None
     child.process.stdout.readline()
     assert child.stop(timeout_s=0.1) == -signal.SIGKILL
 
 
-def test_a_frozen_one_is_thawed_to_end() -> None:
+def test_stop_ends_a_suspended_program() -> None:
     child = ChildProcess(["/bin/sleep", "60"])
     child.process.send_signal(signal.SIGSTOP)
     assert child.stop() == -signal.SIGTERM
 
 
-def test_what_ended_by_itself_keeps_its_code() -> None:
+def test_stop_after_the_end_returns_the_same_code() -> None:
     child = ChildProcess(["/bin/sh", "-c", "exit 3"])
     assert child.process.wait() == 3
     assert child.stop() == 3
 
 
-@pytest.mark.parametrize("code", [MEEK, pytest.param(DEAF, marks=pytest.mark.slow)])
-def test_a_killed_parent_takes_it_along(code: str) -> None:
+@pytest.mark.parametrize("code", [ENDS_AT_SIGTERM, pytest.param(IGNORES_SIGTERM, marks=pytest.mark.slow)])
+def test_child_of_a_killed_parent_ends(code: str) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT.format(code=code)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert is_running(pid)
         parent.kill()
-        # The pipe closes when the last who holds it is gone; the child doesn't hold it, so its end is asked for.
+        # The pipe to the guard closes with the parent, because the child does not hold it. The guard ends the child.
         parent.wait()
     _wait_for_end(pid)
 
 
 def _wait_for_end(pid: int) -> None:
-    # A stranger's process can't be waited for; tail can, and ends with it.
+    # Only a parent can wait for a process. `tail --pid` polls, and it ends with the process.
     subprocess.run(["tail", f"--pid={pid}", "-s", "0.05", "-f", "/dev/null"], timeout=30, check=True)
     assert not is_running(pid)

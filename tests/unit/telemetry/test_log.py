@@ -25,7 +25,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 def test_a_line_is_json_and_says_whose_it_is(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r1", session_id="s1"):
-        log.get("synckairos.service.sessions").info("committed", version=2)
+        log.get_logger("synckairos.service.sessions").info("committed", version=2)
     (line,) = lines(stream)
     assert line.pop("timestamp")
     assert line == {
@@ -48,7 +48,7 @@ def test_the_standard_librarys_loggers_go_the_same_way(stream: io.StringIO) -> N
 
 
 def test_the_level_counts(stream: io.StringIO) -> None:
-    log.get("a").debug("no")
+    log.get_logger("a").debug("no")
     logging.getLogger("b").debug("no")
     assert lines(stream) == []
 
@@ -56,7 +56,7 @@ def test_the_level_counts(stream: io.StringIO) -> None:
 @pytest.mark.parametrize("dev", [False, True])
 def test_no_secret_and_no_query_string_is_shown(dev: bool, stream: io.StringIO) -> None:
     log.configure("info", dev=dev, stream=stream)
-    logger = log.get("a")
+    logger = log.get_logger("a")
     logger.info("kept", url="redis://:hidden@h/0", path="/ws?ticket=hidden", jwt_secret="hidden")
     logger.info("kept", headers={"authorization": "hidden"}, urls=["postgresql://u:hidden@h/d"])
     logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1", "/ws?sessionId=hidden")
@@ -71,5 +71,5 @@ def test_no_secret_and_no_query_string_is_shown(dev: bool, stream: io.StringIO) 
 
 
 def test_what_json_does_not_know_is_shown_all_the_same(stream: io.StringIO) -> None:
-    log.get("a").info("odd", thing=object, pair=(1, b"x"))
+    log.get_logger("a").info("odd", thing=object, pair=(1, b"x"))
     assert lines(stream)[0]["event"] == "odd"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from synckairos.cli import main
 from synckairos.wire.simulation_timeline import run_simulation
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "guides" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "guides" / "examples"
 
 # What happens after creation: (instant in ms, event, last digit of the participant it is about), and how it ends.
 PLAYED = {

@@ -5,7 +5,7 @@ from pathlib import Path
 from synckairos import config
 from synckairos.config import Settings
 
-EXAMPLE = Path(__file__).parents[2] / ".env.example"
+EXAMPLE = Path(__file__).parents[3] / ".env.example"
 
 
 def test_it_is_what_the_settings_say() -> None:
