@@ -38,8 +38,8 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import Stored
 from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.snapshot import Snapshot
 from tests.integration.postgres.generated_rows import fill
 from tests.waiting import eventually
 
@@ -58,7 +58,7 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
     """Commit the versions of one session, a second between them, as the service would."""
     players = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="somebody") for _ in range(2))
     spec = Create(SyncMode.PER_PARTICIPANT, players, metadata={"project": "load test"})
-    stored: Stored | None = None
+    base: Snapshot | None = None
     transition: Transition = creation.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
     for version in range(1, versions + 1):
         if version > 1:
@@ -67,9 +67,9 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
         after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
         step = build_step(transition, Cause("anonymous", verb))
         due_ms = due_at_ms(after)
-        commit = Commit(after.session_id, stored, [step], after.status, due_ms, live_since_ms(after))
+        commit = Commit(after.session_id, base, [step], after.status, due_ms, live_since_ms(after))
         assert isinstance(await store.commit(commit), Committed)
-        stored = Stored(after.epoch, after.version, False, step.message.document, due_ms)
+        base = Snapshot(after.epoch, after.version, step.message.snapshot.document)
 
 
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:

@@ -34,7 +34,7 @@ async def run(count: int, participants: int, rounds: int, updates: int, dialect:
         settings = stack.enter_context(valkey_alone(ws_max_connections=2 * count + 100, **reachable))
         parts = await stack.enter_async_context(open_parts(settings))
         session_id = await started(parts, participants)
-        frame_bytes = len((await parts.sessions.read(session_id)).document) + ENVELOPE_BYTES
+        frame_bytes = len((await parts.sessions.read(session_id)).snapshot.document) + ENVELOPE_BYTES
         server = await stack.enter_async_context(serving(settings))
         ours, memory_kb = await stack.enter_async_context(our_side(parts, server, over, session_id, count, dialect))
         sides = [ours, await stack.enter_async_context(plain_side(over, frame_bytes, count))]

@@ -72,7 +72,7 @@ async def _store_figures(parts: Parts) -> tuple[float, float, float]:
 
 async def _start(parts: Parts, participants: int) -> Measured:
     session_id = await started(parts, participants)
-    return Measured(session_id, len((await parts.sessions.read(session_id)).document))
+    return Measured(session_id, len((await parts.sessions.read(session_id)).snapshot.document))
 
 
 async def run(participants: int, switches: int) -> dict[str, Any]:

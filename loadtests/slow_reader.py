@@ -134,7 +134,7 @@ class Author:
             update = UpdateMetadata({"noise": noise})
             version = (
                 await self._parts.sessions.execute(CommandRequest(NOBODY, self._session_id, update, "update_metadata"))
-            ).version
+            ).snapshot.version
             await self._watching.has(version)
             latencies.append((time.perf_counter() - sent) * 1000)
         return version

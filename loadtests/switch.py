@@ -34,7 +34,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.rate_limits import LIMIT
 from synckairos.store.sessions import VersionStep
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import FIELDS
+from synckairos.store.stored_session import FIELDS
 from synckairos.wire.outbox_entry import Cause
 
 CONCURRENCY = (1, 32)
@@ -123,11 +123,11 @@ class Bare:
             *(keys.deadlines(0), keys.outbox(0), keys.live(0), keys.outbox_bytes(0)),
         )
         now_ms = int(time.time() * 1000)
-        base = (message.epoch, version - 1, message.tag) if version > 1 else ("", "", "")
+        base = (message.snapshot.epoch, version - 1, message.snapshot.tag) if version > 1 else ("", "", "")
         args = (
-            *(session_id, *base, "", b"", 1, message.epoch, "running", 0, now_ms + DAY_MS, 32),
+            *(session_id, *base, "", b"", 1, message.snapshot.epoch, "running", 0, now_ms + DAY_MS, 32),
             *(keys.feed(session_id), keys.wake, now_ms, *self._bounds),
-            *(version, message.tag, self._step.event, message.render_header(), message.body),
+            *(version, message.snapshot.tag, self._step.event, message.render_header(), message.body),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 

@@ -15,7 +15,7 @@ from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.clock_steps import ClockStepDetector
 from synckairos.store.deadlines import Deadlines, DueClaims
-from synckairos.store.snapshot import Loaded
+from synckairos.store.stored_session import LoadedSession
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
 
@@ -111,7 +111,7 @@ class Timekeeper:
             async with asyncio.timeout(wait_s):
                 await wake.wait()
 
-    async def _expire(self, session_id: str, due_ms: int, loaded: Loaded) -> None:
+    async def _expire(self, session_id: str, due_ms: int, loaded: LoadedSession) -> None:
         """Commit what fell due in one session; whatever becomes of it, the lease brings it back."""
         try:
             answer = await self._sessions.carry_out(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)

@@ -34,6 +34,7 @@ from synckairos.history.records import (
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
+from synckairos.wire.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -86,22 +87,23 @@ class HistoryReader:
         rows = await self._queries.run("latest", {"session_id": _uuid(session_id)})
         if not rows:
             return None
-        epoch, version, state, deleted, recorded_at, commands = rows[0]
-        if state is None:
+        epoch, version, document, deleted, recorded_at, commands = rows[0]
+        if document is None:
             return await self._read_cold(session_id, self.cold_reader.latest_version)
         records = {
             command_id: IdempotencyRecord(fingerprint, decided_in, decided, expired).render()
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
         }
-        return AuditedVersion(session_id, epoch, version, state, deleted, instant_ms(recorded_at), records)
+        snapshot = Snapshot(epoch, version, document, deleted=deleted)
+        return AuditedVersion(session_id, snapshot, instant_ms(recorded_at), records)
 
     async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where Postgres hasn't got it (yet)."""
         values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
         rows = await self._queries.run("snapshot", values)
         if rows:
-            state: bytes = rows[0][0]
-            return state
+            document: bytes = rows[0][0]
+            return document
         return await self._read_cold(session_id, lambda filed: self.cold_reader.version_document(filed, epoch, version))
 
     async def version_at(self, session_id: str, at_ms: int) -> AuditedVersion | None:
@@ -109,8 +111,9 @@ class HistoryReader:
         rows = await self._queries.run("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
         if not rows:
             return await self._read_cold(session_id, lambda filed: self.cold_reader.version_at(filed, at_ms))
-        epoch, version, state, deleted, recorded_at = rows[0]
-        return AuditedVersion(session_id, epoch, version, state, deleted, instant_ms(recorded_at))
+        epoch, version, document, deleted, recorded_at = rows[0]
+        snapshot = Snapshot(epoch, version, document, deleted=deleted)
+        return AuditedVersion(session_id, snapshot, instant_ms(recorded_at))
 
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
@@ -199,7 +202,9 @@ class HistoryReader:
             "sessions",
             {**_before(cursor), "status": status, "sync_mode": sync_mode, "limit": _limit(limit) + 1},
         )
-        found = tuple(ListedSession(row[0], row[1], row[2], instant_ms(row[3]), row[4]) for row in rows[:limit])
+        found = tuple(
+            ListedSession(row[0], instant_ms(row[3]), Snapshot(row[1], row[2], row[4])) for row in rows[:limit]
+        )
         more = len(rows) > limit
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
 

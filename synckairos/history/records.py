@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from synckairos.fast_dataclass import fast_dataclass
+from synckairos.wire.snapshot import Snapshot
 
 Bucket = Literal["session", "day", "week"]
 
@@ -20,16 +21,13 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class AuditedVersion:
-    """One version as Postgres has it. `state` is the document's bytes as they were published.
+    """One version as Postgres has it.
 
     `records` are what was decided for command ids, as `wire.record` renders them: given by `Archive.latest` alone.
     """
 
     session_id: str
-    epoch: str
-    version: int
-    document: bytes
-    deleted: bool
+    snapshot: Snapshot
     audited_at_ms: int
     records: dict[str, bytes] = field(default_factory=dict)
 
@@ -63,10 +61,8 @@ class ListedSession:
     """The newest version of a session in a list."""
 
     session_id: str
-    epoch: str
-    version: int
     created_at_ms: int
-    document: bytes
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)

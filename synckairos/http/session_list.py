@@ -12,7 +12,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import Key
 from synckairos.store.sessions import SessionStore
-from synckairos.store.snapshot import Stored
+from synckairos.store.stored_session import StoredSession
 from synckairos.wire.query_parameters import ListQuery
 
 LIVE_BATCH_SIZE = 200
@@ -59,7 +59,7 @@ class SessionList:
         unseen = [item for item in archived.items if (item.created_at_ms, item.session_id) not in found]
         loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
         for item, now in zip(unseen, loaded, strict=True):
-            document = await self._current_document(item.session_id, now.stored, now.now_ms, item.document)
+            document = await self._current_document(item.session_id, now.stored, now.now_ms, item.snapshot.document)
             if document is not None and _matches(document, query):
                 found[item.created_at_ms, item.session_id] = document
         # Beyond where a source was looked through there may be more of it, which belongs before what is older.
@@ -95,17 +95,17 @@ class SessionList:
         return found, before
 
     async def _current_document(
-        self, session_id: str, stored: Stored | None, now_ms: int, archived: bytes | None
+        self, session_id: str, stored: StoredSession | None, now_ms: int, archived: bytes | None
     ) -> bytes | None:
         """Return a session's document as of now, None where it was deleted; nobody is shown a clock past its zero."""
         if stored is None:
             return archived
-        if stored.deleted:
+        if stored.snapshot.deleted:
             return None
         if stored.due_ms is None or stored.due_ms > now_ms:
-            return stored.document
+            return stored.snapshot.document
         try:
-            return (await self._sessions.read(session_id)).document
+            return (await self._sessions.read(session_id)).snapshot.document
         except SessionNotFound:
             return None
 

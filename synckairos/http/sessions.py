@@ -116,12 +116,12 @@ class SessionRoutes:
             answer = await self._sessions.read(session_id, request.meter)
         else:
             answer = await self._sessions.read_at(session_id, query.at, request.meter)
-        response = _session_response(answer)
+        response, snapshot = _session_response(answer), answer.snapshot
         tags = parse_etags(request.header(b"if-match"))
-        if tags and (answer.version, answer.epoch) not in tags:
-            raise PreconditionFailed(f"The session is at version {answer.version} of epoch {answer.epoch}")
+        if tags and (snapshot.version, snapshot.epoch) not in tags:
+            raise PreconditionFailed(f"The session is at version {snapshot.version} of epoch {snapshot.epoch}")
         response.headers.append((b"cache-control", b"no-cache"))
-        if is_not_modified(request.header(b"if-none-match"), render_etag(answer.version, answer.epoch)):
+        if is_not_modified(request.header(b"if-none-match"), render_etag(snapshot.version, snapshot.epoch)):
             response.status, response.body = 304, b""
         return response
 
@@ -187,12 +187,13 @@ class SessionRoutes:
 
 def _session_response(answer: Answer, document: bytes | None = None) -> RestResponse:
     """Wrap a session's own bytes, or `document` instead, and say which version they are."""
-    headers = [(b"etag", render_etag(answer.version, answer.epoch).encode())]
+    snapshot = answer.snapshot
+    headers = [(b"etag", render_etag(snapshot.version, snapshot.epoch).encode())]
     if answer.audited_version is not None:
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
     if answer.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return RestResponse(b'{"data":%b}' % (answer.document if document is None else document), headers=headers)
+    return RestResponse(b'{"data":%b}' % (snapshot.document if document is None else document), headers=headers)
 
 
 def render_switch(answer: Answer) -> bytes:
@@ -203,7 +204,7 @@ def render_switch(answer: Answer) -> bytes:
         "session_id": session.session_id,
         "active_participant_id": None if active is None else active.participant_id,
         "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
-        "participants": orjson.Fragment(extract_participants(answer.document)),
+        "participants": orjson.Fragment(extract_participants(answer.snapshot.document)),
         "status": session.status,
         "version": session.version,
     }

@@ -90,7 +90,7 @@ class Retention:
         """Raise Stays where Redis has something that the archive hasn't."""
         stored = (await self._store.load(filed.session_id)).stored
         archived = (filed.epoch, filed.version, filed.version)
-        if stored is not None and (stored.epoch, stored.version, stored.audited_version) != archived:
+        if stored is not None and (stored.snapshot.epoch, stored.snapshot.version, stored.audited_version) != archived:
             raise SessionRetained("Redis has another version of it")
         # A session that Redis let go is in Postgres in full, and so is one whose newest version is. What is isolated
         # may be of an earlier life.

@@ -16,10 +16,10 @@ from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher import Subscription, Watcher
 from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
-from synckairos.store.snapshot import Stored
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.snapshot import Snapshot
 
 CHECK_S = 2.5
 DRAIN_BATCH = 100
@@ -151,7 +151,7 @@ class Hub:
                     channel.over = before.epoch
         except SessionNotFound:
             return None
-        self._feed.seed(session_id, update.stored)
+        self._feed.seed(session_id, update.snapshot)
         latest = channel.latest
         if latest is None or not update.is_covered_by(latest) or (latest is known and update.shows_loss_of(latest)):
             channel.latest = update
@@ -161,7 +161,7 @@ class Hub:
         """Return the versions to resume from that are kept, from the one found back. Raises StoreUnavailable."""
         now_ms = self.now_ms()
         return (
-            SessionUpdate.of(message, now_ms) for message in await self._feed.history(found.session_id, found.stored)
+            SessionUpdate.of(message, now_ms) for message in await self._feed.history(found.session_id, found.snapshot)
         )
 
     async def _read_shared(self, session_id: str, channel: _Channel) -> SessionUpdate:
@@ -178,9 +178,7 @@ class Hub:
     async def _read_once(self, session_id: str, channel: _Channel) -> SessionUpdate:
         try:
             answer = await self._read(session_id)
-            return SessionUpdate(
-                session_id, answer.epoch, answer.version, answer.document, self.now_ms(), tag=answer.tag
-            )
+            return SessionUpdate(session_id, answer.snapshot, self.now_ms())
         finally:
             channel.read, channel.read_next = channel.read_next, None
 
@@ -199,7 +197,7 @@ class Hub:
             if is_news and not update.is_covered_by(subscription.heard):
                 subscription.heard = update
                 subscription.connection.take(subscription, update)
-                if update.deleted:
+                if update.snapshot.deleted:
                     return  # it has left with that
 
     def leave(self, subscriptions: list[Subscription]) -> None:
@@ -242,15 +240,14 @@ class Hub:
         """Offer a version to all who watch its session."""
         self._fan_out(SessionUpdate.of(message, self.now_ms()))
 
-    def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
+    def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Offer a state that was read because messages were lost."""
         if (channel := self._channels.get(session_id)) is not None:
-            if channel.over == stored.epoch:
+            if channel.over == snapshot.epoch:
                 channel.over = ""  # a failover lost what came after it
             for subscription in channel.subscriptions if went_back else ():
                 subscription.heard = None
-        what = session_id, stored.epoch, stored.version, stored.document, self.now_ms()
-        self._fan_out(SessionUpdate(*what, tag=stored.tag, deleted=stored.deleted))
+        self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
 
     def absent(self, session_id: str) -> None:
         """Ask for a session that Redis let go: whoever reads it brings it back."""
@@ -271,7 +268,7 @@ class Hub:
         if epoch == channel.over:
             subscriptions = tuple(each for each in subscriptions if each.heard and each.heard.epoch == epoch)
         else:
-            channel.latest = None if update.deleted else update
+            channel.latest = None if update.snapshot.deleted else update
         if update.was_found_deleted:
             subscriptions = tuple(each for each in subscriptions if each.heard or each.backlog is not None)
         for waker in channel.wakers:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Hashable
 from itertools import count
 
 from synckairos.clock.model import EventType
-from synckairos.store.snapshot import Stored
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_parts import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.snapshot import Snapshot
 
 TOLD = frozenset(
     {
@@ -28,8 +28,8 @@ class SessionUpdate:
     """A version of a session. `message` is None where only its state is known, not how it came about.
 
     `is_event` says that it is to be told as an event, too. No two updates of a process have the same `serial`.
-    `state` is the stored document and `tag` its name, `server_time_ms` Redis time, as estimated here, at which this
-    instance had it.
+    `epoch` and `version` are those of the snapshot: the fan-out compares them for each watcher. `server_time_ms` is
+    Redis time, as estimated here, at which this instance had it.
     """
 
     __slots__ = (
@@ -43,32 +43,20 @@ class SessionUpdate:
         "serial",
         "server_time_ms",
         "session_id",
-        "state",
-        "tag",
+        "snapshot",
         "version",
     )
 
     def __init__(
-        self,
-        session_id: str,
-        epoch: str,
-        version: int,
-        state: bytes,
-        server_time_ms: int,
-        *,
-        tag: str = "",
-        deleted: bool = False,
-        message: FeedMessage | None = None,
+        self, session_id: str, snapshot: Snapshot, server_time_ms: int, message: FeedMessage | None = None
     ) -> None:
         self.session_id = session_id
-        self.epoch = epoch
-        self.version = version
-        self.state = state
+        self.snapshot = snapshot
+        self.epoch = snapshot.epoch
+        self.version = snapshot.version
         self.server_time_ms = server_time_ms
-        self.tag = tag
-        self.deleted = deleted
         self.message = message
-        self.is_event = deleted or (message is not None and message.event_type in TOLD)
+        self.is_event = snapshot.deleted or (message is not None and message.event_type in TOLD)
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
         self._parts: DocumentParts | None = None
@@ -77,26 +65,12 @@ class SessionUpdate:
 
     @classmethod
     def of(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
-        return cls(
-            message.session_id,
-            message.epoch,
-            message.version,
-            message.document,
-            server_time_ms,
-            tag=message.tag,
-            deleted=message.deleted,
-            message=message,
-        )
+        return cls(message.session_id, message.snapshot, server_time_ms, message)
 
     @property
     def was_found_deleted(self) -> bool:
         """Tell whether this is a tombstone that was found, not put up: who had nothing waits for the next life."""
-        return self.deleted and self.message is None
-
-    @property
-    def stored(self) -> Stored:
-        """Return what Redis holds with this version, as far as it is known here."""
-        return Stored(self.epoch, self.version, self.deleted, self.state, tag=self.tag)
+        return self.snapshot.deleted and self.message is None
 
     def frame(self, kind: Hashable, make: Callable[["SessionUpdate"], bytes]) -> bytes:
         """Return the frame of one kind, made the first time it is asked for."""
@@ -111,14 +85,14 @@ class SessionUpdate:
         Ready where it came with the message; else made of the two states.
         """
         change = None if self.message is None else self.message.change
-        if change is not None and change.base_tag == before.tag:
+        if change is not None and change.base_tag == before.snapshot.tag:
             return change.patch or None
         return document_merge_patch.render_patch(before.parts(), self.parts())
 
     def parts(self) -> DocumentParts:
         """Return the state cut into rows, the first time it is asked for."""
         if self._parts is None:
-            self._parts = DocumentParts.parse(self.state)
+            self._parts = DocumentParts.parse(self.snapshot.document)
         return self._parts
 
     def is_covered_by(self, other: "SessionUpdate | None") -> bool:
@@ -132,4 +106,4 @@ class SessionUpdate:
         """
         if self.epoch != known.epoch or self.version > known.version:
             return False
-        return (self.version, self.tag) != (known.version, known.tag)
+        return (self.version, self.snapshot.tag) != (known.version, known.snapshot.tag)

@@ -54,7 +54,7 @@ class V2Connection(SocketConnection):
     def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.asked is not None:
             subscription.asked = None
-            return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), update.state)
+            return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), update.snapshot.document)
         return update.frame("v2", _state_update)
 
     def received(self, text: str) -> None:
@@ -95,7 +95,7 @@ class V2Connection(SocketConnection):
                 self.offer(subscription, found)
 
     def take(self, subscription: Subscription, update: SessionUpdate) -> None:
-        if update.deleted:
+        if update.snapshot.deleted:
             self.tell(update.frame("v2 deleted", _session_deleted))
             self.close(*DELETED)
         elif self.socket.ready:  # and so nothing waits, no STATE_SYNC either
@@ -105,7 +105,7 @@ class V2Connection(SocketConnection):
 
 
 def _state_update(update: SessionUpdate) -> bytes:
-    return v2_messages.state_update_frame(update.session_id, update.server_time_ms, update.state)
+    return v2_messages.state_update_frame(update.session_id, update.server_time_ms, update.snapshot.document)
 
 
 def _session_deleted(update: SessionUpdate) -> bytes:

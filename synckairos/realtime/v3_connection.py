@@ -147,13 +147,12 @@ class V3Connection(SocketConnection):
             at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
             self.tell(v3_messages.error_frame(refusal, at_ms, asked.id, asked.session_id))
             return
-        at_ms = extract_updated_at_ms(answer.document)
+        snapshot = answer.snapshot
+        at_ms = extract_updated_at_ms(snapshot.document)
         expired = answer.expired_participant_id
         receipt = answer.lag_receipt if asked.command == "switch" else None
         self.tell(
-            v3_messages.command_ack_frame(
-                asked.id, asked.session_id, answer.epoch, answer.version, at_ms, expired, receipt
-            )
+            v3_messages.command_ack_frame(asked.id, asked.session_id, *snapshot.position, at_ms, expired, receipt)
         )
 
     # -- lag ----------------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ class V3Connection(SocketConnection):
             return
         if self.is_lost:
             return
-        if may_compensate_lag(found.state):
+        if may_compensate_lag(found.snapshot.document):
             self._measure()
         if missed is None or _frames_of(missed) > self.room:
             subscription.asked = asked
@@ -230,7 +229,7 @@ class V3Connection(SocketConnection):
         missed = [found] if asked.version == found.version else await self._kept(asked.version, found)
         if [each.version for each in missed] != [*range(asked.version, found.version + 1)]:
             return None
-        return missed if asked.tag in (None, missed[0].tag) else None
+        return missed if asked.tag in (None, missed[0].snapshot.tag) else None
 
     async def _kept(self, version: int, found: SessionUpdate) -> list[SessionUpdate]:
         """Return what is kept from a version to the one found, oldest first."""
@@ -256,7 +255,7 @@ class V3Connection(SocketConnection):
             patch = after.patch_from(before)
             if patch is None:
                 told = v3_messages.state_frame(
-                    "STATE_UPDATE", *_name(after), after.version, after.server_time_ms, after.state, **more
+                    "STATE_UPDATE", *_name(after), after.version, after.server_time_ms, after.snapshot.document, **more
                 )
             else:
                 told = v3_messages.state_delta_frame(
@@ -277,7 +276,7 @@ class V3Connection(SocketConnection):
                 return
         if update.is_event:
             self.tell(update.frame("v3 event", _event))
-        if not update.deleted:
+        if not update.snapshot.deleted:
             self.offer(subscription, update)
             return
         self._drop(subscription.session_id)
@@ -322,21 +321,21 @@ def _event(update: SessionUpdate) -> bytes:
 
 def _deletion(update: SessionUpdate) -> FeedMessage:
     """Return what the message said of which only the tombstone is known."""
-    name = update.session_id, update.epoch, update.version
-    return FeedMessage(
-        *name, EventType.SESSION_DELETED, extract_updated_at_ms(update.state), update.state, deleted=True
-    )
+    at_ms = extract_updated_at_ms(update.snapshot.document)
+    return FeedMessage(update.session_id, update.snapshot, EventType.SESSION_DELETED, at_ms)
 
 
 def _state_sync(asked: v3_messages.Subscribe, update: SessionUpdate, now_ms: int) -> bytes:
     more: dict[str, Any] = {} if asked.id is None else {"reply_to": asked.id}
     if asked.has_position:
         more["recovered"] = False
-    return v3_messages.state_frame("STATE_SYNC", *_name(update), update.version, now_ms, update.state, **more)
+    document = update.snapshot.document
+    return v3_messages.state_frame("STATE_SYNC", *_name(update), update.version, now_ms, document, **more)
 
 
 def _state_update(update: SessionUpdate) -> bytes:
-    return v3_messages.state_frame("STATE_UPDATE", *_name(update), update.version, update.server_time_ms, update.state)
+    document = update.snapshot.document
+    return v3_messages.state_frame("STATE_UPDATE", *_name(update), update.version, update.server_time_ms, document)
 
 
 def _smaller(sent: SessionUpdate, update: SessionUpdate) -> bytes:
@@ -344,15 +343,15 @@ def _smaller(sent: SessionUpdate, update: SessionUpdate) -> bytes:
     patch = update.patch_from(sent)
     if patch is not None:
         told = v3_messages.state_delta_frame(*_name(update), sent.version, update.version, update.server_time_ms, patch)
-        if len(told) < len(update.state):
+        if len(told) < len(update.snapshot.document):
             return told
     if sent.version + 1 == update.version:
         return update.frame("v3", _state_update)
     at_ms = update.server_time_ms
     return v3_messages.state_frame(
-        "STATE_UPDATE", *_name(update), update.version, at_ms, update.state, from_version=sent.version
+        "STATE_UPDATE", *_name(update), update.version, at_ms, update.snapshot.document, from_version=sent.version
     )
 
 
 def _name(update: SessionUpdate) -> tuple[str, str, str]:
-    return update.session_id, update.epoch, update.tag
+    return update.session_id, update.epoch, update.snapshot.tag

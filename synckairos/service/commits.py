@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due_event
 from synckairos.store.sessions import Commit, VersionStep
-from synckairos.store.snapshot import Stored
+from synckairos.store.stored_session import StoredSession
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.rendered_session import RenderedSession
@@ -41,23 +41,23 @@ def build_steps(
     for transition, cause in zip(transitions, causes, strict=True):
         before = before.render_next(transition.state)
         steps.append(build_step(transition, cause, before, tag))
-        tag = steps[-1].message.tag
+        tag = steps[-1].message.snapshot.tag
     return steps, before
 
 
-def stored_after(base: Stored | None, steps: Sequence[VersionStep], after: Session) -> Stored:
+def stored_after(base: StoredSession | None, steps: Sequence[VersionStep], after: Session) -> StoredSession:
     """Return what Redis holds once these steps are committed on top of `base`."""
     if not steps:
         assert base is not None
         return base
-    last = steps[-1].message
-    audited = base.audited_version if base is not None and base.epoch == last.epoch else None
-    return Stored(last.epoch, last.version, last.deleted, last.document, due_at_ms(after), audited, last.tag)
+    last = steps[-1].message.snapshot
+    audited = base.audited_version if base is not None and base.snapshot.epoch == last.epoch else None
+    return StoredSession(last, due_at_ms(after), audited)
 
 
 def commit_of(
     after: Session,
-    base: Stored | None,
+    base: StoredSession | None,
     steps: Sequence[VersionStep],
     command_id: str | None = None,
     record: bytes = b"",
@@ -67,7 +67,7 @@ def commit_of(
     """Return the commit of steps that lead from `base` to the state `after`."""
     return Commit(
         session_id=after.session_id,
-        base=base,
+        base=None if base is None else base.snapshot,
         steps=steps,
         status=after.status,
         due_ms=due_at_ms(after),

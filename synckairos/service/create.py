@@ -12,8 +12,8 @@ from synckairos.service.requests import Answer, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.sessions import AlreadyDecided, Commit, Committed, Conflict, SessionStore
-from synckairos.store.snapshot import Stored
 from synckairos.store.store_generation import Generations, new_epoch
+from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.rendered_session import RenderedSession
@@ -50,7 +50,7 @@ class SessionCreator:
             session_id, is_known = await self._reserve(request, request.command_id, session_id)
         loaded = await self._store.load(session_id, request.command_id, request.meter)
         if loaded.record is not None:
-            return await self._recall.decided(session_id, request, loaded.record, loaded.stored, loaded.now_ms)
+            return await self._recall.decided(session_id, request, loaded.record, loaded.snapshot, loaded.now_ms)
         return await self._make(request, session_id, is_known, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
@@ -66,7 +66,7 @@ class SessionCreator:
         return kept_id, kept != ours
 
     async def _make(
-        self, request: CreateRequest, session_id: str, is_known: bool, stored: Stored | None, now_ms: int
+        self, request: CreateRequest, session_id: str, is_known: bool, stored: StoredSession | None, now_ms: int
     ) -> Answer:
         """Commit a new session; `is_known` says that its key was used before, so that it may exist already."""
         for _ in range(MAX_ATTEMPTS):
@@ -74,11 +74,11 @@ class SessionCreator:
                 stored = await self._restorer.bring_back_unless_deleted(session_id)
             elif stored is None and session_id == request.session_id:
                 stored = await self._restorer.bring_back_if_reachable(session_id)
-            if stored is not None and not stored.deleted:
+            if stored is not None and not stored.snapshot.deleted:
                 return await self._refuse(request, session_id, stored, now_ms)
             if stored is not None:
                 # A new life begins after the old one's end, even where the store's clock was set back meanwhile.
-                now_ms = max(now_ms, parse_session(stored.document).updated_at_ms + 1)
+                now_ms = max(now_ms, parse_session(stored.snapshot.document).updated_at_ms + 1)
             generation = await self._generations.current(self._store.keys.partition_of(session_id))
             made = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
             rendered = RenderedSession.render(made.state)
@@ -86,12 +86,12 @@ class SessionCreator:
             reached = stored_after(stored, steps, made.state)
             record = b""
             if request.command_id is not None:
-                record = IdempotencyRecord(request.fingerprint, reached.epoch, reached.version).render()
+                record = IdempotencyRecord(request.fingerprint, *reached.snapshot.position).render()
             commit = commit_of(made.state, stored, steps, request.command_id, record)
             match await self._store.commit(commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))
-                    self._parsed.keep(session_id, reached, rendered)
+                    self._parsed.keep(session_id, reached.snapshot, rendered)
                     return Answer.of(reached, now_ms, parsed=made.state)
                 case AlreadyDecided(record):
                     return await self._recall.decided(session_id, request, record, None, now_ms)
@@ -99,12 +99,12 @@ class SessionCreator:
                     COMMIT_CONFLICTS.inc()
         raise StoreUnavailable("Too many others create this session at once; try again")
 
-    async def _refuse(self, request: CreateRequest, session_id: str, stored: Stored, now_ms: int) -> Answer:
+    async def _refuse(self, request: CreateRequest, session_id: str, stored: StoredSession, now_ms: int) -> Answer:
         """Raise SessionExists, and keep that for the key; what was decided for it meanwhile is the answer."""
         refusal = SessionExists(session_id)
         if request.command_id is not None:
-            record = IdempotencyRecord.from_refusal(request.fingerprint, stored.epoch, stored.version, refusal).render()
-            commit = Commit(session_id, stored, command_id=request.command_id, record=record)
+            record = IdempotencyRecord.from_refusal(request.fingerprint, *stored.snapshot.position, refusal).render()
+            commit = Commit(session_id, stored.snapshot, command_id=request.command_id, record=record)
             outcome = await self._store.commit(commit)
             if isinstance(outcome, AlreadyDecided):
                 return await self._recall.decided(session_id, request, outcome.record, None, now_ms)

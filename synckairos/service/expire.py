@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.commits import build_steps, commit_of, stored_after
+from synckairos.service.commits import build_steps, commit_of
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.sessions import Commit, Committed, SessionStore
-from synckairos.store.snapshot import Loaded
+from synckairos.store.stored_session import LoadedSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession
@@ -29,7 +29,7 @@ class BatchExpirer:
         self._parsed = parsed
         self._on_commit = on_commit
 
-    async def expire(self, due: Sequence[tuple[str, Loaded]]) -> list[bool]:
+    async def expire(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
         """Commit what fell due in sessions that are loaded already; tell which of them are done. One round trip.
 
         Each commit is by itself. Who isn't done is to be asked alone: it isn't there, somebody else was first, nothing
@@ -48,21 +48,23 @@ class BatchExpirer:
             commit, rendered = made[session_id]
             after = rendered.session
             if not after.status.is_final:
-                self._parsed.keep(session_id, stored_after(commit.base, commit.steps, after), rendered)
+                self._parsed.keep(session_id, commit.steps[-1].message.snapshot, rendered)
             COMMAND_DURATION.observe(took_s)
         COMMANDS.labels("expire", "applied").inc(len(done))
         for partition in {self._store.keys.partition_of(session_id) for session_id in done}:
             self._on_commit(partition)
         return [session_id in done for session_id, _ in due]
 
-    def _decide(self, session_id: str, loaded: Loaded) -> tuple[Commit, RenderedSession] | None:
+    def _decide(self, session_id: str, loaded: LoadedSession) -> tuple[Commit, RenderedSession] | None:
         """Return what to commit of what fell due, and what that leads to."""
         stored = loaded.stored
-        if stored is None or stored.deleted:
+        if stored is None or stored.snapshot.deleted:
             return None
-        before = self._parsed.of(session_id, stored.document)
+        before = self._parsed.of(session_id, stored.snapshot.document)
         decision = engine.apply(before.session, Expire(), loaded.now_ms)
         if not decision.overdue or decision.has_more_overdue:
             return None
-        steps, rendered = build_steps(decision.overdue, (BY_TIME for _ in decision.overdue), before, stored.tag)
+        steps, rendered = build_steps(
+            decision.overdue, (BY_TIME for _ in decision.overdue), before, stored.snapshot.tag
+        )
         return commit_of(rendered.session, stored, steps, by_time=True), rendered

@@ -9,10 +9,10 @@ from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
-from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.session_json import parse_session
+from synckairos.wire.snapshot import Snapshot
 
 
 class PastVersions:
@@ -31,7 +31,7 @@ class PastVersions:
         session_id: str,
         request: CommandRequest | CreateRequest,
         record: bytes,
-        stored: Stored | None,
+        current: Snapshot | None,
         now_ms: int,
     ) -> Answer:
         """Give the first decided answer again, rendered from the document of the version it named.
@@ -43,19 +43,12 @@ class PastVersions:
         decided = IdempotencyRecord.parse(record)
         if not request.matches(decided.fingerprint):
             raise IdempotencyKeyReused
-        document = await self._document(session_id, decided.epoch, decided.version, stored)
+        snapshot = await self._snapshot(session_id, (decided.epoch, decided.version), current)
         refusal = decided.to_error()
         if refusal is not None:
-            refusal.document = document
+            refusal.document = snapshot.document
             raise refusal
-        return Answer(
-            document,
-            decided.epoch,
-            decided.version,
-            now_ms,
-            expired_participant_id=decided.expired_participant_id,
-            replayed=True,
-        )
+        return Answer(snapshot, now_ms, expired_participant_id=decided.expired_participant_id, replayed=True)
 
     async def as_it_was(self, session_id: str, at_ms: int) -> Answer:
         """Return the newest version in effect at an instant before the last transition. Raises SessionNotFound."""
@@ -77,38 +70,39 @@ class PastVersions:
         archived = await self._history.version_at(session_id, at_ms)
         if oldest is not None:
             await self._check_archived_before(oldest, at_ms)
-        if archived is None or archived.deleted:
+        if archived is None or archived.snapshot.deleted:
             raise SessionNotFound(session_id)
-        return Answer(archived.document, archived.epoch, archived.version, at_ms)
+        return Answer(archived.snapshot, at_ms)
 
     async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
         """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
         if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED):
             return
-        if at_ms < parse_session(oldest.document).rules.created_at_ms:
+        snapshot = oldest.snapshot
+        if at_ms < parse_session(snapshot.document).rules.created_at_ms:
             return
-        if await self._history.version_document(oldest.session_id, oldest.epoch, oldest.version - 1) is None:
+        if await self._history.version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
             raise StoreUnavailable("The version of that time is on its way to the archive; try again shortly")
 
-    async def _document(self, session_id: str, epoch: str, version: int, stored: Stored | None) -> bytes:
-        """Return the document of one version: from where it is held, nearest first."""
-        if stored is not None and (stored.epoch, stored.version) == (epoch, version):
-            return stored.document
+    async def _snapshot(self, session_id: str, position: tuple[str, int], current: Snapshot | None) -> Snapshot:
+        """Return the snapshot of one version (epoch, version): from where it is held, nearest first."""
+        if current is not None and current.position == position:
+            return current
         for message in await self._store.history(session_id):
-            if (message.epoch, message.version) == (epoch, version):
-                return message.document
+            if message.snapshot.position == position:
+                return message.snapshot
         with suppress(StoreUnavailable):
-            return await self._archived(session_id, epoch, version)
+            return await self._archived(session_id, position)
         for message in await self._on_their_way(session_id):
-            if (message.epoch, message.version) == (epoch, version):
-                return message.document
-        return await self._archived(session_id, epoch, version)
+            if message.snapshot.position == position:
+                return message.snapshot
+        return await self._archived(session_id, position)
 
-    async def _archived(self, session_id: str, epoch: str, version: int) -> bytes:
-        archived = await self._history.version_document(session_id, epoch, version)
-        if archived is None:
+    async def _archived(self, session_id: str, position: tuple[str, int]) -> Snapshot:
+        document = await self._history.version_document(session_id, *position)
+        if document is None:
             raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
-        return archived
+        return Snapshot(*position, document)
 
     async def _on_their_way(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions that Postgres may not have yet, newest first; whoever asks it next misses none."""
@@ -117,6 +111,6 @@ class PastVersions:
 
 def _then(message: FeedMessage, at_ms: int) -> Answer:
     """Answer with a version as that of an instant. Raises SessionNotFound for a tombstone."""
-    if message.deleted:
+    if message.snapshot.deleted:
         raise SessionNotFound(message.session_id)
-    return Answer(message.document, message.epoch, message.version, at_ms)
+    return Answer(message.snapshot, at_ms)

@@ -12,10 +12,11 @@ from synckairos.clock.model import Session
 from synckairos.fast_dataclass import fast_dataclass
 from synckairos.principal import Principal
 from synckairos.store.rate_limits import RateMeter
-from synckairos.store.snapshot import Stored
+from synckairos.store.stored_session import StoredSession
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.request_bodies import CommandBody
 from synckairos.wire.session_json import parse_session
+from synckairos.wire.snapshot import Snapshot
 
 FORMER_ROUTES = {
     "add_participant": ("POST", "/participants"),
@@ -139,46 +140,39 @@ class CreateRequest:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The session after a command or read: `document` is its JSON, `now_ms` Redis TIME at the decision.
+    """The session after a command or read, and Redis TIME (`now_ms`) at the decision.
 
-    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile, `tag`
-    the document's name in the store, where it came from there.
+    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile.
     """
 
-    document: bytes
-    epoch: str
-    version: int
+    snapshot: Snapshot
     now_ms: int
     audited_version: int | None = None
     expired_participant_id: str | None = None
     replayed: bool = False
     parsed: Session | None = None
-    tag: str = ""
 
     @classmethod
     def of(
         cls,
-        stored: Stored,
+        stored: StoredSession,
         now_ms: int,
         parsed: Session | None = None,
         expired_participant_id: str | None = None,
     ) -> "Answer":
         """Return the answer that a session gives as it is stored."""
         return cls(
-            stored.document,
-            stored.epoch,
-            stored.version,
+            stored.snapshot,
             now_ms,
             audited_version=stored.audited_version,
             expired_participant_id=expired_participant_id,
             parsed=parsed,
-            tag=stored.tag,
         )
 
     @property
     def session(self) -> Session:
         """Return the session's state, parsed where it wasn't at hand."""
-        return self.parsed or parse_session(self.document)
+        return self.parsed or parse_session(self.snapshot.document)
 
     @property
     def lag_receipt(self) -> LagReceipt | None:

@@ -8,8 +8,8 @@ from synckairos.history.records import AuditedVersion
 from synckairos.service.commits import build_step, commit_of, due_at_ms, live_since_ms
 from synckairos.store.outbox import AFTER_DEADLINE_MS
 from synckairos.store.sessions import Conflict, EvictedSession, SessionStore
-from synckairos.store.snapshot import Stored
 from synckairos.store.store_generation import Generations, belongs_to_generation, new_epoch
+from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.wire.outbox_entry import Cause
@@ -38,7 +38,7 @@ class SessionRestorer:
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
 
-    async def bring_back(self, session_id: str) -> Stored | None:
+    async def bring_back(self, session_id: str) -> StoredSession | None:
         """Bring a session back that Redis doesn't hold. None where there never was one.
 
         One that Redis let go comes back as it was, same epoch and version; one that it lost goes on at the next
@@ -47,20 +47,20 @@ class SessionRestorer:
         archived = await self._history.latest_version(session_id)
         if archived is None:
             return None
-        if archived.deleted:
-            return Stored(archived.epoch, archived.version, True, archived.document)
-        state = parse_session(archived.document)
+        if archived.snapshot.deleted:
+            return StoredSession(archived.snapshot)
+        state = parse_session(archived.snapshot.document)
         generation = await self._generations.current(self._store.keys.partition_of(session_id))
-        if state.status.is_final or belongs_to_generation(archived.epoch, generation):
+        if state.status.is_final or belongs_to_generation(archived.snapshot.epoch, generation):
             return await self._restore(archived, state)
         return await self._recover(archived, state, new_epoch(generation))
 
-    async def _restore(self, archived: AuditedVersion, state: Session) -> Stored | None:
+    async def _restore(self, archived: AuditedVersion, state: Session) -> StoredSession | None:
         due_ms = due_at_ms(state)
         now_ms = await self._store.now_ms()
         until_ms = 0 if due_ms is None else due_ms + AFTER_DEADLINE_MS - now_ms
         evicted = EvictedSession(
-            stored=Stored(archived.epoch, archived.version, False, archived.document, due_ms),
+            stored=StoredSession(archived.snapshot, due_ms),
             status=state.status,
             live_since_ms=live_since_ms(state),
             ttl_ms=max(self._session_ttl_ms, until_ms),
@@ -68,7 +68,7 @@ class SessionRestorer:
         RESTORED_SESSIONS.inc()
         return (await self._store.restore(state.session_id, evicted, archived.records)).stored
 
-    async def _recover(self, archived: AuditedVersion, state: Session, epoch: str) -> Stored | None:
+    async def _recover(self, archived: AuditedVersion, state: Session, epoch: str) -> StoredSession | None:
         """Take up a session whose newest versions are lost; whoever is first decides under which epoch."""
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
@@ -79,15 +79,14 @@ class SessionRestorer:
             return outcome.stored
         RECOVERED_SESSIONS.inc()
         logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
-        message = step.message
-        return Stored(epoch, recovered.version, False, message.document, due_at_ms(recovered), tag=message.tag)
+        return StoredSession(step.message.snapshot, due_at_ms(recovered))
 
-    async def bring_back_unless_deleted(self, session_id: str) -> Stored | None:
+    async def bring_back_unless_deleted(self, session_id: str) -> StoredSession | None:
         """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""
         stored = await self.bring_back(session_id)
-        return None if stored is None or stored.deleted else stored
+        return None if stored is None or stored.snapshot.deleted else stored
 
-    async def bring_back_if_reachable(self, session_id: str) -> Stored | None:
+    async def bring_back_if_reachable(self, session_id: str) -> StoredSession | None:
         """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
 
         Its rows can't clash later: the new session has an epoch of its own.

@@ -26,8 +26,8 @@ from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import AlreadyDecided, Conflict, SessionStore, VersionStep
-from synckairos.store.snapshot import Loaded, Stored
 from synckairos.store.store_generation import Generations
+from synckairos.store.stored_session import LoadedSession, StoredSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.rendered_session import RenderedSession
@@ -73,7 +73,7 @@ class Sessions:
         """
         loaded = await self._store.load(session_id, meter=meter, held=self._parsed.held(session_id))
         stored = loaded.stored or await self._restorer.bring_back(session_id)
-        if stored is None or stored.deleted:
+        if stored is None or stored.snapshot.deleted:
             raise SessionNotFound(session_id)
         if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
             return await self.expire(session_id)
@@ -107,7 +107,7 @@ class Sessions:
         """Commit what fell due, each link effective at its own deadline."""
         return await self.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
-    async def expire_all(self, due: Sequence[tuple[str, Loaded]]) -> list[bool]:
+    async def expire_all(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
         """Commit overdue transitions of many sessions in one batch, see `BatchExpirer.expire`."""
         return await self._expirer.expire(due)
 
@@ -123,7 +123,7 @@ class Sessions:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def carry_out(self, request: CommandRequest, loaded: Loaded | None = None) -> Answer:
+    async def carry_out(self, request: CommandRequest, loaded: LoadedSession | None = None) -> Answer:
         """Do as `execute` does in the caller's own task: for a caller that nobody cancels, so it costs no second one.
 
         Cancelled all the same, it has committed everything or nothing. Who has the session `loaded` already, and sends
@@ -131,25 +131,27 @@ class Sessions:
         """
         return await _counted(request.verb, self._carry_out(request, loaded))
 
-    async def _carry_out(self, request: CommandRequest, loaded: Loaded | None) -> Answer:
+    async def _carry_out(self, request: CommandRequest, loaded: LoadedSession | None) -> Answer:
         if loaded is None:
             held = self._parsed.held(request.session_id)
             loaded = await self._store.load(request.session_id, request.command_id, request.meter, held)
         if loaded.record is not None:
-            return await self._recall.decided(request.session_id, request, loaded.record, loaded.stored, loaded.now_ms)
+            return await self._recall.decided(
+                request.session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
+            )
         return await self._decide(request, loaded)
 
-    async def _decide(self, request: CommandRequest, loaded: Loaded) -> Answer:
+    async def _decide(self, request: CommandRequest, loaded: LoadedSession) -> Answer:
         """Apply and commit until nobody else was first."""
         stored, now_ms = loaded.stored, loaded.now_ms
         command = with_actor(request.command, request.principal.actor)
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restorer.bring_back(request.session_id)
-            if stored is None or stored.deleted:
+            if stored is None or stored.snapshot.deleted:
                 raise SessionNotFound(request.session_id)
-            before = self._parsed.of(request.session_id, stored.document)
+            before = self._parsed.of(request.session_id, stored.snapshot.document)
             decision = engine.apply(before.session, command, now_ms, request.precondition)
-            steps, rendered = _steps(decision, request, stored.tag, before)
+            steps, rendered = _steps(decision, request, stored.snapshot.tag, before)
             after = rendered.session
             reached = stored_after(stored, steps, after)
             record = b""
@@ -167,12 +169,12 @@ class Sessions:
                     continue
                 if steps:
                     self._on_commit(self._store.keys.partition_of(request.session_id))
-                self._parsed.keep(request.session_id, reached, rendered)
+                self._parsed.keep(request.session_id, reached.snapshot, rendered)
             if decision.has_more_overdue:
                 stored = reached
                 continue
             if decision.refusal is not None:
-                decision.refusal.document = reached.document
+                decision.refusal.document = reached.snapshot.document
                 raise decision.refusal
             return Answer.of(reached, now_ms, after, decision.expired_participant_id)
         raise StoreUnavailable("Too many others change this session at once; try again")
@@ -224,7 +226,7 @@ def _steps(
     return build_steps(decision.transitions, causes, before, tag)
 
 
-def _record(fingerprint: str, reached: Stored, refusal: SyncKairosError | None, expired: str | None) -> bytes:
+def _record(fingerprint: str, reached: StoredSession, refusal: SyncKairosError | None, expired: str | None) -> bytes:
     if refusal is not None:
-        return IdempotencyRecord.from_refusal(fingerprint, reached.epoch, reached.version, refusal).render()
-    return IdempotencyRecord(fingerprint, reached.epoch, reached.version, expired).render()
+        return IdempotencyRecord.from_refusal(fingerprint, *reached.snapshot.position, refusal).render()
+    return IdempotencyRecord(fingerprint, *reached.snapshot.position, expired).render()

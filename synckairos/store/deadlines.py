@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from synckairos.store.connect import Script, end_if_cancelled, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import FIELDS, Loaded, parse_stored
+from synckairos.store.stored_session import FIELDS, LoadedSession, parse_stored_session
 
 LISTEN_S = 30.0
 
@@ -25,7 +25,7 @@ class DueClaims:
     answered_at_s: float
     now_ms: int
     next_due_ms: int | None
-    due: tuple[tuple[str, int, Loaded], ...]
+    due: tuple[tuple[str, int, LoadedSession], ...]
 
 
 class Deadlines:
@@ -49,7 +49,7 @@ class Deadlines:
             )
         now_ms = int(now)
         claimed = tuple(
-            (due[at].decode(), int(float(due[at + 1])), Loaded(now_ms, parse_stored(due[at + 2])))
+            (due[at].decode(), int(float(due[at + 1])), LoadedSession(now_ms, parse_stored_session(due[at + 2])))
             for at in range(0, len(due), 3)
         )
         return DueClaims(asked_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)

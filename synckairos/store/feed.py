@@ -21,10 +21,11 @@ from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.server_time import ServerTime
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.store.snapshot import FIELDS, Stored, parse_history, parse_stored
+from synckairos.store.stored_session import FIELDS, parse_history, parse_stored_session
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, PackedMessage
+from synckairos.wire.snapshot import Snapshot
 
 LOOK_S = 2.0
 MEND_AGAIN_S = (0.05, 0.5)
@@ -51,7 +52,7 @@ class Listener(Protocol):
     def publish(self, message: FeedMessage) -> None:
         """Take the next version of a session that is watched."""
 
-    def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
+    def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Take what is stored now, where the versions in between can't be had, or the store lost some (`went_back`).
 
         What it lost it may have issued anew, so the version may be one that was told before.
@@ -67,18 +68,18 @@ class _Watched:
     __slots__ = ("at", "backlog", "is_owed", "mending")
 
     def __init__(self) -> None:
-        self.at: Stored | None = None
+        self.at: Snapshot | None = None
         self.mending = False
         self.is_owed = False
         """Whether somebody came who couldn't be told it."""
         self.backlog: list[PackedMessage] = []
 
-    def is_at(self, epoch: str | None, version: int, tag: str) -> bool:
+    def is_at(self, snapshot: Snapshot | None) -> bool:
         """Tell whether this is what the watchers have; a version may have come about twice, differently."""
         at = self.at
-        if at is None or epoch is None:
-            return at is None and epoch is None
-        return (at.epoch, at.version) == (epoch, version) and (at.tag == tag or not at.tag or not tag)
+        if at is None or snapshot is None:
+            return at is snapshot
+        return at.position == snapshot.position and (at.tag == snapshot.tag or not at.tag or not snapshot.tag)
 
 
 class Feed:
@@ -129,11 +130,11 @@ class Feed:
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unwant(self._keys.feed(session_id))
 
-    def seed(self, session_id: str, stored: Stored) -> None:
+    def seed(self, session_id: str, snapshot: Snapshot) -> None:
         """Say from which version on messages are expected, where nothing was heard yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
-            watched.at = stored
+            watched.at = snapshot
 
     def doubt(self, session_id: str) -> None:
         """Say that a watcher couldn't be told what there is: the next look that succeeds tells it."""
@@ -141,14 +142,14 @@ class Feed:
         if watched is not None:
             watched.is_owed = True
 
-    async def history(self, session_id: str, stored: Stored) -> Iterator[FeedMessage]:
+    async def history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
         """Return the versions of a session that are kept, from one known back. One round trip.
 
         Raises StoreUnavailable.
         """
         with unavailable_as_named():
             kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
-        return parse_history(stored, kept)
+        return parse_history(snapshot, kept)
 
     async def run(self, listener: Listener) -> None:
         """Listen until cancelled, through any trouble with Redis."""
@@ -182,13 +183,13 @@ class Feed:
                 watched.backlog.append(parcel)
         elif _follows(at, message):
             self._deliver(watched, parcel.unpack(at.document if at else b""))
-        elif at is None or message.epoch != at.epoch or message.version > at.version:
+        elif at is None or message.snapshot.epoch != at.epoch or message.snapshot.version > at.version:
             FEED_GAPS.inc()
             # What we re-read is at least as new as this message, so it needn't be kept.
             self._soil(message.session_id, watched)
 
     def _deliver(self, watched: _Watched, message: FeedMessage) -> None:
-        watched.at = Stored(message.epoch, message.version, message.deleted, message.document, tag=message.tag)
+        watched.at = message.snapshot
         self._told.publish(message)
 
     @property
@@ -229,7 +230,7 @@ class Feed:
         for session_id, stored in zip(ids, await self._positions(ids), strict=True):
             watched = self._watched.get(session_id)
             if watched is not None and watched.mending:
-                if watched.is_at(*stored):
+                if watched.is_at(stored):
                     self._mended(watched)
                 else:
                     changed.append(session_id)
@@ -241,25 +242,25 @@ class Feed:
                     self._mended(watched)
 
     def _replay(
-        self, session_id: str, watched: _Watched, stored: Stored | None, history: Iterator[FeedMessage]
+        self, session_id: str, watched: _Watched, newest: Snapshot | None, history: Iterator[FeedMessage]
     ) -> None:
         """Deliver what the history has after the watchers' version; where it doesn't reach back, the state alone."""
         at = watched.at
-        if stored is None:
+        if newest is None:
             if at is not None:
                 self._told.absent(session_id)
             return
         missed: list[FeedMessage] = []
         for message in history:
-            if watched.is_at(message.epoch, message.version, message.tag):
+            if watched.is_at(message.snapshot):
                 for each in reversed(missed):
                     self._deliver(watched, each)
                 return
             missed.append(message)
-        if not watched.is_at(stored.epoch, stored.version, stored.tag):
-            went_back = at is not None and at.epoch == stored.epoch and stored.version <= at.version
-            watched.at = stored
-            self._told.renew(session_id, stored, went_back)
+        if not watched.is_at(newest):
+            went_back = at is not None and at.epoch == newest.epoch and newest.version <= at.version
+            watched.at = newest
+            self._told.renew(session_id, newest, went_back)
 
     def _mended(self, watched: _Watched) -> None:
         watched.mending = False
@@ -267,8 +268,8 @@ class Feed:
         for parcel in backlog:
             self._take(parcel)
 
-    async def _positions(self, ids: list[str], refresh: bool = False) -> list[tuple[str | None, int, str]]:
-        """Return the stored epoch, version and tag of sessions, (None, 0, "") where there is none; one round trip."""
+    async def _positions(self, ids: list[str], refresh: bool = False) -> list[Snapshot | None]:
+        """Return the stored snapshots of sessions without their documents, None where there is none; one round trip."""
         keys = self._keys
         commands: list[Command] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
         if refresh:
@@ -278,11 +279,11 @@ class Feed:
             replies = await self._pipe.call_many(commands)
         found = replies[: len(ids)]
         return [
-            (None, 0, "") if epoch is None else (epoch.decode(), int(version), (tag or b"").decode())
+            None if epoch is None else Snapshot(epoch.decode(), int(version), b"", (tag or b"").decode())
             for epoch, version, tag in found
         ]
 
-    async def _states(self, ids: list[str]) -> list[tuple[Stored | None, Iterator[FeedMessage]]]:
+    async def _states(self, ids: list[str]) -> list[tuple[Snapshot | None, Iterator[FeedMessage]]]:
         """Return what is stored of sessions, and the versions that are kept, newest first; one round trip."""
         commands: list[Command] = []
         for session_id in ids:
@@ -292,8 +293,9 @@ class Feed:
             replies = await self._pipe.call_many(commands)
         found = []
         for fields, kept in zip(replies[::2], replies[1::2], strict=True):
-            stored = parse_stored(fields)
-            found.append((stored, parse_history(stored, kept)))
+            stored = parse_stored_session(fields)
+            newest = None if stored is None else stored.snapshot
+            found.append((newest, parse_history(newest, kept)))
         return found
 
     # -- the look at what should be there -----------------------------------------------------------------------------
@@ -319,7 +321,7 @@ class Feed:
             # What moved on by itself since we asked is well.
             if watched is None or watched.mending or watched.at is not was:
                 continue
-            if not watched.is_at(*stored):
+            if not watched.is_at(stored):
                 self._soil(session_id, watched)
             elif watched.is_owed:
                 watched.is_owed = False
@@ -327,12 +329,13 @@ class Feed:
                     self._told.renew(session_id, watched.at, False)
 
 
-def _follows(at: Stored | None, message: FeedMessage) -> bool:
+def _follows(at: Snapshot | None, message: FeedMessage) -> bool:
     """Tell whether a message comes next after the version known, and can be read on it."""
+    snapshot = message.snapshot
     if at is None:
         return message.change is None
-    if message.epoch == at.epoch:
-        return message.version == at.version + 1 and (message.change is None or message.change.base_tag == at.tag)
+    if snapshot.epoch == at.epoch:
+        return snapshot.version == at.version + 1 and (message.change is None or message.change.base_tag == at.tag)
     return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED)
 
 

@@ -19,7 +19,8 @@ from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import isolated_key
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import Stored, parse_stored
+from synckairos.store.stored_session import parse_stored_session
+from synckairos.wire.snapshot import Snapshot
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
@@ -67,7 +68,7 @@ class CacheLookup:
 
     digest: SessionSummary | None
     part: bytes | None
-    live: Stored | None
+    live: Snapshot | None
 
 
 Row = bytes
@@ -279,4 +280,6 @@ def _looked(ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]) ->
 
 def _moving(of: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
     # Without the tag: nobody here asks whether a document is the one at hand.
-    return CacheLookup(None if of is None else SessionSummary(of, facts, metadata), part, parse_stored((*live, None)))
+    stored = parse_stored_session((*live, None))
+    summary = None if of is None else SessionSummary(of, facts, metadata)
+    return CacheLookup(summary, part, None if stored is None else stored.snapshot)

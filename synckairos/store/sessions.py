@@ -15,10 +15,11 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
 from synckairos.store.rate_limits import RateMeter, call_with_limits, refund
 from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.store.snapshot import FIELDS, Loaded, Stored, parse_history, parse_stored
+from synckairos.store.stored_session import FIELDS, LoadedSession, StoredSession, parse_history, parse_stored_session
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
+from synckairos.wire.snapshot import Snapshot
 
 LARGE = 8_192
 """Bytes of a document from which on it pays to ask whether it is another one than the one at hand."""
@@ -52,7 +53,7 @@ class Commit:
     """
 
     session_id: str
-    base: Stored | None
+    base: Snapshot | None
     steps: Sequence[VersionStep] = ()
     status: str = ""
     due_ms: int | None = None
@@ -66,7 +67,7 @@ class Commit:
 class EvictedSession:
     """A session to bring back as it was; Redis may let it go again after `ttl_ms`."""
 
-    stored: Stored
+    stored: StoredSession
     status: str
     live_since_ms: int | None
     ttl_ms: int
@@ -89,7 +90,7 @@ class Conflict:
     """Somebody else committed first: the winner and the instant, so that deciding again needs no reload."""
 
     now_ms: int
-    stored: Stored | None
+    stored: StoredSession | None
 
 
 class SessionStore:
@@ -114,8 +115,8 @@ class SessionStore:
         session_id: str,
         command_id: str | None = None,
         meter: RateMeter | None = None,
-        held: Stored | None = None,
-    ) -> Loaded:
+        held: Snapshot | None = None,
+    ) -> LoadedSession:
         """Load a session, the instant and a command's record, and count the request, in one round trip.
 
         The document of a large session comes along only where it isn't the one `held` already. A request that has a
@@ -136,9 +137,9 @@ class SessionStore:
                 meter.raise_if_exceeded()
             else:
                 await refund(self._pipe, self.keys, meter)
-        return Loaded(time_ms(replies[0]), parse_stored(replies[1], held), record)
+        return LoadedSession(time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
-    def _loading(self, session_id: str, held: Stored | None) -> Command:
+    def _loading(self, session_id: str, held: Snapshot | None) -> Command:
         key = self.keys.session(session_id)
         if held is None or not held.tag or len(held.document) < LARGE:
             return ("HMGET", key, *FIELDS)
@@ -173,12 +174,13 @@ class SessionStore:
             keys.live(partition),
             keys.outbox_bytes(partition),
         ]
-        last = commit.steps[-1].message if commit.steps else None
+        base = commit.base
+        last = commit.steps[-1].message.snapshot if commit.steps else None
         args: list[Any] = [
             session_id,
-            commit.base.epoch if commit.base else "",
-            commit.base.version if commit.base else "",
-            commit.base.tag if commit.base else "",
+            base.epoch if base else "",
+            base.version if base else "",
+            base.tag if base else "",
             commit.command_id or "",
             commit.record,
             DOCUMENT_SCHEMA,
@@ -194,7 +196,7 @@ class SessionStore:
         ]
         for step in commit.steps:
             message = step.message
-            args += (message.version, message.tag, step.event, message.render_header(), message.body)
+            args += (message.snapshot.version, message.snapshot.tag, step.event, message.render_header(), message.body)
         return names, args
 
     def _versions_kept(self, commit: Commit) -> int:
@@ -202,23 +204,23 @@ class SessionStore:
         size, before = 1, commit.base.document if commit.base else b""
         for step in commit.steps:
             size = max(size, len(step.message.body if step.message.change else before))
-            before = step.message.document
+            before = step.message.snapshot.document
         return max(2, min(self._history_length, HISTORY_BYTES // size))
 
-    async def restore(self, session_id: str, lost: EvictedSession, records: dict[str, bytes]) -> Loaded:
+    async def restore(self, session_id: str, lost: EvictedSession, records: dict[str, bytes]) -> LoadedSession:
         """Bring an evicted session back as it was, unless one is there; return what is there now. One round trip."""
-        keys = self.keys
+        keys, snapshot = self.keys, lost.stored.snapshot
         partition = keys.partition_of(session_id)
         names = [keys.session(session_id), keys.commands(session_id), keys.deadlines(partition), keys.live(partition)]
         args: list[Any] = [
             session_id,
             DOCUMENT_SCHEMA,
-            lost.stored.epoch,
-            lost.stored.version,
+            lost.stored.snapshot.epoch,
+            lost.stored.snapshot.version,
             lost.status,
-            int(lost.stored.deleted),
+            int(snapshot.deleted),
             "" if lost.stored.due_ms is None else lost.stored.due_ms,
-            lost.stored.document,
+            snapshot.document,
             "" if lost.live_since_ms is None else lost.live_since_ms,
             lost.ttl_ms,
         ]
@@ -226,7 +228,7 @@ class SessionStore:
             args += (command_id, record)
         with unavailable_as_named():
             reply: list[Any] = await self._restore(self._pipe, names, args)
-        return Loaded(time_ms(reply[:2]), parse_stored(reply[2:]))
+        return LoadedSession(time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
     async def remember(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Keep what was decided for command ids, beside what is known already. One round trip."""
@@ -243,7 +245,8 @@ class SessionStore:
                     ("LRANGE", self.keys.history(session_id), 0, -1),
                 ]
             )
-        return parse_history(parse_stored(fields), kept)
+        stored = parse_stored_session(fields)
+        return parse_history(None if stored is None else stored.snapshot, kept)
 
     async def reserve(self, command_id: str, value: str, ttl_s: int) -> str | None:
         """Keep what a key stands for that belongs to no session (yet), the first time; return what it stood for.
@@ -261,19 +264,20 @@ class SessionStore:
         with unavailable_as_named():
             return sum(await self._pipe.call_many([("ZCARD", self.keys.live(p)) for p in partitions]))
 
-    async def live(self, limit: int, before: tuple[int, str] | None = None) -> list[tuple[int, str, Stored]]:
+    async def live(self, limit: int, before: tuple[int, str] | None = None) -> list[tuple[int, str, StoredSession]]:
         """Return up to `limit` sessions that aren't final, newest first: (created_at_ms, session id, as stored).
 
         `before` is the last one's key of the page before. Fewer than `limit` only at the end. Two round trips, two
         more where Redis gave sessions of the page back to Postgres: those are taken off the list.
         """
-        found: list[tuple[int, str, Stored]] = []
+        found: list[tuple[int, str, StoredSession]] = []
         while len(found) < limit and (keys := await self._live_keys(limit - len(found), before)):
             before = keys[-1]
             with unavailable_as_named():
                 rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in keys])
             stored = [
-                (at_ms, session_id, parse_stored(row)) for (at_ms, session_id), row in zip(keys, rows, strict=True)
+                (at_ms, session_id, parse_stored_session(row))
+                for (at_ms, session_id), row in zip(keys, rows, strict=True)
             ]
             found += [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
             await self._forget_live([session_id for _, session_id, session in stored if session is None])
@@ -308,4 +312,4 @@ def _outcome_of(reply: list[Any]) -> Committed | AlreadyDecided | Conflict:
             BACKLOG_REFUSALS.inc()
             raise BacklogFull(reply[1].decode())
         case _:
-            return Conflict(time_ms(reply[1:3]), parse_stored(reply[3:]))
+            return Conflict(time_ms(reply[1:3]), parse_stored_session(reply[3:]))

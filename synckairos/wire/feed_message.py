@@ -11,6 +11,7 @@ import orjson
 from synckairos.clock.model import EventType, Transition
 from synckairos.fast_dataclass import fast_dataclass, replace
 from synckairos.wire.document_splices import apply_body
+from synckairos.wire.snapshot import Snapshot
 
 
 @fast_dataclass
@@ -30,22 +31,17 @@ class DocumentChange:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class FeedMessage:
-    """One version of a session, as the feed sends it and the bounded history keeps it.
+    """One version of a session with its event, as the feed sends it and the bounded history keeps it.
 
-    `document` is the session's JSON. `tag` is a random name for exactly these bytes: after a failover, a version number
-    can be issued again with other content. `deleted` marks the last version of a deleted session: watchers receive it
-    and nothing after it. With a `change`, the change is sent and the document is not.
+    `at_ms` is the instant of the event. Watchers receive nothing after a deleted snapshot. With a `change`, the change
+    is sent and the document is not.
     """
 
     session_id: str
-    epoch: str
-    version: int
+    snapshot: Snapshot
     event_type: EventType
     at_ms: int
-    document: bytes
     participant_id: str | None = None
-    deleted: bool = False
-    tag: str = ""
     change: DocumentChange | None = None
 
     @classmethod
@@ -55,36 +51,33 @@ class FeedMessage:
         """Build the message for a transition; `document` is the rendered state after it."""
         event, after = transition.event, transition.state
         return cls(
-            session_id=after.session_id,
-            epoch=after.epoch,
-            version=after.version,
-            event_type=event.type,
-            at_ms=event.at_ms,
-            document=document,
-            participant_id=event.participant_id,
-            deleted=after.deleted,
-            tag=tag,
-            change=change,
+            after.session_id,
+            Snapshot(after.epoch, after.version, document, tag, after.deleted),
+            event.type,
+            event.at_ms,
+            event.participant_id,
+            change,
         )
 
     @property
     def body(self) -> bytes:
         """Return the bytes to send: the document, or splices that make it of the document before."""
-        return self.document if self.change is None else self.change.splices
+        return self.snapshot.document if self.change is None else self.change.splices
 
     def render_header(self) -> bytes:
         """Render the lines before the body: a line of JSON and, if there is a change, a line with its merge patch."""
+        snapshot = self.snapshot
         header: dict[str, Any] = {
             "session_id": self.session_id,
-            "epoch": self.epoch,
-            "version": self.version,
+            "epoch": snapshot.epoch,
+            "version": snapshot.version,
             "event_type": self.event_type,
             "at_ms": self.at_ms,
-            "tag": self.tag,
+            "tag": snapshot.tag,
         }
         if self.participant_id is not None:
             header["participant_id"] = self.participant_id
-        if self.deleted:
+        if snapshot.deleted:
             header["deleted"] = True
         if self.change is None:
             return orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
@@ -107,14 +100,21 @@ class PackedMessage:
     @classmethod
     def parse(cls, packed: bytes) -> "PackedMessage":
         """Parse the header and cut off the body without reading it."""
-        header, _, body = packed.partition(b"\n")
-        fields = orjson.loads(header)
-        fields["event_type"] = EventType(fields["event_type"])
-        base_tag = fields.pop("base", None)
-        if base_tag is None:
-            return cls(FeedMessage(document=b"", **fields), body)
-        patch, _, body = body.partition(b"\n")
-        return cls(FeedMessage(document=b"", change=DocumentChange(base_tag, body, patch), **fields), body)
+        line, _, body = packed.partition(b"\n")
+        header = orjson.loads(line)
+        change, base_tag = None, header.get("base")
+        if base_tag is not None:
+            patch, _, body = body.partition(b"\n")
+            change = DocumentChange(base_tag, body, patch)
+        message = FeedMessage(
+            header["session_id"],
+            Snapshot(header["epoch"], header["version"], b"", header.get("tag", ""), header.get("deleted", False)),
+            EventType(header["event_type"]),
+            header["at_ms"],
+            header.get("participant_id"),
+            change,
+        )
+        return cls(message, body)
 
     def unpack(self, document_before: bytes) -> FeedMessage:
         """Return the feed's message with its document. Raises ValueError if splices are for another document."""
@@ -122,4 +122,4 @@ class PackedMessage:
 
     def with_document(self, document: bytes) -> FeedMessage:
         """Return the message with this document."""
-        return replace(self.message, document=document)
+        return replace(self.message, snapshot=replace(self.message.snapshot, document=document))

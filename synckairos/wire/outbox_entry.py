@@ -8,6 +8,7 @@ import orjson
 from synckairos.clock.model import EventType, Transition
 from synckairos.fast_dataclass import fast_dataclass
 from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.snapshot import Snapshot
 
 
 @fast_dataclass
@@ -30,7 +31,10 @@ class Cause:
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """One version in the outbox: `event` is JSON (see `render_event`), `document` the session's JSON."""
+    """One version in the outbox: `event` is JSON (see `render_event`), `document` the session's JSON.
+
+    It has no `Snapshot`: whether the version is a deletion is only in the event, and the tag is not kept.
+    """
 
     session_id: str
     epoch: str
@@ -42,14 +46,11 @@ class OutboxEntry:
         """Return the feed message of this version, without its tag and change."""
         fields = orjson.loads(self.event)
         return FeedMessage(
-            session_id=self.session_id,
-            epoch=self.epoch,
-            version=self.version,
-            event_type=EventType(fields["event_type"]),
-            at_ms=fields["occurred_at_ms"],
-            document=self.document,
-            participant_id=fields.get("participant_id"),
-            deleted=fields.get("deleted", False),
+            self.session_id,
+            Snapshot(self.epoch, self.version, self.document, deleted=fields.get("deleted", False)),
+            EventType(fields["event_type"]),
+            fields["occurred_at_ms"],
+            fields.get("participant_id"),
         )
 
 

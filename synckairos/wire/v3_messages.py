@@ -180,8 +180,8 @@ def state_delta_frame(
 
 def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
     """Frame what happened, apart from the state that shows it."""
-    told = _envelope("EVENT", message.session_id, message.version, server_time_ms)
-    told |= {"epoch": message.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
+    told = _envelope("EVENT", message.session_id, message.snapshot.version, server_time_ms)
+    told |= {"epoch": message.snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
     if message.participant_id is not None:
         told["participant_id"] = message.participant_id
     return _frame(told)

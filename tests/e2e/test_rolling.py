@@ -121,7 +121,7 @@ async def test_a_rolling_restart_loses_nothing(start_server: Callable[[Settings]
         assert Counter(name for name, *_ in audited if name in load.told) == Counter(load.told.keys())
         assert {name: place for name, *place in audited if name in load.told} == load.told
         for watch in watches:
-            stored = parse_session((await parts.sessions.read(watch.session_id)).document)
+            stored = parse_session((await parts.sessions.read(watch.session_id)).snapshot.document)
             async with asyncio.timeout(DEADLINE_S):
                 assert await watch.reach(stored.version) == stored
 

@@ -71,7 +71,7 @@ async def lose_one(settings: Settings) -> dict[str, float]:
             async def change() -> None:
                 nonlocal updates
                 while True:
-                    version = (await instance.command(session_id, UpdateMetadata({"update": updates}))).version
+                    version = (await instance.command(session_id, UpdateMetadata({"update": updates}))).snapshot.version
                     await take_until(watcher, version)
                     updates += 1
                     await asyncio.sleep(EVERY_S)

@@ -11,9 +11,10 @@ from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
-from synckairos.store.snapshot import Loaded, Stored
+from synckairos.store.stored_session import LoadedSession
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
+from synckairos.wire.snapshot import Snapshot
 
 T0 = 1_800_000_000_000
 
@@ -43,8 +44,8 @@ class StoreWithSetTime(SessionStore):
         session_id: str,
         command_id: str | None = None,
         meter: RateMeter | None = None,
-        held: Stored | None = None,
-    ) -> Loaded:
+        held: Snapshot | None = None,
+    ) -> LoadedSession:
         return replace(await super().load(session_id, command_id, meter, held), now_ms=self.at_ms)
 
 

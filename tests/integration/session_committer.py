@@ -11,10 +11,10 @@ from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due_event
 from synckairos.service.restore import BY_RECOVERY
 from synckairos.store.sessions import Commit, Committed, SessionStore, VersionStep
-from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.session_json import render_session
+from synckairos.wire.snapshot import Snapshot
 
 ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
 BOB = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -31,7 +31,7 @@ class SessionLife:
     """One session as its author knows it: every version's document by its number."""
 
     state: Session
-    stored: Stored
+    snapshot: Snapshot
     documents: dict[int, bytes]
 
     @property
@@ -44,10 +44,10 @@ class SessionCommitter:
         self.store = store
 
     async def create(
-        self, spec: Create, at_ms: int, session_id: str | None = None, base: Stored | None = None
+        self, spec: Create, at_ms: int, session_id: str | None = None, base: Snapshot | None = None
     ) -> SessionLife:
         made = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
-        life = SessionLife(made.state, base or Stored("", 0, False, b""), {})
+        life = SessionLife(made.state, base or Snapshot("", 0, b""), {})
         await self._commit(life, [made], Cause("somebody", "create"), base)
         return life
 
@@ -59,18 +59,18 @@ class SessionCommitter:
         name = type(command).__name__.lower()
         fingerprint = None if command_id is None else f"print of {command_id}"
         cause = Cause("somebody", name, {"at": at_ms}, command_id, fingerprint)
-        await self._commit(life, list(decision.transitions), cause, life.stored)
+        await self._commit(life, list(decision.transitions), cause, life.snapshot)
         return life
 
     async def recover(self, life: SessionLife, epoch: str, at_ms: int) -> SessionLife:
         """Take up again under a new epoch a session that the store holds no more."""
         transition = recover(life.state, epoch, at_ms)
-        after = SessionLife(transition.state, life.stored, {})
+        after = SessionLife(transition.state, life.snapshot, {})
         await self._commit(after, [transition], BY_RECOVERY, None)
         return after
 
     async def _commit(
-        self, life: SessionLife, transitions: list[Transition], cause: Cause, base: Stored | None
+        self, life: SessionLife, transitions: list[Transition], cause: Cause, base: Snapshot | None
     ) -> None:
         steps = []
         for transition in transitions:
@@ -93,4 +93,4 @@ class SessionCommitter:
         )
         assert isinstance(outcome, Committed)
         life.state = after
-        life.stored = Stored(after.epoch, after.version, after.deleted, life.documents[after.version])
+        life.snapshot = Snapshot(after.epoch, after.version, life.documents[after.version], deleted=after.deleted)

@@ -75,7 +75,7 @@ async def start(parts: Parts) -> str:
 
 async def press(parts: Parts, session_id: str, command_id: str | None = None) -> bytes:
     request = CommandRequest(SOMEBODY, session_id, Switch(), "switch", command_id=command_id, fingerprint="f")
-    return (await parts.sessions.execute(request)).document
+    return (await parts.sessions.execute(request)).snapshot.document
 
 
 async def drained(parts: Parts) -> None:
@@ -95,10 +95,10 @@ async def test_a_session_asked_for_comes_back_at_the_next_version_under_a_new_ep
         await drained(parts)
         await parts.pipe.call("FLUSHALL")
         after = await parts.sessions.read(session_id)
-        assert after.version == before.version + 1
-        assert after.epoch != before.epoch
+        assert after.snapshot.version == before.snapshot.version + 1
+        assert after.snapshot.epoch != before.snapshot.epoch
         was, is_now = before.session, after.session
-        assert is_now == replace(was, version=after.version, epoch=after.epoch)
+        assert is_now == replace(was, version=after.snapshot.version, epoch=after.snapshot.epoch)
         assert await press(parts, session_id, "press-1") == pressed
         await drained(parts)
         events = (await parts.history.events(session_id)).items
@@ -119,7 +119,7 @@ async def test_a_final_session_comes_back_as_it_was(own_settings: Settings) -> N
         assert over.session.status is Status.EXPIRED
         await drained(parts)
         await parts.pipe.call("FLUSHALL")
-        assert (await parts.sessions.read(session_id)).document == over.document
+        assert (await parts.sessions.read(session_id)).snapshot.document == over.snapshot.document
 
 
 async def test_one_that_redis_let_go_is_not_lost(own_settings: Settings) -> None:
@@ -129,7 +129,11 @@ async def test_one_that_redis_let_go_is_not_lost(own_settings: Settings) -> None
         await drained(parts)
         await parts.pipe.call("DEL", parts.store.keys.session(session_id), parts.store.keys.history(session_id))
         after = await parts.sessions.read(session_id)
-        assert (after.epoch, after.version, after.document) == (before.epoch, before.version, before.document)
+        assert (after.snapshot.epoch, after.snapshot.version, after.snapshot.document) == (
+            before.snapshot.epoch,
+            before.snapshot.version,
+            before.snapshot.document,
+        )
 
 
 async def test_a_creation_key_finds_its_session_although_redis_let_it_go(own_settings: Settings) -> None:
@@ -145,8 +149,8 @@ async def test_a_creation_key_finds_its_session_although_redis_let_it_go(own_set
         await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id), keys.commands(session_id))
         again = await parts.sessions.create(request)
         assert again.replayed
-        assert again.document == made.document
-        assert (await parts.sessions.read(session_id)).version == 2
+        assert again.snapshot.document == made.snapshot.document
+        assert (await parts.sessions.read(session_id)).snapshot.version == 2
 
 
 async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_settings: Settings) -> None:

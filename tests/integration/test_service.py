@@ -85,7 +85,11 @@ def ask(session_id: str, command: Command, **more: Any) -> CommandRequest:
 async def test_what_was_committed_is_what_is_read(sessions: Sessions) -> None:
     made = await make(sessions)
     read = await sessions.read(made.session.session_id)
-    assert (read.document, read.version, read.epoch) == (made.document, 1, made.epoch)
+    assert (read.snapshot.document, read.snapshot.version, read.snapshot.epoch) == (
+        made.snapshot.document,
+        1,
+        made.snapshot.epoch,
+    )
 
 
 async def test_fifty_switches_from_two_instances_leave_no_gap_and_lose_no_time(settings: Settings) -> None:
@@ -95,8 +99,8 @@ async def test_fifty_switches_from_two_instances_leave_no_gap_and_lose_no_time(s
         answers = await asyncio.gather(
             *((one, two)[n % 2].sessions.execute(ask(session_id, Switch())) for n in range(50))
         )
-        assert sorted(answer.version for answer in answers) == list(range(3, 53))
-        history = [orjson.loads(message.document) for message in await one.store.history(session_id)][::-1]
+        assert sorted(answer.snapshot.version for answer in answers) == list(range(3, 53))
+        history = [orjson.loads(message.snapshot.document) for message in await one.store.history(session_id)][::-1]
         assert [state["version"] for state in history] == list(range(21, 53))
         last = (await two.sessions.read(session_id)).session
         assert last.anchor_ms is not None
@@ -109,9 +113,9 @@ async def test_one_command_id_counts_once_however_often_it_is_sent(sessions: Ses
     session_id = await started(sessions)
     request = ask(session_id, Switch(), command_id="press-1", fingerprint="f")
     answers = await asyncio.gather(*(sessions.execute(request) for _ in range(100)))
-    assert {answer.document for answer in answers} == {answers[0].document}
+    assert {answer.snapshot.document for answer in answers} == {answers[0].snapshot.document}
     assert sum(not answer.replayed for answer in answers) == 1
-    assert (await sessions.read(session_id)).version == 3
+    assert (await sessions.read(session_id)).snapshot.version == 3
 
 
 async def test_a_replay_is_the_first_answer_even_after_more_happened(sessions: Sessions) -> None:
@@ -121,7 +125,7 @@ async def test_a_replay_is_the_first_answer_even_after_more_happened(sessions: S
     await sessions.execute(ask(session_id, Switch()))
     again = await sessions.execute(request)
     assert again.replayed
-    assert again.document == first.document
+    assert again.snapshot.document == first.snapshot.document
 
 
 async def test_a_refusal_is_decided_too(sessions: Sessions) -> None:
@@ -146,7 +150,7 @@ async def test_another_request_under_the_same_key_is_refused(sessions: Sessions)
 async def test_a_creation_key_makes_one_session_with_one_id(sessions: Sessions) -> None:
     request = CreateRequest(SOMEBODY, chess(), command_id=uuid4().hex, fingerprint="f")
     answers = await asyncio.gather(*(sessions.create(request) for _ in range(20)))
-    assert {answer.document for answer in answers} == {answers[0].document}
+    assert {answer.snapshot.document for answer in answers} == {answers[0].snapshot.document}
     with pytest.raises(IdempotencyKeyReused):
         await sessions.create(replace(request, fingerprint="other"))
 
@@ -160,8 +164,8 @@ async def test_a_taken_id_is_refused_and_a_deleted_one_is_free_again(sessions: S
     with pytest.raises(SessionNotFound):
         await sessions.read(first.session.session_id)
     second = await sessions.create(request)
-    assert second.version == 1
-    assert second.epoch != first.epoch
+    assert second.snapshot.version == 1
+    assert second.snapshot.epoch != first.snapshot.epoch
 
 
 @pytest.mark.parametrize(
@@ -181,19 +185,19 @@ async def test_a_stale_belief_is_refused(
 async def test_no_change_is_no_version(sessions: Sessions) -> None:
     session_id = (await make(sessions, chess(metadata={"a": 1}))).session.session_id
     same = await sessions.execute(ask(session_id, UpdateMetadata({"a": 1})))
-    assert same.version == 1
+    assert same.snapshot.version == 1
 
 
 async def test_a_read_past_the_deadline_commits_it_at_the_deadline(sessions: Sessions) -> None:
     spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
     session_id = await started(sessions, spec)
-    deadline_ms = orjson.loads((await sessions.read(session_id)).document)["deadline_at"]
+    deadline_ms = orjson.loads((await sessions.read(session_id)).snapshot.document)["deadline_at"]
 
     async def is_over() -> bool:
         return (await sessions.read(session_id)).session.status is Status.EXPIRED
 
     await eventually(is_over)
-    over = orjson.loads((await sessions.read(session_id)).document)
+    over = orjson.loads((await sessions.read(session_id)).snapshot.document)
     assert over["session_completed_at"] == over["deadline_at"] == deadline_ms == over["updated_at"]
 
 
@@ -205,7 +209,7 @@ async def test_a_long_chain_of_missed_cycles_is_committed_piece_by_piece(parts: 
     session_id = await started(parts.sessions, spec)
     await parts.rewind(session_id, 200_500)
     answer = await parts.sessions.execute(ask(session_id, Pause()))
-    assert answer.version == 2 + 200 + 1
+    assert answer.snapshot.version == 2 + 200 + 1
     assert answer.session.turn.cycles == 200
     assert answer.session.used_ms == pytest.approx(200_500, abs=500)
 
@@ -216,7 +220,7 @@ async def test_time_travel_within_what_redis_holds(sessions: Sessions) -> None:
     created_ms = made.session.rules.created_at_ms
     begun = await sessions.execute(ask(session_id, Start()))
     ended = await sessions.execute(ask(session_id, Cancel()))
-    assert (await sessions.read_at(session_id, ended.now_ms + 10**9)).document == ended.document
+    assert (await sessions.read_at(session_id, ended.now_ms + 10**9)).snapshot.document == ended.snapshot.document
     at_start = await sessions.read_at(session_id, begun.session.updated_at_ms)
     assert at_start.session.updated_at_ms <= begun.session.updated_at_ms
     with pytest.raises(SessionNotFound):
@@ -236,11 +240,11 @@ async def test_what_left_the_history_is_found_on_its_way_to_the_archive(settings
         begun = await parts.sessions.execute(begin)
         for at in range(3):
             await parts.sessions.execute(ask(session_id, UpdateMetadata({"at": at})))
-        assert (await parts.sessions.read_at(session_id, created_ms)).document == made.document
+        assert (await parts.sessions.read_at(session_id, created_ms)).snapshot.document == made.snapshot.document
         with pytest.raises(SessionNotFound):
             await parts.sessions.read_at(session_id, created_ms - 1)
         again = await parts.sessions.execute(begin)
-        assert (again.replayed, again.document) == (True, begun.document)
+        assert (again.replayed, again.snapshot.document) == (True, begun.snapshot.document)
 
         # Isolated, or behind a long backlog: it is in neither place, and nothing older is given for it.
         await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
@@ -263,7 +267,7 @@ async def test_limits_count_before_anything_happens_and_replays_are_free(session
     with pytest.raises(RateLimitExceeded):
         await sessions.execute(ask(session_id, Switch(), meter=meter))
     assert meter.statuses[0].remaining == 0
-    assert (await sessions.read(session_id)).version == 4
+    assert (await sessions.read(session_id)).snapshot.version == 4
 
 
 async def test_a_caller_that_goes_away_doesnt_take_the_commit_with_it(sessions: Sessions) -> None:
@@ -272,7 +276,7 @@ async def test_a_caller_that_goes_away_doesnt_take_the_commit_with_it(sessions: 
     await asyncio.sleep(0)
     pressed.cancel()
     await sessions.drain()
-    assert (await sessions.read(session_id)).version == 3
+    assert (await sessions.read(session_id)).snapshot.version == 3
 
 
 async def test_live_sessions_are_listed_newest_first_and_those_let_go_are_not(parts: Parts) -> None:

@@ -112,7 +112,9 @@ async def test_three_keepers_bring_each_cycle_about_once_and_late_is_as_good_as_
 
         await eventually(all_over)
         for session_id in session_ids:
-            history = [orjson.loads(message.document) for message in await parts.store.history(session_id)][::-1]
+            history = [orjson.loads(message.snapshot.document) for message in await parts.store.history(session_id)][
+                ::-1
+            ]
             assert [state["version"] for state in history] == list(range(1, 13))
             assert history[-1]["status"] == Status.EXPIRED
             instants = [message.at_ms for message in await parts.store.history(session_id)][::-1]
@@ -134,7 +136,7 @@ async def test_of_those_that_are_due_together_each_stands_by_itself(settings: Se
         assert await parts.sessions.expire_all(due) == [False, False, False, False, True]
         over = await stored(parts, fine)
         assert (over["status"], over["session_completed_at"]) == (Status.EXPIRED, over["deadline_at"])
-        assert [message.version for message in await store.history(beaten)] == [3, 2, 1]
+        assert [message.snapshot.version for message in await store.history(beaten)] == [3, 2, 1]
         assert (await stored(parts, early))["status"] == Status.RUNNING
         assert await parts.sessions.expire_all([]) == []
 

@@ -9,6 +9,7 @@ from synckairos.history.cold.bundle import Bundle, BundleDamaged, BundleLine, pa
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.records import ArchiveRecord, AuditedVersion, TrailEvent
 from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.snapshot import Snapshot
 
 _LARGE = 1 << 16  # bytes; what takes longer to unpack than a thread takes to begin
 _RECORDS = 100
@@ -49,7 +50,8 @@ class ColdReader:
         newest = bundle.newest
         deleted, at_ms = bool(bundle.head["deleted"]), filed.archived_at_ms
         records = _records(line for line in bundle.events if line.occurred_at_ms >= filed.created_at_ms)
-        return AuditedVersion(filed.session_id, *newest.version, newest.document, deleted, at_ms, records)
+        snapshot = Snapshot(*newest.version, newest.document, deleted=deleted)
+        return AuditedVersion(filed.session_id, snapshot, at_ms, records)
 
     async def version_document(self, filed: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None where none of these archives has it."""
@@ -65,7 +67,8 @@ class ColdReader:
             for line in reversed((await self.read_bundle(each)).events):
                 if line.occurred_at_ms <= at_ms:
                     deleted = bool(line.row.get("deleted"))
-                    return AuditedVersion(each.session_id, *line.version, line.document, deleted, each.archived_at_ms)
+                    snapshot = Snapshot(*line.version, line.document, deleted=deleted)
+                    return AuditedVersion(each.session_id, snapshot, each.archived_at_ms)
         return None
 
     async def events(

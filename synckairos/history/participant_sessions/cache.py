@@ -17,7 +17,7 @@ from synckairos.store.participant_sessions import (
     ParticipantSessionStore,
     Row,
 )
-from synckairos.store.snapshot import Stored
+from synckairos.wire.snapshot import Snapshot
 
 
 @fast_dataclass
@@ -30,7 +30,7 @@ class CachedSession:
 
     row: Row = b""
     part: ParticipantSession | None = None
-    live: Stored | None = None
+    live: Snapshot | None = None
 
 
 class ParticipantSessionCache:
@@ -117,7 +117,7 @@ class ParticipantSessionCache:
         return found
 
 
-def _live(found: Row | CacheLookup) -> Stored | None:
+def _live(found: Row | CacheLookup) -> Snapshot | None:
     return None if isinstance(found, bytes) else found.live
 
 

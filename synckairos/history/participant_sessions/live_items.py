@@ -13,10 +13,10 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import Key
-from synckairos.store.snapshot import Stored
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.outbox_entry import OutboxEntry
 from synckairos.wire.participant_session_json import render_pieces, render_row
+from synckairos.wire.snapshot import Snapshot
 
 
 @fast_dataclass
@@ -69,7 +69,7 @@ class LiveItemBuilder:
         return _told(_at(now, session, now_ms, participant_id), synced=False)
 
     async def unarchived(
-        self, session_id: str, stored: Stored | None, known_ms: int | None, participant_id: str, now_ms: int
+        self, session_id: str, stored: Snapshot | None, known_ms: int | None, participant_id: str, now_ms: int
     ) -> ListItem | None:
         """Return somebody's part in a session of which Postgres didn't know that they took part."""
         if stored is None or stored.deleted or not stored.document:

@@ -154,7 +154,7 @@ async def test_a_session_that_is_gone_stays_gone(audit: AuditParts) -> None:
 async def test_a_session_made_again_takes_its_place(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.committer.apply(life, Delete(), T0 + 50_000)
-    again = await audit.committer.create(chess(), T0 + 50_000, life.session_id, life.stored)
+    again = await audit.committer.create(chess(), T0 + 50_000, life.session_id, life.snapshot)
     await audit.drain()
     assert await audit.rows("SELECT epoch, version, deleted_at FROM sync_sessions") == [(again.state.epoch, 1, None)]
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents) + 1
@@ -205,7 +205,7 @@ async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: AuditParts
     assert [await audit.rows(query) for query in (projections, people)] == before
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
-    assert archived.document == again.documents[4]
+    assert archived.snapshot.document == again.documents[4]
     # Nor is what was deleted meanwhile brought back.
     await audit.committer.apply(again, Delete(), T0 + 11_000)
     await audit.drain()

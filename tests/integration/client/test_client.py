@@ -21,7 +21,7 @@ DEADLINE_S = 20
 
 
 async def stored(instance: Instance, session_id: str) -> Session:
-    return parse_session((await instance.sessions.read(session_id)).document)
+    return parse_session((await instance.sessions.read(session_id)).snapshot.document)
 
 
 async def test_a_watch_begins_with_the_state_and_gets_all_that_follow(instance: Instance) -> None:

@@ -49,7 +49,7 @@ async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance)
             assert ack.version == 3 + press
         assert proxy.connections >= 2
         await session.reach(7)
-        assert session.state == parse_session((await instance.sessions.read(session_id)).document)
+        assert session.state == parse_session((await instance.sessions.read(session_id)).snapshot.document)
         assert session.state.version == 7
 
 
@@ -128,7 +128,7 @@ async def committed(instance: Instance, session_id: str, version: int) -> None:
     """Wait until a session has a version, reading it as a client would: what fell due is committed then."""
 
     async def look() -> bool:
-        return (await instance.sessions.read(session_id)).version >= version
+        return (await instance.sessions.read(session_id)).snapshot.version >= version
 
     await eventually(look)
 
@@ -259,7 +259,7 @@ async def scripted(answers: Callable[[dict[str, Any]], list[dict[str, Any]]]) ->
 async def test_a_delta_that_doesnt_fit_makes_it_ask_from_where_it_is(instance: Instance, from_version: int) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
-    document = orjson.loads((await instance.sessions.read(session_id)).document)
+    document = orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
     name = {"session_id": session_id, "epoch": document["epoch"]}
 
     def answers(asked: dict[str, Any]) -> list[dict[str, Any]]:

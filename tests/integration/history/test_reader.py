@@ -42,8 +42,12 @@ async def test_the_newest_version_comes_back_with_what_was_decided(audit: AuditP
     await audit.drain()
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
-    assert (archived.epoch, archived.version, archived.deleted) == (life.state.epoch, 3, False)
-    assert archived.document == life.documents[3]
+    assert (archived.snapshot.epoch, archived.snapshot.version, archived.snapshot.deleted) == (
+        life.state.epoch,
+        3,
+        False,
+    )
+    assert archived.snapshot.document == life.documents[3]
     assert {name: IdempotencyRecord.parse(record) for name, record in archived.records.items()} == {
         "first": IdempotencyRecord("print of first", life.state.epoch, 2),
         "second": IdempotencyRecord("print of second", life.state.epoch, 3),
@@ -56,12 +60,17 @@ async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones
     await audit.drain()
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
-    assert (archived.version, archived.deleted) == (2, True)
-    again = await audit.committer.create(chess(), T0 + 9, life.session_id, life.stored)
+    assert (archived.snapshot.version, archived.snapshot.deleted) == (2, True)
+    again = await audit.committer.create(chess(), T0 + 9, life.session_id, life.snapshot)
     await audit.drain()
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
-    assert (archived.epoch, archived.version, archived.deleted, archived.records) == (again.state.epoch, 1, False, {})
+    assert (archived.snapshot.epoch, archived.snapshot.version, archived.snapshot.deleted, archived.records) == (
+        again.state.epoch,
+        1,
+        False,
+        {},
+    )
 
 
 @pytest.mark.parametrize("session_id", [str(uuid4()), "no uuid", ""])
@@ -78,7 +87,7 @@ async def test_time_travel(audit: AuditParts) -> None:
 
     async def version_at(at_ms: int) -> int | None:
         archived = await audit.history.version_at(life.session_id, at_ms)
-        return None if archived is None else archived.version
+        return None if archived is None else archived.snapshot.version
 
     assert [await version_at(T0 + ms) for ms in (-1, 0, 1, 60_000, 60_001, DAY_MS)] == [None, 1, 2, 2, 3, 7]
     assert await version_at(-(2**62)) is None
@@ -134,7 +143,7 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> 
             break
     assert seen == expected
     running = await audit.history.sessions(status="running")
-    assert [(item.session_id, item.document) for item in running.items] == [
+    assert [(item.session_id, item.snapshot.document) for item in running.items] == [
         (lives[3].session_id, lives[3].documents[2])
     ]
     assert (await audit.history.sessions(sync_mode="global")).items == ()

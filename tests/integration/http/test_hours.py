@@ -87,7 +87,7 @@ async def test_what_ends_a_stretch_may_be_on_its_way(server: Server) -> None:
         found = await slices(server, ALICE, now_ms=now_ms)
         assert {each.bucket: each.time_used_ms for each in found} == expected
         await server.drain()
-    again = await committer.create(chess(), T0 + 4 * MINUTE_MS, gone.session_id, gone.stored)
+    again = await committer.create(chess(), T0 + 4 * MINUTE_MS, gone.session_id, gone.snapshot)
     await committer.apply(again, Start(), T0 + 4 * MINUTE_MS)
     expected[gone.session_id] = MINUTE_MS
     for _ in range(2):

@@ -108,7 +108,9 @@ async def test_what_changes_later_is_archived_anew(audit: AuditParts, cold: JobC
     assert not await cold.job_table.has_sessions_to_do("archive", 0)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_of(audit, first).exists()
-    assert (await audit.history.cold_reader.latest_version([second])).document == life.documents[second.version]
+    assert (await audit.history.cold_reader.latest_version([second])).snapshot.document == life.documents[
+        second.version
+    ]
 
 
 async def test_what_a_worker_of_the_version_before_archived_is_marked(audit: AuditParts, cold: JobComponents) -> None:
@@ -193,14 +195,14 @@ async def test_whoever_reads_while_an_archive_is_replaced_gets_the_newer_one(
 
     async def early() -> bytes | None:
         past = await audit.history.version_at(life.session_id, T0)
-        return None if past is None else past.document
+        return None if past is None else past.snapshot.document
 
     async def first() -> bytes | None:
         return (await audit.history.events(life.session_id, limit=1, snapshots=True)).items[0].document
 
     async def latest() -> bytes | None:
         found = await audit.history.latest_version(life.session_id)
-        return None if found is None else found.document
+        return None if found is None else found.snapshot.document
 
     for read, version in (
         (early, 1),
@@ -249,14 +251,18 @@ async def test_what_left_postgres_is_answered_from_its_archive(audit: AuditParts
     latest = await audit.history.latest_version(life.session_id)
     assert latest is not None
     assert before[0] is not None
-    assert (latest.epoch, latest.version, latest.document) == (before[0].epoch, before[0].version, before[0].document)
+    assert (latest.snapshot.epoch, latest.snapshot.version, latest.snapshot.document) == (
+        before[0].snapshot.epoch,
+        before[0].snapshot.version,
+        before[0].snapshot.document,
+    )
     assert latest.records == before[0].records
     assert latest.records
     assert await trail(audit, life) == before[1]
     assert await trail(audit, life, limit=2) == before[1]
     past = await audit.history.version_at(life.session_id, T0 + 2500)
     assert past is not None
-    assert past.document == life.documents[3]
+    assert past.snapshot.document == life.documents[3]
     assert await audit.history.version_at(life.session_id, T0 - 1) is None
     assert await audit.history.version_document(life.session_id, life.state.epoch, 2) == life.documents[2]
     assert await audit.history.version_document(life.session_id, life.state.epoch, 99) is None
@@ -304,12 +310,12 @@ async def test_a_deleted_session_and_its_next_life(audit: AuditParts, cold: JobC
     assert await cold.retention.remove(first.session_id, 0)
     latest = await audit.history.latest_version(first.session_id)
     assert latest is not None
-    assert latest.deleted
-    second = await audit.committer.create(chess(), T0 + 70_000, first.session_id, first.stored)
+    assert latest.snapshot.deleted
+    second = await audit.committer.create(chess(), T0 + 70_000, first.session_id, first.snapshot)
     await audit.drain()
     latest = await audit.history.latest_version(first.session_id)
     assert latest is not None
-    assert (latest.version, latest.deleted) == (1, False)
+    assert (latest.snapshot.version, latest.snapshot.deleted) == (1, False)
     epochs = [event.epoch for event in await trail(audit, second)]
     assert epochs == [first.state.epoch] * first.state.version + [second.state.epoch]
 

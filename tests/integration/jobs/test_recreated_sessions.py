@@ -41,7 +41,7 @@ async def deleted(audit: AuditParts, life: SessionLife) -> SessionLife:
 async def made_again(
     audit: AuditParts, before: SessionLife, *, at_ms: int = AGAIN, to_the_end: bool = True
 ) -> SessionLife:
-    life = await audit.committer.create(chess(), at_ms, before.session_id, before.stored)
+    life = await audit.committer.create(chess(), at_ms, before.session_id, before.snapshot)
     await audit.committer.apply(life, Start(), at_ms + 1000, "first again")
     await audit.committer.apply(life, Switch(), at_ms + 2000)
     if to_the_end:
@@ -75,12 +75,20 @@ async def is_whole(audit: AuditParts, *lives: SessionLife) -> None:
     for event in told:
         past = await audit.history.version_at(session_id, event.occurred_at_ms)
         assert past is not None
-        assert (past.epoch, past.version, past.document) == (event.epoch, event.version, event.document)
+        assert (past.snapshot.epoch, past.snapshot.version, past.snapshot.document) == (
+            event.epoch,
+            event.version,
+            event.document,
+        )
         assert await audit.history.version_document(session_id, event.epoch, event.version) == event.document
     latest = await audit.history.latest_version(session_id)
     assert latest is not None
-    assert (latest.epoch, latest.version, latest.deleted) == (last.state.epoch, last.state.version, last.state.deleted)
-    assert latest.document == last.documents[last.state.version]
+    assert (latest.snapshot.epoch, latest.snapshot.version, latest.snapshot.deleted) == (
+        last.state.epoch,
+        last.state.version,
+        last.state.deleted,
+    )
+    assert latest.snapshot.document == last.documents[last.state.version]
     assert list(latest.records) == ["first again"]
 
 
@@ -96,7 +104,9 @@ async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: Aud
     newest, oldest = await audit.history.archive_records(first.session_id)
     assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
     assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
-    assert (await audit.history.cold_reader.latest_version([newest])).document == second.documents[second.state.version]
+    assert (await audit.history.cold_reader.latest_version([newest])).snapshot.document == second.documents[
+        second.state.version
+    ]
 
 
 async def test_all_lives_before_count(audit: AuditParts, cold: JobComponents) -> None:

@@ -134,7 +134,9 @@ async def test_another_worker_does_what_a_killed_one_left(
     assert job.worker is not None
     assert not job.worker.endswith(f":{first.pid}")
     (filed,) = await audit.history.archive_records(life.session_id)
-    assert (await audit.history.cold_reader.latest_version([filed])).document == life.documents[life.state.version]
+    assert (await audit.history.cold_reader.latest_version([filed])).snapshot.document == life.documents[
+        life.state.version
+    ]
 
 
 async def test_one_that_stops_gives_back_what_it_began(

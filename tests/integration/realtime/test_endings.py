@@ -123,7 +123,7 @@ async def test_a_deletion_nobody_heard_of_is_told_who_is_just_joining(
             assert (await client.take())["event_type"] == "session_deleted"
             instance.hub.settle(subscription, found if has_state else None)
             instance.hub.leave([subscription])
-            assert [each.deleted for each in joining.taken] == [True] * has_state
+            assert [each.snapshot.deleted for each in joining.taken] == [True] * has_state
 
 
 async def test_who_hears_of_the_end_on_joining_hears_nothing_of_the_next_life(instance: Instance) -> None:
@@ -140,7 +140,7 @@ async def test_who_hears_of_the_end_on_joining_hears_nothing_of_the_next_life(in
     await eventually(have_both_come)
     instance.hub.settle(subscription, found)
     instance.hub.leave([subscription])
-    assert [each.deleted for each in joining.taken] == [True]
+    assert [each.snapshot.deleted for each in joining.taken] == [True]
 
 
 async def test_who_came_after_the_end_waits_for_the_next_life(
@@ -193,7 +193,7 @@ async def test_a_slow_reader_resumes_all_its_sessions(instance: Instance) -> Non
     known = {}
     for _ in range(sessions):
         session_id = await instance.create()
-        known[session_id] = (await instance.command(session_id, Start())).epoch
+        known[session_id] = (await instance.command(session_id, Start())).snapshot.epoch
         for _ in range(missed):
             await instance.command(session_id, Switch())
     async with raw_client(instance.server.port, SMALL) as slow:
@@ -223,7 +223,7 @@ async def test_more_missed_than_may_wait_is_the_state(settings: Settings) -> Non
             await instance.command(session_id, Switch())
         async with raw_client(instance.server.port, SMALL) as slow:
             await join(slow, session_id)
-            position = {"session_id": session_id, "epoch": started.epoch}
+            position = {"session_id": session_id, "epoch": started.snapshot.epoch}
             await slow.send(masked({"type": "SUBSCRIBE", **position, "version": 2}))
             whole = await message_of(slow)
             assert (whole["type"], whole["recovered"]) == ("STATE_SYNC", False)

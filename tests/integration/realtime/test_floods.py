@@ -54,7 +54,7 @@ async def test_commands_that_come_faster_than_they_are_done_count(instance: Inst
         commands = (orjson.dumps({**asked, "id": f"c{number}"}) for number in range(3 * MESSAGES_AT_ONCE))
         await client.send(b"".join(frame(0x81, each) for each in commands))
         assert await code_of(client, instance) == TOO_MANY
-    assert (await instance.sessions.read(session_id)).version <= 2
+    assert (await instance.sessions.read(session_id)).snapshot.version <= 2
 
 
 async def test_a_message_in_many_pieces_is_one_and_weighs_little(instance: Instance) -> None:

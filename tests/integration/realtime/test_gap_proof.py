@@ -91,7 +91,7 @@ class Crowd:
             stored = await self.stored()
         except StoreUnavailable:
             return False
-        return all(each.document == shown(stored.document) for each in self.watchers)
+        return all(each.document == shown(stored.snapshot.document) for each in self.watchers)
 
     async def heals(self) -> None:
         """Wait until all have what is stored, then see that nobody had to connect anew."""
@@ -196,10 +196,10 @@ async def replicate(gathered: Crowd, primary: Valkey, replica: Valkey) -> int:
 
         async def is_replicated() -> bool:
             key = gathered.instances[0].parts.store.keys.session(gathered.session_id)
-            return bool(await at_replica.call("HGET", key, "state") == stored.document)
+            return bool(await at_replica.call("HGET", key, "state") == stored.snapshot.document)
 
         await eventually(is_replicated)
-    return stored.version
+    return stored.snapshot.version
 
 
 async def promote(replica: Valkey) -> None:
@@ -238,7 +238,7 @@ async def test_a_failover(settings: Settings, own_valkeys: tuple[Valkey, Valkey]
         await issue_anew(settings, replica, gathered.session_id, issued_anew)
         fail_over(gathered, primary, replica)
         await gathered.heals()
-        assert (await gathered.stored()).version == kept + issued_anew
+        assert (await gathered.stored()).snapshot.version == kept + issued_anew
         assert gathered.saw_it_in_order() or lost
         await gathered.switch(5)
         await gathered.heals()
@@ -279,4 +279,4 @@ async def test_who_was_away_over_a_failover(
             await updates.aclose()
             assert update.has_gap
             await eventually(gathered.is_whole, HEALS_WITHIN_S)
-            assert shown(render_session(session.state)) == shown((await gathered.stored()).document)
+            assert shown(render_session(session.state)) == shown((await gathered.stored()).snapshot.document)

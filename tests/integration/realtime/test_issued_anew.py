@@ -56,8 +56,8 @@ async def begun(instance: Instance, participants: int) -> str:
 
 async def has_what_is_stored(client: V3Client, instance: Instance, session_id: str) -> None:
     stored = await instance.sessions.read(session_id)
-    await client.take_until(session_id, stored.version)
-    assert normal(client.states[session_id]) == shown(stored.document)
+    await client.take_until(session_id, stored.snapshot.version)
+    assert normal(client.states[session_id]) == shown(stored.snapshot.document)
 
 
 @pytest.mark.parametrize("participants", [2, 100])

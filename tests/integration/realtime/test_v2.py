@@ -24,7 +24,7 @@ async def test_a_watcher_is_greeted_and_given_the_state(instance: Instance) -> N
         sync = await take(client)
         assert list(sync) == ["type", "sessionId", "timestamp", "state"]
         assert (sync["type"], sync["sessionId"]) == ("STATE_SYNC", session_id)
-        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).document)
+        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
 
 
 async def test_an_upper_case_id_names_the_same_session(instance: Instance) -> None:

@@ -19,7 +19,7 @@ ODD_ARGS = f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"sta
 
 async def converged(client: V3Client, instance: Instance, session_id: str) -> None:
     """Check that a client has exactly what is stored."""
-    stored = (await instance.sessions.read(session_id)).document
+    stored = (await instance.sessions.read(session_id)).snapshot.document
     await client.take_until(session_id, orjson.loads(stored)["version"])
     assert normal(client.states[session_id]) == shown(stored)
 
@@ -31,7 +31,7 @@ async def test_subscribing_is_answered_with_the_state(instance: Instance) -> Non
         sync = await client.take()
         assert list(sync) == ["type", "session_id", "version", "server_time_ms", "epoch", "tag", "state"]
         assert (sync["type"], sync["session_id"], sync["version"]) == ("STATE_SYNC", session_id, 1)
-        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).document)
+        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
         assert abs(sync["server_time_ms"] - await instance.sessions.now_ms()) < 2_000
 
 
@@ -111,7 +111,7 @@ async def test_resuming_brings_what_was_missed(
 async def test_what_cant_be_resumed_is_sent_whole(instance: Instance, position: dict[str, object]) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
-    epoch = (await instance.sessions.read(session_id)).epoch
+    epoch = (await instance.sessions.read(session_id)).snapshot.epoch
     async with v3_client(instance) as client:
         answer = await client.ask("SUBSCRIBE", session_id=session_id, **{"epoch": epoch, **position})
         assert (answer["type"], answer["recovered"]) == ("STATE_SYNC", False)
@@ -123,7 +123,7 @@ async def test_a_position_older_than_the_history_is_sent_whole(settings: Setting
         await instance.command(session_id, Start())
         for _ in range(5):
             await instance.command(session_id, Switch())
-        epoch = (await instance.sessions.read(session_id)).epoch
+        epoch = (await instance.sessions.read(session_id)).snapshot.epoch
         async with v3_client(instance) as client:
             answer = await client.ask("SUBSCRIBE", session_id=session_id, epoch=epoch, version=2)
             assert (answer["type"], answer["recovered"], answer["version"]) == ("STATE_SYNC", False, 7)
@@ -200,7 +200,7 @@ async def test_a_command_sent_again_happens_once_and_is_answered_the_same(
         assert orjson.loads(refused[0])["code"] == "INVALID_STATE_TRANSITION"
         other = await here.ask("COMMAND", id="once", session_id=session_id, command="pause")
         assert other["code"] == "IDEMPOTENCY_KEY_REUSED"
-    assert (await instance.sessions.read(session_id)).version == 2
+    assert (await instance.sessions.read(session_id)).snapshot.version == 2
 
 
 async def test_a_stale_expectation_is_told_with_the_state(instance: Instance) -> None:
@@ -325,7 +325,7 @@ async def test_joining_while_it_changes_converges(instance: Instance, other_inst
             await client.ask("SUBSCRIBE", session_id=session_id)
             await client.take_until(session_id, 152)
             known = client.states[session_id]
-        assert normal(known) == shown((await instance.sessions.read(session_id)).document)
+        assert normal(known) == shown((await instance.sessions.read(session_id)).snapshot.document)
 
     switching = asyncio.create_task(switch_on())
     await asyncio.gather(*(follow() for _ in range(10)))

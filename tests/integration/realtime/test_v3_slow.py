@@ -46,7 +46,7 @@ async def stall(instance: Instance, session_id: str) -> int:
     async def is_stalled() -> bool:
         nonlocal version
         noise = base64.b64encode(os.urandom(12_000)).decode()
-        version = (await instance.command(session_id, UpdateMetadata({"noise": noise}))).version
+        version = (await instance.command(session_id, UpdateMetadata({"noise": noise}))).snapshot.version
         return any(not each.socket.ready for each in instance.connections)
 
     await eventually(is_stalled)
@@ -64,7 +64,7 @@ async def test_it_gets_every_answer_in_order_and_then_the_newest_state(instance:
         for number in range(20):
             await slow.send(masked({"type": "PING", "id": f"p{number}", "t0": number}))
             await instance.command(session_id, Switch())
-        last = (await instance.sessions.read(session_id)).version
+        last = (await instance.sessions.read(session_id)).snapshot.version
 
         states: list[dict[str, object]] = []
         answers: list[object] = []

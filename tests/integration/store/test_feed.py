@@ -17,8 +17,8 @@ from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import Commit, SessionStore, VersionStep
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.snapshot import Stored
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
+from synckairos.wire.snapshot import Snapshot
 from tests.waiting import eventually
 
 HEALS_WITHIN_S = 5.0
@@ -35,15 +35,15 @@ class Heard:
     def publish(self, message: FeedMessage) -> None:
         self.messages.append(message)
 
-    def renew(self, session_id: str, stored: Stored, went_back: bool) -> None:
-        self.renewed.append((stored.version, went_back))
+    def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+        self.renewed.append((snapshot.version, went_back))
 
     def absent(self, session_id: str) -> None:
         self.missing.append(session_id)
 
     @property
     def versions(self) -> list[int]:
-        return [message.version for message in self.messages]
+        return [message.snapshot.version for message in self.messages]
 
     async def has(self, *versions: int, within_s: float = HEALS_WITHIN_S) -> None:
         async def look() -> bool:
@@ -81,12 +81,14 @@ class Bench:
         self, *, is_lost: bool = False, spliced: bool = False, event: EventType = EventType.METADATA_UPDATED
     ) -> None:
         before = document_of(self.version)
-        base = Stored(self.epoch, self.version, False, b"{}", tag=self.tag) if self.version else None
+        base = Snapshot(self.epoch, self.version, b"{}", self.tag) if self.version else None
         self.version += 1
         document, tag = document_of(self.version), uuid4().hex
         splices = b"%d 20 %d %d\n%b" % (len(before), len(before) - 21, len(document) - 21, document[20:-1])
         change = DocumentChange(self.tag, splices, b"{}") if spliced else None
-        message = FeedMessage(self.session_id, self.epoch, self.version, event, 0, document, tag=tag, change=change)
+        message = FeedMessage(
+            self.session_id, Snapshot(self.epoch, self.version, document, tag), event, 0, change=change
+        )
         store = self.store
         if is_lost:
             store = SessionStore(self.pipe, Elsewhere(self.keys.prefix), 32)
@@ -125,7 +127,7 @@ async def test_versions_come_in_order_and_once(watched: Bench) -> None:
     for _ in range(20):
         await watched.commit()
     await watched.heard.has(*range(1, 21))
-    assert [message.document for message in watched.heard.messages][-1] == document_of(20)
+    assert [message.snapshot.document for message in watched.heard.messages][-1] == document_of(20)
 
 
 async def test_splices_are_made_documents_again(watched: Bench) -> None:
@@ -133,7 +135,9 @@ async def test_splices_are_made_documents_again(watched: Bench) -> None:
     for _ in range(11):
         await watched.commit(spliced=True)
     await watched.heard.has(*range(1, 13))
-    assert [message.document for message in watched.heard.messages] == [document_of(each) for each in range(1, 13)]
+    assert [message.snapshot.document for message in watched.heard.messages] == [
+        document_of(each) for each in range(1, 13)
+    ]
 
 
 async def test_a_gap_before_splices_is_filled_from_the_history(watched: Bench) -> None:
@@ -141,7 +145,9 @@ async def test_a_gap_before_splices_is_filled_from_the_history(watched: Bench) -
     for is_lost in (True, True, False, False):
         await watched.commit(is_lost=is_lost, spliced=True)
     await watched.heard.has(1, 2, 3, 4, 5)
-    assert [message.document for message in watched.heard.messages] == [document_of(each) for each in range(1, 6)]
+    assert [message.snapshot.document for message in watched.heard.messages] == [
+        document_of(each) for each in range(1, 6)
+    ]
 
 
 async def test_who_comes_in_on_splices_reads_what_they_are_for(watched: Bench) -> None:
@@ -154,7 +160,7 @@ async def test_who_comes_in_on_splices_reads_what_they_are_for(watched: Bench) -
     await eventually(look, HEALS_WITHIN_S)
     await watched.commit(spliced=True)
     await watched.heard.has(3)
-    assert watched.heard.messages[0].document == document_of(3)
+    assert watched.heard.messages[0].snapshot.document == document_of(3)
 
 
 async def test_splices_for_other_content_of_the_same_version_are_read_again(watched: Bench) -> None:
@@ -167,7 +173,9 @@ async def test_splices_for_other_content_of_the_same_version_are_read_again(watc
     await watched.heard.has(1, 2)
     await watched.commit(spliced=True)
     await watched.heard.has(1, 2, 3)
-    assert [each.document for each in watched.heard.messages[1:]] == [document_of(each, b"it") for each in (2, 3)]
+    assert [each.snapshot.document for each in watched.heard.messages[1:]] == [
+        document_of(each, b"it") for each in (2, 3)
+    ]
 
 
 async def test_who_leaves_before_redis_has_confirmed_waits_no_longer(watched: Bench) -> None:
