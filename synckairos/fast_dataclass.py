@@ -1,9 +1,9 @@
-"""Frozen dataclasses that are cheap to make and to copy: `fast_dataclass` replaces `__init__`, `replace` copies.
+"""Frozen dataclasses that are fast to create and to copy: `fast_dataclass` replaces `__init__`, `replace` copies.
 
-What `dataclasses` writes goes around the frozen class through `object.__setattr__`, field by field, and its `replace`
-looks every field's description up besides. One command makes some thirty values, a switch five copies: that was a tenth
-of the one's time and most of what the other cost. The functions written here, once a class, fill a bare object through
-its slots' own setters. For types that the hot path makes; the others needn't care.
+The generated `__init__` of a frozen dataclass sets each field by `object.__setattr__`. `dataclasses.replace` also looks
+up the description of each field. One command creates about thirty values, and a switch makes five copies. Creation
+took a tenth of a command's time, and copying most of a switch's time. The functions here are generated once for each
+class. They fill a bare object through the setters of its slots. Only types that the hot path creates need them.
 """
 
 from dataclasses import MISSING, fields
@@ -15,10 +15,13 @@ _UNSET: Any = object()
 
 
 def fast_dataclass(kind: type[T]) -> type[T]:
-    """Give a frozen slotted class an `__init__` that fills its slots by their setters; stands above `@dataclass`."""
+    """Replace the `__init__` of a frozen slotted dataclass by one that uses the setters of its slots.
+
+    Write this decorator above `@dataclass`.
+    """
     scope: dict[str, Any] = {"unset": _UNSET}
     parameters, lines = ["self"], ["pass"]
-    for field in fields(kind):  # type: ignore[arg-type]  # it is a dataclass, which no type can say
+    for field in fields(kind):  # type: ignore[arg-type]  # no type annotation means "a dataclass"
         name, value = field.name, field.name
         parameter = name
         if field.default is not MISSING:
@@ -29,27 +32,27 @@ def fast_dataclass(kind: type[T]) -> type[T]:
         scope[f"set_{name}"] = getattr(kind, name).__set__
         parameters.append(parameter)
         lines.append(f"set_{name}(self, {value})")
-    exec(f"def __init__({', '.join(parameters)}):\n    " + "\n    ".join(lines), scope)  # noqa: S102 all of it is ours
+    exec(f"def __init__({', '.join(parameters)}):\n    " + "\n    ".join(lines), scope)  # noqa: S102 - only generated text
     scope["__init__"].__qualname__ = f"{kind.__qualname__}.__init__"
-    kind.__init__ = scope["__init__"]  # type: ignore[method-assign]  # of the same signature
+    kind.__init__ = scope["__init__"]  # type: ignore[method-assign]  # it has the same signature
     return kind
 
 
 if TYPE_CHECKING:
-    # Type checkers see the original, so that names and types of the fields are checked.
+    # Type checkers see the original function, so that they check the names and types of the fields.
     from dataclasses import replace
 else:
     _copiers = {}
 
     def replace(value, /, **changes):
-        """Return a copy of a frozen slotted dataclass with some fields changed; the others are shared."""
+        """Return a copy of a frozen slotted dataclass with some fields changed. The copy shares the other values."""
         kind = type(value)
         copier = _copiers.get(kind)
         if copier is None:
-            copier = _copiers[kind] = _write_copier(kind)
+            copier = _copiers[kind] = _make_copier(kind)
         return copier(value, **changes)
 
-    def _write_copier(kind):
+    def _make_copier(kind):
         names = kind.__slots__
         lines = [
             f"def copy(value, *, {', '.join(f'{name}=unset' for name in names)}):",
@@ -59,7 +62,7 @@ else:
         ]
         scope = {"unset": _UNSET, "kind": kind, "new": object.__new__}
         scope |= {f"set_{name}": getattr(kind, name).__set__ for name in names}
-        exec("\n".join(lines), scope)  # noqa: S102 all of it is ours
+        exec("\n".join(lines), scope)  # noqa: S102 - only generated text
         return scope["copy"]
 
 

@@ -1,9 +1,9 @@
-"""An asyncio client of `synckairos.v3`: watch sessions, read their clocks, and command them exactly once.
+"""An asyncio client of `synckairos.v3`: watch sessions, read their clocks, and send commands exactly once.
 
     async with Client("ws://127.0.0.1:3000/ws") as client, client.watch(session_id) as session:
         print(session.remaining_ms())
 
-Needs no server's part: `websockets`, and what is pure of `clock` and `wire`.
+The package needs only `websockets` and the pure modules of `clock` and `wire`. It imports no part of the server.
 """
 
 from synckairos.client.client import Client

@@ -1,4 +1,4 @@
-"""The client: one connection at a time, made anew as often as it takes; on it go on all watches and commands."""
+"""The client: one connection at a time, with reconnection. Watches and commands continue on the next connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -25,23 +25,36 @@ from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError
 SUBPROTOCOL = Subprotocol("synckairos.v3")
 
 MAX_SENT_BYTES = 65_536
+"""Bytes of a message that the server accepts."""
+
 MAX_RECEIVED_BYTES = 64 << 20
-OPEN_WITHIN_S = 10.0
-"""How long connecting and the handshake may take; a server in a storm may need most of it, a port that is dumb all."""
+"""Bytes of a message that the client accepts."""
 
-COMMANDS_AT_ONCE = 256
-"""Commands that wait for their answers; more wait to be sent. Servers keep twice as many."""
+OPEN_TIMEOUT_S = 10.0
+"""Seconds for the connection and its handshake.
 
-ASK_AGAIN = frozenset({"STORE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED"})
+A server that many clients reconnect to at once can need most of it. A port that never answers uses all of it.
+"""
+
+MAX_PENDING_COMMANDS = 256
+"""Commands that wait for their answers. Further commands wait to be sent. Servers accept twice as many."""
+
+RESUBSCRIBE_DELAY_S = 0.5
+"""Seconds, plus the back-off, before a subscription that was refused temporarily is sent again."""
+
+TEMPORARY_CODES = frozenset({"STORE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED"})
+"""Codes of refusals after which the same request can succeed."""
 
 
 class Client:
-    """A client of one address, inside its `async with`.
+    """A client of one server, used by `async with`.
 
-    Entering doesn't wait for the connection, and losing it ends nothing: it comes back by itself with full jitter
-    (0.25 s, doubling, at most 10 s), or when a GOAWAY says, and goes on from where it was. What a server means for good
-    (close codes 4500–4999, a refused handshake) is raised from everything that waits: `Unauthorized`, `Forbidden`,
-    `TooManyConnections`, `PayloadTooLarge`, else `ConnectionEnded`.
+    Entering the block does not wait for the connection. If the connection breaks, the client reconnects by itself. The
+    delay has full jitter: at most 0.25 s, doubled after each failure, at most 10 s. A GOAWAY sets the delay instead.
+    All watches and commands then continue.
+
+    A permanent refusal by the server (close code 4500 to 4999, refused handshake) raises an error from all waiting
+    calls: `Unauthorized`, `Forbidden`, `TooManyConnections`, `PayloadTooLarge` or `ConnectionEnded`.
     """
 
     def __init__(
@@ -51,34 +64,37 @@ class Client:
         participant_id: str | None = None,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
     ) -> None:
-        """Take a server's address, `ws://host:3000/ws` or `http://host:3000`; `proxy` is one to go through.
+        """Make a client for the server at `url`, such as `ws://host:3000/ws` or `http://host:3000`.
 
-        `participant_id` is who this is to others who watch; a server that knows its callers wants none. Raises
-        ValueError where it is no address.
+        `participant_id` identifies this client to other watchers; a server with authentication ignores it. `headers`
+        are sent with the handshake. `proxy` is the URL of a proxy. `open_timeout_s` is the time for a connection and
+        its handshake. Raises ValueError if `url` is not valid.
         """
         self.url = socket_url(url)
         self.clock = ServerClock()
         self.trouble: str | None = None
-        """Why there is no connection now; None while there is one, and before the first attempt."""
+        """The reason why there is no connection; None while connected and before the first attempt."""
         self._participant_id = participant_id
         self._headers = headers
         self._proxy = proxy
+        self._open_timeout_s = open_timeout_s
         self._backoff = Backoff()
-        self._link: Connection | None = None
-        self._linked = asyncio.Event()
-        self._timed = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._connection: Connection | None = None
+        self._connected = asyncio.Event()
+        self._time_known = asyncio.Event()
+        self._work_added = asyncio.Event()
         self._watches: dict[str, Watch] = {}
-        self._requests = PendingCommands()
-        self._at_once = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._pending = PendingCommands()
+        self._command_slots = asyncio.Semaphore(MAX_PENDING_COMMANDS)
         self._task: asyncio.Task[None] | None = None
         self._failure: SyncKairosError | None = errors.ClientClosed()
 
     async def __aenter__(self) -> Self:
         self._failure = None
-        self._task = asyncio.create_task(self._come_and_go())
-        self._task.add_done_callback(self._done)
+        self._task = asyncio.create_task(self._stay_connected())
+        self._task.add_done_callback(self._task_ended)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,40 +105,46 @@ class Client:
 
     @property
     def is_connected(self) -> bool:
-        return self._link is not None
+        """Return whether there is a connection now."""
+        return self._connection is not None
 
     def now_ms(self) -> float:
-        """Return the server's time, ms since the Unix epoch. Raises ValueError before its first answer."""
+        """Return the server's time, ms since the Unix epoch. Raises ValueError before the server's first answer."""
         return self.clock.now_ms(local_ms())
 
     @property
     def error_ms(self) -> float:
-        """How far `now_ms` can be off, either way; infinite before the first answer."""
+        """Return the largest possible error of `now_ms` in either direction, ms; infinite before the first answer."""
         return self.clock.error_ms(local_ms())
 
     async def measure(self) -> Sample:
-        """Ask for the server's time once more than by itself, every ten seconds, and return what the answer tells."""
+        """Measure the server's time now, in addition to the measurement every 10 seconds."""
         while True:
-            await self._linked.wait()
+            await self._connected.wait()
             if self._failure is not None:
                 raise self._failure
-            if self._link is not None:
+            if self._connection is not None:
                 with suppress(ConnectionClosed, OSError):
-                    return await self._link.ping()
-            # It is gone, which the reader hasn't said yet.
+                    return await self._connection.ping()
+            # The connection has ended, but its reader has not noticed yet.
             await asyncio.sleep(0)
 
-    # -- what it is for -----------------------------------------------------------------------------------------------
+    # -- watches and commands -----------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def watch(self, session_id: str) -> AsyncIterator[Watch]:
-        """Watch a session; given once its state and the server's time are known.
+        """Watch a session. The block begins when its state and the server's time are known.
 
-        Watching one a second time shares the first's state. Raises SessionNotFound, SubscriptionRefused, ValueError
-        where the id is no UUID, or what ended the connection for good.
+        Several blocks for the same session share one watch.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            SubscriptionRefused: the server does not let this client watch it.
+            ValueError: `session_id` is not a UUID.
+            SyncKairosError: the server ended the connection permanently.
         """
         session_id = str(UUID(session_id))
-        self._check()
+        self._raise_if_ended()
         watch = self._watches.get(session_id)
         if watch is None:
             watch = self._watches[session_id] = Watch(session_id, self.command, self.now_ms, self._participant_id)
@@ -130,13 +152,13 @@ class Client:
         watch.users += 1
         try:
             await watch.reach(0)
-            await self._timed.wait()
-            self._check()
+            await self._time_known.wait()
+            self._raise_if_ended()
             yield watch
         finally:
             watch.users -= 1
             if not watch.users:
-                self._leave(watch)
+                self._unsubscribe(watch)
 
     async def command(
         self,
@@ -147,11 +169,16 @@ class Client:
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
-        """Do something to a session by REST's verb and arguments, once, however often the connection breaks.
+        """Send a command, named by the verb of the REST interface. It takes effect once, even if the connection breaks.
 
-        It waits as long as that takes; who gives up before, by cancelling, can learn what happened by asking again
-        with the same `command_id`. Raises CommandRefused, PayloadTooLarge, ValueError where a command of that id is
-        under way, or what ended the connection for good.
+        The call waits until the server answers. After a cancellation the outcome is unknown. Call it again with the
+        same `command_id` to get the result.
+
+        Raises:
+            CommandRefused: the server refused the command.
+            PayloadTooLarge: the message is larger than 64 KiB.
+            ValueError: a command with this id is already pending.
+            SyncKairosError: the server ended the connection permanently.
         """
         command_id = command_id or str(uuid4())
         message: Message = {"type": "COMMAND", "id": command_id, "session_id": session_id, "command": verb}
@@ -160,58 +187,61 @@ class Client:
             message["expected_version"] = expected_version
         frame = orjson.dumps(message)
         if len(frame) > MAX_SENT_BYTES:
-            raise PayloadTooLarge(f"A message has at most {MAX_SENT_BYTES} bytes, this one {len(frame)}; use REST")
-        async with self._at_once:
-            self._check()
-            answer = self._requests.add(command_id, frame)
-            self._wanted.set()
-            if self._link is not None:
-                self._link.send(frame)
+            raise PayloadTooLarge(f"A message has at most {MAX_SENT_BYTES} bytes, this one has {len(frame)}; use REST")
+        async with self._command_slots:
+            self._raise_if_ended()
+            answer = self._pending.add(command_id, frame)
+            self._work_added.set()
+            if self._connection is not None:
+                self._connection.send(frame)
             try:
                 return await answer
             finally:
-                self._requests.drop(command_id, answer)
+                self._pending.remove(command_id, answer)
 
-    def _check(self) -> None:
+    def _raise_if_ended(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _subscribe(self, watch: Watch) -> None:
-        watch.is_asking = True
-        self._wanted.set()
-        if self._link is not None:
-            self._link.send(orjson.dumps(watch.subscription()))
+        watch.is_subscribing = True
+        self._work_added.set()
+        if self._connection is not None:
+            self._connection.send(orjson.dumps(watch.subscription()))
 
-    def _leave(self, watch: Watch) -> None:
+    def _unsubscribe(self, watch: Watch) -> None:
         watch.end()
         if self._watches.get(watch.session_id) is watch:
             del self._watches[watch.session_id]
-            if self._link is not None:
-                self._link.send(orjson.dumps({"type": "UNSUBSCRIBE", "session_id": watch.session_id}))
+            if self._connection is not None:
+                self._connection.send(orjson.dumps({"type": "UNSUBSCRIBE", "session_id": watch.session_id}))
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    async def _come_and_go(self) -> None:
+    async def _stay_connected(self) -> None:
         while self._failure is None:
-            self._wanted.clear()
-            wait_s = await self._visit()
-            if wait_s is not None:
-                await asyncio.sleep(wait_s)
-            elif not self._watches and not self._requests:
-                await self._wanted.wait()
+            self._work_added.clear()
+            delay_s = await self._connect_once()
+            if delay_s is not None:
+                await asyncio.sleep(delay_s)
+            elif not self._watches and not self._pending:
+                await self._work_added.wait()
 
-    async def _visit(self) -> float | None:
-        """Be connected once; return how long to stay away then, s, None where there is no reason to come back."""
+    async def _connect_once(self) -> float | None:
+        """Connect and run until the connection ends.
+
+        Returns the seconds until the next attempt, None if the next attempt should wait for new work.
+        """
         try:
             async with connect(
                 self.url, subprotocols=[SUBPROTOCOL], additional_headers=self._headers, proxy=self._proxy,
                 compression=None, ping_interval=None, max_size=MAX_RECEIVED_BYTES,
-                open_timeout=OPEN_WITHIN_S, close_timeout=1,
+                open_timeout=self._open_timeout_s, close_timeout=1,
             ) as socket:  # fmt: skip
                 if socket.subprotocol != SUBPROTOCOL:
                     self._fail(errors.ConnectionEnded(101, f"without {SUBPROTOCOL}"))
                     return None
-                return await self._stay(Connection(socket, self._learn, self._hear))
+                return await self._run_connection(Connection(socket, self._add_sample, self._receive))
         except InvalidStatus as refused:
             if failure := errors.error_for_status(refused.response.status_code):
                 self._fail(failure)
@@ -221,74 +251,74 @@ class Client:
             self.trouble = str(trouble) or type(trouble).__name__
             return self._backoff.next_s()
 
-    async def _stay(self, link: Connection) -> float | None:
+    async def _run_connection(self, connection: Connection) -> float | None:
         for watch in self._watches.values():
-            watch.is_asking = True
-            link.send(orjson.dumps(watch.subscription()))
-        for frame in self._requests.frames():
-            link.send(frame)
-        self._link, self.trouble = link, None
-        self._linked.set()
+            watch.is_subscribing = True
+            connection.send(orjson.dumps(watch.subscription()))
+        for frame in self._pending.frames():
+            connection.send(frame)
+        self._connection, self.trouble = connection, None
+        self._connected.set()
         try:
-            code, reason = await link.run()
+            code, reason = await connection.run()
         finally:
-            self._link = None
-            self._linked.clear()
+            self._connection = None
+            self._connected.clear()
         self.trouble = f"the connection ended: {code} {reason}".rstrip()
-        if link.has_answered:
+        if connection.has_answered:
             self._backoff.reset()
         if failure := errors.error_for_close(code, reason):
             self._fail(failure)
-        if code in errors.ABOUT_A_SESSION and not self._watches and not self._requests:
+        if code in errors.SESSION_CLOSE_CODES and not self._watches and not self._pending:
             return None
-        if link.come_back_at is not None:
-            return max(0.0, link.come_back_at - asyncio.get_running_loop().time())
+        if connection.reconnect_at is not None:
+            return max(0.0, connection.reconnect_at - asyncio.get_running_loop().time())
         return self._backoff.next_s()
 
-    def _learn(self, sample: Sample) -> None:
-        self.clock.learn(sample)
-        self._timed.set()
+    def _add_sample(self, sample: Sample) -> None:
+        self.clock.add_sample(sample)
+        self._time_known.set()
 
-    def _hear(self, message: Message) -> None:
-        if message["type"] in ("ACK", "ERROR") and self._requests.answer(message):
+    def _receive(self, message: Message) -> None:
+        if message["type"] in ("ACK", "ERROR") and self._pending.resolve(message):
             return
         watch = self._watches.get(message.get("session_id", ""))
         if watch is None:
             return
         if message["type"] == "ERROR":
-            self._refused(watch, message)
+            self._receive_refusal(watch, message)
             return
         try:
-            watch.hear(message)
+            watch.receive(message)
         except ReplicaGap:
-            if not watch.is_asking:
+            if not watch.is_subscribing:
                 self._subscribe(watch)
         if message["type"] == "EVENT" and message["event_type"] == EventType.SESSION_DELETED:
-            self._end(watch, errors.SessionDeleted(watch.session_id))
+            self._end_watch(watch, errors.SessionDeleted(watch.session_id))
 
-    def _refused(self, watch: Watch, message: Message) -> None:
-        """Hear that a session can't be watched, or not now."""
+    def _receive_refusal(self, watch: Watch, message: Message) -> None:
+        """Handle the refusal of a subscription, which is temporary or permanent."""
         code = message["code"]
-        if code in ASK_AGAIN:
-            wait_s = 0.5 + self._backoff.next_s()
-            asyncio.get_running_loop().call_later(wait_s, self._ask_again, watch, self._link)
+        if code in TEMPORARY_CODES:
+            delay_s = RESUBSCRIBE_DELAY_S + self._backoff.next_s()
+            asyncio.get_running_loop().call_later(delay_s, self._resubscribe, watch, self._connection)
         elif code == SessionNotFound.code:
-            gone = errors.SessionDeleted if watch.is_known else SessionNotFound
-            self._end(watch, gone(watch.session_id))
+            failure = errors.SessionDeleted if watch.has_state else SessionNotFound
+            self._end_watch(watch, failure(watch.session_id))
         else:
-            self._end(watch, errors.SubscriptionRefused(code, message["message"], message.get("details")))
+            self._end_watch(watch, errors.SubscriptionRefused(code, message["message"], message.get("details")))
 
-    def _ask_again(self, watch: Watch, link: Connection | None) -> None:
-        if self._link is link and self._watches.get(watch.session_id) is watch:
+    def _resubscribe(self, watch: Watch, connection: Connection | None) -> None:
+        if self._connection is connection and self._watches.get(watch.session_id) is watch:
             self._subscribe(watch)
 
-    def _end(self, watch: Watch, failure: SyncKairosError) -> None:
+    def _end_watch(self, watch: Watch, failure: SyncKairosError) -> None:
         del self._watches[watch.session_id]
         watch.end(failure)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
             self._fail(SyncKairosError(f"The client failed: {fault!r}"))
@@ -296,14 +326,14 @@ class Client:
             self._fail(errors.ClientClosed())
 
     def _fail(self, failure: SyncKairosError) -> None:
-        """Tell all who wait for anything that it won't come."""
+        """Raise `failure` from all waiting calls."""
         self._failure = failure
         for watch in self._watches.values():
             watch.end(failure)
         self._watches.clear()
-        self._requests.fail(failure)
-        self._linked.set()
-        self._timed.set()
+        self._pending.fail_all(failure)
+        self._connected.set()
+        self._time_known.set()
 
 
 def _retry_after_s(text: str | None) -> float:

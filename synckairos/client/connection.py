@@ -1,6 +1,6 @@
-"""One connection to a server: it writes at a pace the server takes, asks for the time, and notices silence.
+"""One WebSocket connection: sends at a limited rate, measures the server's time, and detects a silent server.
 
-Knows no sessions; what it doesn't understand itself it hands on.
+The connection knows no sessions. It passes on all messages except PONG and GOAWAY.
 """
 
 import asyncio
@@ -15,49 +15,60 @@ from websockets.exceptions import ConnectionClosed
 from synckairos.client.clock_offset import Sample
 from synckairos.client.replica import Message
 
-PINGS_AT_FIRST = 4
-PING_EVERY_S = 10.0
-PONG_WITHIN_S = 15.0
+INITIAL_PINGS = 4
+"""PINGs that a new connection sends without a pause, for a good first sample."""
 
-MESSAGES_A_SECOND = 150.0
-MESSAGES_AT_ONCE = 300.0
-"""Below what a server allows, which cuts those who ask more."""
+PING_INTERVAL_S = 10.0
+"""Seconds between later PINGs."""
+
+PONG_TIMEOUT_S = 15.0
+"""Seconds without a PONG after which the server counts as silent."""
+
+MAX_MESSAGES_PER_S = 150.0
+"""Messages per second. The server allows more and closes connections that exceed its limit."""
+
+MESSAGE_BURST = 300.0
+"""Messages that may be sent at once. The server's limit is higher, see `MAX_MESSAGES_PER_S`."""
 
 
 def local_ms() -> float:
-    """Return the local clock that offsets refer to: monotonic, ms."""
+    """Return the local monotonic clock, ms. Offsets refer to it."""
     return time.monotonic() * 1000
 
 
 class Connection:
-    """An open connection. `learn` gets the samples of the server's time, `hear` all other messages."""
+    """An open connection. `on_sample` gets each sample of the server's time, `on_message` each other message."""
 
     def __init__(
-        self, socket: ClientConnection, learn: Callable[[Sample], None], hear: Callable[[Message], None]
+        self,
+        socket: ClientConnection,
+        on_sample: Callable[[Sample], None],
+        on_message: Callable[[Message], None],
     ) -> None:
         self.has_answered = False
-        self.come_back_at: float | None = None
-        """When a GOAWAY wants this client back, by the loop's clock."""
+        """Whether the server has answered a PING."""
+        self.reconnect_at: float | None = None
+        """Instant at which the client should return after a GOAWAY, by the clock of the event loop, s."""
         self._socket = socket
-        self._learn = learn
-        self._hear = hear
-        self._out: asyncio.Queue[bytes] = asyncio.Queue()
+        self._on_sample = on_sample
+        self._on_message = on_message
+        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._pings: dict[str, tuple[float, asyncio.Future[Sample]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, frame: bytes) -> None:
-        """Send a message after those before it."""
-        self._out.put_nowait(frame)
+        """Queue a message. Messages are sent in order."""
+        self._outgoing.put_nowait(frame)
 
     async def run(self) -> tuple[int, str]:
-        """Read until the connection ends; return its close code, 1006 where there was none, and the reason."""
+        """Read until the connection ends; return its close code, or 1006 if there was none, and the reason."""
         try:
             async with asyncio.TaskGroup() as group:
-                self._tasks = {group.create_task(self._write()), group.create_task(self._keep_time())}
+                self._tasks = {group.create_task(self._write()), group.create_task(self._measure_time())}
                 try:
                     while True:
-                        self._take(orjson.loads(await self._socket.recv(decode=False)), group)
+                        self._dispatch(orjson.loads(await self._socket.recv(decode=False)), group)
                 except ConnectionClosed:
                     pass
                 for task in self._tasks:
@@ -69,72 +80,74 @@ class Connection:
         return self._socket.close_code or 1006, self._socket.close_reason or ""
 
     async def ping(self) -> Sample:
-        """Ask for the server's time and return what the answer tells.
+        """Measure the server's time with one PING.
 
-        Raises: TimeoutError; ConnectionClosed or ConnectionResetError where the connection ends meanwhile.
+        Raises:
+            TimeoutError: the server did not answer in time.
+            ConnectionClosed, ConnectionResetError: the connection ended before the answer.
         """
-        name = f"ping-{next(self._numbers)}"
+        ping_id = f"ping-{next(self._numbers)}"
         future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
         sent_ms = local_ms()
-        self._pings[name] = sent_ms, future
+        self._pings[ping_id] = sent_ms, future
         try:
-            await self._socket.send(orjson.dumps({"type": "PING", "id": name, "t0": sent_ms}), text=True)
-            async with asyncio.timeout(PONG_WITHIN_S):
+            await self._socket.send(orjson.dumps({"type": "PING", "id": ping_id, "t0": sent_ms}), text=True)
+            async with asyncio.timeout(PONG_TIMEOUT_S):
                 return await future
         finally:
-            del self._pings[name]
+            del self._pings[ping_id]
 
-    def _take(self, message: Message, group: asyncio.TaskGroup) -> None:
+    def _dispatch(self, message: Message, group: asyncio.TaskGroup) -> None:
         match message["type"]:
             case "PONG":
-                self._pong(message, local_ms())
+                self._receive_pong(message, local_ms())
             case "GOAWAY":
-                self.come_back_at = asyncio.get_running_loop().time() + message["retry_after_ms"] / 1000
-                self._tasks.add(group.create_task(self._leave(self.come_back_at)))
+                self.reconnect_at = asyncio.get_running_loop().time() + message["retry_after_ms"] / 1000
+                self._tasks.add(group.create_task(self._close_at(self.reconnect_at)))
             case _:
-                self._hear(message)
+                self._on_message(message)
 
-    def _pong(self, message: Message, received_ms: float) -> None:
+    def _receive_pong(self, message: Message, received_ms: float) -> None:
         self.has_answered = True
-        asked = self._pings.get(message.get("reply_to", ""))
-        if asked is None:
+        ping = self._pings.get(message.get("reply_to", ""))
+        if ping is None:
             return
-        sent_ms, future = asked
-        # None: the server itself doesn't know the time yet.
+        sent_ms, future = ping
+        # None means that the server itself does not know the time yet.
         error_ms = message["error_ms"]
         server_error_ms = float("inf") if error_ms is None else error_ms
-        sample = Sample.of(sent_ms, message["t1"], message["t2"], received_ms, server_error_ms)
-        self._learn(sample)
+        sample = Sample.from_ping(sent_ms, message["t1"], message["t2"], received_ms, server_error_ms)
+        self._on_sample(sample)
         if not future.done():
             future.set_result(sample)
 
     async def _write(self) -> None:
-        allowance, counted_at = MESSAGES_AT_ONCE, time.monotonic()
+        allowance, counted_at = MESSAGE_BURST, time.monotonic()
         try:
             while True:
-                frame = await self._out.get()
+                frame = await self._outgoing.get()
                 now = time.monotonic()
-                allowance = min(MESSAGES_AT_ONCE, allowance + (now - counted_at) * MESSAGES_A_SECOND) - 1
+                allowance = min(MESSAGE_BURST, allowance + (now - counted_at) * MAX_MESSAGES_PER_S) - 1
                 counted_at = now
                 if allowance < 0:
-                    await asyncio.sleep(-allowance / MESSAGES_A_SECOND)
+                    await asyncio.sleep(-allowance / MAX_MESSAGES_PER_S)
                 await self._socket.send(frame, text=True)
         except ConnectionClosed:
-            pass  # The reader sees it too, and what wasn't answered is asked again.
+            pass  # The reader sees the end too. Unanswered messages are sent again on the next connection.
 
-    async def _keep_time(self) -> None:
+    async def _measure_time(self) -> None:
         try:
-            for _ in range(PINGS_AT_FIRST):
+            for _ in range(INITIAL_PINGS):
                 await self.ping()
             while True:
-                await asyncio.sleep(PING_EVERY_S)
+                await asyncio.sleep(PING_INTERVAL_S)
                 await self.ping()
         except TimeoutError:
             await self._socket.close(1001, "silent")
         except ConnectionClosed:
             pass
 
-    async def _leave(self, at: float) -> None:
-        """Leave a server that goes away when it wants this client back elsewhere; it may close before."""
+    async def _close_at(self, at: float) -> None:
+        """Close the connection after a GOAWAY, at the instant for the reconnection. The server may close it before."""
         await asyncio.sleep(at - asyncio.get_running_loop().time())
-        await self._socket.close(1001, "as told")
+        await self._socket.close(1001, "going away")

@@ -1,4 +1,4 @@
-"""What a client is told, as named errors: refusals of what it asked, and ends that it must not come back from."""
+"""Errors of the client: refusals by the server, and permanent ends of the connection."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, SyncK
 
 NO_SUCH_SESSION = 4504
 DELETED = 4510
-ABOUT_A_SESSION = frozenset({NO_SUCH_SESSION, DELETED})
-"""Ends of a connection whose last session is gone; the client itself may watch another one."""
+SESSION_CLOSE_CODES = frozenset({NO_SUCH_SESSION, DELETED})
+"""Close codes of a connection whose last session does not exist. The client can still watch another session."""
 
 
 class CommandRefused(SyncKairosError):
-    """The server decided against a command, or couldn't decide it now; `code` and `details` are the server's.
+    """The server refused a command, or could not decide it now. `code` and `details` are the server's.
 
-    After `STORE_UNAVAILABLE` or `RATE_LIMIT_EXCEEDED` nothing was decided: the same `command_id` may be sent again.
+    After `STORE_UNAVAILABLE` or `RATE_LIMIT_EXCEEDED` the command is not decided. Send the same `command_id` again.
     """
 
     def __init__(self, code: str, message: str, details: Any = None) -> None:
@@ -22,11 +22,11 @@ class CommandRefused(SyncKairosError):
 
 
 class SubscriptionRefused(CommandRefused):
-    """The server doesn't let this client watch a session that is there."""
+    """The server does not let this client watch an existing session."""
 
 
 class SessionDeleted(SessionNotFound):
-    """A session that was watched is gone for good."""
+    """A watched session was deleted."""
 
     code = "SESSION_DELETED"
 
@@ -37,32 +37,34 @@ class SessionDeleted(SessionNotFound):
 
 
 class TooManyConnections(SyncKairosError):
+    """The server has no room for another connection."""
+
     code = "TOO_MANY_CONNECTIONS"
     status = 503
 
 
 class ConnectionEnded(SyncKairosError):
-    """The server ended the connection for good, with the WebSocket close code or HTTP status `ended_with`."""
+    """The server ended the connection permanently, with the close code or HTTP status `ended_with`."""
 
     code = "CONNECTION_ENDED"
 
     def __init__(self, ended_with: int, reason: str) -> None:
-        super().__init__(f"The server ended the connection for good: {ended_with} {reason}".rstrip())
+        super().__init__(f"The server ended the connection permanently: {ended_with} {reason}".rstrip())
         self.ended_with = ended_with
         self.reason = reason
 
 
 class ClientClosed(SyncKairosError):
-    """The client was left, or never entered, while something was asked of it."""
+    """The client was used before or after its `async with` block."""
 
     code = "CLIENT_CLOSED"
 
     def __init__(self) -> None:
-        super().__init__("The client is closed; ask inside of its `async with`")
+        super().__init__("The client is closed; use it inside its `async with` block")
 
 
 def error_for_close(code: int, reason: str) -> SyncKairosError | None:
-    """Return what a close code means for a client; None where it is to come back."""
+    """Return the permanent error that a close code means, None if the client should reconnect."""
     match code:
         case 4501:
             return Unauthorized(reason)
@@ -72,22 +74,22 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
             return PayloadTooLarge(reason)
         case 4520:
             return TooManyConnections(reason)
-        case _ if 4500 <= code <= 4999 and code not in ABOUT_A_SESSION:
+        case _ if 4500 <= code <= 4999 and code not in SESSION_CLOSE_CODES:
             return ConnectionEnded(code, reason)
         case _:
             return None
 
 
 def error_for_status(status: int) -> SyncKairosError | None:
-    """Return what a refused handshake's HTTP status means for a client; None where it is to come back."""
+    """Return the permanent error that the HTTP status of a refused handshake means, None if the client should retry."""
     match status:
         case 401:
-            return Unauthorized("The server wants to know who asks")
+            return Unauthorized("The server requires authentication")
         case 403:
-            return Forbidden("The server doesn't let this client in")
+            return Forbidden("The server does not accept this client")
         case 408 | 425 | 429:
             return None
         case _ if status < 500:
-            return ConnectionEnded(status, "instead of a WebSocket; is this the address of a SyncKairos server?")
+            return ConnectionEnded(status, "instead of a WebSocket; is this the URL of a SyncKairos server?")
         case _:
             return None

@@ -1,4 +1,4 @@
-"""Commands under way: each has one id, and is sent again on every new connection until it is answered."""
+"""Commands without an answer. Each has one id, and is sent again on each new connection until it is answered."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,13 +9,15 @@ from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import SyncKairosError
 
 Message = dict[str, Any]
+"""A message of the socket, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A command happened, once: it made `version` of `epoch`, or was consumed by an expiry that it met.
+    """The answer to an accepted command: it made `version` of `epoch`, or an expiry consumed it.
 
-    `lag_receipt` tells how the turn that a switch ended was charged, where the session compensates lag.
+    In the second case `expired_participant_id` names the participant whose time ran out. `lag_receipt` is the charge of
+    the turn that a switch ended, if the session compensates lag.
     """
 
     command_id: str
@@ -26,49 +28,49 @@ class Ack:
 
 
 class PendingCommands:
-    """What was asked and isn't answered yet, in the order it was asked."""
+    """The commands that have no answer yet, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, tuple[bytes, asyncio.Future[Ack]]] = {}
+        self._pending: dict[str, tuple[bytes, asyncio.Future[Ack]]] = {}
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._pending)
 
     def frames(self) -> list[bytes]:
-        """Return what a new connection must send again."""
-        return [frame for frame, _ in self._asked.values()]
+        """Return the messages that a new connection must send again."""
+        return [frame for frame, _ in self._pending.values()]
 
     def add(self, command_id: str, frame: bytes) -> "asyncio.Future[Ack]":
-        """Keep a command until it is answered. Raises ValueError where one with its id is under way."""
-        if command_id in self._asked:
-            raise ValueError(f"command {command_id} is under way already; await that one")
+        """Add a command; the returned future gets its answer. Raises ValueError if the id is already pending."""
+        if command_id in self._pending:
+            raise ValueError(f"command {command_id} is already pending; await that one")
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._asked[command_id] = frame, future
+        self._pending[command_id] = frame, future
         return future
 
-    def drop(self, command_id: str, future: "asyncio.Future[Ack]") -> None:
-        """Forget a command that nobody waits for any more; one that was asked under its id meanwhile stays."""
-        if self._asked.get(command_id, (b"", None))[1] is future:
-            del self._asked[command_id]
+    def remove(self, command_id: str, future: "asyncio.Future[Ack]") -> None:
+        """Remove a command that is no longer awaited. A newer command with the same id stays."""
+        if self._pending.get(command_id, (b"", None))[1] is future:
+            del self._pending[command_id]
 
-    def answer(self, message: Message) -> bool:
-        """Give an ACK or ERROR to whoever asked; False where nobody did."""
-        _, future = self._asked.pop(message.get("reply_to", ""), (b"", None))
+    def resolve(self, message: Message) -> bool:
+        """Resolve the command that an ACK or ERROR answers; return False if no pending command matches."""
+        _, future = self._pending.pop(message.get("reply_to", ""), (b"", None))
         if future is None:
             return False
         if future.done():
             return True
         if message["type"] == "ACK":
-            expired, receipt = message.get("expired_participant_id"), message.get("lag_receipt")
-            spared = None if receipt is None else LagReceipt(**receipt)
-            future.set_result(Ack(message["reply_to"], message["version"], message["epoch"], expired, spared))
+            expired_id, receipt = message.get("expired_participant_id"), message.get("lag_receipt")
+            lag_receipt = None if receipt is None else LagReceipt(**receipt)
+            future.set_result(Ack(message["reply_to"], message["version"], message["epoch"], expired_id, lag_receipt))
         else:
             future.set_exception(CommandRefused(message["code"], message["message"], message.get("details")))
         return True
 
-    def fail(self, error: SyncKairosError) -> None:
-        """Tell all who wait that no answer will come."""
-        for _, future in self._asked.values():
+    def fail_all(self, error: SyncKairosError) -> None:
+        """Raise `error` from all pending commands."""
+        for _, future in self._pending.values():
             if not future.done():
                 future.set_exception(error)
-        self._asked.clear()
+        self._pending.clear()

@@ -1,4 +1,4 @@
-"""What a session's clocks read at an instant: calculated from its facts, by the engine's own rules. Pure."""
+"""Readings of a session's clocks at an instant, calculated from its facts by the rules of the engine. Pure."""
 
 import math
 
@@ -7,10 +7,10 @@ from synckairos.clock.timing import active_group, charge_until, deadline_at_ms
 from synckairos.errors import ParticipantNotFound
 
 
-def at(state: Session, now_ms: float) -> Session:
-    """Return a session as it reads at an instant of the server's clock, ms since the Unix epoch.
+def session_at(state: Session, now_ms: float) -> Session:
+    """Return the session with all time charged until an instant of the server's clock, ms since the Unix epoch.
 
-    Never past a deadline: what happens there is the server's to say. Only overtime reads below zero.
+    The reading stops at a deadline, because only the server decides its effect. Only overtime reads below zero.
     """
     deadline_ms = deadline_at_ms(state)
     if deadline_ms is not None and state.rules.on_timeout is not OnTimeout.OVERTIME:
@@ -19,40 +19,40 @@ def at(state: Session, now_ms: float) -> Session:
 
 
 def remaining_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
-    """Return what the running clock reads, or a participant's own: ms; None where nothing limits it.
+    """Return the reading of the running clock, or of a participant's own clock, ms; None if nothing limits the time.
 
-    Where nothing runs, it is the clock that would. Raises ParticipantNotFound.
+    If no clock runs, it is the reading of the clock that would run. Raises ParticipantNotFound.
     """
-    shown = at(state, now_ms)
-    mode = state.rules.sync_mode
+    charged = session_at(state, now_ms)
+    mode = charged.rules.sync_mode
     if participant_id is not None:
-        return share_ms(shown, participant(shown, participant_id))
+        return participant_remaining_ms(charged, find_participant(charged, participant_id))
     if mode is SyncMode.PER_PARTICIPANT:
-        active: Participant | Group | None = shown.active_participant
+        active: Participant | Group | None = charged.active_participant
         return None if active is None else active.remaining_ms
     if mode is SyncMode.PER_GROUP:
-        active = active_group(shown)
+        active = active_group(charged)
         return None if active is None else active.remaining_ms
-    return shown.remaining_ms
+    return charged.remaining_ms
 
 
-def share_ms(shown: Session, of: Participant) -> int | None:
-    """Return a participant's own remaining time in a session that `at` gave, ms."""
-    if shown.rules.sync_mode is not SyncMode.PER_CYCLE:
-        return of.remaining_ms
-    # One budget for whoever's cycle it is: the active one sees what is left of it, the others what awaits them.
-    is_turn = of is shown.active_participant and shown.status is not Status.PENDING
-    return shown.remaining_ms if is_turn else shown.rules.time_per_cycle_ms
+def participant_remaining_ms(charged: Session, participant: Participant) -> int | None:
+    """Return a participant's own remaining time, ms. Expects the result of `session_at`."""
+    if charged.rules.sync_mode is not SyncMode.PER_CYCLE:
+        return participant.remaining_ms
+    # Each cycle has the same budget. The active participant sees its rest, the others see the full budget.
+    is_turn = participant is charged.active_participant and charged.status is not Status.PENDING
+    return charged.remaining_ms if is_turn else charged.rules.time_per_cycle_ms
 
 
 def used_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int:
-    """Return the time used by the session or one participant, ms. Raises ParticipantNotFound."""
-    shown = at(state, now_ms)
-    return shown.used_ms if participant_id is None else participant(shown, participant_id).used_ms
+    """Return the time that the session or one participant has used, ms. Raises ParticipantNotFound."""
+    charged = session_at(state, now_ms)
+    return charged.used_ms if participant_id is None else find_participant(charged, participant_id).used_ms
 
 
-def participant(state: Session, participant_id: str) -> Participant:
-    """Return the participant of that id. Raises ParticipantNotFound."""
+def find_participant(state: Session, participant_id: str) -> Participant:
+    """Return the participant with this id. Raises ParticipantNotFound."""
     for each in state.participants:
         if each.participant_id == participant_id:
             return each

@@ -1,6 +1,6 @@
-"""A client's copy of one session, kept by what the server tells: full states, merge patches, events. Pure.
+"""A client's copy of one session, kept up to date by full states, merge patches and events. Pure.
 
-Raises OutOfStep where a patch doesn't fit; whoever keeps the copy then asks again from its position.
+A patch that does not fit raises ReplicaGap. The owner of the copy then subscribes again from the copy's position.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,19 @@ from synckairos.wire.instants import parse_instant
 from synckairos.wire.session_json import parse_session_values
 
 Message = dict[str, Any]
+"""A message of the socket, as JSON values."""
 
 
 class ReplicaGap(Exception):
-    """A patch doesn't begin at the version this copy has."""
+    """A patch begins at another version than that of the copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something that happened by itself: a warning, an expiry, a deletion. `event_type` is one of the contract's."""
+    """An event that no command caused, such as a warning or an expiry, or the deletion of the session.
+
+    `event_type` is a name from `docs/reference/events.md`. `at_ms` is in ms since the Unix epoch.
+    """
 
     event_type: str
     version: int
@@ -32,9 +36,9 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A newer state, and what happened by itself on the way to it, oldest first.
+    """A newer state, and the events since the state before, oldest first.
 
-    `has_gap`: the server no longer knew the versions since the last state, so events of theirs may be missing.
+    `has_gap` means that the server no longer had all versions since the last state. Events can then be missing.
     """
 
     state: Session
@@ -44,45 +48,45 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Who is connected to a session: how many clients in all and of each role, and which participants."""
+    """The watchers of a session: number of clients in total and for each role, and the ids of participants."""
 
     clients: int
     roles: dict[str, int]
     participants: frozenset[str]
 
     @classmethod
-    def of(cls, message: Message) -> "Present":
-        """Take a PRESENCE."""
+    def from_message(cls, message: Message) -> "Present":
+        """Read a PRESENCE message."""
         return cls(message["clients"], message["roles"], frozenset(message["participants"]))
 
 
 class SessionReplica:
-    """The copy: the document by ids, as patches want it, and the state it stands for."""
+    """The copy of one session: its document, with lists keyed by id as patches need it, and the parsed state."""
 
     def __init__(self) -> None:
         self.state: Session | None = None
         self._document: document_merge_patch.Json = {}
         self._events: list[Happened] = []
-        self._told: tuple[str, int] | None = None
+        self._last_event: tuple[str, int] | None = None
         self._tag: str | None = None
 
     def position(self) -> Message:
-        """Return what to resume from: `epoch`, `version`, `tag` where it has one; nothing before the first state."""
+        """Return the members of SUBSCRIBE that resume here: `epoch`, `version`, `tag`. Empty before the first state."""
         if self.state is None:
             return {}
-        place = {"epoch": self.state.epoch, "version": self.state.version}
-        return place if self._tag is None else place | {"tag": self._tag}
+        position = {"epoch": self.state.epoch, "version": self.state.version}
+        return position if self._tag is None else position | {"tag": self._tag}
 
-    def take_state(self, message: Message) -> Update:
-        """Take a STATE_SYNC or STATE_UPDATE: the truth, whatever was here."""
+    def apply_state(self, message: Message) -> Update:
+        """Replace the copy by the state of a STATE_SYNC or STATE_UPDATE."""
         self._document = document_merge_patch.index_lists(message["state"])
         state = parse_session_values(message["state"])
-        if self._told is not None and self._told[1] > state.version:
-            self._told = None  # the store lost versions: what it issues anew happens anew
-        return self._renew(message, state, has_gap=message.get("recovered") is False)
+        if self._last_event is not None and self._last_event[1] > state.version:
+            self._last_event = None  # The store has lost versions. The events of their successors are new events.
+        return self._replace_state(message, state, has_gap=message.get("recovered") is False)
 
-    def take_delta(self, message: Message) -> Update | None:
-        """Take a STATE_DELTA; None where it brings nothing new. Raises OutOfStep."""
+    def apply_delta(self, message: Message) -> Update | None:
+        """Apply the patch of a STATE_DELTA; return None if it contains nothing new. Raises ReplicaGap."""
         known = self.state
         if known is None or known.epoch != message["epoch"] or known.version < message["from_version"]:
             raise ReplicaGap
@@ -91,20 +95,24 @@ class SessionReplica:
         if message["from_version"] != known.version:
             raise ReplicaGap
         self._document = merge_patch(self._document, message["patch"])
-        return self._renew(message, parse_session_values(document_merge_patch.restore_lists(self._document)))
+        return self._replace_state(message, parse_session_values(document_merge_patch.restore_lists(self._document)))
 
-    def take_event(self, message: Message) -> Happened | None:
-        """Take an EVENT; it goes with the next state. None where it was told before, as resuming does."""
-        place = message["epoch"], message["version"]
-        if self._told is not None and self._told[0] == place[0] and place[1] <= self._told[1]:
+    def add_event(self, message: Message) -> Happened | None:
+        """Keep the event of an EVENT message for the next update; return None if it is a repetition.
+
+        A server repeats events after a resume.
+        """
+        position = message["epoch"], message["version"]
+        last = self._last_event
+        if last is not None and last[0] == position[0] and position[1] <= last[1]:
             return None
-        self._told = place
+        self._last_event = position
         at_ms = parse_instant(message["at"])
-        happened = Happened(message["event_type"], place[1], place[0], at_ms, message.get("participant_id"))
+        happened = Happened(message["event_type"], position[1], position[0], at_ms, message.get("participant_id"))
         self._events.append(happened)
         return happened
 
-    def _renew(self, message: Message, state: Session, *, has_gap: bool = False) -> Update:
+    def _replace_state(self, message: Message, state: Session, *, has_gap: bool = False) -> Update:
         self.state = state
         self._tag = message.get("tag")
         events, self._events = tuple(self._events), []

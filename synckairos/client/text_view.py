@@ -1,20 +1,23 @@
-"""A session as lines of plain text that fit one screen, drawn for an instant. Pure: reads no clock, writes nothing."""
+"""A session as lines of plain text for one screen, drawn for one instant. Pure: reads no clock and writes nothing."""
 
 from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
 
-from synckairos.client.readings import at, share_ms
+from synckairos.client.readings import participant_remaining_ms, session_at
 from synckairos.clock.clock_systems import ClockReading
 from synckairos.clock.model import Group, Participant, Session, SyncMode
 from synckairos.clock.timing import active_group
 
 TENTHS_BELOW_MS = 20_000
+"""Milliseconds below which a clock face shows tenths of a second."""
+
 NAME_COLUMNS = 32
+"""Columns of the name before a clock face."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A clock: whose it is, what it shows, and whether it is the one whose turn it is."""
+    """One clock: the name of its owner, its face, a note, and whether its owner has the turn."""
 
     name: str
     face: str
@@ -23,22 +26,23 @@ class _Row:
 
 
 def draw(state: Session, now_ms: float, *, columns: int, lines: int, footer: str = "") -> list[str]:
-    """Return at most `lines` lines of at most `columns` columns: a head, the clocks, a foot.
+    """Return at most `lines` lines of at most `columns` columns: a header, the clocks, a footer.
 
-    `now_ms` is the server's time, ms since the Unix epoch. Where not all clocks fit, those around whose turn it is do.
+    `now_ms` is the server's time, ms since the Unix epoch. If not all clocks fit, the lines show those next to the
+    active participant.
     """
-    shown = at(state, now_ms)
-    rules = shown.rules
-    head = [f"session {rules.session_id}", f"{rules.sync_mode}, {shown.status}, version {shown.version}", ""]
-    own, others = _clocks(shown)
-    foot = ["", f"used {face(shown.used_ms)}" + (f" · {footer}" if footer else "")]
-    room = max(1, lines - len(head) - len(own) - len(foot))
-    drawn = [*head, *map(_line, own), *_window(others, room), *foot]
-    return [fit(line, columns).rstrip() for line in drawn[:lines]]
+    charged = session_at(state, now_ms)
+    rules = charged.rules
+    header = [f"session {rules.session_id}", f"{rules.sync_mode}, {charged.status}, version {charged.version}", ""]
+    shared, own = _rows(charged)
+    end = ["", f"used {clock_face(charged.used_ms)}" + (f" · {footer}" if footer else "")]
+    room = max(1, lines - len(header) - len(shared) - len(end))
+    drawn = [*header, *map(_line, shared), *_window(own, room), *end]
+    return [cut_to_columns(line, columns).rstrip() for line in drawn[:lines]]
 
 
-def face(ms: int) -> str:
-    """Return what a clock shows: rounded down, tenths in the last twenty seconds, a minus in overtime."""
+def clock_face(ms: int) -> str:
+    """Return the face of a clock: rounded down, tenths in the last 20 seconds, a minus sign in overtime."""
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
     seconds, tenths = ms // 1000, f".{ms // 100 % 10}" if ms < TENTHS_BELOW_MS else ""
     hours, minutes = seconds // 3600, seconds // 60 % 60
@@ -46,8 +50,8 @@ def face(ms: int) -> str:
     return f"{sign}{digits}{tenths}"
 
 
-def fit(text: str, columns: int) -> str:
-    """Cut a line to so many columns; what a terminal would obey instead of show is replaced."""
+def cut_to_columns(text: str, columns: int) -> str:
+    """Return a line cut to a number of columns. Control characters, which a terminal would execute, are replaced."""
     kept, width = [], 0
     for char in text:
         char = char if char.isprintable() else "�"
@@ -58,56 +62,61 @@ def fit(text: str, columns: int) -> str:
     return "".join(kept)
 
 
-def _clocks(shown: Session) -> tuple[list[_Row], list[_Row]]:
-    """Return the clocks that are the session's or its groups', and those of its participants."""
-    mode, people = shown.rules.sync_mode, shown.participants
+def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
+    """Return the rows of the session's or the groups' clocks, and the rows of the participants."""
+    mode, people = charged.rules.sync_mode, charged.participants
     match mode:
         case SyncMode.PER_PARTICIPANT:
-            return [], [_row(shown, each, share_ms(shown, each), each.reading) for each in people]
+            return [], [_clock_row(charged, each, participant_remaining_ms(charged, each)) for each in people]
         case SyncMode.PER_GROUP:
-            groups = [_group(each, each is active_group(shown)) for each in shown.groups]
-            return [*groups, _Row("", "")], [_used(shown, each) for each in people]
+            groups = [_group_row(each, each is active_group(charged)) for each in charged.groups]
+            return [*groups, _Row("", "")], [_used_row(charged, each) for each in people]
         case SyncMode.PER_CYCLE:
-            own = [_Row("this cycle", face(shown.remaining_ms or 0), f"cycle {shown.turn.cycles + 1}"), _Row("", "")]
+            note = f"cycle {charged.turn.cycles + 1}"
+            shared = [_Row("this cycle", clock_face(charged.remaining_ms or 0), note), _Row("", "")]
         case SyncMode.GLOBAL:
-            own = [_Row("session", face(shown.remaining_ms or 0)), _Row("", "")]
+            shared = [_Row("session", clock_face(charged.remaining_ms or 0)), _Row("", "")]
         case SyncMode.COUNT_UP:
-            note = "" if shown.remaining_ms is None else f"{face(shown.remaining_ms)} left"
-            own = [_Row("session", face(shown.used_ms), note), _Row("", "")]
-    return own, [_used(shown, each) for each in people]
+            note = "" if charged.remaining_ms is None else f"{clock_face(charged.remaining_ms)} left"
+            shared = [_Row("session", clock_face(charged.used_ms), note), _Row("", "")]
+    return shared, [_used_row(charged, each) for each in people]
 
 
-def _row(shown: Session, each: Participant, ms: int | None, reading: ClockReading | None) -> _Row:
+def _clock_row(charged: Session, each: Participant, left_ms: int | None) -> _Row:
+    return _participant_row(charged, each, left_ms, each.reading)
+
+
+def _used_row(charged: Session, each: Participant) -> _Row:
+    return _participant_row(charged, each, each.used_ms, None)
+
+
+def _participant_row(charged: Session, each: Participant, ms: int | None, reading: ClockReading | None) -> _Row:
     note = "expired" if each.has_expired else _note(reading)
     name = each.display_name or each.participant_id
-    return _Row(name, "-" if ms is None else face(ms), note, each is shown.active_participant)
+    return _Row(name, "-" if ms is None else clock_face(ms), note, each is charged.active_participant)
 
 
-def _used(shown: Session, each: Participant) -> _Row:
-    return _row(shown, each, each.used_ms, None)
-
-
-def _group(each: Group, is_turn: bool) -> _Row:
+def _group_row(each: Group, is_turn: bool) -> _Row:
     note = "expired" if each.has_expired else _note(each.reading)
-    return _Row(each.group_id, face(each.remaining_ms), note, is_turn)
+    return _Row(each.group_id, clock_face(each.remaining_ms), note, is_turn)
 
 
 def _note(reading: ClockReading | None) -> str:
-    """Return what a clock shows beside its time: periods, moves, the stage."""
+    """Return the facts that a clock shows next to its time: stage, periods, moves."""
     if reading is None:
         return ""
     facts = (("periods", reading.periods_left), ("moves", reading.moves_left))
     stage = None if reading.stage is None else f"stage {reading.stage + 1}"
-    told = [stage, *(f"{value} {name}" for name, value in facts if value is not None)]
-    return ", ".join(each for each in told if each)
+    notes = [stage, *(f"{value} {name}" for name, value in facts if value is not None)]
+    return ", ".join(each for each in notes if each)
 
 
 def _window(rows: list[_Row], room: int) -> list[str]:
-    """Return as many rows as there is room for, around the one whose turn it is, saying how many aren't shown."""
+    """Return at most `room` lines around the row that has the turn, with the numbers of hidden rows."""
     if len(rows) <= room:
         return [_line(row) for row in rows]
     kept = max(1, room - 2)
-    turn = next((place for place, row in enumerate(rows) if row.is_turn), 0)
+    turn = next((position for position, row in enumerate(rows) if row.is_turn), 0)
     begin = max(0, min(turn - kept // 2, len(rows) - kept))
     end = begin + kept
     drawn = [_line(row) for row in rows[begin:end]]
@@ -115,7 +124,7 @@ def _window(rows: list[_Row], room: int) -> list[str]:
 
 
 def _line(row: _Row) -> str:
-    name = fit(row.name, NAME_COLUMNS)
+    name = cut_to_columns(row.name, NAME_COLUMNS)
     padding = " " * (NAME_COLUMNS - _width(name))
     return f"{'>' if row.is_turn else ' '} {name}{padding} {row.face:>10}  {row.note}"
 

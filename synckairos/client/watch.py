@@ -1,4 +1,4 @@
-"""A session as one who watches it has it: its state, its readings, what happens to it."""
+"""A watched session: its newest state, its readings, its updates and its watchers."""
 
 import asyncio
 from collections import deque
@@ -12,108 +12,114 @@ from synckairos.client.replica import Message, Present, SessionReplica, Update
 from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError
 
-BEHIND = 64
-"""Updates that wait for a reader; beyond them the newest state takes the place of the one before it."""
+MAX_QUEUED_UPDATES = 64
+"""Updates that wait for one reader. If there are more, a newer state replaces the last one, with all events."""
 
-Carry = Callable[..., Awaitable[Ack]]
+SendCommand = Callable[..., Awaitable[Ack]]
 
 
 class _Reader:
-    """One who iterates: what waits for it."""
+    """One iteration over the updates, with its queue."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Update] = deque()
-        self.news = asyncio.Event()
+        self.queue: deque[Update] = deque()
+        self.changed = asyncio.Event()
 
-    def give(self, update: Update) -> None:
-        if len(self.waiting) >= BEHIND:
-            passed = self.waiting.pop()
-            update = Update(update.state, passed.events + update.events, passed.has_gap or update.has_gap)
-        self.waiting.append(update)
-        self.news.set()
+    def add(self, update: Update) -> None:
+        if len(self.queue) >= MAX_QUEUED_UPDATES:
+            skipped = self.queue.pop()
+            update = Update(update.state, skipped.events + update.events, skipped.has_gap or update.has_gap)
+        self.queue.append(update)
+        self.changed.set()
 
 
 class Watch:
-    """A watched session. Made by `Client.watch`, which gives it with its first state."""
+    """A watched session. `Client.watch` makes it and returns it with its first state."""
 
     def __init__(
-        self, session_id: str, carry: Carry, now_ms: Callable[[], float], participant_id: str | None = None
+        self,
+        session_id: str,
+        send_command: SendCommand,
+        now_ms: Callable[[], float],
+        participant_id: str | None = None,
     ) -> None:
         self.session_id = session_id
         self.present: Present | None = None
-        """Who is connected; None until that is known, soon after the first state."""
+        """The connected watchers; None until the server has sent them, soon after the first state."""
         self.users = 0
-        self.is_asking = False
-        self._carry = carry
+        """Number of `async with` blocks that share this watch."""
+        self.is_subscribing = False
+        """Whether a SUBSCRIBE is sent and not answered yet."""
+        self._send_command = send_command
         self._now_ms = now_ms
         self._participant_id = participant_id
-        self._mirror = SessionReplica()
+        self._replica = SessionReplica()
         self._readers: set[_Reader] = set()
         self._failure: SyncKairosError | None = None
         self._is_over = False
-        self._came_or_went = asyncio.Event()
+        self._presence_changed = asyncio.Event()
 
     @property
     def state(self) -> Session:
-        """The newest state; running clocks are read by `remaining_ms`."""
-        assert self._mirror.state is not None, "a watch is given with its first state"
-        return self._mirror.state
+        """The newest state. `remaining_ms` and `used_ms` read its running clocks."""
+        assert self._replica.state is not None, "Client.watch returns a watch only with its first state"
+        return self._replica.state
 
     def remaining_ms(self, participant_id: str | None = None) -> int | None:
-        """Return what the running clock, or a participant's own, reads now: ms, None where nothing limits it.
+        """Return the current reading of the running clock, or of a participant's own clock, ms.
 
-        Calculated, at no cost to the server. Raises ParticipantNotFound.
+        It is None if nothing limits the time. The client calculates it without a request. Raises ParticipantNotFound.
         """
         return readings.remaining_ms(self.state, self._now_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
-        """Return the time that the session, or one participant, has used by now: ms. Raises ParticipantNotFound."""
+        """Return the time that the session, or one participant, has used until now, ms. Raises ParticipantNotFound."""
         return readings.used_ms(self.state, self._now_ms(), participant_id)
 
     async def updates(self) -> AsyncGenerator[Update, None]:
-        """Yield the state as it is, then each newer one with the events before it, in order.
+        """Yield the current state, then each newer state with the events before it, in order.
 
-        A reader that falls behind by more than 64 gets the newest state instead of some, but every event. Ends when
-        the watch is left. Raises SessionDeleted, or what ended the connection for good.
+        A reader that is more than 64 updates behind skips intermediate states, but gets every event. The iteration ends
+        at the end of the watch. Raises SessionDeleted, or the error that ended the connection permanently.
         """
         reader = _Reader()
-        if self._mirror.state is not None:
-            # Nobody who looks at `state` first and comes here then misses what was in between.
-            reader.give(Update(self._mirror.state))
+        if self._replica.state is not None:
+            # A caller that read `state` before cannot miss a change between that reading and this iteration.
+            reader.add(Update(self._replica.state))
         self._readers.add(reader)
         try:
             while True:
-                while reader.waiting:
-                    yield reader.waiting.popleft()
+                while reader.queue:
+                    yield reader.queue.popleft()
                 if self._failure is not None:
                     raise self._failure
                 if self._is_over:
                     return
-                reader.news.clear()
-                await reader.news.wait()
+                reader.changed.clear()
+                await reader.changed.wait()
         finally:
             self._readers.discard(reader)
 
     async def presences(self) -> AsyncGenerator[Present, None]:
-        """Yield who is connected, then whenever that changes, the newest where it did several times.
+        """Yield the connected watchers now and after each change. Several changes can become one.
 
-        While the client itself is away it is what was known last. Ends as `updates` does.
+        While the client is not connected, the last known watchers stay. Ends as `updates` does.
         """
-        told: Present | None = None
+        last: Present | None = None
         while True:
-            news = self._came_or_went
-            if self.present is not None and self.present != told:
-                told = self.present
-                yield told
+            changed = self._presence_changed
+            if self.present is not None and self.present != last:
+                last = self.present
+                yield last
                 continue
             if self._failure is not None:
                 raise self._failure
             if self._is_over:
                 return
-            await news.wait()
+            await changed.wait()
 
     async def reach(self, version: int) -> Session:
-        """Wait until the state is at least of that version, as after an `Ack`, and return it."""
+        """Wait until the state has at least this version, for example that of an `Ack`, and return it."""
         async with aclosing(self.updates()) as updates:
             async for update in updates:
                 if update.state.version >= version:
@@ -128,47 +134,50 @@ class Watch:
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
-        """Do something to the session, once; see `Client.command`."""
-        return await self._carry(self.session_id, verb, args, expected_version=expected_version, command_id=command_id)
+        """Send a command to the session. It takes effect once; see `Client.command`."""
+        return await self._send_command(
+            self.session_id, verb, args, expected_version=expected_version, command_id=command_id
+        )
 
     # -- for the client -----------------------------------------------------------------------------------------------
 
     def subscription(self) -> Message:
-        """Return the SUBSCRIBE that goes on from here."""
-        named = {} if self._participant_id is None else {"participant_id": self._participant_id}
-        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._mirror.position(), **named}
+        """Return the SUBSCRIBE message that resumes at the current position."""
+        identity = {} if self._participant_id is None else {"participant_id": self._participant_id}
+        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._replica.position(), **identity}
 
     @property
-    def is_known(self) -> bool:
-        return self._mirror.state is not None
+    def has_state(self) -> bool:
+        """Return whether the first state has arrived."""
+        return self._replica.state is not None
 
-    def hear(self, message: Message) -> None:
-        """Take what the server says of the session. Raises OutOfStep: it must be subscribed again."""
+    def receive(self, message: Message) -> None:
+        """Apply a message of the server about this session. Raises ReplicaGap: the client must subscribe again."""
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
-                self._give(self._mirror.take_state(message))
-                self.is_asking = False
+                self._notify_readers(self._replica.apply_state(message))
+                self.is_subscribing = False
             case "STATE_DELTA":
-                self._give(self._mirror.take_delta(message))
-                self.is_asking = False
+                self._notify_readers(self._replica.apply_delta(message))
+                self.is_subscribing = False
             case "EVENT":
-                self._mirror.take_event(message)
+                self._replica.add_event(message)
             case "PRESENCE":
-                self.present = Present.of(message)
-                self._wake()
+                self.present = Present.from_message(message)
+                self._wake_presences()
 
     def end(self, failure: SyncKairosError | None = None) -> None:
-        """End all iterations, after what they were still to get."""
+        """End all iterations after their queued updates; raise `failure` from them, if given."""
         self._failure, self._is_over = failure, True
         for reader in self._readers:
-            reader.news.set()
-        self._wake()
+            reader.changed.set()
+        self._wake_presences()
 
-    def _wake(self) -> None:
-        news, self._came_or_went = self._came_or_went, asyncio.Event()
-        news.set()
+    def _wake_presences(self) -> None:
+        changed, self._presence_changed = self._presence_changed, asyncio.Event()
+        changed.set()
 
-    def _give(self, update: Update | None) -> None:
+    def _notify_readers(self, update: Update | None) -> None:
         if update is not None:
             for reader in self._readers:
-                reader.give(update)
+                reader.add(update)

@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from synckairos.client import Client
-from synckairos.client import client as clients
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.config import Settings
@@ -53,10 +52,9 @@ async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance)
         assert session.state.version == 7
 
 
-async def test_a_port_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "OPEN_WITHIN_S", 0.2)
+async def test_a_port_that_says_nothing_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as dumb:
-        async with Client(f"ws://127.0.0.1:{dumb.getsockname()[1]}/ws") as client:
+        async with Client(f"ws://127.0.0.1:{dumb.getsockname()[1]}/ws", open_timeout_s=0.2) as client:
             asked = asyncio.create_task(client.command(str(uuid4()), "start"))
 
             async def trouble() -> str | None:

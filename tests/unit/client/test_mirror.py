@@ -53,8 +53,8 @@ def told(before: Session | None, after: Session) -> dict[str, Any]:
 
 def take(mirror: SessionReplica, message: dict[str, Any]) -> Session | None:
     if message["type"] == "STATE_SYNC":
-        return mirror.take_state(message).state
-    update = mirror.take_delta(message)
+        return mirror.apply_state(message).state
+    update = mirror.apply_delta(message)
     return None if update is None else update.state
 
 
@@ -80,20 +80,20 @@ def states() -> list[Session]:
 def test_a_patch_from_elsewhere_is_refused(states: list[Session]) -> None:
     mirror = SessionReplica()
     with pytest.raises(ReplicaGap):
-        mirror.take_delta(told(states[0], states[1]))
-    mirror.take_state(told(None, states[0]))
+        mirror.apply_delta(told(states[0], states[1]))
+    mirror.apply_state(told(None, states[0]))
     with pytest.raises(ReplicaGap):
-        mirror.take_delta(told(states[1], states[2]))
+        mirror.apply_delta(told(states[1], states[2]))
     with pytest.raises(ReplicaGap):
-        mirror.take_delta(told(states[0], states[1]) | {"epoch": "another"})
+        mirror.apply_delta(told(states[0], states[1]) | {"epoch": "another"})
     assert mirror.state == states[0]
 
 
 def test_what_is_there_already_is_no_update(states: list[Session]) -> None:
     mirror = SessionReplica()
-    mirror.take_state(told(None, states[1]))
-    assert mirror.take_delta(told(states[0], states[1])) is None
-    assert mirror.take_delta(told(states[1], states[1])) is None
+    mirror.apply_state(told(None, states[1]))
+    assert mirror.apply_delta(told(states[0], states[1])) is None
+    assert mirror.apply_delta(told(states[1], states[1])) is None
 
 
 def test_the_position_is_that_of_the_newest_state(states: list[Session]) -> None:
@@ -121,33 +121,33 @@ def event(version: int, epoch: str = "e") -> dict[str, Any]:
 
 def test_events_go_with_the_next_state_once_and_in_order(states: list[Session]) -> None:
     mirror = SessionReplica()
-    mirror.take_state(told(None, states[0]))
+    mirror.apply_state(told(None, states[0]))
     for version in (2, 3, 2, 3):
-        mirror.take_event(event(version))
-    update = mirror.take_delta(told(states[0], states[2]))
+        mirror.add_event(event(version))
+    update = mirror.apply_delta(told(states[0], states[2]))
     assert update is not None
     assert [each.version for each in update.events] == [2, 3]
-    mirror.take_event(event(3))
-    update = mirror.take_delta(told(states[2], states[3]))
+    mirror.add_event(event(3))
+    update = mirror.apply_delta(told(states[2], states[3]))
     assert update is not None
     assert update.events == ()
-    mirror.take_event(event(2, "another"))
-    assert len(mirror.take_state(told(None, states[0])).events) == 1
+    mirror.add_event(event(2, "another"))
+    assert len(mirror.apply_state(told(None, states[0])).events) == 1
 
 
 def test_what_is_issued_anew_happens_anew(states: list[Session]) -> None:
     mirror = SessionReplica()
-    mirror.take_state(told(None, states[0]))
-    mirror.take_event(event(states[2].version))
-    mirror.take_delta(told(states[0], states[2]))
-    mirror.take_state(told(None, states[1]))
-    mirror.take_event(event(states[2].version))
-    update = mirror.take_delta(told(states[1], states[2]))
+    mirror.apply_state(told(None, states[0]))
+    mirror.add_event(event(states[2].version))
+    mirror.apply_delta(told(states[0], states[2]))
+    mirror.apply_state(told(None, states[1]))
+    mirror.add_event(event(states[2].version))
+    update = mirror.apply_delta(told(states[1], states[2]))
     assert update is not None
     assert [each.version for each in update.events] == [states[2].version]
 
 
 def test_a_state_that_couldnt_be_resumed_says_so(states: list[Session]) -> None:
     mirror = SessionReplica()
-    assert not mirror.take_state(told(None, states[0])).has_gap
-    assert mirror.take_state(told(None, states[1]) | {"recovered": False}).has_gap
+    assert not mirror.apply_state(told(None, states[0])).has_gap
+    assert mirror.apply_state(told(None, states[1]) | {"recovered": False}).has_gap

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from synckairos.client.clock_offset import DRIFT, KEEP, Sample, ServerClock
+from synckairos.client.clock_offset import MAX_DRIFT, MAX_SAMPLES, Sample, ServerClock
 
 
 def server_clock(chance: random.Random) -> Callable[[float], float]:
     """Make a clock that is anywhere and drifts by up to what is allowed for."""
-    offset, drift = chance.uniform(-1e9, 1e9), chance.uniform(-DRIFT, DRIFT)
+    offset, drift = chance.uniform(-1e9, 1e9), chance.uniform(-MAX_DRIFT, MAX_DRIFT)
     return lambda at_ms: at_ms + offset + at_ms * drift
 
 
@@ -19,11 +19,11 @@ def server_clock(chance: random.Random) -> Callable[[float], float]:
 def test_the_error_covers_the_truth_for_any_delay_and_drift(seed: int) -> None:
     chance = random.Random(seed)
     server, clock, now = server_clock(chance), ServerClock(), 0.0
-    for _ in range(3 * KEEP):
+    for _ in range(3 * MAX_SAMPLES):
         came, left = now + chance.uniform(0, 300), now + 300 + chance.choice([0, 40])
         back = left + chance.uniform(0, 300)
-        sample = Sample.of(now, math.floor(server(came)), math.floor(server(left)), back)
-        clock.learn(sample)
+        sample = Sample.from_ping(now, math.floor(server(came)), math.floor(server(left)), back)
+        clock.add_sample(sample)
         assert abs(server(back) - back - sample.offset_ms) <= sample.error_ms
         now = back + chance.uniform(0, 10_000)
         assert abs(server(now) - clock.now_ms(now)) <= clock.error_ms(now)
@@ -31,25 +31,25 @@ def test_the_error_covers_the_truth_for_any_delay_and_drift(seed: int) -> None:
 
 def test_the_shortest_way_counts() -> None:
     clock = ServerClock()
-    clock.learn(Sample.of(0, 1_100, 1_100, 300))
-    clock.learn(Sample.of(400, 1_405, 1_405, 410))
-    clock.learn(Sample.of(500, 1_700, 1_700, 750))
-    assert clock.best(750).at_ms == 410
-    assert clock.error_ms(750) == pytest.approx(5.5 + 350 * DRIFT)
+    clock.add_sample(Sample.from_ping(0, 1_100, 1_100, 300))
+    clock.add_sample(Sample.from_ping(400, 1_405, 1_405, 410))
+    clock.add_sample(Sample.from_ping(500, 1_700, 1_700, 750))
+    assert clock.best_sample(750).at_ms == 410
+    assert clock.error_ms(750) == pytest.approx(5.5 + 350 * MAX_DRIFT)
 
 
 def test_what_it_is_worth_fades() -> None:
     clock = ServerClock()
-    clock.learn(Sample.of(0, 1_005, 1_005, 10))
-    clock.learn(Sample.of(600_000, 601_020, 601_020, 600_040))
-    assert clock.best(600_040).at_ms == 600_040
+    clock.add_sample(Sample.from_ping(0, 1_005, 1_005, 10))
+    clock.add_sample(Sample.from_ping(600_000, 601_020, 601_020, 600_040))
+    assert clock.best_sample(600_040).at_ms == 600_040
 
 
 @pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
 def test_a_clock_that_was_set_is_believed_at_once(step_ms: int) -> None:
     clock = ServerClock()
-    clock.learn(Sample.of(0, 5, 5, 10))
-    clock.learn(Sample.of(100, 150 + step_ms, 150 + step_ms, 200))
+    clock.add_sample(Sample.from_ping(0, 5, 5, 10))
+    clock.add_sample(Sample.from_ping(100, 150 + step_ms, 150 + step_ms, 200))
     assert abs(clock.now_ms(200) - (200 + step_ms)) <= clock.error_ms(200)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.client.text_view import draw, face, fit
+from synckairos.client.text_view import clock_face, cut_to_columns, draw
 from synckairos.clock import creation
 from synckairos.clock.clock_systems import Byoyomi
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, Start
@@ -26,7 +26,7 @@ T0 = 1_764_000_000_000
     ],
 )
 def test_a_face_is_rounded_down(ms: int, shown: str) -> None:
-    assert face(ms) == shown
+    assert clock_face(ms) == shown
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_face_is_rounded_down(ms: int, shown: str) -> None:
     [("abc", 2, "ab"), ("a\x1b[2Jb\n", 9, "a�[2Jb�"), ("日本", 3, "日"), ("e\u0301f", 1, "e\u0301")],
 )
 def test_text_fits_and_commands_nothing(text: str, columns: int, kept: str) -> None:
-    assert fit(text, columns) == kept
+    assert cut_to_columns(text, columns) == kept
 
 
 def started(spec: Create) -> Session:

@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.client import SessionDeleted, Update, Watch
 from synckairos.client.pending_commands import Ack
-from synckairos.client.watch import BEHIND
+from synckairos.client.watch import MAX_QUEUED_UPDATES
 from synckairos.wire.document_merge_patch import Json
 from synckairos.wire.session_json import session_json
 from tests.unit.client.test_mirror import event, history
@@ -35,25 +35,25 @@ async def rest(updates: AsyncGenerator[Update, None]) -> list[Update]:
 
 
 async def test_a_reader_that_falls_behind_gets_the_newest_state_and_every_event(watch: Watch) -> None:
-    watch.hear(sync(1))
+    watch.receive(sync(1))
     updates = watch.updates()
     assert (await anext(updates)).state.version == 1
-    last = 3 * BEHIND
+    last = 3 * MAX_QUEUED_UPDATES
     for version in range(2, last + 1):
-        watch.hear(event(version))
-        watch.hear(sync(version))
+        watch.receive(event(version))
+        watch.receive(sync(version))
     watch.end()
     got = await rest(updates)
-    assert len(got) == BEHIND
+    assert len(got) == MAX_QUEUED_UPDATES
     assert got[-1].state.version == last
     assert [each.version for update in got for each in update.events] == list(range(2, last + 1))
 
 
 async def test_what_came_before_the_end_is_given_first(watch: Watch) -> None:
-    watch.hear(sync(1))
+    watch.receive(sync(1))
     updates = watch.updates()
     await anext(updates)
-    watch.hear(sync(2))
+    watch.receive(sync(2))
     watch.end(SessionDeleted("s"))
     assert (await anext(updates)).state.version == 2
     with pytest.raises(SessionDeleted):
@@ -62,7 +62,7 @@ async def test_what_came_before_the_end_is_given_first(watch: Watch) -> None:
 
 async def test_each_reader_begins_with_the_state_as_it_is(watch: Watch) -> None:
     for version in (1, 2):
-        watch.hear(sync(version))
+        watch.receive(sync(version))
         updates = watch.updates()
         assert (await anext(updates)).state.version == version
         await updates.aclose()
