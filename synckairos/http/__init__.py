@@ -1,1 +1,1 @@
-"""REST: routes, requests, responses and their descriptions."""
+"""The REST interface: ASGI application, routes, requests and responses, API descriptions and web pages."""

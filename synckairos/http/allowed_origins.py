@@ -1,8 +1,8 @@
-"""Which web pages may use this server: one allow-list for CORS and for WebSocket upgrades alike.
+"""Origins of web pages that may use this server: one allow-list for CORS and for WebSocket upgrades.
 
-Without authentication the browser's own rules are all that keeps a page somewhere from driving a server on loopback.
-So whatever changes state is refused to foreign pages, and a name that resolves to us by somebody else's doing (DNS
-rebinding) doesn't count as our own.
+Without authentication only the browser's rules stop a foreign page from using a server on loopback. So requests that
+change state are refused for foreign pages. A foreign domain name that resolves to this server (DNS rebinding) does not
+count as the server's own origin.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ EXPOSED_HEADERS = (
 PREFLIGHT_MAX_AGE_S = b"600"
 
 MAX_CACHED_DECISIONS = 1_024
-"""Verdicts kept; anybody can send any header, so they are bounded."""
+"""Number of cached decisions. It is bounded because clients can send any number of different headers."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -31,27 +31,27 @@ K = TypeVar("K")
 
 
 class AllowedOrigins:
-    """The allow-list. Our own origin is on it by nature, `allowed` are those besides."""
+    """The allow-list. It always includes the server's own origin."""
 
     def __init__(self, allowed: Iterable[str] = (), checks_hosts: bool = True) -> None:
-        """Take the origins allowed besides our own, and whether names nobody listed are refused as Host."""
-        self._allowed = {_normal(origin) for origin in allowed}
+        """Create the list. `allowed` are additional origins; `checks_hosts` refuses unlisted names in Host."""
+        self._allowed = {_normalize(origin) for origin in allowed}
         self._listed_hosts = {urlsplit(origin).hostname for origin in self._allowed}
         self._checks_hosts = checks_hosts
-        self._verdicts: dict[tuple[bytes | None, bytes | None], bool] = {}
-        self._hosts: dict[bytes, bool] = {}
+        self._origin_decisions: dict[tuple[bytes | None, bytes | None], bool] = {}
+        self._host_decisions: dict[bytes, bool] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "AllowedOrigins":
-        """Make the list that the settings say.
+        """Build the list from the settings.
 
-        Names are guarded where only this machine should reach us, and wherever somebody made a list: a page whose name
-        was made to point here (DNS rebinding) is its own origin, and only its name gives it away.
+        Host names are checked if the server listens on loopback only, or if origins are configured. In an attack by
+        DNS rebinding the page is of the same origin as its requests; only its host name shows that it is foreign.
         """
         return cls(settings.allowed_origins, checks_hosts=not settings.exposed or bool(settings.allowed_origins))
 
     def admits(self, scope: Scope) -> bool:
-        """Tell whether a request or upgrade comes from a page that may: none, our own, or one on the list."""
+        """Return whether a request or upgrade is allowed: it has no Origin, the server's own, or a listed one."""
         origin = host = None
         for name, value in scope["headers"]:
             if name == b"origin":
@@ -61,18 +61,18 @@ class AllowedOrigins:
         return self.trusts_host(host) and (origin is None or self.allows_origin(origin, host))
 
     def trusts_host(self, host: bytes | None) -> bool:
-        """Tell whether a Host header names us: an address, a plain name, or a name that is on the list.
+        """Return whether a Host header names this server: an IP address, a name without a dot, or a listed name.
 
-        A name with a dot can be anybody's who lets it resolve to this machine.
+        Other names with a dot are not trusted: the owner of any domain can let it resolve to this server.
         """
         if host is None or not self._checks_hosts:
             return True
-        verdict = self._hosts.get(host)
-        if verdict is None:
-            verdict = _remember(self._hosts, host, self._is_ours(host))
-        return verdict
+        decision = self._host_decisions.get(host)
+        if decision is None:
+            decision = _cache_decision(self._host_decisions, host, self._names_this_server(host))
+        return decision
 
-    def _is_ours(self, host: bytes) -> bool:
+    def _names_this_server(self, host: bytes) -> bool:
         try:
             name = urlsplit(f"//{host.decode('ascii')}").hostname or ""
         except ValueError:
@@ -86,26 +86,29 @@ class AllowedOrigins:
         return True
 
     def allows_origin(self, origin: bytes, host: bytes | None) -> bool:
-        """Tell whether pages of this origin may use us; it is our own where it names the Host it is sent to."""
-        verdict = self._verdicts.get((origin, host))
-        if verdict is None:
-            verdict = _remember(self._verdicts, (origin, host), self._is_on_list(origin, host))
-        return verdict
+        """Return whether pages of this origin are allowed.
 
-    def _is_on_list(self, origin: bytes, host: bytes | None) -> bool:
+        An origin that equals the Host of its request is the server's own.
+        """
+        decision = self._origin_decisions.get((origin, host))
+        if decision is None:
+            decision = _cache_decision(self._origin_decisions, (origin, host), self._is_own_or_listed(origin, host))
+        return decision
+
+    def _is_own_or_listed(self, origin: bytes, host: bytes | None) -> bool:
         try:
-            text = _normal(origin.decode("ascii"))
+            text = _normalize(origin.decode("ascii"))
             if text in self._allowed:
                 return True
-            # The scheme isn't compared: behind a proxy that ends TLS we can't see the one the page was loaded by.
+            # The scheme is not compared: behind a proxy that terminates TLS the page's scheme is unknown.
             scheme, _, rest = text.partition("://")
-            own = _normal(f"{scheme}://{host.decode('ascii')}").partition("://")[2] if host else ""
+            own = _normalize(f"{scheme}://{host.decode('ascii')}").partition("://")[2] if host else ""
         except ValueError:
             return False
         return scheme in _DEFAULT_PORTS and rest == own and self.trusts_host(host)
 
     def cors_headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
-        """Return the CORS headers of an answer to a request from this origin."""
+        """Return the CORS headers of a response to a request from this origin."""
         headers = [(b"vary", b"Origin")]
         if origin is not None and self.trusts_host(host) and self.allows_origin(origin, host):
             headers += [
@@ -116,7 +119,7 @@ class AllowedOrigins:
         return headers
 
     def preflight_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return what an admitted preflight is told besides."""
+        """Return the additional headers of a response to an allowed preflight request."""
         return [
             (b"access-control-allow-methods", ALLOWED_METHODS),
             (b"access-control-allow-headers", ALLOWED_HEADERS),
@@ -124,8 +127,8 @@ class AllowedOrigins:
         ]
 
 
-def _normal(origin: str) -> str:
-    """Return an origin in lower case without its scheme's default port. Raises ValueError for what is none."""
+def _normalize(origin: str) -> str:
+    """Return an origin in lower case, without the default port of its scheme. Raises ValueError if it is invalid."""
     parts = urlsplit(origin.strip().lower())
     if not parts.hostname or parts.path or parts.query or parts.username is not None:
         raise ValueError(origin)
@@ -134,8 +137,8 @@ def _normal(origin: str) -> str:
     return f"{parts.scheme}://{name}" + ("" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}")
 
 
-def _remember(verdicts: dict[K, bool], key: K, verdict: bool) -> bool:
-    if len(verdicts) >= MAX_CACHED_DECISIONS:
-        verdicts.clear()
-    verdicts[key] = verdict
-    return verdict
+def _cache_decision(decisions: dict[K, bool], key: K, decision: bool) -> bool:
+    if len(decisions) >= MAX_CACHED_DECISIONS:
+        decisions.clear()
+    decisions[key] = decision
+    return decision

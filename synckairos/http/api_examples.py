@@ -1,6 +1,6 @@
-"""One chess session as examples: what is asked for it over REST and sockets, and what comes back.
+"""Examples in the API descriptions, all from one chess session: request bodies, responses and socket messages.
 
-Tests hold every example to the model it stands for. The state is what the engine makes of the very commands shown.
+Tests check every example against its model. The engine calculates the state from the commands of the examples.
 """
 
 from functools import cache
@@ -19,10 +19,10 @@ BLACK_ID = "0198c0de-0000-7000-8000-00000000000b"
 LATE_PLAYER_ID = "0198c0de-0000-7000-8000-00000000000c"
 EPOCH = "5f3a9c0e71d2b846"
 VERSION_TAGS = {2: "c41e07b9d3a86f52", 3: "08d7f2e6519bca34", 4: "7ab3916c0ef85d2b"}
-"""The names of the session's versions."""
+"""Tags of the session's versions, by version."""
 NOW_MS = 1_769_860_804_321
 
-CREATE: Json = {
+CREATE_BODY: Json = {
     "session_id": SESSION_ID,
     "sync_mode": "per_participant",
     "increment_ms": 2_000,
@@ -33,7 +33,7 @@ CREATE: Json = {
 }
 
 REQUEST_BODIES: Json = {
-    "CreateSession": CREATE,
+    "CreateSession": CREATE_BODY,
     "StartBody": {},
     "SwitchBody": {"current_participant_id": WHITE_ID},
     "PauseBody": {"reason": "break", "max_ms": 600_000},
@@ -47,28 +47,28 @@ REQUEST_BODIES: Json = {
     "PatchWebhook": {"enabled": True},
     "RotateSecret": {"overlap_s": 3_600},
     "SimulationBody": {
-        "session": CREATE,
+        "session": CREATE_BODY,
         "commands": [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}],
         "until_ms": 400_000,
     },
 }
-"""A request body of each model that has one."""
+"""Request bodies, by the name of their model."""
 
 
 @cache
 def example_state() -> Json:
-    """Return the session after its first move."""
+    """Return the session after the first move."""
     moves = [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}]
-    final = run_simulation({"session": CREATE, "commands": moves, "until_ms": 4_321})["final"]
-    # A simulation begins with the Unix epoch.
+    final = run_simulation({"session": CREATE_BODY, "commands": moves, "until_ms": 4_321})["final"]
+    # A simulation begins at the Unix epoch.
     text = orjson.dumps(final | {"epoch": EPOCH}).replace(b"1970-01-01T00:", b"2026-01-31T12:")
-    shown: Json = orjson.loads(text)
-    return shown
+    state: Json = orjson.loads(text)
+    return state
 
 
 @cache
 def example_answers() -> Json:
-    """Return an example of what comes back, by its model."""
+    """Return response bodies, by the name of their model."""
     switched = ("session_id", "active_participant_id", "cycle_started_at", "participants", "status", "version")
     return {
         "SessionAnswer": {"data": example_state()},
@@ -78,11 +78,11 @@ def example_answers() -> Json:
 
 
 def v3_message_examples() -> Json:
-    """Return an example of each message of `synckairos.v3`, by its type."""
+    """Return one example of each message of `synckairos.v3`, by type."""
     at = {"session_id": SESSION_ID, "version": 3, "server_time_ms": NOW_MS, "epoch": EPOCH}
     tagged = at | {"tag": VERSION_TAGS[3]}
-    told = {"session_id": SESSION_ID, "server_time_ms": NOW_MS}
-    turned = {
+    timed = {"session_id": SESSION_ID, "server_time_ms": NOW_MS}
+    patch = {
         "version": 4,
         "active_participant_id": WHITE_ID,
         "participants": {BLACK_ID: {"is_active": False}, WHITE_ID: {"is_active": True}},
@@ -103,12 +103,12 @@ def v3_message_examples() -> Json:
         {"type": "PING", "id": "p1", "t0": 1234.5},
         {"type": "STATE_SYNC", **tagged, "reply_to": "s1", "recovered": False, "state": example_state()},
         {"type": "STATE_UPDATE", **tagged, "state": example_state()},
-        {"type": "STATE_DELTA", **at, "version": 4, "tag": VERSION_TAGS[4], "from_version": 3, "patch": turned},
+        {"type": "STATE_DELTA", **at, "version": 4, "tag": VERSION_TAGS[4], "from_version": 3, "patch": patch},
         {"type": "EVENT", **at, **warning},
-        {"type": "PRESENCE", **told, "clients": 3, "roles": roles, "participants": [WHITE_ID, BLACK_ID]},
+        {"type": "PRESENCE", **timed, "clients": 3, "roles": roles, "participants": [WHITE_ID, BLACK_ID]},
         {"type": "ACK", **at, "reply_to": "press-17"},
         {
-            "type": "ERROR", **told, "reply_to": "press-17", "code": "NOT_ACTIVE_PARTICIPANT",
+            "type": "ERROR", **timed, "reply_to": "press-17", "code": "NOT_ACTIVE_PARTICIPANT",
             "message": f"Participant {WHITE_ID} is not active", "details": {"active_participant_id": BLACK_ID},
         },
         {"type": "PONG", "server_time_ms": NOW_MS, "reply_to": "p1", "t0": 1234.5, **times},
@@ -118,15 +118,15 @@ def v3_message_examples() -> Json:
 
 
 def v2_message_examples() -> Json:
-    """Return an example of each message of the v2 dialect, by its type."""
-    told = {"sessionId": SESSION_ID, "timestamp": NOW_MS}
+    """Return one example of each message of the v2 dialect, by type."""
+    timed = {"sessionId": SESSION_ID, "timestamp": NOW_MS}
     examples: list[Json] = [
         {"type": "PING"},
         {"type": "RECONNECT"},
-        {"type": "CONNECTED", **told},
-        {"type": "STATE_SYNC", **told, "state": example_state()},
-        {"type": "STATE_UPDATE", **told, "state": example_state()},
-        {"type": "SESSION_DELETED", **told},
+        {"type": "CONNECTED", **timed},
+        {"type": "STATE_SYNC", **timed, "state": example_state()},
+        {"type": "STATE_UPDATE", **timed, "state": example_state()},
+        {"type": "SESSION_DELETED", **timed},
         {"type": "PONG", "timestamp": NOW_MS},
         {"type": "ERROR", "code": "SESSION_NOT_FOUND", "message": f"Session {SESSION_ID} not found"},
     ]

@@ -1,7 +1,7 @@
-"""A session's archive, read back from cold storage: as much of it as the caller's role is shown."""
+"""REST route that reads the archive of a finished session from cold storage, limited by the caller's role."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -24,16 +24,20 @@ from synckairos.wire.query_parameters import ArchiveQuery
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
-_LARGE = 100  # events; rendering more than these is a thread's work
+_MAX_EVENTS_ON_LOOP = 100
+"""Events that are rendered on the event loop. The rendering of more events takes too long and runs in a thread."""
+
+ReadableScope = Literal["all", "events", "state"]
+"""Part of an archive that a caller may read: everything, events and final state, or the final state only."""
 
 
 class ArchiveRoutes:
-    """The operation that reads cold storage."""
+    """The operation that reads an archive."""
 
-    def __init__(self, sessions: Sessions, history: HistoryReader, limits: RateLimits, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, history: HistoryReader, rate_limits: RateLimits, settings: Settings) -> None:
         self._sessions = sessions
         self._history = history
-        self._limits = limits
+        self._rate_limits = rate_limits
         self._role = settings.archive_role
         self._events_role = settings.archive_events_role
 
@@ -41,84 +45,86 @@ class ArchiveRoutes:
         """Return the operations for the table."""
         return [
             Operation(
-                "GET", "/v1/sessions/{session_id}/archive", self.read, "A finished session from cold storage",
-                "history", answer=response_models.ArchiveAnswer, query=ArchiveQuery, refusals=(304, 403, 404, 409),
-                media_types=(NDJSON,),
+                "GET", "/v1/sessions/{session_id}/archive", self.read,
+                "Read the archive of a finished session from cold storage", "history",
+                response_model=response_models.ArchiveAnswer, query_model=ArchiveQuery,
+                refusal_statuses=(304, 403, 404, 409), media_types=(NDJSON,),
             ),
         ]  # fmt: skip
 
     async def read(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ArchiveQuery)
         session_id = request.path_uuid("session_id")
-        form = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
-        await self._limits.take(request.meter)
+        media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
+        await self._rate_limits.take(request.meter)
         if not request.principal.may(self._role):
-            raise Forbidden(f"Archives are for a {self._role} or a higher role")
-        filed = await self._filed(session_id)
+            raise Forbidden(f"Archives require the role {self._role} or a higher role")
+        record = await self._newest_record(session_id)
         try:
-            return await self._show(request, filed, form, query.snapshots)
+            return await self._respond(request, record, media_type, query.snapshots)
         except ArchiveDamaged:
-            # Where a newer one was filed meanwhile the older object is gone.
-            newer = await self._filed(session_id)
-            if newer == filed:
+            # A newer archive may have replaced this one, and the old object is deleted then.
+            newer = await self._newest_record(session_id)
+            if newer == record:
                 raise
-            return await self._show(request, newer, form, query.snapshots)
+            return await self._respond(request, newer, media_type, query.snapshots)
 
-    async def _show(self, request: RestRequest, filed: ArchiveRecord, form: str, snapshots: bool) -> RestResponse:
-        shown = self._shown(request)
-        etag = f'"{filed.checksum.hex()[:32]}-{shown}-{form.rpartition("-")[2]}-{snapshots:d}"'
-        response = RestResponse(content_type=form.encode(), headers=[(b"etag", etag.encode()), (b"vary", b"Accept")])
-        response.headers.append((b"cache-control", b"private, no-cache"))
+    async def _respond(
+        self, request: RestRequest, record: ArchiveRecord, media_type: str, snapshots: bool
+    ) -> RestResponse:
+        scope = self._readable_scope(request)
+        etag = f'"{record.checksum.hex()[:32]}-{scope}-{media_type.rpartition("-")[2]}-{snapshots:d}"'
+        response = RestResponse(content_type=media_type.encode(), headers=[(b"etag", etag.encode())])
+        response.headers += [(b"vary", b"Accept"), (b"cache-control", b"private, no-cache")]
         if is_not_modified(request.header(b"if-none-match"), etag):
             response.status = 304
             return response
-        bundle = await self._history.cold_reader.read_bundle(filed)
-        render = _render_lines if form == NDJSON else _render
-        if len(bundle.events) > _LARGE:
-            response.body = await asyncio.to_thread(render, filed, bundle, shown, snapshots)
+        bundle = await self._history.cold_reader.read_bundle(record)
+        render = _render_ndjson if media_type == NDJSON else _render_json
+        if len(bundle.events) > _MAX_EVENTS_ON_LOOP:
+            response.body = await asyncio.to_thread(render, record, bundle, scope, snapshots)
         else:
-            response.body = render(filed, bundle, shown, snapshots)
+            response.body = render(record, bundle, scope, snapshots)
         return response
 
-    async def _filed(self, session_id: str) -> ArchiveRecord:
-        """Return the newest archive there is. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
-        found = await self._history.archive_records(session_id)
-        filed = next((each for each in found if each.path is not None), None)
-        if filed is not None:
-            return filed
-        if not found:
+    async def _newest_record(self, session_id: str) -> ArchiveRecord:
+        """Return the newest archive of a session. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
+        records = await self._history.archive_records(session_id)
+        stored = next((each for each in records if each.path is not None), None)
+        if stored is not None:
+            return stored
+        if not records:
             await self._sessions.read(session_id)
             raise NotArchived(session_id)
-        if found[0].status == "processing":
+        if records[0].status == "processing":
             raise ArchiveProcessing(session_id)
         raise NotArchived(session_id, failed=True)
 
-    def _shown(self, request: RestRequest) -> str:
-        """Return how much is shown: `all` of it, with `events`, or the final `state` alone."""
+    def _readable_scope(self, request: RestRequest) -> ReadableScope:
         if request.principal.may("admin"):
             return "all"
         return "events" if request.principal.may(self._events_role) else "state"
 
 
-def _render(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
+def _render_json(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, snapshots: bool) -> bytes:
     document: dict[str, Any] = {
-        "session_id": filed.session_id,
-        "version": filed.version,
-        "epoch": filed.epoch,
-        "archived_at": render_instant(filed.archived_at_ms),
-        "event_count": filed.events,
+        "session_id": record.session_id,
+        "version": record.version,
+        "epoch": record.epoch,
+        "archived_at": render_instant(record.archived_at_ms),
+        "event_count": record.events,
         "session": orjson.Fragment(bundle.newest.document),
     }
-    if shown != "state":
+    if scope != "state":
         document["events"] = [event_json(line.event(snapshots)) for line in bundle.events]
-    if shown == "all":
-        document |= {"path": filed.path, "size_bytes": filed.size_bytes, "checksum": filed.checksum.hex()}
+    if scope == "all":
+        document |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
     return orjson.dumps({"data": document})
 
 
-def _render_lines(filed: ArchiveRecord, bundle: Bundle, shown: str, snapshots: bool) -> bytes:
-    """Render the archive's own lines for admins, for others the events they may see, or the state alone."""
-    match shown:
+def _render_ndjson(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, snapshots: bool) -> bytes:
+    """Render JSON lines: those of the archive itself, one for each readable event, or the final state only."""
+    match scope:
         case "all":
             return bundle.raw
         case "events":

@@ -1,6 +1,7 @@
-"""AsyncAPI 3.0 of `/ws`, made from the models that validate what clients send and describe what they get.
+"""The AsyncAPI 3.0 description of the sockets at `/ws`, generated from the models of all socket messages.
 
-Two channels at one address: the dialects. `receive` is what the server takes, `send` what it sends by itself.
+It has one channel for each dialect, both at the same address. `receive` operations are messages that clients send;
+the `send` operation lists messages that the server sends without a request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,20 +31,21 @@ V2_REPLIES = {"PING": ("PONG",), "RECONNECT": ("STATE_SYNC", "ERROR")}
 V2_UNSOLICITED = ("CONNECTED", "STATE_SYNC", "STATE_UPDATE", "SESSION_DELETED", "ERROR")
 
 V3_DESCRIPTION = (
-    "Up to 32 sessions a socket, deltas, commands that happen once. One JSON object a text frame of at most 64 KiB; a "
-    "message sent with an `id` is answered with that `reply_to`. SUBSCRIBE first, then PING a few times to learn how "
-    "far the server's clock is ahead: between two messages clients calculate."
+    "Up to 32 sessions on one socket, deltas, and commands that can be repeated safely. Each text frame holds one JSON "
+    "object of at most 64 KiB. The reply to a message with an `id` has the same value in `reply_to`. Send SUBSCRIBE "
+    "first. Then send PING a few times to estimate the offset of the server's clock: between two messages the client "
+    "calculates all readings."
 )
 V2_DESCRIPTION = (
-    "The dialect of v2 clients: no subprotocol, the one session is named in the URL, and every change comes as the "
-    "whole state. A session that doesn't exist yet may be watched, too."
+    "The dialect of v2 clients, without a subprotocol. The URL names the session of the socket, and each change is "
+    "sent as the whole state. A client can also watch a session that does not exist yet."
 )
 
 
 @cache
 def render_asyncapi() -> bytes:
-    """Render the description of both dialects; once, for nothing of it changes as long as a process lives."""
-    v3_sent, v2_asked, v2_sent = map(
+    """Render the description of both dialects. It is cached because it does not change while the process runs."""
+    v3_sent, v2_received, v2_sent = map(
         _by_type,
         (
             socket_message_models.V3_SERVER_MESSAGES,
@@ -52,24 +54,25 @@ def render_asyncapi() -> bytes:
         ),
     )
     v3_all: dict[str, type[BaseModel]] = {**v3_messages.CLIENT_MESSAGES, **v3_sent}
-    v2_all = v2_asked | v2_sent
+    v2_all = v2_received | v2_sent
     schemas = schemas_for([*v3_all.values(), *v2_all.values(), *COMMAND_BODIES.values()])
-    schemas["Command"] |= _arguments()
+    schemas["Command"] |= _arguments_by_command()
     return orjson.dumps(
         {
             "asyncapi": "3.0.0",
             "info": {
                 "title": "SyncKairos sockets",
                 "version": __version__,
-                "description": "Timed, shared sessions as they change. Durations are whole milliseconds, instants ISO "
-                "8601 in UTC, `…_time_ms` and `timestamp` Redis time in ms since the Unix epoch.",
+                "description": "Sockets that send timed sessions to clients as they change. Durations are whole "
+                "milliseconds. Instants are ISO 8601 in UTC. `server_time_ms` and `timestamp` are Redis time in ms "
+                "since the Unix epoch.",
             },
             "defaultContentType": "application/json",
             "servers": {
                 "here": {
                     "host": "{host}",
                     "protocol": "ws",
-                    "description": "Where this description comes from; `wss` behind TLS",
+                    "description": "The host that returned this description; the protocol is `wss` behind TLS",
                     "variables": {"host": {"default": "127.0.0.1:3000"}},
                 }
             },
@@ -84,7 +87,7 @@ def render_asyncapi() -> bytes:
                 },
                 "v2": {
                     "address": "/ws",
-                    "title": "the v2 dialect",
+                    "title": "v2 dialect",
                     "description": V2_DESCRIPTION,
                     "messages": {name: {"$ref": f"#/components/messages/v2.{name}"} for name in v2_all},
                     "bindings": {"ws": _binding({}, {"sessionId": {"type": "string", "format": "uuid"}})},
@@ -108,12 +111,12 @@ def render_asyncapi() -> bytes:
 
 
 def _by_type(models: Iterable[type[BaseModel]]) -> dict[str, type[BaseModel]]:
-    """Return models by the one value of their `type`."""
+    """Return the models by the constant value of their member `type`."""
     return {model.model_json_schema()["properties"]["type"]["const"]: model for model in models}
 
 
-def _arguments() -> Json:
-    """Return what says which arguments which command takes: those of REST's bodies."""
+def _arguments_by_command() -> Json:
+    """Return the part of the schema that gives each command its arguments: the members of its REST body."""
     return {
         "allOf": [
             {
@@ -125,36 +128,38 @@ def _arguments() -> Json:
     }
 
 
-def _messages(dialect: str, models: dict[str, type[BaseModel]], shown: Json) -> Json:
+def _messages(dialect: str, models: dict[str, type[BaseModel]], examples: Json) -> Json:
     return {
         f"{dialect}.{name}": {
             "name": name,
             "title": name,
             **({"summary": model.__doc__.strip()} if model.__doc__ else {}),
             "payload": schema_ref(model),
-            "examples": [{"payload": shown[name]}],
+            "examples": [{"payload": examples[name]}],
         }
         for name, model in models.items()
     }
 
 
 def _operations(dialect: str, replies: dict[str, tuple[str, ...]], unsolicited: Sequence[str]) -> Json:
-    """Return an operation for each message that clients send, with its answers, and one for all that come unasked."""
+    """Return one operation for each client message, with its replies, and one for all unsolicited server messages."""
     channel = {"$ref": f"#/channels/{dialect}"}
 
-    def named(*names: str) -> list[dict[str, str]]:
+    def message_refs(*names: str) -> list[dict[str, str]]:
         return [{"$ref": f"#/channels/{dialect}/messages/{name}"} for name in names]
 
-    asked: Json = {
+    requests: Json = {
         f"{dialect}.{name}": {
             "action": "receive",
             "channel": channel,
-            "messages": named(name),
-            "reply": {"channel": channel, "messages": named(*answers)},
+            "messages": message_refs(name),
+            "reply": {"channel": channel, "messages": message_refs(*answers)},
         }
         for name, answers in replies.items()
     }
-    return asked | {f"{dialect}.tell": {"action": "send", "channel": channel, "messages": named(*unsolicited)}}
+    return requests | {
+        f"{dialect}.tell": {"action": "send", "channel": channel, "messages": message_refs(*unsolicited)}
+    }
 
 
 def _binding(headers: dict[str, str], query: Json) -> Json:

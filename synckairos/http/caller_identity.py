@@ -1,4 +1,4 @@
-"""Who asks: the address a request comes from, and the principal it is made by."""
+"""Identity of a caller: the client address of a request, behind trusted proxies, and its principal."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -9,18 +9,18 @@ from synckairos.principal import Principal
 
 
 class CallerIdentity:
-    """Finds a request's principal. Without authentication it is anonymous and may do everything."""
+    """Finds the principal of a request. Without authentication every caller is anonymous and has the role `admin`."""
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
-        """Take the networks whose X-Forwarded-For counts."""
+        """Create it. `trusted_proxies` are the networks whose `X-Forwarded-For` is trusted."""
         self._proxies: list[IPv4Network | IPv6Network] = [ip_network(each, strict=False) for each in trusted_proxies]
 
     def principal_for(self, scope: Scope) -> Principal:
-        """Return who makes this request or upgrade."""
+        """Return the principal of a request or WebSocket upgrade."""
         return Principal(address=self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
-        """Return the address of whoever is nearest to us and none of our proxies; empty on a local socket."""
+        """Return the address of the nearest host that is not a trusted proxy; empty for a Unix socket."""
         peer: str = (scope.get("client") or ("", 0))[0]
         if not self._proxies or not self._is_proxy(peer):
             return peer

@@ -1,4 +1,7 @@
-"""What was: lists, a session's events, a participant's sessions and hours, in whichever media_type the client likes."""
+"""REST routes of history: lists of sessions, events, and the sessions and time report of a participant.
+
+The `Accept` header selects JSON, CSV, JSON lines or Server-Sent Events.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -37,119 +40,124 @@ TIME_REPORT_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
 
 
 class HistoryRoutes:
-    """The operations that read what Postgres remembers, with what is on its way there."""
+    """Operations that read history from Postgres, completed by the versions that are still in the outbox."""
 
     def __init__(
         self,
         sessions: Sessions,
         history: HistoryReader,
-        listing: SessionList,
-        trail: AuditTrail,
-        tail: LiveTail,
-        participations: ParticipantSessions,
-        hours: TimeReport,
-        limits: RateLimits,
+        session_list: SessionList,
+        audit_trail: AuditTrail,
+        live_tail: LiveTail,
+        participant_sessions: ParticipantSessions,
+        time_report: TimeReport,
+        rate_limits: RateLimits,
     ) -> None:
         self._sessions = sessions
         self._history = history
-        self._listing = listing
-        self._trail = trail
-        self._tail = tail
-        self._participations = participations
-        self._hours = hours
-        self._limits = limits
+        self._session_list = session_list
+        self._audit_trail = audit_trail
+        self._live_tail = live_tail
+        self._participant_sessions = participant_sessions
+        self._time_report = time_report
+        self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""
+        tag = "history"
         return [
             Operation(
-                "GET", "/v1/sessions", self.list, "List sessions, newest first", "history",
-                answer=response_models.SessionPage, query=ListQuery,
+                "GET", "/v1/sessions", self.list_sessions, "List sessions, newest first", tag,
+                response_model=response_models.SessionPage, query_model=ListQuery,
             ),
             Operation(
-                "GET", "/v1/sessions/{session_id}/events", self.events, "What happened, oldest first", "history",
-                answer=response_models.EventPage, query=EventsQuery, refusals=(404,), media_types=(CSV, NDJSON, SSE),
+                "GET", "/v1/sessions/{session_id}/events", self.list_events,
+                "List the events of a session, oldest first, or stream them live", tag,
+                response_model=response_models.EventPage, query_model=EventsQuery, refusal_statuses=(404,),
+                media_types=(CSV, NDJSON, SSE),
             ),
             Operation(
-                "GET", "/v1/participants/{participant_id}/sessions", self.participant_sessions,
-                "In which sessions somebody took part", "history",
-                answer=response_models.ParticipationPage, query=ParticipantSessionsQuery, media_types=(CSV,),
+                "GET", "/v1/participants/{participant_id}/sessions", self.list_participant_sessions,
+                "List the sessions of a participant, newest first", tag,
+                response_model=response_models.ParticipationPage, query_model=ParticipantSessionsQuery,
+                media_types=(CSV,),
             ),
             Operation(
-                "GET", "/v1/participants/{participant_id}/time", self.participant_time,
-                "How long somebody's time ran", "history",
-                answer=response_models.TimeBuckets, query=ParticipantTimeQuery, media_types=(CSV,),
+                "GET", "/v1/participants/{participant_id}/time", self.report_participant_time,
+                "Report the time used by a participant, by session, day or week", tag,
+                response_model=response_models.TimeBuckets, query_model=ParticipantTimeQuery, media_types=(CSV,),
             ),
         ]  # fmt: skip
 
-    async def list(self, request: RestRequest) -> RestResponse:
+    async def list_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ListQuery)
-        await self._limits.take(request.meter)
-        page = await self._listing.page(query)
+        await self._rate_limits.take(request.meter)
+        page = await self._session_list.page(query)
         body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
         return RestResponse(body, headers=_next_page_link(request, page.next_cursor))
 
-    async def events(self, request: RestRequest) -> RestResponse:
+    async def list_events(self, request: RestRequest) -> RestResponse:
         query = request.read_query(EventsQuery)
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV, NDJSON, SSE))
         cursor = query.cursor
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
-        await self._limits.take(request.meter)
+        await self._rate_limits.take(request.meter)
         try:
-            page = await self._trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
+            page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
             if cursor == query.cursor:
                 raise
-            raise ValidationFailed.at("Last-Event-ID", "should be the id of an event of this tail") from None
+            raise ValidationFailed.at("Last-Event-ID", "should be the id of an event of this session") from None
         if not page.items and cursor is None:
             raise SessionNotFound(session_id)
         if media_type == SSE:
-            stream = self._tail.stream(session_id, page.items, cursor, query.snapshots)
+            stream = self._live_tail.stream(session_id, page.items, cursor, query.snapshots)
             return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         rows = [event_json(event) for event in page.items]
         columns = (*EVENT_COLUMNS, "state") if query.snapshots else EVENT_COLUMNS
         return _page_response(request, media_type, columns, rows, page.next_cursor)
 
-    async def participant_sessions(self, request: RestRequest) -> RestResponse:
+    async def list_participant_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ParticipantSessionsQuery)
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
-        # Both in one trip: recent history should cost little more than a look at one session.
+        # Run both in one round trip to Redis: a page of recent sessions then costs little more than one session.
         _, lookup = await asyncio.gather(
-            self._count(request), self._participations.look_up(participant_id, cursor=query.cursor, limit=query.limit)
+            self._count_if_possible(request),
+            self._participant_sessions.look_up(participant_id, cursor=query.cursor, limit=query.limit),
         )
-        told = await self._participations.page(
+        listed = await self._participant_sessions.page(
             participant_id, lookup, days=query.days, cursor=query.cursor, limit=query.limit
         )
-        rows = [each.row for each in told.page.items]
+        rows = [each.row for each in listed.page.items]
         if media_type == CSV:
             response = _csv_response(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
         else:
             response = RestResponse(
-                b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(told.page.next_cursor))
+                b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(listed.page.next_cursor))
             )
-        response.headers += [*_next_page_link(request, told.page.next_cursor), (b"vary", b"Accept")]
-        response.headers += _single_store_header(told)
+        response.headers += [*_next_page_link(request, listed.page.next_cursor), (b"vary", b"Accept")]
+        response.headers += _single_store_header(listed)
         return response
 
-    async def _count(self, request: RestRequest) -> None:
-        """Count a request that can be answered without Redis; while that is away, nobody counts."""
+    async def _count_if_possible(self, request: RestRequest) -> None:
+        """Count a request that can be answered without Redis. While Redis is unavailable, it is not counted."""
         with suppress(StoreUnavailable):
-            await self._limits.take(request.meter)
+            await self._rate_limits.take(request.meter)
 
-    async def participant_time(self, request: RestRequest) -> RestResponse:
+    async def report_participant_time(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ParticipantTimeQuery)
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
-        await self._count(request)
+        await self._count_if_possible(request)
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:
             now_ms = await self._history.now_ms()
         from_ms, to_ms = parse_time_range(query, now_ms)
-        slices, is_redis_away = await self._hours.slices(
+        slices, is_redis_unavailable = await self._time_report.slices(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,
@@ -164,21 +172,26 @@ class HistoryRoutes:
             if query.group_by is not None:
                 row["key"] = each.key
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
-        response = (
-            _csv_response(TIME_REPORT_COLUMNS, rows)
-            if media_type == CSV
-            else RestResponse(orjson.dumps({"data": rows}))
-        )
-        response.headers += [(b"vary", b"Accept"), *([(b"synckairos-history", b"postgres")] if is_redis_away else [])]
+        if media_type == CSV:
+            response = _csv_response(TIME_REPORT_COLUMNS, rows)
+        else:
+            response = RestResponse(orjson.dumps({"data": rows}))
+        response.headers += [
+            (b"vary", b"Accept"),
+            *([(b"synckairos-history", b"postgres")] if is_redis_unavailable else []),
+        ]
         return response
 
 
-def _single_store_header(told: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
-    """Say which store answered alone while the other is away, and how far back that goes."""
-    if told.alone is None:
+def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
+    """Return the header that names the only store that answered, if one is unavailable.
+
+    Redis alone knows only sessions since an instant; the header then has that instant, too.
+    """
+    if listed.alone is None:
         return []
-    since = b"" if told.since_ms is None else b"; since=" + render_instant(told.since_ms).encode()
-    return [(b"synckairos-history", told.alone.encode() + since)]
+    since = b"" if listed.since_ms is None else b"; since=" + render_instant(listed.since_ms).encode()
+    return [(b"synckairos-history", listed.alone.encode() + since)]
 
 
 def _page_response(
@@ -188,7 +201,7 @@ def _page_response(
     rows: Sequence[dict[str, Any]],
     next_cursor: str | None,
 ) -> RestResponse:
-    """Render a page in the media_type asked for; all but JSON tell of the next one in a Link alone."""
+    """Render a page as `media_type`. All forms have a `Link` to the next page; JSON also has `next_cursor`."""
     match media_type:
         case "text/csv":
             response = _csv_response(columns, rows)

@@ -1,4 +1,4 @@
-"""JSON Schemas of the models, as both descriptions, OpenAPI's and AsyncAPI's, have them."""
+"""JSON Schemas of the wire models, for both API descriptions: OpenAPI and AsyncAPI."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,10 @@ SCHEMA_REF_TEMPLATE = "#/components/schemas/{model}"
 
 
 class SchemaGenerator(GenerateJsonSchema):
-    """Pydantic's, but that null is no default of what may be left out, and patterns are JavaScript's."""
+    """Pydantic's generator with two changes for API readers.
+
+    Defaults that only mean "absent" (null, an empty text, 0) are left out, and patterns use the syntax of JavaScript.
+    """
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         if "default_factory" in schema or schema.get("default") in (None, "", 0):
@@ -23,12 +26,14 @@ class SchemaGenerator(GenerateJsonSchema):
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
         found = super().str_schema(schema)
         if "pattern" in found:
-            found["pattern"] = found["pattern"].replace(r"\z", "$")  # whose $ takes no line feed
+            found["pattern"] = found["pattern"].replace(
+                r"\z", "$"
+            )  # in JavaScript $ does not match before a last line feed
         return found
 
 
 def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """Return the schemas of models, and of all that they hold, by name."""
+    """Return the schemas of the models and of all models inside them, by name."""
     _, document = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)],
         ref_template=SCHEMA_REF_TEMPLATE,
@@ -41,19 +46,19 @@ def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
 
 
 def add_field_docs(schema: Any) -> None:
-    """Say what an object's members mean, where their model leaves it to the word."""
+    """Add the descriptions of known field names to the members that have no description in their model."""
     for name, member in schema.get("properties", {}).items():
         if name in FIELD_DESCRIPTIONS and not member.keys() & {"description", "$ref", "const"}:
             member["description"] = FIELD_DESCRIPTIONS[name]
 
 
 def schema_ref(model: type[BaseModel]) -> dict[str, str]:
-    """Return what refers to a model's schema."""
+    """Return a reference to the schema of a model."""
     return {"$ref": SCHEMA_REF_TEMPLATE.format(model=model.__name__)}
 
 
 def without_titles(schema: Any) -> Any:
-    """Drop the titles pydantic makes up from names: they say nothing that the name doesn't."""
+    """Remove the titles that pydantic derives from names: they only repeat the name."""
     match schema:
         case dict():
             return {

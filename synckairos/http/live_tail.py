@@ -1,7 +1,7 @@
-"""The live tail of a session's events, as Server-Sent Events: the trail so far, then whatever is committed.
+"""Live tail of a session's events as Server-Sent Events: the audit trail so far, then each event after its commit.
 
-Whoever tells that something was committed only wakes it; what happened is read from the trail, so nothing is missed and
-nothing told twice. Event ids are cursors of the trail: a client that comes back goes on where it was.
+A commit signal only wakes the tail. The events themselves are read from the audit trail, so each is sent exactly once.
+Event ids are cursors of the trail: a client that reconnects with `Last-Event-ID` continues where it stopped.
 """
 
 import asyncio
@@ -19,60 +19,63 @@ from synckairos.history.records import TrailEvent
 from synckairos.wire.event_json import event_json
 
 CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
-"""Gives, for a session, an event that is set whenever something may have been committed."""
+"""Returns, for a session id, an event that is set after each possible commit to that session."""
 
 POLL_INTERVAL_S = 1.0
-"""Without anybody to wake it, or where a wake-up got lost, it looks this often."""
+"""Seconds between reads of the trail if there is no commit signal, or if a signal was lost."""
 
 KEEPALIVE_INTERVAL_S = 15.0
-"""After so much silence a comment shows that the connection lives."""
+"""Seconds without an event after which a comment is sent. It shows that the connection still works."""
 
 PAGE_SIZE = 200
 
 
 class LiveTail:
-    """Tails of any session. Ends one when its session was deleted, or when the server drains."""
+    """Streams events of sessions. A stream ends when its session was deleted or when the server drains."""
 
-    def __init__(self, trail: AuditTrail, is_draining: Callable[[], bool], watch: CommitSignals | None = None) -> None:
-        self._trail = trail
+    def __init__(
+        self, audit_trail: AuditTrail, is_draining: Callable[[], bool], commit_signals: CommitSignals | None = None
+    ) -> None:
+        self._audit_trail = audit_trail
         self._is_draining = is_draining
-        self._watch = watch or _never_signalled
+        self._commit_signals = commit_signals or _never_signalled
 
     async def stream(
-        self, session_id: str, first: Sequence[TrailEvent], cursor: str | None, snapshots: bool
+        self, session_id: str, first_page: Sequence[TrailEvent], cursor: str | None, snapshots: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Yield events from `first` on, which is the trail's page after `cursor`, then those to come."""
+        """Yield the events of `first_page`, which is the page after `cursor`, and then all later events."""
         yield b"retry: 1000\n\n"
-        events = first
+        events = first_page
         loop = asyncio.get_running_loop()
-        spoke_at = loop.time()
-        async with self._watch(session_id) as woken:
+        sent_at = loop.time()
+        async with self._commit_signals(session_id) as signal:
             while True:
                 for event in events:
                     cursor = render_cursor(*event.key)
                     yield _render(event, cursor)
-                    spoke_at = loop.time()
+                    sent_at = loop.time()
                     if event.event_type == EventType.SESSION_DELETED and event is events[-1]:
                         return
                 if self._is_draining():
                     return
-                # Cleared before the look: what is committed after it sets the event again.
-                woken.clear()
+                # Clear the signal before the read: a commit after the read sets it again.
+                signal.clear()
                 events = await self._events_after(session_id, cursor, snapshots)
                 if not events:
-                    await self._wait(woken)
-                if loop.time() - spoke_at >= KEEPALIVE_INTERVAL_S:
+                    await self._wait(signal)
+                if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
                     yield b": still here\n\n"
-                    spoke_at = loop.time()
+                    sent_at = loop.time()
 
-    async def _wait(self, woken: asyncio.Event) -> None:
+    async def _wait(self, signal: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_INTERVAL_S):
-                await woken.wait()
+                await signal.wait()
 
     async def _events_after(self, session_id: str, cursor: str | None, snapshots: bool) -> Sequence[TrailEvent]:
+        """Return the page after `cursor`; empty if a store is unavailable, because the next read tries again."""
         try:
-            return (await self._trail.page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)).items
+            return (await self._audit_trail.page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)).items
         except StoreUnavailable:
             return ()
 

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1, made from the very table that routes and the very models that validate."""
+"""The OpenAPI 3.1 description of REST, generated from the table that routes and the models that validate."""
 
 import re
 from collections.abc import Sequence
@@ -18,35 +18,42 @@ from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 from synckairos.wire.request_bodies import COMMAND_BODIES
 
 COMMON_REFUSALS = (400, 500, 503)
-"""Refusals that any operation on the stores may give; limited ones give 429 besides."""
+"""Error statuses of every operation that uses the stores. Rate-limited operations also return 403 and 429."""
 
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 TAG_DESCRIPTIONS = [
-    {"name": "sessions", "description": "One session: make it, read it, drive it."},
-    {"name": "history", "description": "What was: lists, events, and a participant's sessions and hours."},
-    {"name": "webhooks", "description": "Who is told of what happens, by signed HTTP requests."},
-    {"name": "simulation", "description": "The same engine, nothing stored."},
-    {"name": "system", "description": "The server itself."},
+    {"name": "sessions", "description": "Create, read, change and delete sessions."},
+    {
+        "name": "history",
+        "description": "Lists of sessions, events of a session, and the sessions and time report of a participant.",
+    },
+    {
+        "name": "webhooks",
+        "description": "Endpoints that receive events as signed HTTP requests. Only administrators manage them.",
+    },
+    {"name": "simulation", "description": "Simulation of a session by the same engine; nothing is stored."},
+    {"name": "system", "description": "Time, health, metrics and API descriptions of the server."},
 ]
 
 
 def render_openapi(operations: Sequence[Operation]) -> bytes:
-    """Render the description of all operations that have a summary."""
-    shown = [operation for operation in operations if operation.summary]
+    """Render the description of all operations that have a summary, as JSON."""
+    described = [operation for operation in operations if operation.summary]
     return orjson.dumps(
         {
             "openapi": "3.1.0",
             "info": {
                 "title": "SyncKairos",
                 "version": __version__,
-                "description": "Timed, shared sessions. Durations are whole milliseconds, instants ISO 8601 in UTC.",
+                "description": "Timed sessions that clients share. Durations are whole milliseconds, and instants are "
+                "ISO 8601 in UTC.",
             },
             "servers": [{"url": "/"}],
             "tags": TAG_DESCRIPTIONS,
-            "paths": _paths(shown),
+            "paths": _paths(described),
             "components": {
-                "schemas": _schemas(shown),
+                "schemas": _schemas(described),
                 "examples": {name: {"value": value} for name, value in api_examples.example_answers().items()},
             },
         },
@@ -59,11 +66,11 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
         (response_models.Problem, response_models.FaultView, *COMMAND_BODIES.values())
     )
     for operation in operations:
-        models |= dict.fromkeys(m for m in (operation.body, operation.answer) if m is not None)
+        models |= dict.fromkeys(m for m in (operation.body_model, operation.response_model) if m is not None)
     return _cached_schemas(tuple(models))
 
 
-# Models stay what they are as long as a process lives, and their schemas take longer than all else of a start.
+# Cached: models do not change while the process runs, and their schemas are the slowest part of a start.
 @cache
 def _cached_schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     return schemas_for(models)
@@ -85,13 +92,13 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
         "parameters": _parameters(operation),
         "responses": _responses(operation),
     }
-    if operation.body is not None:
-        shown = {"schema": schema_ref(operation.body)}
-        if (example := api_examples.REQUEST_BODIES.get(operation.body.__name__)) is not None:
+    if operation.body_model is not None:
+        shown = {"schema": schema_ref(operation.body_model)}
+        if (example := api_examples.REQUEST_BODIES.get(operation.body_model.__name__)) is not None:
             shown["example"] = example
         types = ("application/json", *(t for t in operation.media_types if t.endswith("+json")))
         described["requestBody"] = {
-            "required": operation.body_required,
+            "required": operation.is_body_required,
             "content": dict.fromkeys(types, shown),
         }
     return described
@@ -103,14 +110,21 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         | ({"description": FIELD_DESCRIPTIONS[name]} if name in FIELD_DESCRIPTIONS else {})
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
-    if operation.query is not None:
-        parameters += _query_parameters(operation.query)
-    if operation.tag == "sessions" and operation.method != "GET" and 412 in operation.refusals:
-        parameters.append(_header("If-Match", "Only if this is still the version: an ETag"))
-    if operation.tag == "sessions" and 304 in operation.refusals:
-        parameters.append(_header("If-None-Match", "Nothing comes back where this is still the version: an ETag"))
+    if operation.query_model is not None:
+        parameters += _query_parameters(operation.query_model)
+    if operation.tag == "sessions" and operation.method != "GET" and 412 in operation.refusal_statuses:
+        parameters.append(_header("If-Match", "ETag of the expected version. Another version is refused with 412."))
+    if operation.tag == "sessions" and 304 in operation.refusal_statuses:
+        parameters.append(
+            _header(
+                "If-None-Match",
+                "ETag of a version that the client has. If it is the current version, the response is 304.",
+            )
+        )
     if operation.method == "POST" and operation.tag in ("sessions", "webhooks"):
-        key = _header("Idempotency-Key", "Makes asking again safe: the same key gets the same answer")
+        key = _header(
+            "Idempotency-Key", "Makes a retry safe: the same key gets the same answer, and nothing happens twice."
+        )
         key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         parameters.append(key)
     return parameters
@@ -133,28 +147,30 @@ def _header(name: str, description: str) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    if operation.answer is not None:
-        name = operation.answer.__name__
-        content["application/json"] = {"schema": schema_ref(operation.answer)}
+    if operation.response_model is not None:
+        name = operation.response_model.__name__
+        content["application/json"] = {"schema": schema_ref(operation.response_model)}
         if name in api_examples.example_answers():
             content["application/json"]["examples"] = {"chess": {"$ref": f"#/components/examples/{name}"}}
     for media_type in operation.media_types:
         if not media_type.endswith("+json"):
             schema = {"type": "object"} if media_type == "application/json" else {"type": "string"}
             content[media_type] = {"schema": schema}
-    fine: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
+    success: dict[str, Any] = {"description": HTTPStatus(operation.success_status).phrase}
     if content:
-        fine["content"] = content
-    if operation.tag == "sessions" and operation.answer is not None:
-        fine["headers"] = {"ETag": {"schema": {"type": "string"}, "description": 'The version: `"<version>-<epoch>"`'}}
-    responses: dict[str, Any] = {str(operation.status): fine}
-    if operation.more.get("not_ready"):
+        success["content"] = content
+    if operation.tag == "sessions" and operation.response_model is not None:
+        success["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": 'Version of the session: `"<version>-<epoch>"`'}
+        }
+    responses: dict[str, Any] = {str(operation.success_status): success}
+    if operation.can_be_unready:
         responses["503"] = {"description": "Not ready", "content": content}
         return responses
-    refusals = set(operation.refusals)
-    if operation.limited:
+    refusals = set(operation.refusal_statuses)
+    if operation.is_rate_limited:
         refusals |= {*COMMON_REFUSALS, 403, 429}
-    if operation.body is not None:
+    if operation.body_model is not None:
         refusals |= {413, 415}
     for status in sorted(refusals):
         if status == 304:

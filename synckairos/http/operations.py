@@ -1,10 +1,10 @@
-"""The table of operations: what can be asked for, by method and path, and all that its description needs.
+"""The table of REST operations, by method and path. Routing and the OpenAPI description both use it.
 
-Routing and OpenAPI read the same table, so neither can say what the other doesn't.
+Because there is one table, the description lists exactly the operations that are served.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,14 +14,23 @@ from synckairos.wire.field_types import StrictModel
 
 Handler = Callable[[RestRequest], Awaitable[RestResponse]]
 
+_ROUTE_PARAMETERS = {
+    "{session_id}": ":id",
+    "{participant_id}": ":pid",
+    "{webhook_id}": ":wid",
+    "{delivery_id}": ":did",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked for.
+    """One REST operation: how it is routed and handled, and what OpenAPI shows of it.
 
-    `path` holds parameters in braces. `answer` is the model of the JSON that comes back with `status`, `media_types`
-    other forms it may take; `refusals` are the statuses of its own errors, beside those that any operation has.
-    `limited` says that it counts against the rate limits.
+    `path` has its parameters in braces. `response_model` describes the JSON that is returned with `success_status`;
+    `media_types` are the other forms of that response. `refusal_statuses` are the error statuses of this operation, in
+    addition to those of all operations. An operation with an empty `summary` is not described. `is_rate_limited` is
+    true if requests count against the general rate limit. `can_be_unready` is true for the readiness check, which
+    also returns its JSON with status 503.
     """
 
     method: str
@@ -29,58 +38,56 @@ class Operation:
     handle: Handler
     summary: str
     tag: str
-    answer: type[BaseModel] | None = None
-    status: int = 200
-    body: type[StrictModel] | None = None
-    body_required: bool = False
-    query: type[StrictModel] | None = None
-    refusals: tuple[int, ...] = ()
+    response_model: type[BaseModel] | None = None
+    success_status: int = 200
+    body_model: type[StrictModel] | None = None
+    is_body_required: bool = False
+    query_model: type[StrictModel] | None = None
+    refusal_statuses: tuple[int, ...] = ()
     media_types: tuple[str, ...] = ()
-    limited: bool = True
-    more: dict[str, Any] = field(default_factory=dict)
+    is_rate_limited: bool = True
+    can_be_unready: bool = False
 
     @property
     def route(self) -> str:
-        """Return the path as metrics name it, v2's way: `/v1/sessions/:id`."""
-        names = {"{session_id}": ":id", "{participant_id}": ":pid", "{webhook_id}": ":wid", "{delivery_id}": ":did"}
-        return "/".join(names.get(segment, segment) for segment in self.path.split("/"))
+        """Return the path as metrics and v2 write it: `/v1/sessions/:id`."""
+        return "/".join(_ROUTE_PARAMETERS.get(segment, segment) for segment in self.path.split("/"))
 
 
-PARAMETER = "*"
+_PARAMETER = "*"
 
 
 class OperationTable:
-    """Operations by path and method. Finding one costs a dictionary look-up a segment."""
+    """Finds operations by path. A search costs one dictionary look-up for each segment of the path."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        self.operations = tuple(operations)
         self._root: dict[str, Any] = {}
-        for operation in self.operations:
+        for operation in operations:
             node = self._root
             for segment in _segments(operation.path):
-                node = node.setdefault(PARAMETER if segment.startswith("{") else segment, {})
+                node = node.setdefault(_PARAMETER if segment.startswith("{") else segment, {})
             names = tuple(s[1:-1] for s in _segments(operation.path) if s.startswith("{"))
             node.setdefault("", {})[operation.method] = (operation, names)
 
     def find(self, path: str) -> tuple[dict[str, tuple[Operation, tuple[str, ...]]], list[str]]:
-        """Return the operations of a path by method, and the texts of its parameters; nothing where it is unknown.
+        """Return the operations of a path, by method, with the names of their parameters, and the parameters' values.
 
-        A slash at the end says nothing, as in v2.
+        The table is empty if the path is unknown. A slash at the end of the path is ignored, as in v2.
         """
         node = self._root
-        texts: list[str] = []
+        values: list[str] = []
         for segment in _segments(path):
-            # The methods stand under the one name no segment has.
+            # An empty segment is refused: the key "" of a node holds its methods.
             if not segment:
                 return {}, []
-            found = node.get(segment) if segment != PARAMETER else None
+            found = node.get(segment) if segment != _PARAMETER else None
             if found is None:
-                found = node.get(PARAMETER)
+                found = node.get(_PARAMETER)
                 if found is None:
                     return {}, []
-                texts.append(segment)
+                values.append(segment)
             node = found
-        return node.get("", {}), texts
+        return node.get("", {}), values
 
 
 def _segments(path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers. The only file of this door that makes them."""
+"""Errors as HTTP responses in `application/problem+json`, and the rate-limit headers of all responses."""
 
 import traceback
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 
 def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> RestResponse:
-    """Render a named error."""
+    """Render an error of this project, with additional `headers`."""
     response = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
     retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
     if retry_after_s is not None:
@@ -22,13 +22,13 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
 
 
 def render_internal_error(failure: Exception, dev: bool) -> RestResponse:
-    """Render what nobody foresaw: nothing of it is told, but for its stack in dev."""
+    """Render an unexpected exception as status 500. Its stack trace is included in dev mode only."""
     stack = "".join(traceback.format_exception(failure)) if dev else None
     return RestResponse(problem_json(InternalError(), stack), 500, MEDIA_TYPE)
 
 
 def rate_limit_headers(statuses: Sequence[RateLimitStatus]) -> HeaderList:
-    """Render the rate limit nearest to its end, empty where the request isn't limited."""
+    """Return the headers for the limit that is closest to its end; empty if the request was not counted."""
     if not statuses:
         return []
     tightest = min(statuses, key=lambda each: (not each.exceeded, each.remaining, -each.reset_s))

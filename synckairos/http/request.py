@@ -1,4 +1,4 @@
-"""One request as the routes see it, and their response. Reads bodies within bounds; knows no route and no session."""
+"""Requests and responses as the route modules see them: headers, path parameters, query, and bounded JSON bodies."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from synckairos.wire.validation_faults import Fault
 MAX_BODY_BYTES = 1 << 20
 
 LARGE_BODY_BYTES = 1 << 16
-"""A body beyond this takes milliseconds to look at: the request is counted first."""
+"""Bytes above which a body takes milliseconds to parse. Such a request is counted before it is parsed."""
 
 Model = TypeVar("Model", bound=StrictModel)
 
@@ -27,12 +27,12 @@ HeaderList = list[tuple[bytes, bytes]]
 
 
 class ClientDisconnected(Exception):
-    """The client left before its request was complete; there is nobody to answer."""
+    """The client disconnected before it sent the whole request. No response is possible."""
 
 
 @dataclass(slots=True)
 class RestResponse:
-    """An answer: its body at once, or `stream` piece by piece."""
+    """A response with a complete `body`, or with a `stream` that yields the body in pieces."""
 
     body: bytes = b""
     status: int = 200
@@ -42,10 +42,10 @@ class RestResponse:
 
 
 class RestRequest:
-    """A request on its way. Its `meter` counts it and holds its rate-limit status for the answer."""
+    """A routed request. Its `meter` counts it and holds the rate-limit status for the response."""
 
     __slots__ = (
-        *("_limits", "_receive"),
+        *("_rate_limits", "_receive"),
         *("body_json", "headers", "meter", "path_parameters", "principal", "route", "scope"),
     )
 
@@ -58,9 +58,9 @@ class RestRequest:
         path_parameters: dict[str, str],
         principal: Principal,
         meter: RateMeter,
-        limits: RateLimits,
+        rate_limits: RateLimits,
     ) -> None:
-        """Take a request that was matched: its path as metrics name it, and the quotas that it counts against."""
+        """Create the request. `route` is the path as metrics write it; `meter` has the quotas of the request."""
         self.scope = scope
         self.headers = headers
         self.route = route
@@ -68,19 +68,19 @@ class RestRequest:
         self.principal = principal
         self.meter = meter
         self._receive = receive
-        self._limits = limits
+        self._rate_limits = rate_limits
         self.body_json: Any = None
-        """The JSON values of the body, once `read_body` has read it."""
+        """The JSON values of the body, after `read_body`."""
 
-    # -- what it asks for ---------------------------------------------------------------------------------------------
+    # -- parameters and body ------------------------------------------------------------------------------------------
 
     def header(self, name: bytes) -> str | None:
-        """Return a header by its lower-case name, several of it joined by commas."""
+        """Return a header by its lower-case name. Values of a repeated header are joined by commas."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     def path_uuid(self, name: str) -> str:
-        """Return a UUID of the path. Raises ValidationFailed."""
+        """Return a path parameter as a lower-case UUID. Raises ValidationFailed."""
         faults = self._path_faults()
         if faults:
             raise ValidationFailed(faults)
@@ -100,20 +100,20 @@ class RestRequest:
         return parse_query(model, self.scope["query_string"], self._path_faults())
 
     async def read_body(self, model: type[Model], *media_types: str) -> Model:
-        """Read and parse the body; nothing at all counts as an empty object.
+        """Read and parse the JSON body. An empty body counts as an empty object.
 
-        Raises: PayloadTooLarge, UnsupportedMediaType, ValidationFailed, ClientDisconnected; RateLimitExceeded and
-        StoreUnavailable where it is large.
+        Raises PayloadTooLarge, UnsupportedMediaType, ValidationFailed and ClientDisconnected. For a large body it also
+        raises RateLimitExceeded and StoreUnavailable.
         """
-        raw = await self._read()
+        raw = await self._read_bytes()
         if raw:
-            self._check_type(media_types or ("application/json",))
+            self._check_content_type(media_types or ("application/json",))
         if len(raw) <= LARGE_BODY_BYTES:
             return self._parse(raw, model)
-        await self._limits.take(self.meter)
+        await self._rate_limits.take(self.meter)
         parsed = self._parse(raw, model)
-        # From here on it counts as all do, with what it asks for; a replay doesn't.
-        await self._limits.give_back(self.meter)
+        # The handler counts the request again, with all its quotas; a replay is free. So this count is taken back.
+        await self._rate_limits.give_back(self.meter)
         self.meter.reset()
         return parsed
 
@@ -125,7 +125,7 @@ class RestRequest:
             raise ValidationFailed([*faults, *malformed.details]) from None
         return parse_body(model, self.body_json, faults)
 
-    async def _read(self) -> bytes:
+    async def _read_bytes(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             raise PayloadTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes")
@@ -143,7 +143,7 @@ class RestRequest:
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _check_type(self, media_types: tuple[str, ...]) -> None:
+    def _check_content_type(self, media_types: tuple[str, ...]) -> None:
         name, *parameters = (self.header(b"content-type") or "").lower().split(";")
         charsets = [p.strip() for p in parameters if p.strip().startswith("charset=")]
         fits = name.strip() in media_types and all(c.removeprefix("charset=").strip('"') == "utf-8" for c in charsets)
@@ -153,7 +153,7 @@ class RestRequest:
     # -- idempotency ---------------------------------------------------------------------------------------------------
 
     def command_id(self) -> str | None:
-        """Return the Idempotency-Key, None where there is none. Raises ValidationFailed."""
+        """Return the Idempotency-Key, or None if the request has none. Raises ValidationFailed."""
         key = self.headers.get(b"idempotency-key")
         if key is None:
             return None
@@ -162,6 +162,6 @@ class RestRequest:
         return key.decode()
 
     def fingerprint(self) -> str:
-        """Digest method, path and parsed body: what one Idempotency-Key stands for."""
-        path = self.scope["path"].lower().removesuffix("/")  # neither of which says anything
+        """Return the digest of method, path and parsed body. One Idempotency-Key is valid for one fingerprint."""
+        path = self.scope["path"].lower().removesuffix("/")  # letter case and a last slash do not matter
         return rest_fingerprint(self.scope["method"], path, self.body_json)

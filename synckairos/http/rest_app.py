@@ -124,11 +124,11 @@ class RestApp:
         outcome: Outcome
         if found is not None:
             operation, names = found
-            route, is_limited, outcome = operation.route, operation.limited, operation.handle
+            route, is_limited, outcome = operation.route, operation.is_rate_limited, operation.handle
             path_parameters = dict(zip(names, values, strict=True))
         elif methods:
             operation, _ = next(iter(methods.values()))
-            route, is_limited = operation.route, operation.limited
+            route, is_limited = operation.route, operation.is_rate_limited
             outcome = self._respond_without_operation(method, methods, headers)
         else:
             route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")

@@ -1,4 +1,4 @@
-"""The list of sessions: what the archive has, with what is live now merged in, each session once and as it is now."""
+"""Pages of the list of sessions, merged from Postgres and Redis: each session once, in its current state."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from synckairos.wire.query_parameters import ListQuery
 
 LIVE_BATCH_SIZE = 200
 MAX_LIVE_BATCHES = 10
-"""Pages of live sessions looked through, for one page of the list, for those that a filter wants."""
+"""Number of batches of live sessions that are read for one page if a filter excludes most of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsPage:
-    """Documents of sessions, newest first, and the cursor of the page after them."""
+    """Documents of sessions, newest creation first, and the cursor of the next page."""
 
     documents: list[bytes]
     next_cursor: str | None
 
 
 class SessionList:
-    """Pages of sessions out of both stores."""
+    """Reads pages of sessions from both stores."""
 
     def __init__(self, sessions: Sessions, store: SessionStore, history: HistoryReader) -> None:
         self._sessions = sessions
@@ -37,35 +37,38 @@ class SessionList:
         self._history = history
 
     async def page(self, query: ListQuery) -> SessionsPage:
-        """Return a page, newest creation first; none that isn't the last is empty.
+        """Return a page of sessions, newest creation first. Only the last page can be empty.
 
-        Raises ValidationFailed for a bad cursor, StoreUnavailable.
+        Raises ValidationFailed for an invalid cursor, and StoreUnavailable.
         """
         while True:
             page = await self._page(query)
             if page.documents or page.next_cursor is None:
                 return page
-            # All that was on it was deleted meanwhile.
+            # All sessions of this page have been deleted meanwhile. Continue with the next one.
             query = query.model_copy(update={"cursor": page.next_cursor})
 
     async def _page(self, query: ListQuery) -> SessionsPage:
         before = parse_list_cursor(query.cursor)
-        # Live sessions first: one that ends in between is then in both, and never in neither.
-        live, live_to = await self._live(query, before)
-        archived = await self._history.sessions(
+        # Read live sessions first. A session that ends between the two reads is then in both results, never in none.
+        live, live_end = await self._live_sessions(query, before)
+        audited = await self._history.sessions(
             cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
         )
         found: dict[Key, bytes] = dict(live)
-        unseen = [item for item in archived.items if (item.created_at_ms, item.session_id) not in found]
+        unseen = [item for item in audited.items if (item.created_at_ms, item.session_id) not in found]
         loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
-        for item, now in zip(unseen, loaded, strict=True):
-            document = await self._current_document(item.session_id, now.stored, now.now_ms, item.snapshot.document)
+        for item, current in zip(unseen, loaded, strict=True):
+            document = await self._current_document(
+                item.session_id, current.stored, current.now_ms, item.snapshot.document
+            )
             if document is not None and _matches(document, query):
                 found[item.created_at_ms, item.session_id] = document
-        # Beyond where a source was looked through there may be more of it, which belongs before what is older.
-        ends = [] if live_to is None else [live_to]
-        if archived.next_cursor is not None:
-            last = archived.items[-1]
+        # A source that was not read to its end may have more sessions after its last key. So the page ends at the
+        # newest of these keys: older sessions of the other source belong to a later page.
+        ends = [] if live_end is None else [live_end]
+        if audited.next_cursor is not None:
+            last = audited.items[-1]
             ends.append((last.created_at_ms, last.session_id))
         end = max(ends, default=None)
         keys = sorted((key for key in found if end is None or key >= end), reverse=True)
@@ -74,18 +77,21 @@ class SessionList:
         documents = [found[key] for key in keys[: query.limit]]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
-    async def _live(self, query: ListQuery, before: Key | None) -> tuple[list[tuple[Key, bytes]], Key | None]:
-        """Return up to a page of live sessions that the query wants, and how far it looked, None for to the end."""
+    async def _live_sessions(self, query: ListQuery, before: Key | None) -> tuple[list[tuple[Key, bytes]], Key | None]:
+        """Return at most one page of matching live sessions, and the key that the read reached.
+
+        The key is None if all live sessions were read.
+        """
         found: list[tuple[Key, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
-        at_once = LIVE_BATCH_SIZE if query.status or query.sync_mode else query.limit
+        batch_size = LIVE_BATCH_SIZE if query.status or query.sync_mode else query.limit
         for _ in range(MAX_LIVE_BATCHES):
-            page = await self._store.live(at_once, before)
-            if not page:
+            batch = await self._store.live(batch_size, before)
+            if not batch:
                 return found, None
             now_ms = await self._store.now_ms()
-            for at_ms, session_id, stored in page:
+            for at_ms, session_id, stored in batch:
                 before = (at_ms, session_id)
                 document = await self._current_document(session_id, stored, now_ms, None)
                 if document is not None and _matches(document, query):
@@ -95,11 +101,14 @@ class SessionList:
         return found, before
 
     async def _current_document(
-        self, session_id: str, stored: StoredSession | None, now_ms: int, archived: bytes | None
+        self, session_id: str, stored: StoredSession | None, now_ms: int, audited: bytes | None
     ) -> bytes | None:
-        """Return a session's document as of now, None where it was deleted; nobody is shown a clock past its zero."""
+        """Return the current document of a session, or None if the session was deleted.
+
+        A session with a passed deadline is read by the service, which first commits the overdue transitions.
+        """
         if stored is None:
-            return archived
+            return audited
         if stored.snapshot.deleted:
             return None
         if stored.due_ms is None or stored.due_ms > now_ms:

@@ -1,4 +1,7 @@
-"""Sessions over REST: create, read, command, patch, delete. Parses, calls the service, renders; decides nothing."""
+"""REST routes of sessions: create, read, commands, metadata, delete.
+
+They parse requests, call the service and render its answers. All decisions are made by the service.
+"""
 
 from contextlib import suppress
 from typing import Any
@@ -29,66 +32,70 @@ from synckairos.wire.session_json import extract_participants, receipt_json
 
 MERGE_PATCH = "application/merge-patch+json"
 
-ONE_SESSION = "/v1/sessions/{session_id}"
+SESSION_PATH = "/v1/sessions/{session_id}"
 
 
 class SessionRoutes:
-    """The operations on one session, and its creation."""
+    """Operations that create, read, change and delete one session."""
 
     def __init__(self, sessions: Sessions, switches_per_s: int) -> None:
         self._sessions = sessions
         self._switches_per_s = switches_per_s
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table, in the order in which a session's life meets them."""
-        session = response_models.SessionAnswer
+        """Return the operations for the table, in the order in which a session usually meets them."""
+        tag, model = "sessions", response_models.SessionAnswer
 
         def command(verb: str, summary: str) -> Operation:
             return Operation(
-                "POST", f"{ONE_SESSION}/{verb}", self._command(verb), summary, "sessions",
-                answer=session, body=COMMAND_BODIES[verb], body_required=verb == "adjust",
-                refusals=(404, 409, 412, 422),
+                "POST", f"{SESSION_PATH}/{verb}", self._command_handler(verb), summary, tag,
+                response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=verb == "adjust",
+                refusal_statuses=(404, 409, 412, 422),
             )  # fmt: skip
 
         return [
             Operation(
-                "POST", "/v1/sessions", self.create, "Create a session", "sessions",
-                answer=session, status=201, body=CreateSession, body_required=True, refusals=(409, 422),
+                "POST", "/v1/sessions", self.create, "Create a session", tag,
+                response_model=model, success_status=201, body_model=CreateSession, is_body_required=True,
+                refusal_statuses=(409, 422),
             ),
             Operation(
-                "GET", ONE_SESSION, self.read, "Read it, as it is or as it was", "sessions",
-                answer=session, query=ReadQuery, refusals=(304, 404, 412),
+                "GET", SESSION_PATH, self.read, "Read a session, now or at an earlier instant", tag,
+                response_model=model, query_model=ReadQuery, refusal_statuses=(304, 404, 412),
             ),
-            command("start", "Start it"),
+            command("start", "Start a session and its first turn"),
             Operation(
-                "POST", f"{ONE_SESSION}/switch", self.switch, "End the turn, begin the next", "sessions",
-                answer=response_models.SwitchAnswer, body=COMMAND_BODIES["switch"], refusals=(404, 409, 412, 422),
+                "POST", f"{SESSION_PATH}/switch", self.switch, "End the current turn and start the next", tag,
+                response_model=response_models.SwitchAnswer, body_model=COMMAND_BODIES["switch"],
+                refusal_statuses=(404, 409, 412, 422),
             ),
-            command("pause", "Pause it for a reason"),
-            command("resume", "Lift one reason for its pause, or all"),
-            command("adjust", "Add or take time"),
+            command("pause", "Add a pause reason; the clocks stop"),
+            command("resume", "Remove one pause reason or all; without a reason left the clocks continue"),
+            command("adjust", "Add time to clocks or take time from them"),
             Operation(
-                "POST", f"{ONE_SESSION}/participants", self.join, "Let someone join", "sessions",
-                answer=session, body=JoinBody, body_required=True, refusals=(404, 409, 412, 422),
-            ),
-            Operation(
-                "DELETE", f"{ONE_SESSION}/participants/{{participant_id}}", self.leave, "Let someone leave", "sessions",
-                answer=session, body=StartBody, refusals=(404, 409, 412),
+                "POST", f"{SESSION_PATH}/participants", self.add_participant, "Add a participant", tag,
+                response_model=model, body_model=JoinBody, is_body_required=True,
+                refusal_statuses=(404, 409, 412, 422),
             ),
             Operation(
-                "PATCH", ONE_SESSION, self.patch, "Merge into its metadata", "sessions",
-                answer=session, body=MetadataBody, body_required=True, refusals=(404, 409, 412, 422),
-                media_types=(MERGE_PATCH,),
+                "DELETE", f"{SESSION_PATH}/participants/{{participant_id}}", self.remove_participant,
+                "Remove a participant", tag,
+                response_model=model, body_model=StartBody, refusal_statuses=(404, 409, 412),
             ),
-            command("complete", "Complete it"),
-            command("cancel", "Cancel it"),
             Operation(
-                "DELETE", ONE_SESSION, self.delete, "Delete it; its audit trail stays", "sessions",
-                status=204, body=DeleteBody, refusals=(409, 412),
+                "PATCH", SESSION_PATH, self.patch, "Change the metadata by a merge patch (RFC 7396)", tag,
+                response_model=model, body_model=MetadataBody, is_body_required=True,
+                refusal_statuses=(404, 409, 412, 422), media_types=(MERGE_PATCH,),
+            ),
+            command("complete", "End a session as completed"),
+            command("cancel", "End a session as cancelled"),
+            Operation(
+                "DELETE", SESSION_PATH, self.delete, "Delete a session; its audit trail stays", tag,
+                success_status=204, body_model=DeleteBody, refusal_statuses=(409, 412),
             ),
         ]  # fmt: skip
 
-    # -- one by one ---------------------------------------------------------------------------------------------------
+    # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def create(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(CreateSession)
@@ -131,7 +138,7 @@ class SessionRoutes:
         answer = await self._execute(request, session_id, "switch", body)
         return _session_response(answer, render_switch(answer))
 
-    def _command(self, verb: str) -> Handler:
+    def _command_handler(self, verb: str) -> Handler:
         model = COMMAND_BODIES[verb]
 
         async def handle(request: RestRequest) -> RestResponse:
@@ -145,17 +152,18 @@ class SessionRoutes:
         answer = await self._execute(request, request.path_uuid("session_id"), "update_metadata", body)
         return _session_response(answer)
 
-    async def join(self, request: RestRequest) -> RestResponse:
+    async def add_participant(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(JoinBody)
-        return _session_response(await self._execute(request, request.path_uuid("session_id"), "add_participant", body))
+        answer = await self._execute(request, request.path_uuid("session_id"), "add_participant", body)
+        return _session_response(answer)
 
-    async def leave(self, request: RestRequest) -> RestResponse:
+    async def remove_participant(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(StartBody)
-        given = body.model_dump(exclude_unset=True)
-        leaver = LeaveBody(**given, participant_id=request.path_uuid("participant_id"))
-        return _session_response(
-            await self._execute(request, request.path_uuid("session_id"), "remove_participant", leaver)
+        leave_body = LeaveBody(
+            **body.model_dump(exclude_unset=True), participant_id=request.path_uuid("participant_id")
         )
+        answer = await self._execute(request, request.path_uuid("session_id"), "remove_participant", leave_body)
+        return _session_response(answer)
 
     async def delete(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(DeleteBody)
@@ -163,14 +171,14 @@ class SessionRoutes:
             await self._execute(request, request.path_uuid("session_id"), "delete", body)
         return RestResponse(status=204)
 
-    # -- together -----------------------------------------------------------------------------------------------------
+    # -- shared helpers -----------------------------------------------------------------------------------------------
 
     async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
         command_id = request.command_id() if request.scope["method"] in ("POST", "PATCH") else None
         etags = tuple(parse_etags(request.header(b"if-match")))
         if verb == "switch":
             request.meter.add(switch_quota(session_id, self._switches_per_s))
-        # A request is answered to its end, also when its client is gone.
+        # The command is completed even if its client disconnects meanwhile.
         return await self._sessions.carry_out(
             CommandRequest.for_command(
                 request.principal,
@@ -186,7 +194,7 @@ class SessionRoutes:
 
 
 def _session_response(answer: Answer, document: bytes | None = None) -> RestResponse:
-    """Wrap a session's own bytes, or `document` instead, and say which version they are."""
+    """Build the response with the session's document, or with `document` instead, and the headers of its version."""
     snapshot = answer.snapshot
     headers = [(b"etag", render_etag(snapshot.version, snapshot.epoch).encode())]
     if answer.audited_version is not None:
@@ -197,7 +205,7 @@ def _session_response(answer: Answer, document: bytes | None = None) -> RestResp
 
 
 def render_switch(answer: Answer) -> bytes:
-    """Render the answer to a switch; the participants are the document's own bytes."""
+    """Render the answer to a switch. The participants are copied as bytes from the session's document."""
     session = answer.session
     active = session.active_participant
     result: dict[str, Any] = {

@@ -1,4 +1,7 @@
-"""`POST /v1/simulate`: the engine without a store. Long simulations let other requests through in between."""
+"""REST route `POST /v1/simulate`: plays a session by the engine, without storing it.
+
+A long simulation yields to other requests of the instance in between.
+"""
 
 import asyncio
 
@@ -15,34 +18,35 @@ from synckairos.wire.request_bodies import SimulationBody
 from synckairos.wire.simulation_timeline import NIL_SESSION_ID, timed_commands, timeline_json
 
 MAX_SLICE_S = 0.002
-"""How long decisions are made before others get a turn."""
+"""Seconds that a simulation runs before it yields to other tasks of the event loop."""
 
 REPLAY_KEY_TTL_S = 3_600
-"""How long an Idempotency-Key is remembered: what it stands for, not the answer, which comes out the same."""
+"""Seconds for which the fingerprint of an Idempotency-Key is kept. The answer is not kept: it is computed again."""
 
 
 class SimulateRoutes:
-    """The one operation of the simulation."""
+    """The operation that simulates a session."""
 
-    def __init__(self, store: SessionStore, limits: RateLimits) -> None:
+    def __init__(self, store: SessionStore, rate_limits: RateLimits) -> None:
         self._store = store
-        self._limits = limits
+        self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""
         return [
             Operation(
-                "POST", "/v1/simulate", self.simulate, "Play a session through", "simulation",
-                answer=response_models.SimulationAnswer, body=SimulationBody, body_required=True, refusals=(422,),
+                "POST", "/v1/simulate", self.simulate, "Simulate a session; nothing is stored", "simulation",
+                response_model=response_models.SimulationAnswer, body_model=SimulationBody, is_body_required=True,
+                refusal_statuses=(422,),
             )
         ]  # fmt: skip
 
     async def simulate(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(SimulationBody)
-        await self._limits.take(request.meter)
+        await self._rate_limits.take(request.meter)
         is_replay = await self._is_replay(request)
         if is_replay:
-            await self._limits.give_back(request.meter)
+            await self._rate_limits.give_back(request.meter)
         try:
             simulation = await _run_simulation(body)
         except SyncKairosError as refusal:
@@ -52,17 +56,17 @@ class SimulateRoutes:
         return RestResponse(orjson.dumps({"data": timeline_json(simulation)}), headers=replayed)
 
     async def _is_replay(self, request: RestRequest) -> bool:
-        """Tell whether this was asked before under its key. Raises IdempotencyKeyReused."""
+        """Return whether this request was sent before with its Idempotency-Key. Raises IdempotencyKeyReused."""
         command_id = request.command_id()
         if command_id is None:
             return False
         fingerprint = request.fingerprint()
-        kept = await self._store.reserve(
+        stored = await self._store.reserve(
             f"simulate:{request.principal.scoped(command_id)}", fingerprint, REPLAY_KEY_TTL_S
         )
-        if kept not in (None, fingerprint):
+        if stored not in (None, fingerprint):
             raise IdempotencyKeyReused
-        return kept is not None
+        return stored is not None
 
 
 async def _run_simulation(body: SimulationBody) -> Simulation:

@@ -1,4 +1,4 @@
-"""What is asked about the server itself: its time, its health, its numbers, its description."""
+"""REST routes of the server itself: time, health, readiness, metrics, API descriptions and their web page."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +17,10 @@ from synckairos.telemetry import log, metrics
 from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
+"""Milliseconds by which the clock of a v2 client may differ from the server's. The server only reports this value."""
 
 STORE_CHECK_TIMEOUT_S = 2.0
-"""How long a store is waited for before it counts as gone."""
+"""Seconds after which a store that does not answer counts as unreachable."""
 
 PAGE_HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
@@ -31,7 +32,7 @@ logger = log.get_logger(__name__)
 
 
 class SystemRoutes:
-    """The operations that no session is behind."""
+    """Operations that concern the server and not a session."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class SystemRoutes:
         is_draining: Callable[[], bool],
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
-        """Take what readiness stands on; `refresh_gauges` refreshes gauges that nobody counts as they change."""
+        """Create the routes. `refresh_gauges` read gauges from the stores; they run before each scrape."""
         self._sessions = sessions
         self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
@@ -52,22 +53,39 @@ class SystemRoutes:
         """Return the operations for the table."""
         files = ("docs.js", "schema.js", "sockets.js", "docs.css")
         return [
-            Operation("GET", "/v1/time", self.time, "The time that decides", "system", answer=response_models.TimeView,
-                      refusals=(503,), limited=False),
-            Operation("GET", "/health", self.health, "Whether the process lives", "system",
-                      answer=response_models.Health, limited=False),
-            Operation("GET", "/ready", self.ready, "Whether it takes requests", "system",
-                      answer=response_models.Readiness, limited=False, more={"not_ready": True}),
-            Operation("GET", "/metrics", self.metrics, "Numbers for Prometheus", "system", limited=False,
-                      media_types=("text/plain",)),
-            Operation("GET", "/openapi.json", self.openapi, "This description", "system", limited=False,
-                      media_types=("application/json",)),
-            Operation("GET", "/asyncapi.json", self.asyncapi, "What the sockets at `/ws` say", "system", limited=False,
-                      media_types=("application/json",)),
-            Operation("GET", "/docs", self._file("index.html"), "A page to read them", "system", limited=False,
-                      media_types=("text/html",)),
-            Operation("GET", "/", self.redirect_to_docs, "", "", limited=False),
-            *(Operation("GET", f"/docs/{name}", self._file(name), "", "", limited=False) for name in files),
+            Operation(
+                "GET", "/v1/time", self.time, "Read the server time", "system",
+                response_model=response_models.TimeView, refusal_statuses=(503,), is_rate_limited=False,
+            ),
+            Operation(
+                "GET", "/health", self.health, "Check that the process runs", "system",
+                response_model=response_models.Health, is_rate_limited=False,
+            ),
+            Operation(
+                "GET", "/ready", self.ready, "Check that the instance can serve requests", "system",
+                response_model=response_models.Readiness, is_rate_limited=False, can_be_unready=True,
+            ),
+            Operation(
+                "GET", "/metrics", self.metrics, "Read metrics in the Prometheus text format", "system",
+                is_rate_limited=False, media_types=("text/plain",),
+            ),
+            Operation(
+                "GET", "/openapi.json", self.openapi, "Read the OpenAPI description of REST", "system",
+                is_rate_limited=False, media_types=("application/json",),
+            ),
+            Operation(
+                "GET", "/asyncapi.json", self.asyncapi, "Read the AsyncAPI description of the sockets at `/ws`",
+                "system", is_rate_limited=False, media_types=("application/json",),
+            ),
+            Operation(
+                "GET", "/docs", self._file_handler("index.html"), "Show both descriptions as a web page", "system",
+                is_rate_limited=False, media_types=("text/html",),
+            ),
+            Operation("GET", "/", self.redirect_to_docs, "", "", is_rate_limited=False),
+            *(
+                Operation("GET", f"/docs/{name}", self._file_handler(name), "", "", is_rate_limited=False)
+                for name in files
+            ),
         ]  # fmt: skip
 
     async def time(self, request: RestRequest) -> RestResponse:
@@ -79,7 +97,7 @@ class SystemRoutes:
         return RestResponse(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
 
     async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
-        """Lead whoever opens the bare address to the page that explains it."""
+        """Redirect from the root to the page that shows the API."""
         return RestResponse(b"", 307, headers=[(b"location", b"/docs")])
 
     async def health(self, request: RestRequest) -> RestResponse:
@@ -87,22 +105,22 @@ class SystemRoutes:
 
     async def ready(self, request: RestRequest) -> RestResponse:
         reason = "draining" if self._is_draining() else None
-        archived = False
+        is_postgres_up = False
         if reason is None:
             try:
                 async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
-                    _, archived = await asyncio.gather(self._sessions.now_ms(), self._is_postgres_up())
+                    _, is_postgres_up = await asyncio.gather(self._sessions.now_ms(), self._can_reach_postgres())
             except (SyncKairosError, TimeoutError):
                 reason = "redis is not reachable"
         if reason is not None:
-            # v2 said `error` where we say `reason`.
+            # v2 clients read the same text as `error`.
             body = {"status": "not_ready", "reason": reason, "error": reason}
             return RestResponse(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
-        if not archived:
+        if not is_postgres_up:
             return RestResponse(b'{"status":"degraded","reason":"postgres is not reachable"}')
         return RestResponse(b'{"status":"ready"}')
 
-    async def _is_postgres_up(self) -> bool:
+    async def _can_reach_postgres(self) -> bool:
         try:
             async with asyncio.timeout(STORE_CHECK_TIMEOUT_S / 2):
                 return await self._is_postgres_reachable()
@@ -124,13 +142,17 @@ class SystemRoutes:
         return RestResponse(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
     def set_openapi(self, operations: Sequence[Operation]) -> None:
-        """Make the description of all operations, which `/openapi.json` gives."""
+        """Render the description of `operations`, which `/openapi.json` returns."""
         self._openapi = render_openapi(operations)
 
-    def _file(self, name: str) -> Handler:
-        kinds = {"html": b"text/html; charset=utf-8", "js": b"text/javascript; charset=utf-8", "css": b"text/css"}
+    def _file_handler(self, name: str) -> Handler:
+        content_types = {
+            "html": b"text/html; charset=utf-8",
+            "js": b"text/javascript; charset=utf-8",
+            "css": b"text/css",
+        }
         body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
-        content_type = kinds[name.rpartition(".")[2]]
+        content_type = content_types[name.rpartition(".")[2]]
 
         async def handle(request: RestRequest) -> RestResponse:
             return RestResponse(body, content_type=content_type, headers=list(PAGE_HEADERS))

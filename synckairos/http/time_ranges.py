@@ -1,4 +1,4 @@
-"""Periods that people ask hours for: instants, or days of a time zone, and what is meant where nothing is said."""
+"""Time range of a time report: `from` and `to` as instants, as ms, or as days of a time zone, with defaults."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -13,14 +13,14 @@ DAY_MS = 86_400_000
 
 DEFAULT_DAYS = 30
 
-_SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
+_MS_SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
 
 
 def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
-    """Return the beginning and end of what is asked for, in ms since the Unix epoch, the end not included.
+    """Return the begin and the end of the range, in ms since the Unix epoch. The end is not included.
 
-    A day as `from` begins, a day as `to` ends at that day's local midnight. Without `to` it is now, without `from` 30
-    days before the end. Raises ValidationFailed.
+    A day in `from` begins at its local midnight; a day in `to` is included up to its end. The default of `to` is now,
+    and the default of `from` is 30 days before the end. Raises ValidationFailed.
     """
     faults: list[Fault] = []
     zone: tzinfo = UTC
@@ -28,13 +28,13 @@ def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int
         zone = ZoneInfo(query.tz)
     except (ValueError, OSError, KeyError):
         faults.append(fault(("tz",), "should be the name of a time zone, such as Europe/Berlin"))
-    to_ms = _instant("to", query.to, zone, faults, 1) if query.to is not None else now_ms
+    to_ms = now_ms if query.to is None else _parse_instant_or_day("to", query.to, zone, faults, add_days=1)
     from_ms = to_ms - DEFAULT_DAYS * DAY_MS
     if query.from_ is not None:
-        from_ms = _instant("from", query.from_, zone, faults, 0)
-    # A day that begins where the last one ended is after it; an instant isn't.
-    is_beyond = from_ms == to_ms and _is_day(query.from_) and _is_day(query.to)
-    if not faults and (from_ms > to_ms or is_beyond):
+        from_ms = _parse_instant_or_day("from", query.from_, zone, faults, add_days=0)
+    # If both are days and the begin equals the end, then `from` is the day after `to`. Equal instants are allowed.
+    is_day_after = from_ms == to_ms and _is_day(query.from_) and _is_day(query.to)
+    if not faults and (from_ms > to_ms or is_day_after):
         faults.append(fault(("from",), "should not be after to"))
     if faults:
         raise ValidationFailed(faults)
@@ -45,15 +45,17 @@ def _is_day(text: str | None) -> bool:
     return text is not None and len(text) == len("2026-01-31")
 
 
-def _instant(name: str, text: str, zone: tzinfo, faults: list[Fault], days: int) -> int:
+def _parse_instant_or_day(name: str, text: str, zone: tzinfo, faults: list[Fault], *, add_days: int) -> int:
+    """Return the instant in ms, with `add_days` added if it is a day. Appends to `faults` if it is neither."""
     try:
         if _is_day(text):
-            day = datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), zone)
+            day = datetime.combine(date.fromisoformat(text) + timedelta(days=add_days), time(), zone)
             return int(day.timestamp() * 1000)
-        if _SINCE_EPOCH.fullmatch(text):
-            return instant_ms(to_datetime(int(text)))  # which no calendar may have
-        # A plus sign in a query string that nobody escaped has become a blank.
+        if _MS_SINCE_EPOCH.fullmatch(text):
+            return instant_ms(to_datetime(int(text)))  # raises if no calendar has this instant
+        # In a query string a plus sign that is not escaped is decoded as a space.
         return parse_instant(text.replace(" ", "+"))
     except (ValueError, OverflowError):
-        faults.append(fault((name,), "should be an instant with a time zone, or in ms, or a day such as 2026-01-31"))
+        message = "should be an instant with a time zone, ms since 1970, or a day such as 2026-01-31"
+        faults.append(fault((name,), message))
         return 0

@@ -1,4 +1,4 @@
-"""Webhooks over REST: who is told, and what they were told."""
+"""REST routes of webhooks: endpoints, their secrets, test messages, and the log of deliveries."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,12 +20,12 @@ ENDPOINT_PATH = "/v1/webhooks/{webhook_id}"
 
 
 class WebhookRoutes:
-    """The operations on webhooks: an administrator's."""
+    """Operations on webhook endpoints and deliveries. They require the role `admin`."""
 
-    def __init__(self, registry: WebhookRegistry, guard: AddressGuard, limits: RateLimits) -> None:
+    def __init__(self, registry: WebhookRegistry, guard: AddressGuard, rate_limits: RateLimits) -> None:
         self._registry = registry
         self._guard = guard
-        self._limits = limits
+        self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
         """Return the operations for the table."""
@@ -33,47 +33,50 @@ class WebhookRoutes:
         return [
             Operation(
                 "POST", COLLECTION_PATH, self.create, "Register a webhook endpoint", tag,
-                answer=wire.WebhookCreated, status=201, body=wire.CreateWebhook, body_required=True,
-                refusals=(409, 422),
+                response_model=wire.WebhookCreated, success_status=201, body_model=wire.CreateWebhook,
+                is_body_required=True, refusal_statuses=(409, 422),
             ),
             Operation(
-                "GET", COLLECTION_PATH, self.list, "List webhook endpoints", tag, answer=wire.WebhookList,
+                "GET", COLLECTION_PATH, self.list, "List webhook endpoints", tag, response_model=wire.WebhookList,
             ),
             Operation(
                 "GET", ENDPOINT_PATH, self.read, "Read a webhook endpoint", tag,
-                answer=wire.WebhookAnswer, refusals=(404,),
+                response_model=wire.WebhookAnswer, refusal_statuses=(404,),
             ),
             Operation(
                 "PATCH", ENDPOINT_PATH, self.patch, "Change, enable or disable a webhook endpoint", tag,
-                answer=wire.WebhookAnswer, body=wire.PatchWebhook, refusals=(404,),
+                response_model=wire.WebhookAnswer, body_model=wire.PatchWebhook, refusal_statuses=(404,),
             ),
             Operation(
-                "DELETE", ENDPOINT_PATH, self.delete, "Delete a webhook endpoint and its delivery log", tag, status=204,
+                "DELETE", ENDPOINT_PATH, self.delete, "Delete a webhook endpoint and its delivery log", tag,
+                success_status=204,
             ),
             Operation(
                 "POST", f"{ENDPOINT_PATH}/rotate", self.rotate, "Replace the signing secret of a webhook endpoint", tag,
-                answer=wire.SecretAnswer, body=wire.RotateSecret, refusals=(404, 422),
+                response_model=wire.SecretAnswer, body_model=wire.RotateSecret, refusal_statuses=(404, 422),
             ),
             Operation(
                 "POST", f"{ENDPOINT_PATH}/test", self.test, "Send a test message to a webhook endpoint", tag,
-                answer=wire.DeliveryAnswer, status=202, body=wire.EmptyBody, refusals=(404, 409, 422),
+                response_model=wire.DeliveryAnswer, success_status=202, body_model=wire.EmptyBody,
+                refusal_statuses=(404, 409, 422),
             ),
             Operation(
                 "GET", f"{ENDPOINT_PATH}/deliveries", self.deliveries,
                 "List deliveries to a webhook endpoint, newest first, with the result of each attempt", tag,
-                answer=wire.DeliveryPage, query=wire.DeliveriesQuery, refusals=(404,),
+                response_model=wire.DeliveryPage, query_model=wire.DeliveriesQuery, refusal_statuses=(404,),
             ),
             Operation(
                 "POST", f"{ENDPOINT_PATH}/deliveries/{{delivery_id}}/resend", self.resend, "Send a delivery again", tag,
-                answer=wire.DeliveryAnswer, status=202, body=wire.EmptyBody, refusals=(404, 409, 422),
+                response_model=wire.DeliveryAnswer, success_status=202, body_model=wire.EmptyBody,
+                refusal_statuses=(404, 409, 422),
             ),
         ]  # fmt: skip
 
-    # -- one by one ---------------------------------------------------------------------------------------------------
+    # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def create(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(wire.CreateWebhook)
-        self._check(body.url)
+        self._check_url(body.url)
 
         async def change(transaction: WebhookTransaction) -> dict[str, Any]:
             endpoint, secret = await transaction.create_endpoint(body)
@@ -100,7 +103,7 @@ class WebhookRoutes:
         body = await request.read_body(wire.PatchWebhook)
         webhook_id = request.path_uuid("webhook_id")
         if body.url is not None:
-            self._check(body.url)
+            self._check_url(body.url)
         await self._authorize(request)
         return _data_response(
             endpoint_json(
@@ -153,37 +156,40 @@ class WebhookRoutes:
 
         return await self._run_once(request, change, 202)
 
-    # -- together -----------------------------------------------------------------------------------------------------
+    # -- shared helpers -----------------------------------------------------------------------------------------------
 
-    def _check(self, url: str) -> None:
+    def _check_url(self, url: str) -> None:
         try:
             self._guard.check_url(url)
         except AddressRefused as refused:
             raise ValidationFailed.at("url", refused.message) from None
 
     async def _authorize(self, request: RestRequest) -> None:
-        """Count the request, and let administrators through."""
-        await self._limits.take(request.meter)
+        """Count the request and check the caller's role. Raises RateLimitExceeded, Forbidden, StoreUnavailable."""
+        await self._rate_limits.take(request.meter)
         if request.principal.role != "admin":
             raise Forbidden("Only administrators manage webhooks")
 
     async def _run_once(
         self, request: RestRequest, change: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
     ) -> RestResponse:
-        """Do it in one transaction; under an Idempotency-Key that was used for it before, give the answer again."""
+        """Run `change` in one transaction and return its result.
+
+        If the Idempotency-Key was used for the same request before, nothing runs and the first result is returned.
+        """
         await self._authorize(request)
 
-        async def answer(transaction: WebhookTransaction) -> bytes:
+        async def render_result(transaction: WebhookTransaction) -> bytes:
             return orjson.dumps({"data": await change(transaction)})
 
         command_id = request.command_id()
         if command_id is None:
-            return RestResponse(await self._registry.transact(answer), status)
+            return RestResponse(await self._registry.transact(render_result), status)
         key = request.principal.scoped(command_id)
-        body, is_replay = await self._registry.transact_once(key, request.fingerprint(), answer)
+        body, is_replay = await self._registry.transact_once(key, request.fingerprint(), render_result)
         if not is_replay:
             return RestResponse(body, status)
-        await self._limits.give_back(request.meter)
+        await self._rate_limits.give_back(request.meter)
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 
@@ -205,7 +211,7 @@ def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
 
 
 def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
-    """Return a message and its tries as JSON values."""
+    """Return a delivery and its attempts as JSON values."""
     return {
         "delivery_id": delivery.delivery_id,
         "session_id": delivery.session_id,

@@ -232,11 +232,11 @@ async def test_a_tail_goes_on_where_it_was(server: Server) -> None:
     woken = asyncio.Event()
 
     @asynccontextmanager
-    async def watch(session_id: str) -> AsyncIterator[asyncio.Event]:
+    async def commit_signals(session_id: str) -> AsyncIterator[asyncio.Event]:
         yield woken
 
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
-    tails = LiveTail(trail, lambda: False, watch)
+    tails = LiveTail(trail, lambda: False, commit_signals)
     first = (await trail.page(session["session_id"])).items
     stream = tails.stream(session["session_id"], first, None, snapshots=False)
     tail = Tail(stream)
