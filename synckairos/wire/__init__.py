@@ -1,1 +1,1 @@
-"""Bytes to objects and back: every shape that enters or leaves the process. No I/O."""
+"""Formats: every message, document and record that enters or leaves the process, parsed and rendered. No I/O."""

@@ -1,4 +1,4 @@
-"""Clock systems as JSON: one member, the system's name, holding its settings."""
+"""Clock systems as JSON: an object with one member, whose name is the system and whose value is its settings."""
 
 from dataclasses import fields
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from synckairos.clock.clock_systems import CLOCK_SYSTEMS, ClockSystem, Stage, Stages
 
 SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*CLOCK_SYSTEMS.values(), Stage)}
-"""The names of each system's settings."""
+"""Names of the settings of each clock system, and of a stage."""
 
 
 def render_clock(system: ClockSystem) -> dict[str, Any]:
-    """Return `{"fischer": {"increment_ms": 2000}}` and its like; settings left unset are left out."""
+    """Return a clock system as JSON values, such as `{"fischer": {"increment_ms": 2000}}`, without unset settings."""
     if isinstance(system, Stages):
         return {"stages": [_settings(stage) for stage in system.stages]}
     return {system.name: _settings(system)}
 
 
 def parse_clock(document: dict[str, Any]) -> ClockSystem:
-    """Parse what `render_clock` made, or a request whose shape was checked."""
+    """Parse the result of `render_clock`, or a clock of a request that `clock_models` validated."""
     (name, settings), *_ = document.items()
     if name == "stages":
         return Stages(tuple(Stage(**stage) for stage in settings))

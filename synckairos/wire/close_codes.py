@@ -1,25 +1,26 @@
-"""What a socket's close codes mean, for those who read the description. Who closes by one has it from its dialect."""
+"""Descriptions of the WebSocket close codes, for AsyncAPI. The code that closes a connection is in `realtime`."""
 
 V3_CLOSE_CODES = {
-    1002: "what was sent is no WebSocket frame",
-    1007: "a text that isn't UTF-8",
-    1008: "too many messages",
-    4000: "going away; after the wait that GOAWAY told, come back",
-    4001: "too slow: what may not be dropped piled up, or nothing was read; come back",
-    4002: "silent: nothing came, no pong either; come back",
-    4504: "no such session, and no other subscription; don't come back",
-    4510: "the session was deleted, and no other subscription; don't come back",
-    4513: "a message of more than 64 KiB; don't come back",
-    4520: "too many connections, in all or from this address; don't come back",
+    1002: "the client sent an invalid WebSocket frame",
+    1007: "the client sent a text that is not valid UTF-8",
+    1008: "the client sent too many messages",
+    4000: "the server stops; reconnect after the `retry_after_ms` of the GOAWAY message",
+    4001: "the client reads too slowly: its queue is full, or it read nothing for 15 s; reconnect",
+    4002: "the client sent nothing, not even a pong; reconnect",
+    4504: "the session does not exist and there is no other subscription; do not reconnect",
+    4510: "the session was deleted and there is no other subscription; do not reconnect",
+    4513: "the client sent a message larger than 64 KiB; do not reconnect",
+    4520: "too many connections to this server, or from this address; do not reconnect",
 }
-"""`synckairos.v3`: 4000 to 4499 come back, 4500 to 4999 don't."""
+"""Close codes of `synckairos.v3`. Clients reconnect after 4000 to 4499 and do not reconnect after 4500 to 4999."""
 
 V2_CLOSE_CODES = {
     1000: "the session was deleted",
-    1001: "going away, or silent",
-    1002: "what was sent is no WebSocket frame",
-    1007: "a text that isn't UTF-8",
-    1008: "no valid `sessionId`, or too many messages",
-    1009: "a message of more than 64 KiB",
-    1013: "too slow",
+    1001: "the server stops, or the client sent nothing for too long",
+    1002: "the client sent an invalid WebSocket frame",
+    1007: "the client sent a text that is not valid UTF-8",
+    1008: "the `sessionId` is missing or invalid, or the client sent too many messages",
+    1009: "the client sent a message larger than 64 KiB",
+    1013: "the client reads too slowly",
 }
+"""Close codes of the v2 dialect."""

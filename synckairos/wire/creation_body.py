@@ -1,6 +1,6 @@
-"""A session to make, as a model: it validates the body of a creation and, unchanged, describes it in OpenAPI.
+"""Pydantic models of the body that creates a session. They validate it, and OpenAPI is generated from them.
 
-Whether its parts fit together is `fitness.py`'s business.
+`creation_rules.py` checks the rules that concern more than one member.
 """
 
 from typing import Annotated, Literal
@@ -38,7 +38,7 @@ MainTimeMs = Annotated[
         {
             "type": "integer",
             "anyOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": DAY_MS}],
-            "description": "A budget in ms, 1 s to 24 h; 0 where the mode has no use for it, or the clock no main time",
+            "description": "Budget in ms, 1 s to 24 h. 0 if the mode does not use it or the clock has no main time",
         }
     ),
 ]
@@ -46,10 +46,11 @@ WarningTimes = Annotated[
     list[Annotated[int, Field(ge=1, le=DAY_MS)]],
     Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
+PauseBudget = Annotated[int, Field(ge=0, le=1_000, description="Number of pauses that each actor may take")]
 
 
 class Participant(StrictModel):
-    """One who takes turns."""
+    """A participant of the new session, or one that joins."""
 
     participant_id: Uuid
     participant_index: Omittable[RotationIndex] = None
@@ -59,7 +60,7 @@ class Participant(StrictModel):
     clock: Omittable[Clock] = None
 
     def to_new_participant(self, group_id: str | None = None) -> NewParticipant:
-        """Return the participant to be; `group_id` where only the group's own list says it."""
+        """Return the clock's value; `group_id` is used if only the list of a group names the participant's group."""
         return NewParticipant(
             participant_id=self.participant_id,
             index=self.participant_index,
@@ -71,7 +72,10 @@ class Participant(StrictModel):
 
 
 class Group(StrictModel):
-    """A team with one budget; without `total_time_ms` it has its members' sum. `members` is v2's way to name them."""
+    """A team with one budget. Without `total_time_ms`, its budget is the sum of its participants' budgets.
+
+    `members` lists its participants, as in v2.
+    """
 
     group_id: Uuid
     total_time_ms: Omittable[BudgetMs] = None
@@ -79,7 +83,7 @@ class Group(StrictModel):
 
 
 class TimeoutAction(StrictModel):
-    """v2's documented way to say what happens at zero. `on_timeout` says it better, and wins."""
+    """What happens at zero, by a name of v2. If `on_timeout` is also given, `on_timeout` wins."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -87,9 +91,9 @@ class TimeoutAction(StrictModel):
 
 
 class CreateSession(StrictModel):
-    """A session to make. What is left out follows from the mode."""
+    """A session to create. The mode defines the defaults of omitted members."""
 
-    session_id: Omittable[Annotated[Uuid, Field(description="Left out, we make one")]] = None
+    session_id: Omittable[Annotated[Uuid, Field(description="Id of the session. Default: a new UUIDv7")]] = None
     sync_mode: SyncModeName
     participants: Annotated[list[UntilFaultLimit[Participant]], Field(max_length=MAX_PARTICIPANTS)] = Field(
         default_factory=list
@@ -104,7 +108,7 @@ class CreateSession(StrictModel):
     on_timeout: Omittable[OnTimeoutName] = None
     warnings_ms: WarningTimes = Field(default_factory=list)
     extend_on_switch_ms: Omittable[BudgetMs] = None
-    pause_budget: Omittable[Annotated[int, Field(ge=0, le=1_000, description="Pauses each who asks may take")]] = None
+    pause_budget: Omittable[PauseBudget] = None
     lag_compensation: bool = False
     active_participant_id: Omittable[Uuid] = None
     active_group_id: Omittable[Uuid] = None
@@ -113,7 +117,7 @@ class CreateSession(StrictModel):
     metadata: Metadata = Field(default_factory=dict)
 
     def to_create(self) -> Create:
-        """Return the session to be, v2's documented names translated into ours."""
+        """Return the clock's value for this creation. Names of v2 become the names of this version."""
         group_of = {member: group.group_id for group in self.groups for member in group.members or ()}
         participants = tuple(each.to_new_participant(group_of.get(each.participant_id)) for each in self.participants)
         if not participants:
@@ -143,7 +147,7 @@ class CreateSession(StrictModel):
         )
 
     def _v2_cycle_ms(self) -> int | None:
-        # v2 required total_time_ms in every mode; where it alone is given, it is what a cycle has.
+        # v2 required total_time_ms in every mode. If it is the only time given, it is the budget of each cycle.
         return self.total_time_ms if self.sync_mode == "per_cycle" else None
 
     def _timeout(self) -> OnTimeout | None:

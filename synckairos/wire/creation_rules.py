@@ -1,7 +1,7 @@
-"""Whether the parts of a creation fit together: rules across fields, looked at even where single fields are wrong.
+"""Rules of a creation that concern more than one member. They are checked even if single members are malformed.
 
-Reads the JSON as it came, so that all faults are told at once. It takes what is malformed as absent or as fine,
-whichever adds no second fault to one that the models find.
+They read the JSON values before validation, so that one refusal lists all faults. A malformed member counts as absent
+or as valid, whichever adds no second fault to the fault that the models find.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
 
 def creation_faults(value: Any) -> Iterator[Fault]:
-    """Find what doesn't fit together in the body of a creation."""
+    """Yield the faults between members of the body of a creation."""
     if isinstance(value, dict):
         yield from _Creation(value).faults()
 
 
 def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
-    """Find what doesn't fit together in a clock of a request."""
+    """Yield the faults between members of a clock in a request."""
     if not isinstance(clock, dict):
         return
     if len(clock) != 1:
@@ -35,14 +35,14 @@ def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterat
             yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
 
 
-def _first(most: int, value: Any) -> list[Any]:
-    """Return the first items of what should be an array: beyond its bound, which the models hold, nothing is judged."""
-    return value[:most] if isinstance(value, list) else []
+def _first(limit: int, value: Any) -> list[Any]:
+    """Return the first items of an array, none if it is not an array. The models refuse a longer array."""
+    return value[:limit] if isinstance(value, list) else []
 
 
-def _objects(most: int, value: Any) -> list[tuple[int, dict[str, Any]]]:
-    """Return the objects in what should be an array of up to so many of them, each with its place."""
-    return [(at, item) for at, item in enumerate(_first(most, value)) if isinstance(item, dict)]
+def _objects(limit: int, value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Return the objects among the first items of an array, each with its position."""
+    return [(at, item) for at, item in enumerate(_first(limit, value)) if isinstance(item, dict)]
 
 
 def _text(value: Any) -> str | None:
@@ -54,36 +54,37 @@ def _is_int(value: Any) -> bool:
 
 
 class _Creation:
-    """One creation's JSON, seen leniently."""
+    """The JSON values of one creation, read without errors for malformed members."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
         self.mode = value.get("sync_mode")
         self.participants = _objects(MAX_PARTICIPANTS, value.get("participants"))
         self.groups = _objects(MAX_PARTICIPANTS, value.get("groups"))
-        self.ids = {_text(each.get("participant_id")): at for at, each in reversed(self.participants)}
+        self.ids = {_text(each.get("participant_id")) for _, each in self.participants}
         self.members = {
             _text(member): _text(group.get("group_id"))
             for _, group in self.groups
             for member in _first(MAX_PARTICIPANTS, group.get("members"))
         }
-        self.clock_name = self._name_of(value.get("clock"))
+        self.clock_name = self._clock_name(value.get("clock"))
 
     def faults(self) -> Iterator[Fault]:
         yield from self._participants()
         yield from self._groups()
-        yield from self._who_begins()
+        yield from self._first_turn()
         yield from self._budgets()
         yield from self._clocks()
         yield from self._timeout()
         if self.value.get("lag_compensation") is True:
             if self.mode not in ("per_participant", None):
-                yield fault(("lag_compensation",), "compensates those who have budgets of their own: per_participant")
+                yield fault(("lag_compensation",), "only per_participant supports lag compensation")
             elif self.clock_name == "hourglass":
-                yield fault(("lag_compensation",), "what one is spared in an hourglass the other would lose")
+                # Time that is not charged to one participant would be taken from the other.
+                yield fault(("lag_compensation",), "an hourglass does not support lag compensation")
         yield from self._warnings()
 
-    # -- who takes part -----------------------------------------------------------------------------------------------
+    # -- participants -------------------------------------------------------------------------------------------------
 
     def _participants(self) -> Iterator[Fault]:
         given = self.value.get("participants", [])
@@ -121,45 +122,45 @@ class _Creation:
         if len(member_of) > MAX_PARTICIPANTS:
             yield fault(("groups",), f"a session has at most {MAX_PARTICIPANTS} participants")
         for at, each in self.participants:
-            theirs, listed = _text(each.get("group_id")), member_of.get(_text(each.get("participant_id")))
-            if theirs is not None and listed is not None and theirs != listed:
+            own_group, listed = _text(each.get("group_id")), member_of.get(_text(each.get("participant_id")))
+            if own_group is not None and listed is not None and own_group != listed:
                 yield fault(("participants", at, "group_id"), "another group names this participant as its member")
             if self.mode == "per_group" and "group_id" not in each and listed is None:
                 yield fault(("participants", at, "group_id"), "required in per_group")
 
-    def _who_begins(self) -> Iterator[Fault]:
-        everybody = set(self.ids) | set(self.members)
+    def _first_turn(self) -> Iterator[Fault]:
+        known = self.ids | set(self.members)
         first = _text(self.value.get("active_participant_id"))
-        if first is not None and first not in everybody:
+        if first is not None and first not in known:
             yield fault(("active_participant_id",), "should be one of the participants")
         group = _text(self.value.get("active_group_id"))
         if group is None:
             return
-        ours = {_text(each.get("participant_id")) for _, each in self.participants if self._group_of(each) == group}
-        ours |= {member for member, theirs in self.members.items() if theirs == group}
-        if not ours:
+        in_group = {_text(each.get("participant_id")) for _, each in self.participants if self._group_id(each) == group}
+        in_group |= {member for member, group_id in self.members.items() if group_id == group}
+        if not in_group:
             yield fault(("active_group_id",), "should be the group of one of the participants")
-        elif first is not None and first not in ours:
+        elif first is not None and first not in in_group:
             yield fault(("active_group_id",), "active_participant_id is in another group")
 
-    def _group_of(self, participant: dict[str, Any]) -> str | None:
+    def _group_id(self, participant: dict[str, Any]) -> str | None:
         return _text(participant.get("group_id")) or self.members.get(_text(participant.get("participant_id")))
 
-    # -- what time they have ------------------------------------------------------------------------------------------
+    # -- budgets ------------------------------------------------------------------------------------------------------
 
     def _budgets(self) -> Iterator[Fault]:
         for at, each in self.participants:
-            yield from self._least(("participants", at, "total_time_ms"), each)
+            yield from self._min_budget(("participants", at, "total_time_ms"), each)
         match self.mode:
             case "per_participant":
                 if "total_time_ms" in self.value:
                     return
                 for at, each in self.participants:
-                    clock = self._name_of(each.get("clock")) or self.clock_name
+                    clock = self._clock_name(each.get("clock")) or self.clock_name
                     if "total_time_ms" not in each and clock not in BUDGETLESS_CLOCKS:
                         yield fault(
                             ("participants", at, "total_time_ms"),
-                            "required in per_participant, unless the session's total_time_ms is everyone's",
+                            "required in per_participant if the session has no total_time_ms",
                         )
             case "per_cycle":
                 if "time_per_cycle_ms" not in self.value and "total_time_ms" not in self.value:
@@ -172,12 +173,12 @@ class _Creation:
             case _:
                 return
 
-    def _least(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
-        """Hold a participant's budget to the least there is; v2 documents 0 where the mode doesn't use it."""
+    def _min_budget(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
+        """Check a participant's budget against the minimum. v2 documents 0 for modes that do not use the budget."""
         budget = participant.get("total_time_ms")
         if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget < SECOND_MS:
             return
-        clock = self._name_of(participant.get("clock")) or self.clock_name
+        clock = self._clock_name(participant.get("clock")) or self.clock_name
         if budget == 0 and (self.mode == "per_cycle" or clock in ZERO_MAIN_CLOCKS):
             return
         yield fault(path, f"should be at least {SECOND_MS}")
@@ -186,58 +187,58 @@ class _Creation:
         with_own = {_text(group.get("group_id")) for _, group in self.groups if "total_time_ms" in group}
         if self.clock_name in BUDGETLESS_CLOCKS:
             return
-        by_members = {self._group_of(each) for _, each in self.participants if "total_time_ms" in each}
-        told: set[str | None] = set()
+        by_members = {self._group_id(each) for _, each in self.participants if "total_time_ms" in each}
+        reported: set[str | None] = set()
         for at, group in self.groups:
             group_id = _text(group.get("group_id"))
             if group_id is not None and group_id not in with_own | by_members:
-                told.add(group_id)
-                yield fault(("groups", at, "total_time_ms"), "required, where none of its members has a budget")
+                reported.add(group_id)
+                yield fault(("groups", at, "total_time_ms"), "required if none of its participants has a budget")
         for at, each in self.participants:
-            group_id = self._group_of(each)
-            if group_id is not None and group_id not in with_own | by_members | told:
-                yield fault(("participants", at, "total_time_ms"), "required, where its group has no budget")
+            group_id = self._group_id(each)
+            if group_id is not None and group_id not in with_own | by_members | reported:
+                yield fault(("participants", at, "total_time_ms"), "required if its group has no budget")
 
-    # -- by which clock -----------------------------------------------------------------------------------------------
+    # -- clock systems -----------------------------------------------------------------------------------------------
 
-    def _name_of(self, clock: Any) -> str | None:
+    def _clock_name(self, clock: Any) -> str | None:
         return next(iter(clock)) if isinstance(clock, dict) and len(clock) == 1 else None
 
     def _clocks(self) -> Iterator[Fault]:
         clock = self.value.get("clock")
         yield from clock_faults(clock)
         if self.clock_name not in (None, "sudden_death") and self.mode not in (*MODES_WITH_OWN_BUDGETS, None):
-            yield fault(("clock",), f"{self.clock_name} needs budgets of one's own: per_participant or per_group")
+            yield fault(("clock",), f"{self.clock_name} works only in per_participant and per_group")
         if self.clock_name == "hourglass":
             if self.mode != "per_participant":
-                yield fault(("clock",), "an hourglass runs in per_participant")
+                yield fault(("clock",), "an hourglass works only in per_participant")
             elif isinstance(self.value.get("participants"), list) and len(self.value["participants"]) != 2:
-                yield fault(("participants",), "an hourglass is for exactly two participants")
+                yield fault(("participants",), "an hourglass needs exactly two participants")
         for at, each in self.participants:
             path = ("participants", at, "clock")
             yield from clock_faults(each.get("clock"), path)
             if "clock" in each and self.mode not in ("per_participant", None):
-                yield fault(path, "a participant has a clock of its own only in per_participant")
-            name = self._name_of(each.get("clock"))
+                yield fault(path, "participants can have their own clocks only in per_participant")
+            name = self._clock_name(each.get("clock"))
             if name is not None and name != "hourglass" and self.clock_name == "hourglass":
-                yield fault(path, "an hourglass is one clock for both")
+                yield fault(path, "the session's clock is an hourglass, which both participants share")
             if name == "hourglass" and self.clock_name != "hourglass":
-                yield fault(path, "an hourglass is one clock for both: make it the session's")
+                yield fault(path, "both participants share an hourglass: make it the session's clock")
         increment = self.value.get("increment_ms")
         if "increment_ms" in self.value and clock is not None:
             settings = clock.get("fischer") if isinstance(clock, dict) else None
             if not isinstance(settings, dict) or settings.get("increment_ms") != increment:
-                yield fault(("increment_ms",), "says something else than clock: leave it out")
+                yield fault(("increment_ms",), "contradicts clock: leave it out")
 
-    # -- what happens at zero -----------------------------------------------------------------------------------------
+    # -- timeouts -----------------------------------------------------------------------------------------------------
 
     def _timeout(self) -> Iterator[Fault]:
-        known = self.mode in tuple(SyncMode)
-        if known and "max_cycles" in self.value and self.mode != "per_cycle":
-            yield fault(("max_cycles",), "counts cycles in per_cycle alone")
+        is_known_mode = self.mode in tuple(SyncMode)
+        if is_known_mode and "max_cycles" in self.value and self.mode != "per_cycle":
+            yield fault(("max_cycles",), "is allowed only in per_cycle")
         is_uncapped = self.mode == "count_up" and "max_time_ms" not in self.value
-        if known and "extend_on_switch_ms" in self.value and (self.mode not in SHARED_BUDGET or is_uncapped):
-            yield fault(("extend_on_switch_ms",), "extends one budget for all: global, or count_up with max_time_ms")
+        if is_known_mode and "extend_on_switch_ms" in self.value and (self.mode not in SHARED_BUDGET or is_uncapped):
+            yield fault(("extend_on_switch_ms",), "is allowed only in global, and in count_up with max_time_ms")
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()

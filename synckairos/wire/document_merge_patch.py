@@ -1,7 +1,8 @@
 """Merge patches (RFC 7396) between two versions of a session's document.
 
-For them participants and groups are objects by their ids instead of arrays, and absent means null. What a merge patch
-can't say, a null that is meant inside `metadata`, makes a full state necessary. Clients merge by `clock.merge`.
+Patches apply to the keyed form of a document: participants and groups are objects by their ids instead of arrays, and
+an absent member means null. A merge patch cannot set a member to null, so a null inside `metadata` requires the full
+state. Clients apply patches with `clock.merge_patch`.
 """
 
 import operator
@@ -20,21 +21,21 @@ _NULLABLE = (
     *("active_participant_id", "active_group_id", "time_remaining_ms", "time_per_cycle_ms", "max_cycles"),
     *("deadline_at", "cycle_started_at", "session_started_at", "session_completed_at"),
 )
-"""Members that a document always has, and that a patch takes out where they are null."""
+"""Members that every document has. A patch removes them if they are null."""
 
 
 def key_by_id(document: bytes) -> Json:
-    """Parse a document into the form that patches are made on."""
+    """Parse a document into its keyed form, to which patches apply."""
     return index_lists(orjson.loads(document))
 
 
 def index_lists(state: Json) -> Json:
-    """Return a document's values in the form that patches are made on; shares all but the two arrays."""
+    """Return the keyed form of a document's JSON values. It shares all values except the two arrays."""
     return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
 
 
 def restore_lists(state: Json) -> Json:
-    """Return a keyed document as the document it stands for: arrays again, and the nulls that merging left out."""
+    """Return the document of a keyed form: arrays again, and the nulls that merging removed."""
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
     arrays = {"participants": whole, "groups": list(state["groups"].values())}
@@ -42,9 +43,9 @@ def restore_lists(state: Json) -> Json:
 
 
 def render_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
-    """Return the patch from one document to another as JSON, None where only the full state can say it.
+    """Render the patch from one document to another, None if only the full state can express the change.
 
-    Of two documents' participants and groups it looks at those alone that differ.
+    Only the participants and groups that differ are parsed.
     """
     old, new = changed_parts(before, after)
     found = make_patch(key_by_id(old.join()), key_by_id(new.join()))
@@ -52,10 +53,10 @@ def render_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
 
 
 def make_patch(before: Json, after: Json) -> Json | None:
-    """Return the patch that leads from one keyed document to another, None where only the full state can say it."""
+    """Return the patch between two keyed forms, None if only the full state can express the change."""
     if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
         return None
-    # Free JSON tells 1 from 1.0 and true, as its bytes do; our own members never change their types.
+    # In free JSON 1, 1.0 and true differ, as their bytes do. The other members never change their types.
     metadata = _diff(before["metadata"], after["metadata"], _same_bytes)
     patch = _diff(before | {"metadata": None}, after | {"metadata": None}, operator.eq)
     return patch | {"metadata": metadata} if metadata else patch

@@ -1,4 +1,4 @@
-"""A session's events as JSON: one row of the trail, the same in every form it is given in."""
+"""Events of the audit trail as JSON. All responses, exports and webhooks use the same members."""
 
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ EVENT_COLUMNS = (
 
 
 class EventRow(Protocol):
-    """A version in a session's trail, as this module needs it."""
+    """The attributes of an event that rendering reads. `occurred_at_ms` is ms since the Unix epoch."""
 
     @property
     def epoch(self) -> str: ...
@@ -38,7 +38,7 @@ class EventRow(Protocol):
 
 
 def event_json(event: EventRow) -> dict[str, Any]:
-    """Return an event as JSON values, what it doesn't have left out; `state` is the document's own bytes."""
+    """Return an event as JSON values, without members that are None. `state` holds the document's stored bytes."""
     members: dict[str, Any] = {
         "epoch": event.epoch,
         "version": event.version,

@@ -1,4 +1,4 @@
-"""The kinds of value that requests are made of: strict, bounded, and described for OpenAPI by the same words."""
+"""Types of the members of requests: strict, bounded, and with their descriptions for OpenAPI."""
 
 import re
 from typing import Annotated, Any, TypeVar
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class StrictModel(BaseModel):
-    """An object with these members and no others, each of exactly its type: `1.0` and `true` are no integers."""
+    """Base of the models of requests: no unknown members, and exact types (`1.0` and `true` are not integers)."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, json_schema_serialization_defaults_required=True
@@ -31,7 +31,7 @@ class StrictModel(BaseModel):
 
 
 class _NeverNull:
-    """Says that a member may be left out, but not be null."""
+    """Remove null from the allowed values of an optional member."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler(source)
@@ -40,11 +40,11 @@ class _NeverNull:
 
 
 Omittable = Annotated[T | None, _NeverNull()]
-"""A member that may be left out; it is None then, and null on the wire is a fault all the same."""
+"""A member that may be absent. It is then None in Python, but null in JSON is a fault."""
 
 
 UntilFaultLimit = Annotated[T, WrapValidator(FaultLimit.validate_item)]
-"""An item of a long list, of which no more are validated once enough are wrong."""
+"""An item of a long list. Validation of the list stops after `MAX_FAULTS` faults."""
 
 
 def parse_uuid(text: str) -> str:
@@ -63,13 +63,13 @@ def _check_uuid(text: str) -> str:
 
 
 def metadata_fault(metadata: dict[str, Any]) -> str | None:
-    """Say what is wrong with a session's metadata, None where nothing is: too deep or too large as JSON."""
+    """Return the fault in a session's metadata (too deep or too large as JSON), None if there is none."""
     if _is_deeper(metadata, MAX_METADATA_DEPTH):
         return f"nested more than {MAX_METADATA_DEPTH} levels deep"
     try:
         size = len(orjson.dumps(metadata))
     except orjson.JSONEncodeError:
-        return "holds a number that can't be kept"
+        return "holds a number that cannot be stored"
     if size > MAX_METADATA_BYTES:
         return f"should be at most {MAX_METADATA_BYTES} bytes of JSON, is {size}"
     return None
@@ -84,24 +84,24 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    if (told := metadata_fault(metadata)) is not None:
-        raise PydanticCustomError("metadata", "{told}", {"told": told})
+    if (text := metadata_fault(metadata)) is not None:
+        raise PydanticCustomError("metadata", "{text}", {"text": text})
     return metadata
 
 
 Uuid = Annotated[str, AfterValidator(_check_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
-BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=DAY_MS, description="A budget in ms, 1 s to 24 h")]
-DurationMs = Annotated[int, Field(ge=0, le=DAY_MS, description="A duration in ms, up to 24 h")]
-IncrementMs = Annotated[int, Field(ge=0, le=60_000, description="ms added after each turn, up to a minute")]
-RotationIndex = Annotated[int, Field(ge=0, le=2**31 - 1, description="Place in the rotation")]
+BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=DAY_MS, description="Budget in ms, 1 s to 24 h")]
+DurationMs = Annotated[int, Field(ge=0, le=DAY_MS, description="Duration in ms, at most 24 h")]
+IncrementMs = Annotated[int, Field(ge=0, le=60_000, description="ms added after each turn, at most 60,000")]
+RotationIndex = Annotated[int, Field(ge=0, le=2**31 - 1, description="Position in the rotation")]
 CycleCount = Annotated[int, Field(ge=1, le=1_000_000)]
 ExpectedVersion = Annotated[
-    int, Field(ge=0, le=2**53 - 1, description="The version the caller believes to be the newest")
+    int, Field(ge=0, le=2**53 - 1, description="Newest version that the caller knows. If it is outdated: CONFLICT")
 ]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReason = Annotated[str, Field(min_length=1, max_length=64)]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_check_metadata),
-    Field(description=f"Free JSON, at most {MAX_METADATA_BYTES} bytes and {MAX_METADATA_DEPTH} levels"),
+    Field(description=f"Free JSON object, at most {MAX_METADATA_BYTES} bytes and {MAX_METADATA_DEPTH} levels"),
 ]

@@ -1,6 +1,7 @@
-"""What was decided for a command id, small: a pointer to the version, not the answer's body.
+"""Idempotency records: the saved decision for a command id.
 
-The answer is rendered again from that version's document, so it comes out the same byte for byte.
+A record is small: it holds the number of the version, not the answer. A replay renders the answer again from the
+document of that version, so it has the same bytes.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from synckairos.errors import ReplayedRefusal, SyncKairosError
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """The first decision for a command id. `refusal` is the error's code, status, message and details."""
+    """The saved decision for a command id. `refusal` is the error's code, HTTP status, message and details."""
 
     fingerprint: str
     epoch: str
@@ -35,5 +36,5 @@ class IdempotencyRecord:
         return cls(fingerprint, epoch, version, expired, None if refusal is None else tuple(refusal))
 
     def to_error(self) -> ReplayedRefusal | None:
-        """Return the refusal as the error to raise again, None where the command was accepted."""
+        """Return the refusal as an error to raise, None if the command was accepted."""
         return None if self.refusal is None else ReplayedRefusal(*self.refusal)

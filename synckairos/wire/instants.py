@@ -1,26 +1,26 @@
-"""Instants: milliseconds since the Unix epoch here, elsewhere text (ISO 8601 in UTC) or a database's own values."""
+"""Instants: conversion between ms since the Unix epoch, ISO 8601 text in UTC, and `datetime` for the database."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_HERE = datetime(1970, 1, 1)  # noqa: DTZ001 without a zone its text has no +00:00 to cut off
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 without a zone, its text has no +00:00
 _MS = timedelta(milliseconds=1)
 
 
 def render_instant(at_ms: int) -> str:
-    """Render an instant as `2026-01-31T12:00:00.000Z`. Integers all the way: a float would lose some."""
+    """Render an instant as `2026-01-31T12:00:00.000Z`. It uses integers only, because a float loses precision."""
     return f"{_render_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
 
 
 @lru_cache(maxsize=1024)
 def _render_second(at_s: int) -> str:
-    # A server renders the same few seconds over and over: now, and those of the sessions at hand.
-    return (_EPOCH_HERE + timedelta(seconds=at_s)).isoformat()
+    # A server renders the same few seconds repeatedly: the current second and those of active sessions.
+    return (_NAIVE_EPOCH + timedelta(seconds=at_s)).isoformat()
 
 
 def parse_instant(text: str) -> int:
-    """Parse an instant to milliseconds since the Unix epoch. Raises ValueError where it isn't one with a time zone."""
+    """Parse an instant to ms since the Unix epoch. Raises ValueError if it has no time zone or is malformed."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("an instant needs a time zone, such as Z")
@@ -28,10 +28,10 @@ def parse_instant(text: str) -> int:
 
 
 def instant_ms(at: datetime) -> int:
-    """Return a database's instant as ours; what is beyond a millisecond is cut off."""
+    """Return a `datetime` as ms since the Unix epoch, without its fraction of a millisecond."""
     return (at - _EPOCH) // _MS
 
 
 def to_datetime(at_ms: int) -> datetime:
-    """Return an instant as databases have it, in UTC. Raises OverflowError for one that no calendar has."""
+    """Return an instant as a `datetime` in UTC. Raises OverflowError outside of the years 1 to 9999."""
     return _EPOCH + timedelta(milliseconds=at_ms)

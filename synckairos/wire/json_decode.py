@@ -1,4 +1,4 @@
-"""Bytes of JSON to values, strictly: what one reader takes and another doesn't is refused, not guessed at."""
+"""Strict JSON parsing. It refuses input that JSON parsers interpret differently, such as a repeated member name."""
 
 import json
 from collections import Counter
@@ -22,17 +22,17 @@ from synckairos.wire.validation_faults import (
 
 
 def decode_json(body: bytes) -> Any:
-    """Parse a JSON text; nothing at all counts as an empty object.
+    """Parse a JSON text. An empty text counts as an empty object.
 
     Raises:
-        ValidationFailed: it isn't JSON (NaN and lone surrogates aren't), names a member twice, is nested too deep or
-            holds too many values.
+        ValidationFailed: the text is not JSON (for example it holds NaN or a lone surrogate), an object repeats a
+            member name, the nesting is too deep, or there are too many values.
     """
     if not body or body == b"{}":
         return {}
     try:
-        # The strict reader decides what is JSON; it would let duplicate names and inexact integers through, though.
-        # Nothing that holds more than anybody needs is looked at for long: arrays alone take their time to be made.
+        # orjson decides whether the text is JSON, but it accepts repeated names and inexact integers. So `json` parses
+        # the text again. Texts with too many values are refused first, because to build many arrays takes long.
         if body.count(b"[") > MAX_VALUES:
             raise ValidationFailed.at("", f"a body holds at most {MAX_VALUES} values")
         value = orjson.loads(body)
@@ -43,8 +43,8 @@ def decode_json(body: bytes) -> Any:
         raise ValidationFailed.at("", f"malformed JSON: {error}") from None
     except RecursionError:
         raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
-    except _TwiceNamed:
-        # As many of them as may be told, several at one place: to name one takes its time in the depths.
+    except _RepeatedName:
+        # A bounded number: a path in deep nesting takes long to build. Several faults can be at the same place.
         raise_faults(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
         raise
     except _TooManyMembers:
@@ -53,7 +53,7 @@ def decode_json(body: bytes) -> Any:
         raise ValidationFailed.at("", "malformed JSON: a number with too many digits") from None
 
 
-class _TwiceNamed(Exception):
+class _RepeatedName(Exception):
     pass
 
 
@@ -62,7 +62,7 @@ class _TooManyMembers(Exception):
 
 
 class _Members(list[tuple[str, Any]]):
-    """An object as it was written: all its members, also those of one name."""
+    """An object as it was written: all members, including those with the same name."""
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -70,19 +70,19 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
         raise _TooManyMembers
     made = dict(members)
     if len(made) < len(members):
-        raise _TwiceNamed
+        raise _RepeatedName
     return made
 
 
 def _repeated(value: Any) -> Iterator[Fault]:
-    """Find every name that several members of one object have."""
-    waiting: list[tuple[Any, Any]] = [(value, None)]
-    while waiting:
-        each, place = waiting.pop()
+    """Yield a fault for every name that one object repeats."""
+    unread: list[tuple[Any, Any]] = [(value, None)]
+    while unread:
+        each, place = unread.pop()
         names: Counter[str | int] = Counter()
         for name, item in each if isinstance(each, _Members) else enumerate(each):
             names[name] += 1
             if names[name] == 2:
                 yield fault(path_to((name, place)), "this name appears twice in one object")
             if item and isinstance(item, list):
-                waiting.append((item, (name, place)))
+                unread.append((item, (name, place)))

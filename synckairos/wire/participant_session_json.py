@@ -1,6 +1,7 @@
-"""Somebody's part in a session as lists tell it: one JSON object, in pieces where somebody's own two numbers stand.
+"""The JSON of a session in the list of a participant's sessions, rendered in pieces around two numbers.
 
-What is the same for everybody who took part can so be rendered once and kept.
+Only the time used and the count of cycles differ between participants. So the pieces are rendered once per session and
+are stored.
 """
 
 import orjson
@@ -8,7 +9,7 @@ import orjson
 from synckairos.wire.instants import render_instant
 
 Pieces = tuple[bytes, bytes, bytes]
-"""Before the time used, between it and the count of cycles, and behind that. No piece has a line feed in it."""
+"""The text before the time used, between it and the count of cycles, and after the count. Without line feeds."""
 
 
 def render_pieces(
@@ -22,7 +23,7 @@ def render_pieces(
     metadata: bytes,
     synced: bool,
 ) -> Pieces:
-    """Render what a session's row has in common; `metadata` is JSON without line feeds."""
+    """Render the pieces of a session that are the same for all participants; `metadata` is JSON without line feeds."""
     head = {
         "session_id": session_id,
         "sync_mode": sync_mode,
@@ -35,5 +36,5 @@ def render_pieces(
 
 
 def render_row(pieces: Pieces, time_used_ms: bytes, cycle_count: bytes) -> bytes:
-    """Put somebody's numbers between the pieces."""
+    """Render the row of a participant: the pieces with the participant's two numbers between them."""
     return b"%b%b%b%b%b" % (pieces[0], time_used_ms, pieces[1], cycle_count, pieces[2])

@@ -1,4 +1,4 @@
-"""Who is connected to a session, counted: what each instance writes of its own clients, and their sum."""
+"""Presence counts: the clients that watch a session, counted by each instance and summed over all instances."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,12 @@ from typing import Self
 import orjson
 
 MAX_LISTED = 1_000
-"""Participants named at most, the first by their ids: as many as a session has."""
+"""Maximum number of participants listed, in order of their ids. A session has at most this many."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceIdentity:
-    """One client: its role, and which participant it is where it is one."""
+    """The identity of a client in the counts: its role, and its participant id if it is a participant."""
 
     role: str
     participant_id: str | None = None
@@ -21,7 +21,7 @@ class PresenceIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PresenceCounts:
-    """How many clients there are of each role, and the participants among them, each once, in order of their ids."""
+    """The number of clients by role, and the ids of the participants among them, sorted, each once."""
 
     roles: dict[str, int]
     participants: tuple[str, ...] = ()
@@ -32,15 +32,15 @@ class PresenceCounts:
 
     @classmethod
     def count(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
-        """Count clients, given how many there are of each."""
+        """Count clients; `clients` maps each identity to its number of connections."""
         roles: Counter[str] = Counter()
-        for who, count in clients.items():
-            roles[who.role] += count
-        return cls._from_counters(roles, {who.participant_id for who in clients if who.participant_id is not None})
+        for identity, number in clients.items():
+            roles[identity.role] += number
+        return cls._from_counters(roles, {each.participant_id for each in clients if each.participant_id is not None})
 
     @classmethod
     def sum(cls, parts: Iterable[Self]) -> Self:
-        """Add up what several instances have; a participant who is connected to two of them is named once."""
+        """Add the counts of several instances. A participant connected to two instances is listed once."""
         roles: Counter[str] = Counter()
         participants: set[str] = set()
         for part in parts:
@@ -53,10 +53,11 @@ class PresenceCounts:
         return cls(dict(sorted(roles.items())), tuple(sorted(participants)[:MAX_LISTED]))
 
     def render(self) -> bytes:
+        """Render the counts as a JSON object."""
         return orjson.dumps({"roles": self.roles, "participants": self.participants})
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Parse what an instance rendered."""
+        """Parse the result of `render`."""
         members = orjson.loads(text)
         return cls(members["roles"], tuple(members["participants"]))

@@ -1,4 +1,4 @@
-"""A refusal as JSON: RFC 9457's members, and v2's `error` beside them."""
+"""Problem details (RFC 9457) of a refusal as JSON, with the member `error` of v2."""
 
 from http import HTTPStatus
 from typing import Any
@@ -11,26 +11,26 @@ MEDIA_TYPE = b"application/problem+json"
 
 
 def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
-    """Render a named error; it comes out the same for the same error, so that replays are. `stack` is for dev alone."""
-    named: dict[str, Any] = {"code": error.code, "message": error.message}
+    """Render an error. The same error gives the same bytes, so replays do too. `stack` is only for development."""
+    body: dict[str, Any] = {"code": error.code, "message": error.message}
     if (details := error_details(error)) is not None:
-        named["details"] = details
+        body["details"] = details
     if isinstance(error, RateLimitExceeded):
-        named["retry_after_seconds"] = error.retry_after_s  # where v2 said it
+        body["retry_after_seconds"] = error.retry_after_s  # the place of this member in v2
     if stack is not None:
-        named["stack"] = stack
+        body["stack"] = stack
     problem = {
         "type": "about:blank",
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "detail": error.message,
-        "error": named,
+        "error": body,
     }
     return orjson.dumps(problem)
 
 
 def error_details(error: SyncKairosError) -> Any:
-    """Return what an error says besides its message, None where nothing; of a conflict the state that won, too."""
+    """Return the details of an error, None if it has none. For CONFLICT they include the current `state`."""
     if error.code == "CONFLICT" and error.document is not None:
         return {**(error.details or {}), "state": orjson.Fragment(error.document)}
     return error.details

@@ -1,4 +1,4 @@
-"""What may stand in a query string, as models. Everything in one is text; numbers are read from plain digits."""
+"""Pydantic models of query strings. All values in a query string are text; numbers are plain digits."""
 
 import re
 from typing import Annotated, Any, Literal, TypeVar
@@ -32,35 +32,39 @@ def _flag(text: Any) -> Any:
 
 def _metadata_key(text: str) -> str:
     if _METADATA_KEY.fullmatch(text) is None:
-        raise PydanticCustomError("metadata_key", "should be metadata. and a key of at most 64 characters")
+        raise PydanticCustomError("metadata_key", "should be `metadata.` and a key of at most 64 characters")
     return text
 
 
 LAST_INSTANT_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999."""
+"""ms since the Unix epoch: the last millisecond of the year 9999."""
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Limit = Annotated[int, Field(ge=1, le=200, description="Entries on a page"), BeforeValidator(_number)]
-Days = Annotated[int, Field(ge=1, le=3_660, description="How many days back"), BeforeValidator(_number)]
+Limit = Annotated[int, Field(ge=1, le=200, description="Maximum number of entries on a page"), BeforeValidator(_number)]
+Days = Annotated[int, Field(ge=1, le=3_660, description="Number of days back from now"), BeforeValidator(_number)]
 InstantMs = Annotated[
     int,
-    Field(ge=0, le=LAST_INSTANT_MS, description="The session as it was at this instant, in ms since the Unix epoch"),
+    Field(
+        ge=0,
+        le=LAST_INSTANT_MS,
+        description="The session as it was at this instant, ms since the Unix epoch",
+    ),
     BeforeValidator(_number),
 ]
-Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the page before")]
+Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the previous page")]
 InstantOrDay = Annotated[str, Field(max_length=40)]
 MetadataKey = Annotated[
     str,
     AfterValidator(_metadata_key),
     Field(
-        description="Sums apart for each value of a member of the metadata: `metadata.<key>`",
+        description="Member of the metadata, as `metadata.<key>`. Each of its values gets separate sums",
         json_schema_extra={"pattern": f"^{_METADATA_KEY.pattern}$"},
     ),
 ]
 
 
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
-    """Parse a query string. Raises ValidationFailed with every fault, `known` ones first."""
+    """Parse a query string. Raises ValidationFailed with every fault; `known` faults come first."""
     faults = list(known or ())
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
@@ -69,61 +73,63 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
     values: dict[str, str] = {}
     for name, text in pairs:
         if name in values:
-            faults.append(fault((name,), "named twice"))
+            faults.append(fault((name,), "this parameter appears twice"))
         values[name] = text
     return parse_body(model, values, faults)
 
 
 class ReadQuery(StrictModel):
-    """`at` shows a session as it was at that instant, in ms since the Unix epoch."""
+    """Read a session, as it is or as it was at the instant `at`."""
 
     at: Omittable[InstantMs] = None
 
 
 class PageQuery(StrictModel):
+    """Read one page of a list."""
+
     limit: Limit = 50
     cursor: Omittable[Cursor] = None
 
 
 class ListQuery(PageQuery):
-    """Sessions, newest first."""
+    """List sessions, newest first."""
 
     status: Omittable[StatusName] = None
     sync_mode: Omittable[SyncModeName] = None
 
 
 class EventsQuery(PageQuery):
-    """A session's events, oldest first; `snapshots` adds the state each led to."""
+    """List a session's events, oldest first. `snapshots` adds the state after each event."""
 
     snapshots: Flag = False
 
 
 class ArchiveQuery(StrictModel):
-    """A session's archive; `snapshots` adds the state each event led to."""
+    """Read a session's archive. `snapshots` adds the state after each event."""
 
     snapshots: Flag = False
 
 
 class ParticipantSessionsQuery(PageQuery):
-    """A participant's sessions of the last `days`, newest first."""
+    """List a participant's sessions of the last `days` days, newest first."""
 
     days: Days = 30
 
 
 class ParticipantTimeQuery(StrictModel):
-    """A participant's time, summed in buckets. `from` and `to` are instants, or days of the time zone `tz`."""
+    """Report a participant's time in buckets. `from` and `to` are instants or days of the time zone `tz`."""
 
     from_: Omittable[InstantOrDay] = Field(
         default=None,
         alias="from",
-        description="An instant (with a time zone, or in ms since the Unix epoch) or a day such as 2026-01-31; "
-        "left out, 30 days before the end",
+        description="Begin: an instant (with a time zone, or in ms since the Unix epoch) or a day such as 2026-01-31. "
+        "Default: 30 days before the end",
     )
     to: Omittable[InstantOrDay] = Field(
-        default=None, description="An instant, not included, or a day, included; left out, now"
+        default=None, description="End: an instant, which is excluded, or a day, which is included. Default: now"
     )
-    tz: str = Field(default="UTC", max_length=64, description="The time zone, by its name, in which days begin")
+    tz: str = Field(default="UTC", max_length=64, description="Time zone of the days, by its IANA name")
     bucket: Literal["session", "day", "week"] = Field(
-        default="day", description="Sums for each session, each day, or each ISO week"
+        default="day", description="One sum for each session, day or ISO week"
     )
     group_by: Omittable[MetadataKey] = None

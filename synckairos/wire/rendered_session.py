@@ -1,7 +1,8 @@
-"""A session beside its document, and the next version's document made of this one's.
+"""Rendered sessions: a session with its document, and the fast path to the next version's document.
 
-With many participants, a switch changes two of them: only those are rendered, and what changed is told on its own, as
-splices for who holds the document before, and as a merge patch for clients. The bytes are `render_session`'s, always.
+In a session with many participants, a switch changes only two of them. So only these two are rendered. The change is
+given as splices, for receivers that have the document before, and as a merge patch, for clients. The document always
+has the same bytes as `render_session` gives.
 """
 
 from collections.abc import Sequence
@@ -30,9 +31,10 @@ SPLICING_MIN_PARTICIPANTS = 32
 
 
 class RenderedSession:
-    """A session and its document; `splices` and `patch` lead here from the one it was made of, where that paid.
+    """A session and its document, and the change from the version that it was made of.
 
-    `patch` is empty where only the full state can say it (see `delta.py`).
+    `splices` and `patch` are empty if the document was rendered as a whole. `patch` is also empty if only the full
+    state can express the change (see `document_merge_patch.py`).
     """
 
     __slots__ = ("_parts", "document", "patch", "session", "splices")
@@ -41,81 +43,81 @@ class RenderedSession:
         self,
         session: Session,
         document: bytes,
-        rows: DocumentParts | None = None,
+        parts: DocumentParts | None = None,
         splices: bytes = b"",
         patch: bytes = b"",
     ) -> None:
-        """Take a session and what `render_session` makes of it."""
+        """Take a session and the result of `render_session` for it."""
         self.session = session
         self.document = document
         self.splices = splices
         self.patch = patch
-        self._parts = rows
+        self._parts = parts
 
     @classmethod
     def render(cls, session: Session) -> "RenderedSession":
+        """Render the whole document of a session."""
         return cls(session, render_session(session))
 
     @classmethod
     def parse(cls, document: bytes, known: "RenderedSession | None" = None) -> "RenderedSession":
-        """Parse a document; of one with many participants only those that aren't as in another version `known`."""
-        parsed = (
-            None
-            if known is None or len(known.session.participants) < SPLICING_MIN_PARTICIPANTS
-            else known._parse_other(document)
-        )
+        """Parse a document. If it has many participants, parse only those that differ from the version `known`."""
+        parsed = None
+        if known is not None and len(known.session.participants) >= SPLICING_MIN_PARTICIPANTS:
+            parsed = known._parse_changed(document)
         return parsed or cls(parse_session(document), document)
 
-    def _parse_other(self, document: bytes) -> "RenderedSession | None":
+    def _parse_changed(self, document: bytes) -> "RenderedSession | None":
+        """Parse a document whose session differs from this one in few participants, None if it differs in more."""
         before, old, new = self.session, self.parts(), DocumentParts.parse(document)
         if len(new.participants) != len(old.participants):
             return None
-        others = list(compress(count(), map(ne, old.participants, new.participants)))
-        some = parse_session(new.select((others, range(len(new.groups)))).join())
-        if some.rules != before.rules:
+        changed = list(compress(count(), map(ne, old.participants, new.participants)))
+        partial = parse_session(new.select((changed, range(len(new.groups)))).join())
+        if partial.rules != before.rules:
             return None
         participants = list(before.participants)
-        for at, participant in zip(others, some.participants, strict=True):
+        for at, participant in zip(changed, partial.participants, strict=True):
             participants[at] = participant
         active_id = orjson.loads(b"{" + new.tail.removeprefix(b"],"))["active_participant_id"]
         active = next((at for at, each in enumerate(participants) if each.participant_id == active_id), None)
-        session = replace(some, rules=before.rules, participants=tuple(participants), active=active)
+        session = replace(partial, rules=before.rules, participants=tuple(participants), active=active)
         return RenderedSession(session, document, new)
 
     def parts(self) -> DocumentParts:
-        """Return the document cut into rows, the first time it is asked for."""
+        """Return the document's parts. They are cut on the first call."""
         if self._parts is None:
             self._parts = DocumentParts.parse(self.document)
         return self._parts
 
     def render_next(self, after: Session) -> "RenderedSession":
-        """Return the next version, made of this one where it has many participants and few of them changed."""
+        """Render the next version. It reuses this version if there are many participants and few of them changed."""
         before = self.session
         if (
             not len(before.participants) == len(after.participants) >= SPLICING_MIN_PARTICIPANTS
             or len(before.groups) != len(after.groups)
             or before.rules is not after.rules
-            or isinstance(after.rules.clock, Hourglass)  # its reading says for everybody whether the sand runs
+            or isinstance(after.rules.clock, Hourglass)  # every reading shows whether the clock runs, so all change
         ):
             return RenderedSession.render(after)
-        old = self.parts()
-        bare = DocumentParts.parse(orjson.dumps(session_json(after, with_lists=False)))
-        (was, was_group), (turn, group_turn) = shown_turns(before), shown_turns(after)
-        people = _stale(before.participants, after.participants, was, turn)
-        groups = _stale(before.groups, after.groups, was_group, group_turn)
-        if 2 * (len(people) + len(groups)) > len(after.participants):
+        (turn_before, group_turn_before), (turn, group_turn) = shown_turns(before), shown_turns(after)
+        participants_at = _positions_to_render(before.participants, after.participants, turn_before, turn)
+        groups_at = _positions_to_render(before.groups, after.groups, group_turn_before, group_turn)
+        if 2 * (len(participants_at) + len(groups_at)) > len(after.participants):
             return RenderedSession.render(after)
-        participants, teams = list(old.participants), list(old.groups)
-        for at in people:
+        old, positions = self.parts(), (participants_at, groups_at)
+        participants, groups = list(old.participants), list(old.groups)
+        for at in participants_at:
             participants[at] = orjson.dumps(participant_json(after, after.participants[at], at == turn))
-        for at in groups:
-            teams[at] = orjson.dumps(group_json(after, after.groups[at], at == group_turn))
-        new, places = DocumentParts(bare.head, participants, teams, bare.tail), (people, groups)
-        leading_here = make_splices(old, new, places, len(self.document))
-        patch = document_merge_patch.render_patch(old.select(places), new.select(places)) or b""
-        return RenderedSession(after, apply_body(self.document, leading_here), new, leading_here, patch)
+        for at in groups_at:
+            groups[at] = orjson.dumps(group_json(after, after.groups[at], at == group_turn))
+        empty_lists = DocumentParts.parse(orjson.dumps(session_json(after, with_lists=False)))
+        new = DocumentParts(empty_lists.head, participants, groups, empty_lists.tail)
+        splices = make_splices(old, new, positions, len(self.document))
+        patch = document_merge_patch.render_patch(old.select(positions), new.select(positions)) or b""
+        return RenderedSession(after, apply_body(self.document, splices), new, splices, patch)
 
 
-def _stale(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:
-    """Return where rows may differ: what isn't the same object any more, and whose turn it was and is."""
+def _positions_to_render(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:
+    """Return the positions whose JSON may differ: replaced objects, and the turns before and after."""
     return sorted({*compress(count(), map(is_not, before, after)), *(at for at in turns if at is not None)})

@@ -1,7 +1,7 @@
-"""What may be asked, as models: they validate every body and, unchanged, describe it in OpenAPI.
+"""Pydantic models of request bodies: commands and simulations. OpenAPI is generated from the same models.
 
-A body becomes a value of `clock.commands`; both doors parse commands here. Whether a command fits the session's state
-is the clock's business.
+REST and WebSocket parse commands here. A body becomes a value of `clock.commands`. The clock checks whether the command
+fits the state of the session.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,7 +53,7 @@ def _not_zero(value: int) -> int:
 
 def _not_reserved(reason: str) -> str:
     if reason == TIMEOUT_REASON:
-        raise PydanticCustomError("reserved", "this reason is the clock's own")
+        raise PydanticCustomError("reserved", "this reason is reserved for the clock")
     return reason
 
 
@@ -64,39 +64,48 @@ def _each_once(values: list[str]) -> list[str]:
 
 
 class CommandBody(StrictModel):
-    """What every command may carry: the version the caller believes to be the newest."""
+    """The members that every command has."""
 
     expected_version: Omittable[ExpectedVersion] = None
 
     def to_command(self) -> Command:
-        """Return the command as the clock knows it."""
+        """Return the clock's value for this command."""
         raise NotImplementedError
 
 
 class StartBody(CommandBody):
+    """Starts a pending session and its first turn."""
+
     def to_command(self) -> Command:
         return Start()
 
 
 class CompleteBody(CommandBody):
+    """Ends the session as completed."""
+
     def to_command(self) -> Command:
         return Complete()
 
 
 class CancelBody(CommandBody):
+    """Ends the session as cancelled."""
+
     def to_command(self) -> Command:
         return Cancel()
 
 
 class DeleteBody(CommandBody):
+    """Deletes the session."""
+
     def to_command(self) -> Command:
         return Delete()
 
 
 class SwitchBody(CommandBody):
-    """`current_participant_id` guards against a late second press, `next_participant_id` overrides the order.
+    """Ends the turn and begins the next turn. `current_participant_id` guards against a late second press.
 
-    `lag_ms` is how much of the turn the network took; only a session with `lag_compensation` looks at it.
+    `next_participant_id` overrides the order of turns. `lag_ms` is the network's part of the turn in ms, as the client
+    measured it; only sessions with `lag_compensation` use it.
     """
 
     next_participant_id: Omittable[Uuid] = None
@@ -107,12 +116,12 @@ class SwitchBody(CommandBody):
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
 
     def with_measured_lag(self, lag_ms: int) -> "MeasuredSwitch":
-        """Return the same beside what the server measured itself."""
+        """Return this body with the lag in ms that the server measured."""
         return MeasuredSwitch(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
 
 
 class MeasuredSwitch(SwitchBody):
-    """A switch as the audit keeps it, and a simulation may assume it: no client can say what the server measured."""
+    """A switch as the audit stores it and as a simulation accepts it. Clients cannot send `measured_lag_ms`."""
 
     measured_lag_ms: Omittable[DurationMs] = None
 
@@ -121,7 +130,7 @@ class MeasuredSwitch(SwitchBody):
 
 
 class PauseBody(CommandBody):
-    """`max_ms` lifts the reason by itself; the reason `timeout` is the clock's own."""
+    """Pauses the session for a reason. With `max_ms` the reason ends automatically. `timeout` is reserved."""
 
     reason: Annotated[PauseReason, AfterValidator(_not_reserved)] = "manual"
     max_ms: Omittable[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
@@ -131,7 +140,7 @@ class PauseBody(CommandBody):
 
 
 class ResumeBody(CommandBody):
-    """Lifts one reason, or all of them where none is named."""
+    """Ends one pause reason, or all of them without `reason`."""
 
     reason: Omittable[PauseReason] = None
 
@@ -140,7 +149,7 @@ class ResumeBody(CommandBody):
 
 
 class AdjustBody(CommandBody):
-    """Adds `delta_ms` (takes, below 0) for some participants, one group, or everyone where neither is named."""
+    """Adds `delta_ms` to the budgets of some participants, of one group, or of all without either member."""
 
     delta_ms: Annotated[
         int,
@@ -162,7 +171,7 @@ class AdjustBody(CommandBody):
 
 
 class JoinBody(CommandBody, Participant):
-    """Someone who joins; where the mode needs a budget or a group, it is brought along."""
+    """Adds a participant. If the mode needs a budget or a group, the body must include it."""
 
     total_time_ms: Omittable[BudgetMs] = None
 
@@ -171,6 +180,8 @@ class JoinBody(CommandBody, Participant):
 
 
 class LeaveBody(CommandBody):
+    """Removes a participant."""
+
     participant_id: Uuid
 
     def to_command(self) -> Command:
@@ -178,7 +189,7 @@ class LeaveBody(CommandBody):
 
 
 class MetadataBody(CommandBody):
-    """A merge patch (RFC 7396): null removes a member, objects merge, all else replaces."""
+    """Changes the metadata by a merge patch (RFC 7396): null removes a member, objects merge, other values replace."""
 
     metadata: Metadata
 
@@ -199,14 +210,14 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "update_metadata": MetadataBody,
     "delete": DeleteBody,
 }
-"""The body of each command, by its verb."""
+"""The model of each command's body, by the name of the command."""
 
 STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": MeasuredSwitch}
-"""The same, with what the server itself adds to what was asked."""
+"""The models of the arguments that the audit stores. They include members that the server adds."""
 
 
 MAX_COMMANDS = 10_000
-"""Commands that a simulation may hold."""
+"""Maximum number of commands in a simulation."""
 
 
 def _known_command(verb: str) -> str:
@@ -217,17 +228,17 @@ def _known_command(verb: str) -> str:
 
 def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
     if "command" not in info.data:
-        return StartBody()  # the command itself is at fault: nobody can tell what its arguments should be
+        return StartBody()  # the command is unknown, so its arguments cannot be checked
     return STORED_COMMAND_BODIES[info.data["command"]].model_validate(value, context=info.context)
 
 
 class TimedCommand(StrictModel):
-    """A command at an instant of a simulation, `at_ms` after creation."""
+    """A command of a simulation, executed `at_ms` ms after the creation."""
 
     at_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
     command: Annotated[str, AfterValidator(_known_command)]
     args: Annotated[
-        Any,  # the body of that command, once it is in
+        Any,  # the model of that command's body after validation
         PlainValidator(_parse_args),
         Field(default_factory=dict, validate_default=True),
         WithJsonSchema({"type": "object", "additionalProperties": True}),
@@ -235,7 +246,7 @@ class TimedCommand(StrictModel):
 
 
 class SimulationBody(StrictModel):
-    """A session to make and what is asked of it when; nothing is stored. Rows end at `until_ms` after creation."""
+    """A session to simulate and its commands. Nothing is stored. The timeline ends `until_ms` ms after the creation."""
 
     session: CreateSession
     commands: Annotated[list[UntilFaultLimit[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(
@@ -246,34 +257,38 @@ class SimulationBody(StrictModel):
 
 Model = TypeVar("Model", bound=StrictModel)
 
-_OF_NOTHING: dict[type[StrictModel], StrictModel] = {}
-"""What an empty object says in each model. Most commands are asked with one, and models are frozen."""
+_EMPTY_BODIES: dict[type[StrictModel], StrictModel] = {}
+"""The parsed empty object of each model. Most commands have an empty body, and models are frozen."""
 
 
 def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
-    """Parse JSON values into a request, or raise ValidationFailed with every fault there is, `known` ones first."""
-    if not known and value == {} and model in _OF_NOTHING:
-        return cast(Model, _OF_NOTHING[model])
+    """Parse JSON values into a model.
+
+    Raises:
+        ValidationFailed: with every fault; the `known` faults come first.
+    """
+    if not known and value == {} and model in _EMPTY_BODIES:
+        return cast(Model, _EMPTY_BODIES[model])
     parsed: Model | None = None
     faults: Iterable[Fault] = known
     try:
         parsed = model.model_validate(value, context=FaultLimit())
     except ValidationError as error:
         faults = [*known, *faults_from_pydantic(error)]
-    raise_faults(chain(faults, json_faults(value), _unfit(model, value)))
+    raise_faults(chain(faults, json_faults(value), _rule_faults(model, value)))
     assert parsed is not None
     if value == {}:
-        _OF_NOTHING[model] = parsed
+        _EMPTY_BODIES[model] = parsed
     return parsed
 
 
 def parse_command(verb: str, args: Any) -> CommandBody:
-    """Parse a command by its verb and its arguments as JSON values. Raises ValidationFailed."""
+    """Parse a command by its name and the JSON values of its arguments. Raises ValidationFailed."""
     return _parse_by_verb(COMMAND_BODIES, verb, args)
 
 
 def parse_stored_args(verb: str, args: Any) -> CommandBody:
-    """Parse a command as the audit keeps it. Raises ValidationFailed."""
+    """Parse a command as the audit stores it. Raises ValidationFailed."""
     return _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
 
 
@@ -284,19 +299,19 @@ def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -
     return parse_body(model, args)
 
 
-def _unfit(model: type[StrictModel], value: Any) -> Iterable[Fault]:
-    """Find what doesn't fit together in a request, whatever else is wrong with it."""
+def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
+    """Yield the faults between members of a request, also if single members are wrong."""
     if model is CreateSession:
         return creation_faults(value)
     if model is JoinBody and isinstance(value, dict):
         return clock_faults(value.get("clock"))
     if model is SimulationBody and isinstance(value, dict):
-        return _unfit_simulation(value)
+        return _simulation_rule_faults(value)
     return ()
 
 
-def _unfit_simulation(value: dict[str, Any]) -> Iterator[Fault]:
-    """Find what doesn't fit together in a simulation's session and commands, at their places."""
+def _simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
+    """Yield the faults between members of a simulation, with their paths."""
     for each in creation_faults(value.get("session")):
         yield fault(("session", each["path"]), each["message"])
     commands, until_ms = value.get("commands"), value.get("until_ms")

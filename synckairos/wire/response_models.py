@@ -1,6 +1,6 @@
-"""What comes back, as models: OpenAPI describes answers by them, and tests hold the rendered documents to them.
+"""Pydantic models of responses. OpenAPI is generated from them, and tests validate rendered responses with them.
 
-Nothing is rendered through them: a session's document is made once, in `wire/session_json.py`.
+They render nothing: `session_json.py` renders a session's document.
 """
 
 from typing import Annotated, Any, Literal
@@ -12,16 +12,17 @@ from synckairos.wire.creation_body import OnTimeoutName, SyncModeName
 
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
-Ms = Annotated[int, Field(description="ms")]
+Ms = int
+"""Milliseconds. `field_docs.py` describes the members."""
 StatusName = Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
 EventTypeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(each) for each in EventType]})]
 
 
 class Reading(BaseModel):
-    """What a client needs besides remaining − elapsed; which members there are depends on the clock system."""
+    """Facts of a clock whose reading is not just remaining − elapsed. The clock system defines the members."""
 
-    rate_ms: int = Field(default=0, description="ms a second by which the reading changes: −1000, 0 or 1000")
-    free_until_at: Instant | None = Field(default=None, description="Until then the turn costs nothing")
+    rate_ms: int = Field(default=0, description="Change of the reading in ms per second: −1000, 0 or 1000")
+    free_until_at: Instant | None = Field(default=None, description="End of the free time; null if no clock runs")
     phase: Literal["main", "overtime"] = "main"
     periods_left: int = 0
     period_ms: Ms = 0
@@ -30,7 +31,7 @@ class Reading(BaseModel):
 
 
 class LagView(BaseModel):
-    """Left out where lag isn't compensated: what may be yet, what each turn adds, what was so far."""
+    """Lag account: remaining quota, gain per turn, total compensated. Absent if lag compensation is off."""
 
     quota_ms: Ms = 0
     gain_ms: Ms = 0
@@ -38,7 +39,7 @@ class LagView(BaseModel):
 
 
 class ReceiptView(BaseModel):
-    """How the last finished turn was charged: elapsed = compensated + charged. Left out where lag isn't compensated."""
+    """Charge of the last finished turn: elapsed = compensated + charged. Absent if lag compensation is off."""
 
     participant_id: Id = ""
     elapsed_ms: Ms = 0
@@ -49,22 +50,28 @@ class ReceiptView(BaseModel):
 
 
 class ParticipantView(BaseModel):
+    """A participant and its clock."""
+
     participant_id: Id
     participant_index: int
     display_name: str | None
-    group_id: Id = Field(default="", description="Left out where there is none")
-    total_time_ms: Ms = Field(description="Used and remaining")
+    group_id: Id = Field(default="", description="Id of the participant's group; absent without a group")
+    total_time_ms: Ms = Field(description="`time_used_ms` plus `time_remaining_ms`")
     time_used_ms: Ms
     time_remaining_ms: Ms
     cycle_count: int
     is_active: bool
     has_expired: bool
-    clock: dict[str, Any] = Field(default_factory=dict, description="Where it isn't the session's")
-    reading: Reading = Field(default_factory=Reading, description="Where the clock needs more than a subtraction")
+    clock: dict[str, Any] = Field(default_factory=dict, description="Clock system, if it is not the session's")
+    reading: Reading = Field(
+        default_factory=Reading, description="Facts of the clock; absent if the reading is remaining − elapsed"
+    )
     lag: LagView = Field(default_factory=LagView)
 
 
 class GroupView(BaseModel):
+    """A group and its clock."""
+
     group_id: Id
     total_time_ms: Ms
     time_used_ms: Ms
@@ -74,15 +81,17 @@ class GroupView(BaseModel):
 
 
 class PauseView(BaseModel):
+    """An active pause reason."""
+
     reason: str
     paused_at: Instant
     max_ms: Ms | None
     lifts_at: Instant | None
-    paused_by: str | None = Field(description="Who paused; null is the clock itself")
+    paused_by: str | None = Field(description="Identity that paused the session; null if the clock paused it")
 
 
 class TurnView(BaseModel):
-    """Facts of the running turn: what it has used, how many there were before it, which warnings it has had."""
+    """Facts of the current turn: time used before the anchor, earlier turns, and warnings already sent."""
 
     used_ms: Ms
     cycles: int
@@ -90,7 +99,7 @@ class TurnView(BaseModel):
 
 
 class SessionView(BaseModel):
-    """A session as of its last transition. What runs reads `time_remaining_ms − (now − cycle_started_at)`."""
+    """A session as of its last change. A running clock reads `time_remaining_ms − (now − cycle_started_at)`."""
 
     session_id: Id
     sync_mode: SyncModeName
@@ -105,20 +114,24 @@ class SessionView(BaseModel):
     time_used_ms: Ms
     time_remaining_ms: Ms | None
     time_per_cycle_ms: Ms | None
-    increment_ms: Ms = Field(default=0, description="Left out where it wasn't given")
-    max_time_ms: Ms = Field(default=0, description="Left out where it wasn't given")
+    increment_ms: Ms = Field(default=0, description="ms added after each turn; absent if unset")
+    max_time_ms: Ms = Field(default=0, description="Time in ms at which `count_up` ends; absent if unset")
     max_cycles: int | None
     clock: dict[str, Any]
     on_timeout: OnTimeoutName
     warnings_ms: list[Ms]
-    extend_on_switch_ms: Ms = Field(default=0, description="Left out where it wasn't given")
-    pause_budget: int = Field(default=0, description="Left out where it wasn't given")
-    pauses_taken: dict[str, int] = Field(default_factory=dict, description="By who; left out without a budget")
-    lag_compensation: bool = Field(default=False, description="Left out where it isn't so")
+    extend_on_switch_ms: Ms = Field(
+        default=0, description="Minimum remaining time in ms after each switch; absent if unset"
+    )
+    pause_budget: int = Field(default=0, description="Number of pauses that each actor may take; absent if unset")
+    pauses_taken: dict[str, int] = Field(default_factory=dict, description="Pauses taken by each actor")
+    lag_compensation: bool = Field(default=False, description="Always true; absent if lag compensation is off")
     lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
     pauses: list[PauseView]
-    deadline_at: Instant | None = Field(description="Zero of the running clock")
-    cycle_started_at: Instant | None = Field(description="The anchor: from here the running clock is measured")
+    deadline_at: Instant | None = Field(description="Instant when the running clock reaches zero; null without one")
+    cycle_started_at: Instant | None = Field(
+        description="Anchor: instant from which the running clock is measured; null if no clock runs"
+    )
     session_started_at: Instant | None
     session_completed_at: Instant | None
     created_at: Instant
@@ -132,13 +145,17 @@ class SessionAnswer(BaseModel):
 
 
 class SwitchView(BaseModel):
+    """The result of a switch: the members of the session that it changes."""
+
     session_id: Id
     active_participant_id: Id | None
     cycle_started_at: Instant | None
     participants: list[ParticipantView]
     status: StatusName
     version: int
-    expired_participant_id: Id = Field(default="", description="Whose time ran out, where somebody's did")
+    expired_participant_id: Id = Field(
+        default="", description="The participant whose time ran out with this command; absent if no time ran out"
+    )
     lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
 
 
@@ -152,6 +169,8 @@ class SessionPage(BaseModel):
 
 
 class EventView(BaseModel):
+    """One event of the audit trail. Members without a value are absent."""
+
     epoch: str
     version: int
     event_type: EventTypeName
@@ -161,7 +180,7 @@ class EventView(BaseModel):
     occurred_at: Instant
     time_used_ms: Ms = 0
     time_remaining_ms: Ms = 0
-    state: SessionView | None = Field(default=None, description="With `snapshots`")
+    state: SessionView | None = Field(default=None, description="The session after the event; only with `snapshots`")
 
 
 class EventPage(BaseModel):
@@ -170,18 +189,18 @@ class EventPage(BaseModel):
 
 
 class ArchiveView(BaseModel):
-    """A session's archive, as far as the caller's role is shown it."""
+    """A session's archive. The members depend on the role of the caller."""
 
     session_id: Id
     version: int
     epoch: str
-    archived_at: Instant
-    event_count: int
+    archived_at: Instant = Field(description="Instant when the archive was written")
+    event_count: int = Field(description="Number of events in the archive")
     session: SessionView
-    events: list[EventView] = Field(default=[], description="For the role that the server's settings name")
-    path: str = Field(default="", description="For admins, as are the next two")
-    size_bytes: int = 0
-    checksum: str = ""
+    events: list[EventView] = Field(default=[], description="Only for roles that the server's settings allow")
+    path: str = Field(default="", description="Path in cold storage; only for admins")
+    size_bytes: int = Field(default=0, description="Size in bytes; only for admins")
+    checksum: str = Field(default="", description="SHA-256 of the archive; only for admins")
 
 
 class ArchiveAnswer(BaseModel):
@@ -189,6 +208,8 @@ class ArchiveAnswer(BaseModel):
 
 
 class ParticipationView(BaseModel):
+    """A session in the list of one participant's sessions."""
+
     session_id: Id
     sync_mode: SyncModeName
     status: StatusName
@@ -198,7 +219,7 @@ class ParticipationView(BaseModel):
     paused_ms: Ms
     cycle_count: int
     metadata: dict[str, Any]
-    synced: bool = Field(description="Whether the audit has the newest version")
+    synced: bool = Field(description="Whether the newest version is in Postgres")
 
 
 class ParticipationPage(BaseModel):
@@ -207,8 +228,10 @@ class ParticipationPage(BaseModel):
 
 
 class TimeBucket(BaseModel):
-    bucket: str = Field(description="A session's id, a day, or an ISO week")
-    key: str | None = Field(default=None, description="With `group_by`")
+    """The sum of a participant's time in one bucket."""
+
+    bucket: str = Field(description="Session id, day, or ISO week")
+    key: str | None = Field(default=None, description="Value of the `group_by` member; only with `group_by`")
     time_used_ms: Ms
     session_count: int
 
@@ -218,7 +241,7 @@ class TimeBuckets(BaseModel):
 
 
 class TimelineRow(BaseModel):
-    """Something that happened, or the code by which a command was refused."""
+    """One event of the simulation, or one refused command with its code."""
 
     at_ms: Ms
     event_type: EventTypeName = ""
@@ -228,6 +251,8 @@ class TimelineRow(BaseModel):
 
 
 class Timeline(BaseModel):
+    """The result of a simulation: its events and the session at its end."""
+
     timeline: list[TimelineRow]
     final: SessionView
 
@@ -237,37 +262,47 @@ class SimulationAnswer(BaseModel):
 
 
 class TimeView(BaseModel):
-    timestamp_ms: int = Field(description="Redis TIME, in ms since the Unix epoch")
-    server_version: str
+    """The server's time."""
+
+    timestamp_ms: int = Field(description="Time of Redis in ms since the Unix epoch")
+    server_version: str = Field(description="Version of the server")
     drift_tolerance_ms: Literal[50]
 
 
 class Health(BaseModel):
-    status: Literal["ok"]
+    """The answer of a running process."""
+
+    status: Literal["ok"] = Field(description="Always `ok`")
 
 
 class Readiness(BaseModel):
-    status: Literal["ready", "degraded", "not_ready"]
-    reason: str = ""
+    """Whether the instance can serve requests."""
+
+    status: Literal["ready", "degraded", "not_ready"] = Field(description="Readiness of the instance")
+    reason: str = Field(default="", description="Why the instance is degraded or not ready")
 
 
 class FaultView(BaseModel):
-    path: str
-    message: str
+    """One fault of a refused request."""
+
+    path: str = Field(description="Path to the member, with dots; empty for the whole body")
+    message: str = Field(description="What is wrong with it")
 
 
 class ErrorView(BaseModel):
+    """The error in the form of v2."""
+
     code: str
     message: str
-    details: Any = Field(default=None, description="For VALIDATION_ERROR every fault: `[{path, message}]`")
-    retry_after_seconds: int = Field(default=1, description="For RATE_LIMIT_EXCEEDED alone")
+    details: Any = Field(default=None, description="For VALIDATION_ERROR: every fault, as `[{path, message}]`")
+    retry_after_seconds: int = Field(default=1, description="Seconds to wait; only for RATE_LIMIT_EXCEEDED")
 
 
 class Problem(BaseModel):
-    """RFC 9457, with v2's `error` beside it."""
+    """Problem details (RFC 9457), with the member `error` of v2."""
 
-    type: str
-    title: str
+    type: str = Field(description="Always `about:blank`")
+    title: str = Field(description="Phrase of the HTTP status")
     status: int
-    detail: str
+    detail: str = Field(description="Description of the error for people; its text can change")
     error: ErrorView

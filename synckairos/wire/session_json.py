@@ -1,7 +1,7 @@
-"""A session as JSON: the document that is stored, published, audited and answered, the same bytes each time.
+"""The session's document: the JSON that is stored, published, audited and returned, always with the same bytes.
 
-`render_session` and `parse_session` are inverse: rendering what was parsed gives the bytes again. Everything in it is
-a fact as of the last transition, so the document of one version never changes.
+`render_session` and `parse_session` are inverse: rendering a parsed document gives the same bytes. All members are
+facts as of the last transition, so the document of a version never changes.
 """
 
 from operator import attrgetter
@@ -17,24 +17,24 @@ from synckairos.wire.clock_json import parse_clock, render_clock
 from synckairos.wire.instants import parse_instant, render_instant
 
 DOCUMENT_SCHEMA = 1
-"""Number of this document's layout, stored beside it."""
+"""Number of the document's layout. Redis stores it with the document."""
 
 
 SYSTEMS_WITH_DERIVED_READING = (Delay, Hourglass)
-"""Systems whose `reading` holds no facts of its own: it follows from the system and the turn."""
+"""Clock systems whose `reading` has no facts: it follows from the system and the turn."""
 
 RECEIPT_MEMBERS = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
-"""The members of a receipt, in order."""
+"""Members of a lag receipt, in order."""
 
 READING_FACTS = ("phase", "periods_left", "moves_left", "stage")
-"""The members of a `reading` that are facts; the others are there for clients alone."""
+"""Members of a `reading` that are facts. The other members are only for clients."""
 
 
 _REMAINING_MS = attrgetter("remaining_ms")
 
 
 def render_session(state: Session) -> bytes:
-    """Render the session's document, UTF-8 JSON with its members in the published order."""
+    """Render the session's document: UTF-8 JSON with its members in the published order."""
     return orjson.dumps(session_json(state))
 
 
@@ -60,7 +60,7 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "time_remaining_ms": remaining_ms,
         "time_per_cycle_ms": rules.time_per_cycle_ms,
     }
-    # v2 clients validate strictly: these are left out when unset, never null.
+    # v2 clients validate strictly: these members are absent if unset, never null.
     if rules.increment_ms is not None:
         document["increment_ms"] = rules.increment_ms
     if rules.max_time_ms is not None:
@@ -93,7 +93,7 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
 
 
 def _totals(state: Session) -> tuple[int, int | None]:
-    """Return the session's total and remaining time; remaining is None where nothing limits it."""
+    """Return the session's total and remaining time in ms; remaining is None if there is no limit."""
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             remaining_ms: int | None = sum(map(_REMAINING_MS, state.participants))
@@ -105,7 +105,7 @@ def _totals(state: Session) -> tuple[int, int | None]:
 
 
 def shown_turns(state: Session) -> tuple[int | None, int | None]:
-    """Return whose turn is shown, as positions: the participant's and its group's."""
+    """Return the positions of the participant and the group whose turn is shown, None before the start."""
     return (None, None) if state.status is Status.PENDING else (state.active, active_group_position(state))
 
 
@@ -122,11 +122,11 @@ def groups_json(state: Session) -> list[dict[str, Any]]:
 
 
 def participant_json(state: Session, participant: Participant, is_turn: bool) -> dict[str, Any]:
-    """Return one of a session's participants as JSON values."""
+    """Return a participant as JSON values; `is_turn` says whether it is the participant's turn."""
     mode = state.rules.sync_mode
     remaining_ms = participant.remaining_ms
     if mode is SyncMode.PER_CYCLE:
-        # One budget for whoever's cycle it is: the active one sees what is left of it, the others what awaits them.
+        # Each cycle has the same budget: the active participant shows its rest, the others the full budget.
         remaining_ms = (state.remaining_ms if is_turn else state.rules.time_per_cycle_ms) or 0
     document: dict[str, Any] = {
         "participant_id": participant.participant_id,
@@ -155,12 +155,12 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
 
 
 def receipt_json(receipt: LagReceipt) -> dict[str, Any]:
-    """Return how a turn was charged, as JSON values."""
+    """Return a lag receipt as JSON values."""
     return {name: getattr(receipt, name) for name in RECEIPT_MEMBERS}
 
 
 def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
-    """Return one of a session's groups as JSON values."""
+    """Return a group as JSON values; `is_turn` says whether it is the group's turn."""
     document: dict[str, Any] = {
         "group_id": group.group_id,
         "total_time_ms": group.used_ms + group.remaining_ms,
@@ -176,7 +176,7 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
 
 
 def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | None, is_turn: bool) -> dict[str, Any]:
-    """Return what a client needs besides remaining − elapsed."""
+    """Return the facts that a client needs if the reading is not remaining − elapsed."""
     reading: dict[str, Any] = {}
     if facts is not None:
         values = ((name, getattr(facts, name)) for name in READING_FACTS)
@@ -193,7 +193,7 @@ def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | Non
 
 
 def _free_until_ms(state: Session, system: Delay) -> int | None:
-    """Return when this turn's free time ends, or ended."""
+    """Return the instant at which this turn's free time ends, None if no clock runs."""
     return None if state.anchor_ms is None else state.anchor_ms + system.free_time_left_ms(state.turn.used_ms)
 
 
@@ -212,8 +212,8 @@ def _instant(at_ms: int | None) -> str | None:
 
 
 def extract_participants(document: bytes) -> bytes:
-    """Return the participants' array out of a document, its very bytes."""
-    # Before it stand names and numbers of ours alone, and no text inside it can hold an unescaped quote.
+    """Return the bytes of the participants' array in a document, without parsing it."""
+    # Only names and numbers of this server stand before the array, and no text in it can hold an unescaped quote.
     return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
 
 
@@ -224,21 +224,24 @@ def extract_updated_at_ms(document: bytes) -> int:
     return parse_instant(document[begin : document.index(b'"', begin)].decode())
 
 
-# -- and back ---------------------------------------------------------------------------------------------------------
+# -- parsing -----------------------------------------------------------------------------------------------------------
 
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
-    """Parse what `render_session` made. `deleted` comes from beside it: a tombstone's document shows its last state."""
+    """Parse the result of `render_session`.
+
+    The document of a deleted session shows its last state, so `deleted` is stored separately.
+    """
     return parse_session_values(orjson.loads(document), deleted)
 
 
 def may_compensate_lag(document: bytes) -> bool:
-    """Tell without parsing whether a session compensates lag; metadata may say so of one that doesn't."""
+    """Return whether a session may compensate lag, without parsing it. True can be wrong, because of metadata."""
     return b'"lag_compensation":true' in document
 
 
 def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
-    """Read a session out of its document's JSON values, as `parse_session` does."""
+    """Parse a session from the JSON values of its document."""
     rules = Rules(
         session_id=d["session_id"],
         sync_mode=SyncMode(d["sync_mode"]),
@@ -285,7 +288,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
 
 
 def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:
-    # By place, not by name: with a thousand of them, names cost a third more.
+    # Positional arguments: with 1,000 participants, keyword arguments take a third longer.
     is_per_cycle = mode is SyncMode.PER_CYCLE
     return tuple(
         Participant(

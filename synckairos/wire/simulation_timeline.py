@@ -1,4 +1,4 @@
-"""Simulations on the wire: from a request's models to the clock's values, and the timeline back as JSON."""
+"""Simulations: conversion of a request to the clock's values, and of the result to a timeline in JSON."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_bo
 from synckairos.wire.session_json import session_json
 
 NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
-"""The session id of a simulation that names none."""
+"""The nil UUID: the session id of a simulation that gives no id."""
 
 
 def timed_commands(body: SimulationBody) -> list[TimedCommand]:
-    """Return a simulation's commands as the clock knows them."""
+    """Return the clock's values for a simulation's commands."""
     commands = []
     for each in body.commands:
         asked: CommandBody = each.args
@@ -23,7 +23,7 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
 
 
 def timeline_json(simulation: Simulation) -> dict[str, Any]:
-    """Return the timeline as JSON values: its rows, and the session they lead to."""
+    """Return the timeline as JSON values: its rows and the final session."""
     assert isinstance(simulation.state, Session)
     return {"timeline": [_row_json(row) for row in simulation.rows], "final": session_json(simulation.state)}
 
@@ -38,7 +38,7 @@ def _row_json(row: TimelineRow) -> dict[str, Any]:
 
 
 def run_simulation(value: Any) -> dict[str, Any]:
-    """Simulate what a request's JSON values say, at once, and return the timeline as JSON values.
+    """Run the simulation of a request's JSON values to its end, and return the timeline as JSON values.
 
     Raises ValidationFailed with every fault.
     """

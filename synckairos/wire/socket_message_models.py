@@ -1,7 +1,7 @@
-"""What comes over a socket, as models: AsyncAPI describes messages by them, and tests hold the rendered frames to them.
+"""Pydantic models of WebSocket messages. AsyncAPI is generated from them, and tests validate frames with them.
 
-Nothing is rendered through them: frames are spliced in `v3.py` and `v2.py`. What clients send is validated by the
-models in `v3.py`, which stand in the description unchanged.
+They render nothing: `v3_messages.py` and `v2_messages.py` render the frames. The messages that v3 clients send are
+models in `v3_messages.py`, which AsyncAPI includes too.
 """
 
 from typing import Annotated, Any, Literal
@@ -12,22 +12,17 @@ from synckairos.wire.field_types import Omittable
 from synckairos.wire.response_models import EventTypeName, Id, Instant, ReceiptView, SessionView
 from synckairos.wire.v3_messages import Tag
 
-ServerTime = Annotated[int, Field(description="Redis time, ms since the Unix epoch")]
+ServerTime = Annotated[int, Field(description="Time of Redis in ms since the Unix epoch")]
 VersionNumber = Annotated[int, Field(ge=1)]
-Epoch = Annotated[str, Field(description="Which history the versions belong to")]
-ReplyTo = Annotated[str, Field(description="The `id` of what this answers")]
-JumpedFrom = Annotated[int, Field(description="The version sent before, where others in between were skipped")]
-Recovered = Annotated[bool, Field(description="Whether a SUBSCRIBE with a position got all it had missed")]
-
-
-ExpiredParticipantId = Annotated[
-    Id, Field(description="The participant whose time ran out with this command; absent if no time ran out")
-]
-V2Id = Annotated[Id, Field(alias="sessionId")]
+Epoch = Annotated[str, Field(description="Random id of the session's life in the store, in which versions grow")]
+ReplyTo = Annotated[str, Field(description="The `id` of the message that this message answers")]
+JumpedFrom = Annotated[int, Field(description="The version sent before, if versions in between were skipped")]
+Recovered = Annotated[bool, Field(description="Whether the client gets all versions since the position that it sent")]
+V2Id = Annotated[Id, Field(alias="sessionId", description="Id of the session")]
 
 
 class StateSync(BaseModel):
-    """The state, in answer to a SUBSCRIBE."""
+    """The full state, as the answer to a SUBSCRIBE."""
 
     type: Literal["STATE_SYNC"]
     session_id: Id
@@ -41,7 +36,7 @@ class StateSync(BaseModel):
 
 
 class StateUpdate(BaseModel):
-    """A newer state as a whole, where no delta is smaller."""
+    """A newer full state. It is sent if a STATE_DELTA is not possible or not smaller."""
 
     type: Literal["STATE_UPDATE"]
     session_id: Id
@@ -56,7 +51,7 @@ class StateUpdate(BaseModel):
 
 
 class StateDelta(BaseModel):
-    """What differs between two versions. An empty patch says that nothing was missed."""
+    """The difference between two versions. An empty patch means that no version was missed."""
 
     type: Literal["STATE_DELTA"]
     session_id: Id
@@ -64,16 +59,16 @@ class StateDelta(BaseModel):
     server_time_ms: ServerTime
     epoch: Epoch
     tag: Omittable[Tag] = None
-    from_version: VersionNumber
+    from_version: Annotated[int, Field(ge=1, description="The version to which the patch applies")]
     reply_to: Omittable[ReplyTo] = None
     recovered: Omittable[Recovered] = None
     patch: dict[str, Any] = Field(
-        description="A merge patch (RFC 7396) on the state with `participants` and `groups` as objects by their ids"
+        description="Merge patch (RFC 7396) for the state in which `participants` and `groups` are objects by id"
     )
 
 
 class Event(BaseModel):
-    """What happened by itself, before the state that shows it."""
+    """An event that no command caused, such as a timeout. It is sent before the state that includes it."""
 
     type: Literal["EVENT"]
     session_id: Id
@@ -81,23 +76,23 @@ class Event(BaseModel):
     server_time_ms: ServerTime
     epoch: Epoch
     event_type: EventTypeName
-    at: Instant
+    at: Instant = Field(description="Instant when the event took effect")
     participant_id: Omittable[Id] = None
 
 
 class Presence(BaseModel):
-    """Who is connected to a session, on all instances: after the first answer to a SUBSCRIBE, and when it changes."""
+    """The clients that watch a session, on all instances. Sent after the answer to a SUBSCRIBE and on each change."""
 
     type: Literal["PRESENCE"]
     session_id: Id
     server_time_ms: ServerTime
-    clients: int = Field(ge=0, description="Connections that watch the session")
-    roles: dict[str, int] = Field(description="The same by role; those that are 0 are left out")
-    participants: list[Id] = Field(max_length=1_000, description="The participants among them, each once")
+    clients: int = Field(ge=0, description="Number of connections that watch the session")
+    roles: dict[str, int] = Field(description="Number of these connections by role, without roles that have none")
+    participants: list[Id] = Field(max_length=1_000, description="Ids of the connected participants, each once")
 
 
 class Ack(BaseModel):
-    """A COMMAND was carried out, or an UNSUBSCRIBE. The same bytes each time a command is sent again."""
+    """The answer to an accepted COMMAND or UNSUBSCRIBE. A repeated COMMAND gets exactly the same answer."""
 
     type: Literal["ACK"]
     session_id: Id
@@ -107,12 +102,14 @@ class Ack(BaseModel):
     server_time_ms: ServerTime
     reply_to: ReplyTo
     epoch: Omittable[Epoch] = None
-    expired_participant_id: Omittable[ExpiredParticipantId] = None
+    expired_participant_id: Omittable[Id] = Field(
+        default=None, description="The participant whose time ran out with this command; absent if no time ran out"
+    )
     lag_receipt: Omittable[ReceiptView] = None
 
 
 class Error(BaseModel):
-    """Something was refused; the connection stays. Codes are REST's."""
+    """A message was refused. The connection stays open. The codes are the same as in REST."""
 
     type: Literal["ERROR"]
     session_id: Omittable[Id] = None
@@ -120,41 +117,43 @@ class Error(BaseModel):
     reply_to: Omittable[ReplyTo] = None
     code: str
     message: str
-    details: Any = Field(default=None, description="As REST has it; for CONFLICT with the `state` that won")
+    details: Any = Field(default=None, description="As in REST. For CONFLICT with the current `state`")
 
 
 class Pong(BaseModel):
-    """Redis time when a PING came and when its answer left, cut to whole ms."""
+    """The answer to a PING: the time of Redis when the PING arrived and when this answer left, in whole ms."""
 
     type: Literal["PONG"]
     server_time_ms: ServerTime
     reply_to: Omittable[ReplyTo] = None
-    t0: float = Field(description="As it was sent")
-    t1: ServerTime
-    t2: ServerTime
-    error_ms: float | None = Field(description="How far off the instance itself may be; null before it knows")
+    t0: float = Field(description="The `t0` of the PING")
+    t1: Annotated[int, Field(description="Arrival of the PING: time of Redis in ms since the Unix epoch")]
+    t2: Annotated[int, Field(description="Departure of this answer: time of Redis in ms since the Unix epoch")]
+    error_ms: float | None = Field(description="Maximum error in ms of `t1` and `t2`; null if it is not yet known")
 
 
 class Goaway(BaseModel):
-    """The instance stops: its clients are closed with 4000, and come back after a wait that is spread."""
+    """The instance stops and closes the connection with 4000. Reconnect after `retry_after_ms`, which is randomized."""
 
     type: Literal["GOAWAY"]
     server_time_ms: ServerTime
-    retry_after_ms: int = Field(ge=0)
+    retry_after_ms: int = Field(ge=0, description="Time to wait before the client reconnects, in ms")
 
 
 class V2Ping(BaseModel):
+    """Asks for a PONG."""
+
     type: Literal["PING"]
 
 
 class V2Reconnect(BaseModel):
-    """Ask for the state once more."""
+    """Asks for the full state again."""
 
     type: Literal["RECONNECT"]
 
 
 class V2Connected(BaseModel):
-    """The greeting."""
+    """The first message after the connection is open."""
 
     type: Literal["CONNECTED"]
     session_id: V2Id
@@ -162,7 +161,7 @@ class V2Connected(BaseModel):
 
 
 class V2StateSync(BaseModel):
-    """The state: after the greeting if the session exists, and in answer to a RECONNECT."""
+    """The full state. Sent after CONNECTED if the session exists, and as the answer to a RECONNECT."""
 
     type: Literal["STATE_SYNC"]
     session_id: V2Id
@@ -171,7 +170,7 @@ class V2StateSync(BaseModel):
 
 
 class V2StateUpdate(BaseModel):
-    """A newer state."""
+    """A newer full state."""
 
     type: Literal["STATE_UPDATE"]
     session_id: V2Id
@@ -180,7 +179,7 @@ class V2StateUpdate(BaseModel):
 
 
 class V2SessionDeleted(BaseModel):
-    """The session is gone; the socket is closed."""
+    """The session was deleted. The server closes the connection."""
 
     type: Literal["SESSION_DELETED"]
     session_id: V2Id
@@ -188,12 +187,14 @@ class V2SessionDeleted(BaseModel):
 
 
 class V2Pong(BaseModel):
+    """The answer to a PING."""
+
     type: Literal["PONG"]
     timestamp: ServerTime
 
 
 class V2Error(BaseModel):
-    """Something was refused; the connection stays."""
+    """A message was refused. The connection stays open."""
 
     type: Literal["ERROR"]
     code: str

@@ -1,4 +1,4 @@
-"""Rows as CSV and NDJSON. A text that a spreadsheet would take for a formula is defused."""
+"""CSV and NDJSON rendering. Texts that a spreadsheet would execute as a formula are prefixed with an apostrophe."""
 
 import csv
 import io
@@ -8,15 +8,16 @@ from typing import Any
 import orjson
 
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""First characters that make a spreadsheet take a text for a formula."""
 
 
 def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows under a header line; what a row doesn't have stays empty, objects are JSON."""
+    """Render rows as CSV with a header line. Missing values are empty, objects and arrays are JSON."""
     return _render([columns, *_cells(columns, rows)], "\r\n")
 
 
 def render_csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows alone, as Postgres ends its lines."""
+    """Render rows as CSV without a header. Lines end with a line feed, as Postgres writes them."""
     return _render(_cells(columns, rows), "\n")
 
 

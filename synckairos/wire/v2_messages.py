@@ -1,6 +1,6 @@
-"""The messages of the first WebSocket dialect, as clients of v2 know them: names, members and nothing else.
+"""Messages of the v2 WebSocket dialect, with exactly the names and members that v2 clients know.
 
-Every message to a client is a whole WebSocket frame. The state is the stored document, spliced in as it is.
+Each message to a client is a complete WebSocket frame. The state is the stored document, with unchanged bytes.
 """
 
 from enum import StrEnum
@@ -13,14 +13,14 @@ from synckairos.wire.websocket_frames import text_frame
 
 
 class V2ClientMessage(StrEnum):
-    """What a client may send: `{"type": …}`, other members are ignored."""
+    """Type of a message from a client: `{"type": …}`. Other members are ignored."""
 
     PING = "PING"
     RECONNECT = "RECONNECT"
 
 
 def parse_v2_message(text: str | bytes) -> V2ClientMessage:
-    """Parse a client's message. Raises: MalformedMessage."""
+    """Parse a client's message. Raises MalformedMessage."""
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -34,26 +34,32 @@ def parse_v2_message(text: str | bytes) -> V2ClientMessage:
 
 
 def connected_frame(session_id: str, timestamp_ms: int) -> bytes:
+    """Return the frame of the first message of a connection."""
     return _frame(type="CONNECTED", sessionId=session_id, timestamp=timestamp_ms)
 
 
 def state_sync_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+    """Return the frame of a full state, as an answer."""
     return _state("STATE_SYNC", session_id, timestamp_ms, document)
 
 
 def state_update_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
+    """Return the frame of a newer full state."""
     return _state("STATE_UPDATE", session_id, timestamp_ms, document)
 
 
 def session_deleted_frame(session_id: str, timestamp_ms: int) -> bytes:
+    """Return the frame that announces the deletion of the session."""
     return _frame(type="SESSION_DELETED", sessionId=session_id, timestamp=timestamp_ms)
 
 
 def pong_frame(timestamp_ms: int) -> bytes:
+    """Return the frame of the answer to a PING."""
     return _frame(type="PONG", timestamp=timestamp_ms)
 
 
 def error_frame(refusal: SyncKairosError) -> bytes:
+    """Return the frame of a refusal."""
     return _frame(type="ERROR", code=refusal.code, message=refusal.message)
 
 

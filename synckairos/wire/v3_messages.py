@@ -1,7 +1,7 @@
-"""The messages of `synckairos.v3`, one JSON object a text frame: what clients may send, as models, and what they get.
+"""Messages of the WebSocket dialect `synckairos.v3`: models of client messages, and frames of server messages.
 
-Every message to a client is a whole WebSocket frame; states, and answers that must come out the same each time, are
-spliced from bytes that exist.
+Each message is one JSON object in one text frame. Functions return a complete WebSocket frame. States contain the
+stored bytes of the document. Answers to commands depend only on stored values, so a replay has the same bytes.
 """
 
 from typing import Annotated, Any, Literal
@@ -25,44 +25,38 @@ from synckairos.wire.websocket_frames import text_frame
 SUBPROTOCOL = "synckairos.v3"
 
 MessageId = Annotated[str, Field(pattern=r"^[!-~]{1,255}\z", description="1 to 255 visible ASCII characters")]
-"""Answers name it in `reply_to`; a COMMAND's is what an Idempotency-Key is to REST."""
+"""The `id` of a client message. Answers repeat it in `reply_to`. For a COMMAND it is the command id."""
 
-Tag = Annotated[str, Field(min_length=1, max_length=64, description="Which of the states of that epoch and version")]
-"""A failover that loses versions issues their numbers again, with other content: the tag names the content."""
+Tag = Annotated[str, Field(min_length=1, max_length=64, description="Name of the exact content of this version")]
+"""A failover that loses versions issues their numbers again, with other content. The tag names the content."""
 
 ClaimedParticipantId = Annotated[
-    Uuid,
-    Field(
-        description="The participant that this client is, for the presence of others. With `AUTH=none` the server "
-        "trusts it"
-    ),
+    Uuid, Field(description="Participant that this client is, for presence. With authentication: its own id")
 ]
+ReceivedVersion = Annotated[int, Field(ge=0, le=2**53 - 1, description="Version of the last received state")]
 WantsPresence = Annotated[bool, Field(description="Whether to send PRESENCE messages. Default: true")]
 
 
 class Subscribe(StrictModel):
-    """Watch a session, from a position on where one is known: `epoch`, `version` and `tag` of the last state seen."""
+    """Subscribes to a session. To resume, send `epoch`, `version` and `tag` of the last received state."""
 
     type: Literal["SUBSCRIBE"]
     id: Omittable[MessageId] = None
     session_id: Uuid
     epoch: Omittable[Annotated[str, Field(max_length=64)]] = None
-    version: Omittable[ExpectedVersion] = None
+    version: Omittable[ReceivedVersion] = None
     tag: Omittable[Tag] = None
-    participant_id: Omittable[
-        Annotated[Uuid, Field(description="Who this is, to others; believed while AUTH=none")]
-    ] = None
-    presence: Omittable[Annotated[bool, Field(description="Whether to be told who is there; true where left out")]] = (
-        None
-    )
+    participant_id: Omittable[ClaimedParticipantId] = None
+    presence: Omittable[WantsPresence] = None
 
     @property
     def has_position(self) -> bool:
+        """Return whether the message has any part of a position."""
         return (self.epoch, self.version, self.tag) != (None, None, None)
 
 
 class Unsubscribe(StrictModel):
-    """Watch a session no longer."""
+    """Ends the subscription to a session."""
 
     type: Literal["UNSUBSCRIBE"]
     id: Omittable[MessageId] = None
@@ -70,7 +64,7 @@ class Unsubscribe(StrictModel):
 
 
 class Command(StrictModel):
-    """Do something to a session, by REST's verb and arguments. Sent again with the same id, it is answered the same."""
+    """Executes a command, with the names and arguments of REST. A repeated `id` gets the first answer again."""
 
     type: Literal["COMMAND"]
     id: MessageId
@@ -86,11 +80,11 @@ def _as_given(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 class Ping(StrictModel):
-    """Ask what time it is; `t0` comes back as it is."""
+    """Asks for the server's time. The answer repeats `t0` unchanged."""
 
     type: Literal["PING"]
     id: Omittable[MessageId] = None
-    t0: Annotated[float, WrapValidator(_as_given)]
+    t0: Annotated[float, WrapValidator(_as_given), Field(description="Any number, such as the client's time")]
 
 
 ClientMessage = Subscribe | Unsubscribe | Command | Ping
@@ -107,8 +101,8 @@ def parse_v3_message(text: str) -> ClientMessage:
     """Parse a client's message.
 
     Raises:
-        MalformedMessage: it isn't a JSON object of a known type.
-        ValidationFailed: its members are wrong; lists every fault.
+        MalformedMessage: the message is not a JSON object of a known type.
+        ValidationFailed: members are wrong; it lists every fault.
     """
     try:
         message = decode_json(text.encode()) if text else None
@@ -130,7 +124,7 @@ def parse_v3_message(text: str) -> ClientMessage:
 
 
 def read_message_id(text: str) -> str | None:
-    """Return the id of a message that couldn't be parsed, where it has one, so that the error can name it."""
+    """Return the id of a message that could not be parsed, so that the error can repeat it. None without an id."""
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -139,7 +133,7 @@ def read_message_id(text: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-# -- what clients get -------------------------------------------------------------------------------------------------
+# -- server messages ---------------------------------------------------------------------------------------------------
 
 
 def state_frame(
@@ -152,11 +146,11 @@ def state_frame(
     document: bytes,
     **more: Any,
 ) -> bytes:
-    """Frame a full state. `more` are `reply_to`, `recovered` and `from_version` (the one it jumped from).
+    """Return the frame of a full state.
 
-    An empty `tag` is one that nobody knows.
+    An empty `tag` is unknown. `more` may have `reply_to`, `recovered` and `from_version` (the version sent before).
     """
-    head = _envelope(kind, session_id, version, server_time_ms) | _place(epoch, tag) | more
+    head = _envelope(kind, session_id, version, server_time_ms) | _position(epoch, tag) | more
     return text_frame(orjson.dumps(head)[:-1] + b',"state":' + document + b"}")
 
 
@@ -170,27 +164,28 @@ def state_delta_frame(
     patch: bytes,
     **more: Any,
 ) -> bytes:
-    """Frame a merge patch between two versions (see `delta.py`), JSON; `tag` is the later one's, empty where unknown.
+    """Return the frame of a merge patch (JSON, see `document_merge_patch.py`) between two versions.
 
-    `more` are `reply_to` and `recovered`.
+    `tag` belongs to the later version and is empty if unknown. `more` may have `reply_to` and `recovered`.
     """
-    head = _envelope("STATE_DELTA", session_id, version, server_time_ms) | _place(epoch, tag)
+    head = _envelope("STATE_DELTA", session_id, version, server_time_ms) | _position(epoch, tag)
     return _frame(head | {"from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
 def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
-    """Frame what happened, apart from the state that shows it."""
-    told = _envelope("EVENT", message.session_id, message.snapshot.version, server_time_ms)
-    told |= {"epoch": message.snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
+    """Return the frame of an event, which is sent separately from the state."""
+    snapshot = message.snapshot
+    members = _envelope("EVENT", message.session_id, snapshot.version, server_time_ms)
+    members |= {"epoch": snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
     if message.participant_id is not None:
-        told["participant_id"] = message.participant_id
-    return _frame(told)
+        members["participant_id"] = message.participant_id
+    return _frame(members)
 
 
 def presence_frame(session_id: str, server_time_ms: int, present: PresenceCounts) -> bytes:
-    """Frame who is connected to a session."""
-    told: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
-    return _frame(told | {"clients": present.clients, "roles": present.roles, "participants": present.participants})
+    """Return the frame of a session's presence counts."""
+    members: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
+    return _frame(members | {"clients": present.clients, "roles": present.roles, "participants": present.participants})
 
 
 def command_ack_frame(
@@ -202,47 +197,53 @@ def command_ack_frame(
     expired_participant_id: str | None,
     lag_receipt: LagReceipt | None,
 ) -> bytes:
-    """Frame the answer to an accepted command: the same bytes each time, so its time is the version's own."""
-    told = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}
+    """Return the frame of the answer to an accepted command.
+
+    A replay must give the same bytes, so the time is `at_ms`, the instant of the version.
+    """
+    members = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}
     if expired_participant_id is not None:
-        told["expired_participant_id"] = expired_participant_id
+        members["expired_participant_id"] = expired_participant_id
     if lag_receipt is not None:
-        told["lag_receipt"] = receipt_json(lag_receipt)
-    return _frame(told)
+        members["lag_receipt"] = receipt_json(lag_receipt)
+    return _frame(members)
 
 
 def ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
-    """Frame the answer to what changes no session."""
+    """Return the frame of the answer to an accepted message that changes no session."""
     return _frame({"type": "ACK", "session_id": session_id, "server_time_ms": server_time_ms, "reply_to": message_id})
 
 
 def error_frame(
     refusal: SyncKairosError, server_time_ms: int, reply_to: str | None = None, session_id: str | None = None
 ) -> bytes:
-    told: dict[str, Any] = {"type": "ERROR"}
+    """Return the frame of a refusal."""
+    members: dict[str, Any] = {"type": "ERROR"}
     if session_id is not None:
-        told["session_id"] = session_id
-    told["server_time_ms"] = server_time_ms
+        members["session_id"] = session_id
+    members["server_time_ms"] = server_time_ms
     if reply_to is not None:
-        told["reply_to"] = reply_to
-    told |= {"code": refusal.code, "message": refusal.message}
+        members["reply_to"] = reply_to
+    members |= {"code": refusal.code, "message": refusal.message}
     if (details := error_details(refusal)) is not None:
-        told["details"] = details
-    return _frame(told)
+        members["details"] = details
+    return _frame(members)
 
 
-def pong_frame(asked: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
-    """Frame Redis time at which a PING came and its answer left, ms; this instance knows it to ± `error_ms`.
+def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
+    """Return the frame of the answer to a PING.
 
-    Before it knows it at all, the error is infinite: null.
+    `received_ms` and `sent_ms` are the time of Redis, which this instance knows to ± `error_ms`. The error is infinite
+    before the first measurement; JSON then has null.
     """
-    told: dict[str, Any] = {"type": "PONG", "server_time_ms": sent_ms}
-    if asked.id is not None:
-        told["reply_to"] = asked.id
-    return _frame(told | {"t0": asked.t0, "t1": received_ms, "t2": sent_ms, "error_ms": round(error_ms, 3)})
+    members: dict[str, Any] = {"type": "PONG", "server_time_ms": sent_ms}
+    if ping.id is not None:
+        members["reply_to"] = ping.id
+    return _frame(members | {"t0": ping.t0, "t1": received_ms, "t2": sent_ms, "error_ms": round(error_ms, 3)})
 
 
 def goaway_frame(retry_after_ms: int, server_time_ms: int) -> bytes:
+    """Return the frame that announces the stop of the instance."""
     return _frame({"type": "GOAWAY", "server_time_ms": server_time_ms, "retry_after_ms": retry_after_ms})
 
 
@@ -250,7 +251,7 @@ def _envelope(kind: str, session_id: str, version: int, server_time_ms: int) -> 
     return {"type": kind, "session_id": session_id, "version": version, "server_time_ms": server_time_ms}
 
 
-def _place(epoch: str, tag: str) -> dict[str, str]:
+def _position(epoch: str, tag: str) -> dict[str, str]:
     return {"epoch": epoch, "tag": tag} if tag else {"epoch": epoch}
 
 

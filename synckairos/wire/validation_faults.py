@@ -1,6 +1,6 @@
-"""Faults: what is wrong with a request, each at its place, all of them at once.
+"""Validation faults of a request: all faults at once, each with the path to the member.
 
-Turns pydantic's findings into ours and looks through free JSON for what a store or a client would choke on.
+Converts the errors of pydantic to faults, and checks free JSON for values that a store or a client cannot handle.
 """
 
 import math
@@ -13,65 +13,66 @@ from pydantic import ValidationError, ValidationInfo, ValidatorFunctionWrapHandl
 from synckairos.errors import ValidationFailed
 
 MAX_DEPTH = 64
-"""Levels a body may have; metadata, the one free part of it, may have fewer (`fields.MAX_METADATA_DEPTH`)."""
+"""Levels of nesting that a body may have. Metadata has a lower limit (`field_types.MAX_METADATA_DEPTH`)."""
 
 MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exact."""
+"""The largest integer that every JSON parser reads exactly."""
 
 MAX_FAULTS = 200
-"""Faults told at once; a body of a megabyte can hold many more."""
+"""Faults that one refusal lists. A body of 1 MB can have many more."""
 
 MAX_VALUES = 100_000
-"""Values a body may hold in all its arrays and objects; the most that makes sense, a simulation, stays below."""
+"""Values that a body may hold in all its arrays and objects. The largest useful body, a simulation, has fewer."""
 
 MAX_MEMBERS = 5_000
-"""Members an object may have; one of metadata's 32 KiB has fewer."""
+"""Members that an object may have. Metadata of 32 KiB has fewer."""
 
 Fault = dict[str, str]
 Path = tuple[str | int, ...]
 
 
 class FaultLimit:
-    """How many more faults are worth looking for. Given to pydantic as the context of a validation."""
+    """The number of faults to find before validation stops. It is the context of a pydantic validation."""
 
     def __init__(self) -> None:
-        self.left = MAX_FAULTS
+        self.remaining = MAX_FAULTS
 
     @staticmethod
     def validate_item(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Validate an item of a long list, until enough is wrong with those before it."""
-        patience = info.context
-        if not isinstance(patience, FaultLimit):
+        """Validate an item of a long list. Return it unchecked if the items before it have enough faults."""
+        limit = info.context
+        if not isinstance(limit, FaultLimit):
             return validate(value)
-        if patience.left < 0:
+        if limit.remaining < 0:
             return value
         try:
             return validate(value)
         except ValidationError as error:
-            patience.left -= error.error_count()
+            limit.remaining -= error.error_count()
             raise
 
 
 def fault(path: Iterable[str | int], message: str) -> Fault:
-    """Make a fault at a place such as `("participants", 0, "total_time_ms")`."""
+    """Return a fault at a path such as `("participants", 0, "total_time_ms")`."""
     return {"path": ".".join(map(str, path)), "message": message}
 
 
 def raise_faults(faults: Iterable[Fault]) -> None:
-    """Raise ValidationFailed with these faults, each place's first one, where there are any; stops at MAX_FAULTS."""
+    """Raise ValidationFailed if there are faults. It lists the first fault of each path, at most MAX_FAULTS."""
     firsts: dict[str, Fault] = {}
     for each in faults:
         firsts.setdefault(each["path"], each)
         if len(firsts) > MAX_FAULTS:
             firsts.popitem()
-            raise ValidationFailed([*firsts.values(), {"path": "", "message": f"and more than these {MAX_FAULTS}"}])
+            more = fault((), f"more faults follow; this list has the first {MAX_FAULTS}")
+            raise ValidationFailed([*firsts.values(), more])
     if firsts:
         raise ValidationFailed(list(firsts.values()))
 
 
 def faults_from_pydantic(error: ValidationError) -> list[Fault]:
-    """Return pydantic's findings as faults, in its order; as many of them as may be told, several at one place."""
-    # By way of JSON: thousands of findings take a multiple of the time as objects.
+    """Return pydantic's errors as faults, in its order, at most twice MAX_FAULTS, since several can share a path."""
+    # Through JSON: thousands of errors take several times longer as Python objects.
     found = orjson.loads(error.json(include_url=False, include_input=False))
     return [
         fault(each["loc"], _message(each["type"], each["msg"], each.get("ctx", {}))) for each in found[: 2 * MAX_FAULTS]
@@ -105,18 +106,18 @@ def _count(number: int, kind: str) -> str:
 
 
 def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Find what no JSON value here may hold, at any depth: NUL characters, inexact numbers, levels without end."""
-    # This is done with every value of every body: what is fine, nearly always all of it, costs a comparison or two.
+    """Yield the faults that no JSON value may have at any depth: NUL characters, inexact numbers, deep nesting."""
+    # This runs for every value of every body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
         if type(name) is str and "\0" in name:
-            yield fault(path, "a name can't hold the character U+0000")
+            yield fault(path, "a name cannot hold the character U+0000")
         kind = type(item)
         if kind is str:
             if "\0" in item:
-                yield fault((*path, name), "a text can't hold the character U+0000")
+                yield fault((*path, name), "a text cannot hold the character U+0000")
         elif kind is int:
             if not -MAX_INTEGER <= item <= MAX_INTEGER:
-                yield fault((*path, name), "an integer beyond 2^53 − 1 isn't exact everywhere; send it as a text")
+                yield fault((*path, name), "integers beyond 2^53 − 1 are not exact in every program; send a text")
         elif kind is float:
             if not math.isfinite(item):
                 yield fault((*path, name), "this number is too large")
@@ -128,22 +129,22 @@ def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
 
 
 def excess_value_faults(value: Any) -> Iterator[Fault]:
-    """Find where a JSON value goes beyond MAX_VALUES; looks no further than there."""
-    # Places, as `path_to` has them: a path for each would take far longer in the depths.
-    left = MAX_VALUES
-    waiting: list[tuple[Any, Any]] = [(value, None)] if isinstance(value, dict | list) else []
-    while waiting:
-        each, place = waiting.pop()
-        left -= len(each)
-        if left < 0:
-            yield fault(path_to(place), f"a body holds at most {MAX_VALUES} values; up to here there are more")
+    """Yield a fault at the place where a JSON value exceeds MAX_VALUES. The rest is not read."""
+    # Linked places as in `path_to`: in deep nesting, a path for each value would take much longer.
+    remaining = MAX_VALUES
+    unread: list[tuple[Any, Any]] = [(value, None)] if isinstance(value, dict | list) else []
+    while unread:
+        each, place = unread.pop()
+        remaining -= len(each)
+        if remaining < 0:
+            yield fault(path_to(place), f"a body holds at most {MAX_VALUES} values; this body has more up to here")
             return
         items = each.items() if isinstance(each, dict) else enumerate(each)
-        waiting += [(item, (name, place)) for name, item in items if item and isinstance(item, dict | list)]
+        unread += [(item, (name, place)) for name, item in items if item and isinstance(item, dict | list)]
 
 
 def path_to(place: Any) -> list[str | int]:
-    """Return the path to a place, which is a name and the place around it, None outside of everything."""
+    """Return the path to a place: a pair of a name and the surrounding place, None for the whole body."""
     path: list[str | int] = []
     while place is not None:
         name, place = place

@@ -1,4 +1,4 @@
-"""Webhooks: what may be asked about them, what comes back, and the messages themselves."""
+"""Webhook formats: Pydantic models of requests and responses, and the messages that endpoints receive."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,30 +11,30 @@ from synckairos.wire.event_json import EventRow, event_json
 from synckairos.wire.field_types import Metadata, Omittable, ShortText, StrictModel
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import PageQuery
-from synckairos.wire.response_models import EventTypeName, Id, Instant, Ms
+from synckairos.wire.response_models import EventTypeName, Id, Instant
 
 DAY_S = 86_400
 EVENT_TYPES = tuple(str(each) for each in EventType)
 
 
-def _known_kind(text: str) -> str:
+def _known_event_type(text: str) -> str:
     if text not in EVENT_TYPES:
         raise PydanticCustomError("kind", "should be one of {kinds}", {"kinds": ", ".join(EVENT_TYPES)})
     return text
 
 
-Url = Annotated[str, Field(min_length=1, max_length=2_000, description="https, on the public internet")]
+Url = Annotated[str, Field(min_length=1, max_length=2_000, description="URL with https, on the public internet")]
 EventTypeFilter = Annotated[
-    list[Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES]})]],
-    Field(min_length=1, max_length=len(EVENT_TYPES), description="Only these; left out: all"),
+    list[Annotated[str, AfterValidator(_known_event_type), WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES]})]],
+    Field(min_length=1, max_length=len(EVENT_TYPES), description="Event types to send. Default: all"),
 ]
-MetadataFilter = Annotated[Metadata, Field(description="Only sessions whose metadata contains this; left out: all")]
+MetadataFilter = Annotated[Metadata, Field(description="Only sessions whose metadata contains this. Default: all")]
 
-# -- asked ------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 class CreateWebhook(StrictModel):
-    """Somebody who wants to be told. `snapshots` sends the session along, as each event left it."""
+    """A new webhook endpoint. `snapshots` adds the session's state after each event."""
 
     url: Url
     description: ShortText = ""
@@ -44,7 +44,7 @@ class CreateWebhook(StrictModel):
 
 
 class PatchWebhook(StrictModel):
-    """What is to be changed; a filter that is null filters no more. Enabling forgets what failed before."""
+    """The members to change. Null removes a filter. `enabled: true` also resets the failure state."""
 
     url: Omittable[Url] = None
     description: Omittable[ShortText] = None
@@ -55,25 +55,30 @@ class PatchWebhook(StrictModel):
 
 
 class RotateSecret(StrictModel):
-    """A new secret; the old ones sign too, for so long."""
+    """Rotates the secret. Old secrets also sign messages for `overlap_s` seconds."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=30 * DAY_S, description="Seconds; a day by default")] = DAY_S
+    overlap_s: Annotated[int, Field(ge=0, le=30 * DAY_S, description="Seconds. Default: one day")] = DAY_S
 
 
 class EmptyBody(StrictModel):
-    """An empty object, or nothing at all."""
+    """An empty object, or an empty body."""
+
+
+DeliveryStatus = Annotated[Literal["pending", "delivered", "failed"], Field(description="Status of the delivery")]
 
 
 class DeliveriesQuery(PageQuery):
-    """What an endpoint was told, newest first."""
+    """List the deliveries to an endpoint, newest first."""
 
-    status: Omittable[Literal["pending", "delivered", "failed"]] = None
+    status: Omittable[DeliveryStatus] = None
 
 
-# -- answered ---------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 
 class WebhookView(BaseModel):
+    """A webhook endpoint."""
+
     webhook_id: Id
     url: str
     description: str
@@ -82,7 +87,7 @@ class WebhookView(BaseModel):
     snapshots: bool
     enabled: bool
     disabled_reason: str | None
-    failing_since: Instant | None = Field(description="The first failure that no success followed")
+    failing_since: Instant | None = Field(description="Instant of the first failure since the last success")
     created_at: Instant
     updated_at: Instant
 
@@ -97,8 +102,10 @@ class WebhookList(BaseModel):
 
 
 class SecretView(BaseModel):
+    """The new secret of an endpoint."""
+
     webhook_id: Id
-    secret: str = Field(description="`whsec_…`, told this once")
+    secret: str = Field(description="Secret, `whsec_…`. It is returned only in this response")
 
 
 class SecretAnswer(BaseModel):
@@ -106,7 +113,9 @@ class SecretAnswer(BaseModel):
 
 
 class WebhookCreatedView(WebhookView):
-    secret: str = Field(description="`whsec_…`, told this once")
+    """A new webhook endpoint with its secret."""
+
+    secret: str = Field(description="Secret, `whsec_…`. It is returned only in this response")
 
 
 class WebhookCreated(BaseModel):
@@ -114,26 +123,28 @@ class WebhookCreated(BaseModel):
 
 
 class AttemptView(BaseModel):
-    attempt: int
-    at: Instant
-    duration_ms: Ms
-    status_code: int | None = Field(description="null where there was no answer")
-    error: str | None
-    next_try_at: Instant | None
+    """One attempt to deliver a message."""
+
+    attempt: int = Field(description="Number of the attempt, from 1")
+    at: Instant = Field(description="Instant when the attempt began")
+    duration_ms: Annotated[int, Field(description="Duration in ms")]
+    status_code: int | None = Field(description="HTTP status of the answer; null without an answer")
+    error: str | None = Field(description="Why the attempt failed; null if it succeeded")
+    next_try_at: Instant | None = Field(description="Instant of the next attempt; null if there is none")
 
 
 class DeliveryView(BaseModel):
-    """A message. `delivery_id` is its `webhook-id`; a test is about no session."""
+    """A message to an endpoint and its attempts. A test message has no session."""
 
-    delivery_id: Id
+    delivery_id: Id = Field(description="Id of the delivery; the header `webhook-id` of its message")
     session_id: Id | None
     epoch: str | None
     version: int | None
     event_type: str
-    status: Literal["pending", "delivered", "failed"]
+    status: DeliveryStatus
     created_at: Instant
-    next_try_at: Instant | None
-    attempts: list[AttemptView]
+    next_try_at: Instant | None = Field(description="Instant of the next attempt; null if there is none")
+    attempts: list[AttemptView] = Field(description="The attempts so far, oldest first")
 
 
 class DeliveryAnswer(BaseModel):
@@ -145,19 +156,19 @@ class DeliveryPage(BaseModel):
     next_cursor: str | None
 
 
-# -- sent -------------------------------------------------------------------------------------------------------------
+# -- messages ----------------------------------------------------------------------------------------------------------
 
 TEST_EVENT_TYPE = "webhook_test"
-"""The type of a message that only asks whether somebody is there."""
+"""The type of a message that only tests whether the endpoint answers."""
 
 
 def render_message(session_id: str, event: EventRow) -> bytes:
-    """Render what an endpoint is told of an event: `data` is the event as the trail shows it, and whose it is."""
+    """Render the message for an event: `data` is the event as in the audit trail, with its session id."""
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 
 
 def render_test_message(webhook_id: str, at_ms: int) -> bytes:
-    """Render a message that only asks whether somebody is there."""
+    """Render a message that only tests whether the endpoint answers."""
     return _message(TEST_EVENT_TYPE, at_ms, {"webhook_id": webhook_id})
 
 

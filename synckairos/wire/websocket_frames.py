@@ -1,19 +1,20 @@
-"""WebSocket frames a server sends, as bytes (RFC 6455, section 5.2): unmasked, never fragmented, never compressed.
+"""WebSocket frames from the server as bytes (RFC 6455, section 5.2): unmasked, not fragmented, not compressed.
 
-A frame built here once is written to any number of sockets. Parses nothing: what clients send is the server's business.
+A frame is built once and written to any number of sockets. `server` parses the frames of clients.
 """
 
 
 def ping_frame(payload: bytes) -> bytes:
-    """Frame a ping; its payload has at most 125 bytes."""
+    """Build a ping frame; its payload has at most 125 bytes."""
     return bytes((0x89, len(payload))) + payload
 
 
 PING_FRAME = ping_frame(b"")
+"""A ping frame without payload."""
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Frame UTF-8 text."""
+    """Build a text frame; the payload is UTF-8."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -23,11 +24,11 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def text_payload(frame: bytes) -> bytes:
-    """Return the text of what `text_frame` made."""
+    """Return the payload of a frame from `text_frame`."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """Frame a close; the reason has at most 123 bytes."""
+    """Build a close frame; the reason has at most 123 bytes."""
     payload = code.to_bytes(2, "big") + reason.encode()
     return bytes((0x88, len(payload))) + payload

@@ -153,7 +153,7 @@ def test_a_body_can_be_no_abyss_outside_metadata_either() -> None:
 def test_many_faults_are_cut_short() -> None:
     found = faults(chess(**{f"x{at}": 1 for at in range(5_000)}))
     assert len(found) == MAX_FAULTS + 1
-    assert found[""] == "and more than these 200"
+    assert found[""] == "more faults follow; this list has the first 200"
     people = faults(chess(participants=[{"participant_id": at} for at in range(1_000)]))
     assert len(people) == MAX_FAULTS + 1
     assert people["participants.0.participant_id"] == "should be a valid string"
