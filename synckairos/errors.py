@@ -288,14 +288,20 @@ class TooManyWebhooks(SyncKairosError):
 
 
 class StoreUnavailable(SyncKairosError):
-    """Redis (or, for history, Postgres) does not answer. The outcome is unknown; retry with the same key."""
+    """Redis (or, for history, Postgres) does not answer. The outcome is unknown; retry with the same key.
+
+    `setting` names the variable with the URL of the store, if the store could not be reached.
+    """
 
     code = "STORE_UNAVAILABLE"
     status = 503
     retry_after_s = 1
 
-    def __init__(self, message: str = "The store is not reachable; try again shortly") -> None:
+    def __init__(
+        self, message: str = "The store is not reachable; try again shortly", *, setting: str | None = None
+    ) -> None:
         super().__init__(message)
+        self.setting = setting
 
 
 class BacklogFull(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""`synckairos simulate`: a timeline in the terminal. The engine does the work, `wire` the reading; this only shows."""
+"""Text output of `synckairos simulate`. `wire/simulation_timeline.py` runs the simulation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,42 +11,49 @@ from synckairos.wire.simulation_timeline import run_simulation
 
 
 class InvalidSimulation(SyncKairosError):
-    """The file can't be simulated; the message has one line a fault."""
+    """The file is not a valid simulation. The message has one line per fault."""
 
     code = ValidationFailed.code
 
 
 def timeline_lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
-    """Yield a simulation's timeline, a line a row: the instant, what happened, the version, to whom; last, its end.
+    """Yield the timeline of a simulation, then the final status and the used time.
 
-    Raises: BadSimulation.
+    Each line has the instant in seconds, the version, the event type or the refusal, and the participant. `as_json`
+    yields one JSON text instead.
+
+    Raises: InvalidSimulation.
     """
     try:
-        asked = decode_json(text)
-        result = run_simulation(asked)
-    except ValidationFailed as faulty:
+        simulation = decode_json(text)
+        result = run_simulation(simulation)
+    except ValidationFailed as error:
         raise InvalidSimulation(
-            "\n".join(f"{each['path'] or 'file'}: {each['message']}" for each in faulty.details)
+            "\n".join(f"{fault['path'] or 'file'}: {fault['message']}" for fault in error.details)
         ) from None
     if as_json:
         yield orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
         return
-    names = _names(asked)
+    names = _display_names(simulation)
     for row in result["timeline"]:
-        yield _line(row, names)
+        yield _render_row(row, names)
     final = result["final"]
     yield f"{final['status']}, {final['time_used_ms'] / 1000:.3f} s used"
 
 
-def _names(asked: Any) -> dict[str, str]:
-    """Return what participants of a valid simulation are called, by id: those who leave, and those who join, too."""
-    people = [*asked["session"].get("participants", ()), *(each.get("args", {}) for each in asked.get("commands", ()))]
-    return {each["participant_id"].lower(): each["display_name"] for each in people if each.get("display_name")}
+def _display_names(simulation: Any) -> dict[str, str]:
+    """Return the display names of all participants by id, including those that join or leave by a command."""
+    participants = [
+        *simulation["session"].get("participants", ()),
+        *(command.get("args", {}) for command in simulation.get("commands", ())),
+    ]
+    return {each["participant_id"].lower(): each["display_name"] for each in participants if each.get("display_name")}
 
 
-def _line(row: dict[str, Any], names: dict[str, str]) -> str:
-    at = f"{row['at_ms'] / 1000:>12.3f}"
+def _render_row(row: dict[str, Any], names: dict[str, str]) -> str:
+    seconds = f"{row['at_ms'] / 1000:>12.3f}"
     if "refused" in row:
-        return f"{at}    -  refused: {row['refused']}"
-    who = row.get("participant_id", "")
-    return f"{at} {row['version']:>4}  {row['event_type']:<20} {names.get(who, who)}".rstrip()
+        return f"{seconds}    -  refused: {row['refused']}"
+    participant_id = row.get("participant_id", "")
+    name = names.get(participant_id, participant_id)
+    return f"{seconds} {row['version']:>4}  {row['event_type']:<20} {name}".rstrip()

@@ -1,27 +1,28 @@
-"""The commands, a file for each audience. Each reads its settings, sets the log up and hands over; none does the work.
+"""The command line: one module for each group of commands. The work itself is done in `admin` and `process`.
 
-What a command runs is imported when it runs, so that `--help` is quick and `worker` needs no web server.
+A command imports its implementation when it runs, so that `--help` is quick and `worker` needs no web server.
 """
 
 import click
 
 from synckairos import __version__
 from synckairos.cli.audit import audit, verify_audit
-from synckairos.cli.command import Commands
+from synckairos.cli.command import MainGroup
 from synckairos.cli.jobs import jobs
-from synckairos.cli.play import session, simulate
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
+from synckairos.cli.session import session
+from synckairos.cli.simulate import simulate
 from synckairos.cli.webhooks import webhooks
 
 __all__ = ["main"]
 
 
 @click.group(
-    cls=Commands,
+    cls=MainGroup,
     sections={
         "To try it": (dev, simulate, session),
         "To run it": (serve, worker, migrate, doctor),
-        "To look after it": (audit, verify_audit, jobs, webhooks),
+        "To maintain it": (audit, verify_audit, jobs, webhooks),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

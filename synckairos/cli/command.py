@@ -1,4 +1,4 @@
-"""What all commands have in common: how they are listed, read settings, run, and say what went wrong."""
+"""Shared code of all commands: their help, settings, event loop, and the text of errors."""
 
 import asyncio
 import signal
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import psycopg
 
 from synckairos import config
 from synckairos.config import Settings
@@ -17,15 +16,18 @@ from synckairos.telemetry import alerts, log
 Result = TypeVar("Result")
 
 
-class Group(click.Group):
-    """Lists its commands with the whole first sentence of each, however long."""
+class CommandGroup(click.Group):
+    """A group whose help shows the whole first sentence of each command. Click would cut long ones."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
+        _write_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
 
 
-class Commands(Group):
-    """All commands, listed by section. Every named error becomes clear lines and exit code 1, without a traceback."""
+class MainGroup(CommandGroup):
+    """The group of all commands, listed by section.
+
+    Every named error is printed without a traceback, and the exit code is 1.
+    """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -35,26 +37,21 @@ class Commands(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in self._sections.items():
-            _section(formatter, title, commands)
+            _write_section(formatter, title, commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SyncKairosError as error:
-            told = error.message
-            if isinstance(error, ValidationFailed):
-                told = "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)
-            cause = error.__cause__ if isinstance(error, StoreUnavailable) else None
-            if cause is not None and not isinstance(cause, psycopg.ProgrammingError):
-                told = _away(cause)
-        except psycopg.OperationalError as error:
-            told = _away(error)
-        click.echo(told, err=True)
-        raise SystemExit(1)
+            click.echo(_error_text(error), err=True)
+            raise SystemExit(1) from None
 
 
 def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
-    """Load the settings of a process that serves: options that were given come first. Sets its log and alarms up."""
+    """Load the settings of a long-running process, and configure its log and alerts.
+
+    `options` are command-line options by field name. They take precedence, except those that are None.
+    """
     settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
     log.configure(settings.log_level, dev=settings.dev)
     dsn = settings.sentry_dsn
@@ -63,27 +60,31 @@ def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
 
 
 def command_settings() -> Settings:
-    """Load the settings of a command that tells somebody: it speaks for itself, so of the log only errors show."""
+    """Load the settings of a command that prints a result and ends.
+
+    Only errors are logged, unless a log level is set, because the command prints what its user needs.
+    """
     settings = config.load()
     log.configure(settings.log_level if config.is_set(settings, "log_level") else "error")
     return settings
 
 
-def run(job: Coroutine[Any, Any, Result]) -> Result:
-    """Run `job` to its end."""
+def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end in a new event loop and return its result."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(job)
+        return runner.run(coroutine)
 
 
-async def run_until_signal(job: Coroutine[Any, Any, None]) -> None:
-    """Run `job` until it ends, cancelling it on SIGTERM or Ctrl-C: a clean end, not a failure."""
-    task = asyncio.ensure_future(job)
-    told = asyncio.Event()
+async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine until it ends. SIGTERM and Ctrl-C cancel it; that is a clean end, not an error."""
+    task = asyncio.ensure_future(coroutine)
+    is_stopped = False
 
     def stop() -> None:
-        told.set()
+        nonlocal is_stopped
+        is_stopped = True
         task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,7 +92,7 @@ async def run_until_signal(job: Coroutine[Any, Any, None]) -> None:
     try:
         await task
     except asyncio.CancelledError:
-        if not told.is_set():
+        if not is_stopped:
             raise
 
 
@@ -101,13 +102,19 @@ async def print_lines(lines: AsyncIterator[str]) -> None:
         click.echo(line)
 
 
-def _section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
+def _write_section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
     with formatter.section(title):
         formatter.write_dl([(each.name or "", each.get_short_help_str(limit=200)) for each in commands])
 
 
-def _away(cause: BaseException) -> str:
-    """Tell which store doesn't answer, why, and what to do about it."""
-    name = "DATABASE_URL" if isinstance(cause, psycopg.Error) else "REDIS_URL"
-    why = config.redact((str(cause).strip() or type(cause).__name__).splitlines()[0])
-    return f"{name}: {why}; start it, or say where it is (`synckairos doctor` checks everything)"
+def _error_text(error: SyncKairosError) -> str:
+    """Return the lines to print for an error: each fault of a request, or the setting of an unreachable store."""
+    match error:
+        case ValidationFailed():
+            return "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)
+        case StoreUnavailable(setting=str(setting)):
+            cause = error.__cause__ or error
+            reason = config.redact((str(cause).strip() or type(cause).__name__).splitlines()[0])
+            return f"{setting}: {reason}; start the store, or correct the setting (`synckairos doctor` checks both)"
+        case _:
+            return error.message

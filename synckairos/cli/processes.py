@@ -1,4 +1,4 @@
-"""For whoever runs it: everything at once for developers, the three processes of production, and the doctor."""
+"""Commands that run the processes of the product (`dev`, `serve`, `worker`), `migrate` and `doctor`."""
 
 import asyncio
 from pathlib import Path
@@ -10,10 +10,10 @@ from synckairos.process.ready_line import render_ready
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
 _port = click.option(
-    "--port", metavar="NUMBER", type=click.IntRange(0, 65535), help="Port to listen on (3000); 0 takes a free one."
+    "--port", metavar="NUMBER", type=click.IntRange(0, 65535), help="Port to listen on (3000). 0 selects a free port."
 )
 _insecure = click.option(
-    "--insecure", is_flag=True, help="Listen beyond loopback although everybody may do everything."
+    "--insecure", is_flag=True, help="Allow a non-loopback address although every caller has full access."
 )
 
 
@@ -24,17 +24,17 @@ _insecure = click.option(
     "--data",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the stores' data here; without it, it is gone at the end.",
+    help="Directory that keeps the data of the stores. If omitted, the data is removed at the end.",
 )
 @_insecure
 def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -> None:
-    """Run everything here: own Valkey and Postgres, server and worker. Reads .env. Ctrl-C ends all of it."""
+    """Run embedded Valkey and Postgres, a server and a worker. Reads .env. Ctrl-C stops all of them."""
     settings = process_settings(
         Path(".env"), host=host, port=port, insecure=insecure or None, dev=True
     ).refuse_exposure()
-    from synckairos.process import dev as everything
+    from synckairos.process import dev as dev_process
 
-    raise SystemExit(asyncio.run(everything.run_dev(settings, data)))
+    raise SystemExit(asyncio.run(dev_process.run_dev(settings, data)))
 
 
 @click.command()
@@ -46,12 +46,12 @@ def serve(host: str | None, port: int | None, insecure: bool) -> None:
     settings = process_settings(host=host, port=port, insecure=insecure or None).refuse_exposure()
     from synckairos.process import server
 
-    run(server.serve(settings, on_ready=_say_ready))
+    run(server.serve(settings, on_ready=_print_ready_line))
 
 
 @click.command()
 def worker() -> None:
-    """Move what happened from the outbox to Postgres, send webhooks, do background jobs. Stops cleanly on SIGTERM."""
+    """Drain the outbox to Postgres, send webhooks and run background jobs. Stops cleanly on SIGTERM."""
     settings = process_settings()
     from synckairos.process import worker
 
@@ -60,24 +60,24 @@ def worker() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Bring the database's schema up to date, and say what was applied."""
+    """Update the schema of the database and print the applied migrations."""
     settings = command_settings()
-    from synckairos.postgres.migrate import migrate as apply
+    from synckairos.postgres.migrate import migrate as apply_migrations
 
-    applied = run(apply(settings.database_url))
-    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+    applied = run(apply_migrations(settings.database_url))
+    click.echo("\n".join(f"applied {name}" for name in applied) or "no migrations to apply")
 
 
 @click.command()
 def doctor() -> None:
-    """Check every dependency and setting, and say what is wrong and how to mend it; exit code 1 where anything is."""
-    from synckairos.admin import doctor as admin
+    """Check every dependency and setting, and print a remedy for each fault. Exits 1 if a check fails."""
+    from synckairos.admin import doctor as admin_doctor
 
-    checks = run(admin.run_checks())
+    checks = run(admin_doctor.run_checks())
     for check in checks:
-        click.echo(admin.render_check(check))
+        click.echo(admin_doctor.render_check(check))
     raise SystemExit(0 if all(check.passed for check in checks) else 1)
 
 
-def _say_ready(url: str) -> None:
+def _print_ready_line(url: str) -> None:
     click.echo(render_ready(url))

@@ -4,10 +4,10 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import Group, command_settings, run
+from synckairos.cli.command import CommandGroup, command_settings, run
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def webhooks() -> None:
     """Manage webhook endpoints and show their deliveries."""
 

@@ -36,7 +36,7 @@ class HistoryQueries:
             raise
         except psycopg.OperationalError as fault:
             self._away_until_s = time.monotonic() + _AWAY_S
-            raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
+            raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
         except psycopg.ProgrammingError as fault:
             if (fault.sqlstate or "").startswith("42"):
                 raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from synckairos.errors import SyncKairosError
+from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.migration_files import migrations_dir
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S
 
@@ -50,11 +52,11 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
 
     Raises:
         InvalidMigrations: an applied file was changed or is missing, or numbers have gaps or doubles.
-        psycopg.Error: Postgres isn't reachable, or refused a statement; files before that one stay applied.
+        StoreUnavailable: Postgres isn't reachable.
+        psycopg.Error: Postgres refused a statement; files before that one stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
-    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
-    async with connection:
+    async with _connect(database_url) as connection:
         await connection.execute("SET client_min_messages = warning")
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         await connection.execute(_TABLE)
@@ -72,8 +74,7 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
 async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:
     """Return the names of files that aren't applied yet; changes nothing. Raises what `migrate` raises."""
     wanted = read_migrations(directory or migrations_dir())
-    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
-    async with connection:
+    async with _connect(database_url) as connection:
         found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
         applied = await _applied(connection) if found and found[0] else {}
     return [migration.name for migration in _missing(wanted, applied)]
@@ -93,6 +94,18 @@ def read_migrations(directory: Path) -> list[Migration]:
                 f"{migration.name}: the next number is {expected:04d}; there are no gaps and no doubles"
             )
     return found
+
+
+@asynccontextmanager
+async def _connect(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    """Open a connection. Raises: StoreUnavailable if Postgres is not reachable, now or while the connection is used."""
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+        ) as connection:
+            yield connection
+    except psycopg.OperationalError as fault:
+        raise StoreUnavailable(f"Postgres does not answer: {fault}", setting="DATABASE_URL") from fault
 
 
 async def _applied(connection: psycopg.AsyncConnection) -> dict[int, tuple[str, str]]:

@@ -105,10 +105,11 @@ class PostgresPool(AsyncConnectionPool[Connection]):
     async def check_reachable(self) -> None:
         """Connect once, beside the pool, and let go.
 
-        Raises OperationalError that says at once what is in the way; the pool says at last that it waited.
+        Raises StoreUnavailable that says at once what is in the way; the pool says at last that it waited.
         """
-        async with await Connection.connect(self._database_url, **self._connecting):
-            pass
+        with translate_postgres_errors():
+            async with await Connection.connect(self._database_url, **self._connecting):
+                pass
 
     async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg's signature
         """Get a connection; whoever is cancelled meanwhile gets none.
@@ -161,8 +162,8 @@ def translate_postgres_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, PoolTimeout) as fault:
-        raise StoreUnavailable(f"Postgres doesn't answer: {fault}") from fault
+        raise StoreUnavailable(f"Postgres doesn't answer: {fault}", setting="DATABASE_URL") from fault
     except ReadOnlySqlTransaction as fault:
-        raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault
+        raise StoreUnavailable(f"Postgres can't write now: {fault}", setting="DATABASE_URL") from fault
     except (UndefinedTable, UndefinedColumn) as fault:
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

@@ -52,9 +52,9 @@ class unavailable_as_named:  # noqa: N801  it reads as what it does, and is too 
             case None:
                 pass
             case RedisConnectionError() | RedisTimeoutError() | OSError():
-                raise StoreUnavailable from fault
+                raise StoreUnavailable(setting="REDIS_URL") from fault
             case ResponseError() if str(fault).startswith(CANT_WRITE_NOW):
-                raise StoreUnavailable from fault
+                raise StoreUnavailable(setting="REDIS_URL") from fault
 
 
 def end_if_cancelled() -> None:

@@ -109,7 +109,7 @@ def translate_errors() -> Iterator[None]:
     except psycopg.Error as fault:
         if (fault.sqlstate or "").startswith("42"):
             raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
-        raise StoreUnavailable("Postgres is not reachable; try again shortly") from fault
+        raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
 
 
 def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:

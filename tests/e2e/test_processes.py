@@ -39,7 +39,7 @@ def test_migrate_says_what_it_applied(settings: Settings, bare_database_url: str
     assert first.output.startswith("applied 0001_")
     second = Process("migrate", env=env)
     assert second.wait_end() == 0
-    assert second.output == "nothing to do\n"
+    assert second.output == "no migrations to apply\n"
 
 
 def test_the_doctor_exits_1_where_something_is_wrong(settings: Settings) -> None:

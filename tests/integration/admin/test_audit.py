@@ -29,8 +29,8 @@ async def refused_once(audit: AuditParts) -> SessionLife:
 
 
 async def test_nothing_to_tell(audit: AuditParts) -> None:
-    assert await told(audit.settings, "audit", "failed") == (0, ["nothing was set aside"])
-    assert await told(audit.settings, "audit", "retry", "--all") == (0, ["nothing was set aside"])
+    assert await told(audit.settings, "audit", "failed") == (0, ["no entries were set aside"])
+    assert await told(audit.settings, "audit", "retry", "--all") == (0, ["no entries were set aside"])
 
 
 async def test_what_was_set_aside_is_listed_and_sent_again(audit: AuditParts) -> None:
@@ -46,9 +46,9 @@ async def test_what_was_set_aside_is_listed_and_sent_again(audit: AuditParts) ->
     assert "1-1" in lines[0]
     assert "synckairos audit failed" in lines[0]
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    assert await told(audit.settings, "audit", "retry", entry_id) == (0, ["1 entry will be tried again"])
+    assert await told(audit.settings, "audit", "retry", entry_id) == (0, ["1 entry will be retried"])
     assert await audit.drain() == 1
-    assert await told(audit.settings, "audit", "failed") == (0, ["nothing was set aside"])
+    assert await told(audit.settings, "audit", "failed") == (0, ["no entries were set aside"])
 
 
 async def test_all_of_them(audit: AuditParts) -> None:
@@ -58,7 +58,7 @@ async def test_all_of_them(audit: AuditParts) -> None:
     code, lines = await told(audit.settings, "audit", "failed")
     assert (code, len(lines)) == (1, 4)
     assert lines[2].endswith("session ?, version ? of epoch ?")
-    assert await told(audit.settings, "audit", "retry", "--all") == (0, ["2 entries will be tried again"])
+    assert await told(audit.settings, "audit", "retry", "--all") == (0, ["2 entries will be retried"])
 
 
 async def test_one_or_all_must_be_said(settings: Settings) -> None:

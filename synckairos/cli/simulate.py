@@ -1,0 +1,16 @@
+"""Command `synckairos simulate`: run a simulated session without a store."""
+
+from typing import BinaryIO
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the `data` of the response of POST /v1/simulate.")
+def simulate(file: BinaryIO, as_json: bool) -> None:
+    """Simulate a session and print its timeline. FILE has the body of POST /v1/simulate; - reads standard input."""
+    from synckairos.admin import simulate
+
+    for line in simulate.timeline_lines(file.read(), as_json=as_json):
+        click.echo(line)

@@ -1,0 +1,37 @@
+"""`synckairos simulate` prints the timeline of each example of the guides, or JSON, or the faults of the file."""
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from synckairos.cli import main
+from tests.unit.docs.test_guide_examples import EXAMPLES, TIMELINES
+
+
+@pytest.mark.parametrize("name", TIMELINES)
+def test_simulate_prints_one_line_per_row_and_the_end(name: str) -> None:
+    result = CliRunner().invoke(main, ["simulate", str(EXAMPLES / f"{name}.json")])
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == TIMELINES[name][0].count("|") + 3
+    assert result.stdout.splitlines()[-1].startswith(TIMELINES[name][1])
+
+
+def test_simulate_with_json_prints_the_whole_result() -> None:
+    result = CliRunner().invoke(main, ["simulate", "--json", "-"], input=(EXAMPLES / "exam.json").read_text())
+    assert orjson.loads(result.stdout)["final"]["status"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("{", "JSON"), ('{"session": {"sync_mode": "global"}, "until_ms": -1}', "until_ms")],
+)
+def test_simulate_of_an_invalid_file_prints_its_faults(text: str, fault: str) -> None:
+    result = CliRunner().invoke(main, ["simulate", "-"], input=text)
+    assert result.exit_code == 1
+    assert fault in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_simulate_prints_the_name_of_a_participant_that_has_left() -> None:
+    text = CliRunner().invoke(main, ["simulate", str(EXAMPLES / "poker-turns.json")]).output
+    assert "      60.000    6  participant_removed  Seat 2\n" in text
