@@ -126,7 +126,7 @@ def notices(mutant: Mutant, tree: Path, laws: bool) -> bool:
     original = target.read_text()
     target.write_text(mutant.text)
     tests = ["tests/unit/clock", "tests/unit/wire/test_session_document.py"]
-    left_out = [] if laws else ["--ignore=tests/unit/clock/test_laws.py"]
+    left_out = [] if laws else ["--ignore=tests/unit/clock/test_engine_laws.py"]
     run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--noconftest", *left_out, *tests]
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Who iterates over a session's updates gets them in order, and every event, however late."""
+"""The updates of a watched session: in order, with every event, even for a slow reader."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -10,17 +10,17 @@ from synckairos.client.pending_commands import Ack
 from synckairos.client.watch import MAX_QUEUED_UPDATES
 from synckairos.wire.document_merge_patch import Json
 from synckairos.wire.session_json import session_json
-from tests.unit.client.test_mirror import event, history
+from tests.unit.client.messages import event, history
 from tests.unit.clock.histories import Bytes
 
 
-async def nobody(*_: object, **__: object) -> Ack:
+async def no_command(*_: object, **__: object) -> Ack:
     raise AssertionError
 
 
 @pytest.fixture
 def watch() -> Watch:
-    return Watch("s", nobody, lambda: 0.0)
+    return Watch("s", no_command, lambda: 0.0)
 
 
 DOCUMENT: Json = session_json(next(history(Bytes(b""))))
@@ -34,7 +34,7 @@ async def rest(updates: AsyncGenerator[Update, None]) -> list[Update]:
     return [update async for update in updates]
 
 
-async def test_a_reader_that_falls_behind_gets_the_newest_state_and_every_event(watch: Watch) -> None:
+async def test_slow_reader_gets_the_newest_state_and_every_event(watch: Watch) -> None:
     watch.receive(sync(1))
     updates = watch.updates()
     assert (await anext(updates)).state.version == 1
@@ -43,13 +43,13 @@ async def test_a_reader_that_falls_behind_gets_the_newest_state_and_every_event(
         watch.receive(event(version))
         watch.receive(sync(version))
     watch.end()
-    got = await rest(updates)
-    assert len(got) == MAX_QUEUED_UPDATES
-    assert got[-1].state.version == last
-    assert [each.version for update in got for each in update.events] == list(range(2, last + 1))
+    received = await rest(updates)
+    assert len(received) == MAX_QUEUED_UPDATES
+    assert received[-1].state.version == last
+    assert [each.version for update in received for each in update.events] == list(range(2, last + 1))
 
 
-async def test_what_came_before_the_end_is_given_first(watch: Watch) -> None:
+async def test_queued_updates_come_before_the_end(watch: Watch) -> None:
     watch.receive(sync(1))
     updates = watch.updates()
     await anext(updates)
@@ -60,7 +60,7 @@ async def test_what_came_before_the_end_is_given_first(watch: Watch) -> None:
         await anext(updates)
 
 
-async def test_each_reader_begins_with_the_state_as_it_is(watch: Watch) -> None:
+async def test_each_reader_begins_with_the_current_state(watch: Watch) -> None:
     for version in (1, 2):
         watch.receive(sync(version))
         updates = watch.updates()

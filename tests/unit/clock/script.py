@@ -1,7 +1,7 @@
-"""A session in a line: scripts such as `0 start; 10 switch; 70 time`, and what they lead to, as lines.
+"""Scripts of commands, such as `0 start; 10 switch; 70 time`, and their results as lines of text.
 
-Times are seconds after creation. Participants are called A, B, C … and have a minute each; the first of `A/x` is in
-group x. Commands: `start switch switch>C switch@A pause pause:tea pause:tea+5 resume resume:tea complete cancel
+Times are seconds after the creation. Participants are named A, B, C … and have one minute each. `A/x` is participant A
+in group x. Commands: `start switch switch>C switch@A pause pause:tea pause:tea+5 resume resume:tea complete cancel
 adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`.
 """
 
@@ -39,9 +39,9 @@ MINUTE = 60_000
 
 
 def spec(mode: str, who: str = "A B C", on_timeout: str | None = None, **fields: Any) -> Create:
-    """Return a creation: `who` names participants, `A/x` in a group, `A=30` with a budget in seconds.
+    """Return a creation. `who` lists the participants: `A/x` is in group x, `A=30` has a budget of 30 seconds.
 
-    Budgets left out: a minute for whoever the mode gives one, the session or a cycle.
+    The default of each budget that the mode needs is one minute.
     """
     sync_mode = SyncMode(mode)
     participants = []
@@ -72,7 +72,7 @@ def open_session(creation: Create, at_ms: int = T0) -> Session:
 
 @dataclass(slots=True)
 class Played:
-    """A script played through: every transition, and a line for each and for each refusal."""
+    """The result of a script: all transitions, and one line for each transition and each refusal."""
 
     state: Session
     lines: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Played:
     decision: engine.Decision = field(default_factory=engine.Decision)
 
     def do(self, at_ms: int, command: Command, precondition: Precondition | None = None) -> engine.Decision:
-        """Decide a command, piece by piece where the chain is long."""
+        """Apply a command, in several decisions if there are many overdue transitions."""
         while True:
             before = self.state
             self.decision = engine.apply(before, command, at_ms, precondition)
@@ -101,7 +101,11 @@ class Played:
 
     @property
     def face(self) -> str:
-        """Return what the clocks show: `A 50 *B 60 C 0x` (seconds, * active, x out), groups and the session's own."""
+        """Return the status and the clocks, such as `running A 50 *B 60 C 0x`.
+
+        Values are in seconds; `*` marks the active participant or group, `x` an expired one. If the session has its own
+        budget, only that budget is shown, with the active participant.
+        """
         s = self.state
         words = [
             f"{'*' * (at == s.active)}{p.participant_id} {_seconds(p.remaining_ms)}{'x' * p.has_expired}"
@@ -121,11 +125,11 @@ class Played:
 
     @property
     def used(self) -> str:
-        """Return who used how many seconds: `A 10 B 20`."""
+        """Return the seconds that each participant has used, such as `A 10 B 20`."""
         return " ".join(f"{p.participant_id} {_seconds(p.used_ms)}" for p in self.state.participants)
 
     def remaining(self, name: str) -> float:
-        """Return the seconds a participant (or, as `/x`, a group) has left as of the last transition."""
+        """Return the remaining seconds of a participant, or of a group (`/x`), at the last transition."""
         if name.startswith("/"):
             at = group_position(self.state, name[1:])
             assert at is not None
@@ -151,8 +155,8 @@ def command(text: str) -> Command:
         return Adjust(delta_ms, tuple(rest.split(",")) if rest else None)
     if verb.startswith("switch"):
         guard = re.search(r"@(\w)", verb)
-        follower = re.search(r">(\w)", verb)
-        return Switch(follower and follower[1], guard and guard[1])
+        following = re.search(r">(\w)", verb)
+        return Switch(following and following[1], guard and guard[1])
     match verb:
         case "pause":
             reason, _, seconds = rest.partition("+")

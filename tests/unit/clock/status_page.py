@@ -1,4 +1,4 @@
-"""Draw `docs/reference/status.md` from the status table.
+"""Render `docs/reference/status.md` from the status table.
 
 python -m tests.unit.clock.status_page > docs/reference/status.md
 """
@@ -12,7 +12,7 @@ ENDED = [status for status in Status if status in FINAL]
 
 
 def status_page() -> str:
-    """Return the page: the table as a Mermaid diagram, and as a table."""
+    """Return the page: the status table as a Mermaid diagram and as a Markdown table."""
     commands = dict.fromkeys(command for leads in STATUS_TABLE.values() for command in leads)
     rows = [
         f"| `{command_name(command)}` | {' | '.join(_cell(STATUS_TABLE[status].get(command)) for status in OPEN)} "

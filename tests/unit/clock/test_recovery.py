@@ -1,4 +1,4 @@
-"""Recovery: one version on, a new epoch, and the outage's cost as the operator declared it."""
+"""Recovery: the next version, a new epoch, and the cost of the outage by the operator's policy."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from synckairos.clock.engine import apply
 from synckairos.clock.model import EventType, Session, Status, SyncMode
 from synckairos.clock.recovery import OutagePolicy, recover
 
-GONE_MS = 40_000
+OUTAGE_MS = 40_000
 TWO = (NewParticipant("a", total_time_ms=60_000), NewParticipant("b", total_time_ms=60_000))
 SPECS = {
     "per_participant": Create(SyncMode.PER_PARTICIPANT, TWO),
@@ -28,8 +28,8 @@ def running(spec: Create) -> Session:
     return apply(state, Start(), 1_000).own[0].state
 
 
-def left_of(state: Session) -> int | None:
-    """Return what is left of the budget that runs."""
+def running_budget_ms(state: Session) -> int | None:
+    """Return the rest of the running budget, ms."""
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             return state.participants[0].remaining_ms
@@ -49,17 +49,17 @@ def left_of(state: Session) -> int | None:
     ],
     ids=lambda each: getattr(each, "kind", each),
 )
-def test_each_policy_leaves_its_time(spec: Create, policy: OutagePolicy, left_ms: int) -> None:
+def test_recovery_charges_the_outage_by_the_policy(spec: Create, policy: OutagePolicy, left_ms: int) -> None:
     known = running(spec)
-    now_ms = 1_000 + GONE_MS
+    now_ms = 1_000 + OUTAGE_MS
     transition = recover(known, "new", now_ms, policy)
     assert (transition.state.version, transition.state.epoch) == (known.version + 1, "new")
     assert transition.event.type is EventType.SESSION_RECOVERED
     left = apply(transition.state, Pause(), now_ms).own[0].state
-    assert left_of(left) == left_ms
+    assert running_budget_ms(left) == left_ms
 
 
-def test_a_deadline_that_passed_meanwhile_keeps_its_instant() -> None:
+def test_deadline_during_the_outage_keeps_its_instant() -> None:
     known = running(SPECS["global"])
     recovered = recover(known, "new", 500_000).state
     (expired,) = apply(recovered, Expire(), 500_000).overdue
@@ -68,7 +68,7 @@ def test_a_deadline_that_passed_meanwhile_keeps_its_instant() -> None:
 
 
 @pytest.mark.parametrize("kind", ["charge", "freeze", "credit"])
-def test_what_doesnt_run_or_has_no_limit_just_goes_on(kind: str) -> None:
+def test_recovery_of_a_session_without_a_running_limit_changes_no_budget(kind: str) -> None:
     policy = OutagePolicy(kind, 1_000)  # type: ignore[arg-type]
     pending = create(SPECS["global"], "s", "old", 0).state
     assert recover(pending, "new", 9_000, policy).state == replace(

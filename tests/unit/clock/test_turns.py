@@ -1,4 +1,4 @@
-"""Whose turn it is: starting, switching and the rotation, in every mode."""
+"""Turns: start, switch and the rotation, in every mode."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ GROUPS = "A/x B/y C/x"
         ("count_up", "0 start; 10 switch; 15 switch; 16 complete", "completed *- 44", "A 10 B 5 C 1"),
     ],
 )
-def test_switching(mode: str, script: str, face: str, used: str) -> None:
+def test_switch_in_each_mode_charges_and_passes_the_turn(mode: str, script: str, face: str, used: str) -> None:
     session = play(spec(mode, GROUPS), script)
     assert session.face == face
     assert session.used == used
@@ -57,24 +57,24 @@ def test_switching(mode: str, script: str, face: str, used: str) -> None:
         ("per_participant", "0 start; 1 pause; 2 switch", ["0 started A", "1 paused A", "2 !INVALID_STATE_TRANSITION"]),
     ],
 )
-def test_what_is_told_and_refused(mode: str, script: str, lines: list[str]) -> None:
+def test_switch_makes_the_event_or_the_refusal(mode: str, script: str, lines: list[str]) -> None:
     assert play(spec(mode, GROUPS), script).lines == lines
 
 
-def test_a_late_press_learns_who_is_active() -> None:
+def test_late_switch_is_refused_with_the_active_participant() -> None:
     refusal = play(spec("per_participant"), "0 start; 1 switch; 1 switch@A").decision.refusal
     assert isinstance(refusal, NotActiveParticipant)
     assert refusal.details == {"active_participant_id": "B"}
 
 
 @pytest.mark.parametrize("mode", ["per_participant", "per_cycle", "per_group", "global", "count_up"])
-def test_the_designated_one_begins(mode: str) -> None:
+def test_start_begins_with_the_designated_participant(mode: str) -> None:
     session = play(spec(mode, GROUPS, active_participant_id="B"), "0 start; 5 switch")
     assert session.used == "A 0 B 5 C 0"
     assert session.lines == ["0 started B", "5 cycle_switched B"]
 
 
-def test_the_rotation_follows_the_index() -> None:
+def test_rotation_follows_the_index() -> None:
     creation = spec("per_participant")
     a, b, c = creation.participants
     shuffled = replace(creation, participants=(replace(a, index=7), replace(b, index=3), replace(c, index=5)))
@@ -83,18 +83,18 @@ def test_the_rotation_follows_the_index() -> None:
     assert [p.index for p in session.state.participants] == [3, 5, 7]
 
 
-def test_a_switch_charges_to_the_millisecond() -> None:
+def test_switch_charges_to_the_millisecond() -> None:
     session = play(spec("per_participant"), "0 start; 0.001 switch; 59.999 switch")
     assert session.face == "running A 59.999 B 0.002 *C 60"
 
 
-def test_a_turn_of_no_time_counts_as_a_turn() -> None:
+def test_turn_without_elapsed_time_counts_as_a_turn() -> None:
     session = play(spec("per_participant", "A B"), "0 start; 0 switch; 0 switch")
     assert [p.cycle_count for p in session.state.participants] == [1, 1]
     assert session.face == "running *A 60 B 60"
 
 
-def test_starting_sets_the_anchor_and_nothing_else_runs_before() -> None:
+def test_start_sets_the_anchor() -> None:
     state = open_session(spec("per_participant"))
     assert state.anchor_ms is None
     assert state.started_at_ms is None
@@ -123,36 +123,36 @@ def test_starting_sets_the_anchor_and_nothing_else_runs_before() -> None:
         ("expire", "0 start; 60 time", ["0 started A", "60 expired A"], "expired *- 0"),
     ],
 )
-def test_max_cycles(on_timeout: str | None, script: str, lines: list[str], face: str) -> None:
+def test_session_ends_after_max_cycles(on_timeout: str | None, script: str, lines: list[str], face: str) -> None:
     session = play(spec("per_cycle", on_timeout=on_timeout, max_cycles=2), script)
     assert session.lines == lines
     assert session.face == face
 
 
-def test_a_thousand_cycles_without_a_limit() -> None:
+def test_per_cycle_without_max_cycles_ends_after_1000_cycles() -> None:
     session = play(spec("per_cycle", "A"), "0 start; 70000 time")
     assert session.state.status == "expired"
     assert session.state.participants[0].cycle_count == 1_000
     assert session.state.completed_at_ms == T0 + 60_000_000
 
 
-def test_max_cycles_means_nothing_in_other_modes() -> None:
+def test_max_cycles_has_no_effect_in_other_modes() -> None:
     session = play(spec("global", max_cycles=1), "0 start; 1 switch; 2 switch")
     assert session.state.status == "running"
 
 
-def test_a_global_session_needs_nobody() -> None:
+def test_global_session_without_participants_runs() -> None:
     session = play(spec("global", ""), "0 start; 10 switch; 60 time")
     assert session.lines == ["0 started", "10 cycle_switched", "60 expired"]
     assert session.state.used_ms == 60_000
 
 
-def test_who_joins_an_empty_session_has_the_turn_after_the_next_switch() -> None:
+def test_participant_that_joins_an_empty_session_gets_the_turn_at_the_next_switch() -> None:
     session = play(spec("global", ""), "0 start; 5 join:D; 10 switch; 15 switch")
     assert session.used == "D 5"
 
 
-def test_counting_up_without_a_cap_goes_on() -> None:
+def test_count_up_without_a_cap_never_expires() -> None:
     session = play(spec("count_up", max_time_ms=None), "0 start; 100000 switch; 100001 time")
     assert session.used == "A 100000 B 0 C 0"
     assert session.state.remaining_ms is None
@@ -160,13 +160,13 @@ def test_counting_up_without_a_cap_goes_on() -> None:
 
 @pytest.mark.parametrize("mode", ["per_participant", "per_group"])
 @pytest.mark.parametrize("guard", [None, "A"])
-def test_a_next_one_that_ran_out_is_refused(mode: str, guard: str | None) -> None:
+def test_switch_to_an_expired_participant_is_refused(mode: str, guard: str | None) -> None:
     session = play(spec(mode, GROUPS.replace("C/x", "C/z"), "advance"), "0 start; 60 time; 61 switch")
     session.do(T0 + 62_000, Switch("A", None if guard is None else "C"))
     assert session.lines[-1] == "62 !PARTICIPANT_EXPIRED"
 
 
-def test_nothing_is_changed_by_starting_twice() -> None:
+def test_second_start_changes_nothing() -> None:
     session = play(spec("per_participant"), "0 start")
     before = session.state
     session.do(T0 + 1, Start())
@@ -190,16 +190,16 @@ def test_nothing_is_changed_by_starting_twice() -> None:
         ("global", "0 start; 55 pause; 56 resume", "running *A 5"),
         ("global", "0 start; 60 switch", "expired *- 0"),
         ("count_up", "0 start; 55 switch", "running *B 10"),
-        # Each cycle's budget is fresh as it is, and a budget of one's own ends with the turn.
+        # A cycle has a new budget anyway, and other modes have no budget that is shared.
         ("per_cycle", "0 start; 10 switch", "running *B 60"),
         ("per_participant", "0 start; 55 switch", "running A 5 *B 60 C 60"),
     ],
 )
-def test_a_soft_close_moves_the_deadline_for_accepted_switches_alone(mode: str, script: str, face: str) -> None:
+def test_accepted_switch_in_a_soft_close_extends_the_budget(mode: str, script: str, face: str) -> None:
     assert play(spec(mode, extend_on_switch_ms=10_000), script).face == face
 
 
-def test_a_soft_close_comes_too_late_at_zero() -> None:
+def test_switch_at_zero_is_too_late_for_a_soft_close() -> None:
     creation = spec("global", on_timeout="pause", extend_on_switch_ms=10_000)
     assert play(creation, "0 start; 60 time; 61 switch").face == "paused *B 0"
     late = spec("global", on_timeout="overtime", extend_on_switch_ms=10_000)
@@ -210,7 +210,7 @@ def test_a_soft_close_comes_too_late_at_zero() -> None:
     ("mode", "left_ms"),
     [("per_participant", 30_000), ("per_group", 30_000), ("per_cycle", 60_000), ("global", 50_000)],
 )
-def test_the_event_tells_what_is_left_to_whom_it_is_about(mode: str, left_ms: int) -> None:
+def test_switch_event_carries_the_times_of_the_participant_whose_turn_ended(mode: str, left_ms: int) -> None:
     who = "A/x=40 B/y=45" if mode in ("per_participant", "per_group") else "A B"
     session = play(spec(mode, who), "0 start; 10 switch")
     event = session.transitions[-1].event

@@ -37,7 +37,7 @@ from tests.unit.clock.script import MINUTE, T0, Played, play, spec
         (Stages((Stage(40, 0, 1_000),)), MINUTE, 550),
     ],
 )
-def test_the_gain_follows_from_the_time_control(system: ClockSystem, budget_ms: int, gain_ms: int) -> None:
+def test_lag_gain_follows_from_the_time_control(system: ClockSystem, budget_ms: int, gain_ms: int) -> None:
     assert open_lag_account(system, budget_ms) == LagAccount(3 * gain_ms, gain_ms)
 
 
@@ -45,26 +45,26 @@ def test_the_gain_follows_from_the_time_control(system: ClockSystem, budget_ms: 
     ("claimed_ms", "measured_ms", "trusted"),
     [(None, None, 0), (None, 50, 0), (90, None, 90), (141, None, 140), (190, 50, 190), (191, 50, 190), (10**9, 0, 140)],
 )
-def test_a_claim_counts_up_to_what_was_measured_and_a_little(
+def test_lag_claim_counts_up_to_the_measurement_plus_the_tolerance(
     claimed_ms: int | None, measured_ms: int | None, trusted: int
 ) -> None:
     assert trust_lag_claim(claimed_ms, measured_ms) == trusted
 
 
-def test_the_quota_fills_by_the_turn_and_not_beyond_its_bound() -> None:
+def test_lag_quota_grows_each_turn_up_to_its_maximum() -> None:
     lag = LagAccount(300, 100)
     for quota_ms in (400, 500, 600, 700, 700):
         lag, _ = compensate(lag, "A", 5_000, 0)
         assert lag.quota_ms == quota_ms
 
 
-def fair(**fields: Any) -> Played:
-    """Start a session in which lag is compensated: a minute each, so 1,170 ms to begin with and 390 ms a turn."""
+def start_compensated(**fields: Any) -> Played:
+    """Start a session with lag compensation. One minute each gives a first quota of 1,170 ms and 390 ms per turn."""
     return play(spec("per_participant", "A B", lag_compensation=True, **fields), "0 start")
 
 
-def test_who_claims_infinite_lag_gains_the_quota_and_no_more() -> None:
-    session, honest = fair(), fair()
+def test_infinite_lag_claims_gain_only_the_quota() -> None:
+    session, honest = start_compensated(), start_compensated()
     for turn in range(1, 41):
         for each, lag_ms in ((session, 10**12), (honest, None)):
             each.do(T0 + turn * 1_000, Switch(lag_ms=lag_ms if turn % 2 else None, measured_lag_ms=10**12))
@@ -75,8 +75,8 @@ def test_who_claims_infinite_lag_gains_the_quota_and_no_more() -> None:
     assert session.state.participants[1] == honest.state.participants[1]
 
 
-def test_the_receipt_adds_up() -> None:
-    session = fair()
+def test_lag_receipt_splits_the_turn_into_compensated_and_charged_time() -> None:
+    session = start_compensated()
     session.do(T0 + 10_000, Switch(lag_ms=500, measured_lag_ms=100))
     receipt = session.state.lag_receipt
     assert receipt is not None
@@ -84,23 +84,25 @@ def test_the_receipt_adds_up() -> None:
     assert (receipt.elapsed_ms, receipt.trusted_lag_ms, receipt.compensated_ms) == (10_000, 240, 240)
     assert (receipt.charged_ms, receipt.quota_left_ms) == (9_760, 1_170 + 390 - 240)
     assert session.state.participants[0].remaining_ms == 60_000 - 9_760
-    assert session.state.anchor_ms == T0 + 10_000  # the next turn begins when it is received
+    assert session.state.anchor_ms == T0 + 10_000  # the next turn begins when the server receives the switch
     assert session.state.used_ms == 9_760
 
 
-def test_no_turn_is_spared_more_than_it_took_and_a_flag_that_fell_stays_fallen() -> None:
-    session = fair()
+def test_lag_compensation_exceeds_no_turn_and_revokes_no_expiry() -> None:
+    session = start_compensated()
     session.do(T0 + 200, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert session.state.participants[0].used_ms == 0
-    late = fair()
+    late = start_compensated()
     late.do(T0 + 60_001, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert (late.state.status, late.transitions[-1].event.type) == (Status.EXPIRED, EventType.SESSION_EXPIRED)
     assert late.state.lag_receipt is None
 
 
 @pytest.mark.parametrize("at_s", [0, 70])
-def test_a_turn_that_takes_no_time_is_spared_none(at_s: int) -> None:
-    session = fair(on_timeout="pause")  # after a minute the clock stands, and a switch is let through
+def test_turn_without_elapsed_time_gets_no_compensation(at_s: int) -> None:
+    session = start_compensated(
+        on_timeout="pause"
+    )  # after a minute the session is paused at zero, where a switch is allowed
     session.do(T0 + at_s * 1_000, Expire())
     session.do(T0 + at_s * 1_000, Switch(lag_ms=500, measured_lag_ms=500))
     receipt = session.state.lag_receipt
@@ -108,7 +110,7 @@ def test_a_turn_that_takes_no_time_is_spared_none(at_s: int) -> None:
     assert (receipt.elapsed_ms, receipt.compensated_ms, receipt.charged_ms) == (0, 0, 0)
 
 
-def test_only_who_opted_in_is_compensated() -> None:
+def test_session_without_lag_compensation_charges_the_full_turn() -> None:
     plain = play(spec("per_participant", "A B"), "0 start")
     plain.do(T0 + 10_000, Switch(lag_ms=500))
     assert plain.state.participants[0].remaining_ms == 50_000

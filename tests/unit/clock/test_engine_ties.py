@@ -1,4 +1,4 @@
-"""Ties: commands within a millisecond of a deadline. Each is applied or answered as expired, never both."""
+"""Switches within a millisecond of a deadline. Each is either applied or answered as expired."""
 
 import random
 from collections import Counter
@@ -16,7 +16,7 @@ COMMANDS = 10_000
 
 
 def _verdict(state: Session, command: Command, at_ms: int) -> tuple[str, Session]:
-    """Return what became of a switch: exactly one of applied, expired (consumed, or refused for it) and late."""
+    """Return the verdict on a switch: exactly one of applied, consumed by an expiry, or the code of its refusal."""
     decision = engine.apply(state, command, at_ms)
     after = decision.transitions[-1].state if decision.transitions else state
     is_applied = [t.event.type for t in decision.own] == ["cycle_switched"]
@@ -30,7 +30,7 @@ def _verdict(state: Session, command: Command, at_ms: int) -> tuple[str, Session
 
 @pytest.mark.parametrize("on_timeout", ["expire", "advance", "pause"])
 @pytest.mark.parametrize("mode", ["per_participant", "per_group", "per_cycle"])
-def test_before_the_deadline_is_in_time_at_it_is_late(mode: str, on_timeout: str) -> None:
+def test_switch_before_the_deadline_is_applied_and_at_the_deadline_is_late(mode: str, on_timeout: str) -> None:
     state = play(spec(mode, "A/x B/y", on_timeout), "0 start").state
     deadline = deadline_at_ms(state)
     assert deadline is not None
@@ -41,7 +41,7 @@ def test_before_the_deadline_is_in_time_at_it_is_late(mode: str, on_timeout: str
         assert _verdict(state, Switch(), deadline + late)[0] == expected
 
 
-def test_ten_thousand_commands_around_deadlines_have_one_verdict_each() -> None:
+def test_ten_thousand_switches_around_deadlines_have_one_verdict_each() -> None:
     dice = random.Random(20)
     log: list[tuple[Session, Switch, int]] = []
     verdicts: list[str] = []
@@ -60,7 +60,7 @@ def test_ten_thousand_commands_around_deadlines_have_one_verdict_each() -> None:
         assert verdict == "applied" or verdict == ("consumed" if guard is None else "NOT_ACTIVE_PARTICIPANT")
     assert min(Counter(verdicts).values()) > COMMANDS // 10
 
-    # The same log again gives the same verdicts, from the states as they are stored too.
+    # The same log gives the same verdicts again, also from stored states.
     state = started
     for (before, press, at_ms), verdict in zip(log, verdicts, strict=True):
         assert before == state
@@ -68,7 +68,7 @@ def test_ten_thousand_commands_around_deadlines_have_one_verdict_each() -> None:
         assert again == verdict
 
 
-def test_two_presses_at_once_pass_one_turn() -> None:
+def test_second_of_two_simultaneous_switches_is_refused() -> None:
     state = play(spec("per_participant", "A B"), "0 start").state
     first = engine.apply(state, Switch(current_participant_id="A"), state.updated_at_ms + 5)
     second = engine.apply(first.own[0].state, Switch(current_participant_id="A"), state.updated_at_ms + 5)
@@ -77,17 +77,17 @@ def test_two_presses_at_once_pass_one_turn() -> None:
     assert second.transitions == ()
 
 
-def test_the_verdict_on_a_guarded_press_doesnt_hang_on_who_noticed_first() -> None:
+def test_verdict_on_a_guarded_switch_is_the_same_if_the_timekeeper_was_first() -> None:
     for on_timeout in ("expire", "advance", "pause", "overtime"):
         running = play(spec("per_participant", "A B", on_timeout), "0 start").state
         for name in "AB":
             press, at_ms = Switch(current_participant_id=name), running.updated_at_ms + 60_001
-            noticed_by_it = engine.apply(running, press, at_ms)
-            noticed = play(spec("per_participant", "A B", on_timeout), "0 start; 60 time").state
-            noticed_before = engine.apply(noticed, press, at_ms)
-            assert noticed_by_it.own == noticed_before.own
-            assert type(noticed_by_it.refusal) is type(noticed_before.refusal)
+            found_by_switch = engine.apply(running, press, at_ms)
+            timed_out = play(spec("per_participant", "A B", on_timeout), "0 start; 60 time").state
+            found_before = engine.apply(timed_out, press, at_ms)
+            assert found_by_switch.own == found_before.own
+            assert type(found_by_switch.refusal) is type(found_before.refusal)
 
 
-def test_a_session_not_started_has_no_deadline() -> None:
+def test_pending_session_has_no_deadline() -> None:
     assert deadline_at_ms(open_session(spec("per_cycle"))) is None

@@ -1,4 +1,4 @@
-"""Pausing: reasons as a set, pauses that lift themselves, and the pause at zero."""
+"""Pauses: the set of reasons, reasons that end by themselves, and the pause at zero."""
 
 import pytest
 
@@ -31,12 +31,12 @@ from tests.unit.clock.script import T0, play, spec
             "paused *A 49 B 60",
         ),
         ("10 pause:timeout", ["10 !VALIDATION_ERROR"], "running *A 60 B 60"),
-        # A pause with max_ms lifts by itself, at its own instant.
+        # A reason with max_ms ends by itself, at its own instant.
         ("10 pause:tea+5; 14.999 time", ["10 paused A"], "paused *A 50 B 60"),
         ("10 pause:tea+5; 15 time", ["10 paused A", "15 resumed A"], "running *A 50 B 60"),
         ("10 pause:tea+5; 90 time", ["10 paused A", "15 resumed A", "65 expired A"], "expired A 0x B 60"),
         ("10 pause:tea+5; 12 resume", ["10 paused A", "12 resumed A"], "running *A 50 B 60"),
-        # The clock runs only while no reason stands.
+        # The clock runs only if there is no reason.
         ("10 pause; 11 pause:tea+5; 90 time", ["10 paused A", "11 paused A", "16 resumed A"], "paused *A 50 B 60"),
         (
             "10 pause:tea+5; 11 pause:nap+20; 40 time",
@@ -50,19 +50,19 @@ from tests.unit.clock.script import T0, play, spec
         ),
     ],
 )
-def test_reasons(script: str, lines: list[str], face: str) -> None:
+def test_pause_reasons_are_added_and_ended_one_by_one(script: str, lines: list[str], face: str) -> None:
     session = play(spec("per_participant", "A B"), f"0 start; {script}")
     assert session.lines[1:] == lines
     assert session.face == face
 
 
-def test_a_pause_is_no_time_used() -> None:
+def test_paused_time_is_not_used_time() -> None:
     session = play(spec("per_participant", "A B"), "0 start; 10 pause; 500 resume; 505 switch; 506 pause; 900 complete")
     assert session.used == "A 15 B 1"
     assert session.state.used_ms == 16_000
 
 
-def test_the_reasons_stand_with_their_instants() -> None:
+def test_pause_reasons_keep_their_instants() -> None:
     state = play(spec("per_participant"), "0 start; 10 pause:tea+5; 11 pause:nap").state
     assert [(p.reason, p.paused_at_ms - T0, p.max_ms) for p in state.pauses] == [
         ("tea", 10_000, 5_000),
@@ -100,7 +100,7 @@ def test_the_reasons_stand_with_their_instants() -> None:
         ("70 time; 71 switch>A", ["60 paused A", "71 !PARTICIPANT_EXPIRED"], "paused *A 0x B 60"),
         ("70 time; 71 switch@B", ["60 paused A", "71 !NOT_ACTIVE_PARTICIPANT"], "paused *A 0x B 60"),
         ("70 time; 71 switch@A", ["60 paused A", "71 cycle_switched A"], "running A 0x *B 60"),
-        # Another reason besides: lifting it leaves the clock at its zero, switching leaves the other reason.
+        # A second reason: ending it leaves the pause at zero; a switch leaves the second reason.
         ("70 pause; 71 resume:manual", ["60 paused A", "70 paused A", "71 resumed A"], "paused *A 0x B 60"),
         ("70 pause; 71 resume", ["60 paused A", "70 paused A", "71 !INVALID_STATE_TRANSITION"], "paused *A 0x B 60"),
         (
@@ -120,7 +120,7 @@ def test_the_reasons_stand_with_their_instants() -> None:
             ["60 paused A", "70 paused A", "71 cycle_switched A", "72 resumed B"],
             "running A 0x *B 60",
         ),
-        # Time given back is time: it runs out again.
+        # Added time can run out again.
         (
             "70 adjust+5:A; 71 resume; 80 time",
             ["60 paused A", "70 time_adjusted A", "71 resumed A", "76 paused A"],
@@ -131,7 +131,7 @@ def test_the_reasons_stand_with_their_instants() -> None:
             ["60 paused A", "70 time_adjusted A", "71 cycle_switched A", "72 cycle_switched B"],
             "running *A 5 B 59",
         ),
-        # Nobody left.
+        # No participant has time left.
         (
             "70 time; 71 switch; 131 time; 132 switch",
             ["60 paused A", "71 cycle_switched A", "131 paused B", "132 !INVALID_STATE_TRANSITION"],
@@ -140,7 +140,7 @@ def test_the_reasons_stand_with_their_instants() -> None:
         ("70 complete", ["60 paused A", "70 completed A"], "completed A 0x B 60"),
     ],
 )
-def test_at_zero(script: str, lines: list[str], face: str) -> None:
+def test_command_in_the_pause_at_zero(script: str, lines: list[str], face: str) -> None:
     session = play(spec("per_participant", "A B", "pause"), f"0 start; {script}")
     assert session.lines[1:] == lines
     assert session.face == face
@@ -150,7 +150,7 @@ def test_at_zero(script: str, lines: list[str], face: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "who"), [("global", "A"), ("per_cycle", "A"), ("count_up", "A"), ("per_group", "A/x")]
 )
-def test_time_added_at_zero_lets_any_mode_go_on(mode: str, who: str) -> None:
+def test_added_time_at_zero_lets_every_mode_resume(mode: str, who: str) -> None:
     session = play(spec(mode, who, "pause"), "0 start; 60 time; 61 resume; 62 adjust+5; 63 resume; 99 time")
     assert session.lines[1:] == [
         "60 paused A",
@@ -161,7 +161,7 @@ def test_time_added_at_zero_lets_any_mode_go_on(mode: str, who: str) -> None:
     ]
 
 
-def test_a_single_millisecond_brings_back_who_ran_out() -> None:
+def test_one_added_millisecond_returns_an_expired_owner_to_the_rotation() -> None:
     for mode, who, added in (("per_participant", "A B", "A"), ("per_group", "A/x B/y", "/x")):
         session = play(spec(mode, who, "pause"), f"0 start; 60 time; 61 adjust+0.001:{added}; 62 switch; 63 switch")
         assert session.lines[-1] == "63 cycle_switched B"
@@ -170,13 +170,13 @@ def test_a_single_millisecond_brings_back_who_ran_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["complete", "cancel", "delete"])
-def test_no_reason_stands_once_it_is_over(text: str) -> None:
+def test_final_session_has_no_pause_reasons(text: str) -> None:
     session = play(spec("per_participant"), f"0 start; 10 pause:tea+5; 11 pause; 12 {text}; 99 time")
     assert session.state.pauses == ()
     assert session.lines[-1].startswith("12 ")
 
 
-def test_a_pause_says_who_took_it_and_the_clocks_own_is_nobodys() -> None:
+def test_pause_keeps_its_actor_and_the_pause_at_zero_has_none() -> None:
     session = play(spec("global", on_timeout="pause"), "0 start")
     session.do(T0 + 1_000, Pause("tea", actor="ann"))
     session.do(T0 + 2_000, Pause("rain", actor="bob"))
@@ -184,16 +184,16 @@ def test_a_pause_says_who_took_it_and_the_clocks_own_is_nobodys() -> None:
     session.do(T0 + 3_000, Resume())
     session.do(T0 + 90_000, Expire())
     assert [(pause.reason, pause.paused_by) for pause in session.state.pauses] == [("timeout", None)]
-    assert session.state.pauses_taken == {}  # nothing is counted where nothing is budgeted
+    assert session.state.pauses_taken == {}  # pauses are counted only if there is a budget
 
 
-def test_each_has_a_budget_of_pauses() -> None:
+def test_pause_beyond_the_actors_budget_is_refused() -> None:
     session = play(spec("per_participant", "A B", pause_budget=2), "0 start")
     for second, by, refused in (
         (1, "ann", False),
         (2, "ann", False),
         (3, "ann", True),  # the third
-        (4, "bob", False),  # everyone has two of their own
+        (4, "bob", False),  # each actor has two pauses
         (5, "ann", True),
     ):
         decision = session.do(T0 + second * 1_000, Pause(f"reason {second}", 100, by))
@@ -204,16 +204,16 @@ def test_each_has_a_budget_of_pauses() -> None:
     assert session.state.pauses_taken == {"ann": 2, "bob": 1}
 
 
-def test_what_is_refused_or_the_clocks_own_takes_no_pause() -> None:
+def test_refused_pause_and_pause_at_zero_use_no_pause_budget() -> None:
     session = play(spec("global", on_timeout="pause", pause_budget=1), "0 start; 60 time")
     assert session.state.pauses_taken == {}
     session.do(T0 + 61_000, Pause("tea"))
-    session.do(T0 + 62_000, Pause("tea"))  # stands already
+    session.do(T0 + 62_000, Pause("tea"))  # the session is already paused for this reason
     assert session.state.pauses_taken == {"anonymous": 1}
     none = play(spec("global", pause_budget=0), "0 start; 1 pause")
     assert none.lines[1:] == ["1 !INVALID_STATE_TRANSITION"]
 
 
-def test_a_switch_at_zero_leaves_no_reason_where_none_else_stands() -> None:
+def test_switch_in_the_pause_at_zero_ends_that_pause() -> None:
     session = play(spec("per_participant", "A B", "pause"), "0 start; 61 time; 62 switch")
     assert (session.state.status, session.state.pauses) == ("running", ())

@@ -1,4 +1,4 @@
-"""Laws that hold for every history: 10,000 random ones, each step of each looked at from all sides."""
+"""Laws that hold for every history, checked at each step of 10,000 random histories."""
 
 import random
 from collections import Counter
@@ -21,7 +21,7 @@ from tests.unit.clock.script import T0
 HISTORIES = 10_000
 STEPS = 8
 
-# The same histories every time, so that what passes here passes there; nothing is kept between runs.
+# The histories are the same in every run and on every machine. Nothing is kept between runs.
 steady = settings(
     max_examples=HISTORIES // 10,
     derandomize=True,
@@ -33,7 +33,7 @@ steady = settings(
 
 @dataclass(slots=True)
 class Ledger:
-    """Time as an outsider counts it: by the instants of transitions alone."""
+    """Time counted from outside the engine, only by the instants of transitions."""
 
     ran_ms: int = 0
     paused_ms: int = 0
@@ -41,7 +41,7 @@ class Ledger:
     left_ms: int = 0
     compensated_ms: int = 0
 
-    def note(self, before: Session, after: Session) -> None:
+    def count(self, before: Session, after: Session) -> None:
         passed_ms = after.updated_at_ms - before.updated_at_ms
         if after.lag_receipt is not before.lag_receipt and after.lag_receipt is not None:
             passed_ms -= after.lag_receipt.compensated_ms
@@ -57,10 +57,10 @@ class Ledger:
         self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
 
 
-# Ten to an example: by itself, a history takes less time to look at than to make up.
+# An example has ten histories, because Hypothesis needs more time to make one than the test to check it.
 @given(st.lists(st.binary(min_size=16, max_size=48), min_size=10, max_size=10))
 @steady
-def test_every_history(tapes: list[bytes]) -> None:
+def test_each_random_history_obeys_the_laws(tapes: list[bytes]) -> None:
     for tape in tapes:
         _check_history(tape)
 
@@ -74,22 +74,22 @@ def _check_history(tape: bytes) -> None:
     for wait_ms, command, precondition in commands(choices, STEPS):
         now_ms += wait_ms
         decision = _decide(state, command, now_ms, precondition)
-        assert render_session(state) == document, "apply changed the state it was given"
+        assert render_session(state) == document, "apply changed its argument"
         before = state
         for transition in decision.transitions:
             _check_step(state, transition, max(now_ms, before.updated_at_ms))
-            ledger.note(state, transition.state)
+            ledger.count(state, transition.state)
             state = transition.state
             document = _check_document(state)
             _check_balance(state, ledger)
         _check_table(before, decision, command)
         _check_hourglass(before, state, decision, command)
         due = next_due_event(state)
-        assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "something overdue was left"
+        assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
 
 
 def _decide(state: Session, command: Command, now_ms: int, precondition: Precondition | None) -> engine.Decision:
-    """Decide, and see that it matters neither when nor in how many pieces what fell due was noticed."""
+    """Apply a command, and check that overdue transitions are the same however late and in how many decisions."""
     decision = engine.apply(state, command, now_ms, precondition)
     assert not decision.has_more_overdue
     assert decision.refusal is None or not decision.own
@@ -130,7 +130,7 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
 
 
 def _check_receipt(before: Session, after: Session) -> None:
-    """Nobody is spared more than the quota allows, nor more than the turn took."""
+    """Check that compensated lag exceeds neither the quota nor the time of the turn."""
     receipt = after.lag_receipt
     if receipt is None or receipt is before.lag_receipt:
         return
@@ -140,12 +140,12 @@ def _check_receipt(before: Session, after: Session) -> None:
     assert receipt.elapsed_ms == receipt.compensated_ms + receipt.charged_ms
     assert 0 <= receipt.compensated_ms <= min(active.lag.quota_ms, receipt.elapsed_ms, receipt.trusted_lag_ms)
     assert 0 <= receipt.quota_left_ms <= 7 * active.lag.gain_ms
-    told = next(p for p in after.participants if p.participant_id == receipt.participant_id)
-    assert told.used_ms == active.used_ms + receipt.charged_ms
+    charged = next(p for p in after.participants if p.participant_id == receipt.participant_id)
+    assert charged.used_ms == active.used_ms + receipt.charged_ms
 
 
 def _check_continuous(state: Session) -> None:
-    """Between events a clock runs down ms by ms, and it doesn't matter how often one looks."""
+    """Check that a clock runs down by each ms between events, however often it is charged."""
     if state.anchor_ms is None:
         return
     left_ms = time_to_zero_ms(state)
@@ -160,7 +160,7 @@ def _check_continuous(state: Session) -> None:
 
 
 def _check_balance(state: Session, ledger: Ledger) -> None:
-    """Charged + paused + compensated = wall time, for the session and for all who took part together."""
+    """Check that charged + paused + compensated = wall time, for the session and for all participants together."""
     if state.started_at_ms is None:
         assert state.used_ms == 0
         return
@@ -199,9 +199,9 @@ NEVER_NULL = (
 
 
 def _check_document(state: Session) -> bytes:
-    """See that the document and the state are two faces of one thing, and that its sums are right."""
+    """Check that the document and the state are equivalent, and that the sums in the document are right."""
     document = render_session(state)
-    # So rendering what was parsed gives the same bytes again: they are a function of the state alone.
+    # So rendering the parsed session gives the same bytes: they depend only on the state.
     assert parse_session(document, state.deleted) == state
     shown = orjson.loads(document)
     for each in (shown, *shown["participants"], *shown["groups"]):
@@ -215,8 +215,8 @@ def _check_document(state: Session) -> bytes:
     return document
 
 
-def test_the_histories_go_everywhere() -> None:
-    """Laws that never meet a case prove nothing of it: every mode, system, event and refusal comes up."""
+def test_random_histories_reach_every_mode_event_and_refusal() -> None:
+    """A law proves nothing about a case that no history contains. So all modes, systems, events and refusals occur."""
     seen: Counter[str] = Counter()
     dice = random.Random(1)
     for _ in range(2_000):
@@ -239,6 +239,6 @@ def test_the_histories_go_everywhere() -> None:
     never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED}
     assert {kind for kind in EventType if kind not in never} <= seen.keys()
     assert set(SyncMode) <= seen.keys()
-    moves = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}
-    assert moves - seen.keys() <= {"pending completed"}
+    changes = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}
+    assert changes - seen.keys() <= {"pending completed"}
     assert {"consumed", "NOT_ACTIVE_PARTICIPANT", "PARTICIPANT_EXPIRED", "CONFLICT", "SESSION_NOT_FOUND"} <= seen.keys()

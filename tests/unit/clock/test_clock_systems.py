@@ -1,4 +1,4 @@
-"""Each clock system by worked examples of its source's rules, alone and in a session."""
+"""Each clock system by worked examples from the source of its rules, alone and in a session."""
 
 from dataclasses import replace
 
@@ -40,8 +40,8 @@ def stones(ms: int, left: int, phase: str = "overtime") -> Budget:
     return Budget(ms, ClockReading(phase="main" if phase == "main" else "overtime", moves_left=left))
 
 
-def stage(ms: int, place: int, left: int | None) -> Budget:
-    return Budget(ms, ClockReading(stage=place, moves_left=left))
+def stage(ms: int, number: int, left: int | None) -> Budget:
+    return Budget(ms, ClockReading(stage=number, moves_left=left))
 
 
 BYOYOMI = Byoyomi(3, 30_000)
@@ -55,7 +55,7 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
         (SuddenDeath(), Budget(60_000), 0, 10_000, Budget(50_000)),
         (Fischer(2_000), Budget(60_000), 0, 10_000, Budget(50_000)),
         (Bronstein(5_000), Budget(60_000), 3_000, 10_000, Budget(50_000)),
-        # US delay: free first, then the main time runs; what was free before a pause isn't free again.
+        # US delay: the free time comes first, then the budget. A pause does not make the used free time free again.
         (Delay(5_000), Budget(60_000), 0, 3_000, Budget(60_000)),
         (Delay(5_000), Budget(60_000), 0, 5_000, Budget(60_000)),
         (Delay(5_000), Budget(60_000), 0, 8_000, Budget(57_000)),
@@ -75,7 +75,7 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
         (BYOYOMI, period(45_000, 1), 0, 10_000, period(35_000, 1)),
         (BYOYOMI, period(30_000, 1), 0, 35_000, period(-5_000, 0)),
         (BYOYOMI, period(-5_000, 0), 0, 1_000, period(-6_000, 0)),
-        # Canadian: into overtime within a turn.
+        # Canadian: main time ends within a turn.
         (CANADIAN, stones(60_000, 5, "main"), 0, 59_999, stones(1, 5, "main")),
         (CANADIAN, stones(60_000, 5, "main"), 0, 60_000, stones(300_000, 5)),
         (CANADIAN, stones(60_000, 5, "main"), 0, 100_000, stones(260_000, 5)),
@@ -85,10 +85,12 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
         (FIDE, stage(60_000, 0, 40), 0, 10_000, stage(50_000, 0, 40)),
     ],
 )
-def test_spending(system: ClockSystem, before: Budget, turn_used: int, elapsed: int, after: Budget) -> None:
+def test_charge_subtracts_elapsed_time_by_the_system(
+    system: ClockSystem, before: Budget, turn_used: int, elapsed: int, after: Budget
+) -> None:
     assert system.charge(before, turn_used, elapsed) == after
     assert system.charge(before, turn_used, 0) in (before, after)
-    # What was spent is missing from the time to the flag, to the millisecond.
+    # The time to zero falls by exactly the charged time.
     to_zero = system.time_to_zero_ms(before, turn_used)
     assert system.time_to_zero_ms(after, turn_used + elapsed) == to_zero - elapsed
 
@@ -113,7 +115,7 @@ def test_spending(system: ClockSystem, before: Budget, turn_used: int, elapsed: 
         (FIDE, stage(60_000, 0, 1), 0, 60_000),
     ],
 )
-def test_the_deadline_in_closed_form(system: ClockSystem, before: Budget, turn_used: int, to_zero: int) -> None:
+def test_time_to_zero_follows_the_budget(system: ClockSystem, before: Budget, turn_used: int, to_zero: int) -> None:
     assert system.time_to_zero_ms(before, turn_used) == to_zero
 
 
@@ -126,7 +128,7 @@ def test_the_deadline_in_closed_form(system: ClockSystem, before: Budget, turn_u
         (Fischer(2_000, cap_ms=60_000), Budget(58_000), 0, Budget(60_000)),
         (Fischer(2_000, cap_ms=60_000), Budget(57_999), 0, Budget(59_999)),
         (Fischer(2_000, cap_ms=60_000), Budget(75_000), 0, Budget(75_000)),
-        # Bronstein gives back what the turn took, at most the delay: never a gain.
+        # Bronstein gives back the time of the turn, at most the delay. A turn never gains time.
         (Bronstein(5_000), Budget(57_000), 3_000, Budget(60_000)),
         (Bronstein(5_000), Budget(55_000), 5_000, Budget(60_000)),
         (Bronstein(5_000), Budget(52_000), 8_000, Budget(57_000)),
@@ -140,7 +142,7 @@ def test_the_deadline_in_closed_form(system: ClockSystem, before: Budget, turn_u
         (CANADIAN, stones(10_000, 1), 1_000, stones(300_000, 5)),
         (PerMove(30_000), Budget(1), 29_999, Budget(30_000)),
         (Hourglass(), Budget(50_000), 10_000, Budget(50_000)),
-        # Stages: the increment for each turn, the bonus once on reaching the move count.
+        # Stages: each turn adds the increment; the end of a stage adds its bonus once.
         (FIDE, stage(100_000, 0, 40), 0, stage(130_000, 0, 39)),
         (FIDE, stage(100_000, 0, 2), 0, stage(130_000, 0, 1)),
         (FIDE, stage(100_000, 0, 1), 0, stage(1_930_000, 1, None)),
@@ -151,18 +153,20 @@ def test_the_deadline_in_closed_form(system: ClockSystem, before: Budget, turn_u
         (Stages((Stage(1, 5_000), Stage(1, 3_000), Stage())), stage(10_000, 1, 1), 0, stage(13_000, 2, None)),
     ],
 )
-def test_finishing_a_turn(system: ClockSystem, before: Budget, turn_used: int, after: Budget) -> None:
+def test_finished_turn_earns_time_by_the_system(
+    system: ClockSystem, before: Budget, turn_used: int, after: Budget
+) -> None:
     left = system.finish_turn(before, turn_used)
     assert Budget(left.remaining_ms, left.reading) == after
 
 
 @pytest.mark.parametrize("system", [Fischer(2_000), Bronstein(5_000), Delay(5_000), Hourglass(), SuddenDeath()])
 @pytest.mark.parametrize("left", [0, -3_000])
-def test_nothing_is_given_after_a_flag(system: ClockSystem, left: int) -> None:
+def test_flagged_turn_earns_no_time(system: ClockSystem, left: int) -> None:
     assert system.finish_flagged_turn(Budget(left)) == Budget(left)
 
 
-def test_no_period_move_or_stage_is_given_after_a_flag_either() -> None:
+def test_flagged_turn_earns_no_period_move_or_stage() -> None:
     for system, flagged in ((BYOYOMI, period(0, 0)), (CANADIAN, stones(0, 1)), (FIDE, stage(0, 0, 1))):
         assert system.finish_flagged_turn(flagged) == flagged
     assert PerMove(30_000).finish_flagged_turn(Budget(-1)) == Budget(30_000), "the next turn has its own time"
@@ -180,7 +184,7 @@ def test_no_period_move_or_stage_is_given_after_a_flag_either() -> None:
         (FIDE, 60_000, stage(60_000, 0, 40)),
     ],
 )
-def test_opening(system: ClockSystem, budget: int, opened: Budget) -> None:
+def test_open_budget_begins_in_the_first_phase_of_the_system(system: ClockSystem, budget: int, opened: Budget) -> None:
     assert system.open_budget(budget) == opened
 
 
@@ -203,11 +207,11 @@ def test_opening(system: ClockSystem, budget: int, opened: Budget) -> None:
         (Fischer(1_000, cap_ms=60_000), Budget(60_000), 5_000, Budget(65_000)),
     ],
 )
-def test_adding_and_taking(system: ClockSystem, before: Budget, delta: int, after: Budget) -> None:
+def test_add_time_stops_at_zero(system: ClockSystem, before: Budget, delta: int, after: Budget) -> None:
     assert system.add_time(before, delta) == after
 
 
-def test_every_system_has_its_name() -> None:
+def test_clock_systems_have_their_names() -> None:
     assert sorted(CLOCK_SYSTEMS) == [
         "bronstein",
         "byoyomi",
@@ -272,12 +276,12 @@ CLOCKS = {
         ("stages", "0 start; 1 switch; 2 switch; 3 switch; 4 switch; 5 switch", "running A 91 *B 90"),
     ],
 )
-def test_in_per_participant(clock: str, script: str, face: str) -> None:
+def test_clock_system_in_per_participant_gives_the_worked_readings(clock: str, script: str, face: str) -> None:
     assert play(spec("per_participant", "A B", clock=CLOCKS[clock]), script).face == face
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_who_runs_out_gets_nothing(clock: str) -> None:
+def test_expired_participant_earns_no_time(clock: str) -> None:
     creation = spec("per_participant", "A B", "advance", clock=CLOCKS[clock])
     session = play(creation, "0 start; 200 time")
     flagged = session.transitions[1].state.participants[0]
@@ -287,14 +291,14 @@ def test_who_runs_out_gets_nothing(clock: str) -> None:
 
 
 @pytest.mark.parametrize("clock", [clock for clock in CLOCKS if clock not in ("per move", "hourglass")])
-def test_time_given_at_zero_earns_no_increment(clock: str) -> None:
+def test_added_time_at_zero_earns_no_increment(clock: str) -> None:
     creation = spec("per_participant", "A B", "pause", clock=CLOCKS[clock])
     session = play(creation, "0 start; 200 time; 201 adjust+4:A; 202 switch")
     assert session.remaining("A") == 4
     assert session.state.status == "running"
 
 
-def test_the_next_turn_has_its_own_time_after_the_pause_at_zero() -> None:
+def test_per_move_turn_after_the_pause_at_zero_has_its_full_time() -> None:
     session = play(
         spec("per_participant", "A", "pause", clock=PerMove(30_000)), "0 start; 40 time; 50 switch; 60 switch"
     )
@@ -315,12 +319,12 @@ def test_the_next_turn_has_its_own_time_after_the_pause_at_zero() -> None:
         ("byo-yomi", "0 start; 80 time", "expired x 0x y 60"),
     ],
 )
-def test_in_per_group(clock: str, script: str, face: str) -> None:
+def test_clock_system_in_per_group_gives_the_worked_readings(clock: str, script: str, face: str) -> None:
     session = play(spec("per_group", "A/x B/y C/x", clock=CLOCKS[clock]), script.replace("75 switch", "75 switch>B"))
     assert session.face == face
 
 
-def test_each_by_a_clock_of_its_own() -> None:
+def test_participants_with_own_clocks_are_charged_by_them() -> None:
     creation = spec("per_participant", "A B C D", clock=Fischer(1_000))
     a, b, c, d = creation.participants
     own = (a, replace(b, clock=Delay(5_000)), replace(c, clock=Byoyomi(1, 10_000), total_time_ms=5_000), d)
@@ -331,13 +335,13 @@ def test_each_by_a_clock_of_its_own() -> None:
     assert session.lines[-1] == "51 expired C"
 
 
-def test_deadlines_follow_the_system() -> None:
+def test_deadline_follows_from_the_clock_system() -> None:
     for clock, seconds in (("delay", 65), ("byo-yomi", 80), ("canadian", 80), ("per move", 30), ("hourglass", 60)):
         state = play(spec("per_participant", "A B", clock=CLOCKS[clock]), "0 start").state
         assert deadline_at_ms(state) == T0 + seconds * 1000
 
 
-def test_in_overtime_deadlines_lie_behind() -> None:
+def test_deadline_in_overtime_is_none() -> None:
     creation = spec("per_participant", "A B", "overtime", clock=Delay(5_000))
     state = play(creation, "0 start").state
     assert deadline_at_ms(state) == T0 + 65_000
@@ -359,11 +363,11 @@ def test_in_overtime_deadlines_lie_behind() -> None:
         ("hourglass", "0 start; 70 switch; 75 switch", "running *A -5 B 125"),
     ],
 )
-def test_overtime_is_a_debt_that_nothing_pays(clock: str, script: str, face: str) -> None:
+def test_debt_from_overtime_is_not_reduced_by_the_clock_system(clock: str, script: str, face: str) -> None:
     assert play(spec("per_participant", "A B", "overtime", clock=CLOCKS[clock]), script).face == face
 
 
-def test_increment_alone_means_fischer_where_turns_have_budgets() -> None:
+def test_increment_alone_means_fischer_in_modes_with_own_budgets() -> None:
     assert play(spec("per_participant", increment_ms=2_000), "").state.rules.clock == Fischer(2_000)
     assert play(spec("per_group", "A/x", increment_ms=2_000), "").state.rules.clock == Fischer(2_000)
     assert play(spec("per_participant", increment_ms=0), "").state.rules.clock == SuddenDeath()
@@ -371,11 +375,11 @@ def test_increment_alone_means_fischer_where_turns_have_budgets() -> None:
     assert play(spec("per_participant", increment_ms=2, clock=Delay(1)), "").state.rules.clock == Delay(1)
 
 
-def test_a_participant_is_a_budget() -> None:
+def test_participant_can_be_used_as_a_budget() -> None:
     budget: BudgetLike = play(spec("per_participant", "A"), "").state.participants[0]
     assert SuddenDeath().time_to_zero_ms(budget, 0) == MINUTE
 
 
-def test_a_create_takes_participants_as_they_are() -> None:
+def test_creation_keeps_display_names() -> None:
     creation = replace(spec("per_participant", ""), participants=(NewParticipant("A", display_name="Ann"),))
     assert play(creation, "").state.participants[0].display_name == "Ann"

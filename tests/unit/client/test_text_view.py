@@ -1,4 +1,4 @@
-"""What is drawn: faces, one screen, and nothing a terminal would obey."""
+"""The text view: clock faces, the size of a screen, and no control characters."""
 
 import pytest
 
@@ -25,7 +25,7 @@ T0 = 1_764_000_000_000
         (-1_500, "-0:01.5"),
     ],
 )
-def test_a_face_is_rounded_down(ms: int, shown: str) -> None:
+def test_clock_face_is_rounded_down(ms: int, shown: str) -> None:
     assert clock_face(ms) == shown
 
 
@@ -33,7 +33,7 @@ def test_a_face_is_rounded_down(ms: int, shown: str) -> None:
     ("text", "columns", "kept"),
     [("abc", 2, "ab"), ("a\x1b[2Jb\n", 9, "a�[2Jb�"), ("日本", 3, "日"), ("e\u0301f", 1, "e\u0301")],
 )
-def test_text_fits_and_commands_nothing(text: str, columns: int, kept: str) -> None:
+def test_text_is_cut_and_control_characters_are_replaced(text: str, columns: int, kept: str) -> None:
     assert cut_to_columns(text, columns) == kept
 
 
@@ -49,7 +49,7 @@ def screen(state: Session, at_ms: int, lines: int = 24) -> list[str]:
     return draw(state, T0 + at_ms, columns=80, lines=lines, footer="footer")
 
 
-def test_the_running_clock_runs_by_calculation() -> None:
+def test_running_clock_is_drawn_for_the_given_instant() -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
     assert screen(state, 12_345) == [
         "session s",
@@ -62,14 +62,14 @@ def test_the_running_clock_runs_by_calculation() -> None:
     ]
 
 
-def test_no_clock_is_shown_past_its_zero() -> None:
+def test_clock_is_drawn_past_its_zero_only_in_overtime() -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
     assert screen(state, 99_999)[3].endswith("0:00.0")
     overtime = started(Create(SyncMode.PER_PARTICIPANT, people(2), on_timeout=OnTimeout.OVERTIME))
     assert screen(overtime, 61_500)[3].endswith("-0:01.5")
 
 
-def test_facts_beside_the_time_are_shown() -> None:
+def test_periods_are_drawn_next_to_the_time() -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(2), clock=Byoyomi(3, 30_000)))
     assert screen(state, 91_000)[3].split() == [">", "Player", "0", "0:29", "2", "periods"]
 
@@ -90,14 +90,14 @@ def test_facts_beside_the_time_are_shown() -> None:
         ),
     ],
 )
-def test_each_mode_shows_the_clock_that_runs(spec: Create, own: list[str]) -> None:
+def test_running_clock_of_each_mode_is_drawn(spec: Create, own: list[str]) -> None:
     drawn = screen(started(spec), 10_000)
     assert drawn[3].split() == own
     assert drawn[5].split()[0] == ">"
 
 
 @pytest.mark.parametrize("lines", range(1, 12))
-def test_a_thousand_fit_one_screen_with_whose_turn_it_is(lines: int) -> None:
+def test_thousand_participants_fit_the_screen_around_the_active_one(lines: int) -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(1_000), active_participant_id="p500"))
     drawn = draw(state, T0, columns=20, lines=lines)
     assert len(drawn) <= lines

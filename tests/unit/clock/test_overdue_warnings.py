@@ -1,4 +1,4 @@
-"""Warnings: one per threshold and turn, armed again by added time."""
+"""Warnings: one for each threshold and turn, armed again by added time."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.unit.clock.script import T0, play, spec
         ("31 time; 32 time", ["30 time_warning A"]),
         ("55 time", ["30 time_warning A", "50 time_warning A"]),
         ("99 time", ["30 time_warning A", "50 time_warning A", "60 expired A"]),
-        # One for each turn.
+        # Each turn has its own warnings.
         (
             "40 switch; 80 switch; 95 time",
             [
@@ -25,7 +25,7 @@ from tests.unit.clock.script import T0, play, spec
                 "90 time_warning A",
             ],
         ),
-        # A clock that begins its turn below a threshold doesn't cross it.
+        # A turn that begins below a threshold does not cross it.
         (
             "55 switch; 56 switch; 58 switch>A; 59 time",
             [
@@ -36,10 +36,10 @@ from tests.unit.clock.script import T0, play, spec
                 "58 cycle_switched A",
             ],
         ),
-        # A pause is no new turn.
+        # A pause does not begin a new turn.
         ("31 pause; 40 resume; 45 time", ["30 time_warning A", "31 paused A", "40 resumed A"]),
         ("29 pause; 40 resume; 45 time", ["29 paused A", "40 resumed A", "41 time_warning A"]),
-        # Time added arms again what the clock now stands above, and nothing else.
+        # Added time arms only the thresholds that are below the time to zero again.
         ("31 adjust+10:A; 45 time", ["30 time_warning A", "31 time_adjusted A", "40 time_warning A"]),
         ("31 adjust+0.5:A; 49 time", ["30 time_warning A", "31 time_adjusted A"]),
         (
@@ -48,7 +48,7 @@ from tests.unit.clock.script import T0, play, spec
         ),
         ("31 adjust+1:A; 32 time", ["30 time_warning A", "31 time_adjusted A"]),
         ("31 adjust+10:B; 45 time", ["30 time_warning A", "31 time_adjusted B"]),
-        # Time taken can jump over thresholds: they are told at once, greatest first, unless nothing is left.
+        # Subtracted time can jump over thresholds. Their warnings come at once, greatest first, unless no time is left.
         ("10 adjust-45:A", ["10 time_adjusted A", "10 time_warning A", "10 time_warning A"]),
         ("10 adjust-25:A", ["10 time_adjusted A", "10 time_warning A"]),
         ("10 adjust-50:A", ["10 time_adjusted A", "10 expired A"]),
@@ -58,12 +58,12 @@ from tests.unit.clock.script import T0, play, spec
         ),
     ],
 )
-def test_warnings(script: str, lines: list[str]) -> None:
+def test_warning_is_sent_once_for_each_threshold_and_turn(script: str, lines: list[str]) -> None:
     session = play(spec("per_participant", "A B", warnings_ms=(10_000, 30_000, 10_000)), f"0 start; {script}")
     assert session.lines[1:] == lines
 
 
-def test_a_warning_tells_the_threshold_and_leaves_the_clock_alone() -> None:
+def test_warning_carries_the_threshold_and_does_not_change_the_clock() -> None:
     session = play(spec("per_participant", "A B", warnings_ms=(10_000,)), "0 start; 50 time")
     event, state = session.transitions[-1].event, session.state
     assert (event.participant_id, event.used_ms, event.remaining_ms) == ("A", 50_000, 10_000)
@@ -87,7 +87,7 @@ def test_a_warning_tells_the_threshold_and_leaves_the_clock_alone() -> None:
         ("global", {"on_timeout": "overtime"}, "99 time", ["50 time_warning A"]),
         ("count_up", {}, "50 time", ["50 time_warning A"]),
         ("count_up", {"max_time_ms": None}, "999 time", []),
-        # What counts is the time until the flag, whatever the face shows.
+        # The time to zero counts, not the remaining time that the clock shows.
         ("per_participant", {"clock": Delay(5_000)}, "56 time", ["55 time_warning A"]),
         ("per_participant", {"clock": Byoyomi(3, 20_000)}, "111 time", ["110 time_warning A"]),
         (
@@ -98,12 +98,14 @@ def test_a_warning_tells_the_threshold_and_leaves_the_clock_alone() -> None:
         ),
     ],
 )
-def test_in_each_mode(mode: str, fields: dict[str, object], script: str, lines: list[str]) -> None:
+def test_warning_in_each_mode_refers_to_the_running_clock(
+    mode: str, fields: dict[str, object], script: str, lines: list[str]
+) -> None:
     session = play(spec(mode, "A/x B/y", warnings_ms=(10_000,), **fields), f"0 start; {script}")  # type: ignore[arg-type]
     assert session.lines[1:] == lines
 
 
-def test_a_soft_close_arms_again() -> None:
+def test_soft_close_arms_a_passed_warning_again() -> None:
     creation = spec("global", "A B", warnings_ms=(5_000,), extend_on_switch_ms=10_000)
     session = play(creation, "0 start; 57 switch; 99 time")
     assert session.lines[1:] == ["55 time_warning A", "57 cycle_switched A", "62 time_warning B", "67 expired B"]

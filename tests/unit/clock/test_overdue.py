@@ -1,4 +1,4 @@
-"""Running out: what falls due, at its own instant, however late it is noticed, and what becomes of commands then."""
+"""Overdue transitions: each at its own instant, however late it is found, and commands that meet them."""
 
 from dataclasses import replace
 
@@ -77,7 +77,9 @@ GROUPS = "A/x B/y C/x"
         ("count_up", "advance", "60 time", ["60 expired A"], "expired *- 0"),
     ],
 )
-def test_at_zero(mode: str, on_timeout: str | None, script: str, lines: list[str], face: str) -> None:
+def test_timeout_in_each_mode_follows_on_timeout(
+    mode: str, on_timeout: str | None, script: str, lines: list[str], face: str
+) -> None:
     session = play(spec(mode, GROUPS, on_timeout), f"0 start; {script}")
     assert session.lines[1:] == lines
     assert session.face == face
@@ -85,7 +87,7 @@ def test_at_zero(mode: str, on_timeout: str | None, script: str, lines: list[str
 
 @pytest.mark.parametrize("mode", ["per_participant", "per_cycle", "per_group", "global", "count_up"])
 @pytest.mark.parametrize("on_timeout", ["expire", "advance"])
-def test_the_end_is_at_the_deadline(mode: str, on_timeout: str) -> None:
+def test_expired_session_ends_at_its_deadline(mode: str, on_timeout: str) -> None:
     session = play(spec(mode, GROUPS, on_timeout, max_cycles=3), "0 start; 3 switch; 9999 time")
     state, before = session.state, session.transitions[-2].state
     assert state.status == "expired"
@@ -97,7 +99,7 @@ LATE = "per_cycle", "per_participant", "per_group"
 
 
 @pytest.mark.parametrize("mode", LATE)
-def test_noticed_late_is_noticed_on_time(mode: str) -> None:
+def test_overdue_transitions_are_the_same_however_late_they_are_found(mode: str) -> None:
     who = " ".join(f"{name}/{name}" for name in "ABCDEFGHIJ")
     creation = spec(mode, who, "advance", max_cycles=10, warnings_ms=(10_000, 5_000))
     late = play(creation, "0 start; 99999 time")
@@ -111,7 +113,7 @@ def test_noticed_late_is_noticed_on_time(mode: str) -> None:
     assert documents == [render_session(t.state) for t in to_the_point.transitions]
 
 
-def test_a_long_chain_goes_in_pieces() -> None:
+def test_overdue_transitions_beyond_the_limit_need_another_decision() -> None:
     running = play(spec("per_cycle", "A"), "0 start").state
     decision = engine.apply(running, command("switch"), T0 + 60_000 * 100)
     assert len(decision.overdue) == MAX_OVERDUE
@@ -124,7 +126,7 @@ def test_a_long_chain_goes_in_pieces() -> None:
     assert exactly.expired_participant_id == "A"
 
 
-def test_a_long_chain_still_consumes_the_switch() -> None:
+def test_switch_after_several_decisions_of_overdue_transitions_is_consumed() -> None:
     for cycles in (MAX_OVERDUE, MAX_OVERDUE + 1, 2 * MAX_OVERDUE, 2 * MAX_OVERDUE + 1):
         session = play(spec("per_cycle", "A B", warnings_ms=(9_000,)), f"0 start; {60 * cycles + 1} switch")
         assert session.lines[-1].startswith(f"{60 * cycles + 1} consumed by")
@@ -134,7 +136,7 @@ def test_a_long_chain_still_consumes_the_switch() -> None:
 @pytest.mark.parametrize(
     ("mode", "on_timeout", "script", "lines"),
     [
-        # A plain press meant the turn that ran out.
+        # A plain switch was meant for the turn that ran out.
         ("per_participant", "advance", "60 switch", ["60 participant_expired A", "60 consumed by A"]),
         ("per_participant", "advance", "60 switch>C", ["60 participant_expired A", "60 consumed by A"]),
         (
@@ -147,7 +149,7 @@ def test_a_long_chain_still_consumes_the_switch() -> None:
         ("per_group", "advance", "61 switch", ["60 group_expired A", "61 consumed by A"]),
         ("per_participant", "pause", "61 switch", ["60 paused A", "61 consumed by A"]),
         ("global", "pause", "61 switch", ["60 paused A", "61 consumed by A"]),
-        # One that names its turn is judged by the state it meets.
+        # A switch that names its turn is decided by the state that it meets.
         ("per_participant", "advance", "60 switch@A", ["60 participant_expired A", "60 !NOT_ACTIVE_PARTICIPANT"]),
         ("per_participant", "advance", "60 switch@B", ["60 participant_expired A", "60 cycle_switched B"]),
         ("per_participant", "pause", "61 switch@A", ["60 paused A", "61 cycle_switched A"]),
@@ -155,10 +157,10 @@ def test_a_long_chain_still_consumes_the_switch() -> None:
         ("per_participant", None, "60 switch", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
         ("per_participant", None, "60 switch@A", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
         ("per_participant", "advance", "999 switch", ["60 participant_expired A"]),
-        # Before the deadline, and once the expiry was committed, a switch is a switch.
+        # Before the deadline, and after the expiry is committed, a switch is applied.
         ("per_participant", "advance", "59.999 switch", ["59.999 cycle_switched A"]),
         ("per_participant", "advance", "60 time; 60 switch", ["60 participant_expired A", "60 cycle_switched B"]),
-        # Other commands aren't consumed, and a refused one leaves the links standing.
+        # Other commands are not consumed. A refused command still commits the overdue transitions.
         ("per_participant", "advance", "61 pause", ["60 participant_expired A", "61 paused B"]),
         ("per_participant", "advance", "61 resume", ["60 participant_expired A", "61 !INVALID_STATE_TRANSITION"]),
         ("per_participant", None, "61 complete", ["60 expired A", "61 !INVALID_STATE_TRANSITION"]),
@@ -166,12 +168,14 @@ def test_a_long_chain_still_consumes_the_switch() -> None:
         ("per_participant", "advance", "61 leave:Z", ["60 participant_expired A", "61 !PARTICIPANT_NOT_FOUND"]),
     ],
 )
-def test_a_command_that_meets_an_expiry(mode: str, on_timeout: str | None, script: str, lines: list[str]) -> None:
+def test_command_after_a_deadline_meets_the_expiry_first(
+    mode: str, on_timeout: str | None, script: str, lines: list[str]
+) -> None:
     session = play(spec(mode, GROUPS, on_timeout), f"0 start; {script}")
     assert session.lines[1 : 1 + len(lines)] == lines
 
 
-def test_the_refusal_names_the_end() -> None:
+def test_switch_after_the_end_is_refused_with_the_status() -> None:
     decision = play(spec("per_participant"), "0 start; 61 switch").decision
     assert isinstance(decision.refusal, InvalidTransition)
     assert "expired" in decision.refusal.message
@@ -179,7 +183,7 @@ def test_the_refusal_names_the_end() -> None:
     assert decision.expired_participant_id is None
 
 
-def test_a_warning_or_a_lifted_pause_consumes_nothing() -> None:
+def test_switch_after_a_warning_or_a_pause_end_is_not_consumed() -> None:
     warned = play(spec("per_participant", warnings_ms=(10_000,)), "0 start; 51 switch")
     assert warned.lines == ["0 started A", "50 time_warning A", "51 cycle_switched A"]
     lifted = play(spec("per_participant"), "0 start; 1 pause:tea+5; 10 switch")
@@ -187,31 +191,31 @@ def test_a_warning_or_a_lifted_pause_consumes_nothing() -> None:
     assert lifted.face == "running A 55 *B 60 C 60"
 
 
-def test_a_turn_that_begins_at_zero_ends_at_once() -> None:
+def test_turn_that_begins_at_zero_times_out_at_once() -> None:
     session = play(spec("per_participant", on_timeout="advance"), "0 adjust-60:B; 0 start; 10 switch")
     assert session.lines[2:] == ["10 cycle_switched A", "10 participant_expired B"]
     assert session.decision.expired_participant_id is None
     assert [t.event.type for t in session.decision.follow_up] == ["participant_expired"]
 
 
-def test_a_consumed_switch_brings_about_nothing_itself() -> None:
+def test_consumed_switch_makes_no_own_transition() -> None:
     decision = play(spec("per_participant", on_timeout="advance"), "0 start; 61 switch").decision
     assert (len(decision.overdue), decision.own, decision.follow_up, decision.refusal) == (1, (), (), None)
 
 
-def test_nothing_falls_due_where_nothing_runs() -> None:
+def test_next_due_event_is_none_if_no_clock_runs_to_a_limit() -> None:
     for script in ("", "0 start; 1 pause", "0 start; 1 complete", "0 start; 1 delete"):
         assert next_due_event(play(spec("per_participant"), script).state) is None
     assert next_due_event(play(spec("count_up", max_time_ms=None), "0 start").state) is None
     assert next_due_event(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
 
 
-def test_expire_before_anything_is_due_changes_nothing() -> None:
+def test_expire_before_the_deadline_changes_nothing() -> None:
     running = play(spec("per_participant"), "0 start").state
     assert engine.apply(running, Expire(), T0 + 59_999) == engine.Decision()
 
 
-def test_a_session_recovered_after_its_deadline_ends_no_earlier_than_that() -> None:
+def test_session_recovered_after_its_deadline_ends_at_the_recovery() -> None:
     running = play(spec("per_participant"), "0 start").state
     recovered = replace(running, version=9, updated_at_ms=T0 + 100_000)
     decision = engine.apply(recovered, Switch(), T0 + 100_000)

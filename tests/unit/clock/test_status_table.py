@@ -1,4 +1,4 @@
-"""Every command in every status in every mode, and the order in which refusals come."""
+"""Every command in every status and mode, and the order of refusals."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ REACHED_BY = {
 
 REFUSED = "!"
 
-# The contract's table, written down a second time: what each command makes of each status.
+# A second, independent copy of the status table: the status after each command in each status.
 OUTCOMES = """
             pending    running    paused     at zero    expired    completed  cancelled
 start       running    !          !          !          !          !          !
@@ -59,12 +59,14 @@ def _reach(status: str, mode: str) -> Played:
 
 @pytest.mark.parametrize("mode", list(SyncMode))
 @pytest.mark.parametrize(("text", "status", "outcome"), _outcomes())
-def test_each_command_in_each_status(mode: str, text: str, status: str, outcome: str) -> None:
+def test_each_command_in_each_status_leads_to_the_status_of_the_table(
+    mode: str, text: str, status: str, outcome: str
+) -> None:
     session = _reach(status, mode)
     before = session.state
     assert before.status == ("paused" if status == "at zero" else status)
     if status == "at zero" and text == "switch" and mode in ("global", "count_up"):
-        outcome = "paused"  # the next one's clock is the same, and at zero as well
+        outcome = "paused"  # the next participant has the same budget, which is at zero too
     decision = session.do(T0 + 61_000 if status in ("expired", "at zero") else T0 + 2_000, command(text))
     if outcome == REFUSED:
         assert decision.refusal is not None
@@ -79,7 +81,7 @@ def test_each_command_in_each_status(mode: str, text: str, status: str, outcome:
 
 
 @pytest.mark.parametrize("status", REACHED_BY)
-def test_a_final_session_runs_no_clock(status: str) -> None:
+def test_final_session_has_no_running_clock(status: str) -> None:
     state = _reach(status, "per_participant").state
     if not state.status.is_final:
         return
@@ -94,7 +96,7 @@ def _paused() -> Session:
 
 
 @pytest.mark.parametrize(
-    ("state", "asked", "precondition", "code"),
+    ("state", "refused", "precondition", "code"),
     [
         (_reach("completed", "global").state, Start(), Precondition(version=1), "INVALID_STATE_TRANSITION"),
         (_reach("completed", "global").state, Start(), Precondition(etags=((1, "e"),)), "INVALID_STATE_TRANSITION"),
@@ -111,15 +113,15 @@ def _paused() -> Session:
         (_reach("completed", "global").state, UpdateMetadata({"a": 1}), Precondition(version=1), "CONFLICT"),
     ],
 )
-def test_order_of_checks(state: Session, asked: Command, precondition: Precondition, code: str) -> None:
-    decision = engine.apply(state, asked, T0 + 2_000, precondition)
+def test_refusals_are_checked_in_order(state: Session, refused: Command, precondition: Precondition, code: str) -> None:
+    decision = engine.apply(state, refused, T0 + 2_000, precondition)
     assert decision.refusal is not None
     assert decision.refusal.code == code
     assert decision.transitions == ()
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "told"),
+    ("status", "text", "message"),
     [
         ("pending", "switch", "Session is not running (it is pending)"),
         ("paused", "switch", "Session is not running (it is paused); resume it first"),
@@ -131,19 +133,19 @@ def test_order_of_checks(state: Session, asked: Command, precondition: Precondit
         ("completed", "cancel", "Session cannot be cancelled: the session is completed"),
     ],
 )
-def test_a_refusal_reads_like_v2s(status: str, text: str, told: str) -> None:
+def test_refusal_by_status_has_the_text_of_v2(status: str, text: str, message: str) -> None:
     refusal = engine.apply(_reach(status, "per_participant").state, command(text), T0 + 2_000).refusal
     assert refusal is not None
-    assert refusal.message == told
+    assert refusal.message == message
 
 
-def test_a_conflict_says_both_versions() -> None:
+def test_version_conflict_names_both_versions() -> None:
     refusal = engine.apply(_paused(), command("resume"), T0 + 2_000, Precondition(version=7)).refusal
     assert refusal is not None
     assert refusal.details == {"expected_version": 7, "actual_version": 3}
 
 
-def test_what_falls_due_makes_an_expected_version_stale() -> None:
+def test_overdue_transition_makes_an_expected_version_stale() -> None:
     running = play(spec("per_participant", on_timeout="advance"), "0 start").state
     decision = engine.apply(running, command("switch"), T0 + 60_000, Precondition(version=2))
     assert [link.event.type for link in decision.overdue] == ["participant_expired"]
@@ -152,7 +154,7 @@ def test_what_falls_due_makes_an_expected_version_stale() -> None:
 
 
 @pytest.mark.parametrize("text", ["start", "switch", "merge:{}", "complete", "delete"])
-def test_a_tombstone_is_not_there(text: str) -> None:
+def test_command_to_a_deleted_session_is_refused_as_not_found(text: str) -> None:
     gone = play(spec("per_participant"), "0 start; 1 delete").state
     assert gone.deleted
     decision = engine.apply(gone, command(text), T0 + 2_000)
@@ -169,7 +171,7 @@ def test_a_tombstone_is_not_there(text: str) -> None:
         ("0 start; 61 delete", ["0 started A", "60 expired A", "61 deleted"], 60_000),
     ],
 )
-def test_deleting_is_a_version_like_any_other(script: str, lines: list[str], used: int) -> None:
+def test_delete_makes_a_last_version(script: str, lines: list[str], used: int) -> None:
     session = play(spec("per_participant"), script)
     assert session.lines == lines
     assert session.state.deleted
@@ -178,21 +180,21 @@ def test_deleting_is_a_version_like_any_other(script: str, lines: list[str], use
     assert engine.apply(session.state, command("time"), T0 + 10**9) == engine.Decision()
 
 
-def test_time_stepping_back_counts_as_the_last_transition() -> None:
+def test_instant_before_the_last_transition_counts_as_that_transition() -> None:
     session = play(spec("per_participant"), "0 start; 20 switch; 10 switch; 5 pause; 30 resume; 31 switch")
     assert session.face == "running *A 40 B 60 C 59"
     assert [t.event.at_ms - T0 for t in session.transitions] == [0, 20_000, 20_000, 20_000, 30_000, 31_000]
 
 
-def test_the_table_has_every_status() -> None:
+def test_status_table_has_every_status() -> None:
     assert set(STATUS_TABLE) == set(Status)
 
 
-def test_the_page_is_fresh() -> None:
+def test_status_page_is_equal_to_the_status_table() -> None:
     page = Path(__file__).parents[3] / "docs" / "reference" / "status.md"
     assert page.read_text() == status_page(), f"stale: python -m tests.unit.clock.status_page > {page}"
 
 
-def test_open_session_is_pending_at_version_one() -> None:
+def test_created_session_is_pending_at_version_1() -> None:
     state = open_session(spec("global"))
     assert (state.status, state.version, state.anchor_ms) == ("pending", 1, None)

@@ -1,6 +1,6 @@
-"""The engine against a naive one that really ticks: a tenth of a second at a time, written from the rules' own words.
+"""The engine compared with a simple clock that really ticks, 0.1 s at a time, written from the rules alone.
 
-Nothing is shared with `synckairos.clock` but the systems' names: no deadline is computed here, no reading derived.
+It shares only the settings of the systems with `synckairos.clock`. It calculates no deadline and no reading.
 """
 
 import random
@@ -46,7 +46,7 @@ SYSTEMS: dict[str, ClockSystem] = {
 
 @dataclass
 class Clock:
-    """One player's clock, in ticks: what it shows, and what its system counts beside that."""
+    """The clock of one player, in ticks: the shown time, and the other counts of its system."""
 
     system: ClockSystem
     left: int
@@ -71,22 +71,22 @@ class Clock:
                 self.moves = self.system.stages[0].moves or 0
 
     def begin(self) -> None:
-        """Take the turn; who owes time has run out from the beginning."""
+        """Begin a turn. A clock with a debt has run out from the beginning."""
         self.turn = 0
         self.has_run_out = self.left <= 0
         self.free = self.system.delay_ms // TICK_MS if isinstance(self.system, Delay) else 0
 
     def tick(self) -> None:
-        """Let a tenth of a second pass in its turn."""
+        """Let 0.1 s of the turn pass."""
         self.turn += 1
         if self.free:
             self.free -= 1
         else:
             self.left -= 1
-        self.look()
+        self.check_zero()
 
-    def look(self) -> None:
-        """See whether something has run out."""
+    def check_zero(self) -> None:
+        """Apply the end of the main time, of a period or of all time, if it has come."""
         if self.left > 0:
             return
         match self.system:
@@ -101,7 +101,7 @@ class Clock:
                 self.has_run_out = True
 
     def end(self) -> None:
-        """Press; who ran out in this turn is given nothing."""
+        """End the turn. A clock that ran out in this turn earns no time."""
         if self.has_run_out:
             if isinstance(self.system, PerMove):
                 self.left = self.system.move_ms // TICK_MS
@@ -134,7 +134,7 @@ class Clock:
 
     @property
     def face(self) -> tuple[Any, ...]:
-        """Return what it shows; main time that has just run out shows as the period that begins."""
+        """Return the shown values. Main time that has just run out is shown as the beginning period."""
         match self.system:
             case Byoyomi():
                 return self.left, "main" if self.in_main else "overtime", self.periods
@@ -148,7 +148,7 @@ class Clock:
 
 @dataclass
 class Table:
-    """Players around a table, and a clock that ticks."""
+    """The players of a session and their ticking clocks."""
 
     clocks: list[Clock]
     on_timeout: OnTimeout
@@ -158,7 +158,7 @@ class Table:
     is_paused: bool = False
 
     def __post_init__(self) -> None:
-        self.told: list[tuple[int, int]] = []
+        self.timeouts: list[tuple[int, int]] = []
         self.clocks[0].begin()
 
     def pass_time(self, ticks: int) -> None:
@@ -177,7 +177,7 @@ class Table:
     def run_out(self) -> None:
         if self.on_timeout is OnTimeout.OVERTIME:
             return
-        self.told.append((self.now, self.active))
+        self.timeouts.append((self.now, self.active))
         self.clocks[self.active].is_out = True
         following = self.following()
         if self.on_timeout is OnTimeout.EXPIRE or following is None:
@@ -202,7 +202,7 @@ class Table:
 
 
 def shown(player: Participant, system: ClockSystem) -> tuple[Any, ...]:
-    """Return the engine's reading of one player as `Clock.face` has it."""
+    """Return the engine's reading of one player in the form of `Clock.face`."""
     left, odd = divmod(player.remaining_ms, TICK_MS)
     assert odd == 0
     reading = player.reading
@@ -222,7 +222,7 @@ def shown(player: Participant, system: ClockSystem) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("timeout", ["expire", "advance", "overtime"])
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) -> None:
+def test_engine_reads_the_same_as_a_ticking_clock(name: str, timeout: str) -> None:
     system, on_timeout = SYSTEMS[name], OnTimeout(timeout)
     ends = set()
     for seed in range(HISTORIES):
@@ -238,8 +238,8 @@ def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) ->
         for _ in range(25):
             table.pass_time(pick.choice((0, 1, 2, 3, 4, 5, 6, 9)))
             at_ms = T0 + table.now * TICK_MS
-            unseen = table.told[seen:]
-            seen = len(table.told)
+            unseen = table.timeouts[seen:]
+            seen = len(table.timeouts)
             if table.is_over:
                 played.do(at_ms, Expire())
             elif table.is_paused:
@@ -254,7 +254,7 @@ def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) ->
                 table.press()
                 played.do(at_ms, Switch())
             else:
-                # The press was meant for the first turn that has run out by now, and is consumed.
+                # The switch was meant for the first turn that has run out since, so it is consumed.
                 assert played.do(at_ms, Switch()).expired_participant_id == "ABCD"[unseen[0][1]]
             compare(played, table, system, at_ms)
         ends.add(table.is_over)
@@ -262,7 +262,7 @@ def test_the_engine_shows_what_a_ticking_clock_shows(name: str, timeout: str) ->
 
 
 def compare(played: Played, table: Table, system: ClockSystem, at_ms: int) -> None:
-    """Check the reading at an instant, who plays, and who ran out when."""
+    """Check the readings at an instant, the active player, and the timeouts with their instants."""
     now = charge_until(played.state, at_ms)
     assert [shown(player, system) for player in now.participants] == [clock.face for clock in table.clocks], (
         played.lines
@@ -270,7 +270,7 @@ def compare(played: Played, table: Table, system: ClockSystem, at_ms: int) -> No
     assert (now.active if not now.status.is_final else table.active) == table.active
     assert now.status.is_final == table.is_over
     ran_out = (EventType.PARTICIPANT_EXPIRED, EventType.SESSION_EXPIRED)
-    told = [transition.event for transition in played.transitions if transition.event.type in ran_out]
-    assert [((event.at_ms - T0) // TICK_MS, event.participant_id) for event in told] == [
-        (now_at, "ABCD"[at]) for now_at, at in table.told
+    events = [transition.event for transition in played.transitions if transition.event.type in ran_out]
+    assert [((event.at_ms - T0) // TICK_MS, event.participant_id) for event in events] == [
+        (now_at, "ABCD"[at]) for now_at, at in table.timeouts
     ]

@@ -1,4 +1,4 @@
-"""How a session begins: what was asked, and what follows from the mode."""
+"""Creation of a session: the given values, and the values that the mode implies."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.unit.clock.script import T0, open_session, play, spec
         ("count_up", "expire"),
     ],
 )
-def test_what_happens_at_zero_by_default(mode: str, on_timeout: str) -> None:
+def test_on_timeout_default_follows_from_the_mode(mode: str, on_timeout: str) -> None:
     assert open_session(spec(mode, "A/x")).rules.on_timeout == on_timeout
     assert open_session(spec(mode, "A/x", "pause")).rules.on_timeout is OnTimeout.PAUSE
 
@@ -39,28 +39,28 @@ def test_what_happens_at_zero_by_default(mode: str, on_timeout: str) -> None:
         (spec("per_group", "A/x=10 B/y=20 C/x=30", groups=(NewGroup("y", 5_000), NewGroup("x"))), "pending y 5 x 40"),
     ],
 )
-def test_budgets(creation: Create, face: str) -> None:
+def test_creation_gives_the_budgets_of_the_mode(creation: Create, face: str) -> None:
     assert play(creation, "").face == face
 
 
-def test_cycles_are_limited_in_per_cycle_alone() -> None:
+def test_max_cycles_has_a_default_only_in_per_cycle() -> None:
     assert open_session(spec("per_cycle")).rules.max_cycles == MAX_CYCLES == 1_000
     assert open_session(spec("per_cycle", max_cycles=7)).rules.max_cycles == 7
     assert open_session(spec("global")).rules.max_cycles is None
 
 
-def test_warnings_are_sorted_and_once() -> None:
+def test_warnings_are_sorted_without_duplicates() -> None:
     rules = open_session(spec("global", warnings_ms=(5, 60_000, 5, 10_000))).rules
     assert rules.warnings_ms == (60_000, 10_000, 5)
 
 
-def test_who_names_no_index_has_its_place_in_the_list() -> None:
+def test_participant_without_an_index_gets_its_position_in_the_list() -> None:
     people = (NewParticipant("A", index=5), NewParticipant("B"), NewParticipant("C", index=0))
     state = open_session(Create(SyncMode.GLOBAL, people, total_time_ms=60_000))
     assert [(p.participant_id, p.index) for p in state.participants] == [("C", 0), ("B", 1), ("A", 5)]
 
 
-def test_the_first_fact() -> None:
+def test_creation_makes_version_1_of_a_pending_session() -> None:
     created = creation.create(spec("global", metadata={"a": 1}), "s", "e", T0)
     assert created.event.type == "session_created"
     assert (created.event.participant_id, created.event.remaining_ms) == (None, 60_000)
@@ -71,7 +71,7 @@ def test_the_first_fact() -> None:
     assert state.active is None
 
 
-def test_shares_for_the_record() -> None:
+def test_shares_in_modes_without_own_budgets_are_recorded() -> None:
     for mode, seconds in (("global", 60), ("count_up", 60), ("per_cycle", 0), ("per_group", 60)):
         assert play(spec(mode, "A/x"), "").remaining("A") == seconds
     assert play(spec("count_up", "A", max_time_ms=None), "").remaining("A") == 0
@@ -85,7 +85,7 @@ def test_shares_for_the_record() -> None:
     assert (late.remaining("A"), late.remaining("B")) == (20, 40)
 
 
-def test_a_designated_one_waits_for_the_start() -> None:
+def test_designated_participant_is_set_but_not_in_the_creation_event() -> None:
     state = open_session(spec("global", active_participant_id="B"))
     assert state.active == 1
     assert creation.create(spec("global", active_participant_id="B"), "s", "e", T0).event.participant_id is None
