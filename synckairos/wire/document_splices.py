@@ -1,7 +1,7 @@
 """Document splices: the format of a partial update of a session's document by byte ranges.
 
 One place defines the format. Python makes and applies splices here; `store/lua/commit.lua` applies them in Redis and
-makes the splices that lead back. `tests/vectors/document_splices.json` holds examples that test both.
+makes the splices that lead back. `tests/vectors/document_splices.json` has test vectors for both.
 
     splices  = line LF texts
     line     = length *( SP offset SP removed SP inserted )      decimal numbers, single spaces
@@ -10,6 +10,8 @@ makes the splices that lead back. `tests/vectors/document_splices.json` holds ex
     removed  = number of bytes removed there
     inserted = number of bytes inserted there, taken from `texts` in order
     texts    = the inserted bytes of all splices, without separators
+
+Readers ignore a space at the end of the line, which the script writes if there are no splices.
 
 For example `10 2 1 3\\nabc` replaces the byte at position 2 of a document of 10 bytes by `abc`.
 

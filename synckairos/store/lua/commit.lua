@@ -19,26 +19,27 @@ local FIRST, EACH = 19, 5
 local session, history, commands = KEYS[1], KEYS[2], KEYS[3]
 local command_id = ARGV[5]
 
--- Return the document that a body makes of the one before, and the body that leads back.
-local function follow(before, body)
-  if string.byte(body) == 123 then return body, before end
-  local line = string.find(body, '\n', 1, true)
-  local numbers = string.gmatch(string.sub(body, 1, line - 1), '%d+')
+-- Apply a body, which is a document or document splices (wire/document_splices.py describes the format).
+-- Return the document after it, and the body that leads back to the document before.
+local function apply_body(before, body)
+  if string.byte(body) == 123 then return body, before end -- it begins with a brace: a document
+  local line_end = string.find(body, '\n', 1, true)
+  local numbers = string.gmatch(string.sub(body, 1, line_end - 1), '%d+')
   assert(tonumber(numbers()) == #before, 'splices for another document')
-  local pieces, places, gone = {}, {}, {}
-  local from, taken, length = 1, line + 1, 0
+  local pieces, splices_back, texts_back = {}, {}, {}
+  local kept_from, text_from, length = 1, line_end + 1, 0
   for number in numbers do
-    local at, cut, size = tonumber(number), tonumber(numbers()), tonumber(numbers())
-    pieces[#pieces + 1] = string.sub(before, from, at)
-    pieces[#pieces + 1] = string.sub(body, taken, taken + size - 1)
-    gone[#gone + 1] = string.sub(before, at + 1, at + cut)
-    length = length + at + 1 - from
-    places[#places + 1] = length .. ' ' .. size .. ' ' .. cut
-    from, taken, length = at + 1 + cut, taken + size, length + size
+    local offset, removed, inserted = tonumber(number), tonumber(numbers()), tonumber(numbers())
+    pieces[#pieces + 1] = string.sub(before, kept_from, offset)
+    pieces[#pieces + 1] = string.sub(body, text_from, text_from + inserted - 1)
+    length = length + offset + 1 - kept_from
+    splices_back[#splices_back + 1] = length .. ' ' .. inserted .. ' ' .. removed
+    texts_back[#texts_back + 1] = string.sub(before, offset + 1, offset + removed)
+    kept_from, text_from, length = offset + 1 + removed, text_from + inserted, length + inserted
   end
-  pieces[#pieces + 1] = string.sub(before, from)
+  pieces[#pieces + 1] = string.sub(before, kept_from)
   local after = table.concat(pieces)
-  return after, #after .. ' ' .. table.concat(places, ' ') .. '\n' .. table.concat(gone)
+  return after, #after .. ' ' .. table.concat(splices_back, ' ') .. '\n' .. table.concat(texts_back)
 end
 
 if command_id ~= '' then
@@ -69,7 +70,7 @@ if #ARGV >= FIRST then
   local bytes, states, back = 0, {}, {}
   local state = redis.call('HGET', session, 'state') or ''
   for at = FIRST, #ARGV, EACH do
-    state, back[at] = follow(state, ARGV[at + 4])
+    state, back[at] = apply_body(state, ARGV[at + 4])
     states[at] = state
     bytes = bytes + #ARGV[1] + #ARGV[8] + #ARGV[at] + #ARGV[at + 2] + #state
   end

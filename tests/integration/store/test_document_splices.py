@@ -1,0 +1,72 @@
+"""Document splices in the commit script of Redis, by the test vectors that Python is tested by too."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+from redis.exceptions import ResponseError
+
+from synckairos.clock.model import EventType
+from synckairos.store.keys import Keys
+from synckairos.store.sessions import Commit, SessionStore, VersionStep
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.wire.feed_message import DocumentChange, FeedMessage, PackedMessage
+from synckairos.wire.snapshot import Snapshot
+from tests.vectors import SpliceVector, splice_vectors
+
+EPOCH = "e"
+
+
+@dataclass
+class ScriptBench:
+    """A store with one session, whose versions are arbitrary documents."""
+
+    pipe: RedisPipe
+    keys: Keys
+    store: SessionStore
+    session_id: str
+
+    async def commit(self, version: int, body: bytes) -> None:
+        """Commit a version whose feed message has this body."""
+        base = Snapshot(EPOCH, version - 1, b"{}", f"tag-{version - 1}") if version > 1 else None
+        change = None if base is None or body.startswith(b"{") else DocumentChange(base.tag, body, b"")
+        snapshot = Snapshot(EPOCH, version, b"" if change else body, f"tag-{version}")
+        message = FeedMessage(self.session_id, snapshot, EventType.METADATA_UPDATED, 0, change=change)
+        await self.store.commit(Commit(self.session_id, base, [VersionStep(b"{}", message)], "running"))
+
+    async def document(self) -> bytes:
+        """Return the document that the session has in Redis."""
+        document: bytes = await self.pipe.call("HGET", self.keys.session(self.session_id), "state")
+        return document
+
+    async def history_bodies(self) -> list[bytes]:
+        """Return the bodies of the session's history, oldest version first."""
+        packed = await self.pipe.call("LRANGE", self.keys.history(self.session_id), 0, -1)
+        return [PackedMessage.parse(each).body for each in packed]
+
+
+@pytest.fixture
+async def bench(redis_url: str, key_prefix: str) -> AsyncIterator[ScriptBench]:
+    keys = Keys(key_prefix)
+    async with RedisPipe(redis_url, 1) as pipe:
+        yield ScriptBench(pipe, keys, SessionStore(pipe, keys, 32), str(uuid4()))
+
+
+@pytest.mark.parametrize("vector", splice_vectors())
+async def test_the_script_stores_the_document_after_and_the_body_back(bench: ScriptBench, vector: SpliceVector) -> None:
+    await bench.commit(1, vector.before)
+    await bench.commit(2, vector.body)
+    assert await bench.document() == vector.after
+    assert await bench.history_bodies() == [b"", vector.back]
+
+
+@pytest.mark.parametrize("vector", splice_vectors("refused"))
+async def test_splices_for_a_document_of_another_length_change_nothing(
+    bench: ScriptBench, vector: SpliceVector
+) -> None:
+    await bench.commit(1, vector.before)
+    with pytest.raises(ResponseError, match="splices for another document"):
+        await bench.commit(2, vector.body)
+    assert await bench.document() == vector.before
+    assert await bench.history_bodies() == [b""]

@@ -1,0 +1,22 @@
+"""Document splices in Python, by the test vectors that the commit script in Redis is tested by too."""
+
+import pytest
+
+from synckairos.wire.document_splices import apply_body
+from tests.vectors import SpliceVector, splice_vectors
+
+
+@pytest.mark.parametrize("vector", splice_vectors())
+def test_a_body_makes_the_document_after_of_the_document_before(vector: SpliceVector) -> None:
+    assert apply_body(vector.before, vector.body) == vector.after
+
+
+@pytest.mark.parametrize("vector", splice_vectors())
+def test_the_body_back_makes_the_document_before_of_the_document_after(vector: SpliceVector) -> None:
+    assert apply_body(vector.after, vector.back) == vector.before
+
+
+@pytest.mark.parametrize("vector", splice_vectors("refused"))
+def test_splices_for_a_document_of_another_length_are_refused(vector: SpliceVector) -> None:
+    with pytest.raises(ValueError, match="are for a document of"):
+        apply_body(vector.before, vector.body)
