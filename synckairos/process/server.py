@@ -124,7 +124,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         )
         origins, callers = AllowedOrigins.from_settings(settings), CallerIdentity(settings.trusted_proxies)
         commands = CommandHandler(sessions, settings)
-        endpoint = WebSocketEndpoint(hub, commands, allows=origins.admits, principal_for=callers.principal_for)
+        endpoint = WebSocketEndpoint(hub, commands, allows_origin=origins.admits, principal_for=callers.principal_for)
         aside, lag = ReadCache(pipe, keys), LagAlerts()
 
         async def show_backlog() -> None:
@@ -147,7 +147,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             origins=origins,
             websocket_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
-            commit_signals=hub.waking,
+            commit_signals=hub.change_event,
             refresh_gauges=[show_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = RecoveryLoop(sessions, history, generations, keys)

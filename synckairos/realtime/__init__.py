@@ -1,1 +1,1 @@
-"""The second door: sockets. Watchers hear of every version, by whichever instance it was committed."""
+"""WebSocket side of an instance: watchers get every version of a session, whichever instance committed it."""

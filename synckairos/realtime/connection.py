@@ -1,6 +1,6 @@
-"""One client: a newest-wins slot for each session it watches, and a short queue for what may not be dropped.
+"""One WebSocket client: the newest unsent state of each session, and a short queue of frames that must not be dropped.
 
-Written by the socket's own backpressure: nothing is timed, nothing grows. Knows neither dialect; each is a subclass.
+The socket's backpressure controls all writes, so no buffer grows. The subclasses implement the two dialects.
 """
 
 import time
@@ -15,20 +15,19 @@ from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
 from synckairos.wire.websocket_frames import PING_FRAME
 
-QUEUE = 64
-"""Frames that may wait for a client; they are small, and one more than this says that it is too slow."""
-
-PING_AFTER_S = 20.0
-SILENT_AFTER_S = 40.0
-STUCK_AFTER_S = 15.0
+MAX_QUEUED_FRAMES = 64
+"""Frames queued for a client, at most. They are small, so a client with more queued frames is too slow."""
 
 MESSAGES_A_SECOND = 200
+"""Messages a second that a client may send on average."""
+
 MESSAGES_AT_ONCE = 400
+"""Messages that a client may send in a burst."""
 
 
 @dataclass(frozen=True, slots=True)
 class DialectCloseCodes:
-    """What a dialect's sockets are closed with, and why."""
+    """Close codes of a dialect, by reason."""
 
     going_away: int
     too_slow: int
@@ -38,10 +37,10 @@ class DialectCloseCodes:
 
 
 class SocketConnection:
-    """A socket's client, and one of the hub's watchers."""
+    """A WebSocket client: a `SocketClient` for its socket, and a `Watcher` for the hub."""
 
     __slots__ = (
-        *("_allowance", "_allowed_at", "_pinged", "_queue", "_stalled_at", "_stalled_with"),
+        *("_allowance", "_allowance_at_s", "_is_pinged", "_queue", "_stalled_at_s", "_stalled_bytes"),
         *("hub", "is_lost", "principal", "socket", "subscriptions"),
     )
 
@@ -54,156 +53,154 @@ class SocketConnection:
         self.subscriptions: dict[str, Subscription] = {}
         self.is_lost = False
         self._queue: deque[bytes] | None = None
-        self._pinged = False
-        self._stalled_at = 0.0
-        self._stalled_with = 0
+        self._is_pinged = False
+        self._stalled_at_s = 0.0
+        self._stalled_bytes = 0
         self._allowance = float(MESSAGES_AT_ONCE)
-        self._allowed_at = time.monotonic()
+        self._allowance_at_s = time.monotonic()
 
     @property
-    def too_big_code(self) -> int:
+    def message_too_big_code(self) -> int:
         return self.codes.too_big
 
     @property
-    def is_behind(self) -> bool:
-        """Tell whether frames that may not be dropped wait for this client."""
+    def has_queued_frames(self) -> bool:
         return bool(self._queue)
 
     @property
-    def room(self) -> int:
-        """Return how many more of them can wait."""
-        return QUEUE - len(self._queue or ())
+    def queue_space(self) -> int:
+        """Return the number of frames that can still be queued."""
+        return MAX_QUEUED_FRAMES - len(self._queue or ())
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
-    def tell(self, frame: bytes) -> None:
-        """Send a frame that may not be dropped; one that can't be kept either ends the connection."""
+    def send(self, frame: bytes) -> None:
+        """Send or queue a frame that must not be dropped; close the connection if the queue is full."""
         if self.socket.ready:
             self.socket.write(frame)
         elif not self.is_lost:
             if self._queue is None:
                 self._queue = deque()
-            if len(self._queue) >= QUEUE:
+            if len(self._queue) >= MAX_QUEUED_FRAMES:
                 self.close(self.codes.too_slow, "too slow")
             else:
                 self._queue.append(frame)
 
-    def offer(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Send a newer state, or let it wait in its slot instead of the one there."""
+    def send_update(self, subscription: Subscription, update: SessionUpdate) -> None:
+        """Send a newer state, or keep it as the newest unsent state in place of an older one."""
         if self.socket.ready:
-            self.socket.write(self.frame_of(subscription, update))
+            self.socket.write(self.render_update(subscription, update))
             subscription.sent = update
         else:
-            if subscription.pending is not None:
+            if subscription.unsent is not None:
                 WEBSOCKET_CONFLATED.inc()
-            subscription.pending = update
+            subscription.unsent = update
 
-    def show(self, frame: bytes) -> bool:
-        """Send a frame if the client takes it at once; tell whether it did."""
+    def send_if_ready(self, frame: bytes) -> bool:
+        """Send a frame if the socket is ready; return whether it was sent."""
         if not self.socket.ready:
             return False
         self.socket.write(frame)
         return True
 
-    def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
-        """Render a state for this client, at the moment it is written."""
+    def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
+        """Render a state for this client, at the moment when it is written."""
         raise NotImplementedError
 
-    def resumed(self) -> None:
-        """Write what waited, now that the socket takes more."""
-        self._stalled_at = 0.0  # as much may wait again by the next check, and isn't stuck
+    def write_resumed(self) -> None:
+        """Write queued frames and unsent states, because the socket takes more."""
+        self._stalled_at_s = 0.0  # the socket made progress, although as many bytes may be queued at the next check
         socket, queue = self.socket, self._queue
         while queue and socket.ready:
             socket.write(queue.popleft())
         if socket.ready:
             self._queue = None
             for subscription in self.subscriptions.values():
-                if (update := subscription.pending) is not None and socket.ready:
-                    subscription.pending = None
-                    self.offer(subscription, update)
+                if (update := subscription.unsent) is not None and socket.ready:
+                    subscription.unsent = None
+                    self.send_update(subscription, update)
 
-    def going_away(self, spread_s: float) -> None:
-        """Hear that this instance stops; all its clients are sent away within `spread_s`."""
+    def announce_shutdown(self, spread_s: float) -> None:
+        """Announce that this instance stops; it closes all connections within `spread_s` seconds."""
 
-    def send_away(self) -> None:
-        """Leave all sessions and say goodbye, because this instance stops."""
+    def close_for_shutdown(self) -> None:
+        """Unsubscribe from all sessions and close the connection, because this instance stops."""
         self.close(self.codes.going_away, "going away")
 
     def close(self, code: int, reason: str) -> None:
-        """Leave all sessions and say goodbye, after what may not be dropped; who is too slow gets no more of that."""
+        """Unsubscribe from all sessions, send the queued frames, unless the client is too slow, and close."""
         if not self.is_lost:
             WEBSOCKET_CLOSED.labels(code).inc()
-        last = tuple(self._queue or ()) if code != self.codes.too_slow else ()
-        self._forget()
-        self.socket.close(code, reason, last)
+        last_frames = tuple(self._queue or ()) if code != self.codes.too_slow else ()
+        self._unsubscribe_all()
+        self.socket.close(code, reason, last_frames)
 
     async def open(self) -> None:
-        """Do what a dialect does before the client asked for anything; the socket is open."""
+        """Start the dialect after the handshake, before the client's first message."""
 
     # -- from the client ----------------------------------------------------------------------------------------------
 
-    def received(self, text: str) -> None:
-        """Take a message."""
+    def text_received(self, text: str) -> None:
         raise NotImplementedError
 
-    def received_bytes(self, data: bytes) -> None:
-        """Take a binary message."""
+    def bytes_received(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def ponged(self, payload: bytes) -> None:
-        """Hear the answer to a ping."""
+    def pong_received(self, payload: bytes) -> None:
+        """Take the payload of a pong."""
 
-    def lost(self) -> None:
-        """Hear from the socket that nobody is there any more."""
-        self._forget()
-        self.hub.forget(self)
+    def connection_lost(self) -> None:
+        """Remove this connection from the hub, because the socket is closed."""
+        self._unsubscribe_all()
+        self.hub.remove(self)
 
-    def may_ask(self) -> bool:
-        """Count a message; False, and the connection closed, where there were too many."""
+    def allow_message(self) -> bool:
+        """Count a message. Return False, after closing the connection, if the client sent too many."""
         WEBSOCKET_MESSAGES.inc()
-        return self.may_send()
+        return self.allow_frame()
 
-    def may_send(self) -> bool:
-        """Count what a client sent, a message or less; False, and the connection closed, where it was too much."""
-        now = time.monotonic()
-        refill = (now - self._allowed_at) * MESSAGES_A_SECOND
-        self._allowance, self._allowed_at = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now
+    def allow_frame(self) -> bool:
+        """Count a frame. Return False, after closing the connection, if the client sent too many."""
+        now_s = time.monotonic()
+        refill = (now_s - self._allowance_at_s) * MESSAGES_A_SECOND
+        self._allowance, self._allowance_at_s = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now_s
         if self._allowance < 0:
             self.close(self.codes.too_many_messages, "too many messages")
         return self._allowance >= 0
 
-    # -- what happens to sessions -------------------------------------------------------------------------------------
+    # -- from the hub -------------------------------------------------------------------------------------------------
 
-    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Hear of a version that is newer than all before."""
+    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
+        """Take a version that is newer than all before."""
         raise NotImplementedError
 
-    # -- health -------------------------------------------------------------------------------------------------------
+    def check_liveness(self, now_s: float) -> None:
+        """Ping a quiet client, and close the connection of a silent or stuck client.
 
-    def check(self, now: float) -> None:
-        """Ping a quiet client, let go of one that is silent or stuck. `now` is `time.monotonic()`."""
-        socket = self.socket
+        `now_s` is `time.monotonic()`. A client is stuck if it takes no byte of the unsent data.
+        """
+        socket, timings = self.socket, self.hub.timings
         if not socket.ready:
-            waiting = socket.waiting()
-            if not self._stalled_at or waiting < self._stalled_with:
-                self._stalled_at = now
-            elif now - self._stalled_at > STUCK_AFTER_S:
+            unsent_bytes = socket.unsent_bytes()
+            if not self._stalled_at_s or unsent_bytes < self._stalled_bytes:
+                self._stalled_at_s = now_s
+            elif now_s - self._stalled_at_s > timings.stuck_after_s:
                 self.close(self.codes.too_slow, "too slow")
-            self._stalled_with = waiting
+            self._stalled_bytes = unsent_bytes
             return
-        self._stalled_at = 0.0
-        quiet_s = now - socket.heard_at
-        if quiet_s <= PING_AFTER_S:
-            self._pinged = False
-        elif not self._pinged:
-            self._pinged = True
+        self._stalled_at_s = 0.0
+        quiet_s = now_s - socket.last_received_s
+        if quiet_s <= timings.ping_after_s:
+            self._is_pinged = False
+        elif not self._is_pinged:
+            self._is_pinged = True
             socket.write(PING_FRAME)
-        elif quiet_s > SILENT_AFTER_S:
+        elif quiet_s > timings.silent_after_s:
             self.close(self.codes.silent, "silent")
 
-    def _forget(self) -> None:
+    def _unsubscribe_all(self) -> None:
         if not self.is_lost:
             self.is_lost = True
             self._queue = None
-            self.hub.leave(list(self.subscriptions.values()))
+            self.hub.unsubscribe(list(self.subscriptions.values()))
             self.subscriptions.clear()

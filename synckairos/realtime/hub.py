@@ -1,6 +1,7 @@
-"""Who watches what on this instance, and the fan-out: one update, offered to each watcher without waiting for any.
+"""Connections and watched sessions of this instance, and the fan-out of each update to its watchers.
 
-Knows clients only as watchers, Redis only by the feed, sessions only by how to read one.
+The fan-out never waits for a watcher. The hub knows clients only as watchers, Redis only through the feed, and sessions
+only through one read function.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
+from synckairos.realtime.shared_read import SharedRead
+from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
 from synckairos.realtime.watcher import Subscription, Watcher
 from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
@@ -21,65 +24,69 @@ from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import Snapshot
 
-CHECK_S = 2.5
 DRAIN_BATCH = 100
+"""Connections closed together while this instance drains."""
+
 DRAIN_A_SECOND = 2_500
-"""Clients sent away a second: they all come back somewhere else."""
+"""Connections closed a second while this instance drains: their clients reconnect to the other instances."""
 
 logger = log.get_logger(__name__)
 
-Read = Callable[[str], Awaitable[Answer]]
+ReadSession = Callable[[str], Awaitable[Answer]]
 
 
-class _Channel:
-    """A session watched here."""
+class _WatchedSession:
+    """A session with watchers or change events on this instance."""
 
-    __slots__ = ("latest", "over", "read", "read_next", "subscriptions", "wakers")
+    __slots__ = ("change_events", "ended_epoch", "latest", "shared_read", "subscriptions")
 
     def __init__(self) -> None:
-        self.wakers: set[asyncio.Event] = set()
+        self.change_events: set[asyncio.Event] = set()
         self.subscriptions: set[Subscription] = set()
         self.latest: SessionUpdate | None = None
-        self.over = ""
-        """An epoch that is known to be over, though its end wasn't heard yet: news to those alone who watched it."""
-        self.read: asyncio.Task[SessionUpdate] | None = None
-        self.read_next: asyncio.Task[SessionUpdate] | None = None
+        self.ended_epoch = ""
+        """An epoch known to be over before its end was received. Only watchers of that epoch still get its updates."""
+        self.shared_read: SharedRead[SessionUpdate] = SharedRead()
 
 
 class Hub:
-    """All connections of this instance and the sessions they watch; it is the feed's listener."""
+    """All connections of this instance and the sessions that they watch. The hub is the feed's listener."""
 
     def __init__(
-        self, feed: Feed, read: Read, presence: PresenceTracker, *, max_connections: int, max_per_address: int
+        self,
+        feed: Feed,
+        read_session: ReadSession,
+        presence: PresenceTracker,
+        *,
+        max_connections: int,
+        max_per_address: int,
+        timings: RealtimeTimings = DEFAULT_TIMINGS,
     ) -> None:
-        """Take the feed to watch by, the read that a joining client's first state comes from, and who counts them.
+        """Take the feed of versions, the function that reads a session for a new watcher, and the presence tracker.
 
-        `max_per_address` is how many of the connections may come from one IP address.
+        `max_per_address` limits the connections from one IP address.
         """
         self.server_time = feed.server_time
         self.presence = presence
+        self.timings = timings
         self.connections: set[Watcher] = set()
         self.is_draining = False
         self._feed = feed
-        self._read = read
+        self._read_session = read_session
         self._max_connections = max_connections
         self._max_per_address = max_per_address
         self._by_address: Counter[str] = Counter()
-        self._channels: dict[str, _Channel] = {}
+        self._sessions: dict[str, _WatchedSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_full(self, address: str) -> bool:
-        """Tell whether there is no room for one more, or no more of this address; a local socket has none."""
+        """Return whether no further connection is allowed, in all or from this address. Unix sockets have none ("")."""
         if len(self.connections) >= self._max_connections:
             return True
         return bool(address) and self._by_address[address] >= self._max_per_address
 
-    @property
-    def watched_sessions(self) -> int:
-        return len(self._channels)
-
     def now_ms(self) -> int:
-        """Return Redis time, as the feed's heartbeats estimate it."""
+        """Return Redis time, estimated from the feed's heartbeats."""
         return self.server_time.now_ms()
 
     # -- connections --------------------------------------------------------------------------------------------------
@@ -89,7 +96,7 @@ class Hub:
         self._by_address[connection.principal.address] += 1
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
-    def forget(self, connection: Watcher) -> None:
+    def remove(self, connection: Watcher) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
@@ -99,224 +106,211 @@ class Hub:
             del self._by_address[address]
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
-    def spawn(self, work: Awaitable[None]) -> None:
-        """Run a client's request beside its socket; it must handle its own errors."""
-        task = asyncio.ensure_future(work)
+    def spawn(self, request: Awaitable[None]) -> None:
+        """Run a client's request as a task; the request must handle its own errors."""
+        task = asyncio.ensure_future(request)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._task_done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             logger.error("a client's request failed", exc_info=fault)
 
-    # -- joining and leaving ------------------------------------------------------------------------------------------
+    # -- subscriptions ------------------------------------------------------------------------------------------------
 
-    async def join(self, subscription: Subscription) -> SessionUpdate | None:
-        """Subscribe, then read: return the session as it is now, None where there is none.
+    async def subscribe(self, subscription: Subscription) -> SessionUpdate | None:
+        """Add a subscription, then return the session's current version, None if there is no session.
 
-        From the call on nothing is missed: what comes before `settle` waits in the subscription's backlog.
-        Raises StoreUnavailable; the subscription stands, and is caught up when the store is back.
+        From this call on no version is missed: until `activate`, versions are kept in the subscription's backlog.
+        Raises: StoreUnavailable. The subscription then stays, and gets the state when the store is available.
         """
         session_id = subscription.session_id
-        self._open(session_id).subscriptions.add(subscription)
+        self._watch(session_id).subscriptions.add(subscription)
         try:
             await self._feed.watch(session_id)
-            found = await self.read(session_id)
+            current = await self.read_current(session_id)
             backlog = subscription.backlog or []
-            while found is not None and any(each.epoch != found.epoch for each in backlog):
-                # One of the two epochs is over. A read that begins now knows which, and has all that came before.
+            while current is not None and any(each.epoch != current.epoch for each in backlog):
+                # One of the two epochs is over. A read that begins now shows which, and includes the whole backlog.
                 backlog.clear()
-                found = await self.read(session_id)
+                current = await self.read_current(session_id)
         except Exception:
             self._feed.doubt(session_id)
             raise
-        return found
+        return current
 
-    async def read(self, session_id: str) -> SessionUpdate | None:
-        """Return a watched session as it is now or newer, None where there is none. Raises StoreUnavailable.
+    async def read_current(self, session_id: str) -> SessionUpdate | None:
+        """Return a session's current version or a newer one, None if there is no session. Raises: StoreUnavailable.
 
-        Callers at the same time share a read that began after each of them asked. What the store has lost since it was
-        told here is not what is returned, though those who were told may still be to be put right.
+        Concurrent callers share a read that began after each call. A version that the store lost is not returned,
+        even if this instance has sent it and has not corrected the watchers yet.
         """
-        channel = self._channels.get(session_id) or _Channel()
-        known = channel.latest
+        session = self._sessions.get(session_id) or _WatchedSession()
+        known = session.latest
         try:
-            update = await self._read_shared(session_id, channel)
-            before = channel.latest
+            update = await self._read_shared(session_id, session)
+            before = session.latest
             if before is not None and before.epoch != update.epoch:
-                # One of the two epochs is over. A read that begins now knows which.
-                update = await self._read_shared(session_id, channel)
+                # One of the two epochs is over. A read that begins now shows which.
+                update = await self._read_shared(session_id, session)
                 if before.epoch != update.epoch:
-                    channel.over = before.epoch
+                    session.ended_epoch = before.epoch
         except SessionNotFound:
             return None
         self._feed.seed(session_id, update.snapshot)
-        latest = channel.latest
+        latest = session.latest
         if latest is None or not update.is_covered_by(latest) or (latest is known and update.shows_loss_of(latest)):
-            channel.latest = update
-        return channel.latest
+            session.latest = update
+        return session.latest
 
-    async def history(self, found: SessionUpdate) -> Iterator[SessionUpdate]:
-        """Return the versions to resume from that are kept, from the one found back. Raises StoreUnavailable."""
+    async def _read_shared(self, session_id: str, session: _WatchedSession) -> SessionUpdate:
+        async def read() -> SessionUpdate:
+            answer = await self._read_session(session_id)
+            return SessionUpdate(session_id, answer.snapshot, self.now_ms())
+
+        return await session.shared_read.join(read)
+
+    async def read_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
+        """Return the kept versions of a session, newest first, from the current one. Raises: StoreUnavailable."""
         now_ms = self.now_ms()
         return (
-            SessionUpdate.of(message, now_ms) for message in await self._feed.history(found.session_id, found.snapshot)
+            SessionUpdate.from_message(message, now_ms)
+            for message in await self._feed.history(current.session_id, current.snapshot)
         )
 
-    async def _read_shared(self, session_id: str, channel: _Channel) -> SessionUpdate:
-        if channel.read is None:
-            channel.read = asyncio.create_task(self._read_once(session_id, channel))
-            task = channel.read
-        else:
-            # The one under way may have begun before what the caller must see.
-            if channel.read_next is None:
-                channel.read_next = asyncio.create_task(self._read_after(channel.read, session_id, channel))
-            task = channel.read_next
-        return await asyncio.shield(task)
-
-    async def _read_once(self, session_id: str, channel: _Channel) -> SessionUpdate:
-        try:
-            answer = await self._read(session_id)
-            return SessionUpdate(session_id, answer.snapshot, self.now_ms())
-        finally:
-            channel.read, channel.read_next = channel.read_next, None
-
-    async def _read_after(
-        self, first: asyncio.Task[SessionUpdate], session_id: str, channel: _Channel
-    ) -> SessionUpdate:
-        await asyncio.wait((first,))
-        return await self._read_once(session_id, channel)
-
-    def settle(self, subscription: Subscription, had: SessionUpdate | None) -> None:
-        """End a subscription's joining: it has `had`, and takes what came meanwhile and isn't in it."""
+    def activate(self, subscription: Subscription, current: SessionUpdate | None) -> None:
+        """Start direct notification: the watcher has `current` and gets the newer versions of its backlog."""
         backlog, subscription.backlog = subscription.backlog or [], None
-        subscription.heard = had
+        subscription.notified = current
         for update in backlog:
-            is_news = subscription.heard is not None or not update.was_found_deleted
-            if is_news and not update.is_covered_by(subscription.heard):
-                subscription.heard = update
-                subscription.connection.take(subscription, update)
+            is_news = subscription.notified is not None or not update.is_found_tombstone
+            if is_news and not update.is_covered_by(subscription.notified):
+                subscription.notified = update
+                subscription.watcher.notify(subscription, update)
                 if update.snapshot.deleted:
-                    return  # it has left with that
+                    return  # the watcher has unsubscribed
 
-    def leave(self, subscriptions: list[Subscription]) -> None:
-        """Take subscriptions out; a session that nobody watches any more is unsubscribed."""
+    def unsubscribe(self, subscriptions: list[Subscription]) -> None:
+        """Remove subscriptions. Stop watching sessions that have no watcher any more."""
         for subscription in subscriptions:
-            self.presence.leave(subscription)
-            channel = self._channels.get(subscription.session_id)
-            if channel is not None:
-                channel.subscriptions.discard(subscription)
-                self._close_unwatched(subscription.session_id, channel)
+            self.presence.remove(subscription)
+            session = self._sessions.get(subscription.session_id)
+            if session is not None:
+                session.subscriptions.discard(subscription)
+                self._unwatch_if_unused(subscription.session_id, session)
 
     @asynccontextmanager
-    async def waking(self, session_id: str) -> AsyncIterator[asyncio.Event]:
-        """Give an event that is set at each version of a session, and when we drain: for who reads elsewhere."""
-        waker = asyncio.Event()
-        channel = self._open(session_id)
-        channel.wakers.add(waker)
+    async def change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set at each version of a session, and when this instance drains. For long polls."""
+        event = asyncio.Event()
+        session = self._watch(session_id)
+        session.change_events.add(event)
         try:
             with suppress(StoreUnavailable):
                 await self._feed.watch(session_id)
-            yield waker
+            yield event
         finally:
-            channel.wakers.discard(waker)
-            self._close_unwatched(session_id, channel)
+            session.change_events.discard(event)
+            self._unwatch_if_unused(session_id, session)
 
-    def _open(self, session_id: str) -> _Channel:
-        channel = self._channels.get(session_id)
-        if channel is None:
-            channel = self._channels[session_id] = _Channel()
-        return channel
+    def _watch(self, session_id: str) -> _WatchedSession:
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = _WatchedSession()
+        return session
 
-    def _close_unwatched(self, session_id: str, channel: _Channel) -> None:
-        if not channel.subscriptions and not channel.wakers and self._channels.get(session_id) is channel:
-            del self._channels[session_id]
+    def _unwatch_if_unused(self, session_id: str, session: _WatchedSession) -> None:
+        if not session.subscriptions and not session.change_events and self._sessions.get(session_id) is session:
+            del self._sessions[session_id]
             self._feed.unwatch(session_id)
 
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
     def publish(self, message: FeedMessage) -> None:
-        """Offer a version to all who watch its session."""
-        self._fan_out(SessionUpdate.of(message, self.now_ms()))
+        """Notify all watchers of a version."""
+        self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
     def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
-        """Offer a state that was read because messages were lost."""
-        if (channel := self._channels.get(session_id)) is not None:
-            if channel.over == snapshot.epoch:
-                channel.over = ""  # a failover lost what came after it
-            for subscription in channel.subscriptions if went_back else ():
-                subscription.heard = None
+        """Notify all watchers of a state that was read again because feed messages were lost.
+
+        `went_back` says that the store lost versions, so the state may have a lower version than before.
+        """
+        if (session := self._sessions.get(session_id)) is not None:
+            if session.ended_epoch == snapshot.epoch:
+                session.ended_epoch = ""  # a failover lost the epoch that followed it
+            for subscription in session.subscriptions if went_back else ():
+                subscription.notified = None
         self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
 
     def absent(self, session_id: str) -> None:
-        """Ask for a session that Redis let go: whoever reads it brings it back."""
-        self.spawn(self._bring_back(session_id))
+        """Read a watched session that is no longer in Redis: the read restores an evicted session."""
+        self.spawn(self._restore(session_id))
 
-    async def _bring_back(self, session_id: str) -> None:
+    async def _restore(self, session_id: str) -> None:
         try:
-            await self._read(session_id)
-        except (SessionNotFound, StoreUnavailable) as trouble:
-            logger.warning("a watched session is gone", session_id=session_id, cause=trouble.code)
+            await self._read_session(session_id)
+        except (SessionNotFound, StoreUnavailable) as fault:
+            logger.warning("a watched session is gone", session_id=session_id, cause=fault.code)
 
     def _fan_out(self, update: SessionUpdate) -> None:
-        channel = self._channels.get(update.session_id)
-        if channel is None:
+        session = self._sessions.get(update.session_id)
+        if session is None:
             return
         epoch, version = update.epoch, update.version
-        subscriptions = tuple(channel.subscriptions)
-        if epoch == channel.over:
-            subscriptions = tuple(each for each in subscriptions if each.heard and each.heard.epoch == epoch)
+        subscriptions = tuple(session.subscriptions)
+        if epoch == session.ended_epoch:
+            subscriptions = tuple(each for each in subscriptions if each.notified and each.notified.epoch == epoch)
         else:
-            channel.latest = None if update.snapshot.deleted else update
-        if update.was_found_deleted:
-            subscriptions = tuple(each for each in subscriptions if each.heard or each.backlog is not None)
-        for waker in channel.wakers:
-            waker.set()
-        # This loop is what a watcher costs: nothing in it that could stand outside.
+            session.latest = None if update.snapshot.deleted else update
+        if update.is_found_tombstone:
+            subscriptions = tuple(each for each in subscriptions if each.notified or each.backlog is not None)
+        for event in session.change_events:
+            event.set()
+        # Hot path: the cost of each watcher. Everything that can be outside of this loop is outside.
         for subscription in subscriptions:
-            heard = subscription.heard
+            notified = subscription.notified
             if subscription.backlog is not None:
                 subscription.backlog.append(update)
-            elif heard is None or heard.version < version or heard.epoch != epoch:
-                subscription.heard = update
-                subscription.connection.take(subscription, update)
+            elif notified is None or notified.version < version or notified.epoch != epoch:
+                subscription.notified = update
+                subscription.watcher.notify(subscription, update)
 
-    # -- health and the end -------------------------------------------------------------------------------------------
+    # -- health and shutdown ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Listen to the feed and look after the connections, until cancelled."""
+        """Run the feed, presence and the connection checks until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed.run(self))
             group.create_task(self.presence.run())
-            group.create_task(self._check())
+            group.create_task(self._check_connections())
 
-    async def _check(self) -> None:
+    async def _check_connections(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_S)
-            now = time.monotonic()
+            await asyncio.sleep(self.timings.check_s)
+            now_s = time.monotonic()
             for connection in tuple(self.connections):
-                connection.check(now)
+                connection.check_liveness(now_s)
 
     async def drain(self, within_s: float) -> None:
-        """Send everybody away in random order, spread over at most half of `within_s`; requests under way finish first.
+        """Close all connections in random order, spread over at most half of `within_s` seconds.
 
-        Their sockets go by themselves, at the latest `protocol.GOODBYE_S` after this returns.
+        Running requests end first. A client that does not answer the close frame is cut `ServerTimings.close_s` later.
         """
         self.is_draining = True
-        for channel in self._channels.values():
-            for waker in channel.wakers:
-                waker.set()
+        for session in self._sessions.values():
+            for event in session.change_events:
+                event.set()
         leaving = list(self.connections)
         random.shuffle(leaving)
         spread_s = min(within_s / 2, len(leaving) / DRAIN_A_SECOND)
         for connection in leaving:
-            connection.going_away(spread_s)
+            connection.announce_shutdown(spread_s)
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=within_s / 2)
         for at in range(0, len(leaving), DRAIN_BATCH):
             if at:
                 await asyncio.sleep(spread_s * DRAIN_BATCH / len(leaving))
             for connection in leaving[at : at + DRAIN_BATCH]:
-                connection.send_away()
-        await self.presence.farewell()
+                connection.close_for_shutdown()
+        await self.presence.flush()

@@ -1,8 +1,8 @@
-"""Who is connected to the sessions watched here, on all instances, and the PRESENCE that tells of it.
+"""Presence: counts the watchers of each session on all instances, and sends them PRESENCE frames.
 
-Changes are written, read and told in rounds, so that a thousand who come at once cost a few frames each. Nobody waits
-for a round: a state never does, and who reads slowly is told the newest when there is room. Redis away: nothing is
-told, and caught up with later.
+Counts are written, read and sent in rounds, so that a thousand new watchers cost a few frames each. States never wait
+for a round. A slow client gets only the newest frame, when its socket is ready. While Redis is unavailable no frame is
+sent; the next successful round catches up.
 """
 
 import asyncio
@@ -15,312 +15,299 @@ from typing import NamedTuple
 
 from synckairos.errors import Forbidden, StoreUnavailable
 from synckairos.principal import Principal
+from synckairos.realtime.presence_sync import Reread, SyncState, SyncStep, finish_beat, receive_message
+from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
 from synckairos.realtime.watcher import Subscription, Watcher
-from synckairos.store.presence import AT_ONCE, BEAT_S, DEAD_AFTER_S, KEEP_S, Beat, PresenceStore
+from synckairos.store.presence import AT_ONCE, DEAD_AFTER_S, KEEP_S, PresenceStore
 from synckairos.store.server_time import ServerTime
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.wire import v3_messages
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 
-ROUND_S = 0.5
-"""A session is told of at most this often, where it is quiet at once."""
-
-LONGEST_PAUSE_S = 2.0
-BYTES_A_SECOND = 20_000_000
-"""What may be told of one session; where many are told of many, it is told less often, down to the longest pause."""
-
 FRAMES_AT_ONCE = 200
-"""Frames written without a breath for the rest of the process."""
+"""Frames written before other tasks of the event loop may run."""
 
 REFRESH_S = KEEP_S / 3
+"""Seconds between two writes of unchanged counts, before the store's copies expire."""
 
 logger = log.get_logger(__name__)
 
 
-def presence_identity(principal: Principal, declared: str | None = None) -> PresenceIdentity:
-    """Return who a client is to others. `declared` is the participant that it says it is.
+def presence_identity(principal: Principal, declared_id: str | None = None) -> PresenceIdentity:
+    """Return a client's identity as presence shows it. `declared_id` is the participant that the client claims to be.
 
-    Without authentication that is believed, as everything is; roles then say no more than whether one was named.
-    Raises Forbidden where it is known to be somebody else.
+    Without authentication the claim is accepted, and the role only says whether a participant was named.
+    Raises: Forbidden if the client is authenticated as another subject.
     """
     if principal.subject is None:
-        return PresenceIdentity("viewer") if declared is None else PresenceIdentity("participant", declared)
-    if declared not in (None, principal.subject):
-        raise Forbidden(f"You are {principal.subject}, not participant {declared}; leave participant_id out")
+        return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
+    if declared_id not in (None, principal.subject):
+        raise Forbidden(f"You are {principal.subject}, not participant {declared_id}; leave participant_id out")
     return PresenceIdentity(principal.role, principal.subject if principal.role == "participant" else None)
 
 
-class _Place(NamedTuple):
-    who: PresenceIdentity
-    wants: bool
+class _WatcherEntry(NamedTuple):
+    identity: PresenceIdentity
+    wants_frames: bool
 
 
 @lru_cache(maxsize=256)
-def _place(who: PresenceIdentity, wants: bool) -> _Place:
-    # Ten thousand viewers are one viewer's memory.
-    return _Place(who, wants)
+def _watcher_entry(identity: PresenceIdentity, wants_frames: bool) -> _WatcherEntry:
+    # Shared, so that ten thousand viewers need the memory of one entry.
+    return _WatcherEntry(identity, wants_frames)
 
 
-class _Room:
-    """A session watched here: our clients in it, and who is known to be in it altogether."""
+class _SessionPresence:
+    """Presence of a session watched here: the watchers of this instance, and the total of all instances."""
 
-    __slots__ = ("counts", "elsewhere", "frame", "is_news", "next_s", "owed", "places", "present", "written")
+    __slots__ = (
+        *("entries", "frame", "is_changed", "local_counts", "next_frame_s", "other_instances", "owed"),
+        *("total", "written"),
+    )
 
     def __init__(self) -> None:
-        self.places: dict[Subscription, _Place] = {}
-        self.counts: Counter[PresenceIdentity] = Counter()
+        self.entries: dict[Subscription, _WatcherEntry] = {}
+        self.local_counts: Counter[PresenceIdentity] = Counter()
         self.owed: set[Subscription] = set()
-        """Who is still to get `frame`."""
+        """Subscriptions that have not got `frame` yet."""
         self.written: bytes | None = b""
-        """What Redis has of us; None where it may have lost that."""
-        self.elsewhere: tuple[str, ...] = ()
-        """The other instances that have clients in it."""
-        self.present: PresenceCounts | None = None
+        """The counts of this instance as last written to Redis; None if Redis may have lost them."""
+        self.other_instances: tuple[str, ...] = ()
+        """Names of the other instances with watchers of this session."""
+        self.total: PresenceCounts | None = None
         self.frame = b""
-        self.is_news = False
-        self.next_s = 0.0
+        """The newest PRESENCE frame, with `total`; empty before the first round."""
+        self.is_changed = False
+        """Whether `frame` is new, so that all watchers must get it."""
+        self.next_frame_s = 0.0
+        """The earliest instant of the next frame, by `time.monotonic()`."""
 
-    def here(self) -> PresenceCounts:
-        return PresenceCounts.count(self.counts)
+    def local(self) -> PresenceCounts:
+        return PresenceCounts.count(self.local_counts)
 
 
 class PresenceTracker:
-    """All rooms of this instance."""
+    """Presence of all sessions watched on this instance."""
 
-    def __init__(self, store: PresenceStore, server_time: ServerTime) -> None:
+    def __init__(
+        self, store: PresenceStore, server_time: ServerTime, timings: RealtimeTimings = DEFAULT_TIMINGS
+    ) -> None:
         self._store = store
         self._server_time = server_time
-        self._rooms: dict[str, _Room] = {}
-        self._dirty: dict[str, None] = {}
-        self._stale: dict[str, None] = {}
-        self._untold: dict[str, None] = {}
-        self._work = asyncio.Event()
-        self._living: frozenset[str] = frozenset()
-        self._lives = asyncio.Event()
-        self._life = 0
-        """How often all was to be written again, under another name."""
-        self._is_suspect = False
-        """Redis may have lost some of what it was told."""
-        self._heard: int | None = None
-        """The number of the last message heard."""
-        self._number = 0
-        """Messages up to this one were heard, or everything was looked at since they were sent."""
-        self._said = 0
-        """How many had been sent at the last beat."""
+        self._timings = timings
+        self._sessions: dict[str, _SessionPresence] = {}
+        # Session ids for the next round, in order: counts to write, counts to read, frames to send.
+        self._to_write: dict[str, None] = {}
+        self._to_read: dict[str, None] = {}
+        self._to_send: dict[str, None] = {}
+        self._has_work = asyncio.Event()
+        self._is_registered = asyncio.Event()
+        self._sync = SyncState()
 
-    # -- who comes and goes here --------------------------------------------------------------------------------------
+    # -- watchers of this instance ------------------------------------------------------------------------------------
 
-    def enter(self, subscription: Subscription, who: PresenceIdentity, *, wants: bool) -> None:
-        """Count a client that has its first answer; tell it who is there if it wants that."""
+    def add(self, subscription: Subscription, identity: PresenceIdentity, *, wants_frames: bool) -> None:
+        """Count a watcher that has got its first answer, and send it PRESENCE frames if it wants them."""
         session_id = subscription.session_id
-        if subscription.connection.subscriptions.get(session_id) is not subscription:
-            return  # gone meanwhile
-        room = self._rooms.get(session_id)
-        if room is None:
-            room = self._rooms[session_id] = _Room()
-        room.places[subscription] = _place(who, wants)
-        room.counts[who] += 1
-        if wants:
-            room.owed.add(subscription)
-        self._soil(session_id)
+        if subscription.watcher.subscriptions.get(session_id) is not subscription:
+            return  # unsubscribed in the meantime
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = _SessionPresence()
+        session.entries[subscription] = _watcher_entry(identity, wants_frames)
+        session.local_counts[identity] += 1
+        if wants_frames:
+            session.owed.add(subscription)
+        self._schedule_write(session_id)
 
-    def leave(self, subscription: Subscription) -> None:
-        """Count a client no longer, if it was."""
-        room = self._rooms.get(subscription.session_id)
-        if room is None or (place := room.places.pop(subscription, None)) is None:
+    def remove(self, subscription: Subscription) -> None:
+        """Stop counting a watcher, if it was counted."""
+        session = self._sessions.get(subscription.session_id)
+        if session is None or (entry := session.entries.pop(subscription, None)) is None:
             return
-        room.counts[place.who] -= 1
-        if not room.counts[place.who]:
-            del room.counts[place.who]
-        room.owed.discard(subscription)
-        self._soil(subscription.session_id)
+        session.local_counts[entry.identity] -= 1
+        if not session.local_counts[entry.identity]:
+            del session.local_counts[entry.identity]
+        session.owed.discard(subscription)
+        self._schedule_write(subscription.session_id)
 
-    def catch_up(self, connection: Watcher) -> None:
-        """Tell a client that takes more again what it wasn't told while it didn't."""
-        for session_id, subscription in connection.subscriptions.items():
-            room = self._rooms.get(session_id)
-            if room is not None and subscription in room.owed and room.frame and connection.show(room.frame):
-                room.owed.discard(subscription)
+    def send_owed(self, watcher: Watcher) -> None:
+        """Send a watcher whose socket is ready again the frames that it has not got."""
+        for session_id, subscription in watcher.subscriptions.items():
+            session = self._sessions.get(session_id)
+            if session is None or subscription not in session.owed:
+                continue
+            if session.frame and watcher.send_if_ready(session.frame):
+                session.owed.discard(subscription)
 
-    def present(self, session_id: str) -> PresenceCounts | None:
-        """Return who is connected to a session that is watched here, as far as it is known yet."""
-        room = self._rooms.get(session_id)
-        return None if room is None else room.present
-
-    def _soil(self, session_id: str) -> None:
-        self._dirty[session_id] = None
-        self._work.set()
+    def _schedule_write(self, session_id: str) -> None:
+        self._to_write[session_id] = None
+        self._has_work.set()
 
     # -- rounds -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keep the count and tell of it, until cancelled."""
-        self._store.listen(self._hear)
+        """Send heartbeats and run rounds until cancelled."""
+        self._store.listen(self._receive)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat())
-            group.create_task(self._go_round())
+            group.create_task(self._send_beats())
+            group.create_task(self._run_rounds())
 
-    async def farewell(self) -> None:
-        """Write a last time, when all clients were sent away, rather than be found dead by the others."""
+    async def flush(self) -> None:
+        """Run a last round at shutdown. Otherwise the other instances must first find this instance dead."""
         try:
-            await self._round()
-        except StoreUnavailable as trouble:
-            logger.debug("no farewell", cause=trouble.code)
+            await self._run_round()
+        except StoreUnavailable as fault:
+            logger.debug("last presence round failed", cause=fault.code)
 
-    async def _go_round(self) -> None:
-        await self._lives.wait()  # what is written of somebody who doesn't live yet is cleared away
+    async def _run_rounds(self) -> None:
+        await self._is_registered.wait()  # the other instances clear counts of a name that is not registered
         while True:
-            await self._work.wait()
-            self._work.clear()
+            await self._has_work.wait()
+            self._has_work.clear()
             try:
-                await self._round()
-            except StoreUnavailable as trouble:
-                logger.debug("presence waits", cause=trouble.code)
-                self._work.set()
-            await asyncio.sleep(ROUND_S)
+                await self._run_round()
+            except StoreUnavailable as fault:
+                logger.debug("presence round failed", cause=fault.code)
+                self._has_work.set()
+            await asyncio.sleep(self._timings.presence_round_s)
 
-    async def _round(self) -> None:
-        for _ in range(0, len(self._dirty), AT_ONCE):
-            await self._write(_take(self._dirty))
-        for _ in range(0, len(self._stale), AT_ONCE):
-            await self._read(_take(self._stale))
-        await self._tell()
+    async def _run_round(self) -> None:
+        for _ in range(0, len(self._to_write), AT_ONCE):
+            await self._write(_take_batch(self._to_write))
+        for _ in range(0, len(self._to_read), AT_ONCE):
+            await self._read(_take_batch(self._to_read))
+        await self._send_frames()
 
     async def _write(self, session_ids: list[str]) -> None:
-        rooms = {each: room for each in session_ids if (room := self._rooms.get(each)) is not None}
-        life = self._life
-        values = {each: room.here().render() if room.places else b"" for each, room in rooms.items()}
+        sessions = {each: session for each in session_ids if (session := self._sessions.get(each)) is not None}
+        registrations = self._sync.registrations
+        values = {each: session.local().render() if session.entries else b"" for each, session in sessions.items()}
         try:
             await self._store.write(values)
-            if changed := [each for each, value in values.items() if rooms[each].written != value]:
+            if changed := [each for each, value in values.items() if sessions[each].written != value]:
                 await self._store.say(changed)
         except StoreUnavailable:
-            self._dirty.update(dict.fromkeys(rooms))
+            self._to_write.update(dict.fromkeys(sessions))
             raise
-        for session_id, room in rooms.items():
-            room.written = values[session_id] if life == self._life else None  # or else it was under a former name
-            if room.places:
-                self._stale[session_id] = None
-            elif not room.written and self._rooms.get(session_id) is room:
-                del self._rooms[session_id]
+        for session_id, session in sessions.items():
+            # After a new registration the write was under the old name, which the store has removed.
+            session.written = values[session_id] if registrations == self._sync.registrations else None
+            if session.entries:
+                self._to_read[session_id] = None
+            elif not session.written and self._sessions.get(session_id) is session:
+                del self._sessions[session_id]
 
     async def _read(self, session_ids: list[str]) -> None:
         try:
             found = await self._store.read(session_ids)
         except StoreUnavailable:
-            self._stale.update(dict.fromkeys(session_ids))
+            self._to_read.update(dict.fromkeys(session_ids))
             raise
         for session_id, by_instance in zip(session_ids, found, strict=True):
-            room = self._rooms.get(session_id)
-            if room is None:
+            session = self._sessions.get(session_id)
+            if session is None:
                 continue
-            by_instance.pop(self._store.instance, None)  # what we have we know better
-            room.elsewhere = tuple(by_instance)
-            present = PresenceCounts.sum((room.here(), *map(PresenceCounts.parse, by_instance.values())))
-            if present != room.present:
-                room.present, room.is_news = present, True
-                room.frame = v3_messages.presence_frame(session_id, self._server_time.now_ms(), present)
-            self._untold[session_id] = None
+            by_instance.pop(self._store.instance, None)  # the local counts are newer
+            session.other_instances = tuple(by_instance)
+            total = PresenceCounts.sum((session.local(), *map(PresenceCounts.parse, by_instance.values())))
+            if total != session.total:
+                session.total, session.is_changed = total, True
+                session.frame = v3_messages.presence_frame(session_id, self._server_time.now_ms(), total)
+            self._to_send[session_id] = None
 
-    async def _tell(self) -> None:
-        """Write what is new to all who want it, and to newcomers what is known."""
+    async def _send_frames(self) -> None:
+        """Send new frames to all watchers that want them, and the current frame to new watchers."""
         now_s = time.monotonic()
         count = 0
-        for session_id in tuple(self._untold):
-            room = self._rooms.get(session_id)
-            if room is None or not room.frame:
-                # All left meanwhile, and maybe others came; or the farewell's round was here.
-                self._untold.pop(session_id, None)
+        for session_id in tuple(self._to_send):
+            session = self._sessions.get(session_id)
+            if session is None or not session.frame:
+                # All watchers left, and new ones may have come; or the round of `flush` ran in the meantime.
+                self._to_send.pop(session_id, None)
                 continue
-            if room.is_news and now_s >= room.next_s:
-                room.is_news = False
-                room.owed.update(each for each, place in room.places.items() if place.wants)
-                room.next_s = now_s + min(LONGEST_PAUSE_S, len(room.owed) * len(room.frame) / BYTES_A_SECOND)
-            for subscription in tuple(room.owed):
-                if subscription in room.owed and subscription.connection.show(room.frame):
-                    room.owed.discard(subscription)
+            if session.is_changed and now_s >= session.next_frame_s:
+                session.is_changed = False
+                session.owed.update(each for each, entry in session.entries.items() if entry.wants_frames)
+                pause_s = len(session.owed) * len(session.frame) / self._timings.presence_bytes_per_s
+                session.next_frame_s = now_s + min(self._timings.presence_longest_pause_s, pause_s)
+            for subscription in tuple(session.owed):
+                if subscription in session.owed and subscription.watcher.send_if_ready(session.frame):
+                    session.owed.discard(subscription)
                     count += 1
                     if count % FRAMES_AT_ONCE == 0:
                         await asyncio.sleep(0)
-            if not room.is_news:
-                self._untold.pop(session_id, None)
+            if not session.is_changed:
+                self._to_send.pop(session_id, None)
         PRESENCE_FRAMES.inc(count)
-        if self._untold:
-            self._work.set()
+        if self._to_send:
+            self._has_work.set()
 
     # -- the other instances ------------------------------------------------------------------------------------------
 
-    def _hear(self, number: int, instance: str, session_ids: list[str]) -> None:
-        heard, self._heard = self._heard, number
-        if heard is not None and number <= heard:
-            self._is_suspect = True
-        elif number <= self._number:
-            return  # it is late, and was made up for
-        if number != self._number + 1:
-            self._look_again(self._rooms)
-        elif instance != self._store.instance:
-            self._look_again(each for each in session_ids if each in self._rooms)
-        self._number = number
+    def _receive(self, number: int, instance: str, session_ids: list[str]) -> None:
+        self._apply(receive_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
 
-    def _look_again(self, session_ids: Iterable[str]) -> None:
-        self._stale.update(dict.fromkeys(session_ids))
-        if self._stale:
-            self._work.set()
-
-    async def _beat(self) -> None:
-        beaten_s, refreshed_s = float("-inf"), time.monotonic()
+    async def _send_beats(self) -> None:
+        """Send heartbeats, and write all counts again before they expire."""
+        beat_s, refreshed_s = float("-inf"), time.monotonic()
         while True:
             now_s = time.monotonic()
-            silent_s, number = now_s - beaten_s, self._number
-            anew = self._is_suspect or silent_s >= DEAD_AFTER_S
+            silent_s, covered = now_s - beat_s, self._sync.covered
+            needs_new_name = self._sync.suspects_loss or silent_s >= DEAD_AFTER_S
             try:
-                beat = await self._store.beat(may_bury=silent_s < DEAD_AFTER_S / 2, anew=anew)
-            except StoreUnavailable as trouble:
-                logger.debug("no beat", cause=trouble.code)
+                beat = await self._store.beat(may_bury=silent_s < DEAD_AFTER_S / 2, anew=needs_new_name)
+            except StoreUnavailable as fault:
+                logger.debug("no heartbeat", cause=fault.code)
             else:
-                beaten_s = now_s
-                self._learn(beat, number)
+                beat_s = now_s
+                INSTANCES.set(len(beat.living))
+                self._apply(
+                    finish_beat(
+                        self._sync,
+                        is_new_name=beat.is_new,
+                        counter=beat.changes,
+                        living=beat.living,
+                        covered_before=covered,
+                    )
+                )
+                self._is_registered.set()
             if now_s - refreshed_s > REFRESH_S:
                 refreshed_s = now_s
-                self._write_all()
-            await asyncio.sleep(BEAT_S)
+                self._schedule_all_writes()
+            await asyncio.sleep(self._timings.presence_beat_s)
 
-    def _learn(self, beat: Beat, number: int) -> None:
-        """Take in who lives, and whether anything was told that didn't come here; `number` was the last before."""
-        INSTANCES.set(len(beat.living))
-        went_back = beat.changes < max(number, self._said)  # a failover, or a loss of everything
-        if beat.is_new:
-            self._write_anew()
-        self._is_suspect = (went_back or self._is_suspect) and not beat.is_new  # it may be since the beat was sent
-        dead = self._living - beat.living
-        if dead:
-            self._look_again(each for each, room in self._rooms.items() if not dead.isdisjoint(room.elsewhere))
-        self._living = beat.living
-        self._lives.set()
-        if self._number < self._said or went_back:
-            self._number = beat.changes
-            self._look_again(self._rooms)
-        if went_back:
-            self._heard = None
-        self._said = beat.changes
+    def _apply(self, step: SyncStep, named_ids: Iterable[str] = ()) -> None:
+        """Take the new state and schedule the work that it causes. `named_ids` are the sessions of a message."""
+        self._sync = step.state
+        if step.rewrites_all:
+            for session in self._sessions.values():
+                session.written = None
+            self._schedule_all_writes()
+        if step.dead:
+            self._schedule_reads(
+                each for each, session in self._sessions.items() if not step.dead.isdisjoint(session.other_instances)
+            )
+        if step.reread is Reread.ALL:
+            self._schedule_reads(self._sessions)
+        elif step.reread is Reread.NAMED:
+            self._schedule_reads(each for each in named_ids if each in self._sessions)
 
-    def _write_anew(self) -> None:
-        """Write all again, and tell of it: of this instance's new name Redis has nothing."""
-        self._life += 1
-        for room in self._rooms.values():
-            room.written = None
-        self._write_all()
+    def _schedule_reads(self, session_ids: Iterable[str]) -> None:
+        self._to_read.update(dict.fromkeys(session_ids))
+        if self._to_read:
+            self._has_work.set()
 
-    def _write_all(self) -> None:
-        self._dirty.update(dict.fromkeys(self._rooms))
-        if self._dirty:
-            self._work.set()
+    def _schedule_all_writes(self) -> None:
+        self._to_write.update(dict.fromkeys(self._sessions))
+        if self._to_write:
+            self._has_work.set()
 
 
-def _take(waiting: dict[str, None]) -> list[str]:
-    """Take the first of what waits; what comes again meanwhile waits for another round."""
-    session_ids = list(islice(waiting, AT_ONCE))
-    for session_id in session_ids:
-        del waiting[session_id]
-    return session_ids
+def _take_batch(session_ids: dict[str, None]) -> list[str]:
+    """Remove and return the first ids. An id that is added again during the work waits for the next batch."""
+    batch = list(islice(session_ids, AT_ONCE))
+    for session_id in batch:
+        del session_ids[session_id]
+    return batch

@@ -1,4 +1,4 @@
-"""One version of a session on its way to its watchers, and every frame that was made of it, made once for all."""
+"""One version of a session for its watchers, with a cache of the frames rendered from it."""
 
 from collections.abc import Callable, Hashable
 from itertools import count
@@ -9,7 +9,7 @@ from synckairos.wire.document_parts import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import Snapshot
 
-TOLD = frozenset(
+EVENTS_SENT = frozenset(
     {
         EventType.TIME_WARNING,
         EventType.PARTICIPANT_EXPIRED,
@@ -19,23 +19,22 @@ TOLD = frozenset(
         EventType.SESSION_DELETED,
     }
 )
-"""What is an event of its own: it happened by itself, and a state that skips it wouldn't tell."""
+"""Event types that v3 sends as EVENT: no command caused them, and a client that gets a later state would miss them."""
 
 _serials = count()
 
 
 class SessionUpdate:
-    """A version of a session. `message` is None where only its state is known, not how it came about.
+    """A version of a session.
 
-    `is_event` says that it is to be told as an event, too. No two updates of a process have the same `serial`.
-    `epoch` and `version` are those of the snapshot: the fan-out compares them for each watcher. `server_time_ms` is
-    Redis time, as estimated here, at which this instance had it.
+    `message` is the feed message, None if only the state is known. `is_event` says that v3 also sends it as EVENT.
+    `serial` is unique in this process. `epoch` and `version` are those of the snapshot: the fan-out compares them for
+    each watcher. `server_time_ms` is the Redis time, as estimated here, at which this instance got the version.
     """
 
     __slots__ = (
         "_frames",
         "_parts",
-        "deleted",
         "deltas",
         "epoch",
         "is_event",
@@ -56,33 +55,36 @@ class SessionUpdate:
         self.version = snapshot.version
         self.server_time_ms = server_time_ms
         self.message = message
-        self.is_event = snapshot.deleted or (message is not None and message.event_type in TOLD)
+        self.is_event = snapshot.deleted or (message is not None and message.event_type in EVENTS_SENT)
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
         self._parts: DocumentParts | None = None
         self.deltas: dict[int, bytes] = {}
-        """Frames that lead here, by the serial of what was sent before."""
+        """Frames that lead to this version, by the serial of the update that was sent before."""
 
     @classmethod
-    def of(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
+    def from_message(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
         return cls(message.session_id, message.snapshot, server_time_ms, message)
 
     @property
-    def was_found_deleted(self) -> bool:
-        """Tell whether this is a tombstone that was found, not put up: who had nothing waits for the next life."""
+    def is_found_tombstone(self) -> bool:
+        """Return whether this deletion was read from the store, without its feed message.
+
+        A watcher that never had a state ignores it and waits until the session is created again.
+        """
         return self.snapshot.deleted and self.message is None
 
-    def frame(self, kind: Hashable, make: Callable[["SessionUpdate"], bytes]) -> bytes:
-        """Return the frame of one kind, made the first time it is asked for."""
+    def frame(self, kind: Hashable, render: Callable[["SessionUpdate"], bytes]) -> bytes:
+        """Return the frame of one kind; `render` is called only for the first watcher."""
         frame = self._frames.get(kind)
         if frame is None:
-            frame = self._frames[kind] = make(self)
+            frame = self._frames[kind] = render(self)
         return frame
 
     def patch_from(self, before: "SessionUpdate") -> bytes | None:
-        """Return the merge patch that leads here from another version, None where only the full state can say it.
+        """Return the merge patch from another version to this one; None if only the full state can express the change.
 
-        Ready where it came with the message; else made of the two states.
+        The patch comes from the feed message if that starts at `before`; otherwise it is built from both documents.
         """
         change = None if self.message is None else self.message.change
         if change is not None and change.base_tag == before.snapshot.tag:
@@ -90,19 +92,19 @@ class SessionUpdate:
         return document_merge_patch.render_patch(before.parts(), self.parts())
 
     def parts(self) -> DocumentParts:
-        """Return the state cut into rows, the first time it is asked for."""
+        """Return the parts of the document; it is parsed at the first call."""
         if self._parts is None:
             self._parts = DocumentParts.parse(self.snapshot.document)
         return self._parts
 
     def is_covered_by(self, other: "SessionUpdate | None") -> bool:
-        """Tell whether who has `other` has this one, too, as far as one epoch can tell."""
+        """Return whether a watcher that has `other` needs this version no more. Compares versions of one epoch only."""
         return other is not None and other.epoch == self.epoch and other.version >= self.version
 
     def shows_loss_of(self, known: "SessionUpdate") -> bool:
-        """Tell whether a store where this was read after `known` had been there has lost that one.
+        """Return whether this update, read after `known` was committed, shows that the store lost `known`.
 
-        It went back then, and may have issued the version anew with other content.
+        The store went back to an earlier version. It may have issued the version number again with other content.
         """
         if self.epoch != known.epoch or self.version > known.version:
             return False

@@ -1,134 +1,64 @@
-"""What a connection needs of its socket, and the plain ASGI way to have it.
+"""Interfaces between a WebSocket and its connection: `Socket` and `AdoptableSocket` down, `SocketClient` up.
 
-The other way is `protocol.SocketProtocol`, which writes to the transport itself. Both take whole WebSocket frames.
+The server's WebSocket protocol implements the sockets. Frames are whole WebSocket frames, with their header.
 """
 
-import asyncio
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol
-
-from synckairos.wire.websocket_frames import text_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-EXTENSION = "synckairos.socket"
-"""Under this name `SocketProtocol` puts itself into `scope["extensions"]`."""
+SOCKET_EXTENSION = "synckairos.socket"
+"""Key in `scope["extensions"]` of the ASGI scope, under which the server provides the `AdoptableSocket`."""
 
 
 class Socket(Protocol):
-    """A socket after its handshake. `ready` says that a frame written now isn't kept waiting behind others."""
+    """A WebSocket after its handshake."""
 
     ready: bool
-    heard_at: float
-    """When the client was last heard of, by `time.monotonic()`."""
+    """Whether a frame written now is sent at once, without a queue in this process."""
+
+    last_received_s: float
+    """Instant of the last data from the client, by `time.monotonic()`."""
 
     def write(self, frame: bytes, /) -> None:
-        """Write a whole frame; never blocks. Clears `ready` when the client takes no more."""
+        """Write a whole frame without blocking. Clears `ready` if the client does not take more."""
 
-    def waiting(self) -> int:
-        """Return how many bytes the client hasn't taken yet, as far as one can see."""
+    def unsent_bytes(self) -> int:
+        """Return the bytes that the client has not taken yet, as far as the operating system shows."""
 
-    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
-        """Say goodbye, after these `last` frames, and go, soon even if the client takes nothing.
+    def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
+        """Send `last_frames` and a close frame, then disconnect, soon also if the client does not read.
 
-        `SocketClient.lost` follows.
+        `SocketClient.connection_lost` follows.
         """
 
     def abort(self) -> None:
-        """Go at once."""
+        """Disconnect at once."""
 
 
 class SocketClient(Protocol):
-    """What a socket tells. Called synchronously."""
+    """Receiver of a socket's events. All methods are called synchronously."""
 
     @property
-    def too_big_code(self) -> int:
-        """Return what a socket is closed with whose client sends too large a message."""
+    def message_too_big_code(self) -> int:
+        """Return the close code for a message that is too large."""
 
-    def may_send(self) -> bool:
-        """Count what comes and isn't told of: pings, pongs, pieces of messages. False: no more of it is taken."""
+    def allow_frame(self) -> bool:
+        """Count a frame that is not a whole message: ping, pong or fragment. Return False to discard the frame."""
 
-    def received(self, text: str) -> None: ...
-    def received_bytes(self, data: bytes) -> None: ...
-    def ponged(self, payload: bytes) -> None: ...
-    def resumed(self) -> None: ...
-    def lost(self) -> None: ...
+    def text_received(self, text: str) -> None: ...
+    def bytes_received(self, data: bytes) -> None: ...
+    def pong_received(self, payload: bytes) -> None: ...
+    def write_resumed(self) -> None: ...
+    def connection_lost(self) -> None: ...
 
 
 class AdoptableSocket(Socket, Protocol):
-    """A socket that hands its messages to a client directly, without ASGI, once it has adopted one."""
+    """A socket that can hand its messages to a client directly, without ASGI."""
 
     def adopt(self, client: SocketClient) -> None:
-        """Send all further messages to `client`, until `SocketClient.lost`."""
-
-
-class AsgiSocket:
-    """The fallback on any ASGI server: one frame at a time through `send`, ready again when that returned.
-
-    The server pings and notices dead clients by its own rules, and a client that never reads is only let go when the
-    server's own buffers say so. ASGI has no pings, so a client's lag can't be measured.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self.ready = True
-        self.heard_at = time.monotonic()
-        self._send = send
-        self._closing: Message | None = None
-        self._frames: deque[bytes] = deque()
-        self._work = asyncio.Event()
-
-    def write(self, frame: bytes, /) -> None:
-        if frame[0] == 0x81 and self._closing is None:
-            self._frames.append(frame)
-            self.ready = False
-            self._work.set()
-
-    def waiting(self) -> int:
-        return sum(map(len, self._frames))
-
-    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
-        if self._closing is None:
-            for frame in last:
-                self.write(frame)
-            self.ready = False
-            self._closing = {"type": "websocket.close", "code": code, "reason": reason}
-            self._work.set()
-
-    def abort(self) -> None:
-        self.close(1001, "")
-
-    async def run(self, client: SocketClient, receive: Receive) -> None:
-        """Serve a client whose connection was accepted, until it is gone."""
-        writing = asyncio.create_task(self._write_all(client))
-        try:
-            while (message := await receive())["type"] == "websocket.receive":
-                self.heard_at = time.monotonic()
-                if (text := message.get("text")) is not None:
-                    client.received(text)
-                else:
-                    client.received_bytes(message.get("bytes") or b"")
-        finally:
-            self.ready = False
-            writing.cancel()
-            client.lost()
-
-    async def _write_all(self, client: SocketClient) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            try:
-                while self._frames:
-                    await self._send({"type": "websocket.send", "text": text_payload(self._frames[0]).decode()})
-                    self._frames.popleft()
-                if self._closing is not None:
-                    await self._send(self._closing)
-                    return
-            except (OSError, RuntimeError):
-                return  # the client went away; `receive` says so, too
-            self.ready = True
-            client.resumed()
+        """Send all further messages to `client`, until `SocketClient.connection_lost`."""

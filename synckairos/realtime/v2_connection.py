@@ -1,4 +1,4 @@
-"""The first dialect, as v2 spoke it: one session a socket, full states, and nothing a v2 client doesn't know."""
+"""Connection of the v2 dialect: one session for each socket, full states, only messages that v2 clients know."""
 
 from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError
 from synckairos.principal import Principal
@@ -20,7 +20,7 @@ logger = log.get_logger(__name__)
 
 
 class V2Connection(SocketConnection):
-    """A client that watches the one session it named in the URL."""
+    """A client that watches the session named in its URL."""
 
     __slots__ = ("_session_id",)
 
@@ -31,82 +31,83 @@ class V2Connection(SocketConnection):
         self._session_id = session_id
 
     async def open(self) -> None:
-        """Greet, then send the session if there is one; if not, the client waits until it is created."""
+        """Send CONNECTED, then the state. If the session does not exist, the client waits until it is created."""
         session_id = self._session_id
-        self.tell(v2_messages.connected_frame(session_id, self.hub.now_ms()))
+        self.send(v2_messages.connected_frame(session_id, self.hub.now_ms()))
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
-        found: SessionUpdate | None = None
+        current: SessionUpdate | None = None
         try:
-            found = await self.hub.join(subscription)
-        except SyncKairosError as trouble:
-            # The state comes as soon as the store is back; meanwhile the client has its connection.
-            logger.warning("a watcher joined without a state", session_id=session_id, cause=trouble.code)
-        except Exception as fault:  # what comes later is for it, too
-            logger.error("a watcher joined without a state", session_id=session_id, exc_info=fault)
+            current = await self.hub.subscribe(subscription)
+        except SyncKairosError as fault:
+            # The client keeps its connection and gets the state as soon as the store is available.
+            logger.warning("a watcher subscribed without a state", session_id=session_id, cause=fault.code)
+        except Exception as fault:  # the client still gets later versions
+            logger.error("a watcher subscribed without a state", session_id=session_id, exc_info=fault)
         if self.is_lost:
             return
-        if found is not None:
-            subscription.asked = v2_messages.V2ClientMessage.RECONNECT
-            self.offer(subscription, found)
-        self.hub.settle(subscription, found)
-        self.hub.presence.enter(subscription, presence_identity(self.principal), wants=False)
+        if current is not None:
+            subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
+            self.send_update(subscription, current)
+        self.hub.activate(subscription, current)
+        self.hub.presence.add(subscription, presence_identity(self.principal), wants_frames=False)
 
-    def frame_of(self, subscription: Subscription, update: SessionUpdate) -> bytes:
-        if subscription.asked is not None:
-            subscription.asked = None
+    def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
+        if subscription.sync_request is not None:
+            subscription.sync_request = None
             return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), update.snapshot.document)
-        return update.frame("v2", _state_update)
+        return update.frame("v2", _render_state_update)
 
-    def received(self, text: str) -> None:
-        if not self.may_ask():
+    def text_received(self, text: str) -> None:
+        if not self.allow_message():
             return
         try:
-            asked = v2_messages.parse_v2_message(text)
+            request = v2_messages.parse_v2_message(text)
         except MalformedMessage as refusal:
-            self.tell(v2_messages.error_frame(refusal))
+            self.send(v2_messages.error_frame(refusal))
             return
-        match asked:
+        match request:
             case v2_messages.V2ClientMessage.PING:
-                self.tell(v2_messages.pong_frame(self.hub.now_ms()))
+                self.send(v2_messages.pong_frame(self.hub.now_ms()))
             case v2_messages.V2ClientMessage.RECONNECT:
-                self.hub.spawn(self._sync())
+                self.hub.spawn(self._resync())
 
-    def received_bytes(self, data: bytes) -> None:
-        if self.may_ask():
-            self.tell(v2_messages.error_frame(MalformedMessage("Messages are text frames, this one is binary")))
+    def bytes_received(self, data: bytes) -> None:
+        if self.allow_message():
+            self.send(v2_messages.error_frame(MalformedMessage("Messages are text frames, this one is binary")))
 
-    async def _sync(self) -> None:
+    async def _resync(self) -> None:
+        """Answer RECONNECT with STATE_SYNC."""
         for session_id, subscription in tuple(self.subscriptions.items()):
             try:
-                found = await self.hub.read(session_id)
-                if found is None:
+                current = await self.hub.read_current(session_id)
+                if current is None:
                     raise SessionNotFound(session_id)
             except SyncKairosError as refusal:
-                self.tell(v2_messages.error_frame(refusal))
+                self.send(v2_messages.error_frame(refusal))
                 continue
-            except Exception as fault:  # whoever asked is answered
+            except Exception as fault:  # the client must get an answer
                 logger.error("a client's request failed", session_id=session_id, exc_info=fault)
-                self.tell(v2_messages.error_frame(InternalError()))
+                self.send(v2_messages.error_frame(InternalError()))
                 continue
             if not self.is_lost:
-                if not found.is_covered_by(subscription.heard):
-                    subscription.heard = found  # what the feed still brings from before it is no news
-                subscription.asked = v2_messages.V2ClientMessage.RECONNECT
-                self.offer(subscription, found)
+                if not current.is_covered_by(subscription.notified):
+                    subscription.notified = current  # later feed messages of earlier versions are then ignored
+                subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
+                self.send_update(subscription, current)
 
-    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
         if update.snapshot.deleted:
-            self.tell(update.frame("v2 deleted", _session_deleted))
+            self.send(update.frame("v2 deleted", _render_session_deleted))
             self.close(*DELETED)
-        elif self.socket.ready:  # and so nothing waits, no STATE_SYNC either
-            self.socket.write(update.frame("v2", _state_update))
+        elif self.socket.ready:  # then there is no unsent state, and no STATE_SYNC is due
+            self.socket.write(update.frame("v2", _render_state_update))
         else:
-            self.offer(subscription, update)
+            self.send_update(subscription, update)
 
 
-def _state_update(update: SessionUpdate) -> bytes:
+def _render_state_update(update: SessionUpdate) -> bytes:
     return v2_messages.state_update_frame(update.session_id, update.server_time_ms, update.snapshot.document)
 
 
-def _session_deleted(update: SessionUpdate) -> bytes:
+def _render_session_deleted(update: SessionUpdate) -> bytes:
     return v2_messages.session_deleted_frame(update.session_id, update.server_time_ms)

@@ -1,6 +1,6 @@
-"""A client as the hub and presence see it, and its place in each session that it watches.
+"""Watchers, as the hub and presence see them, and their subscriptions to sessions.
 
-Connections of both dialects are such watchers: who tells needn't know how it is said, nor on what socket.
+The connections of both dialects are watchers. The hub does not know the dialect nor the socket.
 """
 
 from typing import Protocol
@@ -10,40 +10,43 @@ from synckairos.realtime.session_update import SessionUpdate
 
 
 class Subscription:
-    """A watcher's place in a session: what it heard of last, what it was sent last, and the newest that waits."""
+    """A watcher's subscription to a session, with the positions in the sequence of its versions."""
 
-    __slots__ = ("asked", "backlog", "connection", "heard", "pending", "sent", "session_id")
+    __slots__ = ("backlog", "notified", "sent", "session_id", "sync_request", "unsent", "watcher")
 
-    def __init__(self, connection: "Watcher", session_id: str) -> None:
-        self.connection = connection
+    def __init__(self, watcher: "Watcher", session_id: str) -> None:
+        self.watcher = watcher
         self.session_id = session_id
-        self.heard: SessionUpdate | None = None
+        self.notified: SessionUpdate | None = None
+        """The last version given to the watcher."""
         self.sent: SessionUpdate | None = None
-        self.pending: SessionUpdate | None = None
-        self.asked: object | None = None
-        """The request, as the dialect knows it, that a full state is still to answer."""
+        """The last version written to the socket."""
+        self.unsent: SessionUpdate | None = None
+        """The newest version, if it is not written yet."""
+        self.sync_request: object | None = None
+        """The request, in the dialect's form, that the next full state answers."""
         self.backlog: list[SessionUpdate] | None = []
-        """What came while the first read was under way; None once that is done."""
+        """Updates that came during the first read; None after it."""
 
 
 class Watcher(Protocol):
-    """What a client is told. Called synchronously; nothing here waits for it."""
+    """A connection subscribed to sessions. All methods are called synchronously and must not block."""
 
     principal: Principal
     subscriptions: dict[str, Subscription]
     """By session id."""
 
-    def take(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Hear of a version that is newer than all before."""
+    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
+        """Take a version that is newer than all before."""
 
-    def show(self, frame: bytes) -> bool:
-        """Take a frame at once, or not at all; tell which."""
+    def send_if_ready(self, frame: bytes) -> bool:
+        """Send a frame if the socket is ready; return whether it was sent."""
 
-    def check(self, now: float) -> None:
-        """Look whether anybody is still there. `now` is `time.monotonic()`."""
+    def check_liveness(self, now_s: float) -> None:
+        """Ping or close a connection whose client does not respond. `now_s` is `time.monotonic()`."""
 
-    def going_away(self, spread_s: float) -> None:
-        """Hear that this instance stops; all its clients are sent away within `spread_s`."""
+    def announce_shutdown(self, spread_s: float) -> None:
+        """Announce that this instance stops; it closes all connections within `spread_s` seconds."""
 
-    def send_away(self) -> None:
-        """Leave all sessions and say goodbye, because this instance stops."""
+    def close_for_shutdown(self) -> None:
+        """Unsubscribe from all sessions and close the connection, because this instance stops."""

@@ -1,1 +1,1 @@
-"""uvicorn with bounded HTTP and WebSocket protocols, used by REST and sockets alike."""
+"""uvicorn with bounded HTTP and WebSocket protocols, used by REST and by the WebSocket endpoint."""

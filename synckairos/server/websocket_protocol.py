@@ -1,7 +1,7 @@
-"""uvicorn's WebSocket protocol with its transport opened up: prebuilt frames out, messages in without a task each.
+"""uvicorn's WebSocket protocol with direct access to its transport: frames out and messages in, without ASGI's cost.
 
-The handshake and the parsing stay uvicorn's and `websockets`'. What is borrowed of uvicorn's insides stands in
-`BORROWED`; a test holds every name of it, so an upgrade that moves one fails there and not in production.
+uvicorn and `websockets` still do the handshake and the parsing. `BORROWED_METHODS` and `BORROWED_ATTRIBUTES` list the
+private names of uvicorn in use. A test checks every name, so an upgrade that moves a name fails there.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import Protocol
 
-from synckairos.realtime.socket_interface import EXTENSION, Message, SocketClient
+from synckairos.realtime.socket_interface import SOCKET_EXTENSION, Message, SocketClient
+from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
 from synckairos.wire.websocket_frames import close_frame
 
 BORROWED_METHODS = (
@@ -37,32 +38,29 @@ BORROWED_ATTRIBUTES = (
     *("handshake_initiated", "logger", "loop", "queue", "read_paused", "transport"),
 )
 
-GOODBYE_S = 2.0
-"""How long a client may take to answer a close before its transport is cut."""
+MAX_FRAGMENTS = 64
+"""Fragments of a message that are kept separate; a tiny fragment takes forty times the memory of its content."""
 
-PIECES = 64
-"""Pieces of a message that are kept as they came; a tiny one weighs forty times what it holds."""
-
-QUIET = "synckairos.websocket"
-"""The logger that uvicorn and `websockets` are given: of theirs only warnings are worth a line."""
+LOGGER_NAME = "synckairos.websocket"
+"""Logger given to uvicorn and `websockets`; only their warnings and errors are logged."""
 
 
-class _Nowhere:
-    """Stands in for the queue and the event of ASGI, which uvicorn goes on to tell of what happens."""
+class _Discard:
+    """Replaces the ASGI queue and event, to which uvicorn keeps writing after the socket was adopted."""
 
     def put_nowait(self, message: object) -> None: ...
     def set(self) -> None: ...
     def clear(self) -> None: ...
 
 
-_NOWHERE = _Nowhere()
+_DISCARD = _Discard()
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket. Until `adopt` it is uvicorn's own; from then on it does without ASGI's queue, task and scope.
+    """One WebSocket. Until `adopt` it works as uvicorn's class; afterwards without ASGI's queue, task and scope.
 
-    Backpressure is the transport's: with a high-water mark of 0 it says `pause_writing` as soon as the kernel doesn't
-    take a frame whole, so at most one frame waits in this process.
+    Backpressure is the transport's. The high-water mark is 0, so `pause_writing` is called as soon as the kernel does
+    not take a whole frame. So at most one frame is buffered in this process.
     """
 
     write: Callable[[bytes], None]
@@ -73,22 +71,25 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        timings: ServerTimings = DEFAULT_TIMINGS,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        # Theirs would log two lines a connection, one of them with the query, which may hold a ticket.
-        self.logger = self.conn.logger = logging.getLogger(QUIET)
+        # uvicorn's logger would log two lines for each connection, one with the query, which may contain a ticket.
+        self.logger = self.conn.logger = logging.getLogger(LOGGER_NAME)
         self.ready = False
-        self.heard_at = time.monotonic()
+        self.last_received_s = time.monotonic()
+        self._close_s = timings.close_s
         self._client: SocketClient | None = None
-        self._adopted = False
-        self._goodbye: asyncio.TimerHandle | None = None
+        self._is_adopted = False
+        self._abort_timer: asyncio.TimerHandle | None = None
 
-    # -- Socket -------------------------------------------------------------------------------------------------------
+    # -- AdoptableSocket ----------------------------------------------------------------------------------------------
 
     def adopt(self, client: SocketClient) -> None:
-        """Hand the accepted socket over: messages go to `client`, and the ASGI application may return."""
+        """Send all further messages to `client`; the ASGI application may return."""
         self._client = client
-        self._adopted = True
+        self._is_adopted = True
         self.transport.set_write_buffer_limits(high=0)
         self.write = self.transport.write
         self.ready = not self.close_sent and not self.transport.is_closing()
@@ -96,15 +97,15 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         while not self.queue.empty():
-            self._tell(cast(Message, self.queue.get_nowait()))
-        # An idle connection needs none of these; together they are a third of what it weighs.
-        self.queue = self.writable = cast(Any, _NOWHERE)
+            self._forward(cast(Message, self.queue.get_nowait()))
+        # An idle connection needs none of these attributes; together they are a third of its memory.
+        self.queue = self.writable = cast(Any, _DISCARD)
         del self.request, self.response
         if self.transport.is_closing():
-            self._lose()
+            self._disconnect_client()
 
-    def waiting(self) -> int:
-        """Return how many bytes wait for the client, here and, on Linux, in the kernel."""
+    def unsent_bytes(self) -> int:
+        """Return the bytes that the client has not taken, in this process and, on Linux, in the kernel."""
         in_process: int = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
         if sock is None or sys.platform != "linux":
@@ -115,14 +116,14 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             return in_process
         return in_process + in_kernel
 
-    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
+    def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
         self.ready = False
         if not self.close_sent and not self.transport.is_closing():
             self.conn.send_close(code, reason)
-            self.transport.write(b"".join((*last, *self.conn.data_to_send())))
+            self.transport.write(b"".join((*last_frames, *self.conn.data_to_send())))
             self.close_sent = True
-            # Theirs waits for ever on a client that doesn't read.
-            self.close_timer = self.loop.call_later(GOODBYE_S, self.transport.abort)
+            # uvicorn's timer never ends if the client does not read.
+            self.close_timer = self.loop.call_later(self._close_s, self.transport.abort)
         self._abort_soon()
 
     def abort(self) -> None:
@@ -130,19 +131,19 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def _abort_soon(self) -> None:
-        if self._goodbye is None:
-            self._goodbye = self.loop.call_later(GOODBYE_S, self.transport.abort)
+        if self._abort_timer is None:
+            self._abort_timer = self.loop.call_later(self._close_s, self.transport.abort)
 
-    def _lose(self) -> None:
+    def _disconnect_client(self) -> None:
         self.ready = False
         client, self._client = self._client, None
         if client is not None:
-            client.lost()
+            client.connection_lost()
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = time.monotonic()
+        self.last_received_s = time.monotonic()
         super().data_received(data)
 
     def pause_writing(self) -> None:
@@ -153,52 +154,52 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         if self._client is not None and not self.close_sent and not self.transport.is_closing():
             self.ready = True
-            self._client.resumed()
+            self._client.write_resumed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._goodbye is not None:
-            self._goodbye.cancel()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         super().connection_lost(exc)
-        self._lose()
+        self._disconnect_client()
 
     def shutdown(self) -> None:
-        if self._adopted:
+        if self._is_adopted:
             self.close(1012, "")
         else:
             super().shutdown()
 
-    # -- what uvicorn does with frames --------------------------------------------------------------------------------
+    # -- overridden frame handlers of uvicorn -------------------------------------------------------------------------
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.conn.reader.buffer:
-            # Their parser holds the request as long as it runs; after the handshake a new one does as well.
+            # The parser keeps the request as long as it runs. After the handshake a new parser works as well.
             self.conn.parser = Protocol.parse(self.conn)
             next(self.conn.parser)
-        if not self.handshake_complete:  # else it was refused, and there is no scope
-            cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
+        if not self.handshake_complete:  # if it is complete, the handshake was refused and there is no scope
+            cast(dict[str, Any], self.scope["extensions"])[SOCKET_EXTENSION] = self
 
     def handle_cont(self, event: Frame) -> None:
-        if self._may_send() and (event.data or event.fin):
+        if self._allows_frame() and (event.data or event.fin):
             super().handle_cont(event)
-            if len(self.frames) >= PIECES:
+            if len(self.frames) >= MAX_FRAGMENTS:
                 self.frames = [b"".join(self.frames)]
 
-    def _may_send(self) -> bool:
-        """Count a frame that is no message: without a bound these would keep us as busy, and pieces pile up."""
-        return self._client is None or self._client.may_send()
+    def _allows_frame(self) -> bool:
+        """Count a frame that is not a whole message: unlimited, these would cost as much, and fragments pile up."""
+        return self._client is None or self._client.allow_frame()
 
     def handle_ping(self) -> None:
-        if not self._may_send():
+        if not self._allows_frame():
             return
         if self.transport.get_write_buffer_size():
-            self.conn.data_to_send()  # a client that pings and doesn't read gets no pile of pongs
+            self.conn.data_to_send()  # discards the pong: pongs must not pile up for a client that does not read
         else:
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        if self._client is not None and self._client.may_send():
-            self._client.ponged(bytes(event.data))
+        if self._client is not None and self._client.allow_frame():
+            self._client.pong_received(bytes(event.data))
 
     def handle_close(self, event: Frame) -> None:
         self.ready = False
@@ -206,21 +207,21 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def handle_parser_exception(self) -> None:
-        """Say why, and read on into the void: closing with bytes unread would reset the connection before that."""
+        """Send a close frame and discard further bytes: closing with unread bytes would reset the connection first."""
         self.ready = False
         if self.close_sent:
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-        farewell = b"".join(self.conn.data_to_send())
+        last_bytes = b"".join(self.conn.data_to_send())
         if self._client is not None and isinstance(self.conn.parser_exc, PayloadTooBig):
-            farewell = close_frame(self._client.too_big_code, "message too big")
-        self.transport.write(farewell)
+            last_bytes = close_frame(self._client.message_too_big_code, "message too big")
+        self.transport.write(last_bytes)
         self.close_sent = True
         self._abort_soon()
-        self.close_timer = self._goodbye
+        self.close_timer = self._abort_timer
 
     def send_receive_event_to_app(self) -> None:
-        if not self._adopted:
+        if not self._is_adopted:
             super().send_receive_event_to_app()
             return
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
@@ -228,22 +229,23 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_sent or self._client is None:
             return
         if self.curr_msg_data_type != "text":
-            self._client.received_bytes(data)
+            self._client.bytes_received(data)
             return
         try:
             text = data.decode()
         except UnicodeDecodeError:
             self.close(1007, "invalid UTF-8")
         else:
-            self._client.received(text)
+            self._client.text_received(text)
 
-    def _tell(self, message: Message) -> None:
+    def _forward(self, message: Message) -> None:
+        """Give the client a message that arrived before it adopted the socket."""
         if message["type"] != "websocket.receive" or self._client is None:
             return
         if (text := message.get("text")) is not None:
-            self._client.received(text)
+            self._client.text_received(text)
         else:
-            self._client.received_bytes(message["bytes"])
+            self._client.bytes_received(message["bytes"])
 
     # -- the ASGI application -----------------------------------------------------------------------------------------
 
@@ -256,7 +258,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.logger.exception("a socket's application failed")
             self.send_500_response()
         else:
-            if self._adopted:
+            if self._is_adopted:
                 del self.scope
                 return
             if not self.handshake_complete:

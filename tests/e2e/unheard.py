@@ -20,7 +20,9 @@ import orjson
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey, make_data_dir
-from synckairos.server import uvicorn_server
+from synckairos.realtime.timings import RealtimeTimings
+from synckairos.server.timings import ServerTimings
+from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
 from tests.integration.realtime.instances import Instance, serving, take_until, watching
 from tests.waiting import eventually
 
@@ -59,8 +61,13 @@ async def join(instance: Instance, session_id: str) -> socket.socket:
     return client
 
 
-async def lose_one(settings: Settings) -> dict[str, float]:
-    async with serving(settings) as instance:
+async def lose_one(settings: Settings, user_timeout_ms: int) -> dict[str, float]:
+    async with serving(
+        settings,
+        realtime_timings=RealtimeTimings(),
+        server_timings=ServerTimings(),
+        user_timeout_ms=user_timeout_ms,
+    ) as instance:
         session_id = await instance.create()
         async with watching(instance, session_id) as watcher:
             client = await join(instance, session_id)
@@ -90,14 +97,13 @@ async def lose_one(settings: Settings) -> dict[str, float]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        uvicorn_server.USER_TIMEOUT_MS = int(sys.argv[1])
+    user_timeout_ms = int(sys.argv[1]) if len(sys.argv) > 1 else USER_TIMEOUT_MS
     ip("link", "set", "lo", "up")
     data = make_data_dir()
     try:
         with Valkey(data / "valkey") as valkey:
             settings = Settings(port=0, redis_url=valkey.url, database_url=NO_POSTGRES, drain_timeout_s=1)
-            print(orjson.dumps(asyncio.run(lose_one(settings))).decode())
+            print(orjson.dumps(asyncio.run(lose_one(settings, user_timeout_ms))).decode())
     finally:
         shutil.rmtree(data, ignore_errors=True)
 

@@ -1,21 +1,26 @@
-"""Servers in the tests' own process wait less where nobody is there to be waited for."""
+"""Fixtures of the integration tests: timings of servers in the test's own process, and the parts of the audit."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
 from synckairos.config import Settings
-from synckairos.realtime import hub
-from synckairos.server import uvicorn_server, websocket_protocol
+from synckairos.realtime.timings import RealtimeTimings
+from synckairos.server.timings import ServerTimings
 from tests.integration.audit_parts import AuditParts, open_audit_parts
+from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Don't wait for a balancer to see that a server drains; look for the stuck and take leave of the silent sooner."""
-    monkeypatch.setattr(uvicorn_server, "NOT_READY_S", 0.0)
-    monkeypatch.setattr(hub, "CHECK_S", 0.1)
-    monkeypatch.setattr(websocket_protocol, "GOODBYE_S", 0.5)
+@pytest.fixture
+def realtime_timings() -> RealtimeTimings:
+    """Give the timings of the hub; a test overrides them by parametrizing this name."""
+    return SHORT_REALTIME
+
+
+@pytest.fixture
+def server_timings() -> ServerTimings:
+    """Give the timings of the server; a test overrides them by parametrizing this name."""
+    return SHORT_SERVER
 
 
 @pytest.fixture

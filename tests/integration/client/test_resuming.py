@@ -22,7 +22,7 @@ from synckairos.realtime.endpoint import DRAINING_RETRY_AFTER_S
 from synckairos.service.requests import CreateRequest
 from synckairos.wire.session_json import parse_session
 from tests.integration.client.proxy import proxy_to, target_of
-from tests.integration.realtime.instances import SOMEBODY, Instance, serving
+from tests.integration.realtime.instances import CALLER, Instance, serving
 from tests.processes import Process
 from tests.waiting import eventually
 
@@ -93,7 +93,7 @@ async def test_what_was_missed_comes_by_deltas_and_no_event_is_lost(
         time_per_cycle_ms=1_000, max_cycles=50, on_timeout=OnTimeout.ADVANCE,
     )  # fmt: skip
     session_id = str(uuid4())
-    await instance.sessions.create(CreateRequest(SOMEBODY, spec, session_id))
+    await instance.sessions.create(CreateRequest(CALLER, spec, session_id))
     async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
         seen: list[tuple[int, int]] = []
         cycles: list[int] = []

@@ -1,4 +1,4 @@
-"""Serving instances in the test's own process, on real stores, and clients for their sockets."""
+"""Instances in the test's own process, on real stores, and helpers for their WebSocket clients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,17 +21,19 @@ from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
-from synckairos.server.uvicorn_server import Server, listen
-from synckairos.server.websocket_protocol import BoundedWebSocketProtocol
+from synckairos.realtime.timings import RealtimeTimings
+from synckairos.server.timings import ServerTimings
+from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
 from synckairos.store.presence import PresenceStore
 from tests.integration.parts import Parts, open_parts
-from tests.integration.realtime.described import check
+from tests.integration.realtime.asyncapi_check import check_message
+from tests.waiting import eventually
 
-SOMEBODY = Principal(subject="somebody")
+CALLER = Principal(subject="caller")
 VERBS: dict[type[Command], str] = {
     Start: "start",
     Switch: "switch",
@@ -39,10 +41,16 @@ VERBS: dict[type[Command], str] = {
     UpdateMetadata: "update_metadata",
 }
 
+SHORT_REALTIME = RealtimeTimings(check_s=0.1)
+"""Stuck clients are noticed sooner."""
+
+SHORT_SERVER = ServerTimings(not_ready_s=0.0, close_s=0.5)
+"""No load balancer must notice a drain, and clients that do not answer a close frame are cut sooner."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One server with its hub."""
+    """A server with its hub."""
 
     parts: Parts
     feed: Feed
@@ -56,7 +64,7 @@ class Instance:
 
     @property
     def connections(self) -> list[SocketConnection]:
-        """Who is connected; the hub knows them as watchers alone."""
+        """Return the connections; the hub knows them only as watchers."""
         return [each for each in self.hub.connections if isinstance(each, SocketConnection)]
 
     @property
@@ -68,43 +76,60 @@ class Instance:
         people = tuple(NewParticipant(str(uuid4()), total_time_ms=300_000) for _ in range(participants))
         session_id = session_id or str(uuid4())
         spec = Create(SyncMode.PER_PARTICIPANT, people)
-        await self.sessions.create(CreateRequest(SOMEBODY, spec, session_id))
+        await self.sessions.create(CreateRequest(CALLER, spec, session_id))
         return session_id
 
     async def command(self, session_id: str, command: Command) -> Answer:
-        return await self.sessions.execute(CommandRequest(SOMEBODY, session_id, command, VERBS[type(command)]))
+        return await self.sessions.execute(CommandRequest(CALLER, session_id, command, VERBS[type(command)]))
+
+    async def feed_channels(self) -> list[bytes]:
+        """Return the feed channels that the instances of this test subscribe to, one for each watched session."""
+        pattern = f"{self.parts.store.keys.prefix}*:feed:*"
+        channels: list[bytes] = await self.parts.pipe.call("PUBSUB", "CHANNELS", pattern)
+        return channels
+
+    async def wait_until_unused(self) -> None:
+        """Wait until there is no connection, and no session is watched."""
+
+        async def is_unused() -> bool:
+            return not self.hub.connections and not await self.feed_channels()
+
+        await eventually(is_unused)
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, ws: Any = BoundedWebSocketProtocol, principal: Principal | None = SOMEBODY
+    settings: Settings,
+    *,
+    principal: Principal | None = CALLER,
+    realtime_timings: RealtimeTimings = SHORT_REALTIME,
+    server_timings: ServerTimings = SHORT_SERVER,
+    user_timeout_ms: int = USER_TIMEOUT_MS,
 ) -> AsyncIterator[Instance]:
-    """Serve, drained at the end; `ws` may be another server's idea of a WebSocket than ours.
-
-    Everybody is `principal`; None: whoever asks, by address, as in production.
-    """
+    """Serve inside the block, then drain. All clients are `principal`; None identifies them by their address."""
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
-        presence = PresenceTracker(PresenceStore(parts.pipe, feed.subscriber, parts.store.keys), feed.server_time)
+        presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
         hub = Hub(
             feed,
             parts.sessions.read,
-            presence,
+            PresenceTracker(presence_store, feed.server_time, realtime_timings),
             max_connections=settings.ws_max_connections,
             max_per_address=settings.ws_max_connections_per_address,
+            timings=realtime_timings,
         )
         commands = CommandHandler(parts.sessions, settings)
         callers = CallerIdentity(settings.trusted_proxies)
         app = WebSocketEndpoint(
             hub,
             commands,
-            allows=AllowedOrigins.from_settings(settings).admits,
+            allows_origin=AllowedOrigins.from_settings(settings).admits,
             principal_for=lambda scope: principal or callers.principal_for(scope),
         )
-        server = Server(app, settings, hub, listen(settings.host, settings.port))
-        server.config.ws = ws
+        listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
+        server = Server(app, settings, hub, listener, timings=server_timings)
         running = asyncio.create_task(hub.run())
         ready = asyncio.Event()
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
@@ -126,27 +151,27 @@ async def watching(instance: Instance, session_id: str, **options: Any) -> Async
 
 
 async def take(client: ClientConnection, deadline_s: float = 10) -> dict[str, Any]:
-    """Receive the next message that isn't about who else is there: that comes when it comes."""
+    """Receive the next message except PRESENCE, which may come at any time."""
     while True:
         async with asyncio.timeout(deadline_s):
             message: dict[str, Any] = orjson.loads(await client.recv())
-        check(message)
+        check_message(message)
         if message["type"] != "PRESENCE":
             return message
 
 
 async def take_presence(client: ClientConnection, clients: int, deadline_s: float = 10) -> dict[str, Any]:
-    """Receive messages up to the one that says that so many clients are there."""
+    """Receive messages up to a PRESENCE with this number of clients, and return that."""
     async with asyncio.timeout(deadline_s):
         while True:
             message: dict[str, Any] = orjson.loads(await client.recv())
-            check(message)
+            check_message(message)
             if message["type"] == "PRESENCE" and message["clients"] == clients:
                 return message
 
 
 async def take_until(client: ClientConnection, version: int) -> list[dict[str, Any]]:
-    """Receive messages up to the one whose state is of this version."""
+    """Receive messages up to a state of this version."""
     taken: list[dict[str, Any]] = []
     while not taken or taken[-1].get("state", {}).get("version") != version:
         taken.append(await take(client))

@@ -1,4 +1,4 @@
-"""A TCP proxy between instances and Redis: loses pub/sub messages whole, and finds another Redis after a failover."""
+"""A TCP proxy between instances and Redis that can lose pub/sub messages and switch to another Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class StoreProxy:
-    """Passes bytes on in order. `loses` is asked about each published message, and where it is true, that is gone."""
+    """Forwards bytes in order. A published message is dropped if `loses` returns True for it."""
 
     def __init__(self, target_url: str) -> None:
         self.target_url = target_url
@@ -18,7 +18,7 @@ class StoreProxy:
         self._connections: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
-        """Cut all connections, as a server that dies does."""
+        """Abort all connections, as a server that dies."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -43,12 +43,14 @@ class StoreProxy:
         subscribes = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._ask(reader, store_writer, subscribes))
-                group.create_task(self._answer(store_reader, writer, subscribes))
+                group.create_task(self._forward_commands(reader, store_writer, subscribes))
+                group.create_task(self._forward_replies(store_reader, writer, subscribes))
         finally:
             self._writers -= {writer, store_writer}
 
-    async def _ask(self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, subscribes: asyncio.Event) -> None:
+    async def _forward_commands(
+        self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, subscribes: asyncio.Event
+    ) -> None:
         try:
             while chunk := await reader.read(65_536):
                 if b"\r\nSUBSCRIBE\r\n" in chunk:
@@ -58,10 +60,10 @@ class StoreProxy:
             pass
         store.transport.abort()
 
-    async def _answer(
+    async def _forward_replies(
         self, store: asyncio.StreamReader, writer: asyncio.StreamWriter, subscribes: asyncio.Event
     ) -> None:
-        """Pass answers on; from the first SUBSCRIBE on one by one, without the lost ones."""
+        """Forward replies; after the first SUBSCRIBE one by one, without the dropped messages."""
         rest = b""
         try:
             while chunk := await store.read(65_536):
@@ -81,7 +83,7 @@ class StoreProxy:
 
 
 def end_of_reply(data: bytes, begin: int = 0) -> int:
-    """Return where the RESP2 reply that begins there ends, 0 where it isn't all there yet."""
+    """Return the end of the RESP2 reply that starts at `begin`; 0 if it is not complete."""
     line_end = data.find(b"\r\n", begin) + 2
     if line_end < 2:
         return 0
@@ -103,7 +105,7 @@ def end_of_reply(data: bytes, begin: int = 0) -> int:
 
 @asynccontextmanager
 async def store_proxy(target_url: str) -> AsyncIterator[StoreProxy]:
-    """Stand before a Redis."""
+    """Run a proxy in front of a Redis inside the block."""
     proxy = StoreProxy(target_url)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"

@@ -1,4 +1,4 @@
-"""Every message there is, as it is sent, is the one that AsyncAPI describes. `take` checks it in all tests."""
+"""All messages and close codes are as AsyncAPI describes them. `instances.take` checks messages in all tests."""
 
 from uuid import uuid4
 
@@ -11,15 +11,15 @@ from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
 from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
-from tests.integration.realtime.described import check, kinds
+from tests.integration.realtime.asyncapi_check import check_message, message_types
 from tests.integration.realtime.instances import Instance, take, take_presence, watching
 from tests.integration.realtime.v3_client import v3_client
 
 
-async def test_all_that_v3_sends_is_described(instance: Instance) -> None:
-    doomed, session_id = await instance.create(), await instance.create()
+async def test_every_v3_message_is_sent_and_described(instance: Instance) -> None:
+    deleted_id, session_id = await instance.create(), await instance.create()
     async with v3_client(instance) as client:
-        seen = [(await client.ask("SUBSCRIBE", session_id=each))["type"] for each in (doomed, session_id)]
+        seen = [(await client.ask("SUBSCRIBE", session_id=each))["type"] for each in (deleted_id, session_id)]
         seen.append((await take_presence(client.socket, 1))["type"])
         seen.append((await client.ask("PING", t0=1.5))["type"])
         seen.append((await client.ask("COMMAND", session_id=session_id, command="start"))["type"])
@@ -31,15 +31,15 @@ async def test_all_that_v3_sends_is_described(instance: Instance) -> None:
         await instance.command(session_id, UpdateMetadata({"b": 1}))
         await instance.command(session_id, Switch())
         seen += [each["type"] for each in await client.take_until(session_id, 5)]
-        await instance.command(doomed, Delete())
+        await instance.command(deleted_id, Delete())
         seen.append((await client.take())["type"])
         seen.append((await client.ask("UNSUBSCRIBE", session_id=session_id))["type"])
         instance.server.stop()
         seen.append((await client.take())["type"])
-    assert set(seen) == kinds("v3")
+    assert set(seen) == message_types("v3")
 
 
-async def test_all_that_v2_sends_is_described(instance: Instance) -> None:
+async def test_every_v2_message_is_sent_and_described(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
         seen = [(await take(client))["type"] for _ in range(2)]
@@ -51,18 +51,18 @@ async def test_all_that_v2_sends_is_described(instance: Instance) -> None:
             seen.append((await take(client))["type"])
         with pytest.raises(ConnectionClosed):
             await take(client)
-    assert set(seen) == kinds("v2")
+    assert set(seen) == message_types("v2")
 
 
-def test_a_member_that_isnt_described_is_seen() -> None:
+def test_message_with_an_undescribed_member_fails_the_check() -> None:
     goaway = {"type": "GOAWAY", "server_time_ms": 1, "retry_after_ms": 2}
-    check(goaway)
+    check_message(goaway)
     for wrong in (goaway | {"more": 1}, goaway | {"retry_after_ms": "2"}, {"type": "PONG", "timestamp": str(uuid4())}):
         with pytest.raises(jsonschema_rs.ValidationError):
-            check(wrong)
+            check_message(wrong)
 
 
-def test_all_close_codes_are_described() -> None:
+def test_every_close_code_is_described() -> None:
     for connection, module, described in (
         (V3Connection, v3_connection, V3_CLOSE_CODES),
         (V2Connection, v2_connection, V2_CLOSE_CODES),

@@ -1,4 +1,4 @@
-"""Sockets are bounded by address: one that opens too many leaves room for others."""
+"""Limit of connections from one IP address: an address at its limit does not exclude other addresses."""
 
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from tests.waiting import eventually
 ONE_EACH = {"ws_max_connections_per_address": 1, "trusted_proxies": ["127.0.0.1"]}
 
 
-async def test_one_more_is_refused_and_another_address_is_not(settings: Settings) -> None:
+async def test_connection_over_the_address_limit_is_refused_and_other_addresses_are_not(settings: Settings) -> None:
     few = settings.model_copy(update=ONE_EACH)
     async with serving(few, principal=None) as instance, v3_client(instance) as first:
         await first.ask("PING", t0=0)
@@ -28,16 +28,16 @@ async def test_one_more_is_refused_and_another_address_is_not(settings: Settings
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["retry-after"]) > 0
 
-        behind = {"X-Forwarded-For": "192.0.2.7"}
-        async with watching(instance, str(uuid4()), additional_headers=behind) as other:
+        forwarded = {"X-Forwarded-For": "192.0.2.7"}
+        async with watching(instance, str(uuid4()), additional_headers=forwarded) as other:
             assert (await take(other))["type"] == "CONNECTED"
-            async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=behind) as third:
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=forwarded) as third:
                 with pytest.raises(ConnectionClosed):
                     await take(third)
                 assert third.close_code == 4520
 
 
-async def test_who_leaves_makes_room(settings: Settings) -> None:
+async def test_closed_connection_no_longer_counts_for_its_address(settings: Settings) -> None:
     few = settings.model_copy(update=ONE_EACH)
     async with serving(few, principal=None) as instance:
         for _ in range(3):

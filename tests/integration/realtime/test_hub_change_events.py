@@ -1,4 +1,4 @@
-"""Who reads a session elsewhere is woken by the hub, and keeps it subscribed meanwhile."""
+"""Change events of the hub, which long polls wait for: they also keep the session subscribed."""
 
 import asyncio
 from uuid import uuid4
@@ -9,20 +9,20 @@ from tests.integration.realtime.instances import Instance
 DEADLINE_S = 10
 
 
-async def test_a_waker_is_set_by_each_version_and_by_draining(instance: Instance) -> None:
+async def test_change_event_is_set_by_each_version_and_by_draining(instance: Instance) -> None:
     session_id = await instance.create()
-    async with instance.hub.waking(session_id) as woken, asyncio.timeout(DEADLINE_S):
-        assert instance.hub.watched_sessions == 1
+    async with instance.hub.change_event(session_id) as changed, asyncio.timeout(DEADLINE_S):
+        assert len(await instance.feed_channels()) == 1
         await instance.command(session_id, Start())
-        await woken.wait()
-        woken.clear()
+        await changed.wait()
+        changed.clear()
         instance.server.stop()
-        await woken.wait()
-    assert instance.hub.watched_sessions == 0
+        await changed.wait()
+    await instance.wait_until_unused()
 
 
-async def test_a_session_that_isnt_there_may_be_waited_for(instance: Instance) -> None:
+async def test_change_event_of_a_missing_session_is_set_when_it_is_created(instance: Instance) -> None:
     session_id = str(uuid4())
-    async with instance.hub.waking(session_id) as woken, asyncio.timeout(DEADLINE_S):
+    async with instance.hub.change_event(session_id) as changed, asyncio.timeout(DEADLINE_S):
         await instance.create(session_id)
-        await woken.wait()
+        await changed.wait()

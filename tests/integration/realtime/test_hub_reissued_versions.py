@@ -1,6 +1,6 @@
-"""A store that lost versions issues their numbers anew with other content: nobody is told that his own is the same.
+"""Version numbers that a store lost and reissued again with other content: no client may take them for its own.
 
-What was lost is put back here by hand, so that it takes a moment; `test_gap_proof.py` has the failover itself.
+The tests restore an earlier dump to lose versions quickly. `test_hub_store_faults.py` has real failovers.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from synckairos.config import Settings
 from synckairos.store import feed
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import Instance, serving
-from tests.integration.realtime.v3_client import Known, V3Client, joined, normal, shown, v3_client
+from tests.integration.realtime.v3_client import Known, V3Client, normal, shown, subscribe_and_leave, v3_client
 
-TOGETHER = 3
-"""The last version that was not lost."""
+LAST_COMMON = 3
+"""The last version that is not lost."""
 
 DEADLINE_S = 20
 
 
-async def remembered(instance: Instance, session_id: str) -> Callable[[], Awaitable[None]]:
-    """Return what makes the store be as it is now again, as a replica is that got no more."""
+async def save_for_rollback(instance: Instance, session_id: str) -> Callable[[], Awaitable[None]]:
+    """Return a function that rolls a session's keys back to now, as a replica that got no later write."""
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     names = (keys.session(session_id), keys.history(session_id))
     dumps = [await pipe.call("DUMP", name) for name in names]
@@ -34,107 +34,107 @@ async def remembered(instance: Instance, session_id: str) -> Callable[[], Awaita
     return lose
 
 
-async def resumed(client: V3Client, session_id: str, known: Known) -> tuple[str, bool]:
-    """Resume, and return what the first answer is and whether it calls itself a recovery."""
+async def resume(client: V3Client, session_id: str, known: Known) -> tuple[str, bool]:
+    """Resume; return the type of the first answer and its `recovered`."""
     answer = await client.resume(session_id, known)
     return answer["type"], answer["recovered"]
 
 
-async def issue(instance: Instance, session_id: str, count: int) -> None:
-    """Go on in another way than by switches alone."""
-    await instance.command(session_id, UpdateMetadata({"issued": "anew"}))
+async def commit_others(instance: Instance, session_id: str, count: int) -> None:
+    """Commit versions that differ from the lost ones: not only switches."""
+    await instance.command(session_id, UpdateMetadata({"reissued": True}))
     for _ in range(count - 1):
         await instance.command(session_id, Switch())
 
 
-async def begun(instance: Instance, participants: int) -> str:
+async def start_session(instance: Instance, participants: int) -> str:
     session_id = await instance.create(participants=participants)
     await instance.command(session_id, Start())
     await instance.command(session_id, Switch())
     return session_id
 
 
-async def has_what_is_stored(client: V3Client, instance: Instance, session_id: str) -> None:
+async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
     stored = await instance.sessions.read(session_id)
     await client.take_until(session_id, stored.snapshot.version)
     assert normal(client.states[session_id]) == shown(stored.snapshot.document)
 
 
 @pytest.mark.parametrize("participants", [2, 100])
-@pytest.mark.parametrize("issued", [1, 2, 5])
-async def test_a_lost_version_is_no_place_to_resume_from(
-    instance: Instance, other_instance: Instance, issued: int, participants: int
+@pytest.mark.parametrize("reissued", [1, 2, 5])
+async def test_client_cannot_resume_from_a_lost_version(
+    instance: Instance, other_instance: Instance, reissued: int, participants: int
 ) -> None:
-    session_id = await begun(instance, participants)
-    kept = await joined(instance, session_id)
-    lose = await remembered(instance, session_id)
+    session_id = await start_session(instance, participants)
+    kept = await subscribe_and_leave(instance, session_id)
+    lose = await save_for_rollback(instance, session_id)
     await instance.command(session_id, Switch())
     await instance.command(session_id, Switch())
-    lost = await joined(instance, session_id)
-    assert lost.place["version"] == TOGETHER + 2
+    lost = await subscribe_and_leave(instance, session_id)
+    assert lost.position["version"] == LAST_COMMON + 2
     await lose()
-    await issue(instance, session_id, issued)
+    await commit_others(instance, session_id, reissued)
     for each in (instance, other_instance):
         async with v3_client(each) as client:
-            assert await resumed(client, session_id, lost) == ("STATE_SYNC", False)
-            await has_what_is_stored(client, each, session_id)
-            # What both lives have is recovered from as ever.
-            assert await resumed(client, session_id, kept) == ("STATE_DELTA", True)
-            await has_what_is_stored(client, each, session_id)
+            assert await resume(client, session_id, lost) == ("STATE_SYNC", False)
+            await check_converged(client, each, session_id)
+            # A version before the loss can still be resumed from.
+            assert await resume(client, session_id, kept) == ("STATE_DELTA", True)
+            await check_converged(client, each, session_id)
 
 
-@pytest.mark.parametrize("issued", [1, 2])
-async def test_an_instance_that_didnt_notice_yet_tells_them_apart(
-    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch, issued: int
+@pytest.mark.parametrize("reissued", [1, 2])
+async def test_instance_that_has_not_noticed_the_loss_tells_rereissued_versions_apart(
+    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch, reissued: int
 ) -> None:
     monkeypatch.setattr(feed, "LOOK_S", 3_600.0)
-    session_id = await begun(instance, 2)
-    lose = await remembered(instance, session_id)
-    async with serving(settings) as believes, v3_client(believes) as watcher:
+    session_id = await start_session(instance, 2)
+    lose = await save_for_rollback(instance, session_id)
+    async with serving(settings) as unaware, v3_client(unaware) as watcher:
         await watcher.ask("SUBSCRIBE", session_id=session_id)
         await instance.command(session_id, Switch())
         await instance.command(session_id, Switch())
-        await watcher.take_until(session_id, TOGETHER + 2)
+        await watcher.take_until(session_id, LAST_COMMON + 2)
         lost = watcher.known(session_id)
         await lose()
-        await issue(instance, session_id, issued)
-        there = await joined(instance, session_id)
-        async with v3_client(believes) as client:
-            assert await resumed(client, session_id, lost) == ("STATE_SYNC", False)
-            await has_what_is_stored(client, instance, session_id)
-            assert await resumed(client, session_id, there) == ("STATE_DELTA", True)
-            await has_what_is_stored(client, instance, session_id)
+        await commit_others(instance, session_id, reissued)
+        current = await subscribe_and_leave(instance, session_id)
+        async with v3_client(unaware) as client:
+            assert await resume(client, session_id, lost) == ("STATE_SYNC", False)
+            await check_converged(client, instance, session_id)
+            assert await resume(client, session_id, current) == ("STATE_DELTA", True)
+            await check_converged(client, instance, session_id)
 
 
-async def test_a_state_that_came_back_without_a_tag_is_sent_whole_to_who_has_one(instance: Instance) -> None:
-    session_id = await begun(instance, 2)
-    known = await joined(instance, session_id)
-    # As what comes back from Postgres: nobody knows any more what the commit called it.
+async def test_client_with_a_tag_gets_the_full_state_if_the_stored_state_has_none(instance: Instance) -> None:
+    session_id = await start_session(instance, 2)
+    known = await subscribe_and_leave(instance, session_id)
+    # As after a restore from Postgres, which does not keep the tag of the commit.
     await instance.parts.pipe.call("HDEL", instance.parts.store.keys.session(session_id), "tag")
     async with v3_client(instance) as client:
-        assert await resumed(client, session_id, known) == ("STATE_SYNC", False)
-        unnamed = client.known(session_id)
-        assert "tag" not in unnamed.place
-        assert await resumed(client, session_id, unnamed) == ("STATE_DELTA", True)
+        assert await resume(client, session_id, known) == ("STATE_SYNC", False)
+        untagged = client.known(session_id)
+        assert "tag" not in untagged.position
+        assert await resume(client, session_id, untagged) == ("STATE_DELTA", True)
         await instance.command(session_id, Switch())
-        await has_what_is_stored(client, instance, session_id)
-        assert "tag" in client.known(session_id).place
+        await check_converged(client, instance, session_id)
+        assert "tag" in client.known(session_id).position
 
 
-async def test_our_client_gets_what_is_there_and_knows_of_the_gap(instance: Instance) -> None:
-    session_id = await begun(instance, 2)
-    lose = await remembered(instance, session_id)
+async def test_python_client_gets_the_new_state_and_reports_the_gap(instance: Instance) -> None:
+    session_id = await start_session(instance, 2)
+    lose = await save_for_rollback(instance, session_id)
     async with proxy_to(instance.ws_url) as line, Client(line.url) as client, client.watch(session_id) as session:
         await instance.command(session_id, Switch())
-        await session.reach(TOGETHER + 1)
+        await session.reach(LAST_COMMON + 1)
         updates = session.updates()
         assert not (await anext(updates)).has_gap
         line.lead_nowhere()
         await lose()
-        await issue(instance, session_id, 1)
+        await commit_others(instance, session_id, 1)
         line.target = target_of(instance.ws_url)
         async with asyncio.timeout(DEADLINE_S):
             update = await anext(updates)
         assert update.has_gap
-        assert update.state.metadata == {"issued": "anew"}
+        assert update.state.metadata == {"reissued": True}
         await updates.aclose()

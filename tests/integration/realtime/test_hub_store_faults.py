@@ -1,7 +1,7 @@
-"""Whatever happens between Redis and three instances, every watcher has the top version within 5 s of its end.
+"""Faults between Redis and three instances: 5 s after a fault ends, every watcher has the newest version.
 
-Watchers of both dialects and our own client, none of whom connects anew; each sees versions in order, and has in the
-end what is stored.
+The watchers are clients of both dialects and of the Python client. None of them reconnects. Each sees versions in
+order and ends with the stored document.
 """
 
 import asyncio
@@ -27,23 +27,23 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.session_json import render_session
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.parts import open_parts
-from tests.integration.realtime.instances import SOMEBODY, Instance, serving, take, watching
+from tests.integration.realtime.instances import CALLER, Instance, serving, take, watching
 from tests.integration.realtime.store_proxy import StoreProxy, store_proxy
-from tests.integration.realtime.v3_client import V3Client, joined, normal, shown, v3_client
+from tests.integration.realtime.v3_client import V3Client, normal, shown, subscribe_and_leave, v3_client
 from tests.waiting import eventually
 
-HEALS_WITHIN_S = 5.0
+RECOVERS_WITHIN_S = 5.0
 FROZEN_S = 5.0
 INSTANCES = 3
 
 
 class Watcher:
-    """A client that reads all that comes, and what it knows."""
+    """Reads all messages of one client, and keeps the versions and the last document."""
 
     def __init__(self) -> None:
         self.versions: list[int] = []
         self.document = b""
-        """What it has, made comparable to what is stored."""
+        """The last document, in the form of `shown`."""
 
     async def read_v2(self, client: ClientConnection) -> None:
         with suppress(ConnectionClosed):
@@ -61,14 +61,14 @@ class Watcher:
                     self.versions.append(state["version"])
                     self.document = normal(state)
 
-    async def read_ours(self, session: Watch) -> None:
+    async def read_python_client(self, session: Watch) -> None:
         async for update in session.updates():
             self.versions.append(update.state.version)
             self.document = shown(render_session(update.state))
 
 
-class Crowd:
-    """Instances behind one proxy, and who watches one session there."""
+class Cluster:
+    """Instances behind one store proxy, and the watchers of one session."""
 
     def __init__(self, proxy: StoreProxy, instances: list[Instance], session_id: str) -> None:
         self.proxy = proxy
@@ -79,123 +79,129 @@ class Crowd:
         self.connections: set[SocketConnection] = set()
 
     async def switch(self, count: int = 1) -> None:
-        """Change the session on one instance after the other."""
+        """Change the session on the instances in turn."""
         for number in range(count):
             await self.instances[number % INSTANCES].command(self.session_id, Switch())
 
     async def stored(self) -> Answer:
         return await self.instances[0].sessions.read(self.session_id)
 
-    async def is_whole(self) -> bool:
+    async def is_consistent(self) -> bool:
         try:
             stored = await self.stored()
         except StoreUnavailable:
             return False
         return all(each.document == shown(stored.snapshot.document) for each in self.watchers)
 
-    async def heals(self) -> None:
-        """Wait until all have what is stored, then see that nobody had to connect anew."""
-        await eventually(self.is_whole, HEALS_WITHIN_S)
+    async def check_recovers(self) -> None:
+        """Wait until all watchers have the stored document, then check that no client reconnected."""
+        await eventually(self.is_consistent, RECOVERS_WITHIN_S)
         assert not any(reader.done() for reader in self.readers)
         assert self.connected() == self.connections
 
     def connected(self) -> set[SocketConnection]:
         return {connection for each in self.instances for connection in each.connections}
 
-    def saw_it_in_order(self) -> bool:
+    def saw_versions_in_order(self) -> bool:
         return all(each.versions == sorted(each.versions) for each in self.watchers)
 
 
 @asynccontextmanager
-async def crowd(settings: Settings, redis_url: str) -> AsyncIterator[Crowd]:
+async def running_cluster(settings: Settings, redis_url: str) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(store_proxy(redis_url))
         settings = settings.model_copy(update={"redis_url": proxy.url, "queue_redis_url": proxy.url})
         instances = [await stack.enter_async_context(serving(settings)) for _ in range(INSTANCES)]
         session_id = await instances[0].create()
         await instances[0].command(session_id, Start())
-        gathered = Crowd(proxy, instances, session_id)
+        cluster = Cluster(proxy, instances, session_id)
         for instance in instances:
             v2 = await stack.enter_async_context(watching(instance, session_id))
             v3 = await stack.enter_async_context(v3_client(instance))
             client = await stack.enter_async_context(Client(instance.ws_url))
             session = await stack.enter_async_context(client.watch(session_id))
             watchers = Watcher(), Watcher(), Watcher()
-            gathered.watchers += watchers
-            reading = (watchers[0].read_v2(v2), watchers[1].read_v3(v3, session_id), watchers[2].read_ours(session))
-            gathered.readers += map(asyncio.create_task, reading)
-        await eventually(gathered.is_whole)
-        gathered.connections = gathered.connected()
+            cluster.watchers += watchers
+            reading = (
+                watchers[0].read_v2(v2),
+                watchers[1].read_v3(v3, session_id),
+                watchers[2].read_python_client(session),
+            )
+            cluster.readers += map(asyncio.create_task, reading)
+        await eventually(cluster.is_consistent)
+        cluster.connections = cluster.connected()
         try:
-            yield gathered
+            yield cluster
         finally:
-            for reader in gathered.readers:
+            for reader in cluster.readers:
                 reader.cancel()
-            await asyncio.wait(gathered.readers)
+            await asyncio.wait(cluster.readers)
 
 
 @pytest.fixture
 def own_valkeys(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[tuple[Valkey, Valkey]]:
-    """Give two Valkeys that a test may freeze and kill."""
-    name = tmp_path_factory.mktemp("gap_proof").name
+    """Give two Valkey servers that a test may freeze and kill."""
+    name = tmp_path_factory.mktemp("store_faults").name
     with Valkey(data_dir / f"{name}-a") as first, Valkey(data_dir / f"{name}-b") as second:
         yield first, second
 
 
-async def test_one_of_a_hundred_messages_lost(settings: Settings) -> None:
+async def test_watchers_recover_when_one_of_100_feed_messages_is_lost(settings: Settings) -> None:
     chance = random.Random(7)
-    async with crowd(settings, settings.redis_url) as gathered:
+    async with running_cluster(settings, settings.redis_url) as cluster:
         feed = b":feed:"
-        gathered.proxy.loses = lambda message: feed in message and chance.random() < 0.01
-        await gathered.switch(300)
-        assert gathered.proxy.lost > 0
-        await gathered.heals()
-        # The last one, lost to all of them: nothing that follows gives it away.
-        gathered.proxy.loses = lambda message: feed in message
-        await gathered.switch()
-        gathered.proxy.loses = lambda message: False
-        await gathered.heals()
-        assert gathered.saw_it_in_order()
+        cluster.proxy.loses = lambda message: feed in message and chance.random() < 0.01
+        await cluster.switch(300)
+        assert cluster.proxy.lost > 0
+        await cluster.check_recovers()
+        # The last message is lost to all instances: no later message shows the gap.
+        cluster.proxy.loses = lambda message: feed in message
+        await cluster.switch()
+        cluster.proxy.loses = lambda message: False
+        await cluster.check_recovers()
+        assert cluster.saw_versions_in_order()
 
 
-async def test_the_subscribers_connections_killed(settings: Settings) -> None:
-    async with crowd(settings, settings.redis_url) as gathered:
-        pipe = gathered.instances[0].parts.pipe
+async def test_watchers_recover_when_the_subscriber_connections_are_killed(settings: Settings) -> None:
+    async with running_cluster(settings, settings.redis_url) as cluster:
+        pipe = cluster.instances[0].parts.pipe
         for _ in range(3):
             assert await pipe.call("CLIENT", "KILL", "TYPE", "pubsub") >= INSTANCES
-            await gathered.switch(5)
-            await gathered.heals()
-        assert gathered.saw_it_in_order()
+            await cluster.switch(5)
+            await cluster.check_recovers()
+        assert cluster.saw_versions_in_order()
 
 
 @pytest.mark.slow
-async def test_a_frozen_store(settings: Settings, own_valkeys: tuple[Valkey, Valkey]) -> None:
+async def test_watchers_recover_after_a_frozen_store(settings: Settings, own_valkeys: tuple[Valkey, Valkey]) -> None:
     frozen, _ = own_valkeys
-    async with crowd(settings, frozen.url) as gathered:
+    async with running_cluster(settings, frozen.url) as cluster:
         frozen.suspend()
         try:
-            # Nobody is told whether this is done; the store does it when it wakes up.
+            # The outcome is unknown to the caller; the store executes the command when it continues.
             with pytest.raises(StoreUnavailable):
-                await gathered.switch()
-            await asyncio.sleep(FROZEN_S - settings.redis_timeout_s)  # not to wait for anything: this is the fault
-            assert not any(each.feed.is_connected for each in gathered.instances)
+                await cluster.switch()
+            await asyncio.sleep(
+                FROZEN_S - settings.redis_timeout_s
+            )  # not a wait for a condition: this is the duration of the fault
+            assert not any(each.feed.is_connected for each in cluster.instances)
         finally:
             frozen.resume()
-        await gathered.heals()
-        await gathered.switch(5)
-        await gathered.heals()
-        assert gathered.saw_it_in_order()
+        await cluster.check_recovers()
+        await cluster.switch(5)
+        await cluster.check_recovers()
+        assert cluster.saw_versions_in_order()
 
 
-async def replicate(gathered: Crowd, primary: Valkey, replica: Valkey) -> int:
-    """Make one Valkey the other's replica, wait until it has all there is, and return the session's version."""
-    stored = await gathered.stored()
+async def replicate(cluster: Cluster, primary: Valkey, replica: Valkey) -> int:
+    """Make one Valkey a replica of the other, wait until it is in sync, and return the session's version."""
+    stored = await cluster.stored()
     async with RedisPipe(primary.url, 5) as at_primary, RedisPipe(replica.url, 5) as at_replica:
         await at_primary.call("CONFIG", "SET", "repl-diskless-sync-delay", 0)
         await at_replica.call("REPLICAOF", "127.0.0.1", primary.port)
 
         async def is_replicated() -> bool:
-            key = gathered.instances[0].parts.store.keys.session(gathered.session_id)
+            key = cluster.instances[0].parts.store.keys.session(cluster.session_id)
             return bool(await at_replica.call("HGET", key, "state") == stored.snapshot.document)
 
         await eventually(is_replicated)
@@ -207,76 +213,78 @@ async def promote(replica: Valkey) -> None:
         await pipe.call("REPLICAOF", "NO", "ONE")
 
 
-async def issue_anew(settings: Settings, store: Valkey, session_id: str, count: int) -> None:
-    """Go on where a store took over, as others do before we notice, and in another way than by switches."""
+async def reissue_versions(settings: Settings, store: Valkey, session_id: str, count: int) -> None:
+    """Commit versions on the promoted store, as other instances do first, by another command than switch."""
     async with open_parts(settings.model_copy(update={"redis_url": store.url})) as parts:
         for number in range(count):
             command = UpdateMetadata({"anew": number})
-            await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, command, "update_metadata"))
+            await parts.sessions.execute(CommandRequest(CALLER, session_id, command, "update_metadata"))
 
 
-def fail_over(gathered: Crowd, primary: Valkey, replica: Valkey) -> None:
+def fail_over(cluster: Cluster, primary: Valkey, replica: Valkey) -> None:
     primary.kill()
-    gathered.proxy.target_url = replica.url
-    gathered.proxy.cut()
+    cluster.proxy.target_url = replica.url
+    cluster.proxy.cut()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lost", "issued_anew"), [(0, 0), (3, 0), (3, 3), (3, 4)])
-async def test_a_failover(settings: Settings, own_valkeys: tuple[Valkey, Valkey], lost: int, issued_anew: int) -> None:
-    """Where the replica didn't get all there was, what everybody has in the end is what it has.
+@pytest.mark.parametrize(("lost", "reissued"), [(0, 0), (3, 0), (3, 3), (3, 4)])
+async def test_watchers_recover_after_a_failover(
+    settings: Settings, own_valkeys: tuple[Valkey, Valkey], lost: int, reissued: int
+) -> None:
+    """If the replica lacks versions, all watchers end with the replica's document.
 
-    Others may have gone on there before we noticed, and given versions anew that our watchers know differently.
+    Other instances may have reissued version numbers there with other content than the watchers have.
     """
     primary, replica = own_valkeys
-    async with crowd(settings, primary.url) as gathered:
-        await gathered.switch(5)
-        kept = await replicate(gathered, primary, replica)
+    async with running_cluster(settings, primary.url) as cluster:
+        await cluster.switch(5)
+        kept = await replicate(cluster, primary, replica)
         await promote(replica)
-        await gathered.switch(lost)
-        await eventually(gathered.is_whole)
-        await issue_anew(settings, replica, gathered.session_id, issued_anew)
-        fail_over(gathered, primary, replica)
-        await gathered.heals()
-        assert (await gathered.stored()).snapshot.version == kept + issued_anew
-        assert gathered.saw_it_in_order() or lost
-        await gathered.switch(5)
-        await gathered.heals()
+        await cluster.switch(lost)
+        await eventually(cluster.is_consistent)
+        await reissue_versions(settings, replica, cluster.session_id, reissued)
+        fail_over(cluster, primary, replica)
+        await cluster.check_recovers()
+        assert (await cluster.stored()).snapshot.version == kept + reissued
+        assert cluster.saw_versions_in_order() or lost
+        await cluster.switch(5)
+        await cluster.check_recovers()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("issued_anew", [3, 4])
-async def test_who_was_away_over_a_failover(
-    settings: Settings, own_valkeys: tuple[Valkey, Valkey], issued_anew: int
+@pytest.mark.parametrize("reissued", [3, 4])
+async def test_client_that_was_disconnected_during_a_failover_gets_the_new_state(
+    settings: Settings, own_valkeys: tuple[Valkey, Valkey], reissued: int
 ) -> None:
-    """What they had was lost and its number issued anew: they get what is there, and nothing on top of their own."""
+    """Its version was lost and the number reissued: it gets the full state, not a delta to its own version."""
     primary, replica = own_valkeys
-    async with crowd(settings, primary.url) as gathered:
-        session_id, (first, second, third) = gathered.session_id, gathered.instances
-        kept = await replicate(gathered, primary, replica)
+    async with running_cluster(settings, primary.url) as cluster:
+        session_id, (first, second, third) = cluster.session_id, cluster.instances
+        kept = await replicate(cluster, primary, replica)
         await promote(replica)
-        await gathered.switch(3)
-        lost = await joined(second, session_id)
-        assert lost.place["version"] == kept + 3
+        await cluster.switch(3)
+        lost = await subscribe_and_leave(second, session_id)
+        assert lost.position["version"] == kept + 3
         async with proxy_to(first.ws_url) as line, Client(line.url) as client, client.watch(session_id) as session:
             await session.reach(kept + 3)
             line.lead_nowhere()
-            await issue_anew(settings, replica, session_id, issued_anew)
-            fail_over(gathered, primary, replica)
+            await reissue_versions(settings, replica, session_id, reissued)
+            fail_over(cluster, primary, replica)
             async with v3_client(second) as returning:
 
-                async def is_told() -> bool:
+                async def gets_full_state() -> bool:
                     answer = await returning.resume(session_id, lost)
                     assert answer.get("recovered") is not True
                     return bool(answer["type"] == "STATE_SYNC")
 
-                await eventually(is_told, HEALS_WITHIN_S)
+                await eventually(gets_full_state, RECOVERS_WITHIN_S)
             updates = session.updates()
             assert (await anext(updates)).state.version == kept + 3
             line.target = target_of(third.ws_url)
-            async with asyncio.timeout(2 * HEALS_WITHIN_S):
+            async with asyncio.timeout(2 * RECOVERS_WITHIN_S):
                 update = await anext(updates)
             await updates.aclose()
             assert update.has_gap
-            await eventually(gathered.is_whole, HEALS_WITHIN_S)
-            assert shown(render_session(session.state)) == shown((await gathered.stored()).snapshot.document)
+            await eventually(cluster.is_consistent, RECOVERS_WITHIN_S)
+            assert shown(render_session(session.state)) == shown((await cluster.stored()).snapshot.document)

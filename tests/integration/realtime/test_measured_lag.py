@@ -17,7 +17,7 @@ from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body
 from tests.integration.audit_parts import AuditParts
 from tests.integration.client.proxy import proxy_to
-from tests.integration.realtime.instances import SOMEBODY, Instance, serving
+from tests.integration.realtime.instances import CALLER, Instance, serving
 from tests.integration.realtime.v3_client import V3, V3Client
 
 FOR_EVER_MS = 86_400_000
@@ -43,9 +43,7 @@ async def started(instance: Instance, budget_ms: int = 180_000) -> str:
         "participants": [{"participant_id": str(uuid4()), "total_time_ms": budget_ms} for _ in range(2)],
         "lag_compensation": True,
     }
-    await instance.sessions.create(
-        CreateRequest(SOMEBODY, parse_body(CreateSession, body).to_create(), session_id, body)
-    )
+    await instance.sessions.create(CreateRequest(CALLER, parse_body(CreateSession, body).to_create(), session_id, body))
     await instance.command(session_id, Start())
     return session_id
 

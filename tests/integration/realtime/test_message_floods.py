@@ -1,4 +1,4 @@
-"""Clients that send what no client of good will sends: bounded in what they cost, and nobody else hears of it."""
+"""Hostile clients: floods of frames, malformed messages and endless subscriptions are limited in their cost."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
-from synckairos.server.websocket_protocol import PIECES, BoundedWebSocketProtocol
+from synckairos.server.websocket_protocol import MAX_FRAGMENTS, BoundedWebSocketProtocol
 from tests.integration.realtime.instances import Instance
-from tests.integration.realtime.raw import RawClient, raw_client
+from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.integration.realtime.v3_client import v3_client
 from tests.waiting import eventually
 
@@ -18,67 +18,65 @@ V3 = "Sec-WebSocket-Protocol: synckairos.v3"
 
 
 def frame(first: int, payload: bytes = b"") -> bytes:
-    """Frame what a client sends; a mask of zeros is as good as any."""
+    """Return a client's frame, masked with zeros."""
     size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
     return bytes((first,)) + size + b"\0\0\0\0" + payload
 
 
-async def code_of(client: RawClient, instance: Instance) -> int | None:
-    """Return the close code, once the server has forgotten the client."""
+async def read_close_code(client: RawClient, instance: Instance) -> int | None:
+    """Return the close code, after the hub has removed the connection."""
     code = await client.close_code()
-
-    async def is_forgotten() -> bool:
-        return not instance.hub.connections and not instance.hub.watched_sessions
-
-    await eventually(is_forgotten)
+    await instance.wait_until_unused()
     return code
 
 
-PING, PONG, PIECE, EMPTY_PIECE = frame(0x89), frame(0x8A), frame(0x00, b"x"), frame(0x00)
+PING, PONG, FRAGMENT, EMPTY_FRAGMENT = frame(0x89), frame(0x8A), frame(0x00, b"x"), frame(0x00)
 
 
-@pytest.mark.parametrize("sent", [PING, PONG, PIECE, EMPTY_PIECE], ids=["pings", "pongs", "pieces", "empty pieces"])
-async def test_frames_that_are_no_messages_count_as_such(instance: Instance, sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent", [PING, PONG, FRAGMENT, EMPTY_FRAGMENT], ids=["pings", "pongs", "fragments", "empty fragments"]
+)
+async def test_flood_of_control_frames_or_fragments_is_closed_with_1008(instance: Instance, sent: bytes) -> None:
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade("/ws", V3)
-        begun = frame(0x01, b"{") if sent in (PIECE, EMPTY_PIECE) else b""
+        begun = frame(0x01, b"{") if sent in (FRAGMENT, EMPTY_FRAGMENT) else b""
         await client.send(begun + sent * (3 * MESSAGES_AT_ONCE))
-        assert await code_of(client, instance) == TOO_MANY
+        assert await read_close_code(client, instance) == TOO_MANY
 
 
-async def test_commands_that_come_faster_than_they_are_done_count(instance: Instance) -> None:
+async def test_flood_of_commands_is_closed_with_1008(instance: Instance) -> None:
     session_id = await instance.create()
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade("/ws", V3)
         asked = {"type": "COMMAND", "session_id": session_id, "command": "start"}
         commands = (orjson.dumps({**asked, "id": f"c{number}"}) for number in range(3 * MESSAGES_AT_ONCE))
         await client.send(b"".join(frame(0x81, each) for each in commands))
-        assert await code_of(client, instance) == TOO_MANY
+        assert await read_close_code(client, instance) == TOO_MANY
     assert (await instance.sessions.read(session_id)).snapshot.version <= 2
 
 
-async def test_a_message_in_many_pieces_is_one_and_weighs_little(instance: Instance) -> None:
+async def test_message_in_many_fragments_is_joined_and_keeps_few_fragments(instance: Instance) -> None:
     message = orjson.dumps({"type": "PING", "id": "p" * 200, "t0": 1})
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade("/ws", V3)
-        pieces = [bytes((each,)) for each in message]
-        await client.send(b"".join([frame(0x01, pieces[0]), *(frame(0x00, each) for each in pieces[1:-1])]))
+        fragments = [bytes((each,)) for each in message]
+        await client.send(b"".join([frame(0x01, fragments[0]), *(frame(0x00, each) for each in fragments[1:-1])]))
         (connection,) = instance.connections
         assert isinstance(connection.socket, BoundedWebSocketProtocol)
-        held = connection.socket
+        socket = connection.socket
 
-        async def is_there() -> bool:
-            return len(b"".join(held.frames)) == len(message) - 1
+        async def has_arrived() -> bool:
+            return len(b"".join(socket.frames)) == len(message) - 1
 
-        await eventually(is_there)
-        assert len(held.frames) <= PIECES
-        await client.send(frame(0x80, pieces[-1]))
+        await eventually(has_arrived)
+        assert len(socket.frames) <= MAX_FRAGMENTS
+        await client.send(frame(0x80, fragments[-1]))
         answer = await client.frame()
         assert answer is not None
         assert orjson.loads(answer[1])["reply_to"] == "p" * 200
 
 
-async def test_subscribing_and_leaving_without_an_end_leaves_nothing(instance: Instance) -> None:
+async def test_many_subscribes_and_unsubscribes_leave_no_watched_session(instance: Instance) -> None:
     sessions = [await instance.create() for _ in range(5)]
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade("/ws", V3)
@@ -86,15 +84,10 @@ async def test_subscribing_and_leaving_without_an_end_leaves_nothing(instance: I
             kind = ("SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE")[number % 3]
             asked = {"type": kind, "session_id": sessions[number % 5]}
             await client.send(frame(0x81, orjson.dumps(asked)))
-
-    async def is_forgotten() -> bool:
-        channels = await instance.parts.pipe.call("PUBSUB", "CHANNELS", f"{instance.parts.store.keys.prefix}*:feed:*")
-        return not instance.hub.connections and not instance.hub.watched_sessions and not channels
-
-    await eventually(is_forgotten)
+    await instance.wait_until_unused()
 
 
-NO_POSITIONS: list[dict[str, Any]] = [
+INVALID_POSITIONS: list[dict[str, Any]] = [
     {"epoch": "e", "version": -1},
     {"epoch": "e", "version": 2**63},
     {"epoch": "e", "version": "1"},
@@ -106,8 +99,10 @@ NO_POSITIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("position", NO_POSITIONS, ids=str)
-async def test_what_is_no_position_is_an_error_and_no_end(instance: Instance, position: dict[str, Any]) -> None:
+@pytest.mark.parametrize("position", INVALID_POSITIONS, ids=str)
+async def test_invalid_position_gets_an_error_and_the_connection_stays(
+    instance: Instance, position: dict[str, Any]
+) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         answer = await client.ask("SUBSCRIBE", session_id=session_id, **position)
@@ -136,7 +131,7 @@ COMMAND = b'{"type":"COMMAND","id":"a","session_id":"0198c0de-0000-7000-8000-000
     ],
     ids=lambda text: text[:40].decode(),
 )
-async def test_what_is_no_message_is_an_error_and_no_end(instance: Instance, text: bytes) -> None:
+async def test_malformed_message_gets_an_error_and_the_connection_stays(instance: Instance, text: bytes) -> None:
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade("/ws", V3)
         await client.send(frame(0x81, text))

@@ -1,9 +1,10 @@
-"""Who is there, told to those who watch: over all instances, in few frames, and right again after a loss."""
+"""Presence: counts of watchers over all instances, in few frames, and correct again after losses in Redis."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +13,9 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.realtime import presence
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
+from synckairos.realtime.timings import RealtimeTimings
 from synckairos.realtime.watcher import Subscription
 from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
@@ -23,23 +24,27 @@ from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 from synckairos.wire.websocket_frames import text_payload
-from tests.integration.realtime.instances import Instance, serving, take, take_presence, watching
-from tests.integration.realtime.raw import RawClient, raw_client
-from tests.integration.realtime.test_v3_slow import join, stall
+from tests.integration.realtime.instances import SHORT_REALTIME, Instance, serving, take, take_presence, watching
+from tests.integration.realtime.raw_client import RawClient, raw_client
+from tests.integration.realtime.test_v3_slow_clients import join, stall
 from tests.integration.realtime.v3_client import v3_client
 from tests.waiting import eventually
 
-ANYBODY = Principal()
+ANONYMOUS = Principal()
 SMALL = 4_096
 
 
-@pytest.fixture(autouse=True)
-def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "ROUND_S", 0.1)
-    monkeypatch.setattr(presence, "BEAT_S", 0.2)
+TIMINGS = replace(SHORT_REALTIME, presence_round_s=0.1, presence_beat_s=0.2)
 
 
-async def test_both_dialects_are_counted_over_all_instances(instance: Instance, other_instance: Instance) -> None:
+@pytest.fixture
+def realtime_timings() -> RealtimeTimings:
+    return TIMINGS
+
+
+async def test_presence_counts_clients_of_both_dialects_on_all_instances(
+    instance: Instance, other_instance: Instance
+) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as here, v3_client(other_instance) as there:
         await here.send("SUBSCRIBE", session_id=session_id)
@@ -60,10 +65,10 @@ async def test_both_dialects_are_counted_over_all_instances(instance: Instance, 
         await take_presence(here.socket, 1)
 
 
-async def test_who_names_a_participant_is_believed_where_nobody_is_known(settings: Settings) -> None:
+async def test_declared_participant_is_accepted_without_authentication(settings: Settings) -> None:
     async with (
-        serving(settings, principal=ANYBODY) as here,
-        serving(settings, principal=ANYBODY) as there,
+        serving(settings, principal=ANONYMOUS, realtime_timings=TIMINGS) as here,
+        serving(settings, principal=ANONYMOUS, realtime_timings=TIMINGS) as there,
         v3_client(here) as white,
         v3_client(there) as white_too,
         v3_client(there) as viewer,
@@ -81,9 +86,9 @@ async def test_who_names_a_participant_is_believed_where_nobody_is_known(setting
         assert told["roles"] == {"participant": 3}
 
 
-async def test_who_is_known_is_nobody_else(settings: Settings) -> None:
+async def test_authenticated_client_cannot_declare_another_participant(settings: Settings) -> None:
     known = Principal(subject=str(uuid4()), role="participant")
-    async with serving(settings, principal=known) as instance, v3_client(instance) as client:
+    async with serving(settings, principal=known, realtime_timings=TIMINGS) as instance, v3_client(instance) as client:
         session_id = await instance.create()
         refused = await client.ask("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
         assert (refused["type"], refused["code"]) == ("ERROR", "FORBIDDEN")
@@ -93,7 +98,7 @@ async def test_who_is_known_is_nobody_else(settings: Settings) -> None:
         assert told["roles"] == {"participant": 1}
 
 
-async def test_who_doesnt_want_to_know_counts_all_the_same(instance: Instance) -> None:
+async def test_client_without_presence_frames_is_counted(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as quiet, v3_client(instance) as other:
         await quiet.ask("SUBSCRIBE", session_id=session_id, presence=False)
@@ -103,7 +108,7 @@ async def test_who_doesnt_want_to_know_counts_all_the_same(instance: Instance) -
         assert (await quiet.socket.recv()).startswith('{"type":"PONG"')  # type: ignore[arg-type]
 
 
-async def test_asking_again_is_answered_again(instance: Instance) -> None:
+async def test_second_subscribe_gets_presence_again(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         for _ in range(2):
@@ -111,58 +116,56 @@ async def test_asking_again_is_answered_again(instance: Instance) -> None:
             await take_presence(client.socket, 1)
 
 
-async def test_a_crowd_costs_a_watcher_few_frames(instance: Instance) -> None:
+async def test_many_new_clients_cause_few_presence_frames(instance: Instance) -> None:
     session_id = await instance.create()
     async with AsyncExitStack() as crowd:
         first = await crowd.enter_async_context(v3_client(instance))
         await first.ask("SUBSCRIBE", session_id=session_id)
         await take_presence(first.socket, 1)
-        began_s = time.monotonic()
+        started_s = time.monotonic()
         for _ in range(60):
             client = await crowd.enter_async_context(v3_client(instance))
             await client.ask("SUBSCRIBE", session_id=session_id, presence=False)
         frames = 1
         while '"clients":61,' not in str(await first.socket.recv()):
             frames += 1
-        assert frames <= (time.monotonic() - began_s) / presence.ROUND_S + 2
+        assert frames <= (time.monotonic() - started_s) / TIMINGS.presence_round_s + 2
 
 
-async def test_a_slow_reader_is_told_the_newest_after_the_state(instance: Instance) -> None:
+async def test_slow_client_gets_only_the_newest_presence_after_the_state(instance: Instance) -> None:
     session_id = await instance.create()
     async with raw_client(instance.server.port, SMALL) as slow, v3_client(instance) as watcher:
         await join(slow, session_id)
         await watcher.ask("SUBSCRIBE", session_id=session_id)
         await take_presence(watcher.socket, 2)
-        await _hear(slow, ("PRESENCE", 2))
+        await _read_until(slow, ("PRESENCE", 2))
         last = await stall(instance, session_id)
         for _ in range(3):
             async with v3_client(instance) as passing:
                 await passing.ask("SUBSCRIBE", session_id=session_id)
                 await take_presence(watcher.socket, 3)
             await take_presence(watcher.socket, 2)
-        await watcher.ask("UNSUBSCRIBE", session_id=session_id)
-
-        async def is_known() -> bool:
-            return instance.hub.presence.present(session_id) == PresenceCounts({"admin": 1})
-
-        await eventually(is_known)
-        told = await _hear(slow, ("PRESENCE", 1))
+        async with v3_client(instance) as third, v3_client(instance) as fourth:
+            for client in (third, fourth):
+                await client.ask("SUBSCRIBE", session_id=session_id, presence=False)
+            await take_presence(watcher.socket, 4)
+            told = await _read_until(slow, ("PRESENCE", 4))
         presences = [count for kind, count in told if kind == "PRESENCE"]
-        assert len(presences) <= 3, told  # what its kernel had, and the newest
+        assert len(presences) <= 3, told  # those in the kernel's buffer, and the newest
         assert [version for kind, version in told if kind == "STATE"][-1] >= last
 
 
-async def _hear(client: RawClient, last: tuple[str, int]) -> list[tuple[str, int]]:
-    """Read up to what is to come last; return all that was told."""
+async def _read_until(client: RawClient, last: tuple[str, int]) -> list[tuple[str, int]]:
+    """Read messages up to `last`; return the presences and states."""
     told: list[tuple[str, int]] = []
     while not told or told[-1] != last:
         frame = await client.frame()
         assert frame is not None
-        told += _told(frame[1])
+        told += _parse(frame[1])
     return told
 
 
-def _told(payload: bytes) -> list[tuple[str, int]]:
+def _parse(payload: bytes) -> list[tuple[str, int]]:
     message = orjson.loads(payload)
     match message["type"]:
         case "PRESENCE":
@@ -173,20 +176,22 @@ def _told(payload: bytes) -> list[tuple[str, int]]:
             return []
 
 
-async def test_a_message_that_was_lost_is_missed_and_made_up_for(instance: Instance) -> None:
+async def test_lost_change_message_is_detected_and_all_counts_read_again(instance: Instance) -> None:
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
         await take_presence(client.socket, 1)
-        # As another instance would write it, whose word of it got lost.
+        # As another instance writes it, but without its change message.
         await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
         await pipe.call("HSET", keys.presence(session_id), "another", PresenceCounts({"viewer": 4}).render())
         await pipe.call("INCR", keys.presence_changes)
         await take_presence(client.socket, 5)
 
 
-async def test_what_redis_lost_is_written_again(instance: Instance, other_instance: Instance) -> None:
+async def test_counts_are_written_again_after_redis_lost_all_presence_data(
+    instance: Instance, other_instance: Instance
+) -> None:
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as here, v3_client(other_instance) as there, v3_client(other_instance) as third:
@@ -200,8 +205,8 @@ async def test_what_redis_lost_is_written_again(instance: Instance, other_instan
         assert len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
 
 
-async def test_what_a_failover_lost_is_written_again(instance: Instance, other_instance: Instance) -> None:
-    """Of what the other instance wrote last nothing is on the replica; both instances are."""
+async def test_counts_are_written_again_after_a_failover(instance: Instance, other_instance: Instance) -> None:
+    """The replica lacks the last write of the other instance, but has both instances registered."""
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as here, v3_client(other_instance) as there:
@@ -214,103 +219,107 @@ async def test_what_a_failover_lost_is_written_again(instance: Instance, other_i
         for name, value in zip(names, replicated, strict=True):
             await pipe.call("RESTORE", name, 0, value, "REPLACE")
 
-        async def are_both_there() -> bool:
+        async def has_both_instances() -> bool:
             return len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
 
-        await eventually(are_both_there)
+        await eventually(has_both_instances)
 
 
-async def test_what_a_failover_lost_is_written_again_though_a_beat_was_under_way(
+async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another instance said since makes the count look as if nothing had been lost."""
+    """A later message of another instance raises the counter, which then looks as if nothing was lost."""
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     key = keys.presence(session_id)
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
         await take_presence(client.socket, 1)
-        beat, has_beaten, was_heard = PresenceStore.beat, asyncio.Event(), asyncio.Event()
+        beat, has_beat, may_return = PresenceStore.beat, asyncio.Event(), asyncio.Event()
 
-        async def slowly(store: PresenceStore, **how: bool) -> Beat:
-            found = await beat(store, **how)
-            has_beaten.set()
-            await was_heard.wait()
+        async def delayed(store: PresenceStore, **options: bool) -> Beat:
+            found = await beat(store, **options)
+            has_beat.set()
+            await may_return.wait()
             return found
 
-        monkeypatch.setattr(PresenceStore, "beat", slowly)
-        await has_beaten.wait()
+        monkeypatch.setattr(PresenceStore, "beat", delayed)
+        await has_beat.wait()
         await pipe.call("DEL", key)
         await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
         await pipe.call("HSET", key, "another", PresenceCounts({"viewer": 4}).render())
         again = await pipe.call("GET", keys.presence_changes)
         await pipe.call("PUBLISH", keys.presence_told, again + f" another {session_id}".encode())
         await take_presence(client.socket, 5)
-        was_heard.set()
+        may_return.set()
 
-        async def are_both_there() -> bool:
+        async def has_both_instances() -> bool:
             return len(await pipe.call("HKEYS", key)) == 2
 
-        await eventually(are_both_there)
+        await eventually(has_both_instances)
 
 
-class Watching:
-    """A watcher that keeps what it was shown, and may do something at that moment."""
+class FrameWatcher:
+    """A watcher that keeps its frames, and calls `on_frame` at each of them."""
 
     def __init__(self) -> None:
-        self.principal = ANYBODY
+        self.principal = ANONYMOUS
         self.subscriptions: dict[str, Subscription] = {}
-        self.shown: list[bytes] = []
-        self.at_once: Callable[[], object] = lambda: None
+        self.frames: list[bytes] = []
+        self.on_frame: Callable[[], object] = lambda: None
 
-    def enter(self, there: PresenceTracker, session_id: str) -> Subscription:
+    def join(self, tracker: PresenceTracker, session_id: str) -> Subscription:
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
-        there.enter(subscription, PresenceIdentity("viewer"), wants=True)
+        tracker.add(subscription, PresenceIdentity("viewer"), wants_frames=True)
         return subscription
 
-    def show(self, frame: bytes) -> bool:
-        self.shown.append(frame)
-        self.at_once()
+    def send_if_ready(self, frame: bytes) -> bool:
+        self.frames.append(frame)
+        self.on_frame()
         return True
 
-    def take(self, subscription: Subscription, update: SessionUpdate) -> None: ...
-    def check(self, now: float) -> None: ...
-    def going_away(self, spread_s: float) -> None: ...
-    def send_away(self) -> None: ...
+    def notify(self, subscription: Subscription, update: SessionUpdate) -> None: ...
+    def check_liveness(self, now_s: float) -> None: ...
+    def announce_shutdown(self, spread_s: float) -> None: ...
+    def close_for_shutdown(self) -> None: ...
 
 
-async def test_who_comes_for_a_session_that_was_left_is_shown_nothing_before_it_is_known(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+async def test_new_watcher_of_a_session_without_watchers_gets_no_frame_before_its_first_round(
+    settings: Settings,
 ) -> None:
-    monkeypatch.setattr(presence, "BYTES_A_SECOND", 1)  # what changes after the first round waits
+    timings = replace(TIMINGS, presence_bytes_per_s=1)  # frames after the first round are delayed
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         subscriber = PubSubConnection(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
         store = PresenceStore(pipe, subscriber, Keys(settings.key_prefix))
         await store.beat(may_bury=True)
-        there, left = PresenceTracker(store, subscriber.server_time), []
+        tracker, left = PresenceTracker(store, subscriber.server_time, timings), []
         for _ in range(2):
-            Watching().enter(there, "watched")
-            left.append(Watching().enter(there, "left"))
-            await there.farewell()
+            FrameWatcher().join(tracker, "watched")
+            left.append(FrameWatcher().join(tracker, "left"))
+            await tracker.flush()
         for subscription in left:
-            there.leave(subscription)
-        newcomer, other = Watching(), Watching()
-        other.at_once = lambda: newcomer.subscriptions or newcomer.enter(there, "left")
-        other.enter(there, "watched")
-        await there.farewell()
-        assert (len(other.shown), newcomer.shown) == (1, [])
-        await there.farewell()
-        assert [orjson.loads(text_payload(each))["clients"] for each in newcomer.shown] == [1]
+            tracker.remove(subscription)
+        newcomer, other = FrameWatcher(), FrameWatcher()
+        other.on_frame = lambda: newcomer.subscriptions or newcomer.join(tracker, "left")
+        other.join(tracker, "watched")
+        await tracker.flush()
+        assert (len(other.frames), newcomer.frames) == (1, [])
+        await tracker.flush()
+        assert [orjson.loads(text_payload(each))["clients"] for each in newcomer.frames] == [1]
 
 
-async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_after_it(
+async def test_instance_taken_for_dead_is_counted_again_although_another_clears_its_old_name(
     settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other instance sees it dead, and clears its field away just when that was written again."""
+    """The other instance finds it dead, and removes its field at the moment when the field is written again."""
     session_id, pipe = await instance.create(), instance.parts.pipe
     keys = instance.parts.store.keys
-    async with serving(settings) as other, v3_client(instance) as here, v3_client(other) as there:
+    async with (
+        serving(settings, realtime_timings=TIMINGS) as other,
+        v3_client(instance) as here,
+        v3_client(other) as there,
+    ):
         await here.ask("SUBSCRIBE", session_id=session_id)
         await take_presence(here.socket, 1)
         (buried,) = await pipe.call("HKEYS", keys.presence(session_id))
@@ -318,26 +327,26 @@ async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_af
         for client in (here, there):
             await take_presence(client.socket, 2)
         known = set(await pipe.call("HKEYS", keys.presence(session_id)))
-        seen, written = asyncio.Event(), asyncio.Event()
+        clearing, is_written = asyncio.Event(), asyncio.Event()
         call_many = other.parts.pipe.call_many
 
-        async def slowly(commands: list[Command]) -> list[Any]:
+        async def delayed(commands: list[Command]) -> list[Any]:
             if any(command[0] == "HDEL" for command in commands):
-                seen.set()
-                await written.wait()
+                clearing.set()
+                await is_written.wait()
             return await call_many(commands)
 
-        monkeypatch.setattr(other.parts.pipe, "call_many", slowly)
+        monkeypatch.setattr(other.parts.pipe, "call_many", delayed)
         await pipe.call("ZREM", keys.instances, buried)
-        await pipe.call("INCR", keys.presence_changes)  # a word that was lost: everybody looks again
+        await pipe.call("INCR", keys.presence_changes)  # a lost change message: all instances read again
         async with asyncio.timeout(10):
-            await seen.wait()
+            await clearing.wait()
 
         async def is_back() -> bool:
             return bool(set(await pipe.call("HKEYS", keys.presence(session_id))) - known)
 
         await eventually(is_back)
-        written.set()
+        is_written.set()
         await take_presence(there.socket, 2)
 
         async def is_cleared() -> bool:
@@ -347,21 +356,14 @@ async def test_who_was_taken_for_dead_is_there_again_although_others_clear_up_af
         await eventually(is_cleared)
 
 
-async def test_an_instance_that_stops_takes_its_clients_out_before_it_goes(
-    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stopping_instance_removes_its_counts(settings: Settings, instance: Instance) -> None:
     session_id = await instance.create()
     key, pipe = instance.parts.store.keys.presence(session_id), instance.parts.pipe
-    async with serving(settings) as other, v3_client(other) as first, v3_client(other) as second:
-        await first.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(first.socket, 1)
-        monkeypatch.setattr(presence, "ROUND_S", 60)  # after the next round none comes by itself
-        await second.ask("SUBSCRIBE", session_id=session_id)
-
-        async def is_written() -> bool:
-            return [PresenceCounts.parse(each).clients for each in await pipe.call("HVALS", key)] == [2]
-
-        await eventually(is_written)
+    one_round = replace(TIMINGS, presence_round_s=60)  # so that only the shutdown can remove the counts
+    async with serving(settings, realtime_timings=one_round) as other, v3_client(other) as client:
+        await client.ask("SUBSCRIBE", session_id=session_id)
+        await take_presence(client.socket, 1)
+        assert [PresenceCounts.parse(each).clients for each in await pipe.call("HVALS", key)] == [1]
         other.server.stop()
         await other.done
     assert not await pipe.call("EXISTS", key)

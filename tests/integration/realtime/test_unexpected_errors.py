@@ -1,4 +1,4 @@
-"""A fault that nobody foresaw: whoever asked is told so, goes on, and misses nothing once it is over."""
+"""Unexpected errors in the store: every request gets INTERNAL_ERROR, and afterwards the client misses nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,8 +9,8 @@ from tests.integration.realtime.v3_client import v3_client
 
 
 @asynccontextmanager
-async def spoiled(instance: Instance, session_id: str) -> AsyncIterator[None]:
-    """Let a session's key hold what no session is."""
+async def corrupted(instance: Instance, session_id: str) -> AsyncIterator[None]:
+    """Replace a session's key by a string inside the block."""
     pipe, key = instance.parts.pipe, instance.parts.store.keys.session(session_id)
     await pipe.call("RENAME", key, f"{key}:kept")
     await pipe.call("SET", key, "no session")
@@ -20,10 +20,10 @@ async def spoiled(instance: Instance, session_id: str) -> AsyncIterator[None]:
         await pipe.call("RENAME", f"{key}:kept", key)
 
 
-async def test_every_request_is_answered(instance: Instance) -> None:
+async def test_v3_requests_get_internal_error_and_work_afterwards(instance: Instance) -> None:
     session_id, other_id = await instance.create(), await instance.create()
     async with v3_client(instance) as client:
-        async with spoiled(instance, session_id):
+        async with corrupted(instance, session_id):
             await client.send("SUBSCRIBE", id="s", session_id=session_id)
             await client.send("COMMAND", id="c", session_id=session_id, command="start")
             await client.send("SUBSCRIBE", id="o", session_id=other_id)
@@ -35,12 +35,12 @@ async def test_every_request_is_answered(instance: Instance) -> None:
         assert (await client.ask("SUBSCRIBE", session_id=session_id))["version"] == 2
 
 
-async def test_a_v2_watcher_has_the_state_when_it_is_over(instance: Instance) -> None:
+async def test_v2_watcher_gets_the_state_after_the_error(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as early:
         assert [(await take(early))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
         async with AsyncExitStack() as stack:
-            async with spoiled(instance, session_id):
+            async with corrupted(instance, session_id):
                 late = await stack.enter_async_context(watching(instance, session_id))
                 assert (await take(late))["type"] == "CONNECTED"
                 await early.send('{"type":"RECONNECT"}')

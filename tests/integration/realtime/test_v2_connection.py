@@ -1,4 +1,4 @@
-"""The v2 dialect to the letter, on real sockets and a real store."""
+"""The v2 dialect: every message and close code, on real sockets and a real store."""
 
 import asyncio
 from uuid import uuid4
@@ -15,26 +15,26 @@ from tests.integration.realtime.instances import Instance, serving, take, take_u
 from tests.integration.realtime.store_proxy import store_proxy
 
 
-async def test_a_watcher_is_greeted_and_given_the_state(instance: Instance) -> None:
+async def test_watcher_gets_connected_and_state_sync(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
-        greeting = await take(client)
-        assert greeting.pop("timestamp") > 1_600_000_000_000
-        assert greeting == {"type": "CONNECTED", "sessionId": session_id}
+        connected = await take(client)
+        assert connected.pop("timestamp") > 1_600_000_000_000
+        assert connected == {"type": "CONNECTED", "sessionId": session_id}
         sync = await take(client)
         assert list(sync) == ["type", "sessionId", "timestamp", "state"]
         assert (sync["type"], sync["sessionId"]) == ("STATE_SYNC", session_id)
         assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
 
 
-async def test_an_upper_case_id_names_the_same_session(instance: Instance) -> None:
+async def test_upper_case_session_id_names_the_same_session(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id.upper()) as client:
         assert (await take(client))["sessionId"] == session_id
         assert (await take(client))["state"]["session_id"] == session_id
 
 
-async def test_every_change_arrives_also_from_another_instance(instance: Instance, other_instance: Instance) -> None:
+async def test_watcher_gets_every_version_of_all_instances(instance: Instance, other_instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as here, watching(other_instance, session_id) as there:
         for client in (here, there):
@@ -49,7 +49,7 @@ async def test_every_change_arrives_also_from_another_instance(instance: Instanc
             assert [update["state"]["version"] for update in updates] == [2, 3, 4, 5]
 
 
-async def test_a_watcher_may_wait_for_a_session_to_be_created(instance: Instance) -> None:
+async def test_watcher_of_a_missing_session_gets_it_when_it_is_created(instance: Instance) -> None:
     session_id = str(uuid4())
     async with watching(instance, session_id) as client:
         assert (await take(client))["type"] == "CONNECTED"
@@ -62,7 +62,7 @@ async def test_a_watcher_may_wait_for_a_session_to_be_created(instance: Instance
         assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
 
 
-async def test_ping_and_reconnect_are_answered(instance: Instance) -> None:
+async def test_ping_is_answered_with_pong_and_reconnect_with_state_sync(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
         await take_until(client, 1)
@@ -74,7 +74,9 @@ async def test_ping_and_reconnect_are_answered(instance: Instance) -> None:
         assert (await take(client))["type"] == "STATE_SYNC"
 
 
-async def test_a_deleted_session_says_so_and_closes(instance: Instance, other_instance: Instance) -> None:
+async def test_deleted_session_sends_session_deleted_and_closes_with_1000(
+    instance: Instance, other_instance: Instance
+) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
         await take_until(client, 1)
@@ -85,7 +87,7 @@ async def test_a_deleted_session_says_so_and_closes(instance: Instance, other_in
         with pytest.raises(ConnectionClosed):
             await take(client)
         assert client.close_code == 1000
-    assert instance.hub.watched_sessions == 0
+    await instance.wait_until_unused()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ async def test_a_deleted_session_says_so_and_closes(instance: Instance, other_in
         b'{"type":"PING"}',
     ],
 )
-async def test_what_isnt_understood_gets_an_error_and_the_connection_stays(instance: Instance, sent: str) -> None:
+async def test_malformed_message_gets_an_error_and_the_connection_stays(instance: Instance, sent: str) -> None:
     async with watching(instance, str(uuid4())) as client:
         await take(client)
         await client.send(sent)
@@ -123,14 +125,14 @@ async def test_what_isnt_understood_gets_an_error_and_the_connection_stays(insta
 @pytest.mark.parametrize(
     "query", ["", "?sessionId=", "?sessionId=nope", "?session=x", "?sessionId=%00", "?sessionId=1234"]
 )
-async def test_a_missing_or_malformed_id_is_closed_with_1008(instance: Instance, query: str) -> None:
+async def test_missing_or_malformed_session_id_is_closed_with_1008(instance: Instance, query: str) -> None:
     async with connect(instance.ws_url + query, proxy=None) as client:
         with pytest.raises(ConnectionClosed):
             await take(client)
         assert client.close_code == 1008
 
 
-async def test_an_unknown_subprotocol_is_none_and_without_a_session_it_is_told_which_is_known(
+async def test_unknown_subprotocol_is_ignored_and_without_a_session_id_closed_with_the_known_one(
     instance: Instance,
 ) -> None:
     unknown = [Subprotocol("synckairos.v9"), Subprotocol("chat")]
@@ -144,7 +146,7 @@ async def test_an_unknown_subprotocol_is_none_and_without_a_session_it_is_told_w
         assert closed.value.rcvd.code == 1008
 
 
-async def test_an_oversized_frame_is_closed_with_1009(instance: Instance) -> None:
+async def test_message_over_the_limit_is_closed_with_1009(instance: Instance) -> None:
     async with watching(instance, str(uuid4())) as client:
         await take(client)
         await client.send("x" * 65_536)
@@ -155,14 +157,14 @@ async def test_an_oversized_frame_is_closed_with_1009(instance: Instance) -> Non
         assert client.close_code == 1009
 
 
-async def test_a_foreign_origin_is_refused(instance: Instance) -> None:
+async def test_origin_that_is_not_allowed_is_refused_with_403(instance: Instance) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with watching(instance, str(uuid4()), origin="https://evil.example"):
             pass
     assert refused.value.response.status_code == 403
 
 
-async def test_too_many_connections_are_refused_with_503(settings: Settings) -> None:
+async def test_connection_over_the_maximum_is_refused_with_503(settings: Settings) -> None:
     few = settings.model_copy(update={"ws_max_connections": 1})
     async with serving(few) as instance, watching(instance, str(uuid4())) as client:
         await take(client)
@@ -173,7 +175,7 @@ async def test_too_many_connections_are_refused_with_503(settings: Settings) -> 
         assert int(refused.value.response.headers["retry-after"]) > 0
 
 
-async def test_a_session_is_listened_to_only_while_it_is_watched(instance: Instance) -> None:
+async def test_instance_subscribes_to_a_session_only_while_it_is_watched(instance: Instance) -> None:
     session_id = await instance.create()
     channel = instance.parts.store.keys.feed(session_id)
     assert await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) == [channel.encode(), 0]
@@ -189,7 +191,7 @@ async def test_a_session_is_listened_to_only_while_it_is_watched(instance: Insta
             pass
 
 
-async def test_joining_while_it_changes_misses_nothing_and_goes_never_back(instance: Instance) -> None:
+async def test_watcher_that_subscribes_during_changes_gets_each_later_version_in_order(instance: Instance) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
 
@@ -197,23 +199,25 @@ async def test_joining_while_it_changes_misses_nothing_and_goes_never_back(insta
         for _ in range(200):
             await instance.command(session_id, Switch())
 
-    async def join() -> list[int]:
+    async def watch() -> list[int]:
         async with watching(instance, session_id) as client:
             messages = await take_until(client, 202)
         assert [message["type"] for message in messages[:2]] == ["CONNECTED", "STATE_SYNC"]
         return [message["state"]["version"] for message in messages[1:]]
 
     switching = asyncio.create_task(switch_on())
-    for versions in await asyncio.gather(*(join() for _ in range(20))):
+    for versions in await asyncio.gather(*(watch() for _ in range(20))):
         assert versions == list(range(versions[0], 203))
     await switching
 
 
-async def test_asking_ahead_of_the_feed_goes_never_back(settings: Settings, instance: Instance) -> None:
+async def test_reconnect_ahead_of_the_feed_gets_no_older_version_afterwards(
+    settings: Settings, instance: Instance
+) -> None:
     session_id = await instance.create()
     async with store_proxy(settings.redis_url) as proxy:
         behind = settings.model_copy(update={"redis_url": proxy.url})
-        async with serving(behind) as deaf, watching(deaf, session_id) as client:
+        async with serving(behind) as lagging, watching(lagging, session_id) as client:
             await take_until(client, 1)
             proxy.loses = lambda message: session_id.encode() in message
             await instance.command(session_id, Start())
@@ -221,11 +225,11 @@ async def test_asking_ahead_of_the_feed_goes_never_back(settings: Settings, inst
             await client.send('{"type":"RECONNECT"}')
             (sync,) = await take_until(client, 3)
             assert sync["type"] == "STATE_SYNC"
-            await deaf.command(session_id, Switch())
+            await lagging.command(session_id, Switch())
             assert [message["state"]["version"] for message in await take_until(client, 4)] == [4]
 
 
-async def test_draining_closes_watchers_and_refuses_new_ones(instance: Instance) -> None:
+async def test_draining_instance_closes_its_watchers_with_1001(instance: Instance) -> None:
     async with watching(instance, str(uuid4())) as client:
         await take(client)
         instance.server.stop()

@@ -1,4 +1,4 @@
-"""Clients that don't read: they cost nobody else anything, get the newest state, or are let go."""
+"""Slow v2 clients: they do not delay other clients, get only the newest state, or are disconnected."""
 
 import asyncio
 from uuid import uuid4
@@ -7,10 +7,9 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
-from synckairos.realtime import connection as connections
-from synckairos.realtime import hub as hubs
+from synckairos.realtime.timings import RealtimeTimings
 from tests.integration.realtime.instances import Instance, serving, take_until, watching
-from tests.integration.realtime.raw import RawClient, raw_client
+from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.waiting import eventually
 
 SMALL = 4_096
@@ -20,7 +19,7 @@ async def join_raw(client: RawClient, session_id: str) -> None:
     assert b" 101 " in await client.upgrade(f"/ws?sessionId={session_id}")
 
 
-async def test_a_slow_reader_gets_the_newest_state_and_delays_nobody(instance: Instance) -> None:
+async def test_slow_client_gets_the_newest_state_and_delays_no_other_client(instance: Instance) -> None:
     session_id = await instance.create(participants=100)
     await instance.command(session_id, Start())
     async with raw_client(instance.server.port, SMALL) as slow, watching(instance, session_id) as fast:
@@ -31,46 +30,36 @@ async def test_a_slow_reader_gets_the_newest_state_and_delays_nobody(instance: I
             await instance.command(session_id, Switch())
         assert len(await reading) == 100
         (stalled,) = (each for each in instance.connections if not each.socket.ready)
-        assert stalled.socket.waiting() < 256 * 1024
-        got = await slow.versions_until(102)
-        assert got == sorted(set(got))
-        # What the kernels had taken before it stalled, the one frame in between, and the newest.
-        assert len(got) < 20
+        assert stalled.socket.unsent_bytes() < 256 * 1024
+        versions = await slow.versions_until(102)
+        assert versions == sorted(set(versions))
+        # The states in the kernels' buffers, the one in this process, and the newest state.
+        assert len(versions) < 20
 
 
-async def test_a_reader_that_is_stuck_is_cut(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "STUCK_AFTER_S", 0.2)
-    monkeypatch.setattr(hubs, "CHECK_S", 0.05)
+@pytest.mark.parametrize("realtime_timings", [RealtimeTimings(check_s=0.05, stuck_after_s=0.2)])
+async def test_client_that_takes_no_byte_is_disconnected(instance: Instance) -> None:
     session_id = await instance.create(participants=100)
     await instance.command(session_id, Start())
     async with raw_client(instance.server.port, SMALL) as stuck:
         await join_raw(stuck, session_id)
         for _ in range(50):
             await instance.command(session_id, Switch())
-
-        async def is_gone() -> bool:
-            return not instance.hub.connections
-
-        await eventually(is_gone)
-        assert instance.hub.watched_sessions == 0
+        await instance.wait_until_unused()
 
 
-async def test_a_silent_client_is_cut_and_one_that_answers_stays(
-    instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "PING_AFTER_S", 0.1)
-    monkeypatch.setattr(connections, "SILENT_AFTER_S", 2.0)
-    monkeypatch.setattr(hubs, "CHECK_S", 0.05)
+@pytest.mark.parametrize("realtime_timings", [RealtimeTimings(check_s=0.05, ping_after_s=0.1, silent_after_s=2.0)])
+async def test_silent_client_is_disconnected_and_a_client_that_answers_pings_stays(instance: Instance) -> None:
     session_id = str(uuid4())
-    async with raw_client(instance.server.port) as silent, watching(instance, session_id) as lively:
+    async with raw_client(instance.server.port) as silent, watching(instance, session_id) as responsive:
         await join_raw(silent, session_id)
         assert await silent.close_code() == 1001
-        pong = await lively.ping()
+        pong = await responsive.ping()
         await pong
         assert len(instance.hub.connections) == 1
 
 
-async def test_shutdown_doesnt_wait_for_a_client_that_never_reads(settings: Settings) -> None:
+async def test_shutdown_does_not_wait_for_a_client_that_never_reads(settings: Settings) -> None:
     async with serving(settings) as instance, raw_client(instance.server.port, SMALL) as stuck:
         session_id = await instance.create(participants=100)
         await instance.command(session_id, Start())
@@ -82,7 +71,7 @@ async def test_shutdown_doesnt_wait_for_a_client_that_never_reads(settings: Sett
             await instance.done
 
 
-async def test_pings_of_a_client_that_doesnt_read_pile_up_nothing(instance: Instance) -> None:
+async def test_pings_of_a_client_that_does_not_read_queue_no_pongs(instance: Instance) -> None:
     session_id = await instance.create(participants=100)
     await instance.command(session_id, Start())
     async with raw_client(instance.server.port, SMALL) as flooding:
@@ -94,8 +83,8 @@ async def test_pings_of_a_client_that_doesnt_read_pile_up_nothing(instance: Inst
 
         await eventually(is_stalled)
         (stalled,) = instance.connections
-        before = stalled.socket.waiting()
+        before = stalled.socket.unsent_bytes()
         ping = b"\x89\xfd\0\0\0\0" + b"x" * 125
         for _ in range(200):
             await flooding.send(ping * 50)
-        assert stalled.socket.waiting() <= before + 64 * 1024
+        assert stalled.socket.unsent_bytes() <= before + 64 * 1024

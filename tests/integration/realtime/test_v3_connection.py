@@ -1,4 +1,4 @@
-"""`synckairos.v3` on real sockets and a real store."""
+"""The dialect `synckairos.v3`: subscriptions, deltas, resuming and commands, on real sockets and a real store."""
 
 import asyncio
 from uuid import uuid4
@@ -14,17 +14,15 @@ from synckairos.wire.v3_messages import CLIENT_MESSAGES
 from tests.integration.realtime.instances import Instance, serving, take, watching
 from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3_client
 
-ODD_ARGS = f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start","args":{{"x":1}}}}'
 
-
-async def converged(client: V3Client, instance: Instance, session_id: str) -> None:
-    """Check that a client has exactly what is stored."""
+async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
+    """Check that a client's state, built from deltas, equals the stored document."""
     stored = (await instance.sessions.read(session_id)).snapshot.document
     await client.take_until(session_id, orjson.loads(stored)["version"])
     assert normal(client.states[session_id]) == shown(stored)
 
 
-async def test_subscribing_is_answered_with_the_state(instance: Instance) -> None:
+async def test_subscribe_is_answered_with_state_sync(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         await client.send("SUBSCRIBE", session_id=session_id)
@@ -35,7 +33,7 @@ async def test_subscribing_is_answered_with_the_state(instance: Instance) -> Non
         assert abs(sync["server_time_ms"] - await instance.sessions.now_ms()) < 2_000
 
 
-async def test_changes_come_as_deltas_from_any_instance(instance: Instance, other_instance: Instance) -> None:
+async def test_changes_of_another_instance_come_as_deltas(instance: Instance, other_instance: Instance) -> None:
     session_id = await instance.create(participants=20)
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
@@ -44,10 +42,10 @@ async def test_changes_come_as_deltas_from_any_instance(instance: Instance, othe
         deltas = await client.take_until(session_id, 3)
         assert [each["type"] for each in deltas] == ["STATE_DELTA", "STATE_DELTA"]
         assert [(each["from_version"], each["version"]) for each in deltas] == [(1, 2), (2, 3)]
-        await converged(client, instance, session_id)
+        await check_converged(client, instance, session_id)
 
 
-async def test_a_switch_of_a_thousand_costs_a_watcher_little(instance: Instance) -> None:
+async def test_delta_of_a_switch_among_1000_participants_is_small(instance: Instance) -> None:
     session_id = await instance.create(participants=1_000)
     await instance.command(session_id, Start())
     async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:
@@ -58,7 +56,7 @@ async def test_a_switch_of_a_thousand_costs_a_watcher_little(instance: Instance)
         assert len(await socket.recv()) <= 1_500
 
 
-async def test_a_null_in_metadata_makes_it_a_full_state(instance: Instance) -> None:
+async def test_metadata_with_a_null_is_sent_as_a_full_state(instance: Instance) -> None:
     session_id = await instance.create(participants=20)
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
@@ -68,11 +66,11 @@ async def test_a_null_in_metadata_makes_it_a_full_state(instance: Instance) -> N
         assert (await client.take())["type"] == "STATE_UPDATE"
         await instance.command(session_id, UpdateMetadata({"b": 2}))
         assert (await client.take())["type"] == "STATE_DELTA"
-        await converged(client, instance, session_id)
+        await check_converged(client, instance, session_id)
 
 
 @pytest.mark.parametrize(("behind", "is_tagged"), [(0, True), (0, False), (1, True), (5, True), (5, False)])
-async def test_resuming_brings_what_was_missed(
+async def test_resuming_client_gets_the_missed_versions(
     instance: Instance, other_instance: Instance, behind: int, is_tagged: bool
 ) -> None:
     session_id = await instance.create()
@@ -92,9 +90,9 @@ async def test_resuming_brings_what_was_missed(
         if not behind:
             assert answers[0]["patch"] == {}
         assert (answers[-1]["tag"] == tag) is not bool(behind)
-        await converged(client, instance, session_id)
+        await check_converged(client, instance, session_id)
         await instance.command(session_id, Switch())
-        await converged(client, instance, session_id)
+        await check_converged(client, instance, session_id)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,9 @@ async def test_resuming_brings_what_was_missed(
         {"tag": "other"},
     ],
 )
-async def test_what_cant_be_resumed_is_sent_whole(instance: Instance, position: dict[str, object]) -> None:
+async def test_unknown_position_is_answered_with_the_full_state(
+    instance: Instance, position: dict[str, object]
+) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
     epoch = (await instance.sessions.read(session_id)).snapshot.epoch
@@ -117,7 +117,7 @@ async def test_what_cant_be_resumed_is_sent_whole(instance: Instance, position: 
         assert (answer["type"], answer["recovered"]) == ("STATE_SYNC", False)
 
 
-async def test_a_position_older_than_the_history_is_sent_whole(settings: Settings) -> None:
+async def test_position_older_than_the_history_is_answered_with_the_full_state(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"history_length": 3})) as instance:
         session_id = await instance.create()
         await instance.command(session_id, Start())
@@ -129,7 +129,7 @@ async def test_a_position_older_than_the_history_is_sent_whole(settings: Setting
             assert (answer["type"], answer["recovered"], answer["version"]) == ("STATE_SYNC", False, 7)
 
 
-async def test_a_session_that_isnt_there_is_told_and_closed(instance: Instance) -> None:
+async def test_subscribe_to_a_missing_session_gets_an_error_and_closes_with_4504(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
@@ -142,7 +142,7 @@ async def test_a_session_that_isnt_there_is_told_and_closed(instance: Instance) 
         assert client.socket.close_code == 4504
 
 
-async def test_a_deleted_session_is_told_and_closed(instance: Instance) -> None:
+async def test_deleted_session_sends_an_event_and_closes_with_4510(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
@@ -154,7 +154,7 @@ async def test_a_deleted_session_is_told_and_closed(instance: Instance) -> None:
         assert client.socket.close_code == 4510
 
 
-async def test_many_sessions_share_a_socket_up_to_a_limit(instance: Instance) -> None:
+async def test_33rd_subscription_of_a_connection_is_refused(instance: Instance) -> None:
     ids = [await instance.create() for _ in range(33)]
     async with v3_client(instance) as client:
         for session_id in ids[:32]:
@@ -169,7 +169,7 @@ async def test_many_sessions_share_a_socket_up_to_a_limit(instance: Instance) ->
         assert (await client.take())["session_id"] == ids[1]
 
 
-async def test_a_command_is_acknowledged_and_its_order_kept(instance: Instance) -> None:
+async def test_commands_are_executed_and_acknowledged_in_order(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         for number, command in enumerate(("start", "switch", "pause", "resume", "complete")):
@@ -179,7 +179,7 @@ async def test_a_command_is_acknowledged_and_its_order_kept(instance: Instance) 
         assert [each["version"] for each in acks] == [2, 3, 4, 5, 6]
 
 
-async def test_a_command_sent_again_happens_once_and_is_answered_the_same(
+async def test_repeated_command_is_executed_once_and_gets_the_same_answer(
     instance: Instance, other_instance: Instance
 ) -> None:
     session_id = await instance.create()
@@ -203,7 +203,7 @@ async def test_a_command_sent_again_happens_once_and_is_answered_the_same(
     assert (await instance.sessions.read(session_id)).snapshot.version == 2
 
 
-async def test_a_stale_expectation_is_told_with_the_state(instance: Instance) -> None:
+async def test_command_with_a_stale_expected_version_is_refused_with_the_state(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         error = await client.ask("COMMAND", session_id=session_id, command="start", expected_version=7)
@@ -213,7 +213,7 @@ async def test_a_stale_expectation_is_told_with_the_state(instance: Instance) ->
         assert ack["type"] == "ACK"
 
 
-async def test_switches_by_socket_are_limited_as_by_rest(settings: Settings) -> None:
+async def test_switches_over_the_rate_limit_are_refused(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"rate_limit_switch": 2})) as instance, v3_client(instance) as client:
         session_id = await instance.create()
         await client.ask("COMMAND", session_id=session_id, command="start")
@@ -221,7 +221,7 @@ async def test_switches_by_socket_are_limited_as_by_rest(settings: Settings) -> 
         assert "RATE_LIMIT_EXCEEDED" in codes
 
 
-async def test_a_ping_tells_redis_time(instance: Instance) -> None:
+async def test_pong_carries_redis_time(instance: Instance) -> None:
     async with v3_client(instance) as client:
         before = await instance.sessions.now_ms()
         pong = await client.ask("PING", t0=12.5)
@@ -254,7 +254,7 @@ async def test_a_ping_tells_redis_time(instance: Instance) -> None:
         (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start"}}', "SESSION_NOT_FOUND"),
     ],
 )
-async def test_what_isnt_right_gets_an_error_and_the_connection_stays(
+async def test_invalid_message_gets_an_error_and_the_connection_stays(
     instance: Instance, sent: str | bytes, code: str
 ) -> None:
     async with v3_client(instance) as client:
@@ -266,11 +266,11 @@ async def test_what_isnt_right_gets_an_error_and_the_connection_stays(
         assert (await client.ask("PING", t0=0))["type"] == "PONG"
 
 
-def test_every_model_is_asked_for_by_its_name() -> None:
+def test_each_message_model_has_its_name_as_type() -> None:
     assert all(model.model_fields["type"].annotation.__args__ == (name,) for name, model in CLIENT_MESSAGES.items())  # type: ignore[union-attr]
 
 
-async def test_too_large_a_message_is_closed_with_4513(instance: Instance) -> None:
+async def test_message_over_the_limit_is_closed_with_4513(instance: Instance) -> None:
     async with v3_client(instance) as client:
         await client.socket.send("x" * 1_000_000)
         with pytest.raises(ConnectionClosed):
@@ -278,7 +278,7 @@ async def test_too_large_a_message_is_closed_with_4513(instance: Instance) -> No
         assert client.socket.close_code == 4513
 
 
-async def test_too_many_connections_are_closed_with_4520(settings: Settings) -> None:
+async def test_connection_over_the_maximum_is_closed_with_4520(settings: Settings) -> None:
     few = settings.model_copy(update={"ws_max_connections": 1})
     async with serving(few) as instance, v3_client(instance) as first:
         await first.ask("PING", t0=0)
@@ -288,7 +288,7 @@ async def test_too_many_connections_are_closed_with_4520(settings: Settings) -> 
             assert second.socket.close_code == 4520
 
 
-async def test_draining_says_goaway_before_it_closes(instance: Instance) -> None:
+async def test_draining_instance_sends_goaway_then_closes_with_4000(instance: Instance) -> None:
     async with v3_client(instance) as client:
         await client.ask("PING", t0=0)
         instance.server.stop()
@@ -301,7 +301,7 @@ async def test_draining_says_goaway_before_it_closes(instance: Instance) -> None
     await instance.done
 
 
-async def test_both_dialects_watch_one_session_together(instance: Instance) -> None:
+async def test_v2_and_v3_clients_watch_the_same_session(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as old, v3_client(instance) as new:
         await new.ask("SUBSCRIBE", session_id=session_id)
@@ -312,7 +312,7 @@ async def test_both_dialects_watch_one_session_together(instance: Instance) -> N
         await new.take_until(session_id, 2)
 
 
-async def test_joining_while_it_changes_converges(instance: Instance, other_instance: Instance) -> None:
+async def test_client_that_subscribes_during_changes_converges(instance: Instance, other_instance: Instance) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
 
@@ -320,7 +320,7 @@ async def test_joining_while_it_changes_converges(instance: Instance, other_inst
         for _ in range(150):
             await other_instance.command(session_id, Switch())
 
-    async def follow() -> None:
+    async def watch() -> None:
         async with v3_client(instance) as client:
             await client.ask("SUBSCRIBE", session_id=session_id)
             await client.take_until(session_id, 152)
@@ -328,5 +328,5 @@ async def test_joining_while_it_changes_converges(instance: Instance, other_inst
         assert normal(known) == shown((await instance.sessions.read(session_id)).snapshot.document)
 
     switching = asyncio.create_task(switch_on())
-    await asyncio.gather(*(follow() for _ in range(10)))
+    await asyncio.gather(*(watch() for _ in range(10)))
     await switching

@@ -1,45 +1,45 @@
-"""Events of `synckairos.v3`: before the state that shows them, and again when resuming."""
+"""EVENT messages of `synckairos.v3`: sent before the state that they cause, and again to a resuming client."""
 
 from uuid import uuid4
 
 from synckairos.clock.commands import Create, NewParticipant, Start
 from synckairos.clock.model import OnTimeout, SyncMode
 from synckairos.service.requests import CreateRequest
-from tests.integration.realtime.instances import SOMEBODY, Instance
+from tests.integration.realtime.instances import CALLER, Instance
 from tests.integration.realtime.v3_client import v3_client
 
 
-async def run_out(instance: Instance) -> tuple[str, list[str]]:
-    """Start a session whose clocks run out one after the other, and watch it from before that on."""
+async def start_expiring(instance: Instance) -> tuple[str, list[str]]:
+    """Start a session with three participants whose budgets run out in turn; return its id and theirs."""
     ids = [str(uuid4()) for _ in range(3)]
     people = tuple(NewParticipant(each, total_time_ms=10_000) for each in ids)
     spec = Create(SyncMode.PER_PARTICIPANT, people, on_timeout=OnTimeout.ADVANCE)
-    session_id = (await instance.sessions.create(CreateRequest(SOMEBODY, spec))).session.session_id
+    session_id = (await instance.sessions.create(CreateRequest(CALLER, spec))).session.session_id
     await instance.command(session_id, Start())
     return session_id, ids
 
 
-async def test_an_expiry_is_told_before_the_state_that_shows_it(instance: Instance) -> None:
-    session_id, ids = await run_out(instance)
+async def test_expiry_event_is_sent_before_the_state_that_it_causes(instance: Instance) -> None:
+    session_id, ids = await start_expiring(instance)
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
         await instance.parts.rewind(session_id, 25_000)
-        await instance.sessions.read(session_id)  # commits what fell due
-        told = await client.take_until(session_id, 4)
-        assert [(each["type"], each["version"]) for each in told] == [
+        await instance.sessions.read(session_id)  # commits the overdue transitions
+        taken = await client.take_until(session_id, 4)
+        assert [(each["type"], each["version"]) for each in taken] == [
             ("EVENT", 3),
             ("STATE_DELTA", 3),
             ("EVENT", 4),
             ("STATE_DELTA", 4),
         ]
-        events = [each for each in told if each["type"] == "EVENT"]
+        events = [each for each in taken if each["type"] == "EVENT"]
         assert [each["event_type"] for each in events] == ["participant_expired"] * 2
         assert [each["participant_id"] for each in events] == ids[:2]
         assert all(each["at"].endswith("Z") for each in events)
 
 
-async def test_events_are_replayed_when_resuming(instance: Instance, other_instance: Instance) -> None:
-    session_id, ids = await run_out(instance)
+async def test_resuming_client_gets_the_missed_events(instance: Instance, other_instance: Instance) -> None:
+    session_id, ids = await start_expiring(instance)
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
         known = client.states[session_id]
@@ -48,7 +48,7 @@ async def test_events_are_replayed_when_resuming(instance: Instance, other_insta
     async with v3_client(other_instance) as client:
         client.states[session_id] = known
         await client.send("SUBSCRIBE", session_id=session_id, epoch=known["epoch"], version=known["version"])
-        told = await client.take_until(session_id, 3)
-        assert [each["type"] for each in told] == ["EVENT", "STATE_DELTA"]
-        assert told[0]["participant_id"] == ids[0]
-        assert told[1]["recovered"] is True
+        taken = await client.take_until(session_id, 3)
+        assert [each["type"] for each in taken] == ["EVENT", "STATE_DELTA"]
+        assert taken[0]["participant_id"] == ids[0]
+        assert taken[1]["recovered"] is True

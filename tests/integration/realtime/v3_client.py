@@ -1,4 +1,4 @@
-"""A client of `synckairos.v3` that keeps its sessions by deltas, as a real one does."""
+"""A client of `synckairos.v3` for tests that builds its states from deltas, as a real client does."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -17,20 +17,20 @@ V3 = Subprotocol("synckairos.v3")
 
 
 class Known(NamedTuple):
-    """What a client has of a session: its state, and the place to resume from."""
+    """A client's knowledge of a session: its state, and the position to resume from."""
 
     state: Json
-    place: Json
+    position: Json
 
 
 class V3Client:
-    """A connection, and what it knows of each session: the state by deltas, the events."""
+    """A connection, with the state of each session and all events."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.states: dict[str, Json] = {}
         self.tags: dict[str, str | None] = {}
-        """The tags that the states came with."""
+        """The tags of the states, by session id."""
         self.events: list[Json] = []
         self._ids = itertools.count(1)
 
@@ -38,7 +38,7 @@ class V3Client:
         await self.socket.send(orjson.dumps({"type": kind, **members}).decode())
 
     async def take(self, deadline_s: float = 10) -> dict[str, Any]:
-        """Receive a message and keep what it says of a session."""
+        """Receive a message and apply it to the state of its session."""
         message = await take(self.socket, deadline_s)
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
@@ -62,7 +62,7 @@ class V3Client:
         return taken
 
     async def ask(self, kind: str, **members: Any) -> dict[str, Any]:
-        """Send a message with an id, and return its answer, whatever comes in between."""
+        """Send a message with an id and return its answer. Messages in between are applied."""
         members.setdefault("id", f"m{next(self._ids)}")
         await self.send(kind, **members)
         while (message := await self.take()).get("reply_to") != members["id"]:
@@ -70,19 +70,19 @@ class V3Client:
         return message
 
     def known(self, session_id: str) -> Known:
-        """Return what it has of a session, for it to come back with."""
+        """Return the knowledge of a session, to resume with later."""
         state, tag = self.states[session_id], self.tags[session_id]
-        place = {"epoch": state["epoch"], "version": state["version"]}
-        return Known(state, place if tag is None else place | {"tag": tag})
+        position = {"epoch": state["epoch"], "version": state["version"]}
+        return Known(state, position if tag is None else position | {"tag": tag})
 
     async def resume(self, session_id: str, known: Known) -> dict[str, Any]:
-        """Go on from what a client had, and return the first answer."""
+        """Resume a session from earlier knowledge, and return the first answer."""
         self.states[session_id] = known.state
-        return await self.ask("SUBSCRIBE", session_id=session_id, **known.place)
+        return await self.ask("SUBSCRIBE", session_id=session_id, **known.position)
 
 
-async def joined(instance: Instance, session_id: str) -> Known:
-    """Return what a client has that joins now, and goes."""
+async def subscribe_and_leave(instance: Instance, session_id: str) -> Known:
+    """Subscribe a client, disconnect it, and return its knowledge."""
     async with v3_client(instance) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
         return client.known(session_id)
@@ -96,12 +96,14 @@ async def v3_client(instance: Instance) -> AsyncIterator[V3Client]:
 
 
 def shown(document: bytes) -> bytes:
-    """Render a stored document as a client shows what it has by deltas: keyed, and absent means null."""
+    """Render a stored document in the comparable form of `normal`."""
     return normal(key_by_id(document))
 
 
 def normal(state: Json) -> bytes:
-    def bare(value: Any) -> Any:
-        return {k: bare(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+    """Render a client's state in a comparable form: lists keyed by id, and members that are null left out."""
 
-    return orjson.dumps(bare(state), option=orjson.OPT_SORT_KEYS)
+    def without_nulls(value: Any) -> Any:
+        return {k: without_nulls(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+    return orjson.dumps(without_nulls(state), option=orjson.OPT_SORT_KEYS)

@@ -1,10 +1,10 @@
-"""An event loop that stands still is seen in the metrics."""
+"""Event loop lag: a blocked event loop appears in the metrics."""
 
 import time
 
 from prometheus_client import REGISTRY
 
-from synckairos.server.uvicorn_server import LOOK_AT_LOOP_S
+from synckairos.server.uvicorn_server import LOOP_CHECK_S
 from tests.integration.realtime.instances import Instance
 from tests.waiting import eventually
 
@@ -15,11 +15,11 @@ def lag_s() -> float:
     return REGISTRY.get_sample_value("synckairos_event_loop_lag_seconds_sum") or 0.0
 
 
-async def test_a_stall_is_counted_by_its_length(instance: Instance) -> None:
+async def test_blocked_event_loop_adds_its_duration_to_the_lag_metric(instance: Instance) -> None:
     before_s = lag_s()
-    time.sleep(STALL_S)  # noqa: ASYNC251 - it is what is looked for
+    time.sleep(STALL_S)  # noqa: ASYNC251 - the block is the test's input
 
-    async def is_seen() -> bool:
-        return lag_s() - before_s >= STALL_S - LOOK_AT_LOOP_S - 0.001
+    async def is_measured() -> bool:
+        return lag_s() - before_s >= STALL_S - LOOP_CHECK_S - 0.001
 
-    await eventually(is_seen)
+    await eventually(is_measured)

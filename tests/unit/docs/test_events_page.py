@@ -12,7 +12,7 @@ import pytest
 from synckairos.audit.entry_rows import EventRow
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import build_trail_event
-from synckairos.realtime.session_update import TOLD, SessionUpdate
+from synckairos.realtime.session_update import EVENTS_SENT, SessionUpdate
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import OutboxEntry, render_event
@@ -137,10 +137,10 @@ def test_catalogue_lists_exactly_the_modes_and_commands_that_produce_each_event(
 
 def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
     marked = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "yes"}
-    assert marked == {str(each) for each in TOLD}
+    assert marked == {str(each) for each in EVENTS_SENT}
     for produced in itertools.chain(*example_runs().values()):
         message = FeedMessage.from_transition(produced.transition, b"{}")
-        assert SessionUpdate.of(message, T0).is_event == (produced.event_type in marked)
+        assert SessionUpdate.from_message(message, T0).is_event == (produced.event_type in marked)
 
 
 def test_events_that_concern_the_session_name_no_participant() -> None:

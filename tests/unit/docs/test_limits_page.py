@@ -13,7 +13,9 @@ from synckairos.http import request
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
 from synckairos.realtime import connection, v3_connection
+from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
+from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import commits, create
 from synckairos.store import participant_sessions, sessions
 from synckairos.webhooks import dispatcher, registry, sender
@@ -78,8 +80,8 @@ def same(*texts: str) -> str:
 IN_CODE = {
     # HTTP
     "request body": text(request.MAX_BODY_BYTES),
-    "time for the body to arrive": text(http_protocol.BODY_WITHIN_S),
-    "time for the headers to arrive": text(http_protocol.HEADERS_WITHIN_S),
+    "time for the body to arrive": text(SERVER_TIMINGS.body_s),
+    "time for the headers to arrive": text(SERVER_TIMINGS.headers_s),
     "headers": text(http_protocol.MAX_HEADERS),
     "one header, or the path": text(http_protocol.MAX_HEADER_BYTES),
     "all headers and the path": text(http_protocol.MAX_HEADERS_BYTES),
@@ -156,14 +158,14 @@ IN_CODE = {
     "connections of one address": setting("ws_max_connections_per_address"),
     "message from a client": text(uvicorn_server.MAX_FRAME_BYTES),
     "subscriptions of a v3 connection": text(v3_connection.MAX_SUBSCRIPTIONS),
-    "requests of a v3 connection that wait": text(v3_connection.MAX_WAITING),
-    "text of these requests": text(v3_connection.WAITING_CHARACTERS),
+    "requests of a v3 connection that wait": text(v3_connection.MAX_INBOX),
+    "text of these requests": text(v3_connection.MAX_INBOX_CHARACTERS),
     "`id` of a message": message_id_bounds(),
-    "unsent events and answers of a connection": text(connection.QUEUE),
-    "missed versions that a resume sends": text(connection.QUEUE),
-    "time in which a client reads nothing": text(connection.STUCK_AFTER_S),
-    "silence until the server pings": text(connection.PING_AFTER_S),
-    "silence of a client": text(connection.SILENT_AFTER_S),
+    "unsent events and answers of a connection": text(connection.MAX_QUEUED_FRAMES),
+    "missed versions that a resume sends": text(connection.MAX_QUEUED_FRAMES),
+    "time in which a client reads nothing": text(REALTIME_TIMINGS.stuck_after_s),
+    "silence until the server pings": text(REALTIME_TIMINGS.ping_after_s),
+    "silence of a client": text(REALTIME_TIMINGS.silent_after_s),
     "time to acknowledge sent data by TCP": text(uvicorn_server.USER_TIMEOUT_MS / 1000),
     "participants in `PRESENCE`": text(presence_counts.MAX_LISTED),
     # stores

@@ -1,4 +1,4 @@
-"""Whom the regular check takes for stuck: who takes nothing, not who takes little at a time."""
+"""Liveness check of a connection: a client that takes no byte is stuck, a client that takes a few bytes is not."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -6,24 +6,26 @@ from typing import cast
 import pytest
 
 from synckairos.principal import Principal
-from synckairos.realtime.connection import STUCK_AFTER_S, DialectCloseCodes, SocketConnection
+from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.timings import DEFAULT_TIMINGS
 from synckairos.realtime.watcher import Subscription
 
 TOO_SLOW = 4001
+STUCK_AFTER_S = DEFAULT_TIMINGS.stuck_after_s
 
 
-class Watching(SocketConnection):
-    """A client of no dialect."""
+class PlainConnection(SocketConnection):
+    """A connection without a dialect."""
 
     codes = DialectCloseCodes(going_away=4000, too_slow=TOO_SLOW, silent=4002, too_many_messages=1008)
 
 
 class FullSocket:
-    """A socket whose client has taken all but `left` bytes."""
+    """A socket with `left` unsent bytes."""
 
     ready = False
-    heard_at = 0.0
+    last_received_s = 0.0
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -32,19 +34,21 @@ class FullSocket:
     def write(self, frame: bytes, /) -> None:
         self.ready = False
 
-    def waiting(self) -> int:
+    def unsent_bytes(self) -> int:
         return self.left
 
-    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
+    def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
         self.closed_with = code
 
     def abort(self) -> None: ...
 
 
-class Nobody:
-    """A hub that nobody watches."""
+class EmptyHub:
+    """A hub without subscriptions."""
 
-    def leave(self, subscriptions: list[Subscription]) -> None:
+    timings = DEFAULT_TIMINGS
+
+    def unsubscribe(self, subscriptions: list[Subscription]) -> None:
         assert not subscriptions
 
 
@@ -55,34 +59,36 @@ def socket() -> FullSocket:
 
 @pytest.fixture
 def connection(socket: FullSocket) -> SocketConnection:
-    return Watching(cast(Hub, Nobody()), socket, Principal())
+    return PlainConnection(cast(Hub, EmptyHub()), socket, Principal())
 
 
-def test_who_takes_nothing_is_cut_after_a_while(connection: SocketConnection, socket: FullSocket) -> None:
-    connection.check(1.0)
-    connection.check(1.0 + STUCK_AFTER_S)
+def test_client_that_takes_no_byte_is_closed_after_stuck_after_s(
+    connection: SocketConnection, socket: FullSocket
+) -> None:
+    connection.check_liveness(1.0)
+    connection.check_liveness(1.0 + STUCK_AFTER_S)
     assert socket.closed_with is None
-    connection.check(1.1 + STUCK_AFTER_S)
+    connection.check_liveness(1.1 + STUCK_AFTER_S)
     assert socket.closed_with == TOO_SLOW
 
 
-def test_who_took_a_byte_has_as_long_again(connection: SocketConnection, socket: FullSocket) -> None:
-    connection.check(1.0)
+def test_client_that_takes_a_byte_gets_the_full_time_again(connection: SocketConnection, socket: FullSocket) -> None:
+    connection.check_liveness(1.0)
     socket.left -= 1
-    connection.check(1.0 + STUCK_AFTER_S)
-    connection.check(1.0 + 2 * STUCK_AFTER_S)
+    connection.check_liveness(1.0 + STUCK_AFTER_S)
+    connection.check_liveness(1.0 + 2 * STUCK_AFTER_S)
     assert socket.closed_with is None
-    connection.check(1.1 + 2 * STUCK_AFTER_S)
+    connection.check_liveness(1.1 + 2 * STUCK_AFTER_S)
     assert socket.closed_with == TOO_SLOW
 
 
-def test_who_took_a_frame_and_has_as_much_before_them_again_is_not_stuck(
+def test_client_that_takes_a_frame_is_not_stuck_although_as_much_is_unsent(
     connection: SocketConnection, socket: FullSocket
 ) -> None:
     for at in range(1, 200, 5):
-        connection.tell(b"one more")
-        connection.check(float(at))
+        connection.send(b"one more")
+        connection.check_liveness(float(at))
         socket.ready = True
-        connection.resumed()
+        connection.write_resumed()
         assert not socket.ready
     assert socket.closed_with is None

@@ -1,4 +1,4 @@
-"""How much of what one client asks may wait for what it asked before."""
+"""Inbox of a v3 connection: the limit of its text."""
 
 from collections.abc import Coroutine, Sequence
 from typing import Any, cast
@@ -10,56 +10,56 @@ import pytest
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.v3_connection import WAITING_CHARACTERS, V3Connection
+from synckairos.realtime.v3_connection import MAX_INBOX_CHARACTERS, V3Connection
 from synckairos.realtime.watcher import Subscription
 
 TOO_MANY = 1008
 
 
 class Socket:
-    """A socket that keeps what it was closed with."""
+    """A socket that keeps its close code."""
 
     ready = True
-    heard_at = 0.0
+    last_received_s = 0.0
     closed_with: int | None = None
 
     def write(self, frame: bytes, /) -> None: ...
 
-    def waiting(self) -> int:
+    def unsent_bytes(self) -> int:
         return 0
 
-    def close(self, code: int, reason: str, last: Sequence[bytes] = ()) -> None:
+    def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
         self.closed_with = code
 
     def abort(self) -> None: ...
 
 
-class Idle:
-    """A hub where nothing is ever done."""
+class IdleHub:
+    """A hub that never handles a request."""
 
     def now_ms(self) -> int:
         return 0
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        work.close()
+    def spawn(self, request: Coroutine[Any, Any, None]) -> None:
+        request.close()
 
-    def leave(self, subscriptions: list[Subscription]) -> None:
+    def unsubscribe(self, subscriptions: list[Subscription]) -> None:
         assert not subscriptions
 
 
 def command(size: int) -> str:
-    """Return a command's text of so many characters."""
-    asked = {"type": "COMMAND", "id": "a", "session_id": str(uuid4()), "command": "start", "args": {"filling": ""}}
-    empty = orjson.dumps(asked).decode()
+    """Return a command of `size` characters."""
+    message = {"type": "COMMAND", "id": "a", "session_id": str(uuid4()), "command": "start", "args": {"filling": ""}}
+    empty = orjson.dumps(message).decode()
     return empty.replace('""', f'"{"x" * (size - len(empty))}"')
 
 
 @pytest.mark.parametrize("size", [1 << 15, 1 << 16])
-def test_so_much_text_may_wait_and_no_more(size: int) -> None:
+def test_connection_is_closed_when_its_inbox_has_too_much_text(size: int) -> None:
     socket = Socket()
-    connection = V3Connection(cast(Hub, Idle()), socket, Principal(), cast(CommandHandler, None))
-    for _ in range(WAITING_CHARACTERS // size):
-        connection.received(command(size))
+    connection = V3Connection(cast(Hub, IdleHub()), socket, Principal(), cast(CommandHandler, None))
+    for _ in range(MAX_INBOX_CHARACTERS // size):
+        connection.text_received(command(size))
     assert socket.closed_with is None
-    connection.received(command(200))
+    connection.text_received(command(200))
     assert socket.closed_with == TOO_MANY

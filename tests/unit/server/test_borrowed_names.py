@@ -1,4 +1,4 @@
-"""The names borrowed from uvicorn's insides are still there: an upgrade that moves one fails here."""
+"""Private names of uvicorn and `websockets` that the server uses: an upgrade that moves a name fails here."""
 
 import asyncio
 import inspect
@@ -14,7 +14,7 @@ from synckairos.server import http_protocol, websocket_protocol
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
-    """Be an application."""
+    """An ASGI application that does nothing."""
 
 
 @pytest.fixture
@@ -23,16 +23,16 @@ async def config() -> uvicorn.Config:
 
 
 @pytest.mark.parametrize("name", websocket_protocol.BORROWED_METHODS)
-def test_the_socket_protocol_has_its_methods(name: str) -> None:
+def test_uvicorns_websocket_protocol_has_the_overridden_method(name: str) -> None:
     assert inspect.isfunction(getattr(WebSocketsSansIOProtocol, name))
 
 
 @pytest.mark.parametrize("name", http_protocol.BORROWED_METHODS)
-def test_the_http_protocol_has_its_methods(name: str) -> None:
+def test_uvicorns_http_protocol_has_the_overridden_method(name: str) -> None:
     assert inspect.isfunction(getattr(HttpToolsProtocol, name))
 
 
-async def test_both_have_their_attributes(config: uvicorn.Config) -> None:
+async def test_uvicorns_protocols_have_the_used_attributes(config: uvicorn.Config) -> None:
     config.load()
     loop = asyncio.get_running_loop()
     socket = WebSocketsSansIOProtocol(config, ServerState(), {}, loop)
@@ -40,22 +40,22 @@ async def test_both_have_their_attributes(config: uvicorn.Config) -> None:
     http = HttpToolsProtocol(config, ServerState(), {}, loop)
     assert [name for name in http_protocol.BORROWED_ATTRIBUTES if not hasattr(http, name)] == [
         "url"
-    ]  # set with a request
+    ]  # set by the first request
 
 
-def test_the_server_calls_what_we_override() -> None:
+def test_uvicorns_server_calls_the_overridden_methods() -> None:
     source = inspect.getsource(uvicorn.Server)
     for call in ("self.startup(", "self.shutdown(", "self.capture_signals("):
         assert call in source
 
 
-def test_an_application_is_run_and_ended_as_we_expect() -> None:
-    """Our `run_asgi` stands in for theirs; this is what it must keep doing."""
+def test_uvicorns_run_asgi_has_the_lines_that_the_override_repeats() -> None:
+    """`BoundedWebSocketProtocol.run_asgi` replaces uvicorn's and must keep its behaviour."""
     source = inspect.getsource(WebSocketsSansIOProtocol.run_asgi)
     for line in ("await self.app(self.scope, self.receive, self.send)", "if self.close_timer is None:"):
         assert line in source
 
 
-def test_a_handshake_ends_in_the_parser_that_we_start_anew() -> None:
+def test_websockets_parser_continues_with_the_generator_that_the_server_restarts() -> None:
     source = inspect.getsource(ServerProtocol.parse)
     assert source.rstrip().endswith("yield from super().parse()")

@@ -1,11 +1,11 @@
-"""Room for sockets: the soft limit of open files is raised as far as it may be, and no further is promised."""
+"""Limit of open files: the soft limit is raised up to the hard limit, and bounds the number of sockets."""
 
 import subprocess
 import sys
 
 import pytest
 
-ASK = """
+SCRIPT = """
 import resource, sys
 from synckairos.server.uvicorn_server import raise_open_file_limit
 soft, hard, sockets = map(int, sys.argv[1:])
@@ -15,11 +15,13 @@ print(raise_open_file_limit(sockets), *resource.getrlimit(resource.RLIMIT_NOFILE
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "sockets", "room", "soft_then"),
+    ("soft", "hard", "sockets", "permitted", "soft_after"),
     [(256, 4_000, 2_000, 2_000, 2_256), (256, 1_000, 2_000, 744, 1_000), (3_000, 4_000, 2_000, 2_000, 3_000)],
-    ids=["raised", "as far as it may be", "enough"],
+    ids=["raised", "raised to the hard limit", "high enough"],
 )
-def test_files_are_made_room_for(soft: int, hard: int, sockets: int, room: int, soft_then: int) -> None:
-    asked = [sys.executable, "-c", ASK, *map(str, (soft, hard, sockets))]
-    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    assert told.splitlines()[-1] == f"{room} {soft_then} {hard}"
+def test_soft_limit_of_open_files_is_raised_for_the_sockets(
+    soft: int, hard: int, sockets: int, permitted: int, soft_after: int
+) -> None:
+    command = [sys.executable, "-c", SCRIPT, *map(str, (soft, hard, sockets))]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.splitlines()[-1] == f"{permitted} {soft_after} {hard}"
