@@ -1,4 +1,4 @@
-"""Commands that come by socket: the same requests that REST makes, counted and remembered alike."""
+"""Execution of socket commands: the same requests, idempotency records and rate limits as for REST commands."""
 
 from synckairos.config import Settings
 from synckairos.principal import Principal
@@ -10,28 +10,30 @@ from synckairos.wire.request_bodies import SwitchBody, parse_command
 
 
 class CommandHandler:
-    """Carries commands out; the id of one is its idempotency key, in one space with REST's."""
+    """Executes commands. The id of a command is its idempotency key; socket and REST commands share one key space."""
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:
         self._sessions = sessions
-        self._general = settings.rate_limit_general
-        self._switches = settings.rate_limit_switch
+        self._general_rate = settings.rate_limit_general
+        self._switch_rate = settings.rate_limit_switch
 
-    async def carry_out(self, principal: Principal, asked: v3_messages.Command, lag_ms: int | None = None) -> Answer:
-        """Carry a command out, once for its id. `lag_ms` is the way to the client and back, where it was measured.
+    async def execute(
+        self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
+    ) -> Answer:
+        """Execute a command, once for its id. `round_trip_ms` is the measured time to the client and back.
 
-        Raises SyncKairosError; a refusal that was decided carries the state it was decided on as `document`.
+        Raises: SyncKairosError. A saved refusal has the document that it was decided on.
         """
-        given = dict(asked.args)
-        if asked.expected_version is not None:
-            given["expected_version"] = asked.expected_version
-        body = parse_command(asked.command, given)
-        if lag_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
-            body = body.with_measured_lag(lag_ms)
-        meter = RateMeter(general_quota(principal.address, self._general))
-        if asked.command == "switch":
-            meter.add(switch_quota(asked.session_id, self._switches))
+        arguments = dict(message.args)
+        if message.expected_version is not None:
+            arguments["expected_version"] = message.expected_version
+        body = parse_command(message.command, arguments)
+        if round_trip_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
+            body = body.with_measured_lag(round_trip_ms)
+        meter = RateMeter(general_quota(principal.address, self._general_rate))
+        if message.command == "switch":
+            meter.add(switch_quota(message.session_id, self._switch_rate))
         request = CommandRequest.for_command(
-            principal, asked.session_id, asked.command, body, given, command_id=asked.id, meter=meter
+            principal, message.session_id, message.command, body, arguments, command_id=message.id, meter=meter
         )
         return await self._sessions.execute(request)

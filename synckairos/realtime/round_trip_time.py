@@ -27,7 +27,7 @@ class RoundTripTime:
         self._token = b""
 
     @property
-    def lag_ms(self) -> int | None:
+    def mean_ms(self) -> int | None:
         """Return the mean in whole milliseconds; None before the first pong."""
         return round(self._mean_ms) if self._samples else None
 

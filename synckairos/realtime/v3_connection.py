@@ -145,7 +145,7 @@ class V3Connection(SocketConnection):
 
     async def _execute(self, request: v3_messages.Command) -> None:
         try:
-            answer = await self._commands.carry_out(self.principal, request, self._lag_ms_for(request))
+            answer = await self._commands.execute(self.principal, request, self._round_trip_ms_for(request))
         except SyncKairosError as refusal:
             # A saved refusal is the same at each replay, so its time is that of the state it was decided on.
             at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
@@ -173,12 +173,12 @@ class V3Connection(SocketConnection):
         if self.socket.ready and (ping := self._round_trip_time.start_ping(time.monotonic())):
             self.socket.write(ping)
 
-    def _lag_ms_for(self, request: v3_messages.Command) -> int | None:
-        """Return the measured lag if a command claims lag, and measure again for the next claim."""
+    def _round_trip_ms_for(self, request: v3_messages.Command) -> int | None:
+        """Return the measured round-trip time if a command claims lag, and measure again for the next claim."""
         if "lag_ms" not in request.args:
             return None
         self._measure_round_trip()
-        return None if self._round_trip_time is None else self._round_trip_time.lag_ms
+        return None if self._round_trip_time is None else self._round_trip_time.mean_ms
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Version numbers that a store lost and reissued again with other content: no client may take them for its own.
+"""Version numbers that a store lost and reissued with other content: no client may take them for its own.
 
 The tests restore an earlier dump to lose versions quickly. `test_hub_store_faults.py` has real failovers.
 """
@@ -61,9 +61,9 @@ async def check_converged(client: V3Client, instance: Instance, session_id: str)
 
 
 @pytest.mark.parametrize("participants", [2, 100])
-@pytest.mark.parametrize("reissued", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 5])
 async def test_client_cannot_resume_from_a_lost_version(
-    instance: Instance, other_instance: Instance, reissued: int, participants: int
+    instance: Instance, other_instance: Instance, count: int, participants: int
 ) -> None:
     session_id = await start_session(instance, participants)
     kept = await subscribe_and_leave(instance, session_id)
@@ -73,7 +73,7 @@ async def test_client_cannot_resume_from_a_lost_version(
     lost = await subscribe_and_leave(instance, session_id)
     assert lost.position["version"] == LAST_COMMON + 2
     await lose()
-    await commit_others(instance, session_id, reissued)
+    await commit_others(instance, session_id, count)
     for each in (instance, other_instance):
         async with v3_client(each) as client:
             assert await resume(client, session_id, lost) == ("STATE_SYNC", False)
@@ -83,9 +83,9 @@ async def test_client_cannot_resume_from_a_lost_version(
             await check_converged(client, each, session_id)
 
 
-@pytest.mark.parametrize("reissued", [1, 2])
-async def test_instance_that_has_not_noticed_the_loss_tells_rereissued_versions_apart(
-    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch, reissued: int
+@pytest.mark.parametrize("count", [1, 2])
+async def test_instance_that_has_not_noticed_the_loss_tells_reissued_versions_apart(
+    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(feed, "LOOK_S", 3_600.0)
     session_id = await start_session(instance, 2)
@@ -97,7 +97,7 @@ async def test_instance_that_has_not_noticed_the_loss_tells_rereissued_versions_
         await watcher.take_until(session_id, LAST_COMMON + 2)
         lost = watcher.known(session_id)
         await lose()
-        await commit_others(instance, session_id, reissued)
+        await commit_others(instance, session_id, count)
         current = await subscribe_and_leave(instance, session_id)
         async with v3_client(unaware) as client:
             assert await resume(client, session_id, lost) == ("STATE_SYNC", False)

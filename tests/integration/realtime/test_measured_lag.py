@@ -1,4 +1,4 @@
-"""Lag that the server measures itself, on real sockets over a slow network, and its audit played again."""
+"""Lag compensation with the measured round-trip time, over a slow network, and the verification of its audit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,11 +20,11 @@ from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import CALLER, Instance, serving
 from tests.integration.realtime.v3_client import V3, V3Client
 
-FOR_EVER_MS = 86_400_000
+HUGE_LAG_MS = 86_400_000
 
 
 @asynccontextmanager
-async def player(url: str) -> AsyncIterator[V3Client]:
+async def connected_player(url: str) -> AsyncIterator[V3Client]:
     async with connect(url, subprotocols=[V3], proxy=None) as socket:
         yield V3Client(socket)
 
@@ -35,8 +35,8 @@ async def instance(audit: AuditParts) -> AsyncIterator[Instance]:
         yield opened
 
 
-async def started(instance: Instance, budget_ms: int = 180_000) -> str:
-    """Start a session in which lag is compensated: with three minutes each, 2,610 ms to begin with and 870 a turn."""
+async def start_session(instance: Instance, budget_ms: int = 180_000) -> str:
+    """Start a session with lag compensation. With three minutes each, the quota is 2,610 ms and grows by 870 a turn."""
     session_id = str(uuid4())
     body = {
         "sync_mode": "per_participant",
@@ -48,14 +48,14 @@ async def started(instance: Instance, budget_ms: int = 180_000) -> str:
     return session_id
 
 
-async def press(client: V3Client, session_id: str, command_id: str, **args: Any) -> dict[str, Any]:
+async def switch(client: V3Client, session_id: str, command_id: str, **args: Any) -> dict[str, Any]:
     answer = await client.ask("COMMAND", id=command_id, session_id=session_id, command="switch", args=args)
     assert answer["type"] == "ACK", answer
     return answer
 
 
-async def kept(audit: AuditParts, session_id: str) -> list[Any]:
-    """Return the arguments of each switch in the audit, in order, once all of it is there and verified."""
+async def read_switch_arguments(audit: AuditParts, session_id: str) -> list[Any]:
+    """Drain and verify the audit, then return the arguments of each switch in order."""
     await audit.drain()
     async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
         verified = await verifier.verify_session(session_id)
@@ -67,64 +67,62 @@ async def kept(audit: AuditParts, session_id: str) -> list[Any]:
     return [args for (args,) in rows]
 
 
-async def test_who_claims_infinite_lag_is_believed_what_was_measured_and_a_little(
+async def test_claimed_lag_is_trusted_up_to_the_measured_lag_plus_the_tolerance(
     audit: AuditParts, instance: Instance
 ) -> None:
-    session_id = await started(instance)
+    session_id = await start_session(instance)
     async with proxy_to(instance.ws_url) as proxy:
         proxy.up_ms, proxy.down_ms, proxy.jitter = 120, 80, 0
-        async with player(proxy.url) as client:
+        async with connected_player(proxy.url) as client:
             await client.ask("SUBSCRIBE", session_id=session_id)
             receipts = []
             for at in range(3):
-                await client.ask("PING", t0=0)  # the answer to the ping of the server's is here before this one's
-                receipts.append((await press(client, session_id, f"press-{at}", lag_ms=FOR_EVER_MS))["lag_receipt"])
-    claims = await kept(audit, session_id)
+                await client.ask("PING", t0=0)  # the pong to the server's ping arrives before this answer
+                receipts.append((await switch(client, session_id, f"switch-{at}", lag_ms=HUGE_LAG_MS))["lag_receipt"])
+    claims = await read_switch_arguments(audit, session_id)
     for receipt, claim in zip(receipts, claims, strict=True):
-        assert claim == {"lag_ms": FOR_EVER_MS, "measured_lag_ms": claim["measured_lag_ms"]}
-        assert claim["measured_lag_ms"] >= 200  # there and back
+        assert claim == {"lag_ms": HUGE_LAG_MS, "measured_lag_ms": claim["measured_lag_ms"]}
+        assert claim["measured_lag_ms"] >= 200  # up and down
         assert receipt["trusted_lag_ms"] == claim["measured_lag_ms"] + CLAIM_TOLERANCE_MS
         assert receipt["compensated_ms"] == min(receipt["trusted_lag_ms"], receipt["elapsed_ms"], 2_610)
         assert receipt["elapsed_ms"] == receipt["charged_ms"] + receipt["compensated_ms"]
         assert receipt["quota_left_ms"] <= 2_610 + 2 * 870 - receipt["compensated_ms"]
 
 
-async def test_a_client_that_delays_everything_gains_the_quota_and_no_more(
-    audit: AuditParts, instance: Instance
-) -> None:
-    session_id = await started(instance, 10_000)  # 570 ms to begin with and 190 a turn
+async def test_client_that_delays_everything_gains_only_its_quota(audit: AuditParts, instance: Instance) -> None:
+    session_id = await start_session(instance, 10_000)  # a quota of 570 ms that grows by 190 ms a turn
     async with proxy_to(instance.ws_url) as proxy:
         proxy.up_ms, proxy.down_ms, proxy.jitter = 350, 250, 0
-        async with player(proxy.url) as client:
+        async with connected_player(proxy.url) as client:
             await client.ask("SUBSCRIBE", session_id=session_id)
             await client.ask("PING", t0=0)
             receipts = [
-                (await press(client, session_id, f"press-{at}", lag_ms=FOR_EVER_MS))["lag_receipt"] for at in range(3)
+                (await switch(client, session_id, f"switch-{at}", lag_ms=HUGE_LAG_MS))["lag_receipt"] for at in range(3)
             ]
     assert [receipt["compensated_ms"] for receipt in receipts] == [570, 570, 190]
     assert [receipt["quota_left_ms"] for receipt in receipts] == [190, 190, 190]
-    assert all(claim["measured_lag_ms"] >= 600 for claim in await kept(audit, session_id))
+    assert all(claim["measured_lag_ms"] >= 600 for claim in await read_switch_arguments(audit, session_id))
 
 
-async def test_an_answer_given_again_is_the_first_whatever_was_measured_since(
+async def test_replayed_switch_has_the_first_receipt_whatever_was_measured_since(
     audit: AuditParts, instance: Instance
 ) -> None:
-    session_id = await started(instance)
-    async with player(instance.ws_url) as client:
-        first = await press(client, session_id, "one", lag_ms=90)
-        await press(client, session_id, "two")
-    async with player(instance.ws_url) as client:
+    session_id = await start_session(instance)
+    async with connected_player(instance.ws_url) as client:
+        first = await switch(client, session_id, "one", lag_ms=90)
+        await switch(client, session_id, "two")
+    async with connected_player(instance.ws_url) as client:
         await client.ask("SUBSCRIBE", session_id=session_id)
         await client.ask("PING", t0=0)
-        assert await press(client, session_id, "one", lag_ms=90) == first
-    assert await kept(audit, session_id) == [{"lag_ms": 90}, None]
+        assert await switch(client, session_id, "one", lag_ms=90) == first
+    assert await read_switch_arguments(audit, session_id) == [{"lag_ms": 90}, None]
 
 
-async def test_who_was_never_measured_is_believed_little(instance: Instance) -> None:
-    session_id = await started(instance)
+async def test_client_that_was_never_measured_is_trusted_only_the_tolerance(instance: Instance) -> None:
+    session_id = await start_session(instance)
     await instance.parts.rewind(session_id, 20_000)
-    async with player(instance.ws_url) as client:
-        receipt = (await press(client, session_id, "one", lag_ms=FOR_EVER_MS))["lag_receipt"]
+    async with connected_player(instance.ws_url) as client:
+        receipt = (await switch(client, session_id, "one", lag_ms=HUGE_LAG_MS))["lag_receipt"]
         assert (receipt["trusted_lag_ms"], receipt["compensated_ms"]) == (
             CLAIM_TOLERANCE_MS,
             CLAIM_TOLERANCE_MS,

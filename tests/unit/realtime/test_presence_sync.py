@@ -44,7 +44,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize(("state", "number", "is_own", "expected"), MESSAGES.values(), ids=MESSAGES)
-def test_message(state: SyncState, number: int, is_own: bool, expected: SyncStep) -> None:
+def test_change_message_causes_its_transition(state: SyncState, number: int, is_own: bool, expected: SyncStep) -> None:
     assert receive_message(state, number, is_own=is_own) == expected
 
 
@@ -109,7 +109,7 @@ BEATS = {
 @pytest.mark.parametrize(
     ("state", "is_new_name", "counter", "living", "covered_before", "expected"), BEATS.values(), ids=BEATS
 )
-def test_beat(
+def test_heartbeat_causes_its_transition(
     state: SyncState, is_new_name: bool, counter: int, living: frozenset[str], covered_before: int, expected: SyncStep
 ) -> None:
     step = finish_beat(state, is_new_name=is_new_name, counter=counter, living=living, covered_before=covered_before)

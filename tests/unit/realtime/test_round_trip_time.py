@@ -10,23 +10,23 @@ def measured(*samples_ms: float) -> RoundTripTime:
     return round_trip
 
 
-def test_lag_is_unknown_before_the_first_pong() -> None:
+def test_mean_is_unknown_before_the_first_pong() -> None:
     round_trip = RoundTripTime()
-    assert round_trip.lag_ms is None
+    assert round_trip.mean_ms is None
     assert round_trip.start_ping(0.0)[:2] == b"\x89\x04"
-    assert round_trip.lag_ms is None
+    assert round_trip.mean_ms is None
 
 
 def test_first_sample_is_the_mean_and_later_samples_count_a_tenth() -> None:
-    assert measured(80).lag_ms == 80
-    assert measured(80, 120).lag_ms == 100
-    assert measured(*[100] * 20, 300).lag_ms == 120
-    assert measured(*[100] * 20, 300, *[100] * 30).lag_ms == 101
+    assert measured(80).mean_ms == 80
+    assert measured(80, 120).mean_ms == 100
+    assert measured(*[100] * 20, 300).mean_ms == 120
+    assert measured(*[100] * 20, 300, *[100] * 30).mean_ms == 101
 
 
 def test_delayed_pong_counts_as_the_maximum_sample() -> None:
-    assert measured(60_000).lag_ms == MAX_SAMPLE_MS
-    assert measured(*[50] * 10, 60_000).lag_ms == 45 + MAX_SAMPLE_MS // 10
+    assert measured(60_000).mean_ms == MAX_SAMPLE_MS
+    assert measured(*[50] * 10, 60_000).mean_ms == 45 + MAX_SAMPLE_MS // 10
 
 
 def test_only_the_first_pong_of_the_open_ping_counts() -> None:
@@ -42,5 +42,5 @@ def test_only_the_first_pong_of_the_open_ping_counts() -> None:
         (b"", 9.0, 250),
     ):
         round_trip.receive_pong(payload, at_s)
-        assert round_trip.lag_ms == known_ms
+        assert round_trip.mean_ms == known_ms
     assert round_trip.start_ping(3.0) not in (b"", ping)
