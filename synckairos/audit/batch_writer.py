@@ -70,7 +70,7 @@ class AuditWriter:
         self._pool = PostgresPool(
             database_url,
             "drain",
-            connections=connections,
+            max_connections=connections,
             timeout_s=timeout_s,
             options=f"-c statement_timeout={round(statement_s * 1000)} {_OPTIONS}",
             configure=_prepare,

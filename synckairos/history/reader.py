@@ -52,12 +52,12 @@ def open_history_pool(settings: Settings) -> PostgresPool:
     return PostgresPool(
         settings.database_url,
         "archive",
-        connections=settings.database_pool_max,
-        at_least=settings.database_pool_min,
+        max_connections=settings.database_pool_max,
+        min_connections=settings.database_pool_min,
         host="primary",
         timeout_s=TIMEOUT_S,
         options=f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s",
-        prepares=False,
+        prepare_statements=False,
     )
 
 

@@ -112,7 +112,7 @@ class JobTally:
 def open_job_pool(database_url: str) -> PostgresPool:
     """Make the connections of a process that carries jobs out; opens none until somebody enters it."""
     options = "-c lock_timeout=30s -c client_min_messages=warning"
-    return PostgresPool(database_url, "jobs", connections=CONNECTIONS, options=options, prepares=False)
+    return PostgresPool(database_url, "jobs", max_connections=CONNECTIONS, options=options, prepare_statements=False)
 
 
 class JobTable:

@@ -1,1 +1,1 @@
-"""Access to Postgres: pools, named SQL statements, migrations. Knows no table."""
+"""Access to Postgres: connection pools, named SQL statements, migrations. Knows no table of another package."""

@@ -1,4 +1,7 @@
-"""Applies the plain SQL files of `migrations/`, in order, each once. Never changes or undoes what was applied."""
+"""Migration runner: applies the SQL files of `migrations/` in order, each file once.
+
+It never changes or reverts a file that was applied.
+"""
 
 import hashlib
 import re
@@ -13,8 +16,8 @@ from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.migration_files import migrations_dir
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S
 
-_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-_LOCK = 0x53594E43  # any number, the same in every process that migrates
+_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_LOCK_KEY = 0x53594E43  # an arbitrary number, the same in every process that migrates
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS sync_migrations (
@@ -27,14 +30,14 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 
 
 class InvalidMigrations(SyncKairosError):
-    """The files and what the database says was applied don't fit together; the message names the file."""
+    """The migration files do not match the migrations that the database has. The message names the file."""
 
     code = "BAD_MIGRATIONS"
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file: its number from 1 on, its name, its text."""
+    """One migration file: its number (the first is 1), its name, its text."""
 
     number: int
     name: str
@@ -46,19 +49,19 @@ class Migration:
 
 
 async def migrate(database_url: str, directory: Path | None = None) -> list[str]:
-    """Apply what isn't applied yet and return the names, in order; an empty list where nothing was to do.
+    """Apply the files that are not applied yet. Return their names in order; the list is empty if all are applied.
 
-    Each file is one transaction. Any number of processes may call this at once: they wait for one another.
+    Each file is one transaction. Several processes may call this at the same time: a lock makes them wait in turn.
 
     Raises:
-        InvalidMigrations: an applied file was changed or is missing, or numbers have gaps or doubles.
-        StoreUnavailable: Postgres isn't reachable.
-        psycopg.Error: Postgres refused a statement; files before that one stay applied.
+        InvalidMigrations: An applied file was changed or is missing, or a number is missing or is used twice.
+        StoreUnavailable: Postgres is not reachable.
+        psycopg.Error: Postgres rejected a statement. The files before that one stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:
         await connection.execute("SET client_min_messages = warning")
-        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
         await connection.execute(_TABLE)
         missing = _missing(wanted, await _applied(connection))
         for migration in missing:
@@ -72,7 +75,7 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
 
 
 async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:
-    """Return the names of files that aren't applied yet; changes nothing. Raises what `migrate` raises."""
+    """Return the names of the files that are not applied yet. Changes nothing. Raises the errors of `migrate`."""
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:
         found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
@@ -81,17 +84,17 @@ async def pending_migrations(database_url: str, directory: Path | None = None) -
 
 
 def read_migrations(directory: Path) -> list[Migration]:
-    """Read all files in order. Raises InvalidMigrations unless they are numbered 0001, 0002 and so on."""
+    """Read all files in order. Raises InvalidMigrations unless their numbers are 0001, 0002 and so on."""
     found = []
     for path in sorted(directory.glob("*.sql")):
-        match = _NAME.fullmatch(path.name)
+        match = _FILE_NAME.fullmatch(path.name)
         if match is None:
-            raise InvalidMigrations(f"{path.name}: a migration is called NNNN_name.sql, in lower case")
+            raise InvalidMigrations(f"{path.name}: the file name must be NNNN_name.sql, in lower case")
         found.append(Migration(int(match[1]), path.name, path.read_text()))
     for expected, migration in enumerate(found, start=1):
         if migration.number != expected:
             raise InvalidMigrations(
-                f"{migration.name}: the next number is {expected:04d}; there are no gaps and no doubles"
+                f"{migration.name}: the number must be {expected:04d}; numbers have no gaps and no duplicates"
             )
     return found
 
@@ -114,16 +117,16 @@ async def _applied(connection: psycopg.AsyncConnection) -> dict[int, tuple[str, 
 
 
 def _missing(wanted: list[Migration], applied: dict[int, tuple[str, str]]) -> list[Migration]:
-    """Return what isn't applied, after checking that what is applied is what the files say."""
+    """Return the files that are not applied, after a check that the applied ones are unchanged."""
     files = {migration.number: migration for migration in wanted}
     for number, (name, checksum) in sorted(applied.items()):
         migration = files.get(number)
         if migration is None:
             raise InvalidMigrations(
-                f"{name} was applied to this database, but this version doesn't have it: run a newer one"
+                f"{name} was applied to this database, but this version does not have it: run a newer version"
             )
         if migration.checksum != checksum:
             raise InvalidMigrations(
-                f"{migration.name} was changed after it was applied; put it back and add a new file"
+                f"{migration.name} was changed after it was applied; restore the file and add a new one"
             )
     return [migration for migration in wanted if migration.number not in applied]

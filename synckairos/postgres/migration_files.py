@@ -1,12 +1,12 @@
-"""Where files that are not code live, in a checkout and in an installed package alike. The one place that knows."""
+"""Path of the folder with the migration files, in a checkout and in an installed package. No other module knows it."""
 
 from pathlib import Path
 
 
 def migrations_dir() -> Path:
-    """Find the folder of `NNNN_name.sql` files.
+    """Return the folder of the `NNNN_name.sql` files.
 
-    In a checkout it stands at the top of the repository; a wheel carries it inside the package (see pyproject.toml).
+    In a checkout it is at the top of the repository. A wheel has it inside the package (see pyproject.toml).
     """
     package = Path(__file__).parents[1]
     installed = package / "migrations"

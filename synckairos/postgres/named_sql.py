@@ -1,4 +1,7 @@
-"""Reads files of named SQL: `-- name: this_one` begins a statement, comments right below say what it is for."""
+"""Loader for files of named SQL statements.
+
+The line `-- name: the_name` begins a statement. The comments below that line describe the statement.
+"""
 
 import re
 from functools import cache
@@ -9,7 +12,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @cache
 def load_statements(file: str, package: str) -> dict[str, bytes]:
-    """Return the statements of one file of a package, by name."""
+    """Return the statements of one file of a package, by name. Each file is read once per process."""
     text = resources.files(package).joinpath(file).read_text()
     parts = _NAME.split(text)
     return {name: body.strip().encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

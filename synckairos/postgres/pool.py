@@ -1,6 +1,6 @@
-"""Pools of connections to Postgres, and questions to it: the one way all parts open theirs, and wait. Knows no table.
+"""Connection pools to Postgres, and queries with a time limit. All packages open their connections here.
 
-Whatever happens to Postgres, nobody who gives a question up waits long for that.
+A caller that cancels a query never waits long for Postgres, whatever state Postgres is in. Knows no table.
 """
 
 import asyncio
@@ -24,32 +24,32 @@ from synckairos.errors import StoreUnavailable
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5
-"""Seconds until a Postgres that says nothing counts as away."""
+"""Seconds until a Postgres that does not answer counts as unreachable."""
 
-_LET_GO_S = 0.5
-_CLOSE_S = 1.0
-_INTERVAL_S = 0.1  # psycopg's own between two looks for an interruption
+_CANCEL_TIMEOUT_S = 0.5
+_CLOSE_TIMEOUT_S = 1.0
+_INTERVAL_S = 0.1  # psycopg's default: seconds between two checks for an interruption
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 
-class Connection(AsyncConnection[Any]):
-    """A connection that doesn't outlast its question: a Postgres that is asked to give one up has half a second.
+class CancellableConnection(AsyncConnection[Any]):
+    """A connection that ends a cancelled query within half a second, or is closed.
 
-    psycopg gives it ten, in which whoever cancelled waits. Beyond ours the connection is closed.
+    psycopg gives Postgres ten seconds to end a cancelled query, and the caller waits meanwhile.
     """
 
     async def wait(self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Carry a conversation with the server on to its end, or to a cancellation."""
+        """Run one exchange with Postgres until it ends or is cancelled."""
         try:
             return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 try:
-                    async with asyncio.timeout(_LET_GO_S):
-                        await self.cancel_safe(timeout=_LET_GO_S)
+                    async with asyncio.timeout(_CANCEL_TIMEOUT_S):
+                        await self.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
                         await waiting.wait_async(gen, self.pgconn.socket, interval=interval)
                 except QueryCanceled:
-                    pass  # as asked for
+                    pass  # the expected end of a cancelled query
                 except BaseException as failure:
                     self.pgconn.finish()
                     if not isinstance(failure, Exception):
@@ -57,11 +57,11 @@ class Connection(AsyncConnection[Any]):
             raise
 
 
-class PostgresPool(AsyncConnectionPool[Connection]):
-    """Connections to whichever host of the URL is fit: `read-write` takes changes, `primary` may refuse them.
+class PostgresPool(AsyncConnectionPool[CancellableConnection]):
+    """Connections to the host of the URL that matches `host`: `read-write` accepts writes, `primary` may refuse them.
 
-    A standby is neither: it may be behind. Connections are looked at before somebody gets one. Opening waits for
-    nobody, closing for a second.
+    A standby never matches, because it may be behind. The pool checks each connection before it gives it out. Opening
+    the pool does not wait for a connection. Closing waits for a second at most.
     """
 
     def __init__(
@@ -69,19 +69,22 @@ class PostgresPool(AsyncConnectionPool[Connection]):
         database_url: str,
         name: str,
         *,
-        connections: int,
-        at_least: int = 0,
+        max_connections: int,
+        min_connections: int = 0,
         host: Literal["read-write", "primary"] = "read-write",
         timeout_s: float = CONNECT_TIMEOUT_S,
         options: str = "",
-        prepares: bool = True,
-        configure: Callable[[Connection], Awaitable[None]] | None = None,
+        prepare_statements: bool = True,
+        configure: Callable[[CancellableConnection], Awaitable[None]] | None = None,
     ) -> None:
-        """Take the database, what Postgres shows as `synckairos <name>`, and how long getting a connection may take."""
+        """Set the database and the limits. Postgres shows the connections as `synckairos <name>`.
+
+        `timeout_s` is the maximum wait for a connection, in seconds. `options` are command-line options of the server.
+        """
         self._database_url = database_url
-        self._connecting: dict[str, Any] = {
+        self._connection_options: dict[str, Any] = {
             "autocommit": True,
-            "prepare_threshold": 5 if prepares else None,
+            "prepare_threshold": 5 if prepare_statements else None,
             "connect_timeout": max(2, int(timeout_s)),
             "target_session_attrs": host,
             "application_name": f"synckairos {name}",
@@ -90,32 +93,32 @@ class PostgresPool(AsyncConnectionPool[Connection]):
         }
         super().__init__(
             database_url,
-            connection_class=Connection,
-            min_size=at_least,
-            max_size=connections,
+            connection_class=CancellableConnection,
+            min_size=min_connections,
+            max_size=max_connections,
             open=False,
             name=f"synckairos {name}",
             timeout=timeout_s,
             reconnect_timeout=1.0,
             check=AsyncConnectionPool.check_connection,
             configure=configure,
-            kwargs=self._connecting,
+            kwargs=self._connection_options,
         )
 
     async def check_reachable(self) -> None:
-        """Connect once, beside the pool, and let go.
+        """Open and close one connection that is not part of the pool.
 
-        Raises StoreUnavailable that says at once what is in the way; the pool says at last that it waited.
+        Raises StoreUnavailable at once, with the reason. The pool itself only says after `timeout_s` that it waited.
         """
         with translate_postgres_errors():
-            async with await Connection.connect(self._database_url, **self._connecting):
+            async with await CancellableConnection.connect(self._database_url, **self._connection_options):
                 pass
 
-    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg's signature
-        """Get a connection; whoever is cancelled meanwhile gets none.
+    async def getconn(self, timeout: float | None = None) -> CancellableConnection:  # noqa: ASYNC109 - psycopg's signature
+        """Return a connection; raise CancelledError if the task was cancelled while it waited.
 
-        Python 3.11's `wait_for`, beneath, forgets a cancellation that comes with what is waited for (bpo-37658): a loop
-        that was told to end would go on.
+        `wait_for` of Python 3.11, which psycopg uses, loses a cancellation that arrives together with the result
+        (bpo-37658). Without this check a cancelled loop would continue.
         """
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
@@ -125,45 +128,45 @@ class PostgresPool(AsyncConnectionPool[Connection]):
             raise asyncio.CancelledError
         return connection
 
-    async def close(self, timeout: float = _CLOSE_S) -> None:  # noqa: ASYNC109 - psycopg's signature
-        """Close all connections; what is under way then is given up."""
+    async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
+        """Close all connections. Queries that still run after `timeout` seconds are abandoned."""
         await super().close(timeout=timeout)
 
 
 class BoundedQueries:
-    """What is being asked of Postgres, each in a task of its own.
+    """Runs queries with a time limit, each in its own task.
 
-    Cancelling a question waits for the server: so whoever asks goes in time, and the task ends when it can.
+    A cancelled query has to wait for the server. So the caller returns at the limit, and the task ends when it can.
     """
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, timeout_s: float, query: Coroutine[Any, Any, T]) -> T:
-        """Return what a question gives. Raises what it raises; StoreUnavailable where that takes longer."""
+        """Return the result of a query, or raise its error. Raises StoreUnavailable after `timeout_s` seconds."""
         task = asyncio.ensure_future(query)
         self._running.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._forget)
         done, _ = await asyncio.wait([task], timeout=timeout_s)
         if not done:
             task.cancel()
-            raise StoreUnavailable(f"Postgres didn't answer within {timeout_s:g} s; try again shortly")
+            raise StoreUnavailable(f"Postgres did not answer within {timeout_s:g} s; try again shortly")
         return task.result()
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever asked may be gone; then nobody is to be warned about it
+            task.exception()  # read it, so that asyncio logs no warning if the caller is gone
 
 
 @contextmanager
 def translate_postgres_errors() -> Iterator[None]:
-    """Tell a Postgres that doesn't work, takes no writes or isn't ours yet from everything else."""
+    """Raise StoreUnavailable if Postgres fails, is read-only or is not migrated. Other errors pass unchanged."""
     try:
         yield
     except (OperationalError, PoolTimeout) as fault:
-        raise StoreUnavailable(f"Postgres doesn't answer: {fault}", setting="DATABASE_URL") from fault
+        raise StoreUnavailable(f"Postgres is not reachable: {fault}", setting="DATABASE_URL") from fault
     except ReadOnlySqlTransaction as fault:
-        raise StoreUnavailable(f"Postgres can't write now: {fault}", setting="DATABASE_URL") from fault
+        raise StoreUnavailable(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
     except (UndefinedTable, UndefinedColumn) as fault:
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

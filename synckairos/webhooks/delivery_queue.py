@@ -97,7 +97,7 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
     Commits do not wait for the disk: a `finish` that a crash loses only sends its message a second time.
     """
     options = "-c statement_timeout=30s -c synchronous_commit=off"
-    async with PostgresPool(database_url, "webhooks", connections=connections, options=options) as pool:
+    async with PostgresPool(database_url, "webhooks", max_connections=connections, options=options) as pool:
         yield DeliveryQueue(pool)
 
 

@@ -24,7 +24,7 @@ from tests.waiting import eventually
 
 
 async def test_a_question_that_is_given_up_leaves_the_connection_well(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", connections=1) as pool, pool.connection() as connection:
+    async with PostgresPool(database_url, "test", max_connections=1) as pool, pool.connection() as connection:
         asked = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
         await until_active(database_url, connection.info.backend_pid)
         asked.cancel()
@@ -35,7 +35,7 @@ async def test_a_question_that_is_given_up_leaves_the_connection_well(database_u
 
 
 async def test_nobody_waits_for_a_frozen_postgres_to_give_a_question_up(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", connections=1) as pool, pool.connection() as connection:
+    async with PostgresPool(database_url, "test", max_connections=1) as pool, pool.connection() as connection:
         pid = connection.info.backend_pid
         asked = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
         await until_active(database_url, pid)
@@ -51,7 +51,7 @@ async def test_nobody_waits_for_a_frozen_postgres_to_give_a_question_up(database
 
 
 async def test_a_cancellation_is_not_lost_when_a_connection_comes_with_it(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", connections=1) as pool:
+    async with PostgresPool(database_url, "test", max_connections=1) as pool:
 
         async def stands_in_line() -> bool:
             return bool(pool.get_stats().get("requests_waiting"))
@@ -108,7 +108,7 @@ async def test_what_only_reads_may_do_so_where_nothing_can_be_written(
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
         name = database.info.dbname
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
-    pool = PostgresPool(database_url, "test", connections=1, host=host)
+    pool = PostgresPool(database_url, "test", max_connections=1, host=host)
     async with pool:
         if is_fit:
             async with pool.connection(20) as connection:

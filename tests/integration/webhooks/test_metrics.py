@@ -41,6 +41,6 @@ async def test_metrics_show_queued_deliveries_attempts_and_disabled_endpoints(
     assert value("tries_total", outcome="failed") == value("tries_total", outcome="delivered") == 3
     assert value("disabled_endpoints") == 1
 
-    async with PostgresPool("postgresql://127.0.0.1:1/none", "test", connections=1, timeout_s=0.1) as nowhere:
+    async with PostgresPool("postgresql://127.0.0.1:1/none", "test", max_connections=1, timeout_s=0.1) as nowhere:
         await WebhookGauges(WebhookRegistry(nowhere)).refresh()
     assert value("disabled_endpoints") == 1
