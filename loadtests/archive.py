@@ -36,7 +36,7 @@ from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from tests.integration.jobs.job_components import finished
-from tests.integration.postgres.generated_rows import fill
+from tests.integration.postgres.generated_rows import insert_sessions
 from tests.integration.session_committer import SessionCommitter
 from tests.processes import spawn_server
 
@@ -147,7 +147,7 @@ async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
 
 async def measure_export(sessions: int) -> dict[str, Any]:
     async with cold_tier() as (settings, handlers, _, _):
-        await asyncio.to_thread(fill, settings.database_url, sessions)
+        await asyncio.to_thread(insert_sessions, settings.database_url, sessions)
         stalls: list[float] = []
         ticking = asyncio.create_task(tick(stalls))
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -40,7 +40,7 @@ from synckairos.store.sessions import Commit, Committed, SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.snapshot import Snapshot
-from tests.integration.postgres.generated_rows import fill
+from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
 
 VERSIONS = 100
@@ -113,7 +113,7 @@ async def measure_drain(entries: int) -> dict[str, Any]:
                 FailedEntries(pipe, keys),
                 audit_writer,
                 session_ttl_s=settings.session_ttl_s,
-                after_commit=SummaryRefresh(pipe, keys).after_commit,
+                after_commit=SummaryRefresh(pipe, keys).refresh_committed,
             )
             for _ in range(ROUNDS):
                 now_ms = await store.now_ms()
@@ -198,7 +198,7 @@ async def _watch(outbox: Outbox, ages: list[int]) -> None:
 
 async def measure_reads(sessions: int) -> dict[str, Any]:
     async with both() as (settings, postgres):
-        fill(postgres.url, sessions, size=32)
+        insert_sessions(postgres.url, sessions, size=32)
         async with open_history_pool(settings) as pool:
             history = HistoryReader(pool, ColdStorage(settings.archive_url))
             figures = {name: await median_ms(read) for name, read in reads(history, sessions).items()}

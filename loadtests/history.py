@@ -24,7 +24,7 @@ from synckairos.embedded import Postgres
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.shared_connection import RedisPipe
-from tests.integration.postgres.generated_rows import fill
+from tests.integration.postgres.generated_rows import insert_sessions
 from tests.processes import spawn_server
 from tests.waiting import eventually
 
@@ -81,7 +81,7 @@ async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
 
 async def measure_first(settings: Settings, postgres: Postgres, sessions: int) -> dict[str, Any]:
     """Ask for pages that nobody asked for before, of sessions too old for Redis."""
-    fill(postgres.url, sessions, size=32)
+    insert_sessions(postgres.url, sessions, size=32)
     server = spawn_server(settings)
     try:
         asking = await HttpConnection.open(server.base_url)

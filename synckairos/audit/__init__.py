@@ -1,1 +1,1 @@
-"""Moves every committed version from the outbox to Postgres exactly once, and verifies it by replay."""
+"""Writes every committed version from the outbox to Postgres exactly once, and verifies the result by replay."""

@@ -1,7 +1,7 @@
-"""Kicks: "drain this partition now", "carry this background job out". One of the two files that import arq.
+"""Wake-ups over arq: "drain this partition now". One of the two modules that import arq.
 
-A kick only saves waiting. It is never on a command's path, never raises, and may be lost: a sweep follows. Background
-jobs have a queue of their own, so that no drain ever waits behind one.
+A wake-up only shortens the wait for the next sweep. So it is never on a command's path, never raises, and may be lost.
+Background jobs have an arq queue of their own, so that no drain waits behind a job.
 """
 
 import asyncio
@@ -19,15 +19,18 @@ DRAIN_JOB = "drain"
 WAKEUP_EXPIRES_S = 60
 """Seconds after which arq drops a wake-up that no worker took."""
 
-_COALESCE_S = 0.2  # kicks within this time are one
-_GIVE_UP_S = 5.0  # a queued job that nobody took for so long no longer stands in for later kicks
-_PAUSE_AFTER_FAULT_S = 1.0  # no back-off: nothing is sent again, so this only limits the warnings in the log
+_COALESCE_S = 0.2  # seconds within which several wake-ups for a partition become one
+_SUPPRESS_S = 5.0  # seconds for which a queued wake-up suppresses others; after that it counts as lost
+_PAUSE_AFTER_FAULT_S = 1.0
 
 logger = log.get_logger(__name__)
 
 
 def open_arq_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
-    """Make a client of the job queue; connects when it is used. Jobs are JSON: pickle would run whatever is sent."""
+    """Return a client of an arq queue. It connects when it is first used.
+
+    Messages are JSON. Unpickling, which is arq's default, would execute code that a message contains.
+    """
     pool: ConnectionPool = ConnectionPool.from_url(
         url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, socket_keepalive=True, protocol=2
     )
@@ -40,38 +43,42 @@ def open_arq_queue(url: str, key_prefix: str, timeout_s: float, name: str = "dra
 
 
 def serialize_job(value: dict[str, Any]) -> bytes:
-    """Render a job, or what became of it: an exception as its text."""
+    """Render an arq job or its result as JSON, an exception as its text."""
     return orjson.dumps(value, default=repr)
 
 
 def arq_queue_name(key_prefix: str, name: str = "drain") -> str:
+    """Return the Redis key of an arq queue."""
     return f"{key_prefix}:{name}-queue"
 
 
 def wakeup_key(queue: ArqRedis, partition: int) -> str:
-    """Return the key that stands while a job for a partition is queued and not yet begun."""
+    """Return the Redis key that exists while a wake-up for a partition is queued and its drain has not begun."""
     return f"{queue.default_queue_name}:kicked:{partition}"
 
 
 class DrainWakeups:
-    """Kicks from one process: coalesced per partition here, and among all processes by a key beside the queue."""
+    """Sends wake-ups of one process, at most one per partition at a time.
+
+    The process coalesces its own wake-ups. A key in the queue's Redis coalesces those of all processes.
+    """
 
     def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
         self._queue = open_arq_queue(queue_redis_url, key_prefix, timeout_s)
-        self._wanted: set[int] = set()
-        self._news = asyncio.Event()
+        self._requested: set[int] = set()
+        self._has_requests = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to send, in a task of its own."""
-        self._task = asyncio.create_task(self._send_all(), name="drain kicks")
+        """Start the task that sends."""
+        self._task = asyncio.create_task(self._send_all(), name="drain wake-ups")
 
     async def close(self) -> None:
-        """Send what is wanted, for a second at most, and end."""
+        """Send the requested wake-ups, for a second at most, and disconnect."""
         if self._task is not None:
             task, self._task = self._task, None
-            self._news.set()
-            # Waiting, not cancelling: a cancelled enqueue would leak its connection.
+            self._has_requests.set()
+            # Wait instead of cancelling at once: a cancelled enqueue would leak its connection.
             _, unfinished = await asyncio.wait([task], timeout=1.0)
             for each in unfinished:
                 each.cancel()
@@ -79,22 +86,22 @@ class DrainWakeups:
         await self._queue.aclose(close_connection_pool=True)
 
     def wake_up(self, partition: int) -> None:
-        """Ask for a drain soon. Synchronous and immediate, never raises."""
-        self._wanted.add(partition)
-        self._news.set()
+        """Request a drain of a partition soon. Returns at once and never raises."""
+        self._requested.add(partition)
+        self._has_requests.set()
 
     async def _send_all(self) -> None:
-        while self._task is not None or self._wanted:
-            await self._news.wait()
-            self._news.clear()
-            wanted, self._wanted = self._wanted, set()
+        while self._task is not None or self._requested:
+            await self._has_requests.wait()
+            self._has_requests.clear()
+            requested, self._requested = self._requested, set()
             pause_s = _COALESCE_S
             try:
-                for partition in sorted(wanted):
+                for partition in sorted(requested):
                     await send_drain_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
-                # No retry: by the time the queue is back, a sweep has taken what this wakeups was for.
-                logger.warning("drain kick not sent", error=str(fault))
+                # No retry: before the queue is reachable again, a sweep has drained these partitions.
+                logger.warning("drain wake-up not sent", error=str(fault))
                 pause_s = _PAUSE_AFTER_FAULT_S
             if self._task is None:
                 return
@@ -102,10 +109,10 @@ class DrainWakeups:
 
 
 async def send_drain_wakeup(queue: ArqRedis, partition: int) -> None:
-    """Queue a job for a partition, unless one is queued that hasn't begun. Three round trips, one where one is.
+    """Queue a wake-up for a partition, unless one is queued whose drain has not begun.
 
-    The key is taken away when the job begins, so a kick that comes while a drain is under way is a job of its own: it
-    can't be lost between that drain's last look and its end.
+    Three round trips, or one if a wake-up is queued. The worker deletes the key when the drain begins. So a wake-up
+    that arrives during a drain is queued, and is not lost between the last look of that drain and its end.
     """
-    if await queue.set(wakeup_key(queue, partition), b"1", nx=True, px=int(_GIVE_UP_S * 1000)):
+    if await queue.set(wakeup_key(queue, partition), b"1", nx=True, px=int(_SUPPRESS_S * 1000)):
         await queue.enqueue_job(DRAIN_JOB, partition, _expires=WAKEUP_EXPIRES_S)

@@ -1,6 +1,6 @@
-"""Writes batches to Postgres: one transaction each, every version once, projections forward only.
+"""Writer of batches to Postgres: one transaction per batch, each version once, projections only to newer versions.
 
-Knows rows, not the outbox: taking entries out of the stream is the drain's business, after `record` has returned.
+Works with rows and does not know the outbox. The drain removes the entries from the stream after `write` returned.
 """
 
 import asyncio
@@ -18,29 +18,32 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 
 STATEMENT_TIMEOUT_S = 60.0
+"""Seconds after which Postgres cancels a statement of the drain."""
 
 _OPTIONS = (
     "-c lock_timeout=30s -c idle_in_transaction_session_timeout=30s -c client_min_messages=warning "
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
-_DATA_CLASSES = ("22", "23", "54")  # bad data, broken constraint, beyond a limit: the next try would fail as well
-_EVENT = "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
-_SESSION = "uuid text int8 text text timestamptz timestamptz timestamptz timestamptz timestamptz text"
-_PARTICIPANT = "uuid uuid int4 text timestamptz timestamptz int8 int4"
+_DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit exceeded: a retry would fail too
+_EVENT_TYPES = (
+    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
+)
+_SESSION_TYPES = "uuid text int8 text text timestamptz timestamptz timestamptz timestamptz timestamptz text"
+_PARTICIPANT_TYPES = "uuid uuid int4 text timestamptz timestamptz int8 int4"
 
 
 class RowsRejected(SyncKairosError):
-    """Postgres refuses these rows for what they hold; others may pass."""
+    """Postgres rejects the content of these rows. Other rows may be accepted."""
 
     code = "ROWS_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What a transaction did: rows new to Postgres, rows it had already, and versions that came with other content.
+    """Result of one transaction: the number of new rows, of known rows, and the versions with different content.
 
-    A version is (session id, epoch, version). `disputed` are all whose content is another than Postgres has,
-    `conflicts` those of them whose content is seen for the first time.
+    A version is (session id, epoch, version). `disputed` are all versions whose content differs from the content in
+    Postgres. `conflicts` are those of them whose content arrived for the first time.
     """
 
     new: int
@@ -50,133 +53,139 @@ class BatchResult:
 
 
 class AuditWriter:
-    """The audit's tables, for writing. Raises StoreUnavailable where Postgres doesn't answer or can't write now."""
+    """Writes to the audit's tables. Raises StoreUnavailable if Postgres is not reachable or cannot write now."""
 
     def __init__(
         self,
         database_url: str,
         scope: str,
         *,
-        connections: int = 4,
+        max_connections: int = 4,
         timeout_s: float = 5.0,
-        statement_s: float = STATEMENT_TIMEOUT_S,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
-        """Take the database, and a name that all drains of the same store share.
+        """Set the database and the scope, which is a name that all drains of the same store share.
 
-        A connection may take `timeout_s`, a statement `statement_s`, and a batch twice as long, its COMMIT included.
+        The limits are in seconds: `timeout_s` for a connection, `statement_timeout_s` for a statement. A batch has
+        twice the limit of a statement, with its COMMIT.
         """
         self._scope = scope
-        self._batch_s = 2 * statement_s
-        self._pool = PostgresPool(
+        self._batch_timeout_s = 2 * statement_timeout_s
+        self.pool = PostgresPool(
             database_url,
             "drain",
-            max_connections=connections,
+            max_connections=max_connections,
             timeout_s=timeout_s,
-            options=f"-c statement_timeout={round(statement_s * 1000)} {_OPTIONS}",
+            options=f"-c statement_timeout={round(statement_timeout_s * 1000)} {_OPTIONS}",
             configure=_prepare,
         )
 
     async def open(self) -> None:
-        """Begin to connect; doesn't wait for Postgres."""
-        await self._pool.open()
+        """Open the pool without waiting for Postgres."""
+        await self.pool.open()
 
     async def close(self) -> None:
-        await self._pool.close()
+        """Close all connections."""
+        await self.pool.close()
 
     async def check_reachable(self) -> None:
-        """Raise StoreUnavailable unless Postgres answers."""
-        async with _answering(self._batch_s), self._pool.connection():
+        """Raise StoreUnavailable if Postgres is not reachable."""
+        async with _time_limit(self._batch_timeout_s), self.pool.connection():
             pass
 
     @asynccontextmanager
     async def lock_partition(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
-        """Be the only one who writes a partition; None where somebody else is. The lock ends with the connection.
+        """Lock a partition and yield its writer; yield None if another drain holds the lock.
 
-        Whoever holds it and hangs in a transaction for longer than a batch may take is disconnected: next time it is
-        free.
+        The lock ends with the connection. A holder whose transaction takes longer than the limit of a batch is
+        disconnected, so the next attempt gets the lock.
         """
-        place = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_s}
+        lock = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_timeout_s}
         sql = load_statements("batch_writer.sql", "synckairos.audit")
-        with _named_faults():
+        with _translate_errors():
             async with AsyncExitStack() as stack:
-                async with _answering(self._batch_s):
-                    connection = await stack.enter_async_context(self._pool.connection())
-                    row = await (await connection.execute(sql["try_hold"], place)).fetchone()
-                    is_held = row is not None and row[0]
-                    if not is_held:
-                        await connection.execute(sql["end_stuck"], place)
-                if not is_held:
+                async with _time_limit(self._batch_timeout_s):
+                    connection = await stack.enter_async_context(self.pool.connection())
+                    row = await (await connection.execute(sql["try_lock"], lock)).fetchone()
+                    is_locked = row is not None and row[0]
+                    if not is_locked:
+                        await connection.execute(sql["disconnect_stuck"], lock)
+                if not is_locked:
                     yield None
                     return
                 try:
-                    yield BatchWriter(connection, self._batch_s)
+                    yield BatchWriter(connection, self._batch_timeout_s)
                 except StoreUnavailable:
-                    # After a failover it may lead to a replica: the next one begins anew.
+                    # After a failover this connection may lead to a replica. The next drain opens a new one.
                     await connection.close()
                     raise
                 finally:
-                    await _let_go(connection, place)
+                    await _unlock(connection, lock)
 
 
 class BatchWriter:
-    """The right to write one partition, for as long as `AuditWriter.hold` lasts."""
+    """Writes one partition while `AuditWriter.lock_partition` lasts. `connection` holds the lock."""
 
-    def __init__(self, connection: AsyncConnection, batch_s: float) -> None:
-        self._connection = connection
-        self._batch_s = batch_s
+    def __init__(self, connection: AsyncConnection, batch_timeout_s: float) -> None:
+        self.connection = connection
+        self._batch_timeout_s = batch_timeout_s
 
     async def write(self, rows: EntryRows) -> BatchResult:
-        """Write a batch: all of it or nothing, in one transaction. Rows that are there already are left alone.
+        """Write a batch in one transaction, completely or not at all. Rows that exist are not changed.
 
         Raises:
-            Refused: Postgres refuses the data.
-            StoreUnavailable: whether it was written isn't known; doing it again is safe.
+            RowsRejected: Postgres rejects the content of the rows.
+            StoreUnavailable: The outcome is unknown. Writing the same rows again is safe.
         """
-        async with _answering(self._batch_s):
+        async with _time_limit(self._batch_timeout_s):
             try:
                 return await self._write(rows, _copy_events)
             except psycopg.errors.UniqueViolation:
-                return await self._write(rows, _merge_events)
+                return await self.merge(rows)
+
+    async def merge(self, rows: EntryRows) -> BatchResult:
+        """Write a batch of which Postgres has some versions. `write` does this itself if it has to."""
+        return await self._write(rows, _merge_events)
 
     async def _write(
-        self, rows: EntryRows, keep_events: Callable[[AsyncCursor[Any], EntryRows], Awaitable[BatchResult]]
+        self, rows: EntryRows, write_events: Callable[[AsyncCursor[Any], EntryRows], Awaitable[BatchResult]]
     ) -> BatchResult:
-        async with self._connection.transaction(), self._connection.cursor() as cursor:
-            recorded = await keep_events(cursor, rows)
-            await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION, rows.sessions)
-            await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT, rows.participants)
-            await cursor.execute(load_statements("batch_writer.sql", "synckairos.audit")["move_projections"])
+        async with self.connection.transaction(), self.connection.cursor() as cursor:
+            result = await write_events(cursor, rows)
+            await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION_TYPES, rows.sessions)
+            await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT_TYPES, rows.participants)
+            await cursor.execute(load_statements("batch_writer.sql", "synckairos.audit")["update_projections"])
             await _queue_webhooks(cursor, rows.events)
-        return recorded
+        return result
 
 
 async def _copy_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
-    """Write versions that Postgres has none of, as nearly always: straight into their table, at half the price."""
-    await _copy(cursor, "sync_events", EventRow._fields[:-1], _EVENT, (row[:-1] for row in rows.events))
+    """Copy the versions directly into their table, at half the cost: nearly always Postgres has none of them."""
+    await _copy(cursor, "sync_events", EventRow._fields[:-1], _EVENT_TYPES, (row[:-1] for row in rows.events))
     return BatchResult(len(rows.events), 0)
 
 
 async def _merge_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
-    """Write versions of which Postgres has some: work done again, or a version that was issued twice."""
+    """Insert the versions that Postgres lacks: the batch was written before, or a version was issued twice."""
     sql = load_statements("batch_writer.sql", "synckairos.audit")
-    await _copy(cursor, "incoming_events", EventRow._fields, f"{_EVENT} bytea", rows.events)
-    await cursor.execute(sql["keep_events"])
+    await _copy(cursor, "incoming_events", EventRow._fields, f"{_EVENT_TYPES} bytea", rows.events)
+    await cursor.execute(sql["insert_events"])
     new = cursor.rowcount
-    await cursor.execute(sql["keep_conflicts"])
+    await cursor.execute(sql["insert_conflicts"])
     found = await cursor.fetchall()
-    await cursor.execute(sql["write_behind"])
+    await cursor.execute(sql["flush_after_known"])
     conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
     disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
     return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
 
 
 async def _queue_webhooks(cursor: AsyncCursor[Any], events: Sequence[EventRow]) -> None:
-    """Queue what endpoints are to be told of a batch, each at most once; where nobody wants to be, that is one look.
+    """Queue the webhook deliveries of a batch, each at most once. Without endpoints this is a single query.
 
-    Sending is somebody else's business, `synckairos.webhooks`: nothing here ever waits for a receiver.
+    `synckairos.webhooks` sends them, so the drain never waits for a receiver.
     """
     sql = load_statements("batch_writer.sql", "synckairos.audit")
-    await cursor.execute(sql["anybody_to_tell"])
+    await cursor.execute(sql["has_webhook_endpoints"])
     if await cursor.fetchone() != (True,):
         return
     await cursor.execute(
@@ -194,13 +203,13 @@ async def _prepare(connection: AsyncConnection) -> None:
     await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["prepare"])
 
 
-async def _let_go(connection: AsyncConnection, place: dict[str, Any]) -> None:
+async def _unlock(connection: AsyncConnection, lock: dict[str, Any]) -> None:
     if connection.closed:
         return
     try:
-        await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["let_go"], place)
+        await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["unlock"], lock)
     except psycopg.Error:
-        # The lock must not stay with a connection that the pool may hand out again.
+        # The pool must not give out a connection that still holds the lock.
         await connection.close()
 
 
@@ -218,25 +227,25 @@ async def _copy(
 
 
 @asynccontextmanager
-async def _answering(deadline_s: float) -> AsyncIterator[None]:
-    """Name faults, a Postgres that hangs among them: the statement under way is given up."""
-    with _named_faults():
+async def _time_limit(timeout_s: float) -> AsyncIterator[None]:
+    """Translate errors, and cancel the current statement after `timeout_s` seconds."""
+    with _translate_errors():
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(timeout_s):
                 yield
         except TimeoutError as late:
-            raise StoreUnavailable(f"Postgres didn't answer within {deadline_s:.0f} s") from late
+            raise StoreUnavailable(f"Postgres did not answer within {timeout_s:.0f} s") from late
 
 
 @contextmanager
-def _named_faults() -> Iterator[None]:
-    """Tell rows that Postgres refuses from a Postgres that doesn't work."""
+def _translate_errors() -> Iterator[None]:
+    """Raise RowsRejected for rows that Postgres rejects, and StoreUnavailable for every other error of Postgres."""
     try:
         yield
     except psycopg.Error as fault:
         state = fault.sqlstate or ""
-        if state[:2] in _DATA_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
+        if state[:2] in _DATA_ERROR_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
             raise RowsRejected(f"{state} {fault}".strip()) from fault
         if state.startswith("42"):
             raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
-        raise StoreUnavailable(f"Postgres can't write now: {fault}") from fault
+        raise StoreUnavailable(f"Postgres cannot write now: {fault}") from fault

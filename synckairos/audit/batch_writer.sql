@@ -1,10 +1,10 @@
--- What the drain writes. Every statement runs on the drain's own connection, within one transaction a batch.
+-- Statements of the drain. They run on the drain's own connection, in one transaction per batch.
 
 -- name: prepare
--- Once COMMIT has answered, entries leave the stream: they must be on disk by then, whatever the database's default is.
--- Stricter settings (remote_apply, say) stay as they are.
+-- The drain removes entries from the stream after COMMIT. By then the rows must be on disk, whatever the default of the
+-- database is. A stricter setting, such as remote_apply, stays.
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
--- Rows arrive here by COPY; what is there goes at the end of the transaction, whichever way it ends.
+-- COPY writes into these tables. Their rows are deleted at the end of the transaction, after commit and rollback.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_events (
     session_id uuid, epoch text, version bigint, occurred_at timestamptz, event_type text, status text,
     running_participant_id uuid, participant_id uuid, group_id text, time_used_ms bigint, time_remaining_ms bigint,
@@ -20,13 +20,14 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_participants (
     left_at timestamptz, time_used_ms bigint, cycle_count integer
 ) ON COMMIT DELETE ROWS;
 
--- name: try_hold
--- A holder that hangs loses its connection, and so the lock, after half a minute.
+-- name: try_lock
+-- An idle holder loses its connection, and with it the lock, after 30 seconds.
 SELECT CASE WHEN pg_try_advisory_lock(hashtext(%(scope)s), %(partition)s)
     THEN set_config('idle_session_timeout', '30s', false) END;
 
--- name: end_stuck
--- A holder that is frozen amid COPY keeps no timeout: Postgres waits for its data. A living one gives up before this.
+-- name: disconnect_stuck
+-- No timeout ends a holder that stops during COPY, because Postgres waits for its data. A running holder reaches its own
+-- limit before this statement applies.
 SELECT pg_terminate_backend(pid)
 FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND granted AND objsubid = 2
@@ -34,10 +35,10 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
     AND classid::bigint = hashtext(%(scope)s)::bigint & 4294967295 AND objid::bigint = %(partition)s
     AND xact_start < clock_timestamp() - make_interval(secs => %(stuck_s)s);
 
--- name: let_go
+-- name: unlock
 SELECT pg_advisory_unlock(hashtext(%(scope)s), %(partition)s), set_config('idle_session_timeout', '0', false);
 
--- name: keep_events
+-- name: insert_events
 INSERT INTO sync_events (
     session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, deleted,
@@ -50,8 +51,8 @@ SELECT
 FROM incoming_events
 ON CONFLICT (session_id, epoch, version) DO NOTHING;
 
--- name: keep_conflicts
--- The same version with other content: Redis has issued it twice. Neither is dropped.
+-- name: insert_conflicts
+-- The same version with different content: Redis issued it twice. Both contents are kept.
 WITH disputed AS (
     SELECT DISTINCT ON (session_id, epoch, version, i.payload_hash) i.*
     FROM incoming_events AS i
@@ -67,16 +68,17 @@ SELECT d.session_id::text, d.epoch, d.version, k.version IS NOT NULL AS is_new
 FROM disputed AS d
 LEFT JOIN kept AS k USING (session_id, epoch, version, payload_hash);
 
--- name: write_behind
--- Rows that are here already may have been committed by somebody who didn't live to see them reach the standby. A
--- transaction that writes nothing waits for nothing: with this one's record everything before it has got there.
+-- name: flush_after_known
+-- Rows that exist may have been committed by a drain that died before they reached the standby. A transaction that
+-- writes nothing does not wait for the standby. This record makes it wait, and all earlier records arrive before it.
 SELECT pg_logical_emit_message(true, 'synckairos', '');
 
--- name: move_projections
--- Forward only: a later creation; in one epoch a later version. Of two epochs of one creation that one is later which
--- began at a later version: whatever is recovered goes on behind what it is recovered from, so what still arrives of a
--- lost epoch, however high its versions, is behind. Began both at the same, the younger life of the store decides (its
--- name begins with when it began); within one life a tombstone gives way to the session that was made anew.
+-- name: update_projections
+-- Projections only move to newer versions. A later creation is newer. In one epoch, a later version is newer. Of two
+-- epochs of one creation, the one that began at the later version is newer: a recovered session continues after the
+-- version that it is recovered from. So late versions of a lost epoch are older, however high they are. If both epochs
+-- began at the same version, the younger life of the store decides (an epoch begins with the start of that life). In one
+-- life, a session that was created again is newer than the tombstone.
 WITH moved AS (
     INSERT INTO sync_sessions AS s (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
@@ -125,12 +127,12 @@ WHERE (p.time_used_ms, p.cycle_count, p.began_at, p.left_at, p.group_id, p.parti
     (excluded.time_used_ms, excluded.cycle_count, excluded.began_at, excluded.left_at, excluded.group_id,
      excluded.participant_index);
 
--- name: anybody_to_tell
+-- name: has_webhook_endpoints
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
 
 -- name: queue_webhooks
--- What endpoints are to be told of a batch. The id is the same however often a batch is done, so a receiver knows a
--- repeated message. Metadata is as of the session's newest version in the batch.
+-- Queue the webhook deliveries of a batch. A delivery has the same id each time the batch is written, so a receiver
+-- recognises a repeated message. The filter compares the metadata of the session's newest version in the batch.
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type)
 SELECT
     encode(substr(sha256(convert_to(concat_ws(' ', e.endpoint_id, i.session_id, i.epoch, i.version), 'UTF8')), 1, 16),

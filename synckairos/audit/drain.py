@@ -1,7 +1,8 @@
-"""The drain: outbox → rows → one transaction → out of the outbox, and the session's TTL.
+"""The drain: moves outbox entries to Postgres, in one transaction per batch, and then sets the session's TTL in Redis.
 
-An entry leaves the stream only after COMMIT, so a drain may die anywhere: what it did is done again and found done.
-An entry that Postgres refuses is isolated, tried again on a schedule, then set aside; it never holds up the rest.
+An entry leaves the stream only after COMMIT. So a drain may die at any point: the next drain does the work again and
+finds it done. An entry that Postgres rejects is moved out of the stream, retried on a schedule, and then set aside. It
+never delays the other entries.
 """
 
 import asyncio
@@ -18,23 +19,29 @@ from synckairos.store.outbox import Newest, Outbox, OutboxDelivery
 from synckairos.telemetry import alerts, log
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
-"""Seconds before each further try of an entry that Postgres refused; after the last one it is set aside."""
+"""Seconds before each retry of an entry that Postgres rejected. After the last retry the entry is set aside."""
 
 BATCH_ENTRIES = 5_000
-BATCH_BYTES = 8 << 20
-REST_S = 0.2
-"""Seconds to let entries gather that came during a drain: a transaction for each handful would cost the most."""
+"""Entries in a full batch."""
 
-_DUE_AT_ONCE = 100
-_SLICE = 100  # entries to understand at a stretch
+BATCH_BYTES = 8 << 20
+"""Bytes in a full batch."""
+
+GATHER_PAUSE_S = 0.2
+"""Seconds of pause in which entries gather before the next batch. Many small transactions would cost the most."""
+
+_RETRIED_AT_ONCE = 100
+_PARSED_AT_ONCE = 100  # entries that are parsed without a pause for other tasks
 
 logger = log.get_logger(__name__)
 
+_Batch = Sequence[tuple[OutboxDelivery, ParsedEntry | ValueError]]
 
-class _Behind:
-    """At most one piece of work that runs behind us: the next begins when it has ended well, the block ends after it.
 
-    Where the block fails, it is given up.
+class _BackgroundTask:
+    """At most one task that runs beside the block. `start` is allowed only after `join`; the block's end joins.
+
+    If the block fails, the task is cancelled.
     """
 
     def __init__(self) -> None:
@@ -45,174 +52,178 @@ class _Behind:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            await self.done()
+            await self.join()
         elif self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin `work`; nothing else may be under way."""
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.create_task(work)
 
-    async def done(self) -> None:
-        """Wait for what is under way. Raises what it raised."""
+    async def join(self) -> None:
+        """Wait for the task, if there is one. Raises its error."""
         task, self._task = self._task, None
         if task is not None:
             await task
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """A turn at a partition: which one, the right to write it, and the settling of what was written last."""
+class _PartitionLock:
+    """A locked partition, its writer, and the task that settles the batch written last."""
 
     partition: int
     writer: BatchWriter
-    settling: _Behind
+    settling: _BackgroundTask
 
 
 class OutboxDrain:
-    """Moves partitions to Postgres; any number may run anywhere, one at a time works on a partition."""
+    """Moves partitions of the outbox to Postgres. Any number of drains may run; one at a time works on a partition."""
 
     def __init__(
         self,
         outbox: Outbox,
-        isolation: FailedEntries,
-        audit_writer: AuditWriter,
+        failed_entries: FailedEntries,
+        writer: AuditWriter,
         *,
         session_ttl_s: int,
-        backoff_s: Sequence[float] = RETRY_DELAYS_S,
+        retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         batch_entries: int = BATCH_ENTRIES,
         batch_bytes: int = BATCH_BYTES,
-        at_once: int = 4,
+        max_concurrent: int = 4,
         after_commit: Callable[[EntryRows], Awaitable[None]] | None = None,
     ) -> None:
-        """Take the stores; `at_once` is how many partitions this process works on side by side.
+        """Set the stores and limits. `max_concurrent` is the number of partitions that this process drains at once.
 
-        `after_commit` is told of each batch that Postgres has, before its entries leave the outbox.
+        `after_commit` is called for each batch that Postgres has, before its entries leave the outbox.
         """
         self._outbox = outbox
-        self._isolation = isolation
-        self._writer = audit_writer
+        self._failed_entries = failed_entries
+        self._writer = writer
         self._ttl_ms = session_ttl_s * 1000
-        self._retries = RetrySchedule(backoff_s)
+        self._retries = RetrySchedule(retry_delays_s)
         self._batch_entries = batch_entries
         self._batch_bytes = batch_bytes
         self._after_commit = after_commit
-        self._slots = asyncio.Semaphore(at_once)
-        self._under_way: set[int] = set()
-        self._again: set[int] = set()
+        self._slots = asyncio.Semaphore(max_concurrent)
+        self._running: set[int] = set()
+        self._requested_again: set[int] = set()
 
     async def drain_partition(self, partition: int) -> int:
-        """Drain a partition until nothing is left; return how many versions are new in Postgres.
+        """Drain a partition until it is empty; return the number of versions that are new in Postgres.
 
-        Returns at once where the partition is being drained: whoever does it looks again before it ends, so that what
-        this call came for is taken too.
+        Returns at once if this process is draining the partition. That run looks again before it ends, so it also
+        moves the entries for which this call was made.
 
         Raises:
-            StoreUnavailable: Redis or Postgres doesn't answer; nothing is lost, ask again later.
+            StoreUnavailable: Redis or Postgres is not reachable. Nothing is lost; call again later.
         """
-        if partition in self._under_way:
-            self._again.add(partition)
+        if partition in self._running:
+            self._requested_again.add(partition)
             return 0
-        self._under_way.add(partition)
+        self._running.add(partition)
         try:
-            return await self._run(partition)
+            return await self._drain_until_empty(partition)
         finally:
-            self._under_way.discard(partition)
-            self._again.discard(partition)
+            self._running.discard(partition)
+            self._requested_again.discard(partition)
 
-    async def _run(self, partition: int) -> int:
+    async def _drain_until_empty(self, partition: int) -> int:
         drained = 0
         while True:
-            self._again.discard(partition)
-            # A partition that is never empty waits for its turn like all others.
-            async with self._slots, self._writer.lock_partition(partition) as writer, _Behind() as settling:
+            self._requested_again.discard(partition)
+            # A partition that is never empty releases its slot each time, so the others get their turn.
+            async with (
+                self._slots,
+                self._writer.lock_partition(partition) as writer,
+                _BackgroundTask() as settling,
+            ):
                 if writer is None:
                     return drained
-                turn = _Turn(partition, writer, settling)
-                drained += await self._retry_due(turn)
-                drained += await self._drain(turn)
-            # Only now can others hold it: what came before is ours to see, what comes later is theirs to take.
-            if await self._outbox.is_empty(partition) and partition not in self._again:
+                lock = _PartitionLock(partition, writer, settling)
+                drained += await self._retry_failed(lock)
+                drained += await self._drain_batches(lock)
+            # The lock is released here. This check sees earlier entries; another drain can take later ones.
+            if await self._outbox.is_empty(partition) and partition not in self._requested_again:
                 return drained
-            await asyncio.sleep(REST_S)
+            await asyncio.sleep(GATHER_PAUSE_S)
 
-    async def _drain(self, turn: _Turn) -> int:
-        """Move full batches up to one that isn't: while Postgres writes one, the one before is settled, the next read.
+    async def _drain_batches(self, lock: _PartitionLock) -> int:
+        """Move full batches, then the first one that is not full; return the number of new versions.
 
-        Returns how many versions are new in Postgres.
+        While Postgres writes a batch, the preceding batch is settled and the next one is read.
         """
         drained = 0
-        batch = await self._read(turn.partition, None)
+        batch = await self._read_batch(lock.partition, None)
         while self._is_full(batch):
-            ahead = asyncio.create_task(self._read(turn.partition, batch[-1][0].entry_id))
+            next_batch = asyncio.create_task(self._read_batch(lock.partition, batch[-1][0].entry_id))
             try:
-                drained += await self._move(turn, batch)
-                batch = await ahead
+                drained += await self._move_batch(lock, batch)
+                batch = await next_batch
             finally:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
-        return drained + await self._move(turn, batch)
+                next_batch.cancel()
+                await asyncio.gather(next_batch, return_exceptions=True)
+        return drained + await self._move_batch(lock, batch)
 
-    def _is_full(self, batch: Sequence[tuple[OutboxDelivery, object]]) -> bool:
+    def _is_full(self, batch: _Batch) -> bool:
         return len(batch) >= self._batch_entries or sum(each.size for each, _ in batch) >= self._batch_bytes
 
-    async def _move(self, turn: _Turn, batch: Sequence[tuple[OutboxDelivery, ParsedEntry | ValueError]]) -> int:
-        """Move one batch, isolating what can't be understood."""
+    async def _move_batch(self, lock: _PartitionLock, batch: _Batch) -> int:
+        """Move one batch to Postgres. Entries that could not be parsed become failed entries."""
         parsed: list[tuple[OutboxDelivery, ParsedEntry]] = []
-        for delivery, found in batch:
-            if isinstance(found, ValueError):
-                await self._isolate(turn.partition, delivery, 0, str(found))
+        for delivery, result in batch:
+            if isinstance(result, ValueError):
+                await self._record_failure(lock.partition, delivery, 0, str(result))
             else:
-                parsed.append((delivery, found))
-        return await self._record(turn, parsed)
+                parsed.append((delivery, result))
+        return await self._write(lock, parsed)
 
-    async def _read(self, partition: int, after: str | None) -> list[tuple[OutboxDelivery, ParsedEntry | ValueError]]:
-        """Read a batch and understand it as far as it can be."""
+    async def _read_batch(self, partition: int, after: str | None) -> _Batch:
+        """Read a batch after an entry id and parse it. An entry that cannot be parsed comes with its error."""
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
-        understood: list[tuple[OutboxDelivery, ParsedEntry | ValueError]] = []
-        for first in range(0, len(deliveries), _SLICE):
-            understood += [(delivery, _understand(delivery)) for delivery in deliveries[first : first + _SLICE]]
-            await asyncio.sleep(0)  # Postgres waits for rows of the batch before
-        return understood
+        batch: list[tuple[OutboxDelivery, ParsedEntry | ValueError]] = []
+        for first in range(0, len(deliveries), _PARSED_AT_ONCE):
+            batch += [(each, _try_parse(each)) for each in deliveries[first : first + _PARSED_AT_ONCE]]
+            await asyncio.sleep(0)  # the task that writes the preceding batch sends rows to Postgres meanwhile
+        return batch
 
-    async def _record(self, turn: _Turn, parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]]) -> int:
-        """Write and settle; where the batch is refused, look for the culprit by halves."""
+    async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]]) -> int:
+        """Write entries and settle them. If Postgres rejects them, halve them until the rejected entries are found."""
         if not parsed:
             return 0
         began = time.monotonic()
         try:
             rows = build_rows(each for _, each in parsed)
-            recorded = await turn.writer.write(rows)
+            result = await lock.writer.write(rows)
         except (RowsRejected, ValueError) as fault:
             if len(parsed) == 1:
-                await self._isolate(turn.partition, parsed[0][0], 0, str(fault))
+                await self._record_failure(lock.partition, parsed[0][0], 0, str(fault))
                 return 0
             half = len(parsed) // 2
-            first = await self._record(turn, parsed[:half])
-            return first + await self._record(turn, parsed[half:])
+            first = await self._write(lock, parsed[:half])
+            return first + await self._write(lock, parsed[half:])
         busy_us = round((time.monotonic() - began) * 1e6)
-        await turn.settling.done()
-        turn.settling.begin(self._settle(turn.partition, parsed, rows, recorded, busy_us))
-        return recorded.new
+        await lock.settling.join()
+        lock.settling.start(self._settle(lock.partition, parsed, rows, result, busy_us))
+        return result.new
 
     async def _settle(
         self,
         partition: int,
         parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]],
         rows: EntryRows,
-        recorded: BatchResult,
+        result: BatchResult,
         busy_us: int = 0,
     ) -> None:
+        """Finish a written batch: refresh caches, raise alerts, remove its entries from the outbox."""
         if self._after_commit is not None:
             await self._after_commit(rows)
-        for session_id, epoch, version in recorded.conflicts:
+        for session_id, epoch, version in result.conflicts:
             alerts.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
             newest[each.session_id] = Newest(each.session_id, each.event.epoch, each.event.version)
-        for disputed in recorded.disputed:
-            # Postgres has something else than Redis: what Redis has stays there.
+        for disputed in result.disputed:
+            # Postgres has different content than Redis, so the session must stay in Redis.
             if newest.get(disputed[0]) == Newest(*disputed):
                 del newest[disputed[0]]
         await self._outbox.settle(
@@ -221,47 +232,48 @@ class OutboxDrain:
             newest.values(),
             self._ttl_ms,
             size=sum(delivery.size for delivery, _ in parsed),
-            drained=recorded.new,
-            conflicts=len(recorded.conflicts),
+            drained=result.new,
+            conflicts=len(result.conflicts),
             busy_us=busy_us,
         )
 
-    async def _retry_due(self, turn: _Turn) -> int:
-        """Try isolated entries again that are due, each on its own."""
-        drained, partition = 0, turn.partition
-        for isolated in await self._isolation.due(partition, _DUE_AT_ONCE):
-            delivery = isolated.delivery
+    async def _retry_failed(self, lock: _PartitionLock) -> int:
+        """Retry the failed entries that are due, one by one; return the number of new versions."""
+        drained, partition = 0, lock.partition
+        for failed in await self._failed_entries.due(partition, _RETRIED_AT_ONCE):
+            delivery = failed.delivery
             try:
                 parsed = parse_entry(delivery.entry)
                 rows = build_rows([parsed])
-                recorded = await turn.writer.write(rows)
+                result = await lock.writer.write(rows)
             except (RowsRejected, ValueError) as fault:
-                await self._isolate(partition, delivery, isolated.tries + 1, str(fault))
+                await self._record_failure(partition, delivery, failed.tries + 1, str(fault))
                 continue
-            await self._isolation.close_gap(partition, delivery)
-            await self._settle(partition, [(delivery, parsed)], rows, recorded)
-            await self._isolation.forget(partition, delivery.entry_id)
-            drained += recorded.new
+            await self._failed_entries.close_gap(partition, delivery)
+            await self._settle(partition, [(delivery, parsed)], rows, result)
+            await self._failed_entries.forget(partition, delivery.entry_id)
+            drained += result.new
         return drained
 
-    async def _isolate(self, partition: int, delivery: OutboxDelivery, tries: int, error: str) -> None:
-        next_s = self._retries.delay_s(tries)
+    async def _record_failure(self, partition: int, delivery: OutboxDelivery, retries: int, error: str) -> None:
+        """Move an entry out of the stream until its next retry, or set it aside if no retry is left."""
+        next_s = self._retries.delay_s(retries)
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
-        known = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
+        fields = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
         if next_s is None:
-            alerts.raise_alert("audit entry set aside", tries=tries, **known)
+            alerts.raise_alert("audit entry set aside", tries=retries, **fields)
         else:
-            logger.warning("audit entry refused", tries=tries, next_try_s=next_s, **known)
-        await self._isolation.isolate(
+            logger.warning("audit entry rejected", tries=retries, next_try_s=next_s, **fields)
+        await self._failed_entries.isolate(
             partition,
             delivery.entry_id,
-            tries=tries,
+            tries=retries,
             error=error,
             next_try_in_ms=None if next_s is None else round(next_s * 1000),
         )
 
 
-def _understand(delivery: OutboxDelivery) -> ParsedEntry | ValueError:
+def _try_parse(delivery: OutboxDelivery) -> ParsedEntry | ValueError:
     try:
         return parse_entry(delivery.entry)
     except ValueError as fault:

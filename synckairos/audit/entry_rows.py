@@ -1,6 +1,6 @@
-"""Outbox entries as rows: pure, so that every way an entry can be wrong is a table of a test.
+"""Conversion of outbox entries to rows of the audit's tables. Pure, so that table tests cover every invalid entry.
 
-The snapshot keeps the document's bytes as they were; what is taken out of it is for queries alone.
+The column `snapshot` keeps the unchanged bytes of the document. The other columns serve queries only.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,12 @@ import orjson
 from synckairos.wire.instants import to_datetime
 from synckairos.wire.outbox_entry import OutboxEntry
 
-NUL = rb"\u0000"
+NUL_ESCAPE = rb"\u0000"
+"""The escape of U+0000 in JSON. Postgres stores this character neither in text nor in JSON."""
 
 
 class EventRow(NamedTuple):
-    """One version, its members in the order of `COPY`; `event` is kept only where the version is disputed."""
+    """One version. Members are in the order of the COPY columns. `event` is stored only if the version is disputed."""
 
     session_id: UUID
     epoch: str
@@ -46,7 +47,7 @@ class EventRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """The newest version of a session in a batch."""
+    """The newest version of a session in a batch, for `sync_sessions`."""
 
     session_id: UUID
     epoch: str
@@ -62,9 +63,9 @@ class SessionRow(NamedTuple):
 
 
 class ParticipantRow(NamedTuple):
-    """Somebody's part in a session as of its newest version in a batch, or as of when they left.
+    """A participant's data as of the newest version of the session in a batch, or as of their removal.
 
-    Of those who left, the index and the count of cycles stay as they were: None.
+    For a removed participant the index and the cycle count are None: Postgres keeps the values that it has.
     """
 
     session_id: UUID
@@ -78,9 +79,9 @@ class ParticipantRow(NamedTuple):
 
 
 class ParsedEntry(NamedTuple):
-    """One entry understood: its row, and the session's id as text.
+    """A parsed outbox entry: its row, and the session's id as text.
 
-    The document isn't kept: thousands of them at once are what the garbage collector would spend its time on.
+    The parsed document is not kept: thousands of documents at once would cost much time in the garbage collector.
     """
 
     event: EventRow
@@ -88,14 +89,14 @@ class ParsedEntry(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the document, parsed anew."""
+        """Parse the document again and return it."""
         document: dict[str, Any] = orjson.loads(self.event.snapshot)
         return document
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRows:
-    """What one transaction writes."""
+    """Rows that one transaction writes."""
 
     events: list[EventRow]
     sessions: list[SessionRow]
@@ -103,24 +104,24 @@ class EntryRows:
 
 
 def parse_entry(entry: OutboxEntry) -> ParsedEntry:
-    """Parse an entry's event and document. Raises ValueError where it can't be a row."""
+    """Parse the event and the document of an entry. Raises ValueError if no row can be made of them."""
     try:
         return _parse(entry)
     except (KeyError, TypeError, AttributeError, OverflowError) as fault:
-        raise ValueError(f"not an entry of this product: {type(fault).__name__}: {fault}") from fault
+        raise ValueError(f"not an outbox entry: {type(fault).__name__}: {fault}") from fault
 
 
 def _parse(entry: OutboxEntry) -> ParsedEntry:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.document)
-    args = event.get("args")  # kept as they were, to be replayed
-    if NUL in entry.event:
-        event = without_nul(event)
+    args = event.get("args")  # unchanged, because the replay needs them
+    if NUL_ESCAPE in entry.event:
+        event = replace_nul(event)
     if document["session_id"] != entry.session_id or document["version"] != entry.version:
-        raise ValueError("the document is another session's, or another version")
-    runs = document["status"] == "running" and document["cycle_started_at"] is not None
+        raise ValueError("the document belongs to another session or another version")
+    is_running = document["status"] == "running" and document["cycle_started_at"] is not None
     get = event.get
-    # By place, which takes a third of the time that names do.
+    # Positional arguments take a third of the time of keyword arguments.
     row = EventRow(
         _uuid(entry.session_id),
         entry.epoch,
@@ -128,7 +129,7 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
         to_datetime(event["occurred_at_ms"]),
         event["event_type"],
         document["status"],
-        _optional_uuid(document["active_participant_id"]) if runs else None,
+        _optional_uuid(document["active_participant_id"]) if is_running else None,
         _optional_uuid(get("participant_id")),
         get("group_id"),
         get("time_used_ms"),
@@ -148,14 +149,14 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
 
 
 def build_rows(parsed: Iterable[ParsedEntry]) -> EntryRows:
-    """Return what to write for parsed entries in the order of their commits.
+    """Build the rows of one transaction from parsed entries in the order of their commits.
 
-    Every version is an event; sessions and participants are taken from the newest version of each session alone.
-    Raises ValueError where a newest document has no such parts.
+    Each version becomes an event row. Session and participant rows come only from the newest version of each session.
+    Raises ValueError if such a document lacks members.
     """
     events: list[EventRow] = []
     newest: dict[UUID, ParsedEntry] = {}
-    leavers: dict[tuple[UUID, UUID], EventRow] = {}
+    removed: dict[tuple[UUID, UUID], EventRow] = {}
     for each in parsed:
         row = each.event
         events.append(row)
@@ -163,22 +164,22 @@ def build_rows(parsed: Iterable[ParsedEntry]) -> EntryRows:
         if before is None or before.event.epoch != row.epoch or before.event.version <= row.version:
             newest[row.session_id] = each
         if row.event_type == "participant_removed" and row.participant_id is not None:
-            leavers[row.session_id, row.participant_id] = row
+            removed[row.session_id, row.participant_id] = row
     sessions: list[SessionRow] = []
     participants: dict[tuple[UUID, UUID], ParticipantRow] = {}
     try:
         for session_id, each in newest.items():
-            document = without_nul(each.document) if NUL in each.event.snapshot else each.document
+            document = replace_nul(each.document) if NUL_ESCAPE in each.event.snapshot else each.document
             session = _session(session_id, each.event, document)
             sessions.append(session)
             for part in _participants(session, document):
                 participants[session_id, part.participant_id] = part
         by_id = {session.session_id: session for session in sessions}
-        for key, row in leavers.items():
+        for key, row in removed.items():
             if key not in participants and by_id[row.session_id].epoch == row.epoch:
-                participants[key] = _leaver(by_id[row.session_id], key[1], row)
+                participants[key] = _removed_participant(by_id[row.session_id], key[1], row)
     except (KeyError, TypeError, AttributeError) as fault:
-        raise ValueError(f"not a document of this product: {type(fault).__name__}: {fault}") from fault
+        raise ValueError(f"not a session document: {type(fault).__name__}: {fault}") from fault
     return EntryRows(events, sessions, list(participants.values()))
 
 
@@ -213,7 +214,7 @@ def _participants(session: SessionRow, document: dict[str, Any]) -> Iterable[Par
         )
 
 
-def _leaver(session: SessionRow, participant_id: UUID, row: EventRow) -> ParticipantRow:
+def _removed_participant(session: SessionRow, participant_id: UUID, row: EventRow) -> ParticipantRow:
     return ParticipantRow(
         session_id=session.session_id,
         participant_id=participant_id,
@@ -239,14 +240,14 @@ def _optional_uuid(text: str | None) -> UUID | None:
     return None if text is None else _uuid(text)
 
 
-def without_nul(value: Any) -> Any:
-    """Replace U+0000, which Postgres has neither in text nor in JSON; the snapshot keeps it."""
+def replace_nul(value: Any) -> Any:
+    """Replace U+0000 by U+FFFD in all texts of a JSON value. The column `snapshot` keeps U+0000."""
     match value:
         case str():
             return value.replace("\0", "\ufffd")
         case list():
-            return [without_nul(item) for item in value]
+            return [replace_nul(item) for item in value]
         case dict():
-            return {without_nul(key): without_nul(item) for key, item in value.items()}
+            return {replace_nul(key): replace_nul(item) for key, item in value.items()}
         case _:
             return value

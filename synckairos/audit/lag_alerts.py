@@ -1,50 +1,50 @@
-"""Says aloud when the audit falls behind or its backlog fills up, once a threshold, and when that is over."""
+"""Log messages about the audit's lag and the outbox's size: one for each threshold, and one at the end."""
 
 from synckairos.audit import metrics
 from synckairos.store.outbox import Backlog
 from synckairos.telemetry import log
 
-THRESHOLDS_S = (10, 60, 300, 1800)
-"""Ages of the oldest entry, in seconds, each of which is announced once on the way up."""
+LAG_THRESHOLDS_S = (10, 60, 300, 1800)
+"""Seconds: ages of the oldest outbox entry. Each is logged once while the age grows."""
 
-FULLNESS = (0.5, 0.8, 1.0)
-"""Parts of what may wait at all, each of which is announced once on the way up; at 1 changes are refused."""
+FULLNESS_THRESHOLDS = (0.5, 0.8, 1.0)
+"""Shares of the outbox's limit. Each is logged once while the outbox fills. At 1 commands are refused."""
 
 logger = log.get_logger(__name__)
 
 
 class LagAlerts:
-    """Remembers which threshold was announced last."""
+    """Logs when the backlog passes a threshold. Remembers the highest threshold that it logged."""
 
     def __init__(self) -> None:
-        self._announced = 0
-        self._filled = 0
+        self._lag_thresholds_passed = 0
+        self._fullness_thresholds_passed = 0
         self._set_aside = 0
 
     def observe(self, backlog: Backlog) -> None:
-        """Publish a measured backlog, and log what changed for the worse or is good again."""
+        """Publish a measured backlog as metrics, and log a threshold that it passed or the end of a lag."""
         metrics.publish_backlog(backlog)
         age_s = backlog.oldest_age_ms / 1000
-        reached = sum(age_s >= threshold for threshold in THRESHOLDS_S)
-        if reached > self._announced:
+        passed = sum(age_s >= threshold for threshold in LAG_THRESHOLDS_S)
+        if passed > self._lag_thresholds_passed:
             logger.warning("audit lags", entries=backlog.entries, oldest_age_s=round(age_s, 1))
-            self._announced = reached
-        elif not reached and self._announced:
+            self._lag_thresholds_passed = passed
+        elif not passed and self._lag_thresholds_passed:
             logger.info("audit has caught up", entries=backlog.entries)
-            self._announced = 0
+            self._lag_thresholds_passed = 0
         self._observe_fullness(backlog)
         if backlog.set_aside > self._set_aside:
-            logger.error("audit entries wait for somebody: see `synckairos audit failed`", entries=backlog.set_aside)
+            logger.error("audit entries need an operator: see `synckairos audit failed`", entries=backlog.set_aside)
         self._set_aside = backlog.set_aside
 
     def _observe_fullness(self, backlog: Backlog) -> None:
-        told = {"entries": backlog.entries, "bytes": backlog.bytes, "fullness": round(backlog.fullness, 2)}
-        filled = sum(backlog.fullness >= part for part in FULLNESS)
-        if filled == len(FULLNESS) > self._filled:
-            logger.error("audit backlog is full, changes are refused", **told)
-        elif filled > self._filled:
-            logger.warning("audit backlog fills up, when it is full changes are refused", **told)
-        elif not filled and self._filled:
-            logger.info("audit backlog has room again", **told)
-        if filled > self._filled or not filled:
-            self._filled = filled
+        fields = {"entries": backlog.entries, "bytes": backlog.bytes, "fullness": round(backlog.fullness, 2)}
+        passed = sum(backlog.fullness >= threshold for threshold in FULLNESS_THRESHOLDS)
+        if passed == len(FULLNESS_THRESHOLDS) > self._fullness_thresholds_passed:
+            logger.error("outbox is full, commands are refused", **fields)
+        elif passed > self._fullness_thresholds_passed:
+            logger.warning("outbox fills up, commands are refused when it is full", **fields)
+        elif not passed and self._fullness_thresholds_passed:
+            logger.info("outbox has room again", **fields)
+        if passed > self._fullness_thresholds_passed or not passed:
+            self._fullness_thresholds_passed = passed

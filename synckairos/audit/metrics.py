@@ -1,6 +1,6 @@
-"""What the audit tells Prometheus: the backlog and what was ever done, of the whole store, as measured last.
+"""Prometheus metrics of the audit: the size of the outbox and the counters of all drains, as last measured.
 
-Both live in Redis, so that any server's `/metrics` shows them, whichever worker did the work.
+Both are kept in Redis. So the `/metrics` of every instance shows them, whichever worker did the work.
 """
 
 from collections.abc import Iterable
@@ -11,43 +11,43 @@ from prometheus_client.registry import Collector
 
 from synckairos.store.outbox import Backlog, Tally
 
-OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions on their way to Postgres")
-OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest of them; 0 without any")
-OUTBOX_BYTES = Gauge("synckairos_audit_outbox_bytes", "Bytes that versions on their way to Postgres hold")
+OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions in the outbox")
+OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest version in the outbox; 0 if empty")
+OUTBOX_BYTES = Gauge("synckairos_audit_outbox_bytes", "Bytes of the versions in the outbox")
 OUTBOX_FULLNESS = Gauge(
-    "synckairos_audit_outbox_fullness_ratio", "How near the outbox is to its bounds; at 1 changes are refused"
+    "synckairos_audit_outbox_fullness_ratio", "Size of the outbox divided by its limit; at 1 commands are refused"
 )
-RETRYING = Gauge("synckairos_audit_retrying_entries", "Refused entries that will be tried again by themselves")
-SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Refused entries set aside: `synckairos audit failed` lists them")
+RETRYING = Gauge("synckairos_audit_retrying_entries", "Failed entries that will be retried automatically")
+SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Failed entries set aside: `synckairos audit failed` lists them")
 
 
-class _Tallied(Collector):
-    """Shows the store's own counters; they only grow, over every restart."""
+class _TallyCollector(Collector):
+    """Exports the counters that the store keeps. They never decrease, over any number of restarts."""
 
     def __init__(self) -> None:
         self.tally = Tally()
 
     def collect(self) -> Iterable[Metric]:
-        for name, meaning, value in (
+        for name, description, value in (
             ("drained", "Versions moved to Postgres", self.tally.drained),
-            ("conflicts", "Versions that came a second time with other content", self.tally.conflicts),
-            ("isolated", "Entries that Postgres refused", self.tally.isolated),
+            ("conflicts", "Versions that arrived a second time with different content", self.tally.conflicts),
+            ("isolated", "Entries that Postgres rejected", self.tally.isolated),
             ("batches", "Batches moved to Postgres", self.tally.batches),
-            ("drain_seconds", "Time spent on moving them", self.tally.busy_us / 1e6),
+            ("drain_seconds", "Time spent on moving batches to Postgres", self.tally.busy_us / 1e6),
         ):
-            yield CounterMetricFamily(f"synckairos_audit_{name}", meaning, value=value)
+            yield CounterMetricFamily(f"synckairos_audit_{name}", description, value=value)
 
 
-_TALLIED = _Tallied()
-REGISTRY.register(_TALLIED)
+_TALLY_COLLECTOR = _TallyCollector()
+REGISTRY.register(_TALLY_COLLECTOR)
 
 
 def publish_backlog(backlog: Backlog) -> None:
-    """Make a measured backlog what the next scrape sees."""
+    """Set the values that the next scrape reads."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)
     OUTBOX_BYTES.set(backlog.bytes)
     OUTBOX_FULLNESS.set(backlog.fullness)
     RETRYING.set(backlog.retrying)
     SET_ASIDE.set(backlog.set_aside)
-    _TALLIED.tally = backlog.tally
+    _TALLY_COLLECTOR.tally = backlog.tally

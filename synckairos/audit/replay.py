@@ -1,7 +1,7 @@
-"""A session's audit rows played through the engine again, one by one. Pure: where rows come from is `verify.py`'s.
+"""Replay of a session's audit rows through the clock engine, row by row. Pure: `verify.py` reads the rows.
 
-Each row says what was asked, by whom, and when it took effect; the engine says what follows. What it says is made into
-a row just as the drain makes one, and compared with the row that is there, column by column and byte for byte.
+A row names the command, its actor and the instant at which it took effect. The engine computes the resulting version.
+The replay makes a row of it, as the drain does, and compares it with the stored row, column by column and byte by byte.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,23 +24,24 @@ from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.session_json import parse_session, render_session
 
-Kind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
+FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
+"""Kinds of findings. All are faults, except `taken`: the stored state was accepted without a check."""
 
-_GIVEN = frozenset({"args", "event"})  # what the replay is fed, so that comparing it would say nothing
-_NO_STATE = (LookupError, TypeError, ValueError, AttributeError)  # what a document that isn't one may raise
+_INPUTS = frozenset({"args", "event"})  # inputs of the replay: a comparison would always succeed
+_INVALID_STATE = (LookupError, TypeError, ValueError, AttributeError)  # errors that an invalid document causes
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayFinding:
-    """Something about one version: all but `taken` are faults.
+    """A finding about one version. All kinds but `taken` are faults.
 
-    `taken` is a state taken as it stands: a recovered one that no known outage policy leads to, or the first one after
-    what retention took out of Postgres.
+    `taken` means that the replay accepted the stored state: it is recovered and no known outage policy leads to it, or
+    it is the first one after the versions that retention removed from Postgres.
     """
 
     epoch: str
     version: int
-    kind: Kind
+    kind: FindingKind
     text: str
 
     @property
@@ -49,16 +50,16 @@ class ReplayFinding:
 
 
 class _Unplayable(Exception):
-    """The engine can't be asked, or answers that this can't have happened."""
+    """The engine cannot replay a row: its command is invalid, or the engine refuses it."""
 
 
 class AuditReplay:
-    """One session: `see` its rows in the order of epoch and version."""
+    """Replays one session. Call `check_row` for its rows in the order of epoch and version."""
 
     def __init__(self, policy: OutagePolicy, archived: Mapping[str, int] | None = None) -> None:
-        """Take the outage policy that is declared; others are tried after it.
+        """Set the configured outage policy. A recovery that it does not explain is tried with the other policies.
 
-        `archived` says of epochs up to which version they are in cold storage, perhaps there alone.
+        `archived` maps an epoch to the last version that is in cold storage and may be missing in Postgres.
         """
         self._archived = archived or {}
         self._policies = dict.fromkeys((policy, OutagePolicy("charge"), OutagePolicy("freeze")))
@@ -67,57 +68,57 @@ class AuditReplay:
         self._version = 0
 
     def check_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
-        """Play one row and tell what is wrong with it.
+        """Replay one row and yield its findings.
 
-        `bases` are the documents a recovered session may go on from: of the version before, in any other epoch. After
-        a fault the row's own document is what the next one is played on.
+        `bases` are the documents from which a session may have been recovered: the preceding version in every other
+        epoch. After a fault the replay continues from the document of the row.
         """
         if sha256(row.snapshot).digest() != row.payload_hash:
-            yield _finding(row, "hash", "the document's bytes aren't what payload_hash says")
+            yield _finding(row, "hash", "the bytes of the document do not match payload_hash")
         is_first = row.epoch != self._epoch
         if is_first:
             self._state = None
-        broken = None if is_first and row.command in ("create", "recover") else self._gap(row, is_first)
+        gap = None if is_first and row.command in ("create", "recover") else self._find_gap(row, is_first)
         self._epoch, self._version = row.epoch, row.version
-        if broken is not None:
-            yield broken
-            self._take(row)
+        if gap is not None:
+            yield gap
+            self._continue_from(row)
             return
         try:
-            transition = self._play(row, bases)
+            transition = self._replay(row, bases)
         except _Unplayable as why:
             yield _finding(row, "unplayable", str(why))
-            self._take(row)
+            self._continue_from(row)
             return
         if transition is None:
-            yield _finding(row, "taken", "no outage policy leads here from the version before: taken as it stands")
-            self._take(row)
+            yield _finding(row, "taken", "no outage policy explains this recovery: accepted without a check")
+            self._continue_from(row)
             return
         self._state = transition.state
         differing = list(_differing(row, transition))
         if differing:
             yield _finding(row, "mismatch", "; ".join(differing))
-            self._take(row)
+            self._continue_from(row)
 
-    def _gap(self, row: EventRow, is_first: bool) -> ReplayFinding | None:
+    def _find_gap(self, row: EventRow, is_first: bool) -> ReplayFinding | None:
         if is_first and row.version <= self._archived.get(row.epoch, 0) + 1:
-            return _finding(row, "taken", "all versions before are in its archive alone: taken as it stands")
+            return _finding(row, "taken", "all earlier versions are only in cold storage: accepted without a check")
         if is_first:
-            return _finding(row, "gap", "the epoch begins here: all versions before are missing")
+            return _finding(row, "gap", "the epoch begins here: all earlier versions are missing")
         if row.version != self._version + 1:
-            missing = f"{self._version + 1}" if row.version == self._version + 2 else f"{self._version + 1} and on"
-            return _finding(row, "gap", f"version {missing} before it: missing")
+            missing = f"{self._version + 1}" if row.version == self._version + 2 else f"{self._version + 1} and later"
+            return _finding(row, "gap", f"the preceding version {missing}: missing")
         return None
 
-    def _take(self, row: EventRow) -> None:
-        """Go on from the row's own document, as far as it is one."""
+    def _continue_from(self, row: EventRow) -> None:
+        """Continue from the document of the row, or from no state if it is invalid."""
         try:
             self._state = parse_session(row.snapshot, row.deleted)
-        except _NO_STATE:
+        except _INVALID_STATE:
             self._state = None
 
-    def _play(self, row: EventRow, bases: Iterable[bytes]) -> Transition | None:
-        """Return what the engine makes of a row; None for a recovery that can't be told from what is known."""
+    def _replay(self, row: EventRow, bases: Iterable[bytes]) -> Transition | None:
+        """Return the engine's transition for a row; None for a recovery that no known base and policy explain."""
         at_ms = instant_ms(row.occurred_at)
         args = None if row.args is None else orjson.loads(row.args)
         try:
@@ -130,28 +131,28 @@ class AuditReplay:
                 case "expire":
                     return self._apply(Expire(), at_ms)
                 case None:
-                    raise _Unplayable("it names no command")
+                    raise _Unplayable("the row has no command")
                 case verb:
-                    asked = parse_stored_args(verb, args or {}).to_command()
-                    return self._apply(with_actor(asked, row.actor or ""), at_ms)
+                    command = parse_stored_args(verb, args or {}).to_command()
+                    return self._apply(with_actor(command, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
-            told = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
-            raise _Unplayable(f"its command isn't one: {told}") from None
+            faults = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
+            raise _Unplayable(f"the command is invalid: {faults}") from None
 
     def _apply(self, command: Command, at_ms: int) -> Transition:
         if self._state is None:
-            raise _Unplayable("nothing to play it on: the version before has no state")
+            raise _Unplayable("the preceding version has no state to replay from")
         try:
             decision = engine.apply(self._state, command, at_ms)
-        except _NO_STATE as fault:
-            raise _Unplayable(f"the version before is in no state to play it on: {fault!r}") from fault
+        except _INVALID_STATE as fault:
+            raise _Unplayable(f"the state of the preceding version cannot be replayed: {fault!r}") from fault
         if isinstance(command, Expire):
             if not decision.overdue:
-                raise _Unplayable("nothing was due")
+                raise _Unplayable("nothing was due at this instant")
             return decision.overdue[0]
         if decision.overdue:
             due = decision.overdue[0].event
-            raise _Unplayable(f"{due.type} was due before it and has no version of its own")
+            raise _Unplayable(f"{due.type} was due earlier and has no version")
         if decision.refusal is not None:
             raise _Unplayable(f"the engine refuses it: {decision.refusal.message}")
         if not decision.own:
@@ -164,53 +165,57 @@ class AuditReplay:
             is_known = True
             try:
                 state = parse_session(base)
-            except _NO_STATE:
+            except _INVALID_STATE:
                 continue
             for policy in self._policies:
                 transition = recover(state, row.epoch, at_ms, policy)
                 if render_session(transition.state) == row.snapshot:
                     return transition
         if not is_known:
-            raise _Unplayable("the version it was recovered from is missing")
+            raise _Unplayable("the version from which it was recovered is missing")
         return None
 
 
-def _finding(row: EventRow, kind: Kind, text: str) -> ReplayFinding:
+def _finding(row: EventRow, kind: FindingKind, text: str) -> ReplayFinding:
     return ReplayFinding(row.epoch, row.version, kind, text)
 
 
 def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
-    """Tell in which columns the row isn't what the drain would have made of this transition."""
+    """Yield the columns in which the row differs from the row that the drain would make of this transition."""
     args = None if row.args is None else orjson.loads(row.args)
     cause = Cause(row.actor or "", row.command or "", args, row.command_id, row.fingerprint, row.expired_participant_id)
     after = transition.state
     document = render_session(after)
     entry = OutboxEntry(after.session_id, after.epoch, after.version, render_event(transition, cause), document)
     expected = parse_entry(entry).event
-    for name, found, due in zip(EventRow._fields, row, expected, strict=True):
-        if found == due or name in _GIVEN:
+    for name, found, wanted in zip(EventRow._fields, row, expected, strict=True):
+        if found == wanted or name in _INPUTS:
             continue
         if name == "snapshot":
             yield from _differing_members(row.snapshot, document)
-        elif name != "payload_hash":  # follows from the snapshot, or is a finding of its own
-            yield f"{name} is {_text(found)}, not {_text(due)}"
+        elif name != "payload_hash":  # it follows from the snapshot, or the hash has a finding already
+            yield f"{name} is {_text(found)}, not {_text(wanted)}"
 
 
-def _differing_members(found: bytes, due: bytes) -> Iterator[str]:
-    """Tell which members of the document differ."""
+def _differing_members(stored: bytes, expected: bytes) -> Iterator[str]:
+    """Yield the members in which two documents differ."""
     try:
-        theirs: Any = orjson.loads(found)
+        stored_members: Any = orjson.loads(stored)
     except orjson.JSONDecodeError:
-        theirs = None
-    if not isinstance(theirs, dict):
-        yield "snapshot is no document"
+        stored_members = None
+    if not isinstance(stored_members, dict):
+        yield "snapshot is not a JSON object"
         return
-    ours: dict[str, Any] = orjson.loads(due)
-    names = [name for name in ours | theirs if theirs.get(name) != ours.get(name) or (name in ours) != (name in theirs)]
+    members: dict[str, Any] = orjson.loads(expected)
+    names = [
+        name
+        for name in members | stored_members
+        if stored_members.get(name) != members.get(name) or (name in members) != (name in stored_members)
+    ]
     if not names:
-        yield "snapshot is the same JSON in other bytes"
+        yield "snapshot is the same JSON in different bytes"
     for name in names:
-        yield f"snapshot.{name} is {_text(theirs.get(name))}, not {_text(ours.get(name))}"
+        yield f"snapshot.{name} is {_text(stored_members.get(name))}, not {_text(members.get(name))}"
 
 
 def _text(value: object) -> str:

@@ -1,6 +1,6 @@
-"""Verifying the audit: every session's rows, read from Postgres and played through the engine again.
+"""Verification of the audit: reads the rows of sessions from Postgres and replays them through the clock engine.
 
-Reads only, and Postgres only: what is still on its way there isn't looked at.
+Reads only, and only Postgres: versions in the outbox are not checked.
 """
 
 from collections.abc import AsyncIterator
@@ -17,28 +17,24 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_postgres_errors
 
 _SQL = "verify.sql"
-_IDS = 500
-_ROWS = 500
+_IDS_PER_PAGE = 500
+_ROWS_PER_FETCH = 500
 _NIL = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedSession:
-    """What verifying one session found: how many rows in how many epochs, and all that is to be said about them."""
+    """Result of verifying one session: the number of versions and of epochs, and the findings."""
 
     session_id: str
     versions: int
     epochs: int
     findings: tuple[ReplayFinding, ...]
 
-    @property
-    def is_sound(self) -> bool:
-        return not any(finding.is_fault for finding in self.findings)
-
 
 @asynccontextmanager
 async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["AuditVerifier"]:
-    """Connect, for reading alone. Raises StoreUnavailable where Postgres isn't reachable, or not migrated."""
+    """Open a read-only connection. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
     with translate_postgres_errors():
         connection = await AsyncConnection.connect(
             database_url,
@@ -48,46 +44,46 @@ async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterato
         )
         async with connection:
             await connection.set_read_only(True)
-            # One snapshot for all of a session: a drain in between would look like a gap.
+            # All queries of a session see one snapshot. Otherwise a drain between two queries would look like a gap.
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             yield AuditVerifier(connection, policy)
 
 
 class AuditVerifier:
-    """Verifies sessions one by one, on a connection of its own."""
+    """Verifies sessions one by one, on its own connection."""
 
     def __init__(self, connection: AsyncConnection, policy: OutagePolicy) -> None:
         self._connection = connection
         self._policy = policy
 
     async def verify_session(self, session_id: str) -> VerifiedSession | None:
-        """Verify one session; None where the archive has nothing of it. A few rows are in memory at a time."""
+        """Verify one session; return None if Postgres has no row of it. Only some rows are in memory at a time."""
         findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
         versions = 0
         async with self._connection.transaction():
-            removed = await self._fetch("removed", session_id=session_id)
-            replay = AuditReplay(self._policy, {row[0]: row[1] for row in removed})
+            archived = await self._fetch("removed_versions", session_id=session_id)
+            replay = AuditReplay(self._policy, {row[0]: row[1] for row in archived})
             async with self._connection.cursor(name="rows", binary=True) as cursor:
-                cursor.itersize = _ROWS
+                cursor.itersize = _ROWS_PER_FETCH
                 await cursor.execute(load_statements(_SQL, "synckairos.audit")["rows"], {"session_id": session_id})
                 async for values in cursor:
                     row = EventRow(*values)
-                    bases = await self._bases(row) if row.command == "recover" else ()
+                    bases = await self._recovery_bases(row) if row.command == "recover" else ()
                     findings += replay.check_row(row, bases)
                     newest[row.epoch] = row
                     versions += 1
-            findings += [finding async for finding in self._beside(session_id, newest)]
+            findings += [finding async for finding in self._check_other_tables(session_id, newest)]
         if not versions and not findings:
             return None
         return VerifiedSession(session_id, versions, len(newest), tuple(findings))
 
     async def verify_all(self) -> AsyncIterator[VerifiedSession]:
-        """Verify every session, in order of id."""
+        """Verify every session, in the order of ids."""
         after = _NIL
         while True:
             async with self._connection.transaction():
-                page = await self._fetch("ids", after=after, limit=_IDS)
+                page = await self._fetch("session_ids", after=after, limit=_IDS_PER_PAGE)
             for (session_id,) in page:
                 verified = await self.verify_session(session_id)
                 if verified is not None:
@@ -96,21 +92,21 @@ class AuditVerifier:
                 return
             after = page[-1][0]
 
-    async def _bases(self, row: EventRow) -> list[bytes]:
-        found = await self._fetch("bases", session_id=row.session_id, version=row.version - 1, epoch=row.epoch)
+    async def _recovery_bases(self, row: EventRow) -> list[bytes]:
+        found = await self._fetch("recovery_bases", session_id=row.session_id, version=row.version - 1, epoch=row.epoch)
         return [document for (document,) in found]
 
-    async def _beside(self, session_id: str, newest: dict[str, EventRow]) -> AsyncIterator[ReplayFinding]:
-        """Look at what the other tables say of the same versions."""
+    async def _check_other_tables(self, session_id: str, newest: dict[str, EventRow]) -> AsyncIterator[ReplayFinding]:
+        """Compare `sync_conflicts` and `sync_sessions` with the newest version of each epoch."""
         for epoch, version in await self._fetch("conflicts", session_id=session_id):
-            yield ReplayFinding(epoch, version, "conflict", "this version came a second time with other content")
-        projected = await self._fetch("newest", session_id=session_id)
+            yield ReplayFinding(epoch, version, "conflict", "this version arrived a second time with different content")
+        projected = await self._fetch("projections", session_id=session_id)
         for epoch, version, status, deleted in projected:
             row = newest.get(epoch)
             if row is None or row.version < version:
-                yield ReplayFinding(epoch, version, "gap", "this version and what may be before it: missing")
+                yield ReplayFinding(epoch, version, "gap", "this version, and perhaps earlier ones: missing")
             elif (row.version, row.status, row.deleted) != (version, status, deleted):
-                yield ReplayFinding(epoch, row.version, "projection", "sync_sessions says something else")
+                yield ReplayFinding(epoch, row.version, "projection", "sync_sessions differs")
         if newest and not projected:
             epoch, row = next(reversed(newest.items()))
             yield ReplayFinding(epoch, row.version, "projection", "sync_sessions has no row")

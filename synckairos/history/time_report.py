@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.audit.entry_rows import NUL, without_nul
+from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Bucket, OutboxTime, TimeSlice
@@ -85,7 +85,7 @@ def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int)
     return OutboxTime(
         session_id=first.session_id,
         cut=(versions[0][0]["occurred_at_ms"], first.version),
-        metadata=orjson.dumps(without_nul(metadata) if NUL in versions[-1][1].document else metadata).decode(),
+        metadata=orjson.dumps(replace_nul(metadata) if NUL_ESCAPE in versions[-1][1].document else metadata).decode(),
         is_gone=tombstone >= 0,
         stretches=tuple(stretches),
     )

@@ -109,7 +109,7 @@ class Retention:
         if not await self._delete(filed, bundle, after_s):
             return False
         # Also where it was removed before: whoever did it may have died here.
-        await self._upkeep.after_removal(filed.session_id, _people(bundle))
+        await self._upkeep.remove_session(filed.session_id, _people(bundle))
         return True
 
     async def _missing(self, filed: ArchiveRecord, bundle: Bundle) -> str | None:

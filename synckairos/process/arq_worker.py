@@ -1,14 +1,14 @@
-"""The worker process: kicks from arq, and sweeps of its own. The other file that imports arq.
+"""Drains and background jobs of a worker process. The other module that imports arq.
 
-arq's loop ends at the first Redis fault, so it is supervised here; while it is away, the sweep drains alone. Background
-jobs have a loop of their own, beside the drains' and never in front of them.
+Wake-ups come through arq, and sweeps cover those that are lost. arq's loop ends at the first Redis fault, so it is
+supervised here. While it is down, the sweeps drain alone. Jobs have a loop of their own, so that no drain waits behind
+a job.
 """
 
 import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC
 from typing import Any
@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from synckairos.audit.arq_wakeups import DRAIN_JOB, arq_queue_name, open_arq_queue, serialize_job, wakeup_key
 from synckairos.audit.batch_writer import AuditWriter
-from synckairos.audit.drain import RETRY_DELAYS_S, OutboxDrain
+from synckairos.audit.drain import OutboxDrain
 from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.backoff import Backoff
 from synckairos.config import Settings
@@ -40,36 +40,36 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 
-SWEEP_S = 2.0
-"""Seconds between two looks at every partition, for what no kick came for."""
+SWEEP_INTERVAL_S = 2.0
+"""Seconds between two sweeps: drains of every partition, for entries that no wake-up announced."""
 
-TEND_S = 30.0
-"""Seconds between two looks at what is to be archived by itself."""
+SCHEDULE_INTERVAL_S = 30.0
+"""Seconds between two checks whether a scheduled job (archive, retention) has work."""
 
-_AT_ONCE = 4
-_JOBS_AT_ONCE = 2
+_MAX_DRAINS = 4
+_MAX_JOBS = 2
 _POLL_S = 0.05
 _JOB_POLL_S = 0.5
-# A long drain is no fault, nor a long export; jobs have ids of their own, so a dead one's stands in nobody's way.
+# A day, because a long drain or export is no fault. arq blocks a dead worker's message id as long; ids are used once.
 _JOB_TIMEOUT_S = 86_400
 _RESTART_S = (0.2, 5.0)  # limits of the first and of the longest delay before arq's loop is started again
 
 logger = log.get_logger(__name__)
 
 
-async def run_arq_worker(
-    settings: Settings, *, backoff_s: Sequence[float] = RETRY_DELAYS_S, sweep_s: float = SWEEP_S
-) -> None:
-    """Drain until cancelled. A store that is away, at the start too, is waited for.
+async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_S) -> None:
+    """Drain the outbox and run background jobs until cancelled. Waits for a store that is not reachable.
 
-    Cancelling gives up the batch under way: it was not taken out of the outbox, so the next worker does it again.
-    Raises: StoreMismatch, where the store isn't ours to write.
+    Cancelling abandons the current batch. Its entries are still in the outbox, so the next worker writes them.
+
+    Raises:
+        StoreMismatch: Redis holds the data of another installation or layout.
     """
-    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # two lines a job, many jobs a second
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # arq logs two lines for each of many jobs a second
     keys = Keys(settings.key_prefix, settings.partitions)
-    # One more than drains may hold, to ask whether Postgres answers.
-    audit_writer = AuditWriter(settings.database_url, settings.key_prefix, connections=_AT_ONCE + 1)
-    await audit_writer.open()
+    # One more connection than drains may hold, for the check whether Postgres is reachable.
+    writer = AuditWriter(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
+    await writer.open()
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             await _wait_for_store(pipe, keys, sweep_s)
@@ -77,20 +77,22 @@ async def run_arq_worker(
             drain = OutboxDrain(
                 outbox,
                 FailedEntries(pipe, keys),
-                audit_writer,
+                writer,
                 session_ttl_s=settings.session_ttl_s,
-                backoff_s=backoff_s,
-                at_once=_AT_ONCE,
-                after_commit=SummaryRefresh(pipe, keys).after_commit,
+                max_concurrent=_MAX_DRAINS,
+                after_commit=SummaryRefresh(pipe, keys).refresh_committed,
             )
-            drains = _Drains(drain, audit_writer)
-            max_jobs = _AT_ONCE + 2 * settings.partitions
+            drains = _Drains(drain, writer)
+            max_messages = _MAX_DRAINS + 2 * settings.partitions
+            drain_function = _drain_function(drains)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_sweep(drains, outbox, sweep_s), name="sweep")
-                group.create_task(_take(_drain_function(drains), settings, "drain", max_jobs, _POLL_S), name="kicks")
-                group.create_task(_jobs(settings, pipe, outbox, sweep_s), name="jobs")
+                group.create_task(
+                    _run_arq_loop(drain_function, settings, "drain", max_messages, _POLL_S), name="drain wake-ups"
+                )
+                group.create_task(_run_jobs(settings, pipe, outbox, sweep_s), name="jobs")
     finally:
-        await audit_writer.close()
+        await writer.close()
 
 
 async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
@@ -106,54 +108,54 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 
 
 class _Drains:
-    """Drains that are interrupted and come back: said once each time, not at every try."""
+    """Runs drains, and logs once when they are interrupted and once when they continue."""
 
-    def __init__(self, drain: OutboxDrain, audit_writer: AuditWriter) -> None:
+    def __init__(self, drain: OutboxDrain, writer: AuditWriter) -> None:
         self._drain = drain
-        self._writer = audit_writer
+        self._writer = writer
         self._interrupted = False
 
     async def drain_partition(self, partition: int) -> None:
-        """Drain a partition as far as its stores let us."""
+        """Drain a partition, as far as its stores are reachable."""
         try:
             await self._drain.drain_partition(partition)
         except StoreUnavailable as fault:
-            self._note(fault)
+            self._log_interruption(fault)
 
-    async def is_possible(self) -> bool:
-        """Tell whether Postgres answers: found out once, not by every partition."""
+    async def is_postgres_reachable(self) -> bool:
+        """Return whether Postgres is reachable. One check per sweep, instead of one in each partition."""
         try:
             await self._writer.check_reachable()
         except StoreUnavailable as fault:
-            self._note(fault)
+            self._log_interruption(fault)
             return False
         if self._interrupted:
-            logger.info("drain goes on")
+            logger.info("drain continues")
             self._interrupted = False
         return True
 
-    def _note(self, fault: StoreUnavailable) -> None:
+    def _log_interruption(self, fault: StoreUnavailable) -> None:
         if not self._interrupted:
             logger.warning("drain interrupted", error=fault.message)
             self._interrupted = True
 
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
-    """Look at every partition every `sweep_s` seconds, and tell how far behind the audit is."""
-    lag = LagAlerts()
+    """Start a drain of every partition every `sweep_s` seconds, and measure the outbox."""
+    lag_alerts = LagAlerts()
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
-                lag.observe(await outbox.backlog())
-            if await drains.is_possible():
-                # Nobody waits here: a partition that is never empty must not keep us from the others.
+                lag_alerts.observe(await outbox.backlog())
+            if await drains.is_postgres_reachable():
+                # The sweep does not wait for the drains: a partition that is never empty must not delay the others.
                 for partition in range(outbox.keys.partitions):
                     group.create_task(drains.drain_partition(partition))
             await asyncio.sleep(sweep_s)
 
 
-async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: float) -> None:
-    """Carry background jobs out, and queue those that are due by themselves."""
+async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: float) -> None:
+    """Run background jobs, and enqueue the scheduled jobs that have work."""
     async with open_job_pool(settings.database_url) as pool:
         job_table = JobTable(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
@@ -163,12 +165,11 @@ async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: fl
         runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")
         wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         function = _job_function(runner)
+        queue = JobQueue(job_table, wakeups)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_take(function, settings, "job", _JOBS_AT_ONCE, _JOB_POLL_S), name="carry out")
-                group.create_task(
-                    _sweep_jobs(runner, JobQueue(job_table, wakeups), wakeups, settings, sweep_s), name="tend"
-                )
+                group.create_task(_run_arq_loop(function, settings, "job", _MAX_JOBS, _JOB_POLL_S), name="job wake-ups")
+                group.create_task(_sweep_jobs(runner, queue, wakeups, settings, sweep_s), name="job sweep")
         finally:
             await wakeups.close()
 
@@ -176,22 +177,22 @@ async def _jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: fl
 async def _sweep_jobs(
     runner: JobRunner, job_queue: JobQueue, wakeups: JobWakeups, settings: Settings, sweep_s: float
 ) -> None:
-    """Look every `sweep_s` seconds for jobs that nobody was told of, or that somebody left."""
-    next_s = 0.0
+    """Every `sweep_s` seconds, wake workers for due jobs and reclaim the jobs of dead workers."""
+    next_schedule_s = 0.0
     while True:
-        with suppress(StoreUnavailable):  # the drain tells of it
+        with suppress(StoreUnavailable):  # the drain logs it
             await runner.sweep(wakeups.wake_up)
-            if (now_s := asyncio.get_running_loop().time()) >= next_s:
+            if (now_s := asyncio.get_running_loop().time()) >= next_schedule_s:
                 await job_queue.enqueue_scheduled(settings.archive_after_s, settings.retention_s)
-                next_s = now_s + TEND_S
+                next_schedule_s = now_s + SCHEDULE_INTERVAL_S
         await asyncio.sleep(sweep_s)
 
 
 def _job_function(runner: JobRunner) -> Function:
-    async def carry_out(ctx: dict[str, Any], job_id: int) -> None:
+    async def run_job(ctx: dict[str, Any], job_id: int) -> None:
         await runner.run_job(job_id)
 
-    return func(carry_out, name=RUN_JOB)
+    return func(run_job, name=RUN_JOB)
 
 
 def _drain_function(drains: _Drains) -> Function:
@@ -202,8 +203,8 @@ def _drain_function(drains: _Drains) -> Function:
     return func(drain_partition, name=DRAIN_JOB)
 
 
-async def _take(function: Function, settings: Settings, queue: str, max_jobs: int, poll_s: float) -> None:
-    """Run arq's worker on a queue, again after each end, later each time until it lasts."""
+async def _run_arq_loop(function: Function, settings: Settings, queue: str, max_jobs: int, poll_s: float) -> None:
+    """Run arq's worker on a queue. Start it again with back-off when it ends."""
     backoff = Backoff(*_RESTART_S)
     while True:
         worker = Worker(
@@ -232,13 +233,13 @@ async def _take(function: Function, settings: Settings, queue: str, max_jobs: in
 
 
 async def _close(worker: Worker, loop: asyncio.Task[None]) -> None:
-    """End arq's loop and its jobs, without waiting on a Redis that is away; what was under way is done again."""
-    left: set[asyncio.Task[Any]] = {loop, *worker.tasks.values()}
-    while left:
-        # Again and again: in arq and redis-py there are places that swallow a cancellation.
-        for task in left:
+    """Cancel arq's loop and its tasks without waiting for an unreachable Redis. Their work will be done again."""
+    remaining: set[asyncio.Task[Any]] = {loop, *worker.tasks.values()}
+    while remaining:
+        # Cancel repeatedly: arq and redis-py swallow a cancellation in some places.
+        for task in remaining:
             task.cancel()
-        done, left = await asyncio.wait(left, timeout=0.2)
+        done, remaining = await asyncio.wait(remaining, timeout=0.2)
         for task in done:
             if not task.cancelled():
                 task.exception()

@@ -1,4 +1,4 @@
-"""The worker process put together: the drain, and beside it what must never be in its way."""
+"""Composition root of a worker process: drains and jobs, and webhooks beside them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,26 +22,29 @@ async def run_worker(
     dispatch: Callable[[Settings], Awaitable[None]] = dispatcher.run_dispatcher,
     restart_s: float = RESTART_S,
 ) -> None:
-    """Drain, and send webhooks, until cancelled. Raises what `audit.worker.run` raises: nothing else ends it."""
+    """Drain, run jobs and send webhooks until cancelled. Raises the errors of `run_arq_worker`; no other error ends it.
+
+    A dispatcher of webhooks that fails is started again and never interrupts the drain.
+    """
     tune_gc()
-    beside = [asyncio.create_task(_keep_running("webhooks", dispatch, settings, restart_s))]
+    tasks = [asyncio.create_task(_keep_running("webhooks", dispatch, settings, restart_s))]
     try:
         await arq_worker.run_arq_worker(settings)
     finally:
-        for task in beside:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_running(
-    name: str, job: Callable[[Settings], Awaitable[None]], settings: Settings, restart_s: float
+    name: str, loop: Callable[[Settings], Awaitable[None]], settings: Settings, restart_s: float
 ) -> None:
-    """Run a job, and again after a pause should it ever end by itself."""
+    """Run a background loop. Start it again with back-off when it ends."""
     backoff = Backoff(longest_s=restart_s)
     while True:
         began_s = asyncio.get_running_loop().time()
         try:
-            await job(settings)
+            await loop(settings)
         except Exception:
-            logger.exception("ended by itself and begins again", job=name)
+            logger.exception("background loop failed and is started again", job=name)
         await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))

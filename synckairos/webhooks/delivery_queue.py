@@ -52,7 +52,7 @@ class DeliveryQueue:
     """Queue of deliveries. Every method except `prune` is one round trip. Every method raises StoreUnavailable."""
 
     def __init__(self, pool: PostgresPool) -> None:
-        self._pool = pool
+        self.pool = pool
 
     async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
         """Lease up to `limit` due deliveries, at most `per_endpoint` for an endpoint and one for a session."""
@@ -85,7 +85,7 @@ class DeliveryQueue:
 
     async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with translate_errors():
-            async with self._pool.connection() as connection:
+            async with self.pool.connection() as connection:
                 cursor = await connection.execute(load_statements("webhooks.sql", __package__)[name], values)
                 return await cursor.fetchall() if cursor.description else []
 

@@ -35,16 +35,16 @@ class AuditParts:
     history: HistoryReader
     database: psycopg.AsyncConnection
 
-    def new_drain(self, *, backoff_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
-        """Return a drain that retries failed entries at once, unless `backoff_s` says otherwise."""
+    def new_drain(self, *, retry_delays_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
+        """Return a drain that retries failed entries at once, unless `retry_delays_s` says otherwise."""
         return OutboxDrain(
             self.outbox,
             self.failed_entries,
             self.writer,
             session_ttl_s=self.settings.session_ttl_s,
-            backoff_s=backoff_s,
+            retry_delays_s=retry_delays_s,
             batch_entries=batch_entries,
-            after_commit=SummaryRefresh(self.pipe, self.keys).after_commit,
+            after_commit=SummaryRefresh(self.pipe, self.keys).refresh_committed,
         )
 
     async def drain(self, **options: Any) -> int:

@@ -1,4 +1,4 @@
-"""Busy sessions at random, through the real service and the real stores, in a time of their own."""
+"""Random sessions, played through the real service and the real stores with a clock that the test sets."""
 
 import random
 from dataclasses import replace
@@ -32,7 +32,7 @@ CLOCKS: list[dict[str, Any]] = [
 
 
 class StoreWithSetTime(SessionStore):
-    """The store, but for what time it is: `at_ms` is."""
+    """The session store with `at_ms` in place of Redis TIME."""
 
     at_ms = T0
 
@@ -50,19 +50,19 @@ class StoreWithSetTime(SessionStore):
 
 
 class RandomPlayer:
-    """Plays one session as its seed says."""
+    """Plays one session. The seed decides its commands."""
 
     def __init__(self, sessions: Sessions, store: StoreWithSetTime, seed: int) -> None:
         self._sessions = sessions
         self._store = store
         self._random = random.Random(seed)
-        self._people = [self._uuid() for _ in range(6)]
+        self._participant_ids = [self._uuid() for _ in range(6)]
         self._groups = [self._uuid() for _ in range(2)]
         self.session_id = self._uuid()
         self.outcomes: set[str] = set()
 
     async def play(self, commands: int) -> None:
-        """Create it, and send so many commands at it, with time going by in between."""
+        """Create the session and send `commands` commands, with random pauses between them."""
         pick = self._random
         self._store.at_ms = T0 + pick.randrange(1_000_000)
         await self.create()
@@ -76,12 +76,14 @@ class RandomPlayer:
             await self.create()
 
     async def create(self, body: dict[str, Any] | None = None) -> None:
+        """Create the session with `body`, or with a random one."""
         body = body or self._body()
         model = parse_body(CreateSession, body)
         args = model.model_dump(exclude_unset=True)
         await self._sessions.create(CreateRequest(Principal(), model.to_create(), self.session_id, args))
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
+        """Send a command, and note its verb or the code of its refusal in `outcomes`."""
         body = parse_stored_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
@@ -96,13 +98,15 @@ class RandomPlayer:
     def _body(self) -> dict[str, Any]:
         pick = self._random
         mode = pick.choice(("per_participant", "per_participant", "per_group", "per_cycle", "global", "count_up"))
-        own = mode in ("per_participant", "per_group")
-        clock = pick.choice(CLOCKS[: 9 if mode == "per_participant" else 7]) if own else None
+        has_budgets = mode in ("per_participant", "per_group")
+        clock = pick.choice(CLOCKS[: 9 if mode == "per_participant" else 7]) if has_budgets else None
         count = 2 if clock == {"hourglass": {}} else pick.randint(2, 4)
         body: dict[str, Any] = {
             "session_id": self.session_id,
             "sync_mode": mode,
-            "participants": [self._newcomer(mode, person) for person in self._people[:count]],
+            "participants": [
+                self._new_participant(mode, participant_id) for participant_id in self._participant_ids[:count]
+            ],
             "warnings_ms": pick.choice(([], [3_000, 1_000])),
             "metadata": {"z": 1, "a": [1.5, "ü\u2028", {"z": None, "b": {}}], "10": 1e-7},
         }
@@ -112,27 +116,27 @@ class RandomPlayer:
             body["max_time_ms"] = 15_000
         if mode == "per_participant" and clock != {"hourglass": {}} and pick.random() < 0.5:
             body["lag_compensation"] = True
-        timeouts = ["expire", "pause", "overtime", *(["advance"] * 3 if own or mode == "per_cycle" else [])]
+        timeouts = ["expire", "pause", "overtime", *(["advance"] * 3 if has_budgets or mode == "per_cycle" else [])]
         if pick.random() < 0.7:
             body["on_timeout"] = pick.choice(timeouts)
         return body if clock is None else body | {"clock": clock}
 
-    def _newcomer(self, mode: str, person: str) -> dict[str, Any]:
-        newcomer: dict[str, Any] = {"participant_id": person}
+    def _new_participant(self, mode: str, participant_id: str) -> dict[str, Any]:
+        participant: dict[str, Any] = {"participant_id": participant_id}
         if mode in ("per_participant", "per_group"):
-            newcomer["total_time_ms"] = self._random.randint(2_000, 9_000)
+            participant["total_time_ms"] = self._random.randint(2_000, 9_000)
         if mode == "per_group":
-            newcomer["group_id"] = self._groups[self._people.index(person) % 2]
-        return newcomer
+            participant["group_id"] = self._groups[self._participant_ids.index(participant_id) % 2]
+        return participant
 
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
-        person = pick.choice(self._people)
+        participant_id = pick.choice(self._participant_ids)
         match pick.randrange(24):
             case 0:
-                return "switch", {"next_participant_id": person}
+                return "switch", {"next_participant_id": participant_id}
             case 1:
-                return "switch", {"current_participant_id": person}
+                return "switch", {"current_participant_id": participant_id}
             case 2 | 3:
                 return "pause", {"reason": pick.choice(("rain", "ä b")), "max_ms": pick.choice((1, 700, 5_000))}
             case 4:
@@ -144,13 +148,13 @@ class RandomPlayer:
             case 8:
                 return "adjust", {"delta_ms": pick.choice((-1_500, 4_000))}
             case 9:
-                return "adjust", {"delta_ms": 5_000, "participant_ids": [person]}
+                return "adjust", {"delta_ms": 5_000, "participant_ids": [participant_id]}
             case 10:
                 return "adjust", {"delta_ms": -800, "group_id": pick.choice(self._groups)}
             case 11:
-                return "add_participant", self._newcomer("per_group", person) | {"display_name": "Ä"}
+                return "add_participant", self._new_participant("per_group", participant_id) | {"display_name": "Ä"}
             case 12:
-                return "remove_participant", {"participant_id": person}
+                return "remove_participant", {"participant_id": participant_id}
             case 13 | 14:
                 return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
             case 15 if pick.random() < 0.2:

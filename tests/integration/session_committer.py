@@ -1,4 +1,4 @@
-"""Makes history: real transitions committed by the real script, at the instants a test chooses."""
+"""Commits of sessions at instants that a test chooses: real transitions, committed by the real script."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,15 +20,19 @@ ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
 BOB = "bbbbbbbb-0000-4000-8000-000000000002"
 HOUR_MS = 3_600_000
 
+ACTOR = "tester"
+"""Actor of all versions but recovered ones."""
+
 
 def chess(budget_ms: int = HOUR_MS, **more: Any) -> Create:
+    """Return the creation of a session of ALICE and BOB with `budget_ms` each; `more` are members of `Create`."""
     players = tuple(NewParticipant(participant_id, total_time_ms=budget_ms) for participant_id in (ALICE, BOB))
     return Create(SyncMode.PER_PARTICIPANT, players, on_timeout=OnTimeout.EXPIRE, **more)
 
 
 @dataclass(slots=True)
 class SessionLife:
-    """One session as its author knows it: every version's document by its number."""
+    """The expected content of one session: its state, its stored snapshot, and its documents by version."""
 
     state: Session
     snapshot: Snapshot
@@ -40,30 +44,34 @@ class SessionLife:
 
 
 class SessionCommitter:
+    """Creates and changes sessions in a store, and returns what it committed."""
+
     def __init__(self, store: SessionStore) -> None:
         self.store = store
 
     async def create(
         self, spec: Create, at_ms: int, session_id: str | None = None, base: Snapshot | None = None
     ) -> SessionLife:
-        made = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
-        life = SessionLife(made.state, base or Snapshot("", 0, b""), {})
-        await self._commit(life, [made], Cause("somebody", "create"), base)
+        """Create a session; `base` is the tombstone that it replaces."""
+        created = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
+        life = SessionLife(created.state, base or Snapshot("", 0, b""), {})
+        await self._commit(life, [created], Cause(ACTOR, "create"), base)
         return life
 
     async def apply(
         self, life: SessionLife, command: Command, at_ms: int, command_id: str | None = None
     ) -> SessionLife:
+        """Apply a command that is not refused, with all overdue transitions. Changes `life` and returns it."""
         decision = engine.apply(life.state, command, at_ms)
         assert decision.refusal is None, decision.refusal
         name = type(command).__name__.lower()
         fingerprint = None if command_id is None else f"print of {command_id}"
-        cause = Cause("somebody", name, {"at": at_ms}, command_id, fingerprint)
+        cause = Cause(ACTOR, name, {"at": at_ms}, command_id, fingerprint)
         await self._commit(life, list(decision.transitions), cause, life.snapshot)
         return life
 
     async def recover(self, life: SessionLife, epoch: str, at_ms: int) -> SessionLife:
-        """Take up again under a new epoch a session that the store holds no more."""
+        """Recover a session that the store lost, under a new epoch."""
         transition = recover(life.state, epoch, at_ms)
         after = SessionLife(transition.state, life.snapshot, {})
         await self._commit(after, [transition], BY_RECOVERY, None)

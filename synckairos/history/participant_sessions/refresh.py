@@ -24,7 +24,7 @@ class SummaryRefresh:
         self._recent = ParticipantSessionStore(pipe, keys)
         self._aside = ReadCache(pipe, keys)
 
-    async def after_commit(self, rows: EntryRows) -> None:
+    async def refresh_committed(self, rows: EntryRows) -> None:
         """Take over rows that Postgres has now; twice is as good as once.
 
         One round trip a partition where nobody asked for anything of theirs lately, else two.
@@ -49,7 +49,7 @@ class SummaryRefresh:
             )
         )
 
-    async def after_removal(self, session_id: str, participant_ids: Iterable[str]) -> None:
+    async def remove_session(self, session_id: str, participant_ids: Iterable[str]) -> None:
         """Forget a session that Postgres no longer has, in the lists of whoever took part as well."""
         names = list(participant_ids)
         await asyncio.gather(

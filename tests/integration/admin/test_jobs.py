@@ -1,4 +1,4 @@
-"""`synckairos jobs …` as an operator meets it, and jobs in the metrics."""
+"""The commands `synckairos jobs …`: their output and their exit codes; and the metrics of jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from synckairos.config import Settings
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobClaim, JobTable
-from tests.integration.admin.test_audit import told
+from tests.integration.admin.test_audit import run_command
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import finished, open_job_components
 from tests.processes import Process
@@ -24,16 +24,16 @@ async def job_table(audit: AuditParts) -> AsyncIterator[JobTable]:
         yield cold.job_table
 
 
-async def test_what_is_queued_is_listed_and_shown(settings: Settings, job_table: JobTable) -> None:
-    assert await told(settings, "jobs", "list") == (0, ["no jobs"])
+async def test_a_queued_job_is_listed_and_shown(settings: Settings, job_table: JobTable) -> None:
+    assert await run_command(settings, "jobs", "list") == (0, ["no jobs"])
     day = ("--from", "2026-01-31", "--to", "2026-01-31", "--format", "csv")
-    assert await told(settings, "jobs", "run", "export", *day) == (0, ["job 1 is queued"])
+    assert await run_command(settings, "jobs", "run", "export", *day) == (0, ["job 1 is queued"])
     unknown = "00000000-0000-4000-8000-000000000000"
-    assert await told(settings, "jobs", "run", "archive", unknown) == (0, ["job 2 is queued"])
+    assert await run_command(settings, "jobs", "run", "archive", unknown) == (0, ["job 2 is queued"])
     (code, lines), (_, [only]), (_, [shown]) = await asyncio.gather(
-        told(settings, "jobs", "list"),
-        told(settings, "jobs", "list", "--type", "export", "--json"),
-        told(settings, "jobs", "show", "1", "--json"),
+        run_command(settings, "jobs", "list"),
+        run_command(settings, "jobs", "list", "--type", "export", "--json"),
+        run_command(settings, "jobs", "show", "1", "--json"),
     )
     assert code == 0
     assert lines[0].startswith(HEADER)
@@ -41,57 +41,57 @@ async def test_what_is_queued_is_listed_and_shown(settings: Settings, job_table:
     assert only == shown
     span = {"from": "2026-01-31T00:00:00+00:00", "to": "2026-02-01T00:00:00+00:00"}
     assert orjson.loads(shown)["params"] == {**span, "format": "csv", "snapshots": False}
-    code, lines = await told(settings, "jobs", "show", "2")
+    code, lines = await run_command(settings, "jobs", "show", "2")
     assert code == 0
     assert [line.split()[1:] for line in lines if line.startswith("params.session_id ")] == [[unknown]]
 
 
-async def test_what_can_not_be_done_is_said_in_a_line(settings: Settings) -> None:
+async def test_an_impossible_command_prints_one_line_and_exits_1(settings: Settings) -> None:
     for args, expected in (
         (("show", "7"), "no job 7"),
         (("retry", "7"), "no job 7"),
-        (("run", "archive", "nobody"), "session_id: should be a UUID"),
+        (("run", "archive", "no-uuid"), "session_id: should be a UUID"),
         (("run", "retention", "--after", "9" * 12), "after_s: should be"),
         (("run", "export", "--from", "yesterday", "--to", "2026-01-31"), "--from: should be an instant"),
         (("run", "export", "--from", "2026-01-31", "--to", "2026-01-30"), "to: should be later than from"),
     ):
-        code, lines = await told(settings, "jobs", *args)
+        code, lines = await run_command(settings, "jobs", *args)
         assert (code, len(lines)) == (1, 1), lines
         assert expected in lines[0]
 
 
-async def test_somebody_who_waits_learns_what_came_of_it(audit: AuditParts, job_table: JobTable) -> None:
+async def test_wait_prints_the_result_and_exits_1_if_the_job_failed(audit: AuditParts, job_table: JobTable) -> None:
     life = await finished(audit.committer)
     await audit.drain()
     process = Process("worker", env=audit.settings.environ())
     try:
-        code, (line,) = await told(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")
+        code, (line,) = await run_command(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")
         assert code == 0
         assert line.startswith("job 1 is done: ")
         unknown = "00000000-0000-4000-8000-000000000000"
-        code, (line,) = await told(audit.settings, "jobs", "run", "archive", unknown, "--wait")
+        code, (line,) = await run_command(audit.settings, "jobs", "run", "archive", unknown, "--wait")
         assert code == 1
         assert line.startswith("job 2 failed: ")
-        code, (line,) = await told(audit.settings, "jobs", "retry", "2", "--wait")
+        code, (line,) = await run_command(audit.settings, "jobs", "retry", "2", "--wait")
         assert code == 1
     finally:
         process.stop()
-    code, (line,) = await told(audit.settings, "jobs", "retry", "1")
+    code, (line,) = await run_command(audit.settings, "jobs", "retry", "1")
     assert code == 1
     assert "is done" in line
-    _, lines = await told(audit.settings, "jobs", "list", "--status", "failed")
+    _, lines = await run_command(audit.settings, "jobs", "list", "--status", "failed")
     assert [row.split()[:4] for row in lines[1:]] == [["2", "archive", "failed", "1"]]
 
 
-async def test_jobs_are_in_the_metrics(job_table: JobTable) -> None:
+async def test_jobs_and_attempts_are_in_the_metrics(job_table: JobTable) -> None:
     for _ in range(3):
         assert await job_table.add("archive", {}) is not None
-    first = await job_table.claim(1, "somebody", 30)
+    first = await job_table.claim(1, "worker-1", 30)
     assert isinstance(first, JobClaim)
     assert await job_table.complete(first, {})
-    assert await job_table.claim(2, "mortal", 0) is not None
+    assert await job_table.claim(2, "worker-2", 0) is not None
     await job_table.reclaim_abandoned()
-    second = await job_table.claim(2, "somebody", 30)
+    second = await job_table.claim(2, "worker-1", 30)
     assert second is not None
     assert await job_table.fail(second, "why", 0, for_good=True) == "failed"
     await JobGauges(job_table).refresh()

@@ -1,4 +1,4 @@
-"""Kicks: coalesced, off the way, and nothing lost when the queue is."""
+"""Wake-ups over arq: coalesced, sent in the background, and dropped without the queue."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from synckairos.config import Settings
 from tests.waiting import eventually
 
 
-async def test_a_kick_becomes_one_job_of_json(settings: Settings) -> None:
+async def test_many_wake_ups_for_a_partition_become_one_json_message(settings: Settings) -> None:
     wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix)
     wakeups.start()
     for _ in range(100):
@@ -28,19 +28,19 @@ async def test_a_kick_becomes_one_job_of_json(settings: Settings) -> None:
         await queue.connection_pool.disconnect()
 
 
-async def test_a_kick_after_the_job_began_is_a_job_of_its_own(settings: Settings) -> None:
+async def test_a_wake_up_after_the_drain_began_is_queued_again(settings: Settings) -> None:
     queue = open_arq_queue(settings.queue_redis_url, settings.key_prefix, 2.0)
     await send_drain_wakeup(queue, 0)
     await send_drain_wakeup(queue, 0)
     assert len(await queue.queued_jobs()) == 1
-    await queue.delete(f"{queue.default_queue_name}:kicked:0")  # what the worker does first
+    await queue.delete(f"{queue.default_queue_name}:kicked:0")  # the worker does this when the drain begins
     await send_drain_wakeup(queue, 0)
     assert len(await queue.queued_jobs()) == 2
     await queue.aclose(close_connection_pool=True)
 
 
-async def test_without_a_queue_kicks_are_dropped_at_once() -> None:
-    wakeups = DrainWakeups("redis://127.0.0.1:1/0", "nobody")
+async def test_wake_ups_without_a_queue_are_dropped_and_close_returns_in_time() -> None:
+    wakeups = DrainWakeups("redis://127.0.0.1:1/0", "none")
     wakeups.wake_up(0)
     wakeups.start()
     for partition in range(1000):

@@ -1,4 +1,4 @@
-"""Writing to a Postgres, or beside a worker, that hangs: nobody waits for ever, nothing is believed too early."""
+"""Batch writes while Postgres or another worker is stuck: they end in time, and never report a commit too early."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, _merge_events
+from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter
 from synckairos.audit.entry_rows import EntryRows, build_rows, parse_entry
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
@@ -23,16 +23,16 @@ from tests.waiting import eventually
 T0 = 1_700_000_000_123
 
 
-async def some_rows(audit: AuditParts) -> EntryRows:
-    """Return one session's creation, new to everybody."""
+async def rows_of_new_session(audit: AuditParts) -> EntryRows:
+    """Create a session and return the rows of its creation, which Postgres does not have."""
     life = await audit.committer.create(chess(), T0)
     waiting = [delivery.entry for delivery in await audit.outbox.read(0, 10, 1 << 20)]
     return build_rows([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
 
 
 @asynccontextmanager
-async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIterator[AuditWriter]:
-    audit_writer = AuditWriter(database_url, scope, statement_s=statement_s)
+async def open_writer(database_url: str, scope: str, statement_timeout_s: float) -> AsyncIterator[AuditWriter]:
+    audit_writer = AuditWriter(database_url, scope, statement_timeout_s=statement_timeout_s)
     await audit_writer.open()
     try:
         yield audit_writer
@@ -41,14 +41,14 @@ async def opened(database_url: str, scope: str, statement_s: float) -> AsyncIter
 
 
 @asynccontextmanager
-async def held(audit_writer: AuditWriter, partition: int = 0) -> AsyncIterator[BatchWriter]:
+async def locked(audit_writer: AuditWriter, partition: int = 0) -> AsyncIterator[BatchWriter]:
     async with audit_writer.lock_partition(partition) as writer:
         assert writer is not None
         yield writer
 
 
-async def test_who_is_frozen_amid_copy_loses_the_partition(audit: AuditParts) -> None:
-    rows = await some_rows(audit)
+async def test_a_writer_frozen_during_copy_loses_the_partition(audit: AuditParts) -> None:
+    rows = await rows_of_new_session(audit)
 
     async def freeze_and_be_replaced(impatient: AuditWriter) -> None:
         async def is_replaced() -> bool:
@@ -58,32 +58,32 @@ async def test_who_is_frozen_amid_copy_loses_the_partition(audit: AuditParts) ->
             return False
 
         async with (
-            held(audit.writer) as frozen,
-            frozen._connection.cursor() as cursor,
+            locked(audit.writer) as frozen,
+            frozen.connection.cursor() as cursor,
             cursor.copy("COPY sync_events FROM STDIN"),
             audit.writer.lock_partition(0) as patient,
         ):
             assert patient is None
             await eventually(is_replaced)
 
-    async with opened(audit.settings.database_url, audit.settings.key_prefix, 0.25) as impatient:
+    async with open_writer(audit.settings.database_url, audit.settings.key_prefix, 0.25) as impatient:
         with pytest.raises(StoreUnavailable, match="terminating connection"):
             await freeze_and_be_replaced(impatient)
 
 
-async def test_a_frozen_postgres_is_given_up(audit: AuditParts) -> None:
-    rows = await some_rows(audit)
+async def test_a_write_to_a_frozen_postgres_fails_in_time(audit: AuditParts) -> None:
+    rows = await rows_of_new_session(audit)
 
     async def record_frozen(audit_writer: AuditWriter, frozen: list[int]) -> None:
-        async with held(audit_writer) as writer:
-            frozen.append(writer._connection.info.backend_pid)
+        async with locked(audit_writer) as writer:
+            frozen.append(writer.connection.info.backend_pid)
             os.kill(frozen[0], signal.SIGSTOP)
             await writer.write(rows)
 
-    async with opened(audit.settings.database_url, audit.settings.key_prefix, 0.25) as audit_writer:
+    async with open_writer(audit.settings.database_url, audit.settings.key_prefix, 0.25) as audit_writer:
         frozen: list[int] = []
         try:
-            with pytest.raises(StoreUnavailable, match="didn't answer"):
+            with pytest.raises(StoreUnavailable, match="did not answer"):
                 await record_frozen(audit_writer, frozen)
         finally:
             os.kill(frozen[0], signal.SIGCONT)
@@ -95,24 +95,26 @@ async def test_a_frozen_postgres_is_given_up(audit: AuditParts) -> None:
         await eventually(is_well)
 
 
-async def test_what_no_standby_has_is_not_recorded(audit: AuditParts, data_dir: Path) -> None:
-    known, new = await some_rows(audit), await some_rows(audit)
+async def test_a_write_does_not_return_before_the_standby_has_it(audit: AuditParts, data_dir: Path) -> None:
+    known, new = await rows_of_new_session(audit), await rows_of_new_session(audit)
     with Postgres(data_dir / f"primary-{uuid4().hex[:8]}") as primary:
         await migrate(primary.url)
         with Standby(data_dir / f"standby-{uuid4().hex[:8]}", primary) as standby:
             await standby.follow_synchronously()
             async with (
-                opened(primary.url, "own", 0.5) as audit_writer,
-                held(audit_writer, 0) as writer,
-                held(audit_writer, 1) as other,
+                open_writer(primary.url, "own", 0.5) as audit_writer,
+                locked(audit_writer, 0) as writer,
+                locked(audit_writer, 1) as other,
             ):
                 await writer.write(known)
-                for _ in range(3):  # so that what the server tidies up by the way is done
-                    assert await other._write(known, _merge_events) == BatchResult(0, 1)
+                for _ in range(
+                    3
+                ):  # the first ones also make the server prune dead rows, which later ones must not wait for
+                    assert await other.merge(known) == BatchResult(0, 1)
                 await standby.suspend_receiver()
-                # Somebody may have been told as little as we are now, and have left this to others, as known.
-                with pytest.raises(StoreUnavailable, match="didn't answer"):
+                # Another drain may have failed like this one, and its rows may be known here but not on the standby.
+                with pytest.raises(StoreUnavailable, match="did not answer"):
                     await writer.write(new)
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(other._write(known, _merge_events), 1)
+                    await asyncio.wait_for(other.merge(known), 1)
                 await standby.resume_receiver()

@@ -1,4 +1,4 @@
-"""The documented monitoring queries run, and find nothing wrong where nothing is."""
+"""The queries of docs/operate/database.md: they run, and they find a fault only if there is one."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ async def drained(audit: AuditParts) -> AuditParts:
     return audit
 
 
-async def test_the_documented_queries_find_nothing_wrong(drained: AuditParts) -> None:
+async def test_the_queries_about_the_audit_find_no_fault_in_a_sound_audit(drained: AuditParts) -> None:
     lag, holders, *faults = queries("Queries about the audit")
     assert len(await drained.rows(lag)) == 1
     assert await drained.rows(holders) == []
@@ -48,20 +48,20 @@ async def test_the_documented_queries_find_nothing_wrong(drained: AuditParts) ->
         (3, "UPDATE sync_sessions SET version = 2"),
     ],
 )
-async def test_the_documented_queries_find_what_is_wrong(drained: AuditParts, at: int, fault: str) -> None:
+async def test_the_query_for_a_fault_finds_it_and_no_other_does(drained: AuditParts, at: int, fault: str) -> None:
     await drained.database.execute(fault.encode())
     _, _, *faults = queries("Queries about the audit")
     assert [len(await drained.rows(query)) for query in faults] == [int(number == at) for number in range(4)]
 
 
-async def test_those_about_jobs_see_what_there_is(audit: AuditParts) -> None:
+async def test_the_queries_about_jobs_find_running_ended_and_archived(audit: AuditParts) -> None:
     life = await finished(audit.committer)
     await audit.drain()
     running, ended, faulty, months = queries("Queries about jobs and archives")
     async with open_job_components(audit) as cold:
         for job_id in (1, 2):
             assert await cold.job_table.add("archive", {"session_id": life.session_id}) is not None
-            claim = await cold.job_table.claim(job_id, "somebody", 30)
+            claim = await cold.job_table.claim(job_id, "worker-1", 30)
             assert claim is not None
             if job_id == 1:
                 await cold.job_table.complete(claim, await cold.handlers.run(claim))

@@ -1,4 +1,4 @@
-"""The drain on real stores: every version once, whatever happens in between, and nobody held up by anybody."""
+"""The drain on real stores: it writes every version once after any interruption, and no entry delays another."""
 
 import asyncio
 import hashlib
@@ -18,7 +18,7 @@ from synckairos.store.outbox import Newest, Outbox, gaps_key
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import new_epoch, new_generation
 from tests.integration.audit_parts import AuditParts
-from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, SessionLife, chess
+from tests.integration.session_committer import ACTOR, ALICE, BOB, HOUR_MS, SessionCommitter, SessionLife, chess
 from tests.waiting import eventually
 
 T0 = 1_700_000_000_123
@@ -32,7 +32,7 @@ async def play(audit: AuditParts, moves: int = 4, at_ms: int = T0, **more: Any) 
     return life
 
 
-async def test_every_version_becomes_one_row_with_its_bytes(audit: AuditParts) -> None:
+async def test_a_drain_writes_one_row_per_version_with_the_bytes_of_its_document(audit: AuditParts) -> None:
     life = await play(audit)
     assert await audit.drain() == 6
     rows = await audit.rows(
@@ -49,12 +49,12 @@ async def test_every_version_becomes_one_row_with_its_bytes(audit: AuditParts) -
     ]
     assert {row[0]: row[4] for row in rows} == life.documents
     assert all(row[5] == hashlib.sha256(row[4]).digest() for row in rows)
-    assert rows[2][6:] == ("somebody", "switch", {"at": T0 + 2000}, False)
+    assert rows[2][6:] == (ACTOR, "switch", {"at": T0 + 2000}, False)
     assert await audit.outbox.is_empty(0)
     assert await audit.drain() == 0
 
 
-async def test_projections_show_the_newest_version(audit: AuditParts) -> None:
+async def test_projections_hold_the_newest_version_after_several_batches(audit: AuditParts) -> None:
     life = await play(audit, moves=3, metadata={"project": "x"})
     await audit.drain(batch_entries=2)
     ((session_id, version, mode, status, metadata),) = await audit.rows(
@@ -68,7 +68,7 @@ async def test_projections_show_the_newest_version(audit: AuditParts) -> None:
     assert people == [(ALICE, 2000, 2, None), (BOB, 1000, 1, None)]
 
 
-async def test_a_batch_done_twice_is_done_once(audit: AuditParts) -> None:
+async def test_entries_drained_a_second_time_write_nothing(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
     await audit.drain()
@@ -80,7 +80,7 @@ async def test_a_batch_done_twice_is_done_once(audit: AuditParts) -> None:
     assert await audit.outbox.is_empty(0)
 
 
-async def test_of_a_batch_half_done_the_rest_is_done(audit: AuditParts) -> None:
+async def test_a_batch_with_known_and_new_versions_writes_the_new_ones(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
     await audit.drain()
@@ -97,7 +97,7 @@ async def test_of_a_batch_half_done_the_rest_is_done(audit: AuditParts) -> None:
     assert await audit.outbox.is_empty(0)
 
 
-async def test_the_same_version_with_other_content_is_kept_and_told(audit: AuditParts) -> None:
+async def test_a_version_with_different_content_is_kept_as_a_conflict_and_counted(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
     await audit.drain()
     other = orjson.loads(life.documents[2]) | {"metadata": {"never": "seen"}}
@@ -113,7 +113,7 @@ async def test_the_same_version_with_other_content_is_kept_and_told(audit: Audit
     assert (await audit.outbox.backlog()).tally.conflicts == 1
 
 
-async def test_only_the_newest_version_lets_a_session_go(audit: AuditParts) -> None:
+async def test_a_session_gets_a_ttl_only_when_its_newest_version_is_audited(audit: AuditParts) -> None:
     life = await play(audit, moves=1)
     session = audit.keys.session(life.session_id)
     assert await audit.pipe.call("PTTL", session) == -1
@@ -135,7 +135,7 @@ async def test_only_the_newest_version_lets_a_session_go(audit: AuditParts) -> N
     assert await audit.pipe.call("PTTL", session) == -1
 
 
-async def test_no_session_goes_before_an_hour_after_its_deadline(audit: AuditParts) -> None:
+async def test_the_ttl_of_a_session_ends_an_hour_after_its_deadline(audit: AuditParts) -> None:
     seconds, _ = await audit.pipe.call("TIME")
     now_ms = int(seconds) * 1000
     life = await play(audit, moves=0, at_ms=now_ms, budget_ms=5 * HOUR_MS)
@@ -144,14 +144,14 @@ async def test_no_session_goes_before_an_hour_after_its_deadline(audit: AuditPar
     assert 6 * HOUR_MS - 60_000 < ttl_ms <= 6 * HOUR_MS + 2000
 
 
-async def test_a_session_that_is_gone_stays_gone(audit: AuditParts) -> None:
+async def test_a_drain_does_not_recreate_a_session_missing_in_redis(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.pipe.call("DEL", audit.keys.session(life.session_id))
     await audit.drain()
     assert await audit.pipe.call("EXISTS", audit.keys.session(life.session_id)) == 0
 
 
-async def test_a_session_made_again_takes_its_place(audit: AuditParts) -> None:
+async def test_a_session_created_again_replaces_its_projection(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.committer.apply(life, Delete(), T0 + 50_000)
     again = await audit.committer.create(chess(), T0 + 50_000, life.session_id, life.snapshot)
@@ -160,7 +160,7 @@ async def test_a_session_made_again_takes_its_place(audit: AuditParts) -> None:
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents) + 1
 
 
-async def test_a_late_version_never_moves_a_projection_back(audit: AuditParts) -> None:
+async def test_a_late_version_does_not_move_a_projection_back(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
     await audit.pipe.call("XDEL", audit.keys.outbox(0), entries[2][0])
@@ -173,25 +173,25 @@ async def test_a_late_version_never_moves_a_projection_back(audit: AuditParts) -
     assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"6"
 
 
-async def taken(audit: AuditParts, first: int) -> list[list[bytes]]:
-    """Take what waits in the outbox out of it, but for so many of the oldest: a worker that hangs has it in hand."""
+async def take_entries(audit: AuditParts, first: int) -> list[list[bytes]]:
+    """Remove all entries but the `first` oldest from the outbox and return them, as if a stuck worker held them."""
     entries = (await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+"))[first:]
     await audit.pipe.call("XDEL", audit.keys.outbox(0), *(entry_id for entry_id, _ in entries))
     return [fields for _, fields in entries]
 
 
-async def arrive(audit: AuditParts, late: list[list[bytes]]) -> None:
+async def add_entries(audit: AuditParts, late: list[list[bytes]]) -> None:
     for fields in late:
         await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields)
     assert await audit.drain() == len(late)
 
 
-async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: AuditParts) -> None:
+async def test_late_versions_of_a_lost_epoch_do_not_change_projections(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
     known = replace(life)
     for move in range(4):
         await audit.committer.apply(life, Switch(), T0 + 2000 + 1000 * move)
-    late = await taken(audit, 2)
+    late = await take_entries(audit, 2)
     await audit.drain()
     await audit.pipe.call("DEL", audit.keys.session(life.session_id))
     again = await audit.committer.recover(known, new_epoch(new_generation(1)), T0 + 9_000)
@@ -201,23 +201,25 @@ async def test_late_versions_of_a_lost_epoch_move_nothing_back(audit: AuditParts
     people = "SELECT participant_id, time_used_ms, cycle_count FROM sync_participants ORDER BY 1"
     before = [await audit.rows(query) for query in (projections, people)]
     assert before[0][0][:2] == (again.state.epoch, 4)
-    await arrive(audit, late)
+    await add_entries(audit, late)
     assert [await audit.rows(query) for query in (projections, people)] == before
     archived = await audit.history.latest_version(life.session_id)
     assert archived is not None
     assert archived.snapshot.document == again.documents[4]
-    # Nor is what was deleted meanwhile brought back.
+    # A late version does not undo a deletion.
     await audit.committer.apply(again, Delete(), T0 + 11_000)
     await audit.drain()
     await audit.rows("DELETE FROM sync_events WHERE epoch = %s AND version = 6 RETURNING 1", life.state.epoch)
-    await arrive(audit, late[-1:])
+    await add_entries(audit, late[-1:])
     assert await audit.rows("SELECT epoch, version, deleted_at IS NULL FROM sync_sessions") == [
         (again.state.epoch, 5, False)
     ]
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-async def test_of_two_epochs_from_one_version_the_later_life_counts(audit: AuditParts, is_late: bool) -> None:
+async def test_of_two_epochs_from_one_version_the_projection_has_the_later_life(
+    audit: AuditParts, is_late: bool
+) -> None:
     life = await play(audit, moves=0)
     await audit.drain()
     lives = []
@@ -226,15 +228,15 @@ async def test_of_two_epochs_from_one_version_the_later_life_counts(audit: Audit
         lives.append(await audit.committer.recover(life, new_epoch(generation), T0 + 9_000))
         await audit.committer.apply(lives[-1], Switch(), T0 + 10_000)
     first, second = lives
-    late = await taken(audit, 0)
-    # The first was lost before the audit saw any of it: its versions come late, or just before the second's.
+    late = await take_entries(audit, 0)
+    # The first epoch was lost before a drain saw it. Its versions arrive late, or just before those of the second.
     for part in (late[2:], late[:2]) if is_late else (late[:2], late[2:]):
-        await arrive(audit, part)
+        await add_entries(audit, part)
     assert await audit.rows("SELECT epoch, version FROM sync_sessions") == [(second.state.epoch, 4)]
     assert first.state.epoch < second.state.epoch
 
 
-async def test_two_drains_take_everything_once(audit: AuditParts) -> None:
+async def test_two_concurrent_drains_write_every_version_once(audit: AuditParts) -> None:
     lives = [await play(audit, moves=10) for _ in range(10)]
     drains = [audit.new_drain(batch_entries=7), audit.new_drain(batch_entries=5)]
     counts = await asyncio.gather(*(drain.drain_partition(0) for drain in drains * 3))
@@ -244,7 +246,7 @@ async def test_two_drains_take_everything_once(audit: AuditParts) -> None:
     assert await audit.outbox.is_empty(0)
 
 
-async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: AuditParts) -> None:
+async def test_a_partition_that_is_never_empty_does_not_delay_another(audit: AuditParts) -> None:
     keys = Keys(audit.settings.key_prefix, 2)
     store = SessionStore(audit.pipe, keys, audit.settings.history_length)
     ids = {keys.partition_of(session_id): session_id for session_id in (str(uuid4()) for _ in range(30))}
@@ -257,7 +259,7 @@ async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: AuditPar
             await audit.pipe.call("XADD", keys.outbox(0), "*", *fields)
 
     drain = OutboxDrain(
-        Outbox(audit.pipe, keys), FailedEntries(audit.pipe, keys), audit.writer, session_ttl_s=3600, at_once=1
+        Outbox(audit.pipe, keys), FailedEntries(audit.pipe, keys), audit.writer, session_ttl_s=3600, max_concurrent=1
     )
     feeding = asyncio.create_task(feed())
     never_empty = asyncio.create_task(drain.drain_partition(0))
@@ -271,7 +273,7 @@ async def test_a_partition_that_is_never_empty_holds_up_no_other(audit: AuditPar
         await asyncio.gather(feeding, never_empty, return_exceptions=True)
 
 
-async def test_text_that_postgres_has_not_is_no_poison(audit: AuditParts) -> None:
+async def test_a_document_with_u0000_is_written(audit: AuditParts) -> None:
     life = await play(audit, moves=1, metadata={"nul\0": ["a\0b", {"deep": "\\u0000"}]})
     assert await audit.drain() == 3
     ((metadata,),) = await audit.rows("SELECT metadata FROM sync_sessions")
@@ -279,16 +281,16 @@ async def test_text_that_postgres_has_not_is_no_poison(audit: AuditParts) -> Non
     assert await audit.history.version_document(life.session_id, life.state.epoch, 3) == life.documents[3]
 
 
-async def spoil(audit: AuditParts, life: SessionLife, version: int) -> None:
-    """Put an entry into the outbox that parses well and that Postgres refuses."""
+async def add_rejected_entry(audit: AuditParts, life: SessionLife, version: int) -> None:
+    """Add an entry to the outbox that is valid but that Postgres rejects."""
     event = orjson.dumps({"event_type": "x", "occurred_at_ms": T0, "time_used_ms": 2**63})
-    fields = ("session_id", life.session_id, "epoch", "spoilt", "version", version)
+    fields = ("session_id", life.session_id, "epoch", "rejected", "version", version)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields, "event", event, "state", life.documents[version])
 
 
-async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: AuditParts) -> None:
+async def test_a_rejected_entry_is_set_aside_after_five_retries(audit: AuditParts) -> None:
     before = await play(audit)
-    await spoil(audit, before, 2)
+    await add_rejected_entry(audit, before, 2)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
     after = await play(audit)
     drain = audit.new_drain()
@@ -303,17 +305,17 @@ async def test_poison_is_isolated_and_set_aside_after_five_tries(audit: AuditPar
     listed = await audit.failed_entries.set_aside()
     assert [each.tries for each in listed] == [5, 5]
     assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
-    spoilt = next(each for each in listed if b"state" in each.delivery.fields)
-    assert spoilt.delivery.entry.document == before.documents[2]
+    rejected = next(each for each in listed if b"state" in each.delivery.fields)
+    assert rejected.delivery.entry.document == before.documents[2]
     assert await audit.failed_entries.retry_set_aside() == 2
     await drain.drain_partition(0)
     assert [each.tries for each in await audit.failed_entries.all(0)] == [1, 1]
     assert await audit.failed_entries.retry_set_aside("0-0") == 0
 
 
-async def test_tries_are_spaced(audit: AuditParts) -> None:
+async def test_a_failed_entry_is_retried_after_its_delay(audit: AuditParts) -> None:
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
-    drain = audit.new_drain(backoff_s=(100, 200))
+    drain = audit.new_drain(retry_delays_s=(100, 200))
     await drain.drain_partition(0)
     await drain.drain_partition(0)
     (isolated,) = await audit.failed_entries.all(0)
@@ -321,10 +323,10 @@ async def test_tries_are_spaced(audit: AuditParts) -> None:
     assert isolated.next_try_at_ms == isolated.first_failed_at_ms + 100_000
 
 
-async def test_what_is_mended_goes_through(audit: AuditParts) -> None:
+async def test_an_entry_retried_after_the_repair_is_written(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 3)")
-    assert await audit.drain(backoff_s=()) == 5
+    assert await audit.drain(retry_delays_s=()) == 5
     assert (await audit.outbox.backlog()).set_aside == 1
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await audit.failed_entries.retry_set_aside() == 1
@@ -336,36 +338,36 @@ async def test_what_is_mended_goes_through(audit: AuditParts) -> None:
     assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
 
 
-async def test_a_session_with_an_isolated_version_stays_and_says_so(audit: AuditParts) -> None:
+async def test_a_session_with_a_failed_entry_gets_no_ttl_until_all_its_versions_are_audited(audit: AuditParts) -> None:
     life = await play(audit)
     session = audit.keys.session(life.session_id)
 
-    async def kept() -> tuple[bytes, bool]:
-        """Return which version is audited, and whether the session may leave Redis."""
+    async def audited_and_ttl() -> tuple[bytes, bool]:
+        """Return the audited version, and whether the session has a TTL."""
         return await audit.pipe.call("HGET", session, "audited"), await audit.pipe.call("PTTL", session) > 0
 
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version NOT IN (3, 5))")
-    await audit.drain(backoff_s=())
-    assert await kept() == (b"2", False)
+    await audit.drain(retry_delays_s=())
+    assert await audited_and_ttl() == (b"2", False)
     await audit.committer.apply(life, Switch(), T0 + 20_000)
-    await audit.drain(backoff_s=())
-    assert await kept() == (b"2", False)
-    # One is mended, then the other: only what is there in full may go.
+    await audit.drain(retry_delays_s=())
+    assert await audited_and_ttl() == (b"2", False)
+    # One entry is repaired, then the other. The session gets a TTL only when all its versions are audited.
     third, fifth = await audit.failed_entries.set_aside()
     assert (third.delivery.entry.version, fifth.delivery.entry.version) == (3, 5)
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     await audit.failed_entries.retry_set_aside(third.delivery.entry_id)
     await audit.drain()
-    assert await kept() == (b"4", False)
+    assert await audited_and_ttl() == (b"4", False)
     await audit.failed_entries.retry_set_aside()
     await audit.drain()
-    assert await kept() == (b"7", True)
+    assert await audited_and_ttl() == (b"7", True)
     assert await audit.pipe.call("EXISTS", gaps_key(audit.keys, 0)) == 0
     assert await audit.pipe.call("HEXISTS", session, "beyond") == 0
 
 
-async def test_a_session_that_postgres_has_otherwise_stays(audit: AuditParts) -> None:
-    """A failover took version 3 back and Redis issued it again: let go, the session would come back as the other."""
+async def test_a_session_with_a_conflict_in_its_newest_version_gets_no_ttl(audit: AuditParts) -> None:
+    """A failover lost version 3 and Redis issued it again. An evicted session would be restored with the wrong one."""
     life = await play(audit, moves=0)
     before = replace(life, documents=dict(life.documents))
     await audit.committer.apply(life, Switch(), T0 + 2000)
@@ -373,7 +375,7 @@ async def test_a_session_that_postgres_has_otherwise_stays(audit: AuditParts) ->
     session = audit.keys.session(life.session_id)
     await audit.pipe.call("HSET", session, "version", 2, "state", before.documents[2], "audited", 2)
     await audit.committer.apply(before, UpdateMetadata({"a": 1}), T0 + 3000)
-    for _ in range(2):  # also where the drain died before it settled, and finds its conflict kept
+    for _ in range(2):  # the second time as if the drain had died before it settled: the conflict is stored
         entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
         await audit.drain()
         assert await audit.pipe.call("HGET", session, "audited") == b"2"
@@ -387,7 +389,9 @@ async def test_a_session_that_postgres_has_otherwise_stays(audit: AuditParts) ->
     assert await audit.pipe.call("PTTL", session) > 0
 
 
-async def test_many_sessions_are_settled_in_slices(audit: AuditParts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_of_many_sessions_is_settled_in_slices(
+    audit: AuditParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("synckairos.store.outbox._SETTLED_AT_ONCE", 3)
     lives = [await play(audit, moves=0) for _ in range(7)]
     assert await audit.drain() == 14
@@ -398,7 +402,7 @@ async def test_many_sessions_are_settled_in_slices(audit: AuditParts, monkeypatc
     assert (tally.drained, tally.batches) == (14, 1)
 
 
-async def test_a_database_that_cannot_be_written_is_no_poison(audit: AuditParts) -> None:
+async def test_a_drain_without_its_tables_fails_and_keeps_the_entries(audit: AuditParts) -> None:
     await play(audit)
     await audit.database.execute("ALTER TABLE sync_events RENAME TO elsewhere")
     with pytest.raises(StoreUnavailable, match="migrate"):
@@ -409,12 +413,12 @@ async def test_a_database_that_cannot_be_written_is_no_poison(audit: AuditParts)
     assert await audit.drain() == 6
 
 
-async def test_a_replica_is_left_for_the_primary(audit: AuditParts) -> None:
+async def test_a_drain_on_a_read_only_connection_fails_and_the_next_one_reconnects(audit: AuditParts) -> None:
     await play(audit)
     async with audit.writer.lock_partition(0):
         pass
-    # What a demoted primary does to connections it had.
-    async with audit.writer._pool.connection() as connection:
+    # A demoted primary makes its open connections read-only.
+    async with audit.writer.pool.connection() as connection:
         await connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):
         await audit.drain()
@@ -425,16 +429,18 @@ async def test_a_replica_is_left_for_the_primary(audit: AuditParts) -> None:
 @pytest.mark.parametrize(
     ("default", "drains_by"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
 )
-async def test_a_commit_is_on_disk_before_entries_go(audit: AuditParts, default: str, drains_by: str) -> None:
+async def test_the_drain_commits_synchronously_whatever_the_default_of_the_database(
+    audit: AuditParts, default: str, drains_by: str
+) -> None:
     name = audit.database.info.dbname
     await audit.database.execute(f"ALTER DATABASE {name} SET synchronous_commit = {default}".encode())
     async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
-        found = await (await writer._connection.execute("SHOW synchronous_commit")).fetchone()
+        found = await (await writer.connection.execute("SHOW synchronous_commit")).fetchone()
     assert found == (drains_by,)
 
 
-async def test_reading_is_bounded_by_count_and_bytes(audit: AuditParts) -> None:
+async def test_reading_the_outbox_is_limited_by_entries_and_bytes(audit: AuditParts) -> None:
     await play(audit, moves=40)
     assert len(await audit.outbox.read(0, 10, 1 << 30)) == 10
     few = await audit.outbox.read(0, 1000, 1)
@@ -445,7 +451,7 @@ async def test_reading_is_bounded_by_count_and_bytes(audit: AuditParts) -> None:
     assert rest == everything[10:]
 
 
-async def test_breaks_are_in_the_trail(audit: AuditParts) -> None:
+async def test_rows_show_whose_time_runs_before_and_after_a_pause(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
     await audit.committer.apply(life, Pause(), T0 + 3000)
     await audit.committer.apply(life, Resume(), T0 + 5000)

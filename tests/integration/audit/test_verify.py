@@ -1,4 +1,4 @@
-"""The audit replayed: whatever happened comes out byte for byte, and whatever was changed afterwards is found."""
+"""Verification of the audit: a replay gives the same bytes, and finds every later change of a row."""
 
 import asyncio
 from typing import Any
@@ -21,8 +21,8 @@ from tests.processes import Process
 CHARGE = OutagePolicy()
 
 
-class World:
-    """The service in a time of its own, and its audit."""
+class AuditedService:
+    """The service with a clock that the test sets, and its audit."""
 
     def __init__(self, audit: AuditParts, policy: OutagePolicy = CHARGE) -> None:
         self.audit = audit
@@ -34,40 +34,41 @@ class World:
             self.store, PastVersions(self.store, audit.outbox, audit.history), restorer, generations, lambda _: None
         )
 
-    async def played(self, seed: int, commands: int = 60) -> RandomPlayer:
+    async def play(self, seed: int, commands: int = 60) -> RandomPlayer:
         player = RandomPlayer(self.sessions, self.store, seed)
         await player.play(commands)
         return player
 
-    async def verified(self, session_id: str) -> VerifiedSession:
+    async def verify(self, session_id: str) -> VerifiedSession:
         async with open_verifier(self.audit.settings.database_url, self.policy) as verifier:
             found = await verifier.verify_session(session_id)
             assert found is not None
             return found
 
     async def findings(self, session_id: str) -> list[tuple[str, int, str]]:
-        """Return each finding's kind, version and text."""
-        return [(each.kind, each.version, each.text) for each in (await self.verified(session_id)).findings]
+        """Verify a session and return the kind, version and text of each finding."""
+        return [(each.kind, each.version, each.text) for each in (await self.verify(session_id)).findings]
 
-    async def change(self, what: str, session_id: str, version: int) -> None:
+    async def change_row(self, assignment: str, session_id: str, version: int) -> None:
         await self.audit.database.execute(
-            f"UPDATE sync_events SET {what} WHERE session_id = %s AND version = %s".encode(), [session_id, version]
+            f"UPDATE sync_events SET {assignment} WHERE session_id = %s AND version = %s".encode(),
+            [session_id, version],
         )
 
 
 @pytest.fixture
-def world(audit: AuditParts) -> World:
-    return World(audit)
+def service(audit: AuditParts) -> AuditedService:
+    return AuditedService(audit)
 
 
-async def test_busy_sessions_come_out_byte_for_byte(world: World) -> None:
+async def test_random_sessions_replay_without_findings(service: AuditedService) -> None:
     outcomes: set[str] = set()
     versions = 0
     for seed in range(80):
-        player = await world.played(seed)
+        player = await service.play(seed)
         outcomes |= player.outcomes
-    await world.audit.drain()
-    async with open_verifier(world.audit.settings.database_url, CHARGE) as verifier:
+    await service.audit.drain()
+    async with open_verifier(service.audit.settings.database_url, CHARGE) as verifier:
         async for verified in verifier.verify_all():
             assert verified.findings == ()
             versions += verified.versions
@@ -76,13 +77,13 @@ async def test_busy_sessions_come_out_byte_for_byte(world: World) -> None:
         *("start", "switch", "pause", "resume", "adjust", "add_participant", "remove_participant"),
         *("update_metadata", "complete", "cancel", "delete", "INVALID_STATE_TRANSITION"),
     }
-    happened = await world.audit.rows("SELECT DISTINCT event_type FROM sync_events")
+    happened = await service.audit.rows("SELECT DISTINCT event_type FROM sync_events")
     assert {kind for (kind,) in happened} >= {
         *("time_warning", "participant_expired", "group_expired", "cycle_expired", "session_expired"),
     }
 
 
-async def test_what_came_through_the_door_is_replayed(audit: AuditParts) -> None:
+async def test_a_session_changed_over_rest_replays_without_findings(audit: AuditParts) -> None:
     async with serving(audit.settings) as server:
         session = await server.started(metadata={"z": {"é": 1}, "a": 2.0}, increment_ms=1000)
         path = f"/v1/sessions/{session['session_id']}"
@@ -102,88 +103,88 @@ async def test_what_came_through_the_door_is_replayed(audit: AuditParts) -> None
             answer = await server.client.request(method, path + below, json=body)
             assert answer.is_success, answer.text
         await server.drain()
-        verified = await World(audit).verified(session["session_id"])
+        verified = await AuditedService(audit).verify(session["session_id"])
         assert (verified.versions, verified.epochs, verified.findings) == (11, 1, ())
 
 
 TAMPERED: list[tuple[str, str, str]] = [
     ("time_used_ms = time_used_ms + 1", "mismatch", "time_used_ms is "),
-    ("actor = 'somebody', occurred_at = occurred_at + interval '1 ms'", "mismatch", "snapshot.updated_at is "),
+    ("actor = 'intruder', occurred_at = occurred_at + interval '1 ms'", "mismatch", "snapshot.updated_at is "),
     ("snapshot = convert_to(convert_from(snapshot, 'UTF8') || ' ', 'UTF8')", "hash", "payload_hash"),
     ("status = 'paused'", "mismatch", 'status is "paused", not "running"'),
     ("event_type = 'time_adjusted'", "mismatch", 'event_type is "time_adjusted", not "cycle_switched"'),
     ("command = 'pause'", "mismatch", "snapshot.status"),
     ("command = 'dance'", "unplayable", "command: should be one of"),
-    ("command = 'expire'", "unplayable", "nothing was due"),
-    ("command = NULL", "unplayable", "it names no command"),
+    ("command = 'expire'", "unplayable", "nothing was due at this instant"),
+    ("command = NULL", "unplayable", "the row has no command"),
     ("command = 'start'", "unplayable", "the engine refuses it: Session cannot be started"),
     ("args = '{\"x\": 1}'", "unplayable", "x: unknown field"),
 ]
 
 
-@pytest.mark.parametrize(("what", "kind", "told"), TAMPERED)
-async def test_a_changed_row_is_found(world: World, what: str, kind: str, told: str) -> None:
-    session_id = await quiet_session(world)
-    assert (await world.verified(session_id)).is_sound
-    await world.change(what, session_id, 4)
-    findings = await world.findings(session_id)
+@pytest.mark.parametrize(("assignment", "kind", "text"), TAMPERED)
+async def test_a_changed_column_is_a_finding(service: AuditedService, assignment: str, kind: str, text: str) -> None:
+    session_id = await create_short_session(service)
+    assert (await service.verify(session_id)).findings == ()
+    await service.change_row(assignment, session_id, 4)
+    findings = await service.findings(session_id)
     first = findings[0]
     assert first[:2] == (kind, 4)
-    assert told in first[2]
+    assert text in first[2]
     assert {version for _, version, _ in findings} <= {4, 5}
 
 
-async def test_a_changed_document_with_a_hash_that_fits_is_found(world: World) -> None:
-    session_id = await quiet_session(world)
+async def test_a_changed_document_with_a_matching_hash_is_a_finding(service: AuditedService) -> None:
+    session_id = await create_short_session(service)
     swapped = (
         "convert_to(replace(convert_from(snapshot, 'UTF8'), '\"metadata\":{}', '\"metadata\":{\"won\":1}'), 'UTF8')"
     )
-    await world.change(f"snapshot = {swapped}", session_id, 4)
-    await world.change("payload_hash = sha256(snapshot)", session_id, 4)
-    assert await world.findings(session_id) == [
+    await service.change_row(f"snapshot = {swapped}", session_id, 4)
+    await service.change_row("payload_hash = sha256(snapshot)", session_id, 4)
+    assert await service.findings(session_id) == [
         ("mismatch", 4, 'snapshot.metadata is {"won":1}, not {}'),
-        # Whoever changes one document must change all that follow.
+        # A change of one document must be followed by changes of all later ones.
         ("mismatch", 5, 'snapshot.metadata is {}, not {"won":1}'),
     ]
 
 
-async def test_missing_versions_are_gaps(world: World) -> None:
-    session_id = await quiet_session(world)
+async def test_missing_versions_are_gaps(service: AuditedService) -> None:
+    session_id = await create_short_session(service)
     delete = b"DELETE FROM sync_events WHERE session_id = %s AND version = ANY(%s)"
-    await world.audit.database.execute(delete, [session_id, [3]])
-    assert await world.findings(session_id) == [("gap", 4, "version 3 before it: missing")]
-    await world.audit.database.execute(delete, [session_id, [1, 2]])
-    assert [(kind, version) for kind, version, _ in await world.findings(session_id)] == [("gap", 4)]
-    await world.audit.database.execute(delete, [session_id, [5]])
-    assert [(kind, version) for kind, version, _ in await world.findings(session_id)] == [("gap", 4), ("gap", 5)]
+    await service.audit.database.execute(delete, [session_id, [3]])
+    assert await service.findings(session_id) == [("gap", 4, "the preceding version 3: missing")]
+    await service.audit.database.execute(delete, [session_id, [1, 2]])
+    assert [(kind, version) for kind, version, _ in await service.findings(session_id)] == [("gap", 4)]
+    await service.audit.database.execute(delete, [session_id, [5]])
+    assert [(kind, version) for kind, version, _ in await service.findings(session_id)] == [("gap", 4), ("gap", 5)]
 
 
-async def test_what_the_other_tables_say_is_looked_at(world: World) -> None:
-    session_id = await quiet_session(world)
-    database = world.audit.database
+async def test_conflicts_and_wrong_projections_are_findings(service: AuditedService) -> None:
+    session_id = await create_short_session(service)
+    database = service.audit.database
     await database.execute(b"INSERT INTO sync_conflicts SELECT session_id, epoch, 2, 'x', 'x', 'x' FROM sync_sessions")
     await database.execute(b"UPDATE sync_sessions SET status = 'paused'")
-    assert [(kind, version) for kind, version, _ in await world.findings(session_id)] == [
+    assert [(kind, version) for kind, version, _ in await service.findings(session_id)] == [
         ("conflict", 2),
         ("projection", 5),
     ]
     await database.execute(b"DELETE FROM sync_sessions")
-    assert (await world.findings(session_id))[-1] == ("projection", 5, "sync_sessions has no row")
+    assert (await service.findings(session_id))[-1] == ("projection", 5, "sync_sessions has no row")
 
 
 @pytest.mark.parametrize("declared", ["charge", "freeze", "credit:2000"])
-async def test_a_recovered_session_goes_on_from_the_version_before(audit: AuditParts, declared: str) -> None:
-    world = World(audit, OutagePolicy.parse(declared))
-    session_id = await quiet_session(world)
-    await lose_redis(audit)
-    world.store.at_ms += 3_000
-    await send(world, session_id, "switch")
+async def test_a_recovered_session_replays_from_the_preceding_version(audit: AuditParts, declared: str) -> None:
+    service = AuditedService(audit, OutagePolicy.parse(declared))
+    session_id = await create_short_session(service)
+    await delete_all_redis_keys(audit)
+    service.store.at_ms += 3_000
+    await send_command(service, session_id, "switch")
     await audit.drain()
-    verified = await world.verified(session_id)
+    verified = await service.verify(session_id)
     assert (verified.versions, verified.epochs, verified.findings) == (7, 2, ())
-    # By another policy than the one declared when it happened: charge and freeze are known to everybody.
-    other = await World(audit, OutagePolicy.parse("credit:7")).verified(session_id)
-    assert other.is_sound
+    # Another policy than the configured one: charge and freeze are always tried.
+    other = await AuditedService(audit, OutagePolicy.parse("credit:7")).verify(session_id)
+    assert not any(finding.is_fault for finding in other.findings)
     recovered = other.findings[0] if declared.startswith("credit") else None
     assert other.findings == (() if recovered is None else (recovered,))
     if recovered is not None:
@@ -191,20 +192,20 @@ async def test_a_recovered_session_goes_on_from_the_version_before(audit: AuditP
         assert (recovered.kind, recovered.version) == ("taken", 6)
 
 
-async def test_the_command_line(world: World) -> None:
-    session_id = await quiet_session(world)
-    settings = world.audit.settings
+async def test_verify_audit_prints_findings_and_exits_1_on_a_fault(service: AuditedService) -> None:
+    session_id = await create_short_session(service)
+    settings = service.audit.settings
 
-    async def told(*args: str) -> tuple[int, list[str]]:
+    async def verify_audit(*args: str) -> tuple[int, list[str]]:
         process = Process("verify-audit", *args, env=settings.environ())
         return await asyncio.to_thread(process.wait_end), process.output.splitlines()
 
-    assert await told(session_id) == (0, ["1 session, 5 versions, 0 faults"])
-    assert (await told(str(uuid4())))[0] == 1
-    assert (await told("nobody")) == (1, ["ID should be a UUID"])
-    assert (await told())[0] == 2
-    await world.change("time_used_ms = 7", session_id, 4)
-    code, (finding, total, last) = await told("--all")
+    assert await verify_audit(session_id) == (0, ["1 session, 5 versions, 0 faults"])
+    assert (await verify_audit(str(uuid4())))[0] == 1
+    assert (await verify_audit("no-uuid")) == (1, ["ID should be a UUID"])
+    assert (await verify_audit())[0] == 2
+    await service.change_row("time_used_ms = 7", session_id, 4)
+    code, (finding, total, last) = await verify_audit("--all")
     assert code == 1
     assert finding.startswith(f"{session_id}  version 4 of epoch ")
     assert finding.endswith(": mismatch: time_used_ms is 7, not 1000")
@@ -212,26 +213,26 @@ async def test_the_command_line(world: World) -> None:
     assert "docs/operate/verify-audit.md" in last
 
 
-async def quiet_session(world: World) -> str:
-    """Make one of five versions: created, started, switched three times, a second each."""
+async def create_short_session(service: AuditedService) -> str:
+    """Create a session of five versions: created, started, switched three times, one second apart."""
     body: dict[str, Any] = {"sync_mode": "per_participant", "total_time_ms": 600_000}
     body["participants"] = [{"participant_id": str(uuid4())} for _ in range(2)]
-    player = RandomPlayer(world.sessions, world.store, 1)
+    player = RandomPlayer(service.sessions, service.store, 1)
     await player.create(body)
     for verb in ("start", "switch", "switch", "switch"):
-        world.store.at_ms += 1_000
+        service.store.at_ms += 1_000
         await player.send(verb, {})
-    await world.audit.drain()
+    await service.audit.drain()
     return player.session_id
 
 
-async def send(world: World, session_id: str, verb: str) -> None:
-    player = RandomPlayer(world.sessions, world.store, 1)
+async def send_command(service: AuditedService, session_id: str, verb: str) -> None:
+    player = RandomPlayer(service.sessions, service.store, 1)
     assert player.session_id == session_id
     await player.send(verb, {})
     assert player.outcomes == {verb}
 
 
-async def lose_redis(audit: AuditParts) -> None:
+async def delete_all_redis_keys(audit: AuditParts) -> None:
     for key in await audit.pipe.call("KEYS", f"{audit.keys.prefix}:*"):
         await audit.pipe.call("DEL", key)

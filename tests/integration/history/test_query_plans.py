@@ -11,7 +11,7 @@ import pytest
 
 from synckairos.embedded import Postgres
 from synckairos.postgres.named_sql import load_statements
-from tests.integration.postgres.generated_rows import fill
+from tests.integration.postgres.generated_rows import insert_sessions
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def large_database(postgres: Postgres, template_database: str) -> Iterator[str]:
     name = f"large_{uuid4().hex[:8]}"
     with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        fill(postgres.database_url(name), 1500)
+        insert_sessions(postgres.database_url(name), 1500)
         yield postgres.database_url(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

@@ -64,7 +64,7 @@ class Server:
                 isolation,
                 audit_writer,
                 session_ttl_s=self.settings.session_ttl_s,
-                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys).after_commit,
+                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys).refresh_committed,
             )
             for partition in range(self.settings.partitions):
                 await drain.drain_partition(partition)

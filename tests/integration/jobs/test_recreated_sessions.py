@@ -142,7 +142,7 @@ async def test_nothing_leaves_while_a_version_of_the_life_before_lies_isolated(
     first = await deleted(audit, await gone(audit, cold))
     second = await made_again(audit, first)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (NOT deleted)")
-    assert await audit.drain(backoff_s=()) == len(second.documents)
+    assert await audit.drain(retry_delays_s=()) == len(second.documents)
     assert not await cold.retention.remove(first.session_id, 0)
     # Came it after all had left, it would be the newest that Postgres knows of.
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")

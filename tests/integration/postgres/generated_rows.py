@@ -1,8 +1,8 @@
-"""Fills the audit's tables with plausible rows by the hundred thousand, past the drain."""
+"""Large numbers of plausible rows for the audit's tables, inserted without the drain."""
 
 import psycopg
 
-FILL = """
+INSERT_SESSIONS = """
 INSERT INTO sync_sessions
 SELECT
     md5('s' || n)::uuid, 'e', 100, 'per_participant', 'completed', at, at, at + interval '50 min',
@@ -29,7 +29,7 @@ JOIN sync_sessions AS s ON s.session_id = md5('s' || n)::uuid
 CROSS JOIN generate_series(1, 100) AS v;
 """
 
-DELIVERIES = """
+INSERT_DELIVERIES = """
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type, status)
 SELECT
     gen_random_uuid(), md5('w' || n %% 3)::uuid, md5('s' || n / 100)::uuid, 'e', n %% 100, 'cycle_switched',
@@ -38,20 +38,20 @@ FROM generate_series(1, %(deliveries)s) AS n;
 """
 
 
-def fill(database_url: str, sessions: int, size: int = 4) -> None:
-    """Make so many sessions of 100 events each, one begun a minute, among a thousand participants.
+def insert_sessions(database_url: str, sessions: int, size: int = 4) -> None:
+    """Insert sessions of 100 events each, one per minute, among a thousand participants.
 
-    `size` is the snapshots', in steps of 32 bytes.
+    `size` is the size of each snapshot in units of 32 bytes.
     """
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
-        cursor.execute(FILL, {"sessions": sessions, "size": size})
+        cursor.execute(INSERT_SESSIONS, {"sessions": sessions, "size": size})
         cursor.execute("VACUUM ANALYZE sync_sessions, sync_participants, sync_events")
         cursor.connection.close()
 
 
-def fill_deliveries(database_url: str, deliveries: int) -> None:
-    """Have three endpoints told of so many events; one of each hundred, a session's, is still to be told."""
+def insert_deliveries(database_url: str, deliveries: int) -> None:
+    """Insert deliveries of three endpoints. One delivery in a hundred, one per session, is pending."""
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
-        cursor.execute(DELIVERIES, {"deliveries": deliveries})
+        cursor.execute(INSERT_DELIVERIES, {"deliveries": deliveries})
         cursor.execute("VACUUM ANALYZE webhook_deliveries")
         cursor.connection.close()

@@ -1,4 +1,4 @@
-"""Migrations: each file once, in order, whoever starts first; and no quiet change of what was applied."""
+"""Migrations: each file is applied once and in order by any number of processes; changed files are rejected."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from synckairos.embedded import Postgres
 from synckairos.postgres.migrate import InvalidMigrations, migrate, pending_migrations, read_migrations
 from synckairos.postgres.migration_files import migrations_dir
 from synckairos.postgres.named_sql import load_statements
-from tests.integration.admin.test_audit import told
+from tests.integration.admin.test_audit import run_command
 from tests.integration.history.test_query_plans import scans, uuid_of
-from tests.integration.postgres.generated_rows import fill, fill_deliveries
+from tests.integration.postgres.generated_rows import insert_deliveries, insert_sessions
 
 ONE = "CREATE TABLE one (id int); INSERT INTO one VALUES (1);"
 TWO = "ALTER TABLE one ADD COLUMN note text DEFAULT '100 % %s';"
@@ -37,7 +37,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_our_own_apply_once(empty_database: str) -> None:
+async def test_the_product_s_migrations_apply_once(empty_database: str) -> None:
     names = [migration.name for migration in read_migrations(migrations_dir())]
     assert names[0] == "0001_audit.sql"
     assert await pending_migrations(empty_database) == names
@@ -46,14 +46,14 @@ async def test_our_own_apply_once(empty_database: str) -> None:
     assert await pending_migrations(empty_database) == []
 
 
-async def test_many_processes_at_once(empty_database: str, files: Path) -> None:
+async def test_concurrent_migrations_apply_each_file_once(empty_database: str, files: Path) -> None:
     applied = await asyncio.gather(*(migrate(empty_database, files) for _ in range(5)))
     assert sorted(applied, key=len) == [[], [], [], [], ["0001_one.sql", "0002_two.sql"]]
     async with await psycopg.AsyncConnection.connect(empty_database) as connection:
         assert await (await connection.execute("SELECT * FROM one")).fetchall() == [(1, "100 % %s")]
 
 
-async def test_a_file_that_fails_leaves_nothing_of_itself(empty_database: str, files: Path) -> None:
+async def test_a_failing_file_changes_nothing_and_can_be_applied_later(empty_database: str, files: Path) -> None:
     (files / "0002_two.sql").write_text("CREATE TABLE half (id int); SELECT 1/0;")
     with pytest.raises(psycopg.errors.DivisionByZero):
         await migrate(empty_database, files)
@@ -62,7 +62,7 @@ async def test_a_file_that_fails_leaves_nothing_of_itself(empty_database: str, f
     assert await migrate(empty_database, files) == ["0002_two.sql"]
 
 
-async def test_what_was_applied_is_guarded(empty_database: str, files: Path) -> None:
+async def test_a_changed_or_missing_applied_file_is_rejected(empty_database: str, files: Path) -> None:
     await migrate(empty_database, files)
     (files / "0001_one.sql").write_text(ONE + " ")
     with pytest.raises(InvalidMigrations, match=r"0001_one\.sql was changed"):
@@ -77,36 +77,38 @@ async def test_what_was_applied_is_guarded(empty_database: str, files: Path) -> 
     "names",
     ["0002_a.sql", "0001_a.sql 0003_b.sql", "0001_a.sql 0001_b.sql", "0001-a.sql", "1_a.sql", "0001_A.sql"],
 )
-def test_names_without_order_are_refused(tmp_path: Path, names: str) -> None:
+def test_file_names_with_gaps_duplicates_or_a_wrong_form_are_rejected(tmp_path: Path, names: str) -> None:
     for name in names.split():
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(InvalidMigrations):
         read_migrations(tmp_path)
 
 
-async def test_a_database_in_use_is_brought_up_to_date(empty_database: str, tmp_path: Path, settings: Settings) -> None:
-    """What was filled under an older version keeps all it has."""
+async def test_a_filled_database_of_an_older_version_keeps_its_rows(
+    empty_database: str, tmp_path: Path, settings: Settings
+) -> None:
+    """Migrate a database that holds rows of an older version, and check rows, marks and query plan."""
     for migration in read_migrations(migrations_dir())[:5]:
         (tmp_path / migration.name).write_text(migration.text)
     await migrate(empty_database, tmp_path)
-    await asyncio.to_thread(fill, empty_database, 20)
-    await asyncio.to_thread(fill_deliveries, empty_database, 200_000)
+    await asyncio.to_thread(insert_sessions, empty_database, 20)
+    await asyncio.to_thread(insert_deliveries, empty_database, 200_000)
     async with await psycopg.AsyncConnection.connect(empty_database) as connection:
-        # Two that were archived; one of them changed since.
+        # Two archived sessions. One of them has changed since.
         await connection.execute(
             "INSERT INTO sync_archives (session_id, created_at, status, epoch, version)"
             " SELECT session_id, created_at, 'ready', epoch, CASE WHEN session_id = %s THEN version ELSE 99 END"
             " FROM sync_sessions WHERE session_id = ANY(%s)",
             [uuid_of("s7"), [uuid_of("s7"), uuid_of("s8")]],
         )
-    code, lines = await told(settings.model_copy(update={"database_url": empty_database}), "migrate")
+    code, lines = await run_command(settings.model_copy(update={"database_url": empty_database}), "migrate")
     assert (code, lines) == (0, [f"applied {migration.name}" for migration in read_migrations(migrations_dir())[5:]])
     async with await psycopg.AsyncConnection.connect(empty_database) as connection:
         for table, count in (("sync_events", 2000), ("webhook_deliveries", 200_000)):
             assert await (await connection.execute(f"SELECT count(*) FROM {table}".encode())).fetchone() == (count,)
         archived = await connection.execute("SELECT session_id FROM sync_sessions WHERE archived")
         assert await archived.fetchall() == [(uuid_of("s7"),)]
-        # What retention asks of each session: not among all that anybody was ever told.
+        # Retention runs this query for each session. It must not scan all webhook deliveries.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
         sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["hold"]

@@ -1,4 +1,4 @@
-"""Pools of connections to Postgres: which host they choose, and how quickly they let go."""
+"""Connection pools to Postgres: the chosen host, and the time until a cancelled query ends."""
 
 import asyncio
 import os
@@ -23,43 +23,43 @@ from tests.standby import Standby
 from tests.waiting import eventually
 
 
-async def test_a_question_that_is_given_up_leaves_the_connection_well(database_url: str) -> None:
+async def test_a_connection_works_after_a_cancelled_query(database_url: str) -> None:
     async with PostgresPool(database_url, "test", max_connections=1) as pool, pool.connection() as connection:
-        asked = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+        query = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
         await until_active(database_url, connection.info.backend_pid)
-        asked.cancel()
+        query.cancel()
         async with asyncio.timeout(20):
-            await asyncio.wait([asked])
-        assert asked.cancelled()
+            await asyncio.wait([query])
+        assert query.cancelled()
         assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
 
 
-async def test_nobody_waits_for_a_frozen_postgres_to_give_a_question_up(database_url: str) -> None:
+async def test_a_cancelled_query_of_a_frozen_postgres_ends_in_time_and_closes_the_connection(database_url: str) -> None:
     async with PostgresPool(database_url, "test", max_connections=1) as pool, pool.connection() as connection:
         pid = connection.info.backend_pid
-        asked = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+        query = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
         await until_active(database_url, pid)
         os.kill(pid, signal.SIGSTOP)
         try:
-            asked.cancel()
+            query.cancel()
             async with asyncio.timeout(4):  # psycopg alone takes five seconds and more
-                await asyncio.wait([asked])
-            assert asked.cancelled()
+                await asyncio.wait([query])
+            assert query.cancelled()
             assert connection.closed
         finally:
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_cancellation_is_not_lost_when_a_connection_comes_with_it(database_url: str) -> None:
+async def test_a_cancellation_that_arrives_with_the_connection_is_not_lost(database_url: str) -> None:
     async with PostgresPool(database_url, "test", max_connections=1) as pool:
 
-        async def stands_in_line() -> bool:
+        async def is_queued() -> bool:
             return bool(pool.get_stats().get("requests_waiting"))
 
         for steps in range(12):
             held = await pool.getconn()
             waiting = asyncio.create_task(pool.getconn())
-            await eventually(stands_in_line)
+            await eventually(is_queued)
             await pool.putconn(held)
             for _ in range(steps):
                 await asyncio.sleep(0)
@@ -72,28 +72,28 @@ async def test_a_cancellation_is_not_lost_when_a_connection_comes_with_it(databa
 
 async def until_active(database_url: str, pid: int) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
-        query, active = "SELECT state FROM pg_stat_activity WHERE pid = %s", ("active",)
+        statement, active = "SELECT state FROM pg_stat_activity WHERE pid = %s", ("active",)
         async with asyncio.timeout(20):
-            while await (await other.execute(query, [pid])).fetchone() != active:
+            while await (await other.execute(statement, [pid])).fetchone() != active:
                 pass
 
 
-async def test_every_pool_finds_the_primary_behind_a_standby(data_dir: Path) -> None:
+async def test_every_pool_connects_to_the_primary_if_the_url_lists_a_standby_first(data_dir: Path) -> None:
     with (
         Postgres(data_dir / f"primary-{uuid4().hex[:8]}") as primary,
         Standby(data_dir / f"standby-{uuid4().hex[:8]}", primary) as standby,
     ):
         hosts = ",".join(quote(str(each.data_dir / "run"), safe="") for each in (standby, primary))
         url = f"postgresql://postgres@/synckairos?host={hosts}&port=5432,5432"
-        async with open_delivery_queue(url) as outgoing:
+        async with open_delivery_queue(url) as delivery_queue:
             pools = [
                 reader.open_history_pool(Settings(database_url=url)),
                 table.open_job_pool(url),
-                AuditWriter(url, "t")._pool,
+                AuditWriter(url, "t").pool,
             ]
             for pool in pools:
                 await pool.open()
-            for pool in [*pools, outgoing._pool]:
+            for pool in [*pools, delivery_queue.pool]:
                 async with pool.connection(20) as connection:
                     found = await connection.execute("SELECT pg_is_in_recovery(), current_setting('TimeZone')")
                     assert await found.fetchone() == (False, "UTC")
@@ -101,16 +101,16 @@ async def test_every_pool_finds_the_primary_behind_a_standby(data_dir: Path) -> 
                 await pool.close()
 
 
-@pytest.mark.parametrize(("host", "is_fit"), [("primary", True), ("read-write", False)])
-async def test_what_only_reads_may_do_so_where_nothing_can_be_written(
-    database_url: str, host: Literal["primary", "read-write"], is_fit: bool
+@pytest.mark.parametrize(("host", "connects"), [("primary", True), ("read-write", False)])
+async def test_a_pool_for_reading_connects_to_a_read_only_primary_and_one_for_writing_does_not(
+    database_url: str, host: Literal["primary", "read-write"], connects: bool
 ) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
         name = database.info.dbname
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
     pool = PostgresPool(database_url, "test", max_connections=1, host=host)
     async with pool:
-        if is_fit:
+        if connects:
             async with pool.connection(20) as connection:
                 assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
         else:

@@ -1,4 +1,4 @@
-"""Entries as rows: what is taken out of a document, and every way an entry can be wrong."""
+"""Rows of outbox entries: their columns, and every kind of invalid entry."""
 
 import hashlib
 from dataclasses import replace
@@ -33,7 +33,7 @@ BOB = "bbbbbbbb-0000-4000-8000-000000000002"
 
 
 def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
-    """The entries of one session, a command a second."""
+    """Return the outbox entries of one session with one command per second."""
     spec = Create(
         SyncMode.PER_PARTICIPANT,
         tuple(NewParticipant(each, total_time_ms=600_000) for each in (ALICE, BOB)),
@@ -42,25 +42,25 @@ def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
     transitions = [creation.create(spec, SESSION, "e1", T0)]
     for at, command in enumerate(commands, start=1):
         transitions += engine.apply(transitions[-1].state, command, T0 + 1000 * at).transitions
-    cause = Cause("somebody", "x", {"n": 1}, "id", "print")
+    cause = Cause("tester", "x", {"n": 1}, "id", "print")
     return [
         OutboxEntry(SESSION, "e1", each.state.version, render_event(each, cause), render_session(each.state))
         for each in transitions
     ]
 
 
-def parsed(*commands: Command, **more: object) -> list[ParsedEntry]:
+def parse_entries(*commands: Command, **more: object) -> list[ParsedEntry]:
     return [parse_entry(entry) for entry in entries(*commands, **more)]
 
 
-def test_an_event_row_says_what_happened_and_keeps_the_bytes() -> None:
+def test_an_event_row_has_the_event_and_the_bytes_of_the_document() -> None:
     (_, _, entry) = entries(Start(), Switch())
     row = parse_entry(entry).event
     assert (row.session_id, row.epoch, row.version) == (UUID(SESSION), "e1", 3)
     assert row.occurred_at.timestamp() * 1000 == T0 + 2000
     assert (row.event_type, row.participant_id, row.time_used_ms) == ("cycle_switched", UUID(ALICE), 1000)
     assert (row.actor, row.command, row.args, row.command_id, row.fingerprint) == (
-        "somebody", "x", '{"n":1}', "id", "print",
+        "tester", "x", '{"n":1}', "id", "print",
     )  # fmt: skip
     assert row.snapshot is entry.document
     assert row.payload_hash == hashlib.sha256(entry.document).digest()
@@ -78,13 +78,15 @@ def test_an_event_row_says_what_happened_and_keeps_the_bytes() -> None:
         ((Start(), Delete()), "cancelled", None),
     ],
 )
-def test_whose_time_runs_from_a_version_on(commands: tuple[Command, ...], status: str, running: str | None) -> None:
-    row = parsed(*commands)[-1].event
+def test_an_event_row_names_the_participant_whose_time_runs(
+    commands: tuple[Command, ...], status: str, running: str | None
+) -> None:
+    row = parse_entries(*commands)[-1].event
     assert (row.status, row.running_participant_id) == (status, None if running is None else UUID(running))
 
 
-def test_projections_come_from_the_newest_version_whatever_the_order() -> None:
-    history = parsed(Start(), Switch(), Complete())
+def test_projections_come_from_the_newest_version_in_any_order_of_entries() -> None:
+    history = parse_entries(Start(), Switch(), Complete())
     for order in (history, history[::-1]):
         rows = build_rows(order)
         (session,) = rows.sessions
@@ -99,20 +101,20 @@ def test_projections_come_from_the_newest_version_whatever_the_order() -> None:
         assert {part.began_at for part in rows.participants} == {session.started_at}
 
 
-def test_a_tombstone_is_told() -> None:
-    (session,) = build_rows(parsed(Delete())).sessions
+def test_the_session_row_of_a_tombstone_has_deleted_at() -> None:
+    (session,) = build_rows(parse_entries(Delete())).sessions
     assert session.deleted_at is not None
 
 
-def test_who_left_keeps_a_row_of_its_own() -> None:
-    rows = build_rows(parsed(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
+def test_a_removed_participant_keeps_a_participant_row() -> None:
+    rows = build_rows(parse_entries(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
     left = next(part for part in rows.participants if part.participant_id == UUID(ALICE))
     assert (left.time_used_ms, left.participant_index, left.cycle_count) == (1000, None, None)
     assert left.left_at is not None
     assert len(rows.participants) == 2
 
 
-def test_nul_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
+def test_u0000_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
     (entry,) = entries(metadata={"a\0": "\0"})
     one = parse_entry(replace(entry, event=orjson.dumps(orjson.loads(entry.event) | {"command_id": "x\0y"})))
     assert one.event.command_id == "x\ufffdy"
@@ -123,7 +125,7 @@ def test_nul_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"session_id": "nobody"},
+        {"session_id": "no-uuid"},
         {"session_id": "01890000-0000-7000-8000-000000000001"},
         {"version": 2},
         {"event": b"{}"},
@@ -132,25 +134,25 @@ def test_nul_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
         {"event": b"{"},
         {"event": b'{"event_type": "x", "occurred_at_ms": "soon"}'},
         {"event": b'{"event_type": "x", "occurred_at_ms": 1e30}'},
-        {"event": b'{"event_type": "x", "occurred_at_ms": 1, "participant_id": "nobody"}'},
+        {"event": b'{"event_type": "x", "occurred_at_ms": 1, "participant_id": "no-uuid"}'},
         {"document": b"{}"},
         {"document": b"7"},
         {"document": b"\xff"},
     ],
 )
-def test_what_is_no_entry_is_a_value_error(change: dict[str, object]) -> None:
+def test_an_invalid_entry_is_a_value_error(change: dict[str, object]) -> None:
     (entry,) = entries()
     with pytest.raises(ValueError):  # noqa: PT011 - any fault of any field comes as this one
         parse_entry(replace(entry, **change))  # type: ignore[arg-type]
 
 
 @given(event=st.binary(max_size=50), state=st.binary(max_size=50))
-def test_any_bytes_parse_or_are_a_value_error(event: bytes, state: bytes) -> None:
+def test_random_bytes_are_a_value_error(event: bytes, state: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any fault of any field comes as this one
         parse_entry(OutboxEntry(SESSION, "e1", 1, event, state))
 
 
-def test_a_document_without_its_parts_is_a_value_error() -> None:
+def test_a_document_without_participants_is_a_value_error() -> None:
     (entry,) = entries()
     document = orjson.loads(entry.document)
     del document["participants"]

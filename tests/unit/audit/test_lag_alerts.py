@@ -1,9 +1,9 @@
-"""Lag is announced once a threshold, and once when it is over."""
+"""Log messages and metrics of the backlog: one message per threshold, and one at the end."""
 
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import REGISTRY, generate_latest
 from structlog.testing import capture_logs
 
 from synckairos.audit import metrics
@@ -16,7 +16,7 @@ def backlog(age_s: float = 0, set_aside: int = 0) -> Backlog:
 
 
 @pytest.mark.parametrize(
-    ("ages", "told"),
+    ("ages", "events"),
     [
         ((0, 5, 9), []),
         ((11, 12, 59), ["audit lags"]),
@@ -24,26 +24,26 @@ def backlog(age_s: float = 0, set_aside: int = 0) -> Backlog:
         ((4000, 11, 0, 0), ["audit lags", "audit has caught up"]),
     ],
 )
-def test_what_is_told(ages: tuple[int, ...], told: list[str]) -> None:
-    watch = LagAlerts()
+def test_a_lag_is_logged_once_per_threshold_and_at_its_end(ages: tuple[int, ...], events: list[str]) -> None:
+    lag_alerts = LagAlerts()
     with capture_logs() as lines:
         for age_s in ages:
-            watch.observe(backlog(age_s))
-    assert [line["event"] for line in lines] == told
-    assert metrics.OUTBOX_AGE_SECONDS._value.get() == ages[-1]
+            lag_alerts.observe(backlog(age_s))
+    assert [line["event"] for line in lines] == events
+    assert REGISTRY.get_sample_value("synckairos_audit_outbox_age_seconds") == ages[-1]
 
 
-def test_what_was_set_aside_is_told_as_it_grows() -> None:
-    watch = LagAlerts()
+def test_failed_entries_are_logged_when_their_number_grows() -> None:
+    lag_alerts = LagAlerts()
     with capture_logs() as lines:
         for count in (0, 1, 1, 0, 2):
-            watch.observe(backlog(set_aside=count))
+            lag_alerts.observe(backlog(set_aside=count))
     seen: list[Any] = [(line["log_level"], line["entries"]) for line in lines]
     assert seen == [("error", 1), ("error", 2)]
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("fullness", "levels"),
     [
         ((0, 0.49), []),
         ((0.5, 0.6, 0.79, 0.5), ["warning"]),
@@ -52,18 +52,18 @@ def test_what_was_set_aside_is_told_as_it_grows() -> None:
         ((0.9, 0.1, 0.9), ["warning", "info", "warning"]),
     ],
 )
-def test_a_backlog_is_told_as_it_fills_up_and_when_there_is_room_again(
-    parts: tuple[float, ...], told: list[str]
+def test_a_filling_outbox_is_logged_once_per_threshold_and_when_it_has_room(
+    fullness: tuple[float, ...], levels: list[str]
 ) -> None:
-    watch = LagAlerts()
+    lag_alerts = LagAlerts()
     with capture_logs() as lines:
-        for part in parts:
-            watch.observe(Backlog(7, 0, 0, 0, bytes=700, fullness=part))
-    assert [line["log_level"] for line in lines] == told
+        for share in fullness:
+            lag_alerts.observe(Backlog(7, 0, 0, 0, bytes=700, fullness=share))
+    assert [line["log_level"] for line in lines] == levels
     assert all((line["entries"], line["bytes"]) == (7, 700) for line in lines)
 
 
-def test_what_the_store_counts_is_scraped() -> None:
+def test_the_backlog_and_the_tally_are_in_the_metrics() -> None:
     tally = Tally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)
     metrics.publish_backlog(Backlog(3, 1500, 0, 0, tally, bytes=999, fullness=0.25))
     text = generate_latest().decode()
