@@ -1,11 +1,11 @@
-"""A sampled mutation check of the clock: does the suite notice when a rule is broken?
+"""A sampled mutation check of the clock: shows whether the tests fail if a rule of the clock is broken.
 
     python -m tests.mutants [--sample 30] [--seed 1] [--laws]
 
-Each mutant is one small bug sown into one function of `synckairos/clock`: an operator flipped, a constant moved, a
-condition negated, a line dropped. The clock's unit tests run against it in a process of its own, over a copy of the
-tree; a mutant that they pass has survived, and is shown. Without `--laws` the random histories are left out: tables
-alone then have to notice. Prints one JSON line at the end and exits 1 where more than a tenth survived.
+Each mutant is `synckairos/clock` with one small bug: a flipped operator, a changed constant, a negated condition or a
+missing argument. The clock's unit tests run against each mutant in a separate process, in a copy of the tree. A mutant
+survives if all tests pass; surviving mutants are printed. Without `--laws` the random histories do not run, so the
+tables alone must fail. The last line of the output is JSON. Exits 1 if more than a tenth of the mutants survived.
 """
 
 import argparse
@@ -26,10 +26,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CLOCK = Path("synckairos/clock")
-# Not rules of the clock: data, and what is somebody else's to test.
-LEFT_OUT = {"__init__.py", "commands.py", "simulation.py"}
+# Modules without rules of the clock: plain data, and code that other tests cover.
+EXCLUDED = {"__init__.py", "commands.py", "simulation.py"}
 TIMEOUT_S = 120
-SURVIVORS_ALLOWED = 0.1
+"""Seconds for the tests of one mutant. A mutant that needs longer counts as caught."""
+
+MAX_SURVIVING_SHARE = 0.1
+"""Share of mutants that may survive."""
 
 FLIPS: dict[type[Any], type[Any]] = {
     ast.Lt: ast.LtE,
@@ -53,32 +56,32 @@ FLIPS: dict[type[Any], type[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One bug: where it was sown, what it is, and the module's text with it."""
+    """One bug: its place, its kind, and the text of the module with it."""
 
     path: Path
     line: int
-    what: str
+    kind: str
     text: str
 
 
-def mutants_of(path: Path) -> Iterator[Mutant]:
-    """Yield every mutant of one module."""
+def make_mutants(path: Path) -> Iterator[Mutant]:
+    """Yield all mutants of one module."""
     tree = ast.parse((ROOT / path).read_text())
-    for place, node in enumerate(ast.walk(tree)):
-        for what in _ways(node) if id(node) not in _inside_decorators(tree) else ():
+    for position, node in enumerate(ast.walk(tree)):
+        for kind in _mutation_kinds(node) if id(node) not in _inside_decorators(tree) else ():
             mutated = copy.deepcopy(tree)
-            _sow(list(ast.walk(mutated))[place], what)
-            yield Mutant(path, getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(mutated)))
+            _mutate(list(ast.walk(mutated))[position], kind)
+            yield Mutant(path, getattr(node, "lineno", 0), kind, ast.unparse(ast.fix_missing_locations(mutated)))
 
 
 def _inside_decorators(tree: ast.AST) -> set[int]:
-    """Return the ids of nodes that say what kind of class follows, not what a session does."""
+    """Return the ids of the nodes in class decorators. They contain no rules of the clock."""
     classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     return {id(inner) for each in classes for decorator in each.decorator_list for inner in ast.walk(decorator)}
 
 
-def _ways(node: ast.AST) -> list[str]:
-    """Return the ways in which a node can be broken."""
+def _mutation_kinds(node: ast.AST) -> list[str]:
+    """Return the kinds of bugs that a node can get."""
     match node:
         case ast.Compare(ops=ops):
             return [f"flip {type(op).__name__}" for op in ops[:1] if type(op) in FLIPS]
@@ -91,7 +94,7 @@ def _ways(node: ast.AST) -> list[str]:
         case ast.Constant(value=int()):
             return ["one more"]
         case ast.Call(func=ast.Name(id="replace"), keywords=keywords) if len(keywords) > 1:
-            return [f"forget {keyword.arg}" for keyword in keywords]
+            return [f"omit {keyword.arg}" for keyword in keywords]
         case ast.Call(func=ast.Name(id="max" | "min")):
             return ["swap max and min"]
         case _:
@@ -102,7 +105,7 @@ def _is_typing(node: ast.AST) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
 
 
-def _sow(node: ast.AST, what: str) -> None:
+def _mutate(node: ast.AST, kind: str) -> None:
     match node:
         case ast.Compare(ops=ops):
             ops[0] = FLIPS[type(ops[0])]()
@@ -115,19 +118,27 @@ def _sow(node: ast.AST, what: str) -> None:
         case ast.Constant(value=int() as value):
             node.value = value + 1
         case ast.Call(func=ast.Name(id="replace"), keywords=keywords):
-            node.keywords = [each for each in keywords if f"forget {each.arg}" != what]
+            node.keywords = [each for each in keywords if f"omit {each.arg}" != kind]
         case ast.Call(func=ast.Name() as func):
             func.id = "min" if func.id == "max" else "max"
 
 
-def notices(mutant: Mutant, tree: Path, laws: bool) -> bool:
-    """Tell whether the clock's tests fail on this mutant, run over a copy of the source tree."""
+def is_caught(mutant: Mutant, tree: Path, laws: bool) -> bool:
+    """Return whether the clock's tests fail with this mutant. `tree` is a copy of the source tree."""
     target = tree / mutant.path
     original = target.read_text()
     target.write_text(mutant.text)
+    try:
+        return not tests_pass(tree, laws)
+    finally:
+        target.write_text(original)
+
+
+def tests_pass(tree: Path, laws: bool) -> bool:
+    """Run the clock's tests in a tree; return whether all of them pass within the time-out."""
     tests = ["tests/unit/clock", "tests/unit/wire/test_session_document.py"]
-    left_out = [] if laws else ["--ignore=tests/unit/clock/test_engine_laws.py"]
-    run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--noconftest", *left_out, *tests]
+    excluded = [] if laws else ["--ignore=tests/unit/clock/test_engine_laws.py"]
+    run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--noconftest", *excluded, *tests]
     try:
         done = subprocess.run(
             run,
@@ -138,42 +149,43 @@ def notices(mutant: Mutant, tree: Path, laws: bool) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return True
-    finally:
-        target.write_text(original)
-    return done.returncode != 0
+        return False
+    return done.returncode == 0
 
 
 def main() -> None:
-    """Sow a sample of bugs, run the tests against each, report."""
+    """Make a sample of mutants, run the tests against each, and print a report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=int, default=30, help="how many mutants; 0 takes all there are")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--laws", action="store_true", help="run the random histories too")
-    asked = parser.parse_args()
-    modules = sorted(path for path in (ROOT / CLOCK).glob("*.py") if path.name not in LEFT_OUT)
-    every = [mutant for path in modules for mutant in mutants_of(path.relative_to(ROOT))]
-    sample = every if not asked.sample else random.Random(asked.seed).sample(every, min(asked.sample, len(every)))
-    began = time.monotonic()
+    parser.add_argument("--sample", type=int, default=30, help="number of mutants; 0 means all")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sample")
+    parser.add_argument("--laws", action="store_true", help="also run the random histories")
+    options = parser.parse_args()
+    modules = sorted(path for path in (ROOT / CLOCK).glob("*.py") if path.name not in EXCLUDED)
+    every = [mutant for path in modules for mutant in make_mutants(path.relative_to(ROOT))]
+    sample = every if not options.sample else random.Random(options.seed).sample(every, min(options.sample, len(every)))
+    started = time.monotonic()
     survivors = []
-    with tempfile.TemporaryDirectory() as place:
-        tree = Path(place)
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory)
         for part in ("synckairos", "tests", "docs", "pyproject.toml"):
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, tree / part)
+        if not tests_pass(tree, options.laws):
+            # Every mutant would count as caught.
+            sys.exit("the tests fail without a mutant")
         for mutant in sample:
-            if not notices(mutant, tree, asked.laws):
+            if not is_caught(mutant, tree, options.laws):
                 survivors.append(mutant)
-                print(f"survived: {mutant.path}:{mutant.line} {mutant.what}", file=sys.stderr, flush=True)
+                print(f"survived: {mutant.path}:{mutant.line} {mutant.kind}", file=sys.stderr, flush=True)
     report = {
         "mutants": len(every),
-        "sown": len(sample),
+        "tested": len(sample),
         "caught": len(sample) - len(survivors),
-        "survived": [f"{each.path.name}:{each.line} {each.what}" for each in survivors],
-        "seconds": round(time.monotonic() - began, 1),
+        "survived": [f"{each.path.name}:{each.line} {each.kind}" for each in survivors],
+        "seconds": round(time.monotonic() - started, 1),
     }
     print(json.dumps(report))
-    sys.exit(len(survivors) > SURVIVORS_ALLOWED * len(sample))
+    sys.exit(len(survivors) > MAX_SURVIVING_SHARE * len(sample))
 
 
 if __name__ == "__main__":

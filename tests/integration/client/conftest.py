@@ -1,4 +1,4 @@
-"""The instances of the realtime tests, for a client of our own."""
+"""The instances of the realtime tests, for the tests of the Python client."""
 
 from tests.integration.realtime.conftest import instance, other_instance
 

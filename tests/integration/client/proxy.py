@@ -1,34 +1,34 @@
-"""A TCP proxy between a client and a server: delays each direction by itself, cuts, and finds another server."""
+"""A TCP proxy between client and server: delays each direction, cuts connections, and changes the server."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-Forward = Callable[[bytes], bool]
+ShouldCut = Callable[[bytes], bool]
 
-NOWHERE = ("127.0.0.1", 1)
-"""Where nobody listens."""
+NO_LISTENER = ("127.0.0.1", 1)
+"""An address without a listener."""
 
 
 class Proxy:
-    """Passes bytes on in order. `up_ms` and `down_ms` are the greatest delays to draw, by `chance`.
+    """ShouldCuts bytes in order.
 
-    `jitter` is what share of a delay is drawn; the rest is always waited.
-
-    `stops` sees each chunk from the server and cuts the connection before the one for which it is true.
+    `up_ms` and `down_ms` are the longest delays of each direction, ms. `jitter` is the random share of a delay, drawn
+    from `rng`; the rest is fixed. `should_cut` gets each chunk from the server. If it returns True, the proxy cuts all
+    connections before that chunk.
     """
 
-    def __init__(self, target: tuple[str, int], chance: random.Random) -> None:
+    def __init__(self, target: tuple[str, int], rng: random.Random) -> None:
         self.target = target
         self.up_ms = 0.0
         self.down_ms = 0.0
         self.jitter = 1.0
-        self.stops: Forward = lambda chunk: False
+        self.should_cut: ShouldCut = lambda chunk: False
         self.connected_at: list[float] = []
-        """When each connection came, by the loop's clock, s."""
+        """The instant of each connection, by the clock of the event loop, s."""
         self.url = ""
-        self._chance = chance
+        self._rng = rng
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
@@ -36,13 +36,13 @@ class Proxy:
         return len(self.connected_at)
 
     def cut(self) -> None:
-        """Cut all connections, as a dead network does."""
+        """Cut all connections, as a network failure does."""
         for writer in self._writers:
             writer.transport.abort()
 
-    def lead_nowhere(self) -> None:
-        """Cut all connections, and let none through until there is a target again."""
-        self.target = NOWHERE
+    def block(self) -> None:
+        """Cut all connections and refuse new ones until `target` is set again."""
+        self.target = NO_LISTENER
         self.cut()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,34 +56,40 @@ class Proxy:
         self._writers.add(server_writer)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, server_writer, lambda: self.up_ms, lambda chunk: False))
-                group.create_task(self._pass(server_reader, writer, lambda: self.down_ms, lambda c: self.stops(c)))
+                group.create_task(self._forward(reader, server_writer, lambda: self.up_ms, lambda chunk: False))
+                group.create_task(
+                    self._forward(server_reader, writer, lambda: self.down_ms, lambda c: self.should_cut(c))
+                )
         finally:
             self._writers -= {writer, server_writer}
             writer.transport.abort()
             server_writer.transport.abort()
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most_ms: Callable[[], float], stops: Forward
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        longest_ms: Callable[[], float],
+        should_cut: ShouldCut,
     ) -> None:
         try:
             while chunk := await reader.read(65_536):
-                if stops(chunk):
+                if should_cut(chunk):
                     self.cut()
                     break
-                if most_ms():
-                    await asyncio.sleep(most_ms() * self._chance.uniform(1 - self.jitter, 1) / 1000)
+                if longest_ms():
+                    await asyncio.sleep(longest_ms() * self._rng.uniform(1 - self.jitter, 1) / 1000)
                 writer.write(chunk)
                 await writer.drain()
         except OSError:
             pass
-        # One side's end is the other's.
+        # The end of one side ends the other side.
         writer.transport.abort()
 
 
 @asynccontextmanager
 async def proxy_to(url: str, seed: int = 1) -> AsyncIterator[Proxy]:
-    """Stand before the server at `ws://host:port/ws`."""
+    """Run a proxy to the server at `ws://host:port/ws`."""
     proxy = Proxy(target_of(url), random.Random(seed))
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"

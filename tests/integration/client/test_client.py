@@ -1,4 +1,4 @@
-"""The client against a real server: states, events, commands, and what ends it."""
+"""The client with a real server: states, events, commands, and its end."""
 
 import asyncio
 from contextlib import aclosing
@@ -24,7 +24,7 @@ async def stored(instance: Instance, session_id: str) -> Session:
     return parse_session((await instance.sessions.read(session_id)).snapshot.document)
 
 
-async def test_a_watch_begins_with_the_state_and_gets_all_that_follow(instance: Instance) -> None:
+async def test_watch_begins_with_the_state_and_gets_each_newer_state(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         assert session.state == await stored(instance, session_id)
@@ -38,7 +38,7 @@ async def test_a_watch_begins_with_the_state_and_gets_all_that_follow(instance: 
         await updates.aclose()
 
 
-async def test_readings_are_calculated_from_the_servers_time(instance: Instance) -> None:
+async def test_readings_follow_the_servers_time(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         assert session.remaining_ms(session.state.participants[0].participant_id) == 300_000
@@ -55,7 +55,7 @@ async def test_readings_are_calculated_from_the_servers_time(instance: Instance)
         assert session.remaining_ms(session.state.participants[1].participant_id) == 300_000
 
 
-async def test_a_command_is_acknowledged_or_refused(instance: Instance) -> None:
+async def test_command_is_acknowledged_or_refused(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         ack = await session.command("start", command_id="one")
@@ -76,7 +76,7 @@ async def test_a_command_is_acknowledged_or_refused(instance: Instance) -> None:
         assert session.state.version == 2
 
 
-async def test_many_commands_at_once_all_happen(instance: Instance) -> None:
+async def test_many_concurrent_commands_all_take_effect(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         await session.command("start")
@@ -86,7 +86,7 @@ async def test_many_commands_at_once_all_happen(instance: Instance) -> None:
         assert session.state == await stored(instance, session_id)
 
 
-async def test_a_session_of_a_thousand_is_kept_by_deltas(instance: Instance, other_instance: Instance) -> None:
+async def test_session_of_1000_participants_is_kept_by_deltas(instance: Instance, other_instance: Instance) -> None:
     session_id = await instance.create(participants=1_000)
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         await instance.command(session_id, Start())
@@ -100,7 +100,7 @@ async def test_a_session_of_a_thousand_is_kept_by_deltas(instance: Instance, oth
         assert session.state == await stored(instance, session_id)
 
 
-async def test_two_watches_of_one_session_share_it(instance: Instance) -> None:
+async def test_two_watches_of_one_session_are_shared(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as one:
         async with client.watch(session_id.upper()) as two:
@@ -109,7 +109,7 @@ async def test_two_watches_of_one_session_share_it(instance: Instance) -> None:
         await one.reach(2)
 
 
-async def test_a_session_that_isnt_there_is_said_and_the_client_goes_on(instance: Instance) -> None:
+async def test_watch_of_a_missing_session_raises_and_the_client_stays_usable(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client:
         with pytest.raises(SessionNotFound):
@@ -119,7 +119,7 @@ async def test_a_session_that_isnt_there_is_said_and_the_client_goes_on(instance
             assert session.state.version == 1
 
 
-async def test_a_deleted_session_ends_its_watch(instance: Instance) -> None:
+async def test_deleted_session_ends_its_watch(instance: Instance) -> None:
     session_id, other_id = await instance.create(), await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         await instance.command(session_id, Delete())
@@ -129,14 +129,14 @@ async def test_a_deleted_session_ends_its_watch(instance: Instance) -> None:
             assert other.state.version == 1
 
 
-async def test_deleting_what_one_watches_is_acknowledged(instance: Instance) -> None:
+async def test_delete_of_a_watched_session_is_acknowledged(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         async with asyncio.timeout(DEADLINE_S):
             assert (await session.command("delete")).version == 2
 
 
-async def test_one_connection_too_many_isnt_tried_again(settings: Settings) -> None:
+async def test_refused_connection_beyond_the_limit_is_not_retried(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"ws_max_connections": 1})) as instance:
         session_id = await instance.create()
         async with Client(instance.ws_url) as client, client.watch(session_id), Client(instance.ws_url) as another:
@@ -148,12 +148,12 @@ async def test_one_connection_too_many_isnt_tried_again(settings: Settings) -> N
 
 
 @pytest.mark.parametrize(("code", "known"), [(4599, ConnectionEnded), (4503, Forbidden), (4501, Unauthorized)])
-async def test_a_close_code_that_is_for_good_ends_the_client(code: int, known: type[Exception]) -> None:
-    visits = 0
+async def test_permanent_close_code_ends_the_client(code: int, known: type[Exception]) -> None:
+    connections = 0
 
     async def turn_away(socket: ServerConnection) -> None:
-        nonlocal visits
-        visits += 1
+        nonlocal connections
+        connections += 1
         await socket.close(code, "no")
 
     async with serve(turn_away, "127.0.0.1", 0, subprotocols=["synckairos.v3"]) as server:  # type: ignore[list-item]
@@ -161,21 +161,20 @@ async def test_a_close_code_that_is_for_good_ends_the_client(code: int, known: t
         async with Client(f"ws://127.0.0.1:{port}/ws") as client:
             with pytest.raises(known, match="no"):
                 await client.command(str(uuid4()), "start")
-    assert visits == 1
+    assert connections == 1
 
 
-async def test_what_is_asked_outside_is_refused(instance: Instance) -> None:
+async def test_call_outside_the_async_with_block_is_refused(instance: Instance) -> None:
     client = Client(instance.ws_url)
     with pytest.raises(ClientClosed):
         await client.command(str(uuid4()), "start")
     async with client:
-        asked = asyncio.create_task(Client.measure(client))
-        await asked
+        await asyncio.create_task(Client.measure(client))
     with pytest.raises(ClientClosed):
         await client.measure()
 
 
-async def test_who_else_is_there_is_known(settings: Settings) -> None:
+async def test_presences_follow_the_connected_watchers(settings: Settings) -> None:
     async with serving(settings, principal=Principal()) as instance:
         session_id, ada = await instance.create(), str(uuid4())
         async with (

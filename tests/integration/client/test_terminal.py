@@ -1,4 +1,4 @@
-"""`synckairos session watch` as a process, on a terminal and off it."""
+"""`synckairos session watch` as a process, with output to a terminal and to a pipe."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ FACE = re.compile(r"> White +(\d:\d\d\.\d)")
 
 @pytest.fixture
 def session_id(serve_process: Process) -> str:
-    """Start a session whose first clock is in its tenths."""
+    """Start a session whose first clock already shows tenths of a second."""
     people = [{"participant_id": str(uuid4()), "total_time_ms": 15_000, "display_name": n} for n in ("White", "Black")]
     with httpx.Client(base_url=serve_process.base_url, trust_env=False) as rest:
         answer = rest.post("/v1/sessions", json={"sync_mode": "per_participant", "participants": people})
@@ -33,7 +33,7 @@ def session_id(serve_process: Process) -> str:
 
 
 class Terminal:
-    """A pseudo-terminal of 60 × 12 and what was written to it."""
+    """A pseudo-terminal of 60 columns and 12 lines, and the text written to it."""
 
     def __init__(self, *args: str) -> None:
         self.master, slave = pty.openpty()
@@ -56,7 +56,7 @@ class Terminal:
 @contextmanager
 def terminal(*args: str) -> Iterator[Terminal]:
     shown = Terminal(*args)
-    # Whatever the test waits for, it ends.
+    # The alarm ends every wait of the test.
     watchdog = signal.signal(signal.SIGALRM, lambda *_: shown.process.kill())
     signal.alarm(DEADLINE_S)
     try:
@@ -69,7 +69,7 @@ def terminal(*args: str) -> Iterator[Terminal]:
         os.close(shown.master)
 
 
-def test_a_terminal_shows_a_clock_that_runs_between_frames(serve_process: Process, session_id: str) -> None:
+def test_terminal_shows_a_clock_that_runs_between_frames(serve_process: Process, session_id: str) -> None:
     with terminal("session", "watch", session_id, "--url", serve_process.ws_url) as shown:
         shown.read_until(lambda written: len(set(FACE.findall(written))) >= 5)
         faces = FACE.findall(shown.written)
@@ -87,7 +87,7 @@ def test_a_terminal_shows_a_clock_that_runs_between_frames(serve_process: Proces
     assert "Traceback" not in shown.written
 
 
-def test_a_session_that_ended_ends_it(serve_process: Process, session_id: str) -> None:
+def test_view_ends_with_the_session(serve_process: Process, session_id: str) -> None:
     with terminal("session", "watch", session_id, "--url", serve_process.base_url) as shown:
         shown.read_until(FACE.search)
         httpx.post(f"{serve_process.base_url}/v1/sessions/{session_id}/complete", trust_env=False).raise_for_status()
@@ -96,7 +96,7 @@ def test_a_session_that_ended_ends_it(serve_process: Process, session_id: str) -
         assert "completed, version 3" in shown.screens()[-1]
 
 
-async def test_off_a_terminal_each_update_is_drawn_once(serve_process: Process, session_id: str) -> None:
+async def test_output_to_a_pipe_has_one_view_for_each_update(serve_process: Process, session_id: str) -> None:
     watching = Process("session", "watch", session_id, "--url", serve_process.ws_url)
     try:
         await asyncio.to_thread(watching.wait_for_line, lambda line: "version 2" in line)
@@ -115,16 +115,16 @@ async def test_off_a_terminal_each_update_is_drawn_once(serve_process: Process, 
     ]
 
 
-def test_what_goes_wrong_is_one_line(serve_process: Process) -> None:
-    def told(*args: str) -> tuple[int, str]:
+def test_error_is_printed_as_one_line(serve_process: Process) -> None:
+    def run_watch(*args: str) -> tuple[int, str]:
         process = Process("session", "watch", *args)
         return process.wait_end(), process.output
 
     missing = str(uuid4())
-    assert told(missing, "--url", serve_process.ws_url) == (1, f"Session {missing} not found\n")
-    code, said = told("nonsense")
+    assert run_watch(missing, "--url", serve_process.ws_url) == (1, f"Session {missing} not found\n")
+    code, output = run_watch("nonsense")
     assert code == 2
-    assert "nonsense" in said
-    code, said = told(missing, "--url", "ftp://nowhere")
+    assert "nonsense" in output
+    code, output = run_watch(missing, "--url", "ftp://nowhere")
     assert code == 2
-    assert "ws://" in said
+    assert "ws://" in output

@@ -129,7 +129,7 @@ async def test_python_client_gets_the_new_state_and_reports_the_gap(instance: In
         await session.reach(LAST_COMMON + 1)
         updates = session.updates()
         assert not (await anext(updates)).has_gap
-        line.lead_nowhere()
+        line.block()
         await lose()
         await commit_others(instance, session_id, 1)
         line.target = target_of(instance.ws_url)

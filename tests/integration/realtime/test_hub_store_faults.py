@@ -268,7 +268,7 @@ async def test_client_that_was_disconnected_during_a_failover_gets_the_new_state
         assert lost.position["version"] == kept + 3
         async with proxy_to(first.ws_url) as line, Client(line.url) as client, client.watch(session_id) as session:
             await session.reach(kept + 3)
-            line.lead_nowhere()
+            line.block()
             await reissue_versions(settings, replica, session_id, reissued)
             fail_over(cluster, primary, replica)
             async with v3_client(second) as returning:

@@ -1,4 +1,4 @@
-"""The client's idea of the server's time against the store's own clock, through a network that delays unevenly."""
+"""The client's measurement of the server's time, through a network with different delays in each direction."""
 
 import time
 
@@ -13,12 +13,12 @@ SAMPLES = 12
 
 
 def true_offset_ms() -> float:
-    """Return how far the store's clock is ahead of the local one: it runs on this very machine."""
+    """Return the true offset of the store's clock. The store runs on this machine, so its clock is known."""
     return time.time() * 1000 - local_ms()
 
 
 @pytest.mark.parametrize(("up_ms", "down_ms"), [(300, 0), (0, 300), (300, 300), (0, 0)])
-async def test_the_stated_error_covers_the_true_one(instance: Instance, up_ms: int, down_ms: int) -> None:
+async def test_stated_error_covers_the_true_error(instance: Instance, up_ms: int, down_ms: int) -> None:
     async with proxy_to(instance.ws_url, seed=up_ms + 2 * down_ms) as proxy:
         proxy.up_ms, proxy.down_ms = up_ms, down_ms
         async with Client(proxy.url) as client:

@@ -1,4 +1,4 @@
-"""What a broken connection costs: nothing. Commands happen once, states and events go on without a gap."""
+"""Broken connections: commands take effect once, and states and events continue without a gap."""
 
 import asyncio
 import socket
@@ -29,7 +29,7 @@ from tests.waiting import eventually
 DEADLINE_S = 30
 
 
-async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance) -> None:
+async def test_command_cut_off_before_its_ack_takes_effect_once(instance: Instance) -> None:
     session_id = await instance.create()
     async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
         await session.command("start")
@@ -42,7 +42,7 @@ async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance)
                 cut = cut or is_it
                 return is_it
 
-            proxy.stops = before_the_ack
+            proxy.should_cut = before_the_ack
             async with asyncio.timeout(DEADLINE_S):
                 ack = await session.command("switch")
             assert ack.version == 3 + press
@@ -52,19 +52,19 @@ async def test_a_command_cut_off_before_its_ack_happens_once(instance: Instance)
         assert session.state.version == 7
 
 
-async def test_a_port_that_says_nothing_is_left() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as dumb:
-        async with Client(f"ws://127.0.0.1:{dumb.getsockname()[1]}/ws", open_timeout_s=0.2) as client:
-            asked = asyncio.create_task(client.command(str(uuid4()), "start"))
+async def test_connection_attempt_to_a_silent_port_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with Client(f"ws://127.0.0.1:{silent.getsockname()[1]}/ws", open_timeout_s=0.2) as client:
+            pending = asyncio.create_task(client.command(str(uuid4()), "start"))
 
             async def trouble() -> str | None:
                 return client.trouble
 
             assert "timed out" in (await eventually(trouble, 5) or "")
-            asked.cancel()
+            pending.cancel()
 
 
-async def test_each_of_many_commands_happens_once_on_a_line_that_breaks(instance: Instance) -> None:
+async def test_each_of_many_commands_takes_effect_once_on_a_breaking_connection(instance: Instance) -> None:
     session_id = await instance.create()
     async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
         await session.command("start")
@@ -75,19 +75,19 @@ async def test_each_of_many_commands_happens_once_on_a_line_that_breaks(instance
             before, acks = acks, acks + chunk.count(b'"ACK"')
             return before // 7 != acks // 7
 
-        proxy.stops = every_seventh_ack
+        proxy.should_cut = every_seventh_ack
         async with asyncio.timeout(DEADLINE_S):
             answers = await asyncio.gather(*(session.command("switch") for _ in range(30)))
         assert sorted(answer.version for answer in answers) == list(range(3, 33))
         assert proxy.connections > 1
-        proxy.stops = lambda chunk: False
+        proxy.should_cut = lambda chunk: False
         assert (await session.reach(32)).version == 32
 
 
-async def test_what_was_missed_comes_by_deltas_and_no_event_is_lost(
+async def test_missed_versions_come_by_deltas_without_a_lost_event(
     instance: Instance, other_instance: Instance
 ) -> None:
-    """Cycles end by themselves while the client has no connection; it comes back to another instance."""
+    """Cycles time out while the client has no connection. It reconnects to another instance."""
     spec = Create(
         SyncMode.PER_CYCLE, (NewParticipant(str(uuid4())), NewParticipant(str(uuid4()))),
         time_per_cycle_ms=1_000, max_cycles=50, on_timeout=OnTimeout.ADVANCE,
@@ -113,30 +113,30 @@ async def test_what_was_missed_comes_by_deltas_and_no_event_is_lost(
         proxy.target = target_of(other_instance.ws_url)
         proxy.cut()
         for version in (4, 6):
-            await committed(instance, session_id, version)
+            await wait_for_version(instance, session_id, version)
             proxy.cut()
-        await committed(instance, session_id, 8)
+        await wait_for_version(instance, session_id, 8)
         async with asyncio.timeout(DEADLINE_S):
             await following
         assert [version for version, _ in seen] == list(range(1, 9))
         assert cycles == list(range(3, 9))
 
 
-async def committed(instance: Instance, session_id: str, version: int) -> None:
-    """Wait until a session has a version, reading it as a client would: what fell due is committed then."""
+async def wait_for_version(instance: Instance, session_id: str, version: int) -> None:
+    """Wait until a session has a version. Each read commits overdue transitions."""
 
-    async def look() -> bool:
+    async def has_version() -> bool:
         return (await instance.sessions.read(session_id)).snapshot.version >= version
 
-    await eventually(look)
+    await eventually(has_version)
 
 
-async def test_a_killed_server_is_followed_by_the_next(
+async def test_client_of_a_killed_server_continues_on_another_server(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
     doomed, other = start_server(settings), start_server(settings)
     async with proxy_to(doomed.ws_url) as proxy, Client(proxy.url) as client, Client(other.ws_url) as author:
-        session_id = await created(other)
+        session_id = await create_session(other)
         async with client.watch(session_id) as session, author.watch(session_id) as elsewhere:
             await session.command("start")
             gaps: list[bool] = []
@@ -163,7 +163,7 @@ async def test_a_killed_server_is_followed_by_the_next(
             assert session.state == elsewhere.state
 
 
-async def created(server: Process) -> str:
+async def create_session(server: Process) -> str:
     people = [{"participant_id": str(uuid4()), "total_time_ms": 300_000} for _ in range(2)]
     async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as rest:
         answer = await rest.post("/v1/sessions", json={"sync_mode": "per_participant", "participants": people})
@@ -171,11 +171,11 @@ async def created(server: Process) -> str:
     return session_id
 
 
-async def test_a_server_that_is_started_again_is_found_again(
+async def test_client_reconnects_to_a_restarted_server(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
     first = start_server(settings)
-    session_id = await created(first)
+    session_id = await create_session(first)
     async with Client(first.base_url) as client, client.watch(session_id) as session:
         first.kill()
         starting = asyncio.create_task(session.command("start"))
@@ -189,7 +189,7 @@ async def test_a_server_that_is_started_again_is_found_again(
             await asyncio.to_thread(second.stop)
 
 
-async def test_a_drained_server_is_left_when_it_says(settings: Settings) -> None:
+async def test_client_of_a_draining_server_reconnects_after_goaway(settings: Settings) -> None:
     async with serving(settings) as stays:
         session_id = await stays.create()
         async with (
@@ -208,7 +208,7 @@ async def test_a_drained_server_is_left_when_it_says(settings: Settings) -> None
             assert proxy.connections == 2
 
 
-async def test_a_server_that_says_when_is_asked_no_sooner(instance: Instance) -> None:
+async def test_client_does_not_reconnect_before_retry_after(instance: Instance) -> None:
     session_id = await instance.create()
     instance.hub.is_draining = True
     async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client:
@@ -232,10 +232,10 @@ async def version_of(client: Client, session_id: str) -> int:
 
 @asynccontextmanager
 async def scripted(answers: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> AsyncIterator[tuple[str, list[Any]]]:
-    """Serve what a script says to each message; PINGs are answered."""
-    heard: list[Any] = []
+    """Serve the answers of a script, and record the messages. PINGs are answered, but not recorded."""
+    received: list[Any] = []
 
-    async def talk(socket: ServerConnection) -> None:
+    async def serve_socket(socket: ServerConnection) -> None:
         try:
             async for text in socket:
                 message = orjson.loads(text)
@@ -243,32 +243,40 @@ async def scripted(answers: Callable[[dict[str, Any]], list[dict[str, Any]]]) ->
                     pong = {"type": "PONG", "reply_to": message["id"], "t1": 0, "t2": 0, "error_ms": 0}
                     await socket.send(orjson.dumps(pong), text=True)
                     continue
-                heard.append(message)
+                received.append(message)
                 for answer in answers(message):
                     await socket.send(orjson.dumps(answer), text=True)
         except ConnectionClosed:
             pass
 
-    async with serve(talk, "127.0.0.1", 0, subprotocols=[Subprotocol("synckairos.v3")]) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", heard
+    async with serve(serve_socket, "127.0.0.1", 0, subprotocols=[Subprotocol("synckairos.v3")]) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", received
 
 
 @pytest.mark.parametrize("from_version", [3, 1])
-async def test_a_delta_that_doesnt_fit_makes_it_ask_from_where_it_is(instance: Instance, from_version: int) -> None:
+async def test_delta_with_a_gap_makes_the_client_subscribe_from_its_position(
+    instance: Instance, from_version: int
+) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
     document = orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
     name = {"session_id": session_id, "epoch": document["epoch"]}
 
-    def answers(asked: dict[str, Any]) -> list[dict[str, Any]]:
-        if "version" not in asked:
+    def answers(message: dict[str, Any]) -> list[dict[str, Any]]:
+        if "version" not in message:
             sync = {"type": "STATE_SYNC", **name, "version": 2, "state": document}
-            odd = {"type": "STATE_DELTA", **name, "from_version": from_version, "version": 4, "patch": {"version": 4}}
-            return [sync, odd, odd]
+            misfit = {
+                "type": "STATE_DELTA",
+                **name,
+                "from_version": from_version,
+                "version": 4,
+                "patch": {"version": 4},
+            }
+            return [sync, misfit, misfit]
         patch = {"version": 5, "status": "paused"}
         return [{"type": "STATE_DELTA", **name, "from_version": 2, "version": 5, "recovered": True, "patch": patch}]
 
-    async with scripted(answers) as (url, heard), Client(url) as client, client.watch(session_id) as session:
+    async with scripted(answers) as (url, received), Client(url) as client, client.watch(session_id) as session:
         async with asyncio.timeout(DEADLINE_S):
             assert (await session.reach(5)).status == "paused"
-        assert [each.get("version") for each in heard] == [None, 2]
+        assert [each.get("version") for each in received] == [None, 2]
