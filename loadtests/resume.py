@@ -21,7 +21,7 @@ from synckairos.client.watch import Watch
 from synckairos.clock.commands import Switch
 from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log
-from tests.balancer import balancer
+from tests.balancer import run_balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 
@@ -63,18 +63,18 @@ async def watchers(stack: AsyncExitStack, url: str, sessions: list[str], count: 
 async def measure(parts: Parts, servers: list[Process], options: argparse.Namespace) -> dict[str, Any]:
     doomed, other = servers
     sessions = [await started(parts) for _ in range(options.sessions)]
-    async with balancer([address(doomed)]) as balancing, AsyncExitStack() as stack:
-        watches = await watchers(stack, balancing.http_url, sessions, options.watchers)
+    async with run_balancer([address(doomed)]) as balancer, AsyncExitStack() as stack:
+        watches = await watchers(stack, balancer.http_url, sessions, options.watchers)
         followers = [Follower(watch) for watch in watches]
         following = [asyncio.create_task(each.until(2 + options.missed)) for each in followers]
-        balancing.targets.clear()
+        balancer.targets.clear()
         killed_at = time.perf_counter()
         await asyncio.to_thread(doomed.kill)
         for _ in range(options.missed):
             for session_id in sessions:
                 await parts.sessions.execute(CommandRequest(NOBODY, session_id, Switch(), "switch"))
         reachable_at = time.perf_counter()
-        balancing.targets.append(address(other))
+        balancer.targets.append(address(other))
         async with asyncio.timeout(60):
             await asyncio.gather(*following)
     took = [each.current_at - reachable_at for each in followers]

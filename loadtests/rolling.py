@@ -23,7 +23,7 @@ from loadtests.telling import percentile, tell
 from synckairos.client.watch import Watch
 from synckairos.config import Settings
 from synckairos.telemetry import log
-from tests.balancer import Balancer, balancer
+from tests.balancer import Balancer, run_balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 
@@ -83,12 +83,12 @@ class Load:
         return round(late[-1] + 1 - begin, 1) if late else 0.0
 
 
-async def restart(balancing: Balancer, server: Process, settings: Settings) -> Process:
+async def restart(balancer: Balancer, server: Process, settings: Settings) -> Process:
     server.send(signal.SIGTERM)
     assert await asyncio.to_thread(server.wait_end) == 0
-    balancing.targets.remove(address(server))
+    balancer.targets.remove(address(server))
     after = await asyncio.to_thread(spawn_server, settings)
-    balancing.targets.append(address(after))
+    balancer.targets.append(address(after))
     return after
 
 
@@ -96,8 +96,8 @@ async def measure(
     parts: Parts, servers: list[Process], settings: Settings, clients: int, a_second: float
 ) -> dict[str, Any]:
     sessions = [await started(parts) for _ in range(clients)]
-    async with balancer([address(each) for each in servers]) as balancing, AsyncExitStack() as stack:
-        watches = await watchers(stack, balancing.http_url, sessions, clients)
+    async with run_balancer([address(each) for each in servers]) as balancer, AsyncExitStack() as stack:
+        watches = await watchers(stack, balancer.http_url, sessions, clients)
         load = Load(watches, a_second)
         asking = load.start()
         began = time.perf_counter()
@@ -105,7 +105,7 @@ async def measure(
         restarted_at = []
         for at, server in enumerate(servers):
             restarted_at.append(time.perf_counter())
-            servers[at] = await restart(balancing, server, settings)
+            servers[at] = await restart(balancer, server, settings)
             await asyncio.sleep(max(0.0, restarted_at[-1] + BETWEEN_S - time.perf_counter()))
         ended = time.perf_counter()
         for task in asking:

@@ -1,4 +1,4 @@
-"""A TCP balancer, the least there is: each connection goes to the next of its targets that takes it."""
+"""A minimal TCP load balancer: each connection goes to the next target that accepts it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -7,23 +7,23 @@ from itertools import cycle
 from typing import cast
 
 
-class _End(asyncio.Protocol):
-    """One end of a connection: what comes is written to the other, whose pace it takes."""
+class _Side(asyncio.Protocol):
+    """One side of a relayed connection. It writes what it receives to the other side, and pauses when that is full."""
 
-    def __init__(self, made: "Callable[[_End], None]", lost: "Callable[[_End], None]") -> None:
-        self._made = made
-        self._lost = lost
-        self.other: _End | None = None
-        self.early = b""
+    def __init__(self, on_made: "Callable[[_Side], None]", on_lost: "Callable[[_Side], None]") -> None:
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self.other: _Side | None = None
+        self.received_early = b""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._made(self)
+        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         if self.other is None or self.other.transport is None:
-            self.early += data
+            self.received_early += data
         else:
             self.other.transport.write(data)
 
@@ -36,68 +36,73 @@ class _End(asyncio.Protocol):
             self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(self)
-        # One side's end is the other's; what was written before it still goes out.
+        self._on_lost(self)
+        # Close the other side too. It still sends what was written before.
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
 
 
 class Balancer:
-    """Spreads connections over `targets`, (host, port) each; the list may change at any time."""
+    """Distributes connections over `targets`, each (host, port). The list may change at any time."""
 
     def __init__(self, targets: list[tuple[str, int]]) -> None:
         self.targets = targets
         self.port = 0
-        self._turn: Iterator[int] = cycle(range(1 << 16))
+        self._next_target: Iterator[int] = cycle(range(1 << 16))
         self._connecting: set[asyncio.Task[None]] = set()
-        self._ends: set[_End] = set()
+        self._sides: set[_Side] = set()
 
     @property
     def http_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def accept(self) -> asyncio.Protocol:
-        return _End(self._accepted, self._ends.discard)
+    def create_protocol(self) -> asyncio.Protocol:
+        """Return the protocol of a new client connection."""
+        return _Side(self._on_accepted, self._sides.discard)
 
-    def _accepted(self, client: _End) -> None:
-        self._ends.add(client)
+    def _on_accepted(self, client: _Side) -> None:
+        self._sides.add(client)
         task = asyncio.ensure_future(self._connect(client))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, client: _End) -> None:
-        loop, first, targets = asyncio.get_running_loop(), next(self._turn), list(self.targets)
+    async def _connect(self, client: _Side) -> None:
+        """Connect a client to the first target that accepts. Cut the client off if no target does."""
+        loop, first, targets = asyncio.get_running_loop(), next(self._next_target), list(self.targets)
         assert client.transport is not None
-        for at in range(len(targets)):
-            host, port = targets[(first + at) % len(targets)]
+        for offset in range(len(targets)):
+            host, port = targets[(first + offset) % len(targets)]
             try:
-                _, server = await loop.create_connection(lambda: _End(self._ends.add, self._ends.discard), host, port)
+                _, server = await loop.create_connection(
+                    lambda: _Side(self._sides.add, self._sides.discard), host, port
+                )
             except OSError:
                 continue
             assert server.transport is not None
             client.other, server.other = server, client
-            server.transport.write(client.early)
+            server.transport.write(client.received_early)
             if client.transport.is_closing():
                 server.transport.close()
             return
         client.transport.abort()
 
     async def close(self) -> None:
-        """Cut all there are."""
+        """Abort all connections."""
         if self._connecting:
             await asyncio.wait(self._connecting)
-        for end in tuple(self._ends):
-            if end.transport is not None:
-                end.transport.abort()
+        for side in tuple(self._sides):
+            if side.transport is not None:
+                side.transport.abort()
 
 
 @asynccontextmanager
-async def balancer(targets: list[tuple[str, int]]) -> AsyncIterator[Balancer]:
-    balancing = Balancer(targets)
-    server = await asyncio.get_running_loop().create_server(balancing.accept, "127.0.0.1", 0, backlog=4096)
-    balancing.port = server.sockets[0].getsockname()[1]
+async def run_balancer(targets: list[tuple[str, int]]) -> AsyncIterator[Balancer]:
+    """Run a load balancer on a free port of loopback."""
+    balancer = Balancer(targets)
+    server = await asyncio.get_running_loop().create_server(balancer.create_protocol, "127.0.0.1", 0, backlog=4096)
+    balancer.port = server.sockets[0].getsockname()[1]
     try:
-        yield balancing
+        yield balancer
     finally:
         server.close()
-        await balancing.close()
+        await balancer.close()

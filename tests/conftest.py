@@ -1,4 +1,4 @@
-"""Real stores for every test: one Valkey and one Postgres a test run, a key prefix and a database of its own a test."""
+"""Fixtures of all tests: one Valkey and one Postgres per test run, and a key prefix and a database per test."""
 
 import asyncio
 import itertools
@@ -22,16 +22,23 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> None:
-    """Forget the settings of whoever runs the tests, and log everything as production does."""
+    """Remove the settings of the developer from the environment, and log as in production."""
     for field in Settings.model_fields:
         for name in variables(field):
             os.environ.pop(name, None)
     log.configure("info")
 
 
+@pytest.fixture(autouse=True)
+def restored_log() -> Iterator[None]:
+    """Restore the log after the test, because commands configure another level, and a stream that is closed later."""
+    yield
+    log.configure("info")
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
-    """Give a directory that both stores may use, whoever they run as; pytest's own is closed to other users."""
+    """Create a directory that both stores can use as any user. The directories of pytest are closed to other users."""
     path = make_data_dir()
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -39,21 +46,21 @@ def data_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def valkey(data_dir: Path) -> Iterator[Valkey]:
-    """Give the run's Valkey. Shared: a test that kills or flushes starts one of its own."""
+    """Start the Valkey that all tests share. A test that kills or flushes a store starts another one."""
     with Valkey(data_dir / "valkey") as store:
         yield store
 
 
 @pytest.fixture(scope="session")
 def postgres(data_dir: Path) -> Iterator[Postgres]:
-    """Give the run's Postgres. Shared: a test that stops it starts one of its own."""
+    """Start the Postgres that all tests share. A test that stops it starts another one."""
     with Postgres(data_dir / "postgres", durable=False) as store:
         yield store
 
 
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
-    """Migrate one database, once; every test's own is a copy."""
+    """Migrate one database, once. The database of each test is a copy of it. Returns its name."""
     from synckairos.postgres.migrate import migrate
 
     asyncio.run(migrate(postgres.url))
@@ -67,14 +74,14 @@ def redis_url(valkey: Valkey) -> str:
 
 @pytest.fixture
 def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
-    """Give a fresh, migrated database; dropped after the test."""
+    """Create a new, migrated database. It is dropped after the test."""
     with _database(postgres, template_database) as url:
         yield url
 
 
 @pytest.fixture
 def bare_database_url(postgres: Postgres) -> Iterator[str]:
-    """Give a fresh database that nobody has migrated; dropped after the test."""
+    """Create a new database without migrations. It is dropped after the test."""
     with _database(postgres, "template1") as url:
         yield url
 
@@ -95,7 +102,7 @@ def key_prefix() -> str:
 
 @pytest.fixture
 def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path) -> Settings:
-    """Give settings on the run's stores, with a key prefix and a database nobody else uses, and no felt limits."""
+    """Return settings on the shared stores, with an unused key prefix and database, and with high rate limits."""
     return Settings(
         port=0,
         redis_url=redis_url,
@@ -110,7 +117,7 @@ def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path)
 
 @pytest.fixture
 def start_server() -> Iterator[Callable[[Settings], Process]]:
-    """Start as many servers as a test needs, each a process of its own; ended after the test."""
+    """Return a function that starts a server process. All of them are stopped after the test."""
     started: list[Process] = []
 
     def start(settings: Settings) -> Process:
@@ -124,5 +131,5 @@ def start_server() -> Iterator[Callable[[Settings], Process]]:
 
 @pytest.fixture
 def serve_process(start_server: Callable[[Settings], Process], settings: Settings) -> Process:
-    """Give one ready server as a process: `base_url`, `ws_url`, `kill()`."""
+    """Start one server process and wait until it is ready."""
     return start_server(settings)

@@ -1,4 +1,4 @@
-"""What was committed, as the outbox has it: the store's own stamp beside each event."""
+"""Versions in the outbox, with the instant of their commit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from tests.integration.parts import Parts
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One version of a session. `committed_at_ms` is Redis TIME at the commit, `event` the audit row's columns."""
+    """One version of a session. `committed_at_ms` is Redis TIME at the commit, `event` the columns of the event row."""
 
     session_id: str
     version: int
@@ -19,11 +19,11 @@ class Committed:
 
 
 async def committed_events(parts: Parts) -> list[Committed]:
-    """Return everything in the first partition that no drain has taken yet, oldest first."""
+    """Return all versions in the outbox of the first partition, oldest first."""
     entries = await parts.pipe.call("XRANGE", parts.store.keys.outbox(0), "-", "+")
     found = []
-    for stamp, fields in entries:
+    for entry_id, fields in entries:
         row = dict(zip(fields[::2], fields[1::2], strict=True))
-        at_ms = int(stamp.split(b"-")[0])
+        at_ms = int(entry_id.split(b"-")[0])
         found.append(Committed(row[b"session_id"].decode(), int(row[b"version"]), at_ms, orjson.loads(row[b"event"])))
     return found

@@ -1,1 +1,1 @@
-"""Composition roots: what each operating-system process (server, worker, dev) is made of."""
+"""Operating-system processes: `server`, `worker` and `dev`, each built from its components here."""

@@ -1,7 +1,7 @@
-"""`synckairos dev`: stores, migrations, server and worker in one go, and the end of all of them in the right order.
+"""The `dev` process: starts embedded stores, migrations, a server and a worker, and stops them in the right order.
 
-Server and worker are processes of their own, as in production, and learn everything through their environment.
-Must not leave anything behind: whoever is started here is stopped here, and guarded in case we can't.
+The server and the worker are separate processes, as in production. They get all settings through their environment.
+Every process that is started here is stopped here. A guard stops it if this process is killed.
 """
 
 import asyncio
@@ -28,57 +28,58 @@ from synckairos.embedded.child_process import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.process.ready_line import parse_ready
 
-# Ctrl-C ends all of it within ten seconds: the server drains in two, its process gets six, the stores two more.
+# Seconds. Ctrl-C stops everything within ten: the server drains in two, its process has six, the stores have two more.
 _DRAIN_S = 2.0
 _PROCESS_STOP_S = 6.0
 
-_ARCHIVE_AFTER_S = 60  # soon enough to be seen
+_ARCHIVE_AFTER_S = 60  # seconds; short, so that a developer sees archives
 
 
 @dataclass(frozen=True, slots=True)
 class _Stores:
-    """The URLs in use, and the processes behind those that are our own, by name."""
+    """The URLs of the stores. `embedded` has the processes of the embedded ones, by class name."""
 
     redis_url: str
     database_url: str
-    own: dict[str, ChildProcess]
+    embedded: dict[str, ChildProcess]
 
 
 async def run_dev(settings: Settings, data: Path | None) -> int:
-    """Run everything until Ctrl-C or SIGTERM (0), or until one part ends by itself (1); return the exit code.
+    """Run everything until Ctrl-C or SIGTERM, or until one of the processes ends. Returns the exit code, 0 or 1.
 
-    `data` keeps the stores' data; without it they live in a temporary directory, removed at the end.
-    Raises: PortTaken, BadSettings, EmbeddedStoreFailed, before anything is left running.
+    `data` is the directory that keeps the data of the stores. None uses a temporary directory, removed at the end.
+
+    Raises: PortTaken, BadSettings, EmbeddedStoreFailed. No process is left running then.
     """
-    told = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     _refuse_taken_port(settings)
     with ExitStack() as stack:
         directory = stack.enter_context(_data_dir(data))
         stores = await asyncio.to_thread(_start_stores, settings, directory, stack)
-        settings = _settings_of_parts(settings, stores, directory)
-        if not told.is_set():
+        settings = _child_settings(settings, stores, directory)
+        if not stop_requested.is_set():
             from synckairos.postgres.migrate import migrate
 
             await migrate(settings.database_url)
-        if told.is_set():
+        if stop_requested.is_set():
             return 0
-        parts = {name: _spawn(name, settings) for name in ("serve", "worker")}
-        stack.callback(_together, [partial(child.stop, _PROCESS_STOP_S) for child in parts.values()])
-        place = f"{directory}" if data else f"{directory} (temporary: removed at the end)"
-        relay = asyncio.create_task(asyncio.to_thread(_relay, parts["serve"], settings, stores, place))
-        ended = await _first_end(told, {**parts, **stores.own})
+        processes = {name: _spawn(name, settings) for name in ("serve", "worker")}
+        stack.callback(_run_in_parallel, [partial(child.stop, _PROCESS_STOP_S) for child in processes.values()])
+        data_text = f"{directory}" if data else f"{directory} (temporary: removed at the end)"
+        relay = asyncio.create_task(asyncio.to_thread(_relay_output, processes["serve"], settings, stores, data_text))
+        ended = await _wait_for_first_end(stop_requested, {**processes, **stores.embedded})
         if ended is not None:
-            click.echo(f"{ended} ended by itself; stopping the rest", err=True)
+            click.echo(f"{ended} ended unexpectedly; stopping all other processes", err=True)
         await asyncio.to_thread(stack.close)
         await relay
     return 0 if ended is None else 1
 
 
-def _settings_of_parts(settings: Settings, stores: _Stores, directory: Path) -> Settings:
-    """Return what server and worker are told: what nobody set is what suits a machine of one's own."""
-    ours = {
+def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Settings:
+    """Return the settings for server and worker. Settings that are not set get values for a developer's machine."""
+    defaults = {
         "redis_url": stores.redis_url,
         "database_url": stores.database_url,
         "queue_redis_url": stores.redis_url,
@@ -86,11 +87,11 @@ def _settings_of_parts(settings: Settings, stores: _Stores, directory: Path) -> 
         "archive_after_s": _ARCHIVE_AFTER_S,
         "drain_timeout_s": _DRAIN_S,
     }
-    return settings.model_copy(update={name: value for name, value in ours.items() if not is_set(settings, name)})
+    return settings.model_copy(update={name: value for name, value in defaults.items() if not is_set(settings, name)})
 
 
 def _refuse_taken_port(settings: Settings) -> None:
-    """Find out before anything is started. Raises: PortTaken, BadSettings."""
+    """Check the port before any process is started. Raises: PortTaken, BadSettings."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,85 +102,90 @@ def _refuse_taken_port(settings: Settings) -> None:
                 raise PortTaken(settings.port) from None
             reason = error.strerror or str(error)
             raise BadSettings(
-                f"{variables('host')[0]}: can't listen on {settings.host} port {settings.port}: {reason}"
+                f"{variables('host')[0]}: cannot listen on {settings.host} port {settings.port}: {reason}"
             ) from None
 
 
 def _data_dir(data: Path | None) -> AbstractContextManager[Path]:
-    return temporary_data_dir() if data is None else _kept(data)
+    return temporary_data_dir() if data is None else _persistent_data_dir(data)
 
 
 @contextmanager
-def _kept(data: Path) -> Iterator[Path]:
+def _persistent_data_dir(data: Path) -> Iterator[Path]:
+    """Yield the directory of `--data`. Raises: BadSettings if it cannot be used."""
     with ExitStack() as stack:
         try:
             directory = stack.enter_context(persistent_data_dir(data.absolute()))
         except OSError as error:
-            raise BadSettings(f"--data: can't use {data}: {error.strerror or error}") from None
+            raise BadSettings(f"--data: cannot use {data}: {error.strerror or error}") from None
         except EmbeddedStoreFailed as error:
             raise BadSettings(f"--data: {error.message}") from None
         yield directory
 
 
 def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Stores:
-    """Start, side by side, the stores that no setting names; `stack` stops them."""
+    """Start the stores that are not set by a URL, in parallel. `stack` stops them."""
     redis_url, database_url = settings.redis_url, settings.database_url
     valkey = None if is_set(settings, "redis_url") else Valkey(directory / "valkey")
     postgres = None if is_set(settings, "database_url") else Postgres(directory / "postgres")
     started = [store for store in (valkey, postgres) if store is not None]
-    stack.callback(_together, [store.stop for store in started])
-    _together([store.start for store in started])
+    stack.callback(_run_in_parallel, [store.stop for store in started])
+    _run_in_parallel([store.start for store in started])
     if valkey is not None:
         redis_url = valkey.url
     if postgres is not None:
         database_url = postgres.url
-    own = {type(store).__name__: store.child for store in started}
-    return _Stores(redis_url, database_url, own)
+    embedded = {type(store).__name__: store.child for store in started}
+    return _Stores(redis_url, database_url, embedded)
 
 
 def _spawn(command: str, settings: Settings) -> ChildProcess:
+    """Start `synckairos COMMAND`. Its environment has only these settings."""
     known = {name for field in Settings.model_fields for name in variables(field)}
-    rest = {name: value for name, value in os.environ.items() if name not in known}
+    without_settings = {name: value for name, value in os.environ.items() if name not in known}
     return ChildProcess(
         [sys.executable, "-m", "synckairos", command],
-        env={**rest, **settings.environ(), "PYTHONUNBUFFERED": "1"},
+        env={**without_settings, **settings.environ(), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE if command == "serve" else None,
     )
 
 
-def _relay(server: ChildProcess, settings: Settings, stores: _Stores, place: str) -> None:
-    """Pass on what the server prints, and at its ready line say where everything is. Ends with the server."""
+def _relay_output(server: ChildProcess, settings: Settings, stores: _Stores, data_text: str) -> None:
+    """Print the output of the server, and before its ready line the banner. Ends when the server ends."""
     assert server.process.stdout is not None
     for line in server.process.stdout:
         if urls := parse_ready(line):
-            click.echo(_banner(urls, settings, stores, place))
+            click.echo(_banner(urls, settings, stores, data_text))
         click.echo(line, nl=False)
 
 
-def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, place: str) -> str:
+def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_text: str) -> str:
+    """Render the table of URLs, and the variables with which other commands find embedded stores."""
     rows = {
         "http": urls["http"],
         "ws": urls["ws"],
         "demo": urls["http"] + "/demo",
         "docs": urls["http"] + "/docs",
         "metrics": urls["http"] + "/metrics",
-        "redis": redact(settings.redis_url) + (" (embedded)" if "Valkey" in stores.own else ""),
-        "postgres": redact(settings.database_url) + (" (embedded)" if "Postgres" in stores.own else ""),
-        "data": place if stores.own else "in the stores you named",
+        "redis": redact(settings.redis_url) + (" (embedded)" if "Valkey" in stores.embedded else ""),
+        "postgres": redact(settings.database_url) + (" (embedded)" if "Postgres" in stores.embedded else ""),
+        "data": data_text if stores.embedded else "in the stores that are set",
     }
     table = "\n".join(f"  {name:<9} {value}" for name, value in rows.items())
-    told = f"\nSyncKairos {__version__} is up; Ctrl-C ends all of it.\n\n{table}\n"
-    own = {
-        "REDIS_URL": settings.redis_url if "Valkey" in stores.own else None,
-        "DATABASE_URL": settings.database_url if "Postgres" in stores.own else None,
-        variables("archive_url")[0]: settings.archive_url if stores.own else None,
+    banner = f"\nSyncKairos {__version__} is ready. Ctrl-C stops all processes.\n\n{table}\n"
+    exported = {
+        "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
+        "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
+        variables("archive_url")[0]: settings.archive_url if stores.embedded else None,
     }
-    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in own.items() if value is not None)
-    return f"{told}\nCommands such as `synckairos jobs list` find it by\n\n  export {exports}\n" if exports else told
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items() if value is not None)
+    if not exports:
+        return banner
+    return f"{banner}\nCommands such as `synckairos jobs list` need these variables:\n\n  export {exports}\n"
 
 
-async def _first_end(told: asyncio.Event, children: dict[str, ChildProcess]) -> str | None:
-    """Wait until we are told to stop (None) or a child ends by itself (its name)."""
+async def _wait_for_first_end(stop_requested: asyncio.Event, children: dict[str, ChildProcess]) -> str | None:
+    """Wait until a stop is requested or a child ends. Returns the name of the child, or None at a stop."""
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, changed.set)
@@ -188,20 +194,20 @@ async def _first_end(told: asyncio.Event, children: dict[str, ChildProcess]) -> 
             for name, child in children.items():
                 if child.returncode is not None:
                     return name
-            waits = [asyncio.create_task(event.wait()) for event in (told, changed)]
+            waits = [asyncio.create_task(event.wait()) for event in (stop_requested, changed)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
-            if told.is_set():
+            if stop_requested.is_set():
                 return None
             changed.clear()
     finally:
         loop.remove_signal_handler(signal.SIGCHLD)
 
 
-def _together(jobs: list[Callable[[], object]]) -> None:
-    """Run `jobs` side by side and wait for all of them, then raise what the first failed one raised."""
-    with ThreadPoolExecutor(max_workers=max(len(jobs), 1)) as pool:
-        futures = [pool.submit(job) for job in jobs]
+def _run_in_parallel(functions: list[Callable[[], object]]) -> None:
+    """Call all functions in parallel and wait for all of them. Raises the first exception in the order of the list."""
+    with ThreadPoolExecutor(max_workers=max(len(functions), 1)) as pool:
+        futures = [pool.submit(function) for function in functions]
     for future in futures:
         future.result()

@@ -1,13 +1,13 @@
-"""The garbage collector, as processes want it that live long and answer quickly."""
+"""Tuning of the garbage collector for long-running processes."""
 
 import gc
 
 
 def tune_gc() -> None:
-    """Keep it from what is there before the work begins, and from looking all the time.
+    """Exclude the objects of the start from later collections, and make collections rarer.
 
-    Next to nothing here is ever in a cycle; by default it looks after every 700 new objects, which is a few requests
-    or rows.
+    Almost no object here is part of a reference cycle. By default the collector runs after every 700 new objects, which
+    is a few requests or rows.
     """
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
-"""The composition root of a server: opens everything in order, serves, and closes it the other way round.
+"""The server process: opens its stores and components in order, serves, and closes them in reverse order.
 
-The whole service on one page. Decides nothing; every part is told here what it stands on.
+This module is the composition root. It has no logic: it gives each component its dependencies.
 """
 
 import asyncio
@@ -58,40 +58,43 @@ from synckairos.webhooks.registry import WebhookRegistry
 
 logger = log.get_logger(__name__)
 
-Job = Coroutine[Any, Any, None]
+BackgroundLoop = Coroutine[Any, Any, None]
 
 
 async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return; `on_ready` gets the base URL, without a trailing slash.
+    """Serve until SIGTERM or SIGINT, then drain and return.
+
+    `on_ready` is called when the server accepts connections, with its base URL without a trailing slash.
 
     Raises:
-        PortTaken: somebody else listens there.
-        StoreMismatch, StoreUnavailable: Redis isn't safe to write to, or doesn't answer.
+        PortTaken: Another process listens on the port.
+        StoreMismatch: Redis is unsafe to write to.
+        StoreUnavailable: Redis does not answer.
     """
     listener = listen(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        server, jobs = await stack.enter_async_context(_compose(settings, listener))
+        server, loops = await stack.enter_async_context(_compose(settings, listener))
 
-        def ready() -> None:
+        def announce_ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             tune_gc()
             logger.info("serving", host=settings.host, port=server.port)
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}")
 
-        with _stopping_by_signal(server):
+        with _stop_on_signals(server):
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(job) for job in jobs]
-                await server.run_until_stopped(on_ready=ready)
-                for task in background:
+                running = [tasks.create_task(loop) for loop in loops]
+                await server.run_until_stopped(on_ready=announce_ready)
+                for task in running:
                     task.cancel()
     logger.info("stopped")
 
 
 @asynccontextmanager
-async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[Job]]]:
-    """Open the stores and put the parts together: the server, and what runs beside it."""
+async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[BackgroundLoop]]]:
+    """Open the stores and build all components. Yields the server and the loops that run beside it."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
@@ -104,8 +107,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         wakeups.start()
         stack.push_async_callback(wakeups.close)
 
-        bounds = OutboxLimits.of(settings)
-        store, outbox = SessionStore(pipe, keys, settings.history_length, bounds), Outbox(pipe, keys, bounds)
+        outbox_limits = OutboxLimits.of(settings)
+        store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
+        outbox = Outbox(pipe, keys, outbox_limits)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
@@ -125,19 +129,19 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         origins, callers = AllowedOrigins.from_settings(settings), CallerIdentity(settings.trusted_proxies)
         commands = CommandHandler(sessions, settings)
         endpoint = WebSocketEndpoint(hub, commands, allows_origin=origins.admits, principal_for=callers.principal_for)
-        aside, lag = ReadCache(pipe, keys), LagAlerts()
+        read_cache, lag_alerts = ReadCache(pipe, keys), LagAlerts()
 
-        async def show_backlog() -> None:
-            lag.observe(await outbox.backlog())
+        async def refresh_backlog() -> None:
+            lag_alerts.observe(await outbox.backlog())
 
         application = http.build_application(
             http.RestDependencies(
                 sessions=sessions,
                 store=store,
                 history=history,
-                audit_trail=AuditTrail(history, outbox, aside),
+                audit_trail=AuditTrail(history, outbox, read_cache),
                 participant_sessions=ParticipantSessions(
-                    history, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), history), aside
+                    history, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), history), read_cache
                 ),
                 time_report=TimeReport(history, outbox),
                 webhooks=webhooks,
@@ -148,15 +152,15 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             websocket_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
             commit_signals=hub.change_event,
-            refresh_gauges=[show_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
+            refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = RecoveryLoop(sessions, history, generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
 
 
 @contextlib.contextmanager
-def _stopping_by_signal(server: Server) -> Iterator[None]:
-    """Let SIGTERM and SIGINT begin the drain; a second one cuts everybody at once."""
+def _stop_on_signals(server: Server) -> Iterator[None]:
+    """Start the drain at SIGTERM or SIGINT. A second signal closes all connections at once."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:

@@ -131,7 +131,7 @@ def test_a_place_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = Process("dev", "--port", "0", "--data", str(tmp_path / "file" / "data"), cwd=tmp_path)
     assert process.wait_end() == 1
-    assert process.output == f"--data: can't use {tmp_path / 'file' / 'data'}: Not a directory\n"
+    assert process.output == f"--data: cannot use {tmp_path / 'file' / 'data'}: Not a directory\n"
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_part_that_dies_ends_the_rest(start_dev: StartDev) -> None:
     with redis.Redis.from_url(banner(process)["redis"]) as client:
         os.kill(client.info("server")["process_id"], signal.SIGKILL)
     assert process.wait_end() == 1
-    assert "Valkey ended by itself" in process.output
+    assert "Valkey ended unexpectedly" in process.output
 
 
 def test_a_dot_env_is_read(start_dev: StartDev, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.wire.session_json import parse_session
-from tests.balancer import balancer
+from tests.balancer import run_balancer
 from tests.integration.parts import Parts, open_parts
 from tests.integration.test_timekeeper import start
 from tests.processes import Process
@@ -99,10 +99,10 @@ async def test_a_rolling_restart_loses_nothing(start_server: Callable[[Settings]
         stack.callback(worker.stop)
         parts = await stack.enter_async_context(open_parts(settings))
         session_ids = [await start(parts, Create(SyncMode.PER_PARTICIPANT, two)) for _ in range(SESSIONS)]
-        balancing = await stack.enter_async_context(balancer([address(each) for each in servers]))
-        load, watches = Load(balancing.http_url), []
+        balancer = await stack.enter_async_context(run_balancer([address(each) for each in servers]))
+        load, watches = Load(balancer.http_url), []
         for session_id in session_ids * INSTANCES:
-            client = await stack.enter_async_context(Client(balancing.http_url))
+            client = await stack.enter_async_context(Client(balancer.http_url))
             watches.append(await stack.enter_async_context(client.watch(session_id)))
         async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as pressing:
             for watch in watches[:SESSIONS]:
@@ -112,8 +112,8 @@ async def test_a_rolling_restart_loses_nothing(start_server: Callable[[Settings]
                 await load.goes_on()
                 server.send(signal.SIGTERM)
                 assert await asyncio.to_thread(server.wait_end) == 0
-                balancing.targets.remove(address(server))
-                balancing.targets.append(address(await asyncio.to_thread(start_server, settings)))
+                balancer.targets.remove(address(server))
+                balancer.targets.append(address(await asyncio.to_thread(start_server, settings)))
             await load.goes_on()
             load.is_over = True
 

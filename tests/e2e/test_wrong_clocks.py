@@ -16,7 +16,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.wire.instants import parse_instant
-from tests.faketime import skewed
+from tests.faketime import wrong_clock
 from tests.integration.parts import Parts, open_parts
 from tests.integration.test_timekeeper import SOMEBODY
 from tests.outbox import committed_events
@@ -26,9 +26,9 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 WRONG: dict[str, Callable[[], dict[str, str]]] = {
-    "an hour ahead": lambda: skewed("+1h"),
-    "an hour behind": lambda: skewed("-1h"),
-    "5 % fast": lambda: skewed("+0 x1.05", monotonic=True),
+    "an hour ahead": lambda: wrong_clock("+1h"),
+    "an hour behind": lambda: wrong_clock("-1h"),
+    "5 % fast": lambda: wrong_clock("+0 x1.05", monotonic=True),
 }
 TURNS, TURN_MS = 7, 400
 TOLERANCE_MS = 5

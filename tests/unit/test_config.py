@@ -1,4 +1,4 @@
-"""Where settings come from, which one wins, and what a bad one says."""
+"""Settings: their sources and precedence, and the message for each invalid value."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from synckairos import config
 from synckairos.config import BadSettings, Settings
 
 
-def test_defaults_are_the_documented_ones() -> None:
+def test_settings_without_variables_have_the_documented_defaults() -> None:
     settings = config.load()
     assert (settings.host, settings.port, settings.partitions, settings.auth) == ("127.0.0.1", 3000, 1, "none")
     assert (settings.rate_limit_general, settings.rate_limit_switch) == (100, 10)
@@ -19,7 +19,7 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 @pytest.mark.parametrize("field", sorted(config.BARE - {"redis_url", "database_url", "queue_redis_url", "log_level"}))
-def test_bare_names_work_and_prefixed_ones_win(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bare_name_works_and_the_prefixed_name_has_precedence(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prefixed, bare = config.variables(field)
     monkeypatch.setenv(bare, "7")
     assert config.load().environ()[prefixed] == "7"
@@ -27,25 +27,25 @@ def test_bare_names_work_and_prefixed_ones_win(field: str, monkeypatch: pytest.M
     assert config.load().environ()[prefixed] == "8"
 
 
-def test_the_queue_follows_redis_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_url_is_the_redis_url_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://one/0")
     assert config.load().queue_redis_url == "redis://one/0"
     monkeypatch.setenv("QUEUE_REDIS_URL", "redis://two/0")
     assert config.load().queue_redis_url == "redis://two/0"
 
 
-def test_only_the_listed_names_work_bare(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_names_without_the_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", "0.0.0.0")
     monkeypatch.setenv("INSECURE", "1")
     assert config.load() == config.load(host="127.0.0.1", insecure=False)
 
 
-def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "")
     assert config.load().port == 3000
 
 
-def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNCKAIROS_ALLOWED_ORIGINS", "https://a.example, http://b.example:8080,")
     monkeypatch.setenv("SYNCKAIROS_TRUSTED_PROXIES", "10.0.0.0/8,::1")
     settings = config.load()
@@ -53,14 +53,14 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.trusted_proxies == ["10.0.0.0/8", "::1"]
 
 
-@pytest.mark.parametrize(("told", "level"), [("INFO", "info"), ("warn", "warning"), ("fatal", "critical")])
-def test_v2s_log_levels_still_work(told: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOG_LEVEL", told)
+@pytest.mark.parametrize(("value", "level"), [("INFO", "info"), ("warn", "warning"), ("fatal", "critical")])
+def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", value)
     assert config.load().log_level == level
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("PORT", "abc", "PORT: should be a whole number, not 'abc'"),
         ("PORT", "9" * 5000, "PORT: should be a whole number, not '9"),
@@ -82,17 +82,17 @@ def test_v2s_log_levels_still_work(told: str, level: str, monkeypatch: pytest.Mo
         ("DATABASE_POOL_MIN", "11", "DATABASE_POOL_MIN: 11 is more than DATABASE_POOL_MAX, 10"),
     ],
 )
-def test_a_bad_value_is_one_line_that_names_its_variable(
-    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+def test_invalid_value_is_reported_in_one_line_that_starts_with_its_variable(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings) as caught:
         config.load()
-    assert caught.value.message.startswith(says)
+    assert caught.value.message.startswith(message)
     assert len(caught.value.message.splitlines()) == 1
 
 
-def test_every_bad_value_is_told_at_once_and_no_password_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_together_without_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "x")
     monkeypatch.setenv("REDIS_URL", "http://user:hidden@host")
     monkeypatch.setenv("DATABASE_URL", "mysql://user:hidden@host")
@@ -102,7 +102,7 @@ def test_every_bad_value_is_told_at_once_and_no_password_is(monkeypatch: pytest.
     assert "hidden" not in caught.value.message
 
 
-def test_secrets_stay_out_of_the_representation() -> None:
+def test_representation_of_settings_has_no_secrets() -> None:
     settings = Settings(jwt_secret="hidden", redis_url="redis://:hidden@h/0", database_url="postgresql://u:hidden@h/d")
     assert "hidden" not in f"{settings!r} {settings}"
 
@@ -116,11 +116,11 @@ def test_secrets_stay_out_of_the_representation() -> None:
         ("postgresql://u@/d?host=%2Frun&password=p&port=1", "postgresql://u@/d?host=%2Frun&password=***&port=1"),
     ],
 )
-def test_redact_hides_passwords_alone(url: str, shown: str) -> None:
+def test_redact_hides_only_passwords(url: str, shown: str) -> None:
     assert config.redact(url) == shown
 
 
-def test_a_file_counts_less_than_the_environment_under_either_name(
+def test_environment_has_precedence_over_the_file_under_either_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / ".env"
@@ -134,20 +134,20 @@ def test_a_file_counts_less_than_the_environment_under_either_name(
     assert config.load(file, port=3).port == 3
 
 
-def test_no_file_is_read_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_not_read_unless_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("PORT=1\n")
     monkeypatch.chdir(tmp_path)
     assert config.load().port == 3000
     assert config.load(tmp_path / "missing").port == 3000
 
 
-def test_whether_somebody_set_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_set_tells_a_given_value_from_an_equal_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not config.is_set(config.load(), "redis_url")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:6379/0")
     assert config.is_set(config.load(), "redis_url")
 
 
-def test_a_child_gets_equal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environ_gives_a_child_process_equal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config.load(
         port=0,
         jwt_secret="hidden",
@@ -161,17 +161,17 @@ def test_a_child_gets_equal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_loopback_may_be_served_without_auth(host: str) -> None:
+def test_loopback_address_is_accepted_without_authentication(host: str) -> None:
     assert config.load(host=host).refuse_exposure().host == host
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_the_world_may_not_unless_it_is_said_aloud(host: str) -> None:
+def test_other_address_needs_insecure(host: str) -> None:
     with pytest.raises(BadSettings, match="--insecure"):
         config.load(host=host).refuse_exposure()
     assert config.load(host=host, insecure=True).refuse_exposure().exposed
 
 
-def test_typing_slips_are_found() -> None:
+def test_misspelled_variables_are_found() -> None:
     environ = {"SYNCKAIROS_PROT": "1", "SYNCKAIROS_PORT": "1", "PORT": "1", "PATH": "/bin"}
     assert config.unknown_variables(environ) == ["SYNCKAIROS_PROT"]

@@ -1,4 +1,4 @@
-"""`.env.example` says what `config.py` says: `make env` writes it anew."""
+"""`.env.example` is what `config.py` renders. `make env` writes it."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from synckairos.config import Settings
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
 
 
-def test_it_is_what_the_settings_say() -> None:
+def test_file_is_rendered_from_the_settings() -> None:
     assert EXAMPLE.read_text() == config.render_example(), "stale: run `make env`"
 
 
-def test_it_names_every_variable_with_a_line_of_meaning() -> None:
+def test_file_has_every_variable_below_its_description() -> None:
     lines = EXAMPLE.read_text().splitlines()
     for field, info in Settings.model_fields.items():
         place = next(n for n, line in enumerate(lines) if line.startswith(f"#{config.variables(field)[-1]}="))
@@ -20,7 +20,7 @@ def test_it_names_every_variable_with_a_line_of_meaning() -> None:
         assert lines[place - 1] == f"# {info.description}"
 
 
-def test_its_values_are_the_defaults(tmp_path: Path) -> None:
+def test_values_of_the_file_are_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(EXAMPLE.read_text().replace("\n#", "\n").replace("\n ", "\n# "))
     assert config.load(file) == config.load()

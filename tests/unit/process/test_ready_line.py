@@ -1,11 +1,11 @@
-"""The line by which a parent learns where the server is."""
+"""The ready line is parsed as it was rendered, and no other line is taken for it."""
 
 import pytest
 
 from synckairos.process.ready_line import parse_ready, render_ready
 
 
-def test_it_survives_the_way() -> None:
+def test_rendered_line_parses_to_both_urls() -> None:
     assert parse_ready(render_ready("http://127.0.0.1:3000") + b"\n") == {
         "http": "http://127.0.0.1:3000",
         "ws": "ws://127.0.0.1:3000/ws",
@@ -13,5 +13,5 @@ def test_it_survives_the_way() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"ready", b" SYNCKAIROS_READY {}"])
-def test_other_lines_are_not_it(line: bytes) -> None:
+def test_any_other_line_parses_to_none(line: bytes) -> None:
     assert parse_ready(line) is None

@@ -1,4 +1,4 @@
-"""What a log line looks like, and what it never shows."""
+"""Log lines are JSON with their context, and show no secrets."""
 
 import io
 import logging
@@ -23,7 +23,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [orjson.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_is_json_and_says_whose_it_is(stream: io.StringIO) -> None:
+def test_line_is_json_with_its_logger_and_bound_context(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r1", session_id="s1"):
         log.get_logger("synckairos.service.sessions").info("committed", version=2)
     (line,) = lines(stream)
@@ -38,23 +38,23 @@ def test_a_line_is_json_and_says_whose_it_is(stream: io.StringIO) -> None:
     }
 
 
-def test_the_standard_librarys_loggers_go_the_same_way(stream: io.StringIO) -> None:
+def test_lines_of_libraries_have_the_same_form(stream: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r1"):
-        logging.getLogger("uvicorn.error").warning("said %s", "this", extra={"color_message": "\x1b[36msaid"})
+        logging.getLogger("uvicorn.error").warning("closed %s", "it", extra={"color_message": "\x1b[36mclosed"})
     logging.getLogger("uvicorn.access").info("GET /")
     (line,) = lines(stream)
-    assert (line["event"], line["logger"], line["request_id"]) == ("said this", "uvicorn.error", "r1")
+    assert (line["event"], line["logger"], line["request_id"]) == ("closed it", "uvicorn.error", "r1")
     assert "color_message" not in line
 
 
-def test_the_level_counts(stream: io.StringIO) -> None:
-    log.get_logger("a").debug("no")
-    logging.getLogger("b").debug("no")
+def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
+    log.get_logger("a").debug("not written")
+    logging.getLogger("b").debug("not written")
     assert lines(stream) == []
 
 
 @pytest.mark.parametrize("dev", [False, True])
-def test_no_secret_and_no_query_string_is_shown(dev: bool, stream: io.StringIO) -> None:
+def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -> None:
     log.configure("info", dev=dev, stream=stream)
     logger = log.get_logger("a")
     logger.info("kept", url="redis://:hidden@h/0", path="/ws?ticket=hidden", jwt_secret="hidden")
@@ -62,7 +62,7 @@ def test_no_secret_and_no_query_string_is_shown(dev: bool, stream: io.StringIO) 
     logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1", "/ws?sessionId=hidden")
     password = "hidden"
     try:
-        raise OSError(f"no way to redis://:{password}@h")
+        raise OSError(f"cannot connect to redis://:{password}@h")
     except OSError:
         logger.exception("kept")
     assert stream.getvalue().count("kept") == 3
@@ -70,6 +70,6 @@ def test_no_secret_and_no_query_string_is_shown(dev: bool, stream: io.StringIO) 
     assert "hidden" not in stream.getvalue()
 
 
-def test_what_json_does_not_know_is_shown_all_the_same(stream: io.StringIO) -> None:
+def test_values_without_a_json_form_are_written_as_text(stream: io.StringIO) -> None:
     log.get_logger("a").info("odd", thing=object, pair=(1, b"x"))
     assert lines(stream)[0]["event"] == "odd"
