@@ -136,7 +136,7 @@ def is_caught(mutant: Mutant, tree: Path, laws: bool) -> bool:
 
 def tests_pass(tree: Path, laws: bool) -> bool:
     """Run the clock's tests in a tree; return whether all of them pass within the time-out."""
-    tests = ["tests/unit/clock", "tests/unit/wire/test_session_document.py"]
+    tests = ["tests/unit/clock", "tests/unit/wire/test_session_json.py"]
     excluded = [] if laws else ["--ignore=tests/unit/clock/test_engine_laws.py"]
     run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--noconftest", *excluded, *tests]
     try:

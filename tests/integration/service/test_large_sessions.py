@@ -26,7 +26,7 @@ from synckairos.wire.snapshot import Snapshot
 from tests.integration.parts import Parts, open_parts
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
-from tests.unit.wire.test_rendered import crowd
+from tests.unit.wire.large_sessions import enlarge
 
 SOMEBODY = Principal(subject="somebody")
 DAY_MS = 86_400_000
@@ -188,7 +188,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
     async with open_parts(settings) as parts:
         for _ in range(10):
             tape = Bytes(pick.randbytes(120))
-            transition = creation.create(crowd(draw_creation(tape)), str(uuid4()), "e", T0)
+            transition = creation.create(enlarge(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
             known, base, documents = RenderedSession.render(transition.state), None, list[bytes]()
             steps = [build_step(transition, Cause("somebody", "create"))]

@@ -20,3 +20,7 @@ def test_the_body_back_makes_the_document_before_of_the_document_after(vector: S
 def test_splices_for_a_document_of_another_length_are_refused(vector: SpliceVector) -> None:
     with pytest.raises(ValueError, match="are for a document of"):
         apply_body(vector.before, vector.body)
+
+
+def test_a_document_as_body_replaces_the_document() -> None:
+    assert apply_body(b"anything", b'{"version":2}') == b'{"version":2}'

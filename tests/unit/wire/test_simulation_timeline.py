@@ -1,4 +1,4 @@
-"""A session played through: the same engine, its facts at their own instants."""
+"""Simulations: commands and deadlines in one timeline, with the instants at which they take effect."""
 
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ def body(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def test_commands_and_deadlines_meet_in_one_timeline() -> None:
+def test_a_timeline_has_commands_refusals_and_deadlines_in_order() -> None:
     commands = [
         {"at_ms": 4_000, "command": "switch"},
         {"at_ms": 0, "command": "start"},
@@ -48,7 +48,7 @@ def test_commands_and_deadlines_meet_in_one_timeline() -> None:
     assert final["created_at"] == "1970-01-01T00:00:00.000Z"
 
 
-def test_a_plain_switch_at_the_deadline_itself_is_consumed_by_it() -> None:
+def test_a_switch_exactly_at_the_deadline_is_consumed_by_the_expiry() -> None:
     session = body()["session"] | {"on_timeout": "advance"}
     commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 10_000, "command": "switch"}]
     found = run_simulation(body(session=session, commands=commands, until_ms=10_000))
@@ -62,7 +62,7 @@ def test_a_plain_switch_at_the_deadline_itself_is_consumed_by_it() -> None:
     assert [row["event_type"] for row in late["timeline"][2:]] == ["participant_expired", "cycle_switched"]
 
 
-def test_it_ends_when_it_is_told_to() -> None:
+def test_a_simulation_includes_the_deadline_at_until_ms_but_none_after_it() -> None:
     found = run_simulation(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=9_999))
     assert found["final"]["status"] == "running"
     assert (
@@ -71,14 +71,14 @@ def test_it_ends_when_it_is_told_to() -> None:
     )
 
 
-def test_what_was_deleted_is_not_there_any_more() -> None:
+def test_a_command_to_a_deleted_session_is_refused_as_not_found() -> None:
     commands = [{"at_ms": 1, "command": "delete"}, {"at_ms": 2, "command": "start"}]
     assert [row.get("refused") for row in run_simulation(body(commands=commands))["timeline"]] == [
         None, None, "SESSION_NOT_FOUND",
     ]  # fmt: skip
 
 
-def test_a_timeline_has_an_end() -> None:
+def test_a_timeline_with_too_many_rows_is_refused() -> None:
     cycles = {
         "sync_mode": "per_cycle",
         "time_per_cycle_ms": 1_000,

@@ -1,4 +1,4 @@
-"""Commands, simulations and query strings: what they may say, and what becomes of it."""
+"""Bodies of commands and simulations: valid bodies become commands, invalid bodies are refused with paths."""
 
 import contextlib
 from typing import Any
@@ -24,7 +24,6 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.errors import ValidationFailed
-from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantTimeQuery, ReadQuery, parse_query
 from synckairos.wire.request_bodies import (
     COMMAND_BODIES,
     SimulationBody,
@@ -39,6 +38,7 @@ DAY = 86_400_000
 
 
 def paths(verb: str, args: Any) -> list[str]:
+    """Return the paths of the faults of an invalid command."""
     with pytest.raises(ValidationFailed) as refused:
         parse_command(verb, args)
     return [fault["path"] for fault in refused.value.details]
@@ -70,7 +70,7 @@ def paths(verb: str, args: Any) -> list[str]:
         ("update_metadata", {"metadata": {"a": None}}, UpdateMetadata({"a": None})),
     ],
 )
-def test_a_body_becomes_its_command(verb: str, args: dict[str, Any], command: Command) -> None:
+def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command: Command) -> None:
     assert parse_command(verb, args).to_command() == command
     assert parse_command(verb, args | {"expected_version": 7}).expected_version == 7
 
@@ -111,7 +111,7 @@ def test_a_body_becomes_its_command(verb: str, args: dict[str, Any], command: Co
         ("dance", {}, "command"),
     ],
 )
-def test_what_is_wrong_is_told_at_its_place(verb: str, args: Any, path: str) -> None:
+def test_an_invalid_body_is_refused_with_the_path(verb: str, args: Any, path: str) -> None:
     assert paths(verb, args) == [path]
 
 
@@ -119,13 +119,13 @@ def test_what_is_wrong_is_told_at_its_place(verb: str, args: Any, path: str) -> 
     st.sampled_from([*COMMAND_BODIES, "x"]),
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists),
 )
-def test_any_arguments_make_a_command_or_are_refused(verb: str, args: Any) -> None:
+def test_any_arguments_become_a_command_or_are_refused(verb: str, args: Any) -> None:
     for value in (args, {"reason": args, "delta_ms": args}, {"metadata": {"a": args}}):
         with contextlib.suppress(ValidationFailed):
             parse_command(verb, value).to_command()
 
 
-def test_a_simulation_is_checked_to_its_depths() -> None:
+def test_faults_of_a_simulation_have_paths_into_its_session_and_commands() -> None:
     with pytest.raises(ValidationFailed) as refused:
         parse_body(
             SimulationBody,
@@ -150,60 +150,13 @@ def test_a_simulation_is_checked_to_its_depths() -> None:
     }
 
 
-# -- query strings ----------------------------------------------------------------------------------------------------
-
-
-def test_query_strings_are_read() -> None:
-    assert parse_query(ReadQuery, b"").at is None
-    assert parse_query(ReadQuery, b"at=1700000000000").at == 1_700_000_000_000
-    assert parse_query(EventsQuery, b"snapshots=1&limit=7&cursor=abc") == EventsQuery(
-        limit=7, cursor="abc", snapshots=True
-    )
-    assert parse_query(ListQuery, b"status=running").status == "running"
-    hours = parse_query(ParticipantTimeQuery, b"from=2026-01-01&to=2026-01-02&group_by=metadata.project%20x")
-    assert (hours.from_, hours.to, hours.tz, hours.group_by) == (
-        "2026-01-01", "2026-01-02", "UTC", "metadata.project x",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("model", "query", "path"),
-    [
-        (ReadQuery, b"at=", "at"),
-        (ReadQuery, b"at=-1", "at"),
-        (ReadQuery, b"at=1.5", "at"),
-        (ReadQuery, b"at=+1", "at"),
-        (ReadQuery, b"at=1_0", "at"),
-        (ReadQuery, b"at=%D9%A1", "at"),
-        (ReadQuery, b"at=253402300800000", "at"),
-        (ReadQuery, b"at=99999999999999999999999", "at"),
-        (ReadQuery, b"at=1&at=2", "at"),
-        (ReadQuery, b"when=1", "when"),
-        (ReadQuery, b"at=%ff", ""),
-        (ReadQuery, b"\xff", ""),
-        (ReadQuery, b"&".join(b"a=1" for _ in range(200)), ""),
-        (ListQuery, b"limit=0", "limit"),
-        (ListQuery, b"limit=201", "limit"),
-        (ListQuery, b"status=gone", "status"),
-        (ListQuery, b"cursor=", "cursor"),
-        (EventsQuery, b"snapshots=maybe", "snapshots"),
-        (ParticipantTimeQuery, b"bucket=month", "bucket"),
-        (ParticipantTimeQuery, b"group_by=project", "group_by"),
-    ],
-)
-def test_a_wrong_query_is_told(model: type[Any], query: bytes, path: str) -> None:
-    with pytest.raises(ValidationFailed) as refused:
-        parse_query(model, query)
-    assert path in [fault["path"] for fault in refused.value.details]
-
-
-def test_what_the_server_measured_is_kept_and_never_asked() -> None:
-    asked = {"lag_ms": 90, "current_participant_id": A, "expected_version": 3}
-    assert paths("switch", asked | {"measured_lag_ms": 200}) == ["measured_lag_ms"]
-    body = parse_command("switch", asked)
+def test_the_measured_lag_is_stored_but_refused_from_a_client() -> None:
+    args = {"lag_ms": 90, "current_participant_id": A, "expected_version": 3}
+    assert paths("switch", args | {"measured_lag_ms": 200}) == ["measured_lag_ms"]
+    body = parse_command("switch", args)
     assert isinstance(body, SwitchBody)
     measured = body.with_measured_lag(200)
-    assert measured.model_dump(exclude_unset=True) == asked | {"measured_lag_ms": 200}
+    assert measured.model_dump(exclude_unset=True) == args | {"measured_lag_ms": 200}
     assert parse_stored_args("switch", measured.model_dump(exclude_unset=True)) == measured
     assert measured.to_command() == Switch(None, A, 90, 200)
     assert parse_stored_args("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})

@@ -1,4 +1,4 @@
-"""Frames as another implementation of RFC 6455 reads them."""
+"""WebSocket frames, as the `websockets` library parses them (RFC 6455)."""
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -21,11 +21,11 @@ def parsed(frame: bytes) -> Frame:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 300_000])
-def test_text_of_any_size_is_one_frame(size: int) -> None:
+def test_a_text_of_any_size_is_one_text_frame(size: int) -> None:
     frame = text_frame(b"x" * size)
     assert parsed(frame) == Frame(Opcode.TEXT, b"x" * size)
     assert text_payload(frame) == b"x" * size
 
 
-def test_a_ping_is_a_ping() -> None:
+def test_the_ping_frame_is_an_empty_ping() -> None:
     assert parsed(PING_FRAME) == Frame(Opcode.PING, b"")

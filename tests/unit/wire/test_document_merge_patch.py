@@ -1,4 +1,4 @@
-"""Patches lead from any version to any other, or say that they can't."""
+"""Merge patches between versions: they lead from any version to any other, or None is returned."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ METADATA = st.dictionaries(
     ),
     max_size=3,
 )
-PEOPLE = st.lists(
+PARTICIPANTS = st.lists(
     st.fixed_dictionaries(
         {"participant_id": st.sampled_from("pqrs"), "display_name": st.none() | st.text("ab", max_size=1)},
         optional={"reading": st.dictionaries(st.sampled_from("xy"), st.integers(0, 3), max_size=2)},
@@ -28,7 +28,7 @@ PEOPLE = st.lists(
 STATES = st.fixed_dictionaries(
     {
         "version": st.integers(1, 9),
-        "participants": PEOPLE,
+        "participants": PARTICIPANTS,
         "groups": st.lists(
             st.fixed_dictionaries({"group_id": st.sampled_from("gh")}), max_size=2, unique_by=lambda g: g["group_id"]
         ),
@@ -42,30 +42,30 @@ STATES = st.fixed_dictionaries(
 
 
 def without_nulls(value: Any) -> Any:
-    """Absent means null; what stands in an array is itself."""
+    """Return a value without null members, because absent means null. Array items stay."""
     if isinstance(value, dict):
         return {name: without_nulls(each) for name, each in value.items() if each is not None}
     return value
 
 
-def text_of(value: Any) -> bytes:
+def canonical(value: Any) -> bytes:
     return orjson.dumps(without_nulls(value), option=orjson.OPT_SORT_KEYS)
 
 
 @given(STATES, STATES)
-def test_a_patch_leads_from_one_state_to_another(before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_a_patch_applied_to_one_state_gives_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
     old, new = key_by_id(orjson.dumps(before)), key_by_id(orjson.dumps(after))
     patch = make_patch(old, new)
     assert patch is not None
-    assert text_of(merge_patch(old, orjson.loads(orjson.dumps(patch)))) == text_of(new)
+    assert canonical(merge_patch(old, orjson.loads(orjson.dumps(patch)))) == canonical(new)
 
 
 @given(STATES)
-def test_nothing_changed_is_an_empty_patch(state: dict[str, Any]) -> None:
+def test_equal_states_give_an_empty_patch(state: dict[str, Any]) -> None:
     assert make_patch(key_by_id(orjson.dumps(state)), key_by_id(orjson.dumps(state))) == {}
 
 
-def test_a_null_that_is_meant_needs_the_full_state() -> None:
+def test_a_null_in_metadata_gives_no_patch() -> None:
     plain: dict[str, Any] = {"participants": [], "groups": [], "metadata": {}}
     for metadata in ({"a": None}, {"a": {"b": [1, {"c": None}]}}):
         with_null = key_by_id(orjson.dumps({**plain, "metadata": metadata}))
@@ -73,7 +73,7 @@ def test_a_null_that_is_meant_needs_the_full_state() -> None:
         assert make_patch(with_null, key_by_id(orjson.dumps(plain))) is None
 
 
-def test_a_participant_who_left_is_null() -> None:
+def test_a_removed_participant_is_null_in_the_patch() -> None:
     base: dict[str, Any] = {"groups": [], "metadata": {}}
     before = key_by_id(orjson.dumps({**base, "participants": [{"participant_id": "p"}, {"participant_id": "q"}]}))
     after = key_by_id(orjson.dumps({**base, "participants": [{"participant_id": "q"}]}))

@@ -1,4 +1,4 @@
-"""JSON is read strictly: whatever two readers would take differently is refused."""
+"""Strict JSON parsing: input that JSON parsers interpret differently is refused."""
 
 import json
 import tracemalloc
@@ -13,11 +13,12 @@ from synckairos.wire.json_decode import decode_json
 
 
 def refusal(body: bytes) -> dict[str, str]:
+    """Return the only fault of a body."""
     with pytest.raises(ValidationFailed) as refused:
         decode_json(body)
     [fault] = refused.value.details
-    told: dict[str, str] = fault
-    return told
+    found: dict[str, str] = fault
+    return found
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def refusal(body: bytes) -> dict[str, str]:
         (b"null", None),
     ],
 )
-def test_json_is_parsed_exactly(body: bytes, value: Any) -> None:
+def test_valid_json_is_parsed_exactly(body: bytes, value: Any) -> None:
     assert decode_json(body) == value
 
 
@@ -51,27 +52,27 @@ def test_json_is_parsed_exactly(body: bytes, value: Any) -> None:
         b'{"a": ' + b"9" * 5_000 + b"}",
     ],
 )
-def test_what_is_no_json_is_malformed(body: bytes) -> None:
+def test_invalid_json_is_refused_as_malformed(body: bytes) -> None:
     fault = refusal(body)
     assert fault["path"] == ""
     assert fault["message"].startswith("malformed JSON")
 
 
-def test_names_that_stand_twice_are_refused_at_their_places() -> None:
+def test_repeated_names_are_refused_with_their_paths() -> None:
     with pytest.raises(ValidationFailed) as refused:
         decode_json(b'{"a": {"b": 1, "b": {}}, "c": [0, {"d": [], "d": 2}], "a": 3}')
     assert {each["path"] for each in refused.value.details} == {"a", "a.b", "c.1.d"}
     assert {each["message"] for each in refused.value.details} == {"this name appears twice in one object"}
 
 
-def test_a_name_that_stands_twice_is_found_in_the_depths() -> None:
+def test_a_repeated_name_in_deep_nesting_is_refused_with_its_path() -> None:
     depth = 900
     fault = refusal(b'{"a":' * depth + b'{"b":1,"b":2}' + b"}" * depth)
     assert fault["path"] == "a." * depth + "b"
 
 
 @pytest.mark.parametrize("item", [b"{}", b"[0]", b'{"b":1,"b":1}'])
-def test_finding_it_takes_no_path_for_each_value_there(item: bytes) -> None:
+def test_a_search_for_repeated_names_in_deep_nesting_stays_small_in_memory(item: bytes) -> None:
     depth = 900
     body = b"[" * depth + b'{"a":1,"a":1}' + (b"," + item) * 5_000 + b"]" * depth
     tracemalloc.start()
@@ -95,21 +96,21 @@ def test_finding_it_takes_no_path_for_each_value_there(item: bytes) -> None:
     ],
     ids=["objects", "numbers", "members", "arrays", "depths", "names"],
 )
-def test_a_body_holds_so_many_values_and_no_more(body: bytes, path: str) -> None:
+def test_a_body_with_too_many_values_is_refused(body: bytes, path: str) -> None:
     fault = refusal(body)
     assert "at most" in fault["message"]
     assert fault["path"].startswith(path)
     assert bool(fault["path"]) == bool(path)
 
 
-def test_as_many_values_as_a_body_may_hold_are_fine() -> None:
+def test_a_body_with_the_maximum_number_of_values_is_parsed() -> None:
     assert len(decode_json(b'{"a":[' + b"1," * 99_998 + b"1]}")["a"]) == 99_999
     text = b"," * 60_000 + b"[{" * 30_000
     assert decode_json(b'{"a":"' + text + b'"}') == {"a": text.decode()}
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:\\u0d8123eE+-.truefalsn ', max_size=60).map(str.encode))
-def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
         value = decode_json(body)
     except ValidationFailed:

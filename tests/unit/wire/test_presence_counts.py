@@ -1,4 +1,4 @@
-"""Counting who is there: each instance its own, then all of them together."""
+"""Presence counts: the clients of one instance, and the sum over instances."""
 
 from collections import Counter
 
@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from synckairos.wire.presence_counts import MAX_LISTED, PresenceCounts, PresenceIdentity
 
-WHOS = st.builds(PresenceIdentity, st.sampled_from(("viewer", "participant")), st.none() | st.sampled_from("abcd"))
-CROWDS = st.lists(st.lists(WHOS, max_size=8), max_size=4)
+ROLES = st.sampled_from(("viewer", "participant"))
+IDENTITIES = st.builds(PresenceIdentity, ROLES, st.none() | st.sampled_from("abcd"))
+CROWDS = st.lists(st.lists(IDENTITIES, max_size=8), max_size=4)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ CROWDS = st.lists(st.lists(WHOS, max_size=8), max_size=4)
          PresenceCounts({"participant": 2}, ("a",))),
     ],
 )  # fmt: skip
-def test_clients_are_counted_by_role_and_participants_named_once(
+def test_clients_are_counted_by_role_and_participants_listed_once(
     clients: list[PresenceIdentity], expected: PresenceCounts
 ) -> None:
     present = PresenceCounts.count(Counter(clients))
@@ -32,12 +33,12 @@ def test_clients_are_counted_by_role_and_participants_named_once(
 
 
 @given(CROWDS)
-def test_instances_add_up_to_what_one_would_count(crowds: list[list[PresenceIdentity]]) -> None:
+def test_the_sum_over_instances_equals_the_count_of_all_clients(crowds: list[list[PresenceIdentity]]) -> None:
     parts = [PresenceCounts.parse(PresenceCounts.count(Counter(crowd)).render()) for crowd in crowds]
-    assert PresenceCounts.sum(parts) == PresenceCounts.count(Counter(who for crowd in crowds for who in crowd))
+    assert PresenceCounts.sum(parts) == PresenceCounts.count(Counter(client for crowd in crowds for client in crowd))
 
 
-def test_a_bounded_number_is_named_and_all_are_counted() -> None:
+def test_more_participants_than_the_limit_are_counted_but_not_listed() -> None:
     crowd = Counter(PresenceIdentity("participant", f"{number:05}") for number in range(MAX_LISTED + 7))
     present = PresenceCounts.count(crowd)
     assert present.clients == MAX_LISTED + 7

@@ -1,0 +1,43 @@
+"""Clock systems as JSON."""
+
+from typing import Any
+
+import pytest
+
+from synckairos.clock.clock_systems import (
+    Bronstein,
+    Byoyomi,
+    Canadian,
+    ClockSystem,
+    Delay,
+    Fischer,
+    Hourglass,
+    PerMove,
+    Stage,
+    Stages,
+    SuddenDeath,
+)
+from synckairos.wire.clock_json import parse_clock, render_clock
+
+
+@pytest.mark.parametrize(
+    ("clock", "shown"),
+    [
+        (SuddenDeath(), {"sudden_death": {}}),
+        (Fischer(2_000), {"fischer": {"increment_ms": 2_000}}),
+        (Fischer(2_000, 9_000), {"fischer": {"increment_ms": 2_000, "cap_ms": 9_000}}),
+        (Bronstein(5), {"bronstein": {"delay_ms": 5}}),
+        (Delay(5), {"delay": {"delay_ms": 5}}),
+        (Byoyomi(3, 9), {"byoyomi": {"periods": 3, "period_ms": 9}}),
+        (Canadian(3, 9), {"canadian": {"moves": 3, "period_ms": 9}}),
+        (PerMove(9), {"per_move": {"move_ms": 9}}),
+        (Hourglass(), {"hourglass": {}}),
+        (
+            Stages((Stage(40, 9, 1), Stage())),
+            {"stages": [{"moves": 40, "add_ms": 9, "increment_ms": 1}, {"add_ms": 0, "increment_ms": 0}]},
+        ),
+    ],
+)
+def test_a_clock_system_renders_to_json_and_back(clock: ClockSystem, shown: dict[str, Any]) -> None:
+    assert render_clock(clock) == shown
+    assert parse_clock(shown) == clock

@@ -1,0 +1,216 @@
+"""Rules of a creation between members: contradictions are refused with their paths, valid bodies create a session."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import TypeAdapter
+
+from synckairos.clock import creation
+from synckairos.wire.response_models import SessionView
+from synckairos.wire.session_json import render_session
+from tests.unit.wire.creations import MIN, G, P, chess, faults, make_participants, spec
+
+
+def contradictions() -> Iterator[Any]:
+    def case(name: str, body: dict[str, Any], *paths: str) -> Any:
+        return pytest.param(body, set(paths), id=name)
+
+    no_participants: list[dict[str, Any]] = []
+    bare = [{"participant_id": each} for each in P[:2]]
+    for mode in ("per_participant", "per_cycle", "per_group", "count_up"):
+        yield case(
+            f"no participants in {mode}",
+            {"sync_mode": mode, "participants": no_participants, "time_per_cycle_ms": MIN},
+            "participants",
+        )
+    yield case(
+        "too many participants",
+        {
+            "sync_mode": "global",
+            "total_time_ms": MIN,
+            "participants": [{"participant_id": str(uuid4())} for _ in range(1_001)],
+        },
+        "participants",
+    )
+    yield case("no budget", chess(participants=bare), "participants.0.total_time_ms", "participants.1.total_time_ms")
+    yield case(
+        "a budget for one participant only",
+        chess(participants=[make_participants(1)[0], bare[1]]),
+        "participants.1.total_time_ms",
+    )
+    yield case(
+        "budget of 0 ms",
+        chess(participants=make_participants(total_time_ms=0)),
+        "participants.0.total_time_ms",
+        "participants.1.total_time_ms",
+    )
+    yield case("per_cycle without time", {"sync_mode": "per_cycle", "participants": bare}, "time_per_cycle_ms")
+    yield case("global without time", {"sync_mode": "global"}, "total_time_ms")
+    yield case(
+        "no groups",
+        {"sync_mode": "per_group", "participants": make_participants()},
+        "participants.0.group_id",
+        "participants.1.group_id",
+    )
+    yield case(
+        "group without time",
+        {
+            "sync_mode": "per_group",
+            "participants": [p | {"group_id": G[0]} for p in bare],
+            "groups": [{"group_id": G[0]}],
+        },
+        "groups.0.total_time_ms",
+    )
+    yield case(
+        "group of members without time",
+        {"sync_mode": "per_group", "participants": [p | {"group_id": G[0]} for p in bare]},
+        "participants.0.total_time_ms",
+        "participants.1.total_time_ms",
+    )
+    yield case(
+        "group twice",
+        {
+            "sync_mode": "per_group",
+            "participants": make_participants(group_id=G[0]),
+            "groups": [{"group_id": G[0]}, {"group_id": G[0].upper()}],
+        },
+        "groups.1.group_id",
+    )
+    yield case(
+        "member of two groups",
+        {
+            "sync_mode": "per_group",
+            "groups": [{"group_id": each, "total_time_ms": MIN, "members": [P[0]]} for each in G[:2]],
+        },
+        "groups.1.members.0",
+    )
+    yield case(
+        "unknown member",
+        {
+            "sync_mode": "per_group",
+            "participants": make_participants(group_id=G[0]),
+            "groups": [{"group_id": G[0], "members": [P[3]]}],
+        },
+        "groups.0.members.0",
+    )
+    yield case(
+        "participant of another group than its list",
+        {
+            "sync_mode": "per_group",
+            "participants": make_participants(group_id=G[1]),
+            "groups": [{"group_id": G[0], "total_time_ms": MIN, "members": [P[0]]}],
+        },
+        "participants.0.group_id",
+    )
+    yield case("unknown active participant", chess(active_participant_id=P[3]), "active_participant_id")
+    yield case("unknown active group", chess(active_group_id=G[0]), "active_group_id")
+    yield case(
+        "active participant in another group",
+        {
+            "sync_mode": "per_group",
+            "participants": [
+                make_participants(1)[0] | {"group_id": G[0]},
+                make_participants(2)[1] | {"group_id": G[1]},
+            ],
+            "active_group_id": G[1],
+            "active_participant_id": P[0],
+        },
+        "active_group_id",
+    )
+    yield case(
+        "index twice",
+        chess(participants=[make_participants(2)[0] | {"participant_index": 1}, make_participants(2)[1]]),
+        "participants.1.participant_index",
+    )
+    yield case("max_cycles outside per_cycle", chess(max_cycles=3), "max_cycles")
+    yield case("soft close in per_participant", chess(extend_on_switch_ms=5_000), "extend_on_switch_ms")
+    uncapped = {"sync_mode": "count_up", "participants": bare, "extend_on_switch_ms": 5_000}
+    yield case("soft close without a cap", uncapped, "extend_on_switch_ms")
+    yield case("two clocks", chess(clock={"sudden_death": {}, "fischer": {"increment_ms": 1}}), "clock")
+    yield case("clock without a system", chess(clock={}), "clock")
+    yield case("unknown clock", chess(clock={"sundial": {}}), "clock.sundial")
+    yield case(
+        "clock with another increment", chess(clock={"fischer": {"increment_ms": 1}}, increment_ms=2), "increment_ms"
+    )
+    yield case("increment without fischer", chess(clock={"sudden_death": {}}, increment_ms=2), "increment_ms")
+    yield case(
+        "bronstein in global",
+        {"sync_mode": "global", "total_time_ms": MIN, "clock": {"bronstein": {"delay_ms": 1}}},
+        "clock",
+    )
+    yield case(
+        "hourglass with three participants",
+        chess(participants=make_participants(3), clock={"hourglass": {}}),
+        "participants",
+    )
+    yield case(
+        "hourglass in per_group",
+        {"sync_mode": "per_group", "participants": make_participants(group_id=G[0]), "clock": {"hourglass": {}}},
+        "clock",
+    )
+    yield case(
+        "hourglass for one participant only",
+        chess(participants=[make_participants()[0] | {"clock": {"hourglass": {}}}, make_participants()[1]]),
+        "participants.0.clock",
+    )
+    yield case(
+        "participant clock in per_group",
+        {"sync_mode": "per_group", "participants": make_participants(group_id=G[0], clock={"sudden_death": {}})},
+        "participants.0.clock",
+        "participants.1.clock",
+    )
+    yield case(
+        "first stage without moves", chess(clock={"stages": [{"add_ms": 1}, {"moves": 1}]}), "clock.stages.0.moves"
+    )
+
+
+@pytest.mark.parametrize(("body", "paths"), list(contradictions()))
+def test_members_that_do_not_fit_together_are_refused(body: dict[str, Any], paths: set[str]) -> None:
+    assert set(faults(body)) == paths
+
+
+def valid_bodies() -> Iterator[Any]:
+    bare = [{"participant_id": each} for each in P[:2]]
+    yield pytest.param(chess(total_time_ms=MIN, participants=bare), id="one total for all participants")
+    yield pytest.param(chess(total_time_ms=20 * MIN), id="total of the session and of participants, as in v2")
+    yield pytest.param({"sync_mode": "global", "total_time_ms": MIN}, id="global without participants")
+    yield pytest.param({"sync_mode": "global", "time_per_cycle_ms": MIN, "participants": []}, id="v2's exam")
+    yield pytest.param({"sync_mode": "count_up", "participants": bare}, id="stopwatch")
+    shared = {"participants": bare, "on_timeout": "advance"}
+    yield pytest.param(shared | {"sync_mode": "global", "total_time_ms": MIN}, id="advance in global")
+    yield pytest.param(shared | {"sync_mode": "count_up", "max_time_ms": MIN}, id="advance in count_up")
+    yield pytest.param(
+        {"sync_mode": "per_cycle", "time_per_cycle_ms": MIN, "participants": [p | {"total_time_ms": 0} for p in bare]},
+        id="v2's poker",
+    )
+    yield pytest.param({"sync_mode": "per_cycle", "total_time_ms": MIN, "participants": bare}, id="v2's cycle")
+    yield pytest.param(
+        chess(clock={"fischer": {"increment_ms": 2}}, increment_ms=2), id="equal increment in both members"
+    )
+    yield pytest.param(chess(participants=bare, clock={"per_move": {"move_ms": 5_000}}), id="per_move without budgets")
+    yield pytest.param(
+        chess(participants=make_participants(total_time_ms=0), clock={"byoyomi": {"periods": 5, "period_ms": 30_000}}),
+        id="no main time",
+    )
+    yield pytest.param(chess(clock={"hourglass": {}}), id="hourglass")
+    yield pytest.param(
+        {"sync_mode": "per_group", "participants": make_participants(group_id=G[0])},
+        id="group budget as the sum of its members",
+    )
+    yield pytest.param(
+        {
+            "sync_mode": "per_group",
+            "groups": [{"group_id": G[0], "total_time_ms": MIN}],
+            "participants": [p | {"group_id": G[0]} for p in bare],
+        },
+        id="groups",
+    )
+    yield pytest.param(chess(participants=make_participants(display_name="x" * 200)), id="long names")
+
+
+@pytest.mark.parametrize("body", list(valid_bodies()))
+def test_members_that_fit_together_create_a_session(body: dict[str, Any]) -> None:
+    state = creation.create(spec(body), str(uuid4()), "e", 1_700_000_000_000).state
+    assert TypeAdapter(SessionView).validate_json(render_session(state)).status == "pending"

@@ -1,0 +1,24 @@
+"""Parts of a document: they join to the same document, and changed parts contain every difference."""
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synckairos.wire.document_merge_patch import key_by_id, make_patch
+from synckairos.wire.document_parts import DocumentParts, changed_parts
+from synckairos.wire.session_json import render_session
+from tests.unit.clock.histories import Bytes
+from tests.unit.wire.large_sessions import random_large_history
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=30)
+@given(st.binary(min_size=120, max_size=120))
+def test_parts_join_to_the_document_and_changed_parts_give_the_same_patch(tape: bytes) -> None:
+    documents = [render_session(transition.state) for transition in random_large_history(Bytes(tape))]
+    for document in documents:
+        assert DocumentParts.parse(document).join() == document
+    for before, after in pairwise(documents):
+        old, new = (each.join() for each in changed_parts(DocumentParts.parse(before), DocumentParts.parse(after)))
+        assert make_patch(key_by_id(old), key_by_id(new)) == make_patch(key_by_id(before), key_by_id(after))
+        assert len(new) <= len(after)
