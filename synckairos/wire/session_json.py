@@ -106,7 +106,7 @@ def _totals(state: Session) -> tuple[int, int | None]:
 
 def shown_turns(state: Session) -> tuple[int | None, int | None]:
     """Return the positions of the participant and the group whose turn is shown, None before the start."""
-    return (None, None) if state.status is Status.PENDING else (state.active, active_group_position(state))
+    return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_position(state))
 
 
 def participants_json(state: Session) -> list[dict[str, Any]]:
@@ -270,7 +270,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         updated_at_ms=parse_instant(d["updated_at"]),
         participants=participants,
         groups=tuple(_parse_group(group) for group in d["groups"]),
-        active=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
+        active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
         remaining_ms=None if own else d["time_remaining_ms"],
         turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),

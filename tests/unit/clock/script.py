@@ -108,7 +108,7 @@ class Played:
         """
         s = self.state
         words = [
-            f"{'*' * (at == s.active)}{p.participant_id} {_seconds(p.remaining_ms)}{'x' * p.has_expired}"
+            f"{'*' * (at == s.active_position)}{p.participant_id} {_seconds(p.remaining_ms)}{'x' * p.has_expired}"
             for at, p in enumerate(s.participants)
             if s.rules.sync_mode is SyncMode.PER_PARTICIPANT
         ]
