@@ -23,7 +23,7 @@ from synckairos.embedded import Valkey, make_data_dir
 from synckairos.realtime.timings import RealtimeTimings
 from synckairos.server.timings import ServerTimings
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
-from tests.integration.realtime.instances import Instance, serving, take_until, watching
+from tests.integration.realtime.instances import Instance, receive_until, serving, watching
 from tests.waiting import eventually
 
 ADDRESS = "127.0.0.2"
@@ -79,7 +79,7 @@ async def lose_one(settings: Settings, user_timeout_ms: int) -> dict[str, float]
                 nonlocal updates
                 while True:
                     version = (await instance.command(session_id, UpdateMetadata({"update": updates}))).snapshot.version
-                    await take_until(watcher, version)
+                    await receive_until(watcher, version)
                     updates += 1
                     await asyncio.sleep(EVERY_S)
 
