@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.config import Settings
 from tests.e2e.test_readme import lines_of
-from tests.integration.http.conftest import chess
+from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
 from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
@@ -39,7 +39,7 @@ def test_receiver_of_the_guide_verifies_and_prints_each_event(settings: Settings
             url = f"http://127.0.0.1:{int(lines.get(timeout=30))}/hook"
             client.patch(f"/v1/webhooks/{made['webhook_id']}", json={"url": url}).raise_for_status()
             assert httpx.post(url, content=b"{}", trust_env=False).status_code == 401
-            session = client.post("/v1/sessions", json=chess()).raise_for_status().json()["data"]
+            session = client.post("/v1/sessions", json=chess_body()).raise_for_status().json()["data"]
             client.post(f"/v1/sessions/{session['session_id']}/start").raise_for_status()
             told = [lines.get(timeout=30) for _ in range(2)]
     finally:

@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.http.qr_code import BORDER, MAX_LINK_BYTES, QR_CODE_PATH
-from tests.integration.http.conftest import HOST, Server, serving
+from tests.integration.rest_server import HOST, RestServer, open_rest_server
 from tests.qr_decoder import decode, parse_svg
 
 LINK = f"{HOST}/demo?session=01890a5d-ac96-774b-bcce-b302099a8057&board=black"
@@ -63,17 +63,17 @@ async def test_link_to_another_host_than_the_one_of_the_request_is_refused(clien
 
 async def test_link_to_a_listed_origin_is_drawn(settings: Settings) -> None:
     listed = settings.model_copy(update={"allowed_origins": ["https://clock.example"]})
-    async with serving(listed) as server:
+    async with open_rest_server(listed) as server:
         assert (await draw(server.client, "https://clock.example/demo")).status_code == 200
 
 
 @pytest.fixture
-async def limited(settings: Settings) -> AsyncIterator[Server]:
-    async with serving(settings.model_copy(update={"rate_limit_general": 3})) as opened:
+async def limited(settings: Settings) -> AsyncIterator[RestServer]:
+    async with open_rest_server(settings.model_copy(update={"rate_limit_general": 3})) as opened:
         yield opened
 
 
-async def test_codes_count_against_the_general_rate_limit(limited: Server) -> None:
+async def test_codes_count_against_the_general_rate_limit(limited: RestServer) -> None:
     answers = [await draw(limited.client, link) for link in (LINK, "nope", LINK, LINK)]
     assert [answer.status_code for answer in answers] == [200, 400, 200, 429]
     assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0"]
