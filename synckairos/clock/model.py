@@ -83,6 +83,7 @@ class EventType(StrEnum):
     SESSION_CANCELLED = "session_cancelled"
     SESSION_DELETED = "session_deleted"
     SESSION_RECOVERED = "session_recovered"
+    SESSION_IMPORTED = "session_imported"
 
 
 TIMEOUT_REASON = "timeout"

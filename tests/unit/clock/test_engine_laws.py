@@ -236,7 +236,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
                 seen[decision.refusal.code] += 1
             if decision.expired_participant_id is not None:
                 seen["consumed"] += 1
-    never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED}
+    never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
     assert {kind for kind in EventType if kind not in never} <= seen.keys()
     assert set(SyncMode) <= seen.keys()
     changes = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}
