@@ -32,11 +32,12 @@ from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.service.commits import build_step, due_at_ms, live_since_ms
+from synckairos.service.commits import build_version, due_at_ms, live_since_ms
+from synckairos.store.commit_script import Commit, Committed
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
-from synckairos.store.sessions import Commit, Committed, SessionStore
+from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.snapshot import Snapshot
@@ -65,7 +66,7 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
             command: Command = Start() if version == 2 else Switch()
             transition = engine.apply(transition.state, command, now_ms + version * 1000).own[0]
         after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
-        step = build_step(transition, Cause("anonymous", verb))
+        step = build_version(transition, Cause("anonymous", verb))
         due_ms = due_at_ms(after)
         commit = Commit(after.session_id, base, [step], after.status, due_ms, live_since_ms(after))
         assert isinstance(await store.commit(commit), Committed)
@@ -119,8 +120,8 @@ async def measure_drain(entries: int) -> dict[str, Any]:
                 now_ms = await store.now_ms()
                 await asyncio.gather(*(play(store, VERSIONS, now_ms) for _ in range(entries // VERSIONS)))
                 waiting = await outbox.read(0, entries, 1 << 40)
-                rows = [parse_entry(delivery.entry).event for delivery in waiting]
-                size = sum(delivery.size for delivery in waiting)
+                rows = [parse_entry(delivery.parse()).event for delivery in waiting]
+                size = sum(delivery.size_bytes for delivery in waiting)
                 del waiting
                 bare_rates.append(await bare_copy(postgres, rows))
                 count = len(rows)
@@ -189,7 +190,7 @@ async def measure_lag(seconds: float, concurrency: int) -> dict[str, Any]:
 
 async def _watch(outbox: Outbox, ages: list[int]) -> None:
     while True:
-        ages.append((await outbox.backlog()).oldest_age_ms)
+        ages.append((await outbox.measure_backlog()).oldest_age_ms)
         await asyncio.sleep(LOOK_S)
 
 

@@ -78,7 +78,7 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
                     killer = asyncio.create_task(_kill_in_turn(servers, settings, began))
 
                 async def all_over(parts: Parts = parts) -> bool:
-                    return not await parts.pipe.call("ZCARD", parts.store.keys.live(0))
+                    return not await parts.pipe.call("ZCARD", parts.store.keys.live_sessions(0))
 
                 await eventually(all_over, deadline_s=600)
                 if killer is not None:
@@ -107,7 +107,7 @@ async def _begun(parts: Parts, sessions: int) -> None:
     """Wait until some sessions have expired."""
 
     async def some_are_over() -> bool:
-        live: int = await parts.pipe.call("ZCARD", parts.store.keys.live(0))
+        live: int = await parts.pipe.call("ZCARD", parts.store.keys.live_sessions(0))
         return live < sessions - BEGUN
 
     await eventually(some_are_over, deadline_s=600)

@@ -73,13 +73,15 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
             connection.close()
             people = People(server.base_url, sessions)
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-                outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions), OutboxLimits.of(settings))
+                outbox = Outbox(
+                    pipe, Keys(settings.key_prefix, settings.partitions), OutboxLimits.from_settings(settings)
+                )
                 await eventually(lambda: outbox.is_empty(0))
                 await asyncio.to_thread(postgres.kill)
                 began = time.perf_counter()
                 await people.hurry(int(rate * minutes * 60), concurrency)
                 built_s = time.perf_counter() - began
-                backlog = await outbox.backlog()
+                backlog = await outbox.measure_backlog()
                 drained = backlog.tally.drained
                 await asyncio.to_thread(postgres.start)
                 began = time.perf_counter()
@@ -87,7 +89,7 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
                 # Changes still come: caught up is whoever is no more than one rest of the drain behind.
                 await eventually(lambda: is_close(outbox, rate), PATIENCE_S)
                 taken_s = time.perf_counter() - began
-                drained = (await outbox.backlog()).tally.drained - drained
+                drained = (await outbox.measure_backlog()).tally.drained - drained
                 walking.cancel()
                 await asyncio.wait([walking])
                 await eventually(lambda: outbox.is_empty(0))
@@ -114,7 +116,7 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
 
 
 async def is_close(outbox: Outbox, rate: int) -> bool:
-    return (await outbox.backlog()).entries < rate
+    return (await outbox.measure_backlog()).entries < rate
 
 
 def main() -> None:

@@ -27,12 +27,12 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.service.commits import build_step
-from synckairos.store.connect import Script
+from synckairos.service.commits import build_version
+from synckairos.store.commit_script import NewVersion
 from synckairos.store.keys import Keys
+from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.rate_limits import LIMIT
-from synckairos.store.sessions import VersionStep
+from synckairos.store.rate_limits import COUNT_SCRIPT
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stored_session import FIELDS
 from synckairos.wire.outbox_entry import Cause
@@ -91,12 +91,12 @@ def rest_worker(connection: HttpConnection, share: list[str]) -> Worker:
     return switch
 
 
-def real_step() -> VersionStep:
+def real_step() -> NewVersion:
     """Return what a switch between two participants commits."""
     people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
     made = creation.create(Create(SyncMode.PER_PARTICIPANT, people), str(uuid4()), "e" * 16, 0).state
     running = engine.apply(made, Start(), 1_000).transitions[-1].state
-    return build_step(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
+    return build_version(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
 
 
 class Bare:
@@ -104,35 +104,35 @@ class Bare:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._commit = Script("commit")
-        self._bounds = OutboxLimits.of(Settings()).arguments()
+        self._commit = LuaScript("commit")
+        self._bounds = OutboxLimits.from_settings(Settings()).script_arguments()
         self._step = real_step()
 
     def load(self, session_id: str) -> list[tuple[Any, ...]]:
         return [
             ("TIME",),
             ("HMGET", self._keys.session(session_id), *FIELDS),
-            ("EVALSHA", LIMIT.sha, 1, self._keys.limit("general:bare"), 60_000),
-            ("EVALSHA", LIMIT.sha, 1, self._keys.limit(f"switch:{session_id}"), 1_000),
+            ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit("general:bare"), 60_000),
+            ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit(f"switch:{session_id}"), 1_000),
         ]
 
     def commit(self, session_id: str, version: int) -> tuple[Any, ...]:
         keys, message = self._keys, self._step.message
         names = (
-            *(keys.session(session_id), keys.history(session_id), keys.commands(session_id)),
-            *(keys.deadlines(0), keys.outbox(0), keys.live(0), keys.outbox_bytes(0)),
+            *(keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)),
+            *(keys.deadlines(0), keys.outbox(0), keys.live_sessions(0), keys.outbox_bytes(0)),
         )
         now_ms = int(time.time() * 1000)
         base = (message.snapshot.epoch, version - 1, message.snapshot.tag) if version > 1 else ("", "", "")
         args = (
             *(session_id, *base, "", b"", 1, message.snapshot.epoch, "running", 0, now_ms + DAY_MS, 32),
-            *(keys.feed(session_id), keys.wake, now_ms, *self._bounds),
+            *(keys.feed_channel(session_id), keys.wake_up_channel, now_ms, *self._bounds),
             *(version, message.snapshot.tag, self._step.event, message.render_header(), message.body),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 
     def scripts(self) -> list[tuple[Any, ...]]:
-        return [("SCRIPT", "LOAD", self._commit.text), ("SCRIPT", "LOAD", LIMIT.text)]
+        return [("SCRIPT", "LOAD", self._commit.text), ("SCRIPT", "LOAD", COUNT_SCRIPT.text)]
 
 
 CallMany = Callable[[list[tuple[Any, ...]]], Awaitable[list[Any]]]

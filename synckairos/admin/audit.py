@@ -33,7 +33,7 @@ class NoSuchEntry(SyncKairosError):
 async def list_failed_entries(settings: Settings) -> list[str]:
     """Return two lines for each entry that was set aside, oldest failure first; none where nothing was."""
     async with _open_failed_entries(settings) as isolation:
-        return [line for each in await isolation.set_aside() for line in _told(each)]
+        return [line for each in await isolation.load_set_aside() for line in _told(each)]
 
 
 async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
@@ -102,13 +102,13 @@ async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntrie
 
 def _told(entry: FailedEntry) -> tuple[str, str]:
     """Tell which version an entry is, and why Postgres refuses it."""
-    fields = {name.decode(errors="replace"): value for name, value in entry.delivery.fields.items()}
+    fields = {name.decode(errors="replace"): value for name, value in entry.entry.fields.items()}
     session_id, epoch, version = (
         fields.get(name, b"?").decode(errors="replace") for name in ("session_id", "epoch", "version")
     )
     since = render_instant(entry.first_failed_at_ms)
-    often = f"{entry.tries + 1} times" if entry.tries else "once"
+    often = f"{entry.retries + 1} times" if entry.retries else "once"
     return (
-        f"{entry.delivery.entry_id}  session {session_id}, version {version} of epoch {epoch}",
+        f"{entry.entry.entry_id}  session {session_id}, version {version} of epoch {epoch}",
         f"    refused {often} since {since}: {' '.join(entry.error.split())}",
     )

@@ -127,7 +127,9 @@ async def _check_redis(settings: Settings) -> list[Check]:
         information = await client.info("server")
         policy = await _redis_option(client, "maxmemory-policy")
         append_only = await _redis_option(client, "appendonly")
-        partitions = await cast(Awaitable[str | None], client.hget(Keys(settings.key_prefix).store, "partitions"))
+        partitions = await cast(
+            Awaitable[str | None], client.hget(Keys(settings.key_prefix).store_settings, "partitions")
+        )
     except (RedisError, OSError) as error:
         remedy = "start it, or set REDIS_URL to a running one"
         return [Check("redis", False, f"{url}: {_first_line(error)}", remedy)]

@@ -15,7 +15,7 @@ from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter,
 from synckairos.audit.entry_rows import EntryRows, ParsedEntry, build_rows, parse_entry
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
-from synckairos.store.outbox import Newest, Outbox, OutboxDelivery
+from synckairos.store.outbox import Outbox, SettledVersion, StreamEntry
 from synckairos.telemetry import alerts, log
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -35,7 +35,7 @@ _PARSED_AT_ONCE = 100  # entries that are parsed without a pause for other tasks
 
 logger = log.get_logger(__name__)
 
-_Batch = Sequence[tuple[OutboxDelivery, ParsedEntry | ValueError]]
+_Batch = Sequence[tuple[StreamEntry, ParsedEntry | ValueError]]
 
 
 class _BackgroundTask:
@@ -165,11 +165,11 @@ class OutboxDrain:
         return drained + await self._move_batch(lock, batch)
 
     def _is_full(self, batch: _Batch) -> bool:
-        return len(batch) >= self._batch_entries or sum(each.size for each, _ in batch) >= self._batch_bytes
+        return len(batch) >= self._batch_entries or sum(each.size_bytes for each, _ in batch) >= self._batch_bytes
 
     async def _move_batch(self, lock: _PartitionLock, batch: _Batch) -> int:
         """Move one batch to Postgres. Entries that could not be parsed become failed entries."""
-        parsed: list[tuple[OutboxDelivery, ParsedEntry]] = []
+        parsed: list[tuple[StreamEntry, ParsedEntry]] = []
         for delivery, result in batch:
             if isinstance(result, ValueError):
                 await self._record_failure(lock.partition, delivery, 0, str(result))
@@ -180,13 +180,13 @@ class OutboxDrain:
     async def _read_batch(self, partition: int, after: str | None) -> _Batch:
         """Read a batch after an entry id and parse it. An entry that cannot be parsed comes with its error."""
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
-        batch: list[tuple[OutboxDelivery, ParsedEntry | ValueError]] = []
+        batch: list[tuple[StreamEntry, ParsedEntry | ValueError]] = []
         for first in range(0, len(deliveries), _PARSED_AT_ONCE):
             batch += [(each, _try_parse(each)) for each in deliveries[first : first + _PARSED_AT_ONCE]]
             await asyncio.sleep(0)  # the task that writes the preceding batch sends rows to Postgres meanwhile
         return batch
 
-    async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]]) -> int:
+    async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[StreamEntry, ParsedEntry]]) -> int:
         """Write entries and settle them. If Postgres rejects them, halve them until the rejected entries are found."""
         if not parsed:
             return 0
@@ -209,7 +209,7 @@ class OutboxDrain:
     async def _settle(
         self,
         partition: int,
-        parsed: Sequence[tuple[OutboxDelivery, ParsedEntry]],
+        parsed: Sequence[tuple[StreamEntry, ParsedEntry]],
         rows: EntryRows,
         result: BatchResult,
         busy_us: int = 0,
@@ -221,17 +221,17 @@ class OutboxDrain:
             alerts.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
-            newest[each.session_id] = Newest(each.session_id, each.event.epoch, each.event.version)
+            newest[each.session_id] = SettledVersion(each.session_id, each.event.epoch, each.event.version)
         for disputed in result.disputed:
             # Postgres has different content than Redis, so the session must stay in Redis.
-            if newest.get(disputed[0]) == Newest(*disputed):
+            if newest.get(disputed[0]) == SettledVersion(*disputed):
                 del newest[disputed[0]]
         await self._outbox.settle(
             partition,
             [delivery.entry_id for delivery, _ in parsed],
             newest.values(),
             self._ttl_ms,
-            size=sum(delivery.size for delivery, _ in parsed),
+            size_bytes=sum(delivery.size_bytes for delivery, _ in parsed),
             drained=result.new,
             conflicts=len(result.conflicts),
             busy_us=busy_us,
@@ -240,41 +240,41 @@ class OutboxDrain:
     async def _retry_failed(self, lock: _PartitionLock) -> int:
         """Retry the failed entries that are due, one by one; return the number of new versions."""
         drained, partition = 0, lock.partition
-        for failed in await self._failed_entries.due(partition, _RETRIED_AT_ONCE):
-            delivery = failed.delivery
+        for failed in await self._failed_entries.load_due(partition, _RETRIED_AT_ONCE):
+            delivery = failed.entry
             try:
-                parsed = parse_entry(delivery.entry)
+                parsed = parse_entry(delivery.parse())
                 rows = build_rows([parsed])
                 result = await lock.writer.write(rows)
             except (RowsRejected, ValueError) as fault:
-                await self._record_failure(partition, delivery, failed.tries + 1, str(fault))
+                await self._record_failure(partition, delivery, failed.retries + 1, str(fault))
                 continue
             await self._failed_entries.close_gap(partition, delivery)
             await self._settle(partition, [(delivery, parsed)], rows, result)
-            await self._failed_entries.forget(partition, delivery.entry_id)
+            await self._failed_entries.remove(partition, delivery.entry_id)
             drained += result.new
         return drained
 
-    async def _record_failure(self, partition: int, delivery: OutboxDelivery, retries: int, error: str) -> None:
+    async def _record_failure(self, partition: int, delivery: StreamEntry, retries: int, error: str) -> None:
         """Move an entry out of the stream until its next retry, or set it aside if no retry is left."""
         next_s = self._retries.delay_s(retries)
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         fields = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
         if next_s is None:
-            alerts.raise_alert("audit entry set aside", tries=retries, **fields)
+            alerts.raise_alert("audit entry set aside", retries=retries, **fields)
         else:
-            logger.warning("audit entry rejected", tries=retries, next_try_s=next_s, **fields)
-        await self._failed_entries.isolate(
+            logger.warning("audit entry rejected", retries=retries, next_try_s=next_s, **fields)
+        await self._failed_entries.add(
             partition,
             delivery.entry_id,
-            tries=retries,
+            retries=retries,
             error=error,
-            next_try_in_ms=None if next_s is None else round(next_s * 1000),
+            next_attempt_in_ms=None if next_s is None else round(next_s * 1000),
         )
 
 
-def _try_parse(delivery: OutboxDelivery) -> ParsedEntry | ValueError:
+def _try_parse(delivery: StreamEntry) -> ParsedEntry | ValueError:
     try:
-        return parse_entry(delivery.entry)
+        return parse_entry(delivery.parse())
     except ValueError as fault:
         return fault

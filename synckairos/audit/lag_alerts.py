@@ -1,7 +1,7 @@
 """Log messages about the audit's lag and the outbox's size: one for each threshold, and one at the end."""
 
 from synckairos.audit import metrics
-from synckairos.store.outbox import Backlog
+from synckairos.store.outbox import OutboxBacklog
 from synckairos.telemetry import log
 
 LAG_THRESHOLDS_S = (10, 60, 300, 1800)
@@ -21,7 +21,7 @@ class LagAlerts:
         self._fullness_thresholds_passed = 0
         self._set_aside = 0
 
-    def observe(self, backlog: Backlog) -> None:
+    def observe(self, backlog: OutboxBacklog) -> None:
         """Publish a measured backlog as metrics, and log a threshold that it passed or the end of a lag."""
         metrics.publish_backlog(backlog)
         age_s = backlog.oldest_age_ms / 1000
@@ -37,7 +37,7 @@ class LagAlerts:
             logger.error("audit entries need an operator: see `synckairos audit failed`", entries=backlog.set_aside)
         self._set_aside = backlog.set_aside
 
-    def _observe_fullness(self, backlog: Backlog) -> None:
+    def _observe_fullness(self, backlog: OutboxBacklog) -> None:
         fields = {"entries": backlog.entries, "bytes": backlog.bytes, "fullness": round(backlog.fullness, 2)}
         passed = sum(backlog.fullness >= threshold for threshold in FULLNESS_THRESHOLDS)
         if passed == len(FULLNESS_THRESHOLDS) > self._fullness_thresholds_passed:

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, Gauge
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from synckairos.store.outbox import Backlog, Tally
+from synckairos.store.outbox import DrainTally, OutboxBacklog
 
 OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions in the outbox")
 OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest version in the outbox; 0 if empty")
@@ -25,7 +25,7 @@ class _TallyCollector(Collector):
     """Exports the counters that the store keeps. They never decrease, over any number of restarts."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally = DrainTally()
 
     def collect(self) -> Iterable[Metric]:
         for name, description, value in (
@@ -42,7 +42,7 @@ _TALLY_COLLECTOR = _TallyCollector()
 REGISTRY.register(_TALLY_COLLECTOR)
 
 
-def publish_backlog(backlog: Backlog) -> None:
+def publish_backlog(backlog: OutboxBacklog) -> None:
     """Set the values that the next scrape reads."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)

@@ -47,7 +47,7 @@ class RecoveryLoop:
         generation = await self._generations.current(partition)
         if self._known.get(partition) == generation:
             return
-        if await self._generations.lease(partition, self._name, LEASE_MS):
+        if await self._generations.lease_recovery(partition, self._name, LEASE_MS):
             await self._take_up(partition, generation)
             self._known[partition] = generation
 
@@ -60,7 +60,7 @@ class RecoveryLoop:
         ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
             await asyncio.gather(*(self._read(session_id) for session_id in ours))
-            await self._generations.lease(partition, self._name, LEASE_MS)
+            await self._generations.lease_recovery(partition, self._name, LEASE_MS)
             count += len(ours)
             after = page[-1]
         if count:

@@ -13,7 +13,7 @@ from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.clock_steps import ClockStepDetector
+from synckairos.store.clock_step_detector import ClockStepDetector
 from synckairos.store.deadlines import Deadlines, DueClaims
 from synckairos.store.stored_session import LoadedSession
 from synckairos.telemetry import log
@@ -55,7 +55,7 @@ class Timekeeper:
         """Wake the sleepers when an earlier deadline was written."""
         while True:
             with contextlib.suppress(StoreUnavailable, OSError):
-                async for _ in self._deadlines.wakes():
+                async for _ in self._deadlines.wake_ups():
                     self._wake.set()
                     self._wake = asyncio.Event()
             await asyncio.sleep(LONGEST_SLEEP_S)
@@ -93,7 +93,7 @@ class Timekeeper:
 
     def _look_for_step(self, claim: DueClaims) -> None:
         """Tell where the store's clock was set: what it says goes, but somebody should know."""
-        step_ms = self._steps.see(claim.asked_at_s, claim.answered_at_s, claim.now_ms)
+        step_ms = self._steps.observe(claim.sent_at_s, claim.received_at_s, claim.now_ms)
         if step_ms:
             direction = "forward" if step_ms > 0 else "back"
             CLOCK_STEPS.labels(direction).inc()
@@ -103,7 +103,7 @@ class Timekeeper:
         """Sleep until the next deadline that is known, or until an earlier one is written."""
         wait_s = LONGEST_SLEEP_S
         if claim.next_due_ms is not None:
-            elapsed_s = time.monotonic() - claim.asked_at_s
+            elapsed_s = time.monotonic() - claim.sent_at_s
             wait_s = min(wait_s, (claim.next_due_ms - claim.now_ms) / 1000 - elapsed_s)
         if wait_s <= 0:
             return

@@ -36,7 +36,7 @@ class AuditTrail:
             StoreUnavailable: Redis or Postgres doesn't answer.
         """
         # In this order: what is drained in between is then in both, and in neither never.
-        waiting = await self._outbox.pending(session_id)
+        waiting = await self._outbox.session_entries(session_id)
         page = await self._archived(session_id, cursor, limit, snapshots)
         if page.next_cursor is not None or not waiting:
             return page

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from synckairos.errors import ValidationFailed
-from synckairos.store.participant_sessions import Key
+from synckairos.store.participant_sessions import ListKey
 
 MAX_TEXT = 200
 """Characters of a text in a key; ours are ids and epochs."""
@@ -33,7 +33,7 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def parse_list_cursor(cursor: str | None) -> Key | None:
+def parse_list_cursor(cursor: str | None) -> ListKey | None:
     """Parse the cursor of a list that is newest first; None, without one, is its beginning. Raises ValidationFailed."""
     if cursor is None:
         return None

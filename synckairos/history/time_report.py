@@ -55,8 +55,8 @@ class TimeReport:
         return slices, is_away
 
     async def _waiting(self, participant_id: str, now_ms: int) -> list[OutboxTime]:
-        session_ids = await self._outbox.mentioning(participant_id)
-        found = await asyncio.gather(*(self._outbox.pending(each) for each in session_ids))
+        session_ids = await self._outbox.sessions_of_participant(participant_id)
+        found = await asyncio.gather(*(self._outbox.session_entries(each) for each in session_ids))
         return [time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 
 

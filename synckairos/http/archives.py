@@ -56,7 +56,7 @@ class ArchiveRoutes:
         query = request.read_query(ArchiveQuery)
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
-        await self._rate_limits.take(request.meter)
+        await self._rate_limits.count(request.meter)
         if not request.principal.may(self._role):
             raise Forbidden(f"Archives require the role {self._role} or a higher role")
         record = await self._newest_record(session_id)

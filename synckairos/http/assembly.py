@@ -19,7 +19,6 @@ from synckairos.http.caller_identity import CallerIdentity
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, LiveTail
 from synckairos.http.operations import Operation, OperationTable
-from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
 from synckairos.http.session_list import SessionList
 from synckairos.http.sessions import SessionRoutes
@@ -69,10 +68,9 @@ def build_application(
     settings = dependencies.settings
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
     rate_limits = dependencies.rate_limits
-    origins = origins or AllowedOrigins.from_settings(settings)
 
     async def count_live_sessions() -> None:
-        ACTIVE_SESSIONS.set(await store.live_count())
+        ACTIVE_SESSIONS.set(await store.count_live())
 
     system = SystemRoutes(sessions, history.is_reachable, is_draining, (count_live_sessions, *refresh_gauges))
     operations: list[Operation] = [
@@ -90,7 +88,6 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
         *SimulateRoutes(store, rate_limits).operations(),
-        *QrCodeRoutes(origins, rate_limits).operations(),
         *system.operations(),
     ]
     system.set_openapi(operations)
@@ -98,7 +95,7 @@ def build_application(
     return RestApp(
         OperationTable(operations),
         rate_limits,
-        origins,
+        origins or AllowedOrigins.from_settings(settings),
         CallerIdentity(settings.trusted_proxies),
         settings,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),

@@ -91,7 +91,7 @@ class HistoryRoutes:
 
     async def list_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ListQuery)
-        await self._rate_limits.take(request.meter)
+        await self._rate_limits.count(request.meter)
         page = await self._session_list.page(query)
         body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
         return RestResponse(body, headers=_next_page_link(request, page.next_cursor))
@@ -103,7 +103,7 @@ class HistoryRoutes:
         cursor = query.cursor
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
-        await self._rate_limits.take(request.meter)
+        await self._rate_limits.count(request.meter)
         try:
             page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
@@ -145,7 +145,7 @@ class HistoryRoutes:
     async def _count_if_possible(self, request: RestRequest) -> None:
         """Count a request that can be answered without Redis. While Redis is unavailable, it is not counted."""
         with suppress(StoreUnavailable):
-            await self._rate_limits.take(request.meter)
+            await self._rate_limits.count(request.meter)
 
     async def report_participant_time(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ParticipantTimeQuery)

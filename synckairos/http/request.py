@@ -110,10 +110,10 @@ class RestRequest:
             self._check_content_type(media_types or ("application/json",))
         if len(raw) <= LARGE_BODY_BYTES:
             return self._parse(raw, model)
-        await self._rate_limits.take(self.meter)
+        await self._rate_limits.count(self.meter)
         parsed = self._parse(raw, model)
         # The handler counts the request again, with all its quotas; a replay is free. So this count is taken back.
-        await self._rate_limits.give_back(self.meter)
+        await self._rate_limits.refund(self.meter)
         self.meter.reset()
         return parsed
 

@@ -197,7 +197,7 @@ class RestApp:
         """Count a request that no handler has counted. If the store is unavailable, the request is not counted."""
         if request.meter.is_due:
             with suppress(StoreUnavailable):
-                await self._rate_limits.take(request.meter)
+                await self._rate_limits.count(request.meter)
 
     # -- fallback application -----------------------------------------------------------------------------------------
 

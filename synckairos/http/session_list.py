@@ -10,7 +10,7 @@ from synckairos.errors import SessionNotFound
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
-from synckairos.store.participant_sessions import Key
+from synckairos.store.participant_sessions import ListKey
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.query_parameters import ListQuery
@@ -55,7 +55,7 @@ class SessionList:
         audited = await self._history.sessions(
             cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
         )
-        found: dict[Key, bytes] = dict(live)
+        found: dict[ListKey, bytes] = dict(live)
         unseen = [item for item in audited.items if (item.created_at_ms, item.session_id) not in found]
         loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
         for item, current in zip(unseen, loaded, strict=True):
@@ -77,17 +77,19 @@ class SessionList:
         documents = [found[key] for key in keys[: query.limit]]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
-    async def _live_sessions(self, query: ListQuery, before: Key | None) -> tuple[list[tuple[Key, bytes]], Key | None]:
+    async def _live_sessions(
+        self, query: ListQuery, before: ListKey | None
+    ) -> tuple[list[tuple[ListKey, bytes]], ListKey | None]:
         """Return at most one page of matching live sessions, and the key that the read reached.
 
         The key is None if all live sessions were read.
         """
-        found: list[tuple[Key, bytes]] = []
+        found: list[tuple[ListKey, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
         batch_size = LIVE_BATCH_SIZE if query.status or query.sync_mode else query.limit
         for _ in range(MAX_LIVE_BATCHES):
-            batch = await self._store.live(batch_size, before)
+            batch = await self._store.list_live(batch_size, before)
             if not batch:
                 return found, None
             now_ms = await self._store.now_ms()

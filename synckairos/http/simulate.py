@@ -43,10 +43,10 @@ class SimulateRoutes:
 
     async def simulate(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(SimulationBody)
-        await self._rate_limits.take(request.meter)
+        await self._rate_limits.count(request.meter)
         is_replay = await self._is_replay(request)
         if is_replay:
-            await self._rate_limits.give_back(request.meter)
+            await self._rate_limits.refund(request.meter)
         try:
             simulation = await _run_simulation(body)
         except SyncKairosError as refusal:
@@ -61,7 +61,7 @@ class SimulateRoutes:
         if command_id is None:
             return False
         fingerprint = request.fingerprint()
-        stored = await self._store.reserve(
+        stored = await self._store.reserve_command_id(
             f"simulate:{request.principal.scoped(command_id)}", fingerprint, REPLAY_KEY_TTL_S
         )
         if stored not in (None, fingerprint):

@@ -166,7 +166,7 @@ class WebhookRoutes:
 
     async def _authorize(self, request: RestRequest) -> None:
         """Count the request and check the caller's role. Raises RateLimitExceeded, Forbidden, StoreUnavailable."""
-        await self._rate_limits.take(request.meter)
+        await self._rate_limits.count(request.meter)
         if request.principal.role != "admin":
             raise Forbidden("Only administrators manage webhooks")
 
@@ -189,7 +189,7 @@ class WebhookRoutes:
         body, is_replay = await self._registry.transact_once(key, request.fingerprint(), render_result)
         if not is_replay:
             return RestResponse(body, status)
-        await self._rate_limits.give_back(request.meter)
+        await self._rate_limits.refund(request.meter)
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 

@@ -94,7 +94,7 @@ class Retention:
             raise SessionRetained("Redis has another version of it")
         # A session that Redis let go is in Postgres in full, and so is one whose newest version is. What is isolated
         # may be of an earlier life.
-        if await self._outbox.has_isolated(filed.session_id):
+        if await self._outbox.has_failed_entries(filed.session_id):
             raise SessionRetained("versions of it lie isolated (see `synckairos audit failed`)")
 
     async def _verify_and_remove(self, filed: ArchiveRecord, after_s: float) -> bool:

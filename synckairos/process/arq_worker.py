@@ -73,7 +73,7 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
     try:
         async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             await _wait_for_store(pipe, keys, sweep_s)
-            outbox = Outbox(pipe, keys, OutboxLimits.of(settings))
+            outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))
             drain = OutboxDrain(
                 outbox,
                 FailedEntries(pipe, keys),
@@ -146,7 +146,7 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
-                lag_alerts.observe(await outbox.backlog())
+                lag_alerts.observe(await outbox.measure_backlog())
             if await drains.is_postgres_reachable():
                 # The sweep does not wait for the drains: a partition that is never empty must not delay the others.
                 for partition in range(outbox.keys.partitions):

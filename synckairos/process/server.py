@@ -107,7 +107,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         wakeups.start()
         stack.push_async_callback(wakeups.close)
 
-        outbox_limits = OutboxLimits.of(settings)
+        outbox_limits = OutboxLimits.from_settings(settings)
         store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
         outbox = Outbox(pipe, keys, outbox_limits)
         generations = Generations(pipe, keys)
@@ -132,7 +132,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         read_cache, lag_alerts = ReadCache(pipe, keys), LagAlerts()
 
         async def refresh_backlog() -> None:
-            lag_alerts.observe(await outbox.backlog())
+            lag_alerts.observe(await outbox.measure_backlog())
 
         application = http.build_application(
             http.RestDependencies(

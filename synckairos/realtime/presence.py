@@ -18,7 +18,7 @@ from synckairos.principal import Principal
 from synckairos.realtime.presence_sync import Reread, SyncState, SyncStep, finish_beat, receive_message
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
 from synckairos.realtime.watcher import Subscription, Watcher
-from synckairos.store.presence import AT_ONCE, DEAD_AFTER_S, KEEP_S, PresenceStore
+from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, PresenceStore
 from synckairos.store.server_time import ServerTime
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
@@ -28,7 +28,7 @@ from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 FRAMES_AT_ONCE = 200
 """Frames written before other tasks of the event loop may run."""
 
-REFRESH_S = KEEP_S / 3
+REFRESH_S = FIELD_TTL_S / 3
 """Seconds between two writes of unchanged counts, before the store's copies expire."""
 
 logger = log.get_logger(__name__)
@@ -37,7 +37,7 @@ logger = log.get_logger(__name__)
 def presence_identity(principal: Principal, declared_id: str | None = None) -> PresenceIdentity:
     """Return a client's identity as presence shows it. `declared_id` is the participant that the client claims to be.
 
-    Without authentication the claim is accepted, and the role only shows whether a participant was named.
+    Without authentication the claim is accepted, and the role only says whether a participant was named.
     Raises: Forbidden if the client is authenticated as another subject.
     """
     if principal.subject is None:
@@ -174,9 +174,9 @@ class PresenceTracker:
             await asyncio.sleep(self._timings.presence_round_s)
 
     async def _run_round(self) -> None:
-        for _ in range(0, len(self._to_write), AT_ONCE):
+        for _ in range(0, len(self._to_write), BATCH_SIZE):
             await self._write(_take_batch(self._to_write))
-        for _ in range(0, len(self._to_read), AT_ONCE):
+        for _ in range(0, len(self._to_read), BATCH_SIZE):
             await self._read(_take_batch(self._to_read))
         await self._send_frames()
 
@@ -187,7 +187,7 @@ class PresenceTracker:
         try:
             await self._store.write(values)
             if changed := [each for each, value in values.items() if sessions[each].written != value]:
-                await self._store.say(changed)
+                await self._store.publish(changed)
         except StoreUnavailable:
             self._to_write.update(dict.fromkeys(sessions))
             raise
@@ -257,7 +257,7 @@ class PresenceTracker:
             silent_s, covered = now_s - beat_s, self._sync.covered
             needs_new_name = self._sync.suspects_loss or silent_s >= DEAD_AFTER_S
             try:
-                beat = await self._store.beat(may_bury=silent_s < DEAD_AFTER_S / 2, anew=needs_new_name)
+                beat = await self._store.heartbeat(may_remove_dead=silent_s < DEAD_AFTER_S / 2, rename=needs_new_name)
             except StoreUnavailable as fault:
                 logger.debug("no heartbeat", cause=fault.code)
             else:
@@ -307,7 +307,7 @@ class PresenceTracker:
 
 def _take_batch(session_ids: dict[str, None]) -> list[str]:
     """Remove and return the first ids. An id that is added again during the work waits for the next batch."""
-    batch = list(islice(session_ids, AT_ONCE))
+    batch = list(islice(session_ids, BATCH_SIZE))
     for session_id in batch:
         del session_ids[session_id]
     return batch

@@ -1,4 +1,4 @@
-"""Single-flight reads: concurrent callers share a read that began after all their calls."""
+"""Single-flight reads: concurrent callers share a read that began after all of them asked."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ class SharedRead(Generic[T]):
     async def join(self, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read that begins now or later; the callers that share it use one caller's `read`.
 
-        A cancelled caller does not cancel the read. Raises: the exceptions of `read`.
+        A cancelled caller does not cancel the read. Raises: what `read` raises.
         """
         if self._current is None:
             task = self._current = asyncio.create_task(self._run(read))

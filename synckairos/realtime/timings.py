@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from synckairos.store.presence import BEAT_S
+from synckairos.store.presence import HEARTBEAT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,12 @@ class RealtimeTimings:
     """Seconds without data from a client after which the connection is closed."""
 
     stuck_after_s: float = 15.0
-    """Seconds in which a client takes no byte of its unsent data, after which the connection is closed."""
+    """Seconds in which a client takes no byte of what is queued for it, after which the connection is closed."""
 
     presence_round_s: float = 0.5
     """Seconds between two rounds of presence: a watcher gets at most one presence frame of a session in this time."""
 
-    presence_beat_s: float = BEAT_S
+    presence_beat_s: float = HEARTBEAT_S
     """Seconds between two heartbeats of this instance in the presence store."""
 
     presence_longest_pause_s: float = 2.0

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due_event
-from synckairos.store.sessions import Commit, VersionStep
+from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.outbox_entry import Cause, render_event
@@ -23,29 +23,29 @@ def due_at_ms(state: Session) -> int | None:
     return None if due is None else due.at_ms
 
 
-def build_step(
+def build_version(
     transition: Transition, cause: Cause, after: RenderedSession | None = None, base: str = ""
-) -> VersionStep:
+) -> NewVersion:
     """Return what to commit for a transition: `after` it, rendered, on the version whose tag is `base`."""
     after = after or RenderedSession.render(transition.state)
     change = DocumentChange(base, after.splices, after.patch) if base and after.splices else None
     message = FeedMessage.from_transition(transition, after.document, secrets.token_hex(TAG_BYTES), change)
-    return VersionStep(render_event(transition, cause), message)
+    return NewVersion(render_event(transition, cause), message)
 
 
-def build_steps(
+def build_versions(
     transitions: Iterable[Transition], causes: Iterable[Cause], before: RenderedSession, tag: str
-) -> tuple[list[VersionStep], RenderedSession]:
+) -> tuple[list[NewVersion], RenderedSession]:
     """Return what to commit for transitions on the version `before`, tagged `tag`, and the last one rendered."""
-    steps: list[VersionStep] = []
+    steps: list[NewVersion] = []
     for transition, cause in zip(transitions, causes, strict=True):
         before = before.render_next(transition.state)
-        steps.append(build_step(transition, cause, before, tag))
+        steps.append(build_version(transition, cause, before, tag))
         tag = steps[-1].message.snapshot.tag
     return steps, before
 
 
-def stored_after(base: StoredSession | None, steps: Sequence[VersionStep], after: Session) -> StoredSession:
+def stored_after(base: StoredSession | None, steps: Sequence[NewVersion], after: Session) -> StoredSession:
     """Return what Redis holds once these steps are committed on top of `base`."""
     if not steps:
         assert base is not None
@@ -58,7 +58,7 @@ def stored_after(base: StoredSession | None, steps: Sequence[VersionStep], after
 def commit_of(
     after: Session,
     base: StoredSession | None,
-    steps: Sequence[VersionStep],
+    steps: Sequence[NewVersion],
     command_id: str | None = None,
     record: bytes = b"",
     *,
@@ -68,7 +68,7 @@ def commit_of(
     return Commit(
         session_id=after.session_id,
         base=None if base is None else base.snapshot,
-        steps=steps,
+        versions=steps,
         status=after.status,
         due_ms=due_at_ms(after),
         live_since_ms=live_since_ms(after),

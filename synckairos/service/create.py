@@ -6,12 +6,13 @@ from uuid6 import uuid7
 
 from synckairos.clock import creation
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
-from synckairos.service.commits import MAX_ATTEMPTS, build_step, commit_of, stored_after
+from synckairos.service.commits import MAX_ATTEMPTS, build_version, commit_of, stored_after
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.requests import Answer, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
-from synckairos.store.sessions import AlreadyDecided, Commit, Committed, Conflict, SessionStore
+from synckairos.store.commit_script import AlreadyDecided, Commit, Committed, Conflict
+from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations, new_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
@@ -57,7 +58,7 @@ class SessionCreator:
         """Return the session id that a creation's key stands for, and whether it stood for it before."""
         ours = f"{session_id} {request.fingerprint}"
         key = f"create:{request.principal.scoped(command_id)}"
-        kept = await self._store.reserve(key, ours, KEY_TTL_S) or ours
+        kept = await self._store.reserve_command_id(key, ours, KEY_TTL_S) or ours
         kept_id, _, fingerprint = kept.partition(" ")
         if fingerprint != request.fingerprint:
             if request.meter is not None:
@@ -82,7 +83,7 @@ class SessionCreator:
             generation = await self._generations.current(self._store.keys.partition_of(session_id))
             made = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
             rendered = RenderedSession.render(made.state)
-            steps = [build_step(made, request.cause, rendered)]
+            steps = [build_version(made, request.cause, rendered)]
             reached = stored_after(stored, steps, made.state)
             record = b""
             if request.command_id is not None:

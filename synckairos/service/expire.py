@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.commits import build_steps, commit_of
+from synckairos.service.commits import build_versions, commit_of
 from synckairos.service.session_cache import SessionCache
-from synckairos.store.sessions import Commit, Committed, SessionStore
+from synckairos.store.commit_script import Commit, Committed
+from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import LoadedSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.outbox_entry import Cause
@@ -48,7 +49,7 @@ class BatchExpirer:
             commit, rendered = made[session_id]
             after = rendered.session
             if not after.status.is_final:
-                self._parsed.keep(session_id, commit.steps[-1].message.snapshot, rendered)
+                self._parsed.keep(session_id, commit.versions[-1].message.snapshot, rendered)
             COMMAND_DURATION.observe(took_s)
         COMMANDS.labels("expire", "applied").inc(len(done))
         for partition in {self._store.keys.partition_of(session_id) for session_id in done}:
@@ -64,7 +65,7 @@ class BatchExpirer:
         decision = engine.apply(before.session, Expire(), loaded.now_ms)
         if not decision.overdue or decision.has_more_overdue:
             return None
-        steps, rendered = build_steps(
+        steps, rendered = build_versions(
             decision.overdue, (BY_TIME for _ in decision.overdue), before, stored.snapshot.tag
         )
         return commit_of(rendered.session, stored, steps, by_time=True), rendered

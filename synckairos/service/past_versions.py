@@ -76,7 +76,7 @@ class PastVersions:
 
     async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
         """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
-        if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED):
+        if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED):
             return
         snapshot = oldest.snapshot
         if at_ms < parse_session(snapshot.document).rules.created_at_ms:
@@ -106,7 +106,7 @@ class PastVersions:
 
     async def _on_their_way(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions that Postgres may not have yet, newest first; whoever asks it next misses none."""
-        return (entry.to_feed_message() for entry in reversed(await self._outbox.pending(session_id)))
+        return (entry.to_feed_message() for entry in reversed(await self._outbox.session_entries(session_id)))
 
 
 def _then(message: FeedMessage, at_ms: int) -> Answer:

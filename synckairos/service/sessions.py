@@ -17,15 +17,16 @@ from synckairos.clock.commands import Expire, with_actor
 from synckairos.clock.engine import Decision
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.commits import MAX_ATTEMPTS, build_steps, commit_of, stored_after
+from synckairos.service.commits import MAX_ATTEMPTS, build_versions, commit_of, stored_after
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import BY_TIME, BatchExpirer
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
+from synckairos.store.commit_script import AlreadyDecided, Conflict, NewVersion
 from synckairos.store.rate_limits import RateMeter
-from synckairos.store.sessions import AlreadyDecided, Conflict, SessionStore, VersionStep
+from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import LoadedSession, StoredSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
@@ -204,7 +205,7 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
 
 def _steps(
     decision: Decision, request: CommandRequest, tag: str, before: RenderedSession
-) -> tuple[list[VersionStep], RenderedSession]:
+) -> tuple[list[NewVersion], RenderedSession]:
     """Return what to commit on the version `before`, tagged `tag`, and the last one rendered.
 
     Each has its cause: time's doing is the timekeeper's, whoever asked meanwhile.
@@ -223,7 +224,7 @@ def _steps(
             fingerprint=request.fingerprint,
             expired_participant_id=decision.expired_participant_id,
         )
-    return build_steps(decision.transitions, causes, before, tag)
+    return build_versions(decision.transitions, causes, before, tag)
 
 
 def _record(fingerprint: str, reached: StoredSession, refusal: SyncKairosError | None, expired: str | None) -> bytes:

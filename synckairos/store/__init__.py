@@ -1,1 +1,1 @@
-"""Every Redis command of the product. Nothing above this folder speaks Redis (arq's own connection aside)."""
+"""All Redis commands of the product. No package above sends Redis commands, except over arq's own connection."""

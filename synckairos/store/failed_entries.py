@@ -1,136 +1,138 @@
-"""Outbox entries that Postgres refuses: out of the stream, tried again on a schedule, then set aside. Never dropped.
+"""Failed entries: outbox entries that Postgres rejected. They leave the stream, are retried, then set aside.
 
-Each lies in a hash of its own with the fields it came with; a sorted set says when it is tried next.
+They are never dropped. Each failed entry is a hash with the fields it had in the stream. A sorted set holds the
+instants of the next attempts.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import OutboxDelivery, gaps_key, isolated_key, tally_key
-from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.outbox import StreamEntry
+from synckairos.store.redis_errors import translated_errors
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 
 
 @dataclass(frozen=True, slots=True)
 class FailedEntry:
-    """An entry out of the way: how often it was tried, why it failed last, when it is tried next (None: set aside)."""
+    """An entry outside the stream: its retries so far, its last error, and its next attempt (None: set aside)."""
 
     partition: int
-    delivery: OutboxDelivery
-    tries: int
+    entry: StreamEntry
+    retries: int
     error: str
     first_failed_at_ms: int
-    next_try_at_ms: int | None
+    next_attempt_at_ms: int | None
 
 
 class FailedEntries:
-    """Isolated entries of all partitions. Raises StoreUnavailable where Redis doesn't answer."""
+    """The failed entries of all partitions. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
-        self._isolate = Script("isolate")
-        self._retry = Script("retry")
+        self._fail_script = LuaScript("outbox_entry_fail")
+        self._retry_script = LuaScript("failed_entry_retry")
 
-    async def isolate(
-        self, partition: int, entry_id: str, *, tries: int, error: str, next_try_in_ms: int | None
+    async def add(
+        self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None
     ) -> None:
-        """Move an entry out of the stream, or note another failed try; None sets it aside. Atomic, one round trip."""
+        """Move an entry out of the stream, or record another failure of a failed entry. Atomic, one round trip.
+
+        `next_attempt_in_ms` None sets the entry aside.
+        """
         names = [
             self._keys.outbox(partition),
-            isolated_key(self._keys, partition),
-            self._key(partition, entry_id),
-            tally_key(self._keys, partition),
+            self._keys.failed_entries(partition),
+            self._keys.failed_entry(partition, entry_id),
+            self._keys.drain_tally(partition),
             self._keys.outbox_bytes(partition),
-            gaps_key(self._keys, partition),
+            self._keys.outbox_gaps(partition),
         ]
-        args: list[Any] = [entry_id, "" if next_try_in_ms is None else next_try_in_ms, tries, error]
-        with unavailable_as_named():
-            await self._isolate(self._pipe, names, args)
+        args: list[Any] = [entry_id, "" if next_attempt_in_ms is None else next_attempt_in_ms, retries, error]
+        with translated_errors():
+            await self._fail_script(self._pipe, names, args)
 
-    async def due(self, partition: int, count: int) -> list[FailedEntry]:
-        """Return up to `count` entries whose next try is due, in two round trips, one where there are none."""
-        name = isolated_key(self._keys, partition)
-        with unavailable_as_named():
+    async def load_due(self, partition: int, count: int) -> list[FailedEntry]:
+        """Return up to `count` entries whose next attempt is due. Two round trips, one if there are none."""
+        name = self._keys.failed_entries(partition)
+        with translated_errors():
             time, found = await self._pipe.call_many(
                 [("TIME",), ("ZRANGE", name, "-inf", "(inf", "BYSCORE", "LIMIT", 0, count, "WITHSCORES")]
             )
-        now_ms = time_ms(time)
+        now_ms = parse_time_ms(time)
         pairs = [(found[at].decode(), int(float(found[at + 1]))) for at in range(0, len(found), 2)]
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 
-    async def all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
-        """Return all isolated entries of a partition, those to be tried next first, in two round trips."""
+    async def load_all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
+        """Return a partition's failed entries in the order of their next attempts, in two round trips."""
         low = "inf" if set_aside_only else "-inf"
-        with unavailable_as_named():
+        with translated_errors():
             found: list[bytes] = await self._pipe.call(
-                "ZRANGE", isolated_key(self._keys, partition), low, "inf", "BYSCORE", "WITHSCORES"
+                "ZRANGE", self._keys.failed_entries(partition), low, "inf", "BYSCORE", "WITHSCORES"
             )
         scores = [(found[at].decode(), float(found[at + 1])) for at in range(0, len(found), 2)]
         return await self._load(partition, [(i, None if score == float("inf") else int(score)) for i, score in scores])
 
-    async def retry(self, partition: int, entry_id: str) -> bool:
-        """Have an entry tried again now, with a fresh schedule; False where there is none. Atomic, one round trip."""
-        names = [isolated_key(self._keys, partition), self._key(partition, entry_id)]
-        with unavailable_as_named():
-            return bool(await self._retry(self._pipe, names, [entry_id]))
-
-    async def set_aside(self) -> list[FailedEntry]:
-        """Return what was set aside in all partitions, oldest failure first: for an operator to look at."""
-        found = [each for at in range(self._keys.partitions) for each in await self.all(at, set_aside_only=True)]
+    async def load_set_aside(self) -> list[FailedEntry]:
+        """Return the entries of all partitions that were set aside, oldest failure first, for the operator."""
+        found = [each for at in range(self._keys.partitions) for each in await self.load_all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
 
+    async def retry(self, partition: int, entry_id: str) -> bool:
+        """Make an entry due now, with a new schedule; False if there is no such entry. Atomic, one round trip."""
+        names = [self._keys.failed_entries(partition), self._keys.failed_entry(partition, entry_id)]
+        with translated_errors():
+            return bool(await self._retry_script(self._pipe, names, [entry_id]))
+
     async def retry_set_aside(self, entry_id: str | None = None) -> int:
-        """Have what was set aside, or the one entry named, tried again by a worker's next sweep; return how many."""
-        sent = 0
-        for each in await self.set_aside():
-            if entry_id in (None, each.delivery.entry_id):
-                sent += await self.retry(each.partition, each.delivery.entry_id)
-        return sent
+        """Make the entries that were set aside, or only this one, due at a worker's next sweep; return their number."""
+        retried = 0
+        for each in await self.load_set_aside():
+            if entry_id in (None, each.entry.entry_id):
+                retried += await self.retry(each.partition, each.entry.entry_id)
+        return retried
 
-    async def close_gap(self, partition: int, delivery: OutboxDelivery) -> None:
-        """Note that Postgres has an isolated entry at last, before its session is settled. One round trip."""
-        of = delivery.fields
-        gap = b" ".join(of.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
-        with unavailable_as_named():
-            await self._pipe.call("ZREM", gaps_key(self._keys, partition), gap)
+    async def close_gap(self, partition: int, entry: StreamEntry) -> None:
+        """Record that Postgres now has a failed entry, before its session is settled. One round trip."""
+        fields = entry.fields
+        gap = b" ".join(fields.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
+        with translated_errors():
+            await self._pipe.call("ZREM", self._keys.outbox_gaps(partition), gap)
 
-    async def forget(self, partition: int, entry_id: str) -> None:
-        """Let go of an entry that Postgres has taken at last. One round trip."""
-        with unavailable_as_named():
+    async def remove(self, partition: int, entry_id: str) -> None:
+        """Remove an entry that Postgres now has. One round trip."""
+        with translated_errors():
             await self._pipe.call_many(
                 [
-                    ("ZREM", isolated_key(self._keys, partition), entry_id),
-                    ("DEL", self._key(partition, entry_id)),
+                    ("ZREM", self._keys.failed_entries(partition), entry_id),
+                    ("DEL", self._keys.failed_entry(partition, entry_id)),
                 ]
             )
 
     async def _load(self, partition: int, wanted: list[tuple[str, int | None]]) -> list[FailedEntry]:
         if not wanted:
             return []
-        with unavailable_as_named():
+        with translated_errors():
             hashes: list[list[bytes]] = await self._pipe.call_many(
-                [("HGETALL", self._key(partition, entry_id)) for entry_id, _ in wanted]
+                [("HGETALL", self._keys.failed_entry(partition, entry_id)) for entry_id, _ in wanted]
             )
         return [
-            _isolated(partition, entry_id, next_ms, found)
+            _parse_failed_entry(partition, entry_id, next_ms, found)
             for (entry_id, next_ms), found in zip(wanted, hashes, strict=True)
             if found
         ]
 
-    def _key(self, partition: int, entry_id: str) -> str:
-        return f"{isolated_key(self._keys, partition)}:{entry_id}"
 
-
-def _isolated(partition: int, entry_id: str, next_ms: int | None, flat: list[bytes]) -> FailedEntry:
+def _parse_failed_entry(partition: int, entry_id: str, next_ms: int | None, flat: list[bytes]) -> FailedEntry:
     found = dict(zip(flat[::2], flat[1::2], strict=True))
     fields = {name: value for name, value in found.items() if not name.startswith(b":")}
     return FailedEntry(
         partition=partition,
-        delivery=OutboxDelivery(entry_id, fields),
-        tries=int(found[b":tries"]),
+        entry=StreamEntry(entry_id, fields),
+        retries=int(found[b":tries"]),
         error=found[b":error"].decode(errors="replace"),
         first_failed_at_ms=int(found[b":first_failed_at_ms"]),
-        next_try_at_ms=next_ms,
+        next_attempt_at_ms=next_ms,
     )

@@ -1,7 +1,8 @@
-"""What other instances commit, as it happens: the feed messages of the sessions watched here.
+"""The feed: receives the versions of the watched sessions that any instance commits, each once and in order.
 
-Pub/sub is a hint, versions are the truth. A gap, or a channel that was interrupted, makes it re-read, and a look at the
-watched versions every two seconds finds a lost last message, so any loss heals within five. Knows no sockets.
+Pub/sub can lose messages, so versions decide. After a gap or an interrupted subscription the feed reads the session
+again. Every two seconds it compares the watched versions with the stored versions, which finds a lost last message. So
+the feed recovers from any loss within five seconds. It knows nothing of sockets.
 """
 
 import asyncio
@@ -13,12 +14,11 @@ from typing import Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from synckairos.backoff import Backoff
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
-from synckairos.store.connect import unavailable_as_named
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
+from synckairos.store.redis_errors import translated_errors
 from synckairos.store.server_time import ServerTime
 from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.store.stored_session import FIELDS, parse_history, parse_stored_session
@@ -27,55 +27,62 @@ from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, PackedMessage
 from synckairos.wire.snapshot import Snapshot
 
-LOOK_S = 2.0
-MEND_AGAIN_S = (0.05, 0.5)
-"""Seconds before interrupted sessions are read again: limits of the first and of the longest delay."""
+COMPARE_S = 2.0
+"""Seconds between two comparisons of the watched versions with the stored versions."""
+
+REREAD_RETRY_S = 0.5
+"""Seconds before sessions are read again after Redis did not answer."""
 
 SUBSCRIBE_TIMEOUT_S = 2.0
+"""Seconds that `watch` waits for a confirmation."""
+
 TTL_REFRESH_S = 60.0
-AT_ONCE = 250
+"""Seconds between two extensions of the watched sessions' lives in Redis, at most."""
+
+BATCH_SIZE = 250
 """Sessions in one pipeline."""
 
-WITH_HISTORY_AT_ONCE = 16
+BATCH_SIZE_WITH_HISTORY = 16
+"""Sessions in one pipeline that also reads their version histories."""
 
-BACKLOG = 256
-"""Messages of one session kept while what came before them is read; more than that are read, too."""
+MAX_BACKLOG = 256
+"""Messages of one session that are kept while it is read again; further messages cause another read."""
 
 logger = log.get_logger(__name__)
 
-_TROUBLE = (RedisError, OSError, StoreUnavailable)
+_ERRORS = (RedisError, OSError, StoreUnavailable)
 
 
 class Listener(Protocol):
-    """Whom the feed tells. Called synchronously and in order of versions; must not raise."""
+    """The receiver of the feed's versions. Called synchronously, in order of versions. It must not raise."""
 
     def publish(self, message: FeedMessage) -> None:
-        """Take the next version of a session that is watched."""
+        """Receive the next version of a watched session."""
 
     def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
-        """Take what is stored now, where the versions in between can't be had, or the store lost some (`went_back`).
+        """Receive the stored version, because the versions before it are missing or the store lost some (`went_back`).
 
-        What it lost it may have issued anew, so the version may be one that was told before.
+        The store can have issued a lost version number again, so the version may be one that was received before.
         """
 
     def absent(self, session_id: str) -> None:
-        """Hear that a session known before isn't in Redis any more."""
+        """Learn that a session that was known is not in Redis any more."""
 
 
-class _Watched:
-    """A session watched here, and the version `at` that all its watchers were offered."""
+class _WatchedSession:
+    """A watched session. `at` is the snapshot that all its watchers were offered."""
 
-    __slots__ = ("at", "backlog", "is_owed", "mending")
+    __slots__ = ("at", "backlog", "is_rereading", "needs_renewal")
 
     def __init__(self) -> None:
         self.at: Snapshot | None = None
-        self.mending = False
-        self.is_owed = False
-        """Whether somebody came who couldn't be told it."""
+        self.is_rereading = False
+        self.needs_renewal = False
+        """Whether a watcher joined that could not be offered `at`."""
         self.backlog: list[PackedMessage] = []
 
     def is_at(self, snapshot: Snapshot | None) -> bool:
-        """Tell whether this is what the watchers have; a version may have come about twice, differently."""
+        """Tell whether the watchers have this snapshot. The tag detects a version number that was issued again."""
         at = self.at
         if at is None or snapshot is None:
             return at is snapshot
@@ -83,40 +90,39 @@ class _Watched:
 
 
 class Feed:
-    """Feed messages of the watched sessions, each version once and in order."""
+    """The feed of the watched sessions. Each version is passed on once and in order."""
 
     def __init__(self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int) -> None:
-        """Take a client to listen by, the pipe to read by, and the TTL that watched sessions are kept at."""
+        """Take a client for pub/sub, a connection for reads, and the life in Redis that watched sessions keep."""
         self._pipe = pipe
         self._keys = keys
         self._ttl_s = session_ttl_s
-        self._watched: dict[str, _Watched] = {}
-        self._dirty: dict[str, None] = {}
-        self._dirtied = asyncio.Event()
+        self._watched: dict[str, _WatchedSession] = {}
+        self._to_reread: dict[str, None] = {}
+        self._has_to_reread = asyncio.Event()
         self._listener: Listener | None = None
         self.subscriber = PubSubConnection(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
     def server_time(self) -> ServerTime:
-        """Return Redis time as the heartbeats estimate it."""
+        """Return Redis TIME as the heartbeats estimate it."""
         return self.subscriber.server_time
 
     @property
     def is_connected(self) -> bool:
         return self.subscriber.is_connected
 
-    # -- who is watched -----------------------------------------------------------------------------------------------
+    # -- watching -----------------------------------------------------------------------------------------------------
 
     async def watch(self, session_id: str) -> None:
-        """Begin to listen to a session; returns when Redis has confirmed it, so a read from here on misses nothing.
+        """Subscribe to a session. A read after this call returns, together with the feed, misses no version.
 
-        Returns too where it was unwatched meanwhile: then nobody is there to miss anything.
-
-        Raises StoreUnavailable where that takes longer than two seconds; the wish stands, and is caught up later.
+        It also returns if the session is unwatched meanwhile. Raises StoreUnavailable if Redis does not confirm within
+        two seconds; the session stays watched, and the feed subscribes when Redis is back.
         """
         if session_id not in self._watched:
-            self._watched[session_id] = _Watched()
-        confirmed = self.subscriber.want(self._keys.feed(session_id))
+            self._watched[session_id] = _WatchedSession()
+        confirmed = self.subscriber.subscribe(self._keys.feed_channel(session_id))
         if confirmed.is_set():
             return
         try:
@@ -126,129 +132,126 @@ class Feed:
             raise StoreUnavailable from None
 
     def unwatch(self, session_id: str) -> None:
-        """Stop listening to a session."""
+        """Unsubscribe from a session."""
         if self._watched.pop(session_id, None) is not None:
-            self.subscriber.unwant(self._keys.feed(session_id))
+            self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
     def seed(self, session_id: str, snapshot: Snapshot) -> None:
-        """Say from which version on messages are expected, where nothing was heard yet."""
+        """Set the snapshot that the next message must follow, if no message was received yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
-    def doubt(self, session_id: str) -> None:
-        """Say that a watcher couldn't be told what there is: the next look that succeeds tells it."""
+    def request_renewal(self, session_id: str) -> None:
+        """Renew a session at the next successful comparison, because a watcher could not be offered its state."""
         watched = self._watched.get(session_id)
         if watched is not None:
-            watched.is_owed = True
+            watched.needs_renewal = True
 
     async def history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
-        """Return the versions of a session that are kept, from one known back. One round trip.
+        """Return the stored versions of a session, from this snapshot back. One round trip.
 
         Raises StoreUnavailable.
         """
-        with unavailable_as_named():
+        with translated_errors():
             kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
         return parse_history(snapshot, kept)
 
     async def run(self, listener: Listener) -> None:
-        """Listen until cancelled, through any trouble with Redis."""
+        """Receive until cancelled; continue after each failure of Redis."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscriber.run())
-            group.create_task(self._look())
-            group.create_task(self._mend())
+            group.create_task(self._compare_regularly())
+            group.create_task(self._reread_when_needed())
 
     # -- versions -----------------------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, payload: bytes) -> None:
-        parcel = PackedMessage.parse(payload)
+        packed = PackedMessage.parse(payload)
         FEED_MESSAGES.inc()
-        FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - parcel.message.at_ms) / 1000))
-        self._take(parcel)
+        FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - packed.message.at_ms) / 1000))
+        self._take(packed)
 
     def _resumed(self, channel: str) -> None:
         session_id = channel.rpartition(":")[2]
         if watched := self._watched.get(session_id):
-            self._soil(session_id, watched)
+            self._request_reread(session_id, watched)
 
-    def _take(self, parcel: PackedMessage) -> None:
-        message = parcel.message
+    def _take(self, packed: PackedMessage) -> None:
+        message = packed.message
         watched = self._watched.get(message.session_id)
         if watched is None:
             return
         at = watched.at
-        if watched.mending:
-            if len(watched.backlog) < BACKLOG:
-                watched.backlog.append(parcel)
+        if watched.is_rereading:
+            if len(watched.backlog) < MAX_BACKLOG:
+                watched.backlog.append(packed)
         elif _follows(at, message):
-            self._deliver(watched, parcel.unpack(at.document if at else b""))
+            self._deliver(watched, packed.unpack(at.document if at else b""))
         elif at is None or message.snapshot.epoch != at.epoch or message.snapshot.version > at.version:
             FEED_GAPS.inc()
-            # What we re-read is at least as new as this message, so it needn't be kept.
-            self._soil(message.session_id, watched)
+            # The read returns a version at least as new as this message, so the message is not kept.
+            self._request_reread(message.session_id, watched)
 
-    def _deliver(self, watched: _Watched, message: FeedMessage) -> None:
+    def _deliver(self, watched: _WatchedSession, message: FeedMessage) -> None:
         watched.at = message.snapshot
-        self._told.publish(message)
+        self._running_listener.publish(message)
 
     @property
-    def _told(self) -> Listener:
-        assert self._listener is not None, "run() gives the listener"
+    def _running_listener(self) -> Listener:
+        assert self._listener is not None, "run() sets the listener"
         return self._listener
 
-    def _soil(self, session_id: str, watched: _Watched) -> None:
-        """Mark a session as one to re-read; messages wait in its backlog until that is done."""
-        watched.mending = True
-        self._dirty[session_id] = None
-        self._dirtied.set()
+    def _request_reread(self, session_id: str, watched: _WatchedSession) -> None:
+        """Have a session read again; its messages wait in the backlog meanwhile."""
+        watched.is_rereading = True
+        self._to_reread[session_id] = None
+        self._has_to_reread.set()
 
-    async def _mend(self) -> None:
-        backoff = Backoff(*MEND_AGAIN_S)
+    async def _reread_when_needed(self) -> None:
         while True:
-            await self._dirtied.wait()
-            self._dirtied.clear()
-            while ids := list(islice(self._dirty, AT_ONCE)):
+            await self._has_to_reread.wait()
+            self._has_to_reread.clear()
+            while ids := list(islice(self._to_reread, BATCH_SIZE)):
                 for session_id in ids:
-                    del self._dirty[session_id]
+                    del self._to_reread[session_id]
                 try:
-                    await self._catch_up(ids)
-                except _TROUBLE as trouble:
-                    logger.warning("feed can't re-read yet", cause=repr(trouble))
-                    self._dirty.update((each, None) for each in ids if self._is_mending(each))
-                    await asyncio.sleep(backoff.next_s())
-                else:
-                    backoff.reset()
+                    await self._reread(ids)
+                except _ERRORS as error:
+                    logger.warning("feed cannot read sessions again yet", cause=repr(error))
+                    self._to_reread.update((each, None) for each in ids if self._is_rereading(each))
+                    await asyncio.sleep(REREAD_RETRY_S)
 
-    def _is_mending(self, session_id: str) -> bool:
+    def _is_rereading(self, session_id: str) -> bool:
         watched = self._watched.get(session_id)
-        return watched is not None and watched.mending
+        return watched is not None and watched.is_rereading
 
-    async def _catch_up(self, ids: list[str]) -> None:
-        """Give the watchers of these sessions what they missed: compare positions, then read those that differ."""
+    async def _reread(self, ids: list[str]) -> None:
+        """Pass on the versions that the watchers missed: compare positions, then read the sessions that differ."""
         changed = []
-        for session_id, stored in zip(ids, await self._positions(ids), strict=True):
+        for session_id, stored in zip(ids, await self._load_positions(ids), strict=True):
             watched = self._watched.get(session_id)
-            if watched is not None and watched.mending:
+            if watched is not None and watched.is_rereading:
                 if watched.is_at(stored):
-                    self._mended(watched)
+                    self._finish_reread(watched)
                 else:
                     changed.append(session_id)
-        for few in _chunks(changed, WITH_HISTORY_AT_ONCE):
-            for session_id, (found, history) in zip(few, await self._states(few), strict=True):
+        for few in _batches(changed, BATCH_SIZE_WITH_HISTORY):
+            for session_id, (newest, history) in zip(few, await self._load_with_history(few), strict=True):
                 watched = self._watched.get(session_id)
-                if watched is not None and watched.mending:
-                    self._replay(session_id, watched, found, history)
-                    self._mended(watched)
+                if watched is not None and watched.is_rereading:
+                    self._catch_up(session_id, watched, newest, history)
+                    self._finish_reread(watched)
 
-    def _replay(
-        self, session_id: str, watched: _Watched, newest: Snapshot | None, history: Iterator[FeedMessage]
+    def _catch_up(
+        self, session_id: str, watched: _WatchedSession, newest: Snapshot | None, history: Iterator[FeedMessage]
     ) -> None:
-        """Deliver what the history has after the watchers' version; where it doesn't reach back, the state alone."""
+        """Deliver the history after the watchers' version. If it does not reach back so far, renew the session."""
         at = watched.at
         if newest is None:
             if at is not None:
-                self._told.absent(session_id)
+                self._running_listener.absent(session_id)
             return
         missed: list[FeedMessage] = []
         for message in history:
@@ -260,36 +263,37 @@ class Feed:
         if not watched.is_at(newest):
             went_back = at is not None and at.epoch == newest.epoch and newest.version <= at.version
             watched.at = newest
-            self._told.renew(session_id, newest, went_back)
+            self._running_listener.renew(session_id, newest, went_back)
 
-    def _mended(self, watched: _Watched) -> None:
-        watched.mending = False
+    def _finish_reread(self, watched: _WatchedSession) -> None:
+        watched.is_rereading = False
         backlog, watched.backlog = watched.backlog, []
-        for parcel in backlog:
-            self._take(parcel)
+        for packed in backlog:
+            self._take(packed)
 
-    async def _positions(self, ids: list[str], refresh: bool = False) -> list[Snapshot | None]:
-        """Return the stored snapshots of sessions without their documents, None where there is none; one round trip."""
+    async def _load_positions(self, ids: list[str], extend_ttl: bool = False) -> list[Snapshot | None]:
+        """Return the stored snapshots without their documents, None if there is no session; one round trip."""
         keys = self._keys
         commands: list[Command] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
-        if refresh:
-            kept = (key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.commands))
+        if extend_ttl:
+            kept = (
+                key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.idempotency_records)
+            )
             commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
-        with unavailable_as_named():
+        with translated_errors():
             replies = await self._pipe.call_many(commands)
-        found = replies[: len(ids)]
         return [
             None if epoch is None else Snapshot(epoch.decode(), int(version), b"", (tag or b"").decode())
-            for epoch, version, tag in found
+            for epoch, version, tag in replies[: len(ids)]
         ]
 
-    async def _states(self, ids: list[str]) -> list[tuple[Snapshot | None, Iterator[FeedMessage]]]:
-        """Return what is stored of sessions, and the versions that are kept, newest first; one round trip."""
+    async def _load_with_history(self, ids: list[str]) -> list[tuple[Snapshot | None, Iterator[FeedMessage]]]:
+        """Return the stored snapshots and their version histories, newest first; one round trip."""
         commands: list[Command] = []
         for session_id in ids:
             commands.append(("HMGET", self._keys.session(session_id), *FIELDS))
             commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
-        with unavailable_as_named():
+        with translated_errors():
             replies = await self._pipe.call_many(commands)
         found = []
         for fields, kept in zip(replies[::2], replies[1::2], strict=True):
@@ -298,46 +302,46 @@ class Feed:
             found.append((newest, parse_history(newest, kept)))
         return found
 
-    # -- the look at what should be there -----------------------------------------------------------------------------
+    # -- comparison with the store ------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
-        """Compare what the watchers have with what is stored, and keep what is watched from expiring."""
-        refreshed_at = 0.0
+    async def _compare_regularly(self) -> None:
+        """Compare the watchers' versions with the stored versions, and keep watched sessions from expiring."""
+        extended_at = 0.0
         while True:
-            await asyncio.sleep(LOOK_S)
-            refresh = time.monotonic() - refreshed_at >= min(self._ttl_s / 4, TTL_REFRESH_S)
+            await asyncio.sleep(COMPARE_S)
+            extend_ttl = time.monotonic() - extended_at >= min(self._ttl_s / 4, TTL_REFRESH_S)
             try:
-                for ids in _chunks(list(self._watched)):
-                    await self._look_at([each for each in ids if each in self._watched], refresh)
-            except _TROUBLE as trouble:
-                logger.debug("no look at the watched sessions", cause=repr(trouble))
+                for ids in _batches(list(self._watched)):
+                    await self._compare([each for each in ids if each in self._watched], extend_ttl)
+            except _ERRORS as error:
+                logger.debug("watched sessions not compared", cause=repr(error))
             else:
-                refreshed_at = time.monotonic() if refresh else refreshed_at
+                extended_at = time.monotonic() if extend_ttl else extended_at
 
-    async def _look_at(self, ids: list[str], refresh: bool) -> None:
+    async def _compare(self, ids: list[str], extend_ttl: bool) -> None:
         before = [self._watched[session_id].at for session_id in ids]
-        for session_id, was, stored in zip(ids, before, await self._positions(ids, refresh), strict=True):
+        for session_id, was, stored in zip(ids, before, await self._load_positions(ids, extend_ttl), strict=True):
             watched = self._watched.get(session_id)
-            # What moved on by itself since we asked is well.
-            if watched is None or watched.mending or watched.at is not was:
+            # A session that received a version during the read needs no comparison.
+            if watched is None or watched.is_rereading or watched.at is not was:
                 continue
             if not watched.is_at(stored):
-                self._soil(session_id, watched)
-            elif watched.is_owed:
-                watched.is_owed = False
+                self._request_reread(session_id, watched)
+            elif watched.needs_renewal:
+                watched.needs_renewal = False
                 if watched.at is not None:
-                    self._told.renew(session_id, watched.at, False)
+                    self._running_listener.renew(session_id, watched.at, False)
 
 
 def _follows(at: Snapshot | None, message: FeedMessage) -> bool:
-    """Tell whether a message comes next after the version known, and can be read on it."""
+    """Tell whether a message is the next version after `at` and can be unpacked with its document."""
     snapshot = message.snapshot
     if at is None:
         return message.change is None
     if snapshot.epoch == at.epoch:
         return snapshot.version == at.version + 1 and (message.change is None or message.change.base_tag == at.tag)
-    return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED)
+    return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED)
 
 
-def _chunks(items: list[str], size: int = AT_ONCE) -> Iterator[list[str]]:
+def _batches(items: list[str], size: int = BATCH_SIZE) -> Iterator[list[str]]:
     return (items[at : at + size] for at in range(0, len(items), size))

@@ -1,4 +1,4 @@
-"""How much may wait in the outbox: beyond it nothing more is taken on but what time itself does."""
+"""Limits of the outbox. Above them, commits are refused; only overdue transitions are still accepted."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from synckairos.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """The most that may wait in one partition: entries, bytes of what they hold, and the oldest one's age in ms.
+    """Limits of one partition's outbox: entries, bytes in the entries, and the age of the oldest entry in ms.
 
-    None is no bound. Checked by the script that commits, before it writes.
+    None means no limit. The script that commits checks them before it writes.
     """
 
     entries: int | None = None
@@ -17,22 +17,22 @@ class OutboxLimits:
     age_ms: int | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> "OutboxLimits":
-        """Return what the settings say of the whole outbox, an equal part of it for each partition."""
+    def from_settings(cls, settings: Settings) -> "OutboxLimits":
+        """Divide the limits of the whole outbox evenly among the partitions."""
         return cls(
             entries=max(1, settings.outbox_max_entries // settings.partitions),
             bytes=max(1, settings.outbox_max_bytes // settings.partitions),
             age_ms=settings.outbox_max_age_s * 1000 or None,
         )
 
-    def arguments(self) -> tuple[int | str, ...]:
-        """Return them as `lua/commit.lua` takes them."""
-        return tuple("" if bound is None else bound for bound in (self.entries, self.bytes, self.age_ms))
+    def script_arguments(self) -> tuple[int | str, ...]:
+        """Return entries, bytes and age as `lua/commit.lua` expects them: empty if there is no limit."""
+        return tuple("" if limit is None else limit for limit in (self.entries, self.bytes, self.age_ms))
 
     def fullness(self, entries: int, size: int, age_ms: int) -> float:
-        """Return how near a partition is to the nearest of its bounds: 1 is full."""
+        """Return the largest share of a limit that is used: 1 is full. `size` is in bytes."""
         pairs = ((entries, self.entries), (size, self.bytes), (age_ms, self.age_ms))
-        return max((found / bound for found, bound in pairs if bound is not None), default=0.0)
+        return max((used / limit for used, limit in pairs if limit is not None), default=0.0)
 
 
-UNBOUNDED = OutboxLimits()
+UNLIMITED = OutboxLimits()

@@ -1,12 +1,15 @@
-"""Recent history in Redis: somebody's sessions by when they began, and of each session what lists tell of it.
+"""Lists of participants' recent sessions in Redis: a set for each participant and a summary for each session.
 
-A participant's set holds session ids of the last 30 days, newest 1,000 at most; a session's digest is what lists tell
-of the newest version that Postgres has, whoever asks. Neither is there for people nobody asks about. Each is filled
-from Postgres once, under a lease that whoever moves newer versions to Postgres breaks: what was read before they were
-there is never kept. What a digest says is the audit's business, here it is bytes.
+A participant's set holds the ids of the sessions of the last 30 days, by the instants at which they began: the newest
+1,000 at most. A session's summary holds what lists show of the newest version that Postgres has; it is the same for all
+participants. Sets and summaries exist only for participants whose lists are read.
 
-Of digests in which nothing moves by itself, somebody's rows are made at the first look, and kept in one hash for
-everybody who is asked for: a page takes one look at that, and looks at sessions only where something may have changed.
+Each is filled from Postgres once, under a lease. A drain that moves newer versions to Postgres breaks the lease, so
+older data that was read before is never kept. The contents of a summary are bytes here; `history` knows them.
+
+If nothing in a session changes by itself, its row in a participant's list is rendered at the first read. These ready
+rows are kept in one hash for each participant whose list is read. So a page needs one read of that hash, and reads
+sessions only if something may have changed.
 """
 
 import asyncio
@@ -15,271 +18,284 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.store.connect import Script, time_ms, unavailable_as_named
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import isolated_key
-from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.redis_errors import translated_errors
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import parse_stored_session
 from synckairos.wire.snapshot import Snapshot
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
-"""How far back a set goes, and how long it and a digest outlive their last use."""
+"""Milliseconds that a set reaches back, and that a set or summary stays after its last use."""
 
-MOST = 1_000
-"""Sessions in a set; beyond that it goes back less far."""
+MAX_SESSIONS = 1_000
+"""Sessions in a set; a participant with more has a set that reaches back less far."""
 
-ROWS_MS = 86_400_000
-"""How long somebody's ready rows stay; a digest outlives the rows made of it."""
+READY_ROWS_TTL_MS = 86_400_000
+"""Milliseconds that a participant's ready rows stay. Summaries outlive the rows that were made of them."""
 
-LONGEST_ROW = 2_048
-"""Bytes of a row that is kept ready. With MOST of them, what one participant's may take."""
+MAX_READY_ROW_BYTES = 2_048
+"""Bytes: a longer row is not kept. With MAX_SESSIONS this limits the memory for one participant."""
 
 LEASE_MS = 60_000
-TIES = 50
-_TOUCH_MS = SPAN_MS - 86_400_000  # once a day is often enough
-_AT_ONCE = 5_000
+"""Milliseconds that a lease on filling a set or a summary lasts."""
 
-Key = tuple[int, str]
-"""A place in a list: when the session began in ms (its creation while it has no start), and its id."""
+TIES = 50
+"""Sessions beyond a page that are read because they may have begun in the same millisecond."""
+
+_TOUCH_MS = SPAN_MS - 86_400_000  # extending a set's life once a day is enough
+_MAX_IDS_PER_CALL = 5_000
+
+ListKey = tuple[int, str]
+"""The position of a session in a list: the ms at which it began (its creation before its start), and its id."""
+
+ReadyRow = bytes
+"""A session's row in a participant's list, as JSON, in which nothing changes by itself."""
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """What lists tell of a session: which version `of`, its facts and metadata as JSON.
+    """The part of a session that lists show: its `position` (`<epoch> <version>`), facts and metadata as JSON.
 
-    Where nothing moves by itself, `still` is all of it, ready but for somebody's part.
+    `row_template` is the row without the participant's own values; empty if a value changes by itself.
     """
 
-    of: bytes
+    position: bytes
     facts: bytes
     metadata: bytes = b""
-    still: bytes = b""
+    row_template: bytes = b""
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class CacheLookup:
-    """A session as a list needs it: its digest with somebody's part in it, and as it is live.
+    """The data of a session for one participant's list: the summary, the participant's part, the live snapshot.
 
-    `live.document` is there where it is of another version than the digest, or runs.
+    The snapshot has its document if it is of another version than the summary, or if the session runs.
     """
 
-    digest: SessionSummary | None
+    summary: SessionSummary | None
     part: bytes | None
     live: Snapshot | None
-
-
-Row = bytes
-"""A session in somebody's list, as JSON, where nothing moves by itself."""
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class CachedPage:
-    """Places of a page, newest first; the set holds everything since `whole_since_ms`. `more` of it lies behind.
+    """One page of a set, newest first. The set is complete since `complete_since_ms`; `has_more` if it goes on.
 
-    `looked` has their sessions, but for those of other partitions that had to be looked at on their own.
+    `lookups` has the data of the page's sessions, except for sessions of other partitions.
     """
 
     now_ms: int
-    keys: tuple[Key, ...]
-    more: bool
-    whole_since_ms: int
-    looked: Mapping[str, Row | CacheLookup]
+    keys: tuple[ListKey, ...]
+    has_more: bool
+    complete_since_ms: int
+    lookups: Mapping[str, ReadyRow | CacheLookup]
 
 
 class ParticipantSessionStore:
-    """Sets and digests. Raises StoreUnavailable where Redis doesn't answer."""
+    """Sets, summaries and ready rows. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self.keys = keys
-        self._look = Script("recent_look")
-        self._known = Script("recent_known")
-        self._place = Script("recent_place")
-        self._lease = Script("recent_lease")
-        self._fill = Script("recent_fill")
-        self._keep = Script("recent_keep")
+        self._page_script = LuaScript("participant_sessions_page")
+        self._find_script = LuaScript("participant_sessions_find")
+        self._place_script = LuaScript("participant_sessions_place")
+        self._lease_script = LuaScript("participant_sessions_lease")
+        self._fill_script = LuaScript("participant_sessions_fill")
+        self._summary_script = LuaScript("session_summary_write")
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def now_ms(self) -> int:
         """Return Redis TIME."""
-        with unavailable_as_named():
-            return time_ms(await self._pipe.call("TIME"))
+        with translated_errors():
+            return parse_time_ms(await self._pipe.call("TIME"))
 
-    async def page(self, participant_id: str, before: Key | None, limit: int) -> CachedPage | None:
-        """Return up to `limit` places before a key; None where nothing says that the set is whole. One round trip."""
+    async def load_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
+        """Return up to `limit` sessions before a key; None if the set is missing or not complete. One round trip."""
         keys, partition = self.keys, self.keys.partition_of(participant_id)
-        names: list[Any] = [keys.digests(partition), keys.sessions(partition), keys.rows(participant_id)]
-        names += [keys.outbox(partition), isolated_key(keys, partition), ROWS_MS, SPAN_MS, MOST, LONGEST_ROW]
+        fixed: list[Any] = [
+            *(keys.summary_prefix(partition), keys.session_prefix(partition), keys.ready_rows(participant_id)),
+            *(keys.outbox(partition), keys.failed_entries(partition)),
+            *(READY_ROWS_TTL_MS, SPAN_MS, MAX_SESSIONS, MAX_READY_ROW_BYTES),
+        ]
         top, count = ("+inf", limit + 1) if before is None else (str(before[0]), limit + 1 + TIES)
         while True:
-            time, whole, left_ms, found, rows, others = await self._run(
-                self._look,
-                [keys.recent(participant_id)],
-                [participant_id, count, top, *names],
+            time, complete, ttl_ms, members, rows, others = await self._run(
+                self._page_script,
+                [keys.participant_sessions(participant_id)],
+                [participant_id, count, top, *fixed],
             )
-            if whole is None:
+            if complete is None:
                 return None
             # Instants are whole numbers, which Redis writes without an exponent.
-            pairs = found.decode().split()
+            pairs = members.decode().split()
             ids = pairs[::2]
-            places = list(zip(map(int, pairs[1::2]), ids, strict=True))
-            page = places if before is None else [key for key in places if key < before]
-            if len(page) > limit or len(places) < count:
+            found = list(zip(map(int, pairs[1::2]), ids, strict=True))
+            page = found if before is None else [key for key in found if key < before]
+            if len(page) > limit or len(found) < count:
                 break
-            count *= 4  # so many began in the same millisecond
-        if left_ms < _TOUCH_MS:
-            with unavailable_as_named():
-                await self._pipe.call("PEXPIRE", keys.recent(participant_id), SPAN_MS)
-        whole_since_ms = -int(float(whole))
-        if page and page[-1][0] < whole_since_ms:
-            page = [key for key in page if key[0] >= whole_since_ms]
-        looked = _looked(ids, rows, others)
+            count *= 4  # so many sessions began in the same millisecond
+        if ttl_ms < _TOUCH_MS:
+            with translated_errors():
+                await self._pipe.call("PEXPIRE", keys.participant_sessions(participant_id), SPAN_MS)
+        complete_since_ms = -int(float(complete))
+        if page and page[-1][0] < complete_since_ms:
+            page = [key for key in page if key[0] >= complete_since_ms]
+        lookups = _parse_lookups(ids, rows, others)
         if keys.partitions > 1:
-            looked = {each: found for each, found in looked.items() if keys.partition_of(each) == partition}
-        return CachedPage(time_ms(time), tuple(page[:limit]), len(page) > limit, whole_since_ms, looked)
+            lookups = {each: lookup for each, lookup in lookups.items() if keys.partition_of(each) == partition}
+        return CachedPage(parse_time_ms(time), tuple(page[:limit]), len(page) > limit, complete_since_ms, lookups)
 
-    async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return where those of these sessions stand that are in somebody's set. One round trip."""
-        name = self.keys.recent(participant_id)
-        with unavailable_as_named():
+    async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+        """Return the ms at which those of these sessions began that are in a participant's set. One round trip."""
+        name = self.keys.participant_sessions(participant_id)
+        with translated_errors():
             scores = await self._pipe.call_many([("ZSCORE", name, each) for each in session_ids])
         pairs = zip(session_ids, scores, strict=True)
         return {each: int(float(score)) for each, score in pairs if score is not None}
 
-    async def look(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, Row | CacheLookup]:
-        """Look at sessions for somebody's list: one round trip a partition, all at once."""
+    async def look_up(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ReadyRow | CacheLookup]:
+        """Return the data of sessions for a participant's list: one round trip per partition, all at the same time."""
         shares = self._shares(session_ids)
         names = (
-            [name for each in share for name in (self.keys.digest(each), self.keys.session(each))] for share in shares
+            [name for each in share for name in (self.keys.summary(each), self.keys.session(each))] for share in shares
         )
         replies = await asyncio.gather(
-            *(self._run(self._look, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
+            *(self._run(self._page_script, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
         )
-        looked: dict[str, Row | CacheLookup] = {}
+        lookups: dict[str, ReadyRow | CacheLookup] = {}
         for share, (*_, rows, others) in zip(shares, replies, strict=True):
-            looked |= _looked(share, rows, others)
-        return looked
+            lookups |= _parse_lookups(share, rows, others)
+        return lookups
 
-    # -- filling ------------------------------------------------------------------------------------------------------
+    # -- filling from Postgres ----------------------------------------------------------------------------------------
 
     async def lease_set(self, participant_id: str, token: int) -> bool:
-        """Take the lease on filling somebody's set; False where it is there, or somebody else fills it."""
-        return bool(await self._run(self._lease, [self.keys.recent(participant_id)], ["set", token, LEASE_MS]))
+        """Take the lease on filling a participant's set; False if the set or another lease exists."""
+        name = self.keys.participant_sessions(participant_id)
+        return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 
-    async def fill_set(self, participant_id: str, token: int, whole_since_ms: int, keys: Sequence[Key]) -> bool:
-        """Fill a set that is whole since an instant; False where the lease was broken."""
-        args: list[Any] = [token, SPAN_MS, whole_since_ms]
+    async def fill_set(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
+        """Fill a set that is complete since an instant; False if the lease was broken."""
+        args: list[Any] = [token, SPAN_MS, complete_since_ms]
         for began_ms, session_id in keys:
             args += (began_ms, session_id)
-        return bool(await self._run(self._fill, [self.keys.recent(participant_id)], args))
+        return bool(await self._run(self._fill_script, [self.keys.participant_sessions(participant_id)], args))
 
-    async def lease_digests(self, session_ids: Sequence[str], token: int) -> None:
-        """Take the leases on those of these digests that are missing and that nobody else fills."""
+    async def lease_summaries(self, session_ids: Sequence[str], token: int) -> None:
+        """Take the leases on those of these summaries that do not exist and have no other lease."""
         args = ["digest", token, LEASE_MS]
-        await asyncio.gather(*(self._run(self._lease, [self.keys.digest(each)], args) for each in session_ids))
+        await asyncio.gather(*(self._run(self._lease_script, [self.keys.summary(each)], args) for each in session_ids))
 
-    async def fill_digests(
+    async def fill_summaries(
         self, token: int, participant_id: str, filled: Mapping[str, tuple[SessionSummary, bytes]]
     ) -> None:
-        """Keep digests with somebody's parts, where the lease stands; the part alone where the digest is there."""
+        """Write summaries with a participant's parts, if their leases hold; only the part if the summary exists."""
         field = f"p:{participant_id}"
-        keeping = (
-            (session_id, [*self._made_of(session_id), *_fields(digest), field, part])
-            for session_id, (digest, part) in filled.items()
+        writes = (
+            (session_id, [*self._rows_of(session_id), *_fields(summary), field, part])
+            for session_id, (summary, part) in filled.items()
         )
         await asyncio.gather(
             *(
-                self._run(self._keep, [self.keys.digest(session_id)], ["fill", token, SPAN_MS, *args])
-                for session_id, args in keeping
+                self._run(self._summary_script, [self.keys.summary(session_id)], ["fill", token, SPAN_MS, *args])
+                for session_id, args in writes
             )
         )
 
-    # -- keeping up ---------------------------------------------------------------------------------------------------
+    # -- refreshing after a drain -------------------------------------------------------------------------------------
 
-    async def known(
+    async def find_cached(
         self, session_ids: Sequence[str], participant_ids: Sequence[str]
     ) -> tuple[dict[str, SessionSummary | None], set[str]]:
-        """Return what is here of these: digests (None where one is being filled), and people with a set.
+        """Return the existing summaries (None while one is being filled), and the participants that have a set.
 
-        One round trip a partition, all at once.
+        One round trip per partition, all at the same time.
         """
         keys = self.keys
-        digests: dict[str, SessionSummary | None] = {}
-        people: set[str] = set()
+        summaries: dict[str, SessionSummary | None] = {}
+        with_set: set[str] = set()
 
-        async def ask(sessions: Sequence[str], participants: Sequence[str]) -> None:
-            names = [*map(keys.digest, sessions), *map(keys.recent, participants)]
-            rows: list[list[bytes]] = await self._run(self._known, names, [len(sessions)])
-            for at, *digest in rows:
-                place = int(at) - 1
-                if place >= len(sessions):
-                    people.add(participants[place - len(sessions)])
+        async def find(sessions: Sequence[str], participants: Sequence[str]) -> None:
+            names = [*map(keys.summary, sessions), *map(keys.participant_sessions, participants)]
+            rows: list[list[bytes]] = await self._run(self._find_script, names, [len(sessions)])
+            for at, *summary in rows:
+                index = int(at) - 1
+                if index >= len(sessions):
+                    with_set.add(participants[index - len(sessions)])
                 else:
-                    digests[sessions[place]] = SessionSummary(*digest) if digest else None
+                    summaries[sessions[index]] = SessionSummary(*summary) if summary else None
 
-        asking = [ask(share, ()) for share in self._shares(session_ids)]
-        asking += [ask((), share) for share in self._shares(participant_ids)]
-        await asyncio.gather(*asking)
-        return digests, people
+        searches = [find(share, ()) for share in self._shares(session_ids)]
+        searches += [find((), share) for share in self._shares(participant_ids)]
+        await asyncio.gather(*searches)
+        return summaries, with_set
 
-    async def keep(
-        self, session_id: str, was: SessionSummary | None, digest: SessionSummary | None, parts: Mapping[str, bytes]
+    async def replace_summary(
+        self, session_id: str, before: SessionSummary | None, after: SessionSummary | None, parts: Mapping[str, bytes]
     ) -> None:
-        """Put a digest and people's parts in the place of the one that was; without a new one, drop it."""
-        args: list[Any] = ["keep", b"" if was is None else was.of, SPAN_MS, *self._made_of(session_id)]
-        if digest is not None:
-            args += _fields(digest)
+        """Write a summary and participants' parts if the stored summary is `before`; None for `after` removes it."""
+        args: list[Any] = ["keep", b"" if before is None else before.position, SPAN_MS, *self._rows_of(session_id)]
+        if after is not None:
+            args += _fields(after)
             for participant_id, part in parts.items():
                 args += (f"p:{participant_id}", part)
-        await self._run(self._keep, [self.keys.digest(session_id)], args)
+        await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
-    async def drop(self, session_id: str) -> None:
-        """Forget a session's digest and what was made of it, and break the lease of whoever fills it."""
-        args: list[Any] = ["drop", "", SPAN_MS, *self._made_of(session_id)]
-        await self._run(self._keep, [self.keys.digest(session_id)], args)
+    async def drop_summary(self, session_id: str) -> None:
+        """Remove a session's summary and the ready rows that were made of it, and break a lease on it."""
+        args: list[Any] = ["drop", "", SPAN_MS, *self._rows_of(session_id)]
+        await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
     async def place(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
-        """Put a session where it belongs in somebody's set, or (None) take it out; trim the set by age and count."""
-        args: list[Any] = [session_id, "" if began_ms is None else began_ms, SPAN_MS, MOST]
-        await self._run(self._place, [self.keys.recent(participant_id)], args)
+        """Put a session into a participant's set, or remove it (None). Trim the set by age and size."""
+        args: list[Any] = [session_id, "" if began_ms is None else began_ms, SPAN_MS, MAX_SESSIONS]
+        await self._run(self._place_script, [self.keys.participant_sessions(participant_id)], args)
 
-    # -- asking -------------------------------------------------------------------------------------------------------
+    # -- calls to Redis -----------------------------------------------------------------------------------------------
 
     def _shares(self, ids: Sequence[str]) -> list[list[str]]:
-        """Divide ids by their partitions, and into what one script takes at once."""
+        """Divide ids by their partitions, and by the number that one script call takes."""
         shares: dict[int, list[str]] = {}
         for each in ids:
             shares.setdefault(self.keys.partition_of(each), []).append(each)
-        return [share[at : at + _AT_ONCE] for share in shares.values() for at in range(0, len(share), _AT_ONCE)]
+        return [
+            share[at : at + _MAX_IDS_PER_CALL]
+            for share in shares.values()
+            for at in range(0, len(share), _MAX_IDS_PER_CALL)
+        ]
 
-    def _made_of(self, session_id: str) -> tuple[str, str]:
-        """Return what tells a script which ready rows are made of a session's digest."""
-        return session_id, self.keys.all_rows(self.keys.partition_of(session_id))
+    def _rows_of(self, session_id: str) -> tuple[str, str]:
+        """Return the arguments by which a script finds the ready rows that were made of a session's summary."""
+        return session_id, self.keys.ready_rows_prefix(self.keys.partition_of(session_id))
 
-    async def _run(self, script: Script, names: list[str], args: list[Any]) -> Any:
-        with unavailable_as_named():
+    async def _run(self, script: LuaScript, names: list[str], args: list[Any]) -> Any:
+        with translated_errors():
             return await script(self._pipe, names, args)
 
 
-def _fields(digest: SessionSummary) -> tuple[bytes, bytes, bytes, bytes]:
-    return digest.of, digest.facts, digest.metadata, digest.still
+def _fields(summary: SessionSummary) -> tuple[bytes, bytes, bytes, bytes]:
+    return summary.position, summary.facts, summary.metadata, summary.row_template
 
 
-def _looked(ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]) -> dict[str, Row | CacheLookup]:
-    """Return what was found of these: a line of `rows` each, empty for one of the others."""
+def _parse_lookups(
+    ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]
+) -> dict[str, ReadyRow | CacheLookup]:
+    """Return the data by session id. `rows` has a line for each session, empty if its data is in `others`."""
     if not ids:
         return {}
     rest = iter(others)
-    return {each: row or _moving(*next(rest)) for each, row in zip(ids, rows.split(b"\n"), strict=True)}
+    return {each: row or _parse_lookup(*next(rest)) for each, row in zip(ids, rows.split(b"\n"), strict=True)}
 
 
-def _moving(of: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
-    # Without the tag: nobody here asks whether a document is the one at hand.
+def _parse_lookup(position: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
+    # Without the tag: lists do not compare documents.
     stored = parse_stored_session((*live, None))
-    summary = None if of is None else SessionSummary(of, facts, metadata)
+    summary = None if position is None else SessionSummary(position, facts, metadata)
     return CacheLookup(summary, part, None if stored is None else stored.snapshot)

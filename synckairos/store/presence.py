@@ -1,12 +1,12 @@
-"""Who is connected where: every instance's own counts, which instances live, and word of what changed.
+"""Presence in Redis: each instance's counts of connected clients, the instances that live, and changes.
 
-A session's hash has one field an instance, written when that changes. Whether the instance still lives stands once for
-all its sessions, in a sorted set by Redis TIME. Who is dead counts for nothing, wherever its fields still are: those of
-sessions that others watch are taken out, the others expire.
+A session's hash has one field for each instance, which is written when the instance's counts change. A sorted set holds
+each instance once, for all its sessions, by Redis TIME of its last heartbeat. A dead instance counts for nothing, even
+while its fields exist. Fields of watched sessions are removed; the others expire.
 
-A name is in that set before any field of it is written, and one that was taken out never comes back: an instance that
-was taken for dead, or doesn't trust what Redis has of it, goes on under a new one. So whose field is seen and whose
-name isn't there afterwards is dead for good, and clearing it away can't hit what was written again meanwhile.
+An instance's name is in the sorted set before any field of it is written. A removed name never returns: an instance
+that was removed, or does not trust its fields in Redis, continues under a new name. So if a field was read and its
+instance is then missing in the set, that instance is dead for good. Removing the field cannot remove a newer write.
 """
 
 import asyncio
@@ -14,25 +14,32 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from synckairos.store.connect import Script, unavailable_as_named
 from synckairos.store.keys import Keys
+from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.pubsub_connection import PubSubConnection
+from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import Command, RedisPipe
 
-BEAT_S = 1.0
+HEARTBEAT_S = 1.0
+"""Seconds between two heartbeats of an instance."""
+
 DEAD_AFTER_S = 5.0
-"""Silence after which an instance counts as dead: its clients come back to others."""
+"""Seconds without a heartbeat after which an instance counts as dead: its clients reconnect to other instances."""
 
-KEEP_S = 300
-"""How long what an instance wrote is kept without being written again."""
+FIELD_TTL_S = 300
+"""Seconds that a session's presence is kept after its last write."""
 
-AT_ONCE = 250
-"""Sessions in one pipeline, and in one message."""
+BATCH_SIZE = 250
+"""Sessions in one pipeline and in one message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """What an instance learns when it says that it lives: whether its name is new, who else lives, what was told."""
+class HeartbeatResult:
+    """The result of a heartbeat.
+
+    `is_new` says that the instance has a new name. `changes` counts all published changes. `living` are the names of
+    the living instances.
+    """
 
     is_new: bool
     changes: int
@@ -40,87 +47,90 @@ class Beat:
 
 
 class PresenceStore:
-    """This instance's part in who is connected where. Everything raises StoreUnavailable."""
+    """This instance's presence data. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, subscriber: PubSubConnection, keys: Keys) -> None:
         self.instance = secrets.token_hex(8)
         self._pipe = pipe
         self._subscriber = subscriber
         self._keys = keys
-        self._beat = Script("beat")
-        self._say = Script("say")
+        self._heartbeat_script = LuaScript("presence_heartbeat")
+        self._publish_script = LuaScript("presence_publish")
 
-    async def beat(self, *, may_bury: bool, anew: bool = False) -> Beat:
-        """Say that this instance lives, and take out the dead where it may. One round trip.
+    async def heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
+        """Report that this instance lives, and remove dead instances if `may_remove_dead`. One round trip.
 
-        Where it was taken out itself, or wants to begin `anew`, it gets another name, and has nothing in any session.
+        An instance that was removed itself, or that asks for it by `rename`, gets a new name. It then has no fields. A
+        second round trip is needed if it was removed.
         """
-        if not anew:
-            lives, changes, living = await self._say_that_lives(self.instance, "", may_bury)
+        if not rename:
+            lives, changes, living = await self._send_heartbeat(self.instance, "", may_remove_dead)
             if lives:
-                return Beat(False, changes, living)
+                return HeartbeatResult(False, changes, living)
         name = secrets.token_hex(8)
-        _, changes, living = await self._say_that_lives(name, self.instance, may_bury)
+        _, changes, living = await self._send_heartbeat(name, self.instance, may_remove_dead)
         self.instance = name
-        return Beat(True, changes, living)
+        return HeartbeatResult(True, changes, living)
 
-    async def _say_that_lives(self, name: str, former: str, may_bury: bool) -> tuple[bool, int, frozenset[str]]:
+    async def _send_heartbeat(self, name: str, former: str, may_remove_dead: bool) -> tuple[bool, int, frozenset[str]]:
         keys = [self._keys.instances, self._keys.presence_changes]
-        args = (name, int(DEAD_AFTER_S * 1000), int(may_bury), former)
-        with unavailable_as_named():
-            lives, changes, living = await self._beat(self._pipe, keys, [*args])
+        args = (name, int(DEAD_AFTER_S * 1000), int(may_remove_dead), former)
+        with translated_errors():
+            lives, changes, living = await self._heartbeat_script(self._pipe, keys, [*args])
         return bool(lives), changes, frozenset(each.decode() for each in living)
 
     async def write(self, values: dict[str, bytes]) -> None:
-        """Write what this instance has of some sessions, nothing being nobody, and say so. Two round trips."""
+        """Write this instance's counts of some sessions; an empty value removes its field. One round trip."""
         commands: list[Command] = []
         for session_id, value in values.items():
             key = self._keys.presence(session_id)
             if value:
-                commands += [("HSET", key, self.instance, value), ("EXPIRE", key, KEEP_S)]
+                commands += [("HSET", key, self.instance, value), ("EXPIRE", key, FIELD_TTL_S)]
             else:
                 commands.append(("HDEL", key, self.instance))
-        with unavailable_as_named():
+        with translated_errors():
             await self._pipe.call_many(commands)
 
-    async def say(self, session_ids: list[str]) -> None:
-        """Tell the other instances which sessions to look at again. One round trip."""
-        told = " ".join((self.instance, *session_ids))
-        with unavailable_as_named():
-            await self._say(self._pipe, [self._keys.presence_changes], [self._keys.presence_told, told])
+    async def publish(self, session_ids: list[str]) -> None:
+        """Publish the sessions that other instances must read again. One round trip."""
+        message = " ".join((self.instance, *session_ids))
+        with translated_errors():
+            await self._publish_script(
+                self._pipe, [self._keys.presence_changes], [self._keys.presence_channel, message]
+            )
 
     async def read(self, session_ids: list[str]) -> list[dict[str, bytes]]:
-        """Return what each living instance has of some sessions, by instance; clear away what the dead left.
+        """Return each living instance's counts of some sessions, by instance; remove the fields of dead instances.
 
-        One round trip, two where there is something to clear away.
+        One round trip, two if there are fields to remove.
         """
         commands: list[Command] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
-        with unavailable_as_named():
-            # The living last: whose field was there and whose name isn't, is dead for good.
+        with translated_errors():
+            # The set is read last: an instance with a field that is missing in the set is dead for good.
             *hashes, members = await self._pipe.call_many([*commands, ("ZRANGE", self._keys.instances, 0, -1)])
             living = {each.decode() for each in members}
             found = [dict(_pairs(fields)) for fields in hashes]
-            left = [
+            dead = [
                 (session_id, name)
                 for session_id, fields in zip(session_ids, found, strict=True)
                 for name in fields
                 if name not in living
             ]
-            if left:
-                await self._pipe.call_many([("HDEL", self._keys.presence(each), name) for each, name in left])
+            if dead:
+                await self._pipe.call_many([("HDEL", self._keys.presence(each), name) for each, name in dead])
         return [{name: value for name, value in fields.items() if name in living} for fields in found]
 
-    def listen(self, hear: Callable[[int, str, list[str]], None]) -> asyncio.Event:
-        """Have `hear` told the number of each message, the instance that sent it, and the sessions to look at again.
+    def listen(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
+        """Pass each published message to `receive`: its number, the sending instance, the sessions to read again.
 
-        The event is set while Redis has confirmed it.
+        The returned event is set while Redis has confirmed the subscription.
         """
 
-        def receive(channel: str, payload: bytes) -> None:
+        def receive_payload(channel: str, payload: bytes) -> None:
             number, instance, *session_ids = payload.decode().split(" ")
-            hear(int(number), instance, session_ids)
+            receive(int(number), instance, session_ids)
 
-        return self._subscriber.want(self._keys.presence_told, receive)
+        return self._subscriber.subscribe(self._keys.presence_channel, receive_payload)
 
 
 def _pairs(fields: list[bytes]) -> Iterator[tuple[str, bytes]]:

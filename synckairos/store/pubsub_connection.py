@@ -1,8 +1,8 @@
-"""One connection that listens to channels, for as long as the process lives.
+"""The process' pub/sub connection to Redis: it subscribes to channels and reconnects by itself.
 
-redis-py's own PubSub waits for ever on a frozen server and forgets a subscription that failed. So the wanted set is
-kept here, a heartbeat of our own tells a silent connection from a quiet one, and whoever wanted a channel is told when
-it was interrupted. Knows nothing of sessions.
+redis-py's own PubSub waits for ever if the server is frozen, and forgets a subscription that failed. So this module
+keeps the set of wanted channels. Its own heartbeat distinguishes a dead connection from one without messages. It
+reports each channel that was interrupted. It knows nothing of sessions.
 """
 
 import asyncio
@@ -16,31 +16,34 @@ from redis.asyncio import Connection, Redis
 from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
-from synckairos.store.connect import end_if_cancelled
+from synckairos.store.redis_errors import raise_lost_cancellation
 from synckairos.store.server_time import ServerTime
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_RECONNECTS
 
 HEARTBEAT_S = 1.0
-PATIENCE_S = 3 * HEARTBEAT_S
-"""Three missed heartbeats: the connection is lost."""
+"""Seconds between two heartbeats."""
+
+SILENCE_LIMIT_S = 3 * HEARTBEAT_S
+"""Seconds without a heartbeat after which the connection counts as lost."""
 
 RECONNECT_S = (0.05, 1.0)
 """Seconds between two attempts to connect: limits of the first and of the longest delay."""
 
-CHANNELS_AT_ONCE = 500
+CHANNELS_PER_COMMAND = 500
 SLICE_S = 0.005
-"""How long messages may be taken without a breath for the rest of the process."""
+"""Seconds that messages may be handled before the event loop runs other tasks."""
 
 logger = log.get_logger(__name__)
 
 
-class _Lost(Exception):
-    """The connection stands, and nothing comes through it."""
+class _ConnectionSilent(Exception):
+    """The connection is open, but no message comes through it."""
 
 
 Receive = Callable[[str, bytes], None]
+"""Receives a channel's name and a message."""
 
 
 class _Channel:
@@ -53,9 +56,9 @@ class _Channel:
 
 
 class PubSubConnection:
-    """Messages of the wanted channels, given to `receive`; `resumed` hears of each channel that was interrupted.
+    """Passes messages of the wanted channels to `receive`, and each interrupted channel to `resumed` when it is back.
 
-    Both are called with the channel's name, synchronously and in order, and must not raise.
+    Both are called with the channel's name, synchronously and in order. They must not raise.
     """
 
     def __init__(
@@ -72,37 +75,38 @@ class PubSubConnection:
         self._pipe = pipe
         self._receive = receive
         self._resumed = resumed
-        self._heartbeat = f"{prefix}:heartbeat:{secrets.token_hex(8)}"
+        self._heartbeat_channel = f"{prefix}:heartbeat:{secrets.token_hex(8)}"
         self._channels: dict[str, _Channel] = {}
-        self._wishes: dict[str, bool] = {}
-        self._wished = asyncio.Event()
+        self._unsent: dict[str, bool] = {}
+        """Channels to subscribe (True) or unsubscribe (False), for which no command was sent yet."""
+        self._has_unsent = asyncio.Event()
         self._unconfirmed: Counter[str] = Counter()
-        self._beat_at = 0.0
+        self._heartbeat_at = 0.0
 
-    def want(self, channel: str, receive: Receive | None = None) -> asyncio.Event:
-        """Subscribe to a channel; the event is set while Redis has confirmed it.
+    def subscribe(self, channel: str, receive: Receive | None = None) -> asyncio.Event:
+        """Subscribe to a channel; the returned event is set while Redis has confirmed the subscription.
 
-        `receive` is told of its messages where that is somebody else than for all the others.
+        `receive` gets this channel's messages instead of the connection's own `receive`.
         """
-        if (wanted := self._channels.get(channel)) is None:
-            wanted = self._channels[channel] = _Channel(receive or self._receive)
-            self._wish(channel, True)
-        return wanted.confirmed
+        if (found := self._channels.get(channel)) is None:
+            found = self._channels[channel] = _Channel(receive or self._receive)
+            self._change(channel, True)
+        return found.confirmed
 
-    def unwant(self, channel: str) -> None:
-        """Unsubscribe; whoever still waits for the confirmation is let go, for it may never come."""
-        if (unwanted := self._channels.pop(channel, None)) is not None:
-            unwanted.confirmed.set()
-            self._wish(channel, False)
+    def unsubscribe(self, channel: str) -> None:
+        """Unsubscribe from a channel, and release callers that wait for a confirmation, since none may come."""
+        if (removed := self._channels.pop(channel, None)) is not None:
+            removed.confirmed.set()
+            self._change(channel, False)
 
-    def _wish(self, channel: str, wanted: bool) -> None:
-        self._wishes[channel] = wanted
-        self._wished.set()
+    def _change(self, channel: str, is_wanted: bool) -> None:
+        self._unsent[channel] = is_wanted
+        self._has_unsent.set()
 
     async def run(self) -> None:
-        """Listen until cancelled, through any trouble with Redis."""
+        """Receive messages until cancelled; reconnect after each failure."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat())
+            group.create_task(self._send_heartbeats())
             group.create_task(self._stay_connected())
 
     async def _stay_connected(self) -> None:
@@ -110,95 +114,97 @@ class PubSubConnection:
         while True:
             began = time.monotonic()
             try:
-                await self._listen()
-            except (RedisError, OSError, _Lost) as cause:
+                await self._run_connection()
+            except (RedisError, OSError, _ConnectionSilent) as cause:
                 FEED_RECONNECTS.inc()
-                logger.warning("feed lost", cause=repr(cause))
+                logger.warning("feed connection lost", cause=repr(cause))
             finally:
                 self.is_connected = False
-            end_if_cancelled()
+            raise_lost_cancellation()
             await asyncio.sleep(backoff.next_after_run_s(time.monotonic() - began))
 
-    async def _listen(self) -> None:
-        """Subscribe to all that is wanted, then take messages until the connection is lost."""
+    async def _run_connection(self) -> None:
+        """Subscribe to all wanted channels, then receive messages until the connection is lost."""
         connection: Connection = self._redis.connection_pool.make_connection()
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(SILENCE_LIMIT_S):
                 await connection.connect()
-            end_if_cancelled()
+            raise_lost_cancellation()
             for channel in self._channels.values():
                 channel.interrupted |= channel.confirmed.is_set()
                 channel.confirmed.clear()
             self._unconfirmed.clear()
-            self._wishes = dict.fromkeys((self._heartbeat, *self._channels), True)
-            self._wished.set()
-            self._beat_at = time.monotonic()
-            await _until_one_ends(self._speak(connection), self._hear(connection))
+            self._unsent = dict.fromkeys((self._heartbeat_channel, *self._channels), True)
+            self._has_unsent.set()
+            self._heartbeat_at = time.monotonic()
+            await _run_until_first_ends(self._send(connection), self._receive_messages(connection))
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _speak(self, connection: Connection) -> None:
+    async def _send(self, connection: Connection) -> None:
         while True:
-            await self._wished.wait()
-            self._wished.clear()
-            wishes, self._wishes = self._wishes, {}
-            for command, wanted in (("UNSUBSCRIBE", False), ("SUBSCRIBE", True)):
-                names = [channel for channel, wish in wishes.items() if wish is wanted]
-                for at in range(0, len(names), CHANNELS_AT_ONCE):
-                    few = names[at : at + CHANNELS_AT_ONCE]
-                    self._unconfirmed.update(few if wanted else ())
+            await self._has_unsent.wait()
+            self._has_unsent.clear()
+            unsent, self._unsent = self._unsent, {}
+            for command, is_wanted in (("UNSUBSCRIBE", False), ("SUBSCRIBE", True)):
+                names = [channel for channel, wanted in unsent.items() if wanted is is_wanted]
+                for at in range(0, len(names), CHANNELS_PER_COMMAND):
+                    few = names[at : at + CHANNELS_PER_COMMAND]
+                    self._unconfirmed.update(few if is_wanted else ())
                     await connection.send_command(command, *few)
-                    end_if_cancelled()
+                    raise_lost_cancellation()
 
-    async def _hear(self, connection: Connection) -> None:
-        breath_at = time.monotonic() + SLICE_S
+    async def _receive_messages(self, connection: Connection) -> None:
+        pause_at = time.monotonic() + SLICE_S
         while True:
-            patience_s = self._beat_at + PATIENCE_S - time.monotonic()
-            if patience_s <= 0:
-                raise _Lost(f"no heartbeat in {PATIENCE_S:.0f} s")
-            reply: list[Any] | None = await connection.read_response(timeout=patience_s)
+            left_s = self._heartbeat_at + SILENCE_LIMIT_S - time.monotonic()
+            if left_s <= 0:
+                raise _ConnectionSilent(f"no heartbeat in {SILENCE_LIMIT_S:.0f} s")
+            reply: list[Any] | None = await connection.read_response(timeout=left_s)
             match reply:
                 case [b"message", name, payload]:
                     channel = name.decode()
-                    if wanted := self._channels.get(channel):
-                        wanted.receive(channel, payload)
-                    elif channel == self._heartbeat:
-                        self._beat_at = time.monotonic()
+                    if found := self._channels.get(channel):
+                        found.receive(channel, payload)
+                    elif channel == self._heartbeat_channel:
+                        self._heartbeat_at = time.monotonic()
                 case [b"subscribe", name, _]:
                     self._confirm(name.decode())
-            if time.monotonic() > breath_at:
+            if time.monotonic() > pause_at:
                 await asyncio.sleep(0)
-                breath_at = time.monotonic() + SLICE_S
+                pause_at = time.monotonic() + SLICE_S
 
     def _confirm(self, channel: str) -> None:
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] > 0:
-            return  # unwanted and wanted again in between: only the last confirmation counts
+            return  # unsubscribed and subscribed again meanwhile: only the last confirmation counts
         del self._unconfirmed[channel]
-        if channel == self._heartbeat:
+        if channel == self._heartbeat_channel:
             self.is_connected = True
-        elif wanted := self._channels.get(channel):
-            wanted.confirmed.set()
-            if wanted.interrupted:
-                wanted.interrupted = False
+        elif found := self._channels.get(channel):
+            found.confirmed.set()
+            if found.interrupted:
+                found.interrupted = False
                 self._resumed(channel)
 
-    async def _beat(self) -> None:
-        """Publish to ourselves, and learn what time it is on the way."""
+    async def _send_heartbeats(self) -> None:
+        """Publish heartbeats to this connection itself, and sample Redis TIME in the same round trip."""
         while True:
             sent_s = time.monotonic()
             try:
-                _, (seconds, micros) = await self._pipe.call_many((("PUBLISH", self._heartbeat, b""), ("TIME",)))
-                self.server_time.sample(sent_s, time.monotonic(), int(seconds) * 1000 + int(micros) / 1000)
-            except (RedisError, OSError) as trouble:
-                logger.debug("no heartbeat sent", cause=repr(trouble))
+                _, (seconds, micros) = await self._pipe.call_many(
+                    (("PUBLISH", self._heartbeat_channel, b""), ("TIME",))
+                )
+                self.server_time.add_sample(sent_s, time.monotonic(), int(seconds) * 1000 + int(micros) / 1000)
+            except (RedisError, OSError) as error:
+                logger.debug("heartbeat not sent", cause=repr(error))
             await asyncio.sleep(max(0.05, sent_s + HEARTBEAT_S - time.monotonic()))
 
 
-async def _until_one_ends(*jobs: Coroutine[Any, Any, None]) -> None:
-    """Run jobs until one of them ends, and raise what it raised.
+async def _run_until_first_ends(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Run jobs until one of them ends, and raise its exception.
 
-    A task group would do, had it not the habit (before Python 3.13) of leaving this task marked as cancelled.
+    A task group is not used: before Python 3.13 it leaves the current task marked as cancelled.
     """
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
@@ -206,7 +212,7 @@ async def _until_one_ends(*jobs: Coroutine[Any, Any, None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in ended:
-        if isinstance(outcome, Exception):
-            raise outcome
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

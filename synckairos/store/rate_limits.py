@@ -1,4 +1,4 @@
-"""Rate limits, counted in Redis so that all instances share them: so many requests in a fixed window."""
+"""Rate limits: requests per fixed time window, counted in Redis so that all instances share the counters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.store.connect import Script, is_missing_script, unavailable_as_named
 from synckairos.store.keys import Keys
+from synckairos.store.lua_scripts import LuaScript, is_missing_script
+from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import Command, RedisPipe
 
-LIMIT = Script("limit")
+COUNT_SCRIPT = LuaScript("rate_limit_count")
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """`limit` requests in each window of `window_ms`, for all requests of one scope, such as `general:<address>`."""
+    """At most `limit` requests in each window of `window_ms`, for all requests with the same `scope`."""
 
     scope: str
     limit: int
@@ -26,19 +27,19 @@ class Quota:
 
 
 def general_quota(address: str, limit: int) -> Quota:
-    """Return what everything counts against that one address asks: `limit` a minute."""
+    """Return the quota for all requests from one address: `limit` per minute."""
     return Quota(f"general:{address}", limit, 60_000)
 
 
 def switch_quota(session_id: str, limit: int) -> Quota:
-    """Return what the switches of one session count against besides: `limit` a second."""
+    """Return the additional quota for the switches of one session: `limit` per second."""
     return Quota(f"switch:{session_id}", limit, 1_000)
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """A quota after a request: `remaining` ≥ 0 requests, `reset_s` whole seconds until the window ends."""
+    """The status of a quota after a request: `remaining` requests, and `reset_s` whole seconds to the window's end."""
 
     limit: int
     remaining: int
@@ -69,7 +70,9 @@ class RateMeter:
     def count_commands(self, keys: Keys) -> list[Command]:
         """Return the Redis commands that count the request: one reply for each quota, for `record`."""
         self.is_due = False
-        return [("EVALSHA", LIMIT.sha, 1, keys.limit(quota.scope), quota.window_ms) for quota in self.quotas]
+        return [
+            ("EVALSHA", COUNT_SCRIPT.sha, 1, keys.rate_limit(quota.scope), quota.window_ms) for quota in self.quotas
+        ]
 
     def record(self, replies: Sequence[Sequence[int]]) -> None:
         """Store the status that the replies to `count_commands` report."""
@@ -101,13 +104,13 @@ class RateMeter:
 
 
 class RateLimits:
-    """Counts requests that don't load a session; those that do count within the load's own trip."""
+    """Counts requests that do not load a session. A load counts its request in its own round trip."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
 
-    async def take(self, meter: RateMeter) -> None:
+    async def count(self, meter: RateMeter) -> None:
         """Count a request against all its quotas, in one round trip.
 
         Raises:
@@ -116,11 +119,11 @@ class RateLimits:
         """
         if not meter.quotas:
             return
-        with unavailable_as_named():
-            meter.record(await call_with_limits(self._pipe, meter.count_commands(self._keys)))
+        with translated_errors():
+            meter.record(await call_with_scripts(self._pipe, meter.count_commands(self._keys)))
         meter.raise_if_exceeded()
 
-    async def give_back(self, meter: RateMeter) -> None:
+    async def refund(self, meter: RateMeter) -> None:
         """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
         await refund(self._pipe, self._keys, meter)
 
@@ -128,21 +131,22 @@ class RateLimits:
 async def refund(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
     """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
     if meter.quotas:
-        with unavailable_as_named():
-            await pipe.call_many([("DECR", keys.limit(quota.scope)) for quota in meter.quotas])
+        with translated_errors():
+            await pipe.call_many([("DECR", keys.rate_limit(quota.scope)) for quota in meter.quotas])
     meter.waive()
 
 
-async def call_with_limits(pipe: RedisPipe, commands: list[Command], *scripts: Script) -> list[Any]:
-    """Call commands with counting, or other `scripts`, among them, in one round trip.
+async def call_with_scripts(pipe: RedisPipe, commands: list[Command], *scripts: LuaScript) -> list[Any]:
+    """Send commands that call the counting script, or other `scripts`, in one round trip.
 
-    Where the server lost a script, all are sent first. Only for commands that may be repeated.
+    If the server lost a script, all scripts are loaded and all commands are sent again. So the commands must be safe to
+    repeat.
     """
     try:
         return await pipe.call_many(commands)
-    except ResponseError as refusal:
-        if not is_missing_script(refusal):
+    except ResponseError as error:
+        if not is_missing_script(error):
             raise
-    scripts = (LIMIT, *scripts)
+    scripts = (COUNT_SCRIPT, *scripts)
     replies = await pipe.call_many([*(("SCRIPT", "LOAD", script.text) for script in scripts), *commands])
     return replies[len(scripts) :]

@@ -1,7 +1,7 @@
-"""Chromium for the tests of web pages. `.ci/tools` installs it; without it these tests fail and are not skipped.
+"""A real Chromium for the tests that look at pages. `.ci/tools` installs one; without one they fail, never skip.
 
-Playwright runs its event loop in the thread of the test, and no other loop can run while a browser is open. So a
-browser belongs to one module, and it opens after the stores.
+Playwright's event loop runs under the test's own code: while a browser is open no other loop can run, so it belongs
+to one module and opens after what the stores need.
 """
 
 import os
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-TIMEOUT_MS = 15_000
+PATIENCE_MS = 15_000
 
-# These options stop all connections of the browser except those of the page to its server.
+# The browser is to talk to the page's server and to nobody else.
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,11 +27,11 @@ ARGS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start the Chromium that the variable `CHROMIUM` names, or else the installed one."""
+    """Start the Chromium that `CHROMIUM` names, or the one this system has."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
-    assert found, "tests of pages need Chromium: run apt-get install chromium, or set CHROMIUM=/path/to/chromium"
-    expect.set_options(timeout=TIMEOUT_MS)
+    assert found, "the page tests need Chromium: apt-get install chromium, or CHROMIUM=/path/to/one"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGS)
         yield browser

@@ -10,7 +10,8 @@ from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due_event
 from synckairos.service.restore import BY_RECOVERY
-from synckairos.store.sessions import Commit, Committed, SessionStore, VersionStep
+from synckairos.store.commit_script import Commit, Committed, NewVersion
+from synckairos.store.sessions import SessionStore
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.session_json import render_session
@@ -84,16 +85,14 @@ class SessionCommitter:
         for transition in transitions:
             document = render_session(transition.state)
             life.documents[transition.state.version] = document
-            steps.append(
-                VersionStep(render_event(transition, cause), FeedMessage.from_transition(transition, document))
-            )
+            steps.append(NewVersion(render_event(transition, cause), FeedMessage.from_transition(transition, document)))
         after = transitions[-1].state
         due = next_due_event(after)
         outcome = await self.store.commit(
             Commit(
                 session_id=after.session_id,
                 base=base,
-                steps=steps,
+                versions=steps,
                 status=after.status,
                 due_ms=None if due is None else due.at_ms,
                 live_since_ms=None if after.status.is_final else after.rules.created_at_ms,

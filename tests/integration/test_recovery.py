@@ -146,7 +146,9 @@ async def test_a_creation_key_finds_its_session_although_redis_let_it_go(own_set
         await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Start(), "start"))
         await drained(parts)
         keys = parts.store.keys
-        await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id), keys.commands(session_id))
+        await parts.pipe.call(
+            "DEL", keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)
+        )
         again = await parts.sessions.create(request)
         assert again.replayed
         assert again.snapshot.document == made.snapshot.document
@@ -167,13 +169,13 @@ async def test_what_was_decided_is_remembered_as_long_as_the_session_lives(own_s
             return bool(await parts.pipe.call("PTTL", keys.session(session_id)) > 0)
 
         await eventually(has_ttl)
-        assert await parts.pipe.call("PTTL", keys.commands(session_id)) == -1
+        assert await parts.pipe.call("PTTL", keys.idempotency_records(session_id)) == -1
         with pytest.raises(ReplayedRefusal):
             await parts.sessions.execute(refused)
         await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, Cancel(), "cancel"))
         await drained(parts)
         await eventually(has_ttl)
-        assert await parts.pipe.call("PTTL", keys.commands(session_id)) > 0
+        assert await parts.pipe.call("PTTL", keys.idempotency_records(session_id)) > 0
 
 
 async def test_a_clock_that_runs_without_an_end_is_not_let_go(own_settings: Settings) -> None:
@@ -197,7 +199,7 @@ async def test_a_thousand_open_sessions_come_back_with_nobody_asking(own_setting
             await parts.pipe.call("FLUSHALL")
 
             async def all_back() -> bool:
-                return await parts.store.live_count() == len(session_ids)
+                return await parts.store.count_live() == len(session_ids)
 
             await eventually(all_back, deadline_s=60)
         epochs = set()

@@ -284,7 +284,7 @@ async def test_live_sessions_are_listed_newest_first_and_those_let_go_are_not(pa
     ids = [answer.session.session_id for answer in reversed(made)]
     await parts.sessions.execute(ask(ids[2], Cancel()))
     await parts.pipe.call("DEL", parts.store.keys.session(ids[0]), parts.store.keys.session(ids[1]))
-    page = await parts.store.live(2)
+    page = await parts.store.list_live(2)
     assert [session_id for _, session_id, _ in page] == ids[3:5]
-    assert [session_id for _, session_id, _ in await parts.store.live(9, page[-1][:2])] == ids[5:]
-    assert await parts.store.live_count() == 3
+    assert [session_id for _, session_id, _ in await parts.store.list_live(9, page[-1][:2])] == ids[5:]
+    assert await parts.store.count_live() == 3

@@ -9,13 +9,13 @@ from synckairos.history.participant_sessions.summary import build_summary, is_go
 from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import (
-    MOST,
+    MAX_SESSIONS,
     SPAN_MS,
     CachedPage,
     CacheLookup,
-    Key,
+    ListKey,
     ParticipantSessionStore,
-    Row,
+    ReadyRow,
 )
 from synckairos.wire.snapshot import Snapshot
 
@@ -28,7 +28,7 @@ class CachedSession:
     `part` is as Postgres has it, None where it has nothing.
     """
 
-    row: Row = b""
+    row: ReadyRow = b""
     part: ParticipantSession | None = None
     live: Snapshot | None = None
 
@@ -44,13 +44,13 @@ class ParticipantSessionCache:
         """Return Redis TIME. One round trip."""
         return await self._store.now_ms()
 
-    async def page(self, participant_id: str, before: Key | None, limit: int) -> CachedPage | None:
+    async def page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
         """Return up to `limit` places before a key out of Redis alone, None where it doesn't know. One round trip."""
-        return await self._store.page(participant_id, before, limit)
+        return await self._store.load_page(participant_id, before, limit)
 
     async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return where those of these sessions stand that Redis knows to be in somebody's list. One round trip."""
-        return await self._store.placed(participant_id, session_ids)
+        return await self._store.load_start_times(participant_id, session_ids)
 
     async def fill(self, participant_id: str, now_ms: int) -> None:
         """Have Redis know somebody's recent sessions; does nothing where somebody else does it now.
@@ -61,8 +61,8 @@ class ParticipantSessionCache:
         if not await self._store.lease_set(participant_id, token):
             return
         since_ms = now_ms - SPAN_MS
-        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=MOST + 1)
-        if len(keys) > MOST:
+        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=MAX_SESSIONS + 1)
+        if len(keys) > MAX_SESSIONS:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
         if await self._store.fill_set(participant_id, token, since_ms, keys):
@@ -71,8 +71,8 @@ class ParticipantSessionCache:
     async def look(
         self,
         participant_id: str,
-        keys: Sequence[Key],
-        looked: Mapping[str, Row | CacheLookup],
+        keys: Sequence[ListKey],
+        looked: Mapping[str, ReadyRow | CacheLookup],
         others: Sequence[str] = (),
     ) -> dict[str, CachedSession]:
         """Look at sessions of somebody's recent list as far as they weren't yet, and at others only as they are live.
@@ -81,14 +81,14 @@ class ParticipantSessionCache:
         """
         unseen = [session_id for _, session_id in keys if session_id not in looked]
         if unseen or others:
-            looked = {**looked, **await self._store.look(participant_id, [*unseen, *others])}
+            looked = {**looked, **await self._store.look_up(participant_id, [*unseen, *others])}
         places = {session_id: CachedSession(live=_live(looked[session_id])) for session_id in others}
         missing: list[str] = []
         for began_ms, session_id in keys:
             found = looked[session_id]
             if isinstance(found, bytes):
                 places[session_id] = CachedSession(found)
-            elif found.part is None and (found.digest is None or not is_gone(found.digest)):
+            elif found.part is None and (found.summary is None or not is_gone(found.summary)):
                 missing.append(session_id)
             else:
                 places[session_id] = _place(found, session_id, began_ms)
@@ -101,12 +101,12 @@ class ParticipantSessionCache:
     async def _refill(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
         """Ask Postgres for what Redis doesn't have, and keep it there."""
         token = 1 + secrets.randbits(31)
-        await self._store.lease_digests(session_ids, token)
+        await self._store.lease_summaries(session_ids, token)
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE):
             share = session_ids[first : first + MAX_PAGE]
             found |= await self._history.participant_sessions_by_id(participant_id, share)
-        await self._store.fill_digests(
+        await self._store.fill_summaries(
             token,
             participant_id,
             {
@@ -117,11 +117,11 @@ class ParticipantSessionCache:
         return found
 
 
-def _live(found: Row | CacheLookup) -> Snapshot | None:
+def _live(found: ReadyRow | CacheLookup) -> Snapshot | None:
     return None if isinstance(found, bytes) else found.live
 
 
 def _place(found: CacheLookup, session_id: str, began_ms: int) -> CachedSession:
-    if found.digest is None or found.part is None or is_gone(found.digest):
+    if found.summary is None or found.part is None or is_gone(found.summary):
         return CachedSession(live=found.live)
-    return CachedSession(part=participant_part(found.digest, found.part, session_id, began_ms), live=found.live)
+    return CachedSession(part=participant_part(found.summary, found.part, session_id, began_ms), live=found.live)

@@ -12,12 +12,11 @@ from synckairos.history.participant_sessions.cache import CachedSession
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
-from synckairos.store.participant_sessions import Key
+from synckairos.store.participant_sessions import ListKey
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.outbox_entry import OutboxEntry
 from synckairos.wire.participant_session_json import render_pieces, render_row
 from synckairos.wire.snapshot import Snapshot
-from synckairos.wire.v2_session import is_v2_epoch
 
 
 @fast_dataclass
@@ -25,7 +24,7 @@ from synckairos.wire.v2_session import is_v2_epoch
 class ListItem:
     """Somebody's part in a session as it is now: its place in the list, and its row as JSON."""
 
-    key: Key
+    key: ListKey
     row: bytes
 
 
@@ -36,7 +35,7 @@ class LiveItemBuilder:
         self._history = history
         self._outbox = outbox
 
-    async def part(self, key: Key, place: CachedSession, participant_id: str, now_ms: int) -> ListItem | None:
+    async def part(self, key: ListKey, place: CachedSession, participant_id: str, now_ms: int) -> ListItem | None:
         """Return somebody's part as it is now; None where the session was deleted."""
         part, stored = place.part, place.live
         if place.row:
@@ -57,7 +56,7 @@ class LiveItemBuilder:
         now = _as_stored(session, _part_in(session, participant_id) or left, began_at_ms=part.began_at_ms)
         later = [
             entry
-            for entry in await self._outbox.pending(part.session_id)
+            for entry in await self._outbox.session_entries(part.session_id)
             if entry.epoch != part.epoch or entry.version > part.version
         ]
         if not later:
@@ -81,7 +80,7 @@ class LiveItemBuilder:
             return None
         began_ms = known_ms or parse_instant(session["session_started_at"] or session["created_at"])
         part = _as_stored(session, mine, began_at_ms=began_ms)
-        waiting = await self._outbox.pending(session_id)
+        waiting = await self._outbox.session_entries(session_id)
         paused_ms, first_ms = _breaks(waiting)
         if first_ms is not None and waiting[0].version > 1:
             # Whoever joined in the middle sees the breaks before as well.
@@ -141,11 +140,8 @@ def _as_stored(session: dict[str, Any], mine: Mapping[str, Any], *, began_at_ms:
 def _at(
     part: ParticipantSession, session: dict[str, Any] | None, now_ms: int, participant_id: str = ""
 ) -> ParticipantSession:
-    """Return a part as of now: with the break under way, and the time that runs, up to the clock's zero.
-
-    Nothing runs in a session that was left in v2.
-    """
-    if part.status == "paused" and not is_v2_epoch(part.epoch):
+    """Return a part as of now: with the break under way, and the time that runs, up to the clock's zero."""
+    if part.status == "paused":
         return replace(part, paused_ms=part.paused_ms + max(0, now_ms - part.at_ms))
     if session is None or session["active_participant_id"] != participant_id:
         return part

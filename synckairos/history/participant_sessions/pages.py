@@ -23,7 +23,7 @@ from synckairos.history.participant_sessions.live_items import (
 from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
-from synckairos.store.participant_sessions import CachedPage, Key
+from synckairos.store.participant_sessions import CachedPage, ListKey
 from synckairos.store.read_cache import ReadCache
 
 DAY_MS = 86_400_000
@@ -61,10 +61,10 @@ class _Span:
     """What a page is of: from before a key, back to its last one where more lies behind, never before an instant."""
 
     since_ms: int
-    before: Key | None
-    end: Key | None
+    before: ListKey | None
+    end: ListKey | None
 
-    def has(self, key: Key) -> bool:
+    def has(self, key: ListKey) -> bool:
         return (
             key[0] >= self.since_ms
             and (self.before is None or key < self.before)
@@ -93,7 +93,7 @@ class ParticipantSessions:
         try:
             # In this order: what is drained in between is then in both, and in neither never.
             mentioned, recent = await asyncio.gather(
-                self._outbox.mentioning(participant_id), self._recent.page(participant_id, before, limit)
+                self._outbox.sessions_of_participant(participant_id), self._recent.page(participant_id, before, limit)
             )
         except StoreUnavailable:
             return None
@@ -141,10 +141,10 @@ class ParticipantSessions:
         assert recent is not None
         since_ms = recent.now_ms - days * DAY_MS
         keys = [key for key in recent.keys if key[0] >= since_ms]
-        more, alone = recent.more and len(keys) == len(recent.keys), False
+        more, alone = recent.has_more and len(keys) == len(recent.keys), False
         older: Page[ParticipantSession] = Page(())
-        if not more and since_ms < recent.whole_since_ms:
-            seam = (recent.whole_since_ms, _NIL)
+        if not more and since_ms < recent.complete_since_ms:
+            seam = (recent.complete_since_ms, _NIL)
             try:
                 start = seam if before is None else min(before, seam)
                 older = await self._older(participant_id, since_ms, start, max(1, limit - len(keys)))
@@ -156,9 +156,9 @@ class ParticipantSessions:
         more = more or older.next_cursor is not None or alone
         end = listed[-1] if more else None
         items: list[ListItem] = []
-        unready: list[Key] = []
+        unready: list[ListKey] = []
         for key in keys:
-            found = recent.looked.get(key[1])
+            found = recent.lookups.get(key[1])
             if isinstance(found, bytes):
                 items.append(ListItem(key, found))
             else:
@@ -175,24 +175,26 @@ class ParticipantSessions:
             items = items[:limit]
             next_key = items[-1].key
         page = Page(tuple(items), None if next_key is None else render_cursor(*next_key))
-        return ParticipantSessionPage(page, "redis", recent.whole_since_ms) if alone else ParticipantSessionPage(page)
+        return (
+            ParticipantSessionPage(page, "redis", recent.complete_since_ms) if alone else ParticipantSessionPage(page)
+        )
 
     async def _moving(
         self,
         participant_id: str,
         recent: CachedPage,
         span: _Span,
-        unready: list[Key],
+        unready: list[ListKey],
         older: Sequence[ParticipantSession],
         others: list[str],
         alone: bool,
     ) -> list[ListItem]:
         """Return parts as they are now: of the page what Redis hasn't ready, and of `others` what isn't elsewhere."""
         ids = [*(part.session_id for part in older), *others]
-        places = await self._recent.look(participant_id, unready, recent.looked, ids)
+        places = await self._recent.look(participant_id, unready, recent.lookups, ids)
         if others:
             known = await self._recent.placed(participant_id, others)
-            if span.since_ms < recent.whole_since_ms and not alone:
+            if span.since_ms < recent.complete_since_ms and not alone:
                 known |= await self._history.known_session_starts(
                     participant_id, [each for each in others if each not in known]
                 )
@@ -212,7 +214,7 @@ class ParticipantSessions:
         told = await asyncio.gather(*moving) if len(moving) > 1 else [await each for each in moving]
         return [each for each in told if each is not None]
 
-    async def _older(self, participant_id: str, since_ms: int, before: Key, limit: int) -> Page[ParticipantSession]:
+    async def _older(self, participant_id: str, since_ms: int, before: ListKey, limit: int) -> Page[ParticipantSession]:
         """Return a page of what Postgres has before a key, which may be kept for a while."""
         hour_ms = since_ms - since_ms % _HOUR_MS  # the same question for as long
         cursor = render_cursor(*before)

@@ -35,7 +35,7 @@ class SummaryRefresh:
             people[part.session_id].append(part)
         names = dict.fromkeys(str(part.participant_id) for part in rows.participants)
         _, (digests, watched) = await asyncio.gather(
-            self._aside.drop(list(sessions), list(names)), self._recent.known(list(sessions), list(names))
+            self._aside.drop(list(sessions), list(names)), self._recent.find_cached(list(sessions), list(names))
         )
         if not digests and not watched:
             return
@@ -54,7 +54,7 @@ class SummaryRefresh:
         names = list(participant_ids)
         await asyncio.gather(
             self._aside.drop([session_id], names),
-            self._recent.drop(session_id),
+            self._recent.drop_summary(session_id),
             *(self._recent.place(each, session_id, None) for each in names),
         )
 
@@ -73,7 +73,7 @@ class SummaryRefresh:
         was = digests.get(session_id)
         digest = summary_after(was, session, events)
         if digest is not was or digest is None:
-            await self._recent.keep(session_id, was, digest, participant_parts(asked_for))
+            await self._recent.replace_summary(session_id, was, digest, participant_parts(asked_for))
         gone = digest is not None and is_gone(digest)
         await asyncio.gather(
             *(

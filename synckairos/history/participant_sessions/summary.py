@@ -54,7 +54,7 @@ def is_gone(digest: SessionSummary) -> bool:
 
 def participant_part(digest: SessionSummary, part: bytes, session_id: str, began_at_ms: int) -> ParticipantSession:
     """Return somebody's part in a session that isn't gone."""
-    epoch, version = digest.of.split()
+    epoch, version = digest.position.split()
     time_used_ms, cycle_count = part.split()
     facts: list[Any] = orjson.loads(digest.facts)
     return ParticipantSession(
@@ -81,7 +81,7 @@ def summary_after(was: SessionSummary | None, session: SessionRow, events: Itera
     """
     known_version, at_ms, status, paused_ms = 0, 0, "", 0
     if was is not None:
-        epoch, version = was.of.decode().split()
+        epoch, version = was.position.decode().split()
         if epoch == session.epoch:
             known_version = int(version)
             if known_version >= session.version:

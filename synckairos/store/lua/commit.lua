@@ -1,124 +1,150 @@
--- Commit transitions of one session, or only what was decided for a command id.
--- Validate first, then write, publish last: an error after the first write would not undo it.
--- User JSON is opaque here, and versions stay strings: Lua's numbers never touch them.
+-- Commit new versions of one session and an idempotency record, or only the record.
+-- Checks first, then writes, publishes last: an error after the first write would not undo it.
+-- User JSON is opaque here. Versions stay strings, so Lua's floating-point numbers cannot change them.
 --
--- KEYS  1 session  2 history  3 commands  4 deadlines  5 outbox  6 live  7 how many bytes wait in the outbox
--- ARGV  1 session id          2 epoch that must be there ('' for: no session)   3 version that must be there
---       4 tag that must be there ('' for: any)           5 command id ('')      6 its record     7 schema
---       8 new epoch           9 status       10 deleted (0/1)     11 due ms ('')
---      12 versions the history keeps         13 feed channel      14 wake channel
---      15 live since ms ('' when final)
---      16 entries that may wait ('' for what goes in however many do)   17 bytes   18 ms that the oldest may ('')
---      19… five for each transition: version, tag, event, header, and the body that makes a feed message with it: the
---          document, or splices that make it of the one before (wire/document_splices.py)
--- Returns {'ok'} | {'replay', record} | {'conflict', seconds, microseconds, epoch, version, deleted, due, state, audited,
---         tag} | {'full', which bound was reached: entries, bytes or age}
+-- The tables in `store/commit_script.py` have the same names in the same order.
+--
+-- Returns {'ok'}
+--       | {'replay', record}: the command id has a record already
+--       | {'conflict', seconds, microseconds, epoch, version, deleted, due, document, audited, tag}: the stored session
+--       | {'full', limit}: the outbox has reached its limit of entries, bytes or age
+
+local session_key = KEYS[1]
+local history_key = KEYS[2]
+local records_key = KEYS[3]
+local deadlines_key = KEYS[4]
+local outbox_key = KEYS[5]
+local live_key = KEYS[6]
+local outbox_bytes_key = KEYS[7]
+
+local session_id = ARGV[1]
+local base_epoch = ARGV[2] -- the epoch that must be stored, '' if no session may be stored
+local base_version = ARGV[3] -- the version that must be stored
+local base_tag = ARGV[4] -- the tag that must be stored, '' for any tag
+local command_id = ARGV[5] -- '' without a command id
+local record = ARGV[6]
+local schema = ARGV[7]
+local epoch = ARGV[8] -- of the new versions
+local status = ARGV[9]
+local deleted = ARGV[10] -- 0 or 1
+local due_ms = ARGV[11] -- '' if nothing falls due
+local history_length = ARGV[12] -- number of versions that the version history keeps
+local feed_channel = ARGV[13]
+local wake_up_channel = ARGV[14]
+local live_since_ms = ARGV[15] -- '' if the session is final
+local max_entries = ARGV[16] -- limits of the outbox: '' for entries disables all three
+local max_bytes = ARGV[17]
+local max_age_ms = ARGV[18] -- '' for no limit
+
+-- Then five arguments for each new version. The header and the body together make a feed message. The body is the
+-- document, or splices that make it of the document before (`wire/document_splices.py`).
+local FIRST, EACH = 19, 5
+local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
 
 local FINAL = {expired = true, completed = true, cancelled = true}
-local FIRST, EACH = 19, 5
-local session, history, commands = KEYS[1], KEYS[2], KEYS[3]
-local command_id = ARGV[5]
+local has_versions = #ARGV >= FIRST
+local last = #ARGV - EACH + 1
 
--- Apply a body, which is a document or document splices (wire/document_splices.py describes the format).
--- Return the document after it, and the body that leads back to the document before.
+-- Return the document that a body makes of the document before, and the body that leads back.
 local function apply_body(before, body)
-  if string.byte(body) == 123 then return body, before end -- it begins with a brace: a document
-  local line_end = string.find(body, '\n', 1, true)
-  local numbers = string.gmatch(string.sub(body, 1, line_end - 1), '%d+')
+  if string.byte(body) == 123 then return body, before end
+  local line = string.find(body, '\n', 1, true)
+  local numbers = string.gmatch(string.sub(body, 1, line - 1), '%d+')
   assert(tonumber(numbers()) == #before, 'splices for another document')
-  local pieces, splices_back, texts_back = {}, {}, {}
-  local kept_from, text_from, length = 1, line_end + 1, 0
+  local pieces, places, removed_texts = {}, {}, {}
+  local from, taken, length = 1, line + 1, 0
   for number in numbers do
     local offset, removed, inserted = tonumber(number), tonumber(numbers()), tonumber(numbers())
-    pieces[#pieces + 1] = string.sub(before, kept_from, offset)
-    pieces[#pieces + 1] = string.sub(body, text_from, text_from + inserted - 1)
-    length = length + offset + 1 - kept_from
-    splices_back[#splices_back + 1] = length .. ' ' .. inserted .. ' ' .. removed
-    texts_back[#texts_back + 1] = string.sub(before, offset + 1, offset + removed)
-    kept_from, text_from, length = offset + 1 + removed, text_from + inserted, length + inserted
+    pieces[#pieces + 1] = string.sub(before, from, offset)
+    pieces[#pieces + 1] = string.sub(body, taken, taken + inserted - 1)
+    removed_texts[#removed_texts + 1] = string.sub(before, offset + 1, offset + removed)
+    length = length + offset + 1 - from
+    places[#places + 1] = length .. ' ' .. inserted .. ' ' .. removed
+    from, taken, length = offset + 1 + removed, taken + inserted, length + inserted
   end
-  pieces[#pieces + 1] = string.sub(before, kept_from)
+  pieces[#pieces + 1] = string.sub(before, from)
   local after = table.concat(pieces)
-  return after, #after .. ' ' .. table.concat(splices_back, ' ') .. '\n' .. table.concat(texts_back)
+  return after, #after .. ' ' .. table.concat(places, ' ') .. '\n' .. table.concat(removed_texts)
 end
 
 if command_id ~= '' then
-  local record = redis.call('HGET', commands, command_id)
-  if record then return {'replay', record} end
+  local found = redis.call('HGET', records_key, command_id)
+  if found then return {'replay', found} end
 end
 
-local found = redis.call('HMGET', session, 'epoch', 'version', 'tag')
-local is_other = (found[1] or '') ~= ARGV[2]
-  or (found[1] and (found[2] ~= ARGV[3] or (ARGV[4] ~= '' and found[3] ~= ARGV[4])))
-if is_other then
+local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag')
+local is_conflict = (stored[1] or '') ~= base_epoch
+  or (stored[1] and (stored[2] ~= base_version or (base_tag ~= '' and stored[3] ~= base_tag)))
+if is_conflict then
   local time = redis.call('TIME')
-  local winner = redis.call('HMGET', session, 'epoch', 'version', 'deleted', 'due', 'state', 'audited', 'tag')
+  local winner = redis.call('HMGET', session_key, 'epoch', 'version', 'deleted', 'due', 'state', 'audited', 'tag')
   return {'conflict', time[1], time[2], unpack(winner, 1, 7)}
 end
 
-local is_earlier = false
-if #ARGV >= FIRST then
-  if ARGV[16] ~= '' then
-    if redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[16]) then return {'full', 'entries'} end
-    local oldest = ARGV[18] ~= '' and redis.call('XRANGE', KEYS[5], '-', '+', 'COUNT', 1)[1]
+local is_earliest = false
+if has_versions then
+  if max_entries ~= '' then
+    if redis.call('XLEN', outbox_key) >= tonumber(max_entries) then return {'full', 'entries'} end
+    local oldest = max_age_ms ~= '' and redis.call('XRANGE', outbox_key, '-', '+', 'COUNT', 1)[1]
     if oldest then
       local time = redis.call('TIME')
-      local age = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(oldest[1], '^%d+'))
-      if age >= tonumber(ARGV[18]) then return {'full', 'age'} end
+      local age_ms = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(oldest[1], '^%d+'))
+      if age_ms >= tonumber(max_age_ms) then return {'full', 'age'} end
     end
   end
-  local bytes, states, back = 0, {}, {}
-  local state = redis.call('HGET', session, 'state') or ''
+  local bytes, documents, bodies_back = 0, {}, {}
+  local document = redis.call('HGET', session_key, 'state') or ''
   for at = FIRST, #ARGV, EACH do
-    state, back[at] = apply_body(state, ARGV[at + 4])
-    states[at] = state
-    bytes = bytes + #ARGV[1] + #ARGV[8] + #ARGV[at] + #ARGV[at + 2] + #state
+    document, bodies_back[at] = apply_body(document, ARGV[at + BODY])
+    documents[at] = document
+    bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + #document
   end
-  -- Counting and looking are one call; where there is no room it is taken back, and nothing else was written.
-  local waiting = redis.call('INCRBY', KEYS[7], bytes) - bytes
-  if ARGV[16] ~= '' and waiting >= tonumber(ARGV[17]) then
-    redis.call('DECRBY', KEYS[7], bytes)
+  -- Count and check in one call. If the limit is reached, the count is undone, and nothing else was written.
+  local bytes_before = redis.call('INCRBY', outbox_bytes_key, bytes) - bytes
+  if max_entries ~= '' and bytes_before >= tonumber(max_bytes) then
+    redis.call('DECRBY', outbox_bytes_key, bytes)
     return {'full', 'bytes'}
   end
-  if found[1] and found[1] ~= ARGV[8] then redis.call('HDEL', session, 'audited') end
-  redis.call('HSET', session, 'schema', ARGV[7], 'epoch', ARGV[8], 'version', ARGV[#ARGV - 4], 'tag', ARGV[#ARGV - 3],
-    'status', ARGV[9], 'deleted', ARGV[10], 'due', ARGV[11], 'state', state)
+  if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
+  redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
+    'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document)
   for at = FIRST, #ARGV, EACH do
-    redis.call('RPUSH', history, ARGV[at + 3] .. back[at])
-    redis.call('XADD', KEYS[5], '*', 'session_id', ARGV[1], 'epoch', ARGV[8], 'version', ARGV[at],
-      'event', ARGV[at + 2], 'state', states[at])
+    redis.call('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
+    redis.call('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
+      'event', ARGV[at + EVENT], 'state', documents[at])
   end
-  redis.call('LTRIM', history, '-' .. ARGV[12], '-1')
-  if redis.call('PERSIST', session) == 1 then
-    -- A time to live is given to all of them together.
-    redis.call('PERSIST', history)
-    redis.call('PERSIST', commands)
+  redis.call('LTRIM', history_key, '-' .. history_length, '-1')
+  if redis.call('PERSIST', session_key) == 1 then
+    -- The three keys always get a limited life together.
+    redis.call('PERSIST', history_key)
+    redis.call('PERSIST', records_key)
   end
-  if ARGV[11] == '' then
-    redis.call('ZREM', KEYS[4], ARGV[1])
+  if due_ms == '' then
+    redis.call('ZREM', deadlines_key, session_id)
   else
-    local first = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-    is_earlier = not first[2] or tonumber(ARGV[11]) < tonumber(first[2])
-    redis.call('ZADD', KEYS[4], ARGV[11], ARGV[1])
+    local first = redis.call('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')
+    is_earliest = not first[2] or tonumber(due_ms) < tonumber(first[2])
+    redis.call('ZADD', deadlines_key, due_ms, session_id)
   end
-  if ARGV[15] == '' then
-    redis.call('ZREM', KEYS[6], ARGV[1])
+  if live_since_ms == '' then
+    redis.call('ZREM', live_key, session_id)
   else
-    redis.call('ZADD', KEYS[6], ARGV[15], ARGV[1])
+    redis.call('ZADD', live_key, live_since_ms, session_id)
   end
 end
 
 if command_id ~= '' then
-  redis.call('HSET', commands, command_id, ARGV[6])
-  local ttl = redis.call('PTTL', session)
-  if ttl > 0 and FINAL[redis.call('HGET', session, 'status')] then
-    -- Nothing new for the drain, which alone gives time to live: remember as long as the session, an hour at least.
-    redis.call('PEXPIRE', commands, math.max(ttl, 3600000))
+  redis.call('HSET', records_key, command_id, record)
+  local ttl = redis.call('PTTL', session_key)
+  if ttl > 0 and FINAL[redis.call('HGET', session_key, 'status')] then
+    -- Only the drain gives sessions a limited life, and this commit may add nothing to the outbox. So the records get
+    -- the session's life here, an hour at least.
+    redis.call('PEXPIRE', records_key, math.max(ttl, 3600000))
   end
 end
 
 for at = FIRST, #ARGV, EACH do
-  redis.call('PUBLISH', ARGV[13], ARGV[at + 3] .. ARGV[at + 4])
+  redis.call('PUBLISH', feed_channel, ARGV[at + HEADER] .. ARGV[at + BODY])
 end
-if is_earlier then redis.call('PUBLISH', ARGV[14], ARGV[11]) end
+if is_earliest then redis.call('PUBLISH', wake_up_channel, due_ms) end
 return {'ok'}

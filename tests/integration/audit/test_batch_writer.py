@@ -26,7 +26,7 @@ T0 = 1_700_000_000_123
 async def rows_of_new_session(audit: AuditParts) -> EntryRows:
     """Create a session and return the rows of its creation, which Postgres does not have."""
     life = await audit.committer.create(chess(), T0)
-    waiting = [delivery.entry for delivery in await audit.outbox.read(0, 10, 1 << 20)]
+    waiting = [delivery.parse() for delivery in await audit.outbox.read(0, 10, 1 << 20)]
     return build_rows([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
 
 

@@ -14,7 +14,7 @@ from synckairos.clock.commands import Delete, Pause, Resume, Start, Switch, Upda
 from synckairos.errors import StoreUnavailable
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Newest, Outbox, gaps_key
+from synckairos.store.outbox import Outbox, SettledVersion
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import new_epoch, new_generation
 from tests.integration.audit_parts import AuditParts
@@ -110,7 +110,7 @@ async def test_a_version_with_different_content_is_kept_as_a_conflict_and_counte
     assert (version, snapshot) == (2, orjson.dumps(other))
     ((kept,),) = await audit.rows("SELECT snapshot FROM sync_events WHERE version = 2")
     assert kept == life.documents[2]
-    assert (await audit.outbox.backlog()).tally.conflicts == 1
+    assert (await audit.outbox.measure_backlog()).tally.conflicts == 1
 
 
 async def test_a_session_gets_a_ttl_only_when_its_newest_version_is_audited(audit: AuditParts) -> None:
@@ -121,9 +121,9 @@ async def test_a_session_gets_a_ttl_only_when_its_newest_version_is_audited(audi
     await audit.outbox.settle(
         0,
         [delivery.entry_id for delivery in batch],
-        [Newest(life.session_id, life.state.epoch, 2)],
+        [SettledVersion(life.session_id, life.state.epoch, 2)],
         3_600_000,
-        size=sum(delivery.size for delivery in batch),
+        size_bytes=sum(delivery.size_bytes for delivery in batch),
     )
     assert await audit.pipe.call("HGET", session, "audited") == b"2"
     assert await audit.pipe.call("PTTL", session) == -1
@@ -297,19 +297,19 @@ async def test_a_rejected_entry_is_set_aside_after_five_retries(audit: AuditPart
     assert await drain.drain_partition(0) == len(before.documents) + len(after.documents)
     for _ in range(4):
         await drain.drain_partition(0)
-        backlog = await audit.outbox.backlog()
+        backlog = await audit.outbox.measure_backlog()
         assert (backlog.retrying, backlog.set_aside) == (2, 0)
     await drain.drain_partition(0)
-    backlog = await audit.outbox.backlog()
+    backlog = await audit.outbox.measure_backlog()
     assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.tally.isolated) == (0, 0, 2, 2)
-    listed = await audit.failed_entries.set_aside()
-    assert [each.tries for each in listed] == [5, 5]
-    assert {each.delivery.fields.get(b"some") for each in listed} == {None, b"junk"}
-    rejected = next(each for each in listed if b"state" in each.delivery.fields)
-    assert rejected.delivery.entry.document == before.documents[2]
+    listed = await audit.failed_entries.load_set_aside()
+    assert [each.retries for each in listed] == [5, 5]
+    assert {each.entry.fields.get(b"some") for each in listed} == {None, b"junk"}
+    rejected = next(each for each in listed if b"state" in each.entry.fields)
+    assert rejected.entry.parse().document == before.documents[2]
     assert await audit.failed_entries.retry_set_aside() == 2
     await drain.drain_partition(0)
-    assert [each.tries for each in await audit.failed_entries.all(0)] == [1, 1]
+    assert [each.retries for each in await audit.failed_entries.load_all(0)] == [1, 1]
     assert await audit.failed_entries.retry_set_aside("0-0") == 0
 
 
@@ -318,21 +318,21 @@ async def test_a_failed_entry_is_retried_after_its_delay(audit: AuditParts) -> N
     drain = audit.new_drain(retry_delays_s=(100, 200))
     await drain.drain_partition(0)
     await drain.drain_partition(0)
-    (isolated,) = await audit.failed_entries.all(0)
-    assert isolated.tries == 0
-    assert isolated.next_try_at_ms == isolated.first_failed_at_ms + 100_000
+    (isolated,) = await audit.failed_entries.load_all(0)
+    assert isolated.retries == 0
+    assert isolated.next_attempt_at_ms == isolated.first_failed_at_ms + 100_000
 
 
 async def test_an_entry_retried_after_the_repair_is_written(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 3)")
     assert await audit.drain(retry_delays_s=()) == 5
-    assert (await audit.outbox.backlog()).set_aside == 1
+    assert (await audit.outbox.measure_backlog()).set_aside == 1
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await audit.failed_entries.retry_set_aside() == 1
     assert await audit.drain() == 1
     assert len(await audit.rows("SELECT 1 FROM sync_events")) == len(life.documents)
-    backlog = await audit.outbox.backlog()
+    backlog = await audit.outbox.measure_backlog()
     assert (backlog.set_aside, backlog.retrying, backlog.tally.drained) == (0, 0, 6)
     keys = await audit.pipe.call("KEYS", f"{audit.keys.outbox(0)}*")
     assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
@@ -353,16 +353,16 @@ async def test_a_session_with_a_failed_entry_gets_no_ttl_until_all_its_versions_
     await audit.drain(retry_delays_s=())
     assert await audited_and_ttl() == (b"2", False)
     # One entry is repaired, then the other. The session gets a TTL only when all its versions are audited.
-    third, fifth = await audit.failed_entries.set_aside()
-    assert (third.delivery.entry.version, fifth.delivery.entry.version) == (3, 5)
+    third, fifth = await audit.failed_entries.load_set_aside()
+    assert (third.entry.parse().version, fifth.entry.parse().version) == (3, 5)
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
-    await audit.failed_entries.retry_set_aside(third.delivery.entry_id)
+    await audit.failed_entries.retry_set_aside(third.entry.entry_id)
     await audit.drain()
     assert await audited_and_ttl() == (b"4", False)
     await audit.failed_entries.retry_set_aside()
     await audit.drain()
     assert await audited_and_ttl() == (b"7", True)
-    assert await audit.pipe.call("EXISTS", gaps_key(audit.keys, 0)) == 0
+    assert await audit.pipe.call("EXISTS", audit.keys.outbox_gaps(0)) == 0
     assert await audit.pipe.call("HEXISTS", session, "beyond") == 0
 
 
@@ -392,13 +392,13 @@ async def test_a_session_with_a_conflict_in_its_newest_version_gets_no_ttl(audit
 async def test_a_batch_of_many_sessions_is_settled_in_slices(
     audit: AuditParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synckairos.store.outbox._SETTLED_AT_ONCE", 3)
+    monkeypatch.setattr("synckairos.store.outbox._SETTLED_PER_CALL", 3)
     lives = [await play(audit, moves=0) for _ in range(7)]
     assert await audit.drain() == 14
     for life in lives:
         assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"2"
     assert await audit.outbox.is_empty(0)
-    tally = (await audit.outbox.backlog()).tally
+    tally = (await audit.outbox.measure_backlog()).tally
     assert (tally.drained, tally.batches) == (14, 1)
 
 
@@ -408,7 +408,7 @@ async def test_a_drain_without_its_tables_fails_and_keeps_the_entries(audit: Aud
     with pytest.raises(StoreUnavailable, match="migrate"):
         await audit.drain()
     await audit.database.execute("ALTER TABLE elsewhere RENAME TO sync_events")
-    backlog = await audit.outbox.backlog()
+    backlog = await audit.outbox.measure_backlog()
     assert (backlog.entries, backlog.tally.isolated) == (6, 0)
     assert await audit.drain() == 6
 
@@ -423,7 +423,7 @@ async def test_a_drain_on_a_read_only_connection_fails_and_the_next_one_reconnec
     with pytest.raises(StoreUnavailable):
         await audit.drain()
     assert await audit.drain() == 6
-    assert (await audit.outbox.backlog()).tally.isolated == 0
+    assert (await audit.outbox.measure_backlog()).tally.isolated == 0
 
 
 @pytest.mark.parametrize(

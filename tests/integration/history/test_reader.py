@@ -119,11 +119,11 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: AuditPar
 
 async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: AuditParts) -> None:
     life, _ = await played(audit.committer), await played(audit.committer)
-    waiting = await audit.outbox.pending(life.session_id)
+    waiting = await audit.outbox.session_entries(life.session_id)
     assert {entry.version: entry.document for entry in waiting} == life.documents
     assert [entry.version for entry in waiting] == sorted(life.documents)
     await audit.drain()
-    assert await audit.outbox.pending(life.session_id) == []
+    assert await audit.outbox.session_entries(life.session_id) == []
 
 
 async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> None:

@@ -92,7 +92,7 @@ async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Au
     batch = await audit.outbox.read(0, 100, 1 << 20)
     async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
-        await writer.write(build_rows([parse_entry(delivery.entry) for delivery in batch]))
+        await writer.write(build_rows([parse_entry(delivery.parse()) for delivery in batch]))
     assert not await audit.outbox.is_empty(0)
     process = Process("worker", env=audit.settings.environ())
     try:
@@ -124,14 +124,14 @@ async def test_it_waits_for_postgres_and_catches_up(audit: AuditParts, data_dir:
         settings = audit.settings.model_copy(update={"database_url": own.url})
         task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
         life = await play(audit, 3)
-        assert (await audit.outbox.backlog()).entries == 5
+        assert (await audit.outbox.measure_backlog()).entries == 5
         own.start()
         await eventually(lambda: audit.outbox.is_empty(0), 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         async with await psycopg.AsyncConnection.connect(own.url) as database:
             await assert_exactly_once(replace(audit, database=database), [life])
-    assert (await audit.outbox.backlog()).tally.isolated == 0
+    assert (await audit.outbox.measure_backlog()).tally.isolated == 0
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ async def start_session(instance: Instance, participants: int) -> str:
 
 async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
     stored = await instance.sessions.read(session_id)
-    await client.receive_until(session_id, stored.snapshot.version)
+    await client.take_until(session_id, stored.snapshot.version)
     assert normal(client.states[session_id]) == shown(stored.snapshot.document)
 
 
@@ -87,14 +87,14 @@ async def test_client_cannot_resume_from_a_lost_version(
 async def test_instance_that_has_not_noticed_the_loss_tells_reissued_versions_apart(
     settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(feed, "LOOK_S", 3_600.0)
+    monkeypatch.setattr(feed, "COMPARE_S", 3_600.0)
     session_id = await start_session(instance, 2)
     lose = await save_for_rollback(instance, session_id)
     async with serving(settings) as unaware, v3_client(unaware) as watcher:
-        await watcher.request("SUBSCRIBE", session_id=session_id)
+        await watcher.ask("SUBSCRIBE", session_id=session_id)
         await instance.command(session_id, Switch())
         await instance.command(session_id, Switch())
-        await watcher.receive_until(session_id, LAST_COMMON + 2)
+        await watcher.take_until(session_id, LAST_COMMON + 2)
         lost = watcher.known(session_id)
         await lose()
         await commit_others(instance, session_id, count)

@@ -14,10 +14,10 @@ from synckairos.clock.commands import Command, Create, Delete, NewParticipant, S
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.service.commits import build_step
+from synckairos.service.commits import build_version
 from synckairos.service.requests import CommandRequest, CreateRequest
+from synckairos.store.commit_script import Commit, Committed, Conflict, NewVersion
 from synckairos.store.rate_limits import Quota, RateMeter
-from synckairos.store.sessions import Commit, Committed, Conflict, VersionStep
 from synckairos.store.stored_session import parse_history
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession
@@ -142,7 +142,7 @@ async def test_nothing_is_committed_on_other_content_of_the_same_version(setting
         held, key = await snapshot_of(parts, session_id), parts.store.keys.session(session_id)
         known = RenderedSession.parse(held.document)
         (transition,) = engine.apply(known.session, Switch(), T0 + DAY_MS).own
-        step = build_step(transition, Cause("somebody", "switch"), known.render_next(transition.state), held.tag)
+        step = build_version(transition, Cause("somebody", "switch"), known.render_next(transition.state), held.tag)
         await parts.pipe.call("HSET", key, "tag", "other")
         outcome = await parts.store.commit(Commit(session_id, held, [step], "running"))
         assert isinstance(outcome, Conflict)
@@ -191,7 +191,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             transition = creation.create(enlarge(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
             known, base, documents = RenderedSession.render(transition.state), None, list[bytes]()
-            steps = [build_step(transition, Cause("somebody", "create"))]
+            steps = [build_version(transition, Cause("somebody", "create"))]
             for wait_ms, command, _ in commands(tape, 12):
                 base = await commit(parts, session_id, base, steps)
                 documents += [step.message.snapshot.document for step in steps]
@@ -199,7 +199,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
                 steps, tag = [], base.tag
                 for transition in engine.apply(known.session, command, now_ms).transitions:
                     known = known.render_next(transition.state)
-                    steps.append(build_step(transition, Cause("somebody", "any"), known, tag))
+                    steps.append(build_version(transition, Cause("somebody", "any"), known, tag))
                     tag = steps[-1].message.snapshot.tag
                 if transition.state.deleted:
                     break
@@ -209,7 +209,7 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             assert len(kept) == min(len(documents), settings.history_length)
 
 
-async def commit(parts: Parts, session_id: str, base: Snapshot | None, steps: list[VersionStep]) -> Snapshot:
+async def commit(parts: Parts, session_id: str, base: Snapshot | None, steps: list[NewVersion]) -> Snapshot:
     """Commit these steps, and see that Redis holds what the last one says, and the outbox all of them."""
     assert isinstance(await parts.store.commit(Commit(session_id, base, steps, "running")), Committed)
     found = await snapshot_of(parts, session_id)

@@ -8,8 +8,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from synckairos.clock.model import EventType
+from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.keys import Keys
-from synckairos.store.sessions import Commit, SessionStore, VersionStep
+from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage, PackedMessage
 from synckairos.wire.snapshot import Snapshot
@@ -33,7 +34,7 @@ class ScriptBench:
         change = None if base is None or body.startswith(b"{") else DocumentChange(base.tag, body, b"")
         snapshot = Snapshot(EPOCH, version, b"" if change else body, f"tag-{version}")
         message = FeedMessage(self.session_id, snapshot, EventType.METADATA_UPDATED, 0, change=change)
-        await self.store.commit(Commit(self.session_id, base, [VersionStep(b"{}", message)], "running"))
+        await self.store.commit(Commit(self.session_id, base, [NewVersion(b"{}", message)], "running"))
 
     async def document(self) -> bytes:
         """Return the document that the session has in Redis."""

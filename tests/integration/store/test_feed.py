@@ -12,10 +12,11 @@ import pytest
 from synckairos.clock.model import EventType
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
+from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
-from synckairos.store.sessions import Commit, SessionStore, VersionStep
+from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.snapshot import Snapshot
@@ -59,7 +60,7 @@ def document_of(version: int, by: bytes = b"us") -> bytes:
 class Elsewhere(Keys):
     """Keys whose feed nobody listens to: what is committed by them is a lost message."""
 
-    def feed(self, session_id: str) -> str:
+    def feed_channel(self, session_id: str) -> str:
         return f"nobody:{session_id}"
 
 
@@ -92,7 +93,7 @@ class Bench:
         store = self.store
         if is_lost:
             store = SessionStore(self.pipe, Elsewhere(self.keys.prefix), 32)
-        await store.commit(Commit(self.session_id, base, [VersionStep(b"{}", message)], "running"))
+        await store.commit(Commit(self.session_id, base, [NewVersion(b"{}", message)], "running"))
         self.tag = tag
 
 

@@ -8,7 +8,7 @@ import pytest
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from tests.integration.audit_parts import AuditParts
-from tests.integration.rest_server import RestServer, open_rest_server
+from tests.integration.http.conftest import Server, serving
 from tests.integration.session_committer import chess
 
 T0 = 1_700_000_000_123
@@ -18,7 +18,7 @@ def bounded(settings: Settings, **bounds: int) -> Settings:
     return settings.model_copy(update=bounds)
 
 
-async def refused(server: RestServer, path: str, **options: Any) -> httpx.Response:
+async def refused(server: Server, path: str, **options: Any) -> httpx.Response:
     answer = await server.client.post(path, **options)
     assert answer.status_code == 503, answer.text
     assert answer.json()["error"]["code"] == "STORE_UNAVAILABLE"
@@ -26,8 +26,8 @@ async def refused(server: RestServer, path: str, **options: Any) -> httpx.Respon
 
 
 async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: Settings) -> None:
-    async with open_rest_server(bounded(settings, outbox_max_entries=4)) as server:
-        first, second = await server.create_started(), await server.create_started()
+    async with serving(bounded(settings, outbox_max_entries=4)) as server:
+        first, second = await server.started(), await server.started()
         path = f"/v1/sessions/{first['session_id']}"
         before = (await server.client.get(path)).content
         answer = await refused(server, f"{path}/switch", headers={"Idempotency-Key": "again"})
@@ -52,8 +52,8 @@ async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: S
 
 
 async def test_what_was_refused_is_taken_once_there_is_room(settings: Settings) -> None:
-    async with open_rest_server(bounded(settings, outbox_max_entries=2)) as server:
-        session = await server.create_started()
+    async with serving(bounded(settings, outbox_max_entries=2)) as server:
+        session = await server.started()
         path = f"/v1/sessions/{session['session_id']}/switch"
         await refused(server, path, headers={"Idempotency-Key": "again"})
         await server.drain()
@@ -68,16 +68,16 @@ async def test_what_was_refused_is_taken_once_there_is_room(settings: Settings) 
 
 
 async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
-    async with open_rest_server(bounded(settings, outbox_max_bytes=3_000)) as server:
+    async with serving(bounded(settings, outbox_max_bytes=3_000)) as server:
         session = await server.create(metadata={"much": "x" * 3_000})
         answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
         assert "limit of bytes" in answer.json()["detail"]
         (delivery,) = await server.outbox.read(0, 10, 1 << 20)
-        assert (await server.outbox.backlog()).bytes == delivery.size
+        assert (await server.outbox.measure_backlog()).bytes == delivery.size_bytes
         await server.drain()
         assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
         await server.drain()
-    async with open_rest_server(bounded(settings, outbox_max_age_s=60)) as server:
+    async with serving(bounded(settings, outbox_max_age_s=60)) as server:
         session = await server.create()
         await server.drain()
         outbox = server.parts.store.keys.outbox(0)
@@ -92,17 +92,17 @@ async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
 @pytest.mark.parametrize("max_entries", [None, 10])
 async def test_how_full_it_is_is_measured(settings: Settings, max_entries: int | None) -> None:
     bounds = {} if max_entries is None else {"outbox_max_entries": max_entries}
-    async with open_rest_server(bounded(settings, **bounds)) as server:
+    async with serving(bounded(settings, **bounds)) as server:
         for _ in range(5):
             await server.create()
-        backlog = await server.outbox.backlog()
+        backlog = await server.outbox.measure_backlog()
         assert backlog.fullness == pytest.approx(0.5 if max_entries else 0, abs=1e-5)
 
 
 async def test_bytes_are_counted_exactly(audit: AuditParts) -> None:
     async def counted() -> tuple[int, int]:
         waiting = await audit.outbox.read(0, 1000, 1 << 30)
-        return (await audit.outbox.backlog()).bytes, sum(delivery.size for delivery in waiting)
+        return (await audit.outbox.measure_backlog()).bytes, sum(delivery.size_bytes for delivery in waiting)
 
     life = await audit.committer.create(chess(metadata={"ä": "ö" * 100}), T0)
     await audit.committer.apply(life, Start(), T0 + 1000)
@@ -111,12 +111,12 @@ async def test_bytes_are_counted_exactly(audit: AuditParts) -> None:
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 5_000
     (one,) = await audit.outbox.read(0, 1, 1)
-    await audit.failed_entries.isolate(0, one.entry_id, tries=9, error="none", next_try_in_ms=None)
-    assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size
+    await audit.failed_entries.add(0, one.entry_id, retries=9, error="none", next_attempt_in_ms=None)
+    assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size_bytes
     batch = await audit.outbox.read(0, 3, 1 << 30)
     for _ in range(2):  # a reply that was lost: doing it again takes nothing off again
-        size = sum(delivery.size for delivery in batch)
-        await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size=size)
+        size = sum(delivery.size_bytes for delivery in batch)
+        await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size_bytes=size)
         counter, rest = await counted()
         assert counter == rest > 0
     await audit.drain()
@@ -125,4 +125,4 @@ async def test_bytes_are_counted_exactly(audit: AuditParts) -> None:
     await audit.committer.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 0
-    assert len(await audit.failed_entries.set_aside()) == 1
+    assert len(await audit.failed_entries.load_set_aside()) == 1

@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
-from synckairos.store.connect import unavailable_as_named
+from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
 from tests.waiting import eventually
 
@@ -93,7 +93,7 @@ async def test_a_server_busy_with_a_script_is_unavailable(own_valkey: Valkey) ->
 
         async def refusal() -> BaseException | None:
             try:
-                with unavailable_as_named():
+                with translated_errors():
                     await pipe.call("GET", "anything")
             except StoreUnavailable as unavailable:
                 return unavailable.__cause__
@@ -107,7 +107,7 @@ async def test_a_server_busy_with_a_script_is_unavailable(own_valkey: Valkey) ->
                 await looping
         making = ("XGROUP", "CREATE", "stream", "group", "$", "MKSTREAM")
         await pipe.call(*making)
-        with pytest.raises(ResponseError, match="BUSYGROUP"), unavailable_as_named():
+        with pytest.raises(ResponseError, match="BUSYGROUP"), translated_errors():
             await pipe.call(*making)
 
 

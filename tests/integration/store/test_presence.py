@@ -37,30 +37,30 @@ async def two(settings: Settings) -> AsyncIterator[Two]:
 
 
 async def test_who_beats_lives(two: Two) -> None:
-    assert (await two.here.beat(may_bury=True)).is_new
-    assert not (await two.here.beat(may_bury=True)).is_new
-    assert (await two.there.beat(may_bury=True)).living == {two.here.instance, two.there.instance}
+    assert (await two.here.heartbeat(may_remove_dead=True)).is_new
+    assert not (await two.here.heartbeat(may_remove_dead=True)).is_new
+    assert (await two.there.heartbeat(may_remove_dead=True)).living == {two.here.instance, two.there.instance}
 
 
 async def test_the_silent_are_buried_but_not_by_who_was_silent_itself(two: Two) -> None:
-    await two.here.beat(may_bury=True)
-    await two.there.beat(may_bury=True)
+    await two.here.heartbeat(may_remove_dead=True)
+    await two.there.heartbeat(may_remove_dead=True)
     await two.silence(two.there)
-    assert two.there.instance in (await two.here.beat(may_bury=False)).living
-    assert (await two.here.beat(may_bury=True)).living == {two.here.instance}
+    assert two.there.instance in (await two.here.heartbeat(may_remove_dead=False)).living
+    assert (await two.here.heartbeat(may_remove_dead=True)).living == {two.here.instance}
     buried = two.there.instance
-    assert (await two.there.beat(may_bury=True)).is_new
+    assert (await two.there.heartbeat(may_remove_dead=True)).is_new
     assert two.there.instance != buried
 
 
 async def test_what_the_dead_left_counts_for_nothing_and_is_cleared_away(two: Two) -> None:
     for store, value in ((two.here, b"1"), (two.there, b"2")):
-        await store.beat(may_bury=True)
+        await store.heartbeat(may_remove_dead=True)
         await store.write({"a": value, "b": value})
     expected = {two.here.instance: b"1", two.there.instance: b"2"}
     assert await two.here.read(["a", "b", "c"]) == [expected, expected, {}]
     await two.silence(two.there)
-    await two.here.beat(may_bury=True)
+    await two.here.heartbeat(may_remove_dead=True)
     assert await two.here.read(["a"]) == [{two.here.instance: b"1"}]
     assert await two.pipe.call("HGETALL", two.keys.presence("a")) == [two.here.instance.encode(), b"1"]
 
@@ -73,6 +73,6 @@ async def test_what_is_written_expires_by_itself(two: Two) -> None:
 
 
 async def test_what_is_told_is_counted(two: Two) -> None:
-    before = (await two.here.beat(may_bury=True)).changes
-    await two.here.say(["a", "b"])
-    assert (await two.there.beat(may_bury=True)).changes == before + 1
+    before = (await two.here.heartbeat(may_remove_dead=True)).changes
+    await two.here.publish(["a", "b"])
+    assert (await two.there.heartbeat(may_remove_dead=True)).changes == before + 1

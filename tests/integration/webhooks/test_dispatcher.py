@@ -47,7 +47,7 @@ async def test_event_drained_twice_is_delivered_once(webhooks: Webhooks, receive
     batch = await audit.outbox.read(0, 100, 1 << 20)
     async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
-        await writer.write(build_rows([parse_entry(delivery.entry) for delivery in batch]))
+        await writer.write(build_rows([parse_entry(delivery.parse()) for delivery in batch]))
     async with webhooks.dispatching():
         await eventually(lambda: webhooks.all_delivered(endpoint))
         # As after a crash between COMMIT and the removal from the stream: the same batch is drained again.

@@ -8,11 +8,11 @@ from structlog.testing import capture_logs
 
 from synckairos.audit import metrics
 from synckairos.audit.lag_alerts import LagAlerts
-from synckairos.store.outbox import Backlog, Tally
+from synckairos.store.outbox import DrainTally, OutboxBacklog
 
 
-def backlog(age_s: float = 0, set_aside: int = 0) -> Backlog:
-    return Backlog(7, round(age_s * 1000), 0, set_aside)
+def backlog(age_s: float = 0, set_aside: int = 0) -> OutboxBacklog:
+    return OutboxBacklog(7, round(age_s * 1000), 0, set_aside)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_filling_outbox_is_logged_once_per_threshold_and_when_it_has_room(
     lag_alerts = LagAlerts()
     with capture_logs() as lines:
         for share in fullness:
-            lag_alerts.observe(Backlog(7, 0, 0, 0, bytes=700, fullness=share))
+            lag_alerts.observe(OutboxBacklog(7, 0, 0, 0, bytes=700, fullness=share))
     assert [line["log_level"] for line in lines] == levels
     assert all((line["entries"], line["bytes"]) == (7, 700) for line in lines)
 
 
 def test_the_backlog_and_the_tally_are_in_the_metrics() -> None:
-    tally = Tally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)
-    metrics.publish_backlog(Backlog(3, 1500, 0, 0, tally, bytes=999, fullness=0.25))
+    tally = DrainTally(drained=10, conflicts=1, isolated=2, batches=4, busy_us=2_500_000)
+    metrics.publish_backlog(OutboxBacklog(3, 1500, 0, 0, tally, bytes=999, fullness=0.25))
     text = generate_latest().decode()
     for line in (
         "synckairos_audit_outbox_entries 3.0",

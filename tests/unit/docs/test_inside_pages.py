@@ -38,9 +38,22 @@ def test_the_redis_keys_page_names_each_key_of_a_session_and_a_partition() -> No
     page = (INSIDE / "redis-keys.md").read_text()
     listed = set(re.findall(r"^\| `sk:([^`…]+)", page, re.MULTILINE))
     keys = Keys("sk", 1)
-    of_partition = (keys.deadlines, keys.outbox, keys.outbox_bytes, keys.live, keys.generation, keys.recovery)
-    of_text = (keys.session, keys.history, keys.commands, keys.feed, keys.presence)
-    whole_store = (keys.wake, keys.store, keys.instances, keys.presence_changes, keys.presence_told)
+    of_partition = (
+        keys.deadlines,
+        keys.outbox,
+        keys.outbox_bytes,
+        keys.live_sessions,
+        keys.generation,
+        keys.recovery_lease,
+    )
+    of_text = (keys.session, keys.history, keys.idempotency_records, keys.feed_channel, keys.presence)
+    whole_store = (
+        keys.wake_up_channel,
+        keys.store_settings,
+        keys.instances,
+        keys.presence_changes,
+        keys.presence_channel,
+    )
     names = [
         *(key(0).replace("{0}", "{p}") for key in of_partition),
         *(key("X").replace("{0}", "{p}").replace("X", "<id>") for key in of_text),

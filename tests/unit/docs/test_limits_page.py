@@ -17,7 +17,7 @@ from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import commits, create
-from synckairos.store import participant_sessions, sessions
+from synckairos.store import commit_script, participant_sessions
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
     field_types,
@@ -170,12 +170,12 @@ IN_CODE = {
     "participants in `PRESENCE`": text(presence_counts.MAX_LISTED),
     # stores
     "versions in the [version history](../glossary.md#version-history)": setting("history_length"),
-    "size of the version history": text(sessions.HISTORY_BYTES),
+    "size of the version history": text(commit_script.MAX_HISTORY_BYTES),
     "time in Redis after the last audited change": setting("session_ttl_s"),
     "versions in the outbox": setting("outbox_max_entries"),
     "size of the outbox": setting("outbox_max_bytes"),
     "age of the outbox": setting("outbox_max_age_s"),
-    "sessions in a participant's list in Redis": text(participant_sessions.MOST),
+    "sessions in a participant's list in Redis": text(participant_sessions.MAX_SESSIONS),
     "memory of a creation's command id": text(create.KEY_TTL_S),
     "memory of a simulation's command id": text(simulate_routes.REPLAY_KEY_TTL_S),
     # webhooks

@@ -2,13 +2,13 @@
 
 import pytest
 
-from synckairos.store.clock_steps import ClockStepDetector
+from synckairos.store.clock_step_detector import ClockStepDetector
 
 HOUR_MS = 3_600_000
 
 
 def test_the_first_reading_is_no_step() -> None:
-    assert ClockStepDetector().see(5.0, 5.1, HOUR_MS) == 0
+    assert ClockStepDetector().observe(5.0, 5.1, HOUR_MS) == 0
 
 
 @pytest.mark.parametrize(
@@ -23,19 +23,19 @@ def test_the_first_reading_is_no_step() -> None:
 )
 def test_a_step_is_what_goes_beyond_both_round_trips(server_ms: int, told: int) -> None:
     watch = ClockStepDetector()
-    watch.see(10.0, 10.010, HOUR_MS)
-    assert watch.see(12.0, 12.010, server_ms) == told
+    watch.observe(10.0, 10.010, HOUR_MS)
+    assert watch.observe(12.0, 12.010, server_ms) == told
 
 
 def test_a_slow_answer_is_no_step() -> None:
     watch = ClockStepDetector()
-    watch.see(10.0, 10.001, HOUR_MS)
-    assert watch.see(10.5, 15.5, HOUR_MS + 500) == 0  # read at once, answered late
-    assert watch.see(16.0, 21.0, HOUR_MS + 11_000) == 0  # read just before it was answered
+    watch.observe(10.0, 10.001, HOUR_MS)
+    assert watch.observe(10.5, 15.5, HOUR_MS + 500) == 0  # read at once, answered late
+    assert watch.observe(16.0, 21.0, HOUR_MS + 11_000) == 0  # read just before it was answered
 
 
 def test_a_step_is_told_once() -> None:
     watch = ClockStepDetector()
     for at_s, server_ms in ((1.0, 1_000), (2.0, 62_000), (3.0, 63_000)):
-        told = watch.see(at_s, at_s, server_ms)
+        told = watch.observe(at_s, at_s, server_ms)
         assert told == (60_000 if at_s == 2.0 else 0)

@@ -3,19 +3,19 @@
 import pytest
 
 from synckairos.config import Settings
-from synckairos.store.outbox_limits import UNBOUNDED, OutboxLimits
+from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 
 
 def test_each_partition_has_an_equal_part() -> None:
     settings = Settings(partitions=4, outbox_max_entries=1000, outbox_max_bytes=3, outbox_max_age_s=7)
-    assert OutboxLimits.of(settings) == OutboxLimits(entries=250, bytes=1, age_ms=7_000)
-    assert OutboxLimits.of(Settings()) == OutboxLimits(entries=2_000_000, bytes=2 << 30, age_ms=None)
+    assert OutboxLimits.from_settings(settings) == OutboxLimits(entries=250, bytes=1, age_ms=7_000)
+    assert OutboxLimits.from_settings(Settings()) == OutboxLimits(entries=2_000_000, bytes=2 << 30, age_ms=None)
 
 
 @pytest.mark.parametrize(
     ("bounds", "found", "fullness"),
     [
-        (UNBOUNDED, (10**9, 10**12, 10**9), 0.0),
+        (UNLIMITED, (10**9, 10**12, 10**9), 0.0),
         (OutboxLimits(10, 100, 1000), (0, 0, 0), 0.0),
         (OutboxLimits(10, 100, 1000), (5, 10, 100), 0.5),
         (OutboxLimits(10, 100, 1000), (5, 80, 100), 0.8),
@@ -29,9 +29,9 @@ def test_the_nearest_bound_counts(bounds: OutboxLimits, found: tuple[int, int, i
 
 def test_by_default_ten_minutes_without_postgres_fit() -> None:
     changes = 300 * 600
-    assert OutboxLimits.of(Settings()).fullness(changes, changes * 11_000, 600_000) < 1
+    assert OutboxLimits.from_settings(Settings()).fullness(changes, changes * 11_000, 600_000) < 1
 
 
 def test_what_isnt_bounded_is_empty_for_the_script() -> None:
-    assert UNBOUNDED.arguments() == ("", "", "")
-    assert OutboxLimits(1, 2, 3).arguments() == (1, 2, 3)
+    assert UNLIMITED.script_arguments() == ("", "", "")
+    assert OutboxLimits(1, 2, 3).script_arguments() == (1, 2, 3)

@@ -1,0 +1,204 @@
+"""The script that commits: new versions of a session and an idempotency record, atomically and in one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from synckairos.errors import BacklogFull
+from synckairos.fast_dataclass import fast_dataclass
+from synckairos.store.keys import Keys
+from synckairos.store.lua_scripts import LuaScript, ScriptCall
+from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms
+from synckairos.store.stored_session import StoredSession, parse_stored_session
+from synckairos.telemetry.metrics import BACKLOG_REFUSALS
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.session_json import DOCUMENT_SCHEMA
+from synckairos.wire.snapshot import Snapshot
+
+MAX_HISTORY_BYTES = 1 << 20
+"""Bytes of one session's version history if all its versions are large. It then keeps fewer versions than
+`history_length`, but two at least."""
+
+
+@fast_dataclass
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """One version to commit: its audit event (JSON), and its feed message with the snapshot."""
+
+    event: bytes
+    message: FeedMessage
+
+
+@fast_dataclass
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """New versions on top of `base` (None: there is no session), and the record of a command id.
+
+    Without new versions only the record is stored. `due_ms` is the instant of the next transition that falls due by
+    time. `live_since_ms` is the creation instant of a session that is not final. A commit `by_time` only has overdue
+    transitions: the limits of the outbox do not apply to it.
+    """
+
+    session_id: str
+    base: Snapshot | None
+    versions: Sequence[NewVersion] = ()
+    status: str = ""
+    due_ms: int | None = None
+    live_since_ms: int | None = None
+    command_id: str | None = None
+    record: bytes = b""
+    by_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The commit was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDecided:
+    """The command id was decided before; `record` is its idempotency record. Nothing was committed."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The session is not at `base` any more. `stored` is what it is at `now_ms`, so that no reload is needed."""
+
+    now_ms: int
+    stored: StoredSession | None
+
+
+CommitOutcome = Committed | AlreadyDecided | Conflict
+
+
+class CommitKeys(NamedTuple):
+    """The keys of `lua/commit.lua`, in its order."""
+
+    session_key: str
+    history_key: str
+    records_key: str
+    deadlines_key: str
+    outbox_key: str
+    live_key: str
+    outbox_bytes_key: str
+
+
+class CommitArguments(NamedTuple):
+    """The first arguments of `lua/commit.lua`, in its order; "" means None. The script's text explains each."""
+
+    session_id: str
+    base_epoch: str
+    base_version: int | str
+    base_tag: str
+    command_id: str
+    record: bytes
+    schema: int
+    epoch: str
+    status: str
+    deleted: int
+    due_ms: int | str
+    history_length: int
+    feed_channel: str
+    wake_up_channel: str
+    live_since_ms: int | str
+    max_entries: int | str
+    max_bytes: int | str
+    max_age_ms: int | str
+
+
+class VersionArguments(NamedTuple):
+    """The arguments of `lua/commit.lua` for each new version, in its order, after the `CommitArguments`."""
+
+    version: int
+    tag: str
+    event: bytes
+    header: bytes
+    body: bytes
+
+
+class CommitScript:
+    """Builds the calls of the script, sends them and parses the outcomes."""
+
+    def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits) -> None:
+        """Take the number of versions that a session's version history keeps, and the limits of the outbox."""
+        self._keys = keys
+        self._history_length = history_length
+        self._limits = limits.script_arguments()
+        self._script = LuaScript("commit")
+
+    async def run(self, pipe: RedisPipe, commit: Commit) -> CommitOutcome:
+        """Make a commit, in one round trip. Raises BacklogFull."""
+        return _parse_outcome(await self._script(pipe, *self._build_call(commit)))
+
+    async def run_many(self, pipe: RedisPipe, commits: Sequence[Commit]) -> list[CommitOutcome]:
+        """Make several commits in one round trip, each atomic by itself. Raises BacklogFull."""
+        replies = await self._script.call_many(pipe, [self._build_call(commit) for commit in commits])
+        return [_parse_outcome(reply) for reply in replies]
+
+    def _build_call(self, commit: Commit) -> ScriptCall:
+        keys, session_id, base = self._keys, commit.session_id, commit.base
+        partition = keys.partition_of(session_id)
+        names = CommitKeys(
+            session_key=keys.session(session_id),
+            history_key=keys.history(session_id),
+            records_key=keys.idempotency_records(session_id),
+            deadlines_key=keys.deadlines(partition),
+            outbox_key=keys.outbox(partition),
+            live_key=keys.live_sessions(partition),
+            outbox_bytes_key=keys.outbox_bytes(partition),
+        )
+        last = commit.versions[-1].message.snapshot if commit.versions else None
+        max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
+        args: list[Any] = [
+            *CommitArguments(
+                session_id=session_id,
+                base_epoch=base.epoch if base else "",
+                base_version=base.version if base else "",
+                base_tag=base.tag if base else "",
+                command_id=commit.command_id or "",
+                record=commit.record,
+                schema=DOCUMENT_SCHEMA,
+                epoch=last.epoch if last else "",
+                status=commit.status,
+                deleted=int(last.deleted) if last else 0,
+                due_ms="" if commit.due_ms is None else commit.due_ms,
+                history_length=self._versions_to_keep(commit),
+                feed_channel=keys.feed_channel(session_id),
+                wake_up_channel=keys.wake_up_channel,
+                live_since_ms="" if commit.live_since_ms is None else commit.live_since_ms,
+                max_entries=max_entries,
+                max_bytes=max_bytes,
+                max_age_ms=max_age_ms,
+            )
+        ]
+        for new in commit.versions:
+            message, snapshot = new.message, new.message.snapshot
+            args += VersionArguments(snapshot.version, snapshot.tag, new.event, message.render_header(), message.body)
+        return [*names], args
+
+    def _versions_to_keep(self, commit: Commit) -> int:
+        # The history keeps the way back from each version: about as long as its splices, or the whole document before.
+        size, before = 1, commit.base.document if commit.base else b""
+        for new in commit.versions:
+            size = max(size, len(new.message.body if new.message.change else before))
+            before = new.message.snapshot.document
+        return max(2, min(self._history_length, MAX_HISTORY_BYTES // size))
+
+
+_NO_LIMITS = UNLIMITED.script_arguments()
+
+
+def _parse_outcome(reply: list[Any]) -> CommitOutcome:
+    match reply[0]:
+        case b"ok":
+            return Committed()
+        case b"replay":
+            return AlreadyDecided(reply[1])
+        case b"full":
+            BACKLOG_REFUSALS.inc()
+            raise BacklogFull(reply[1].decode())
+        case _:
+            return Conflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))

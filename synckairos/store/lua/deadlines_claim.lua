@@ -1,0 +1,22 @@
+-- Claim due sessions and load them. Their scores grow by a lease, so that another instance claims them only if this one
+-- dies. The version check of the commit, not this claim, makes each expiry happen once. The sessions are loaded here
+-- because many can fall due in one second, and each load would be a second round trip.
+--
+-- KEYS  1 deadlines
+-- ARGV  1 maximum number of sessions  2 lease in ms  3 the sessions' keys up to the id (same hash tag)
+--       4… fields of a session
+-- Returns {now ms, next due ms or '', id, due ms, fields, id, due ms, fields, …}
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local lease = string.format('%.0f', now + ARGV[2])
+local claimed = {string.format('%.0f', now), ''}
+for at = 1, #due, 2 do
+  redis.call('ZADD', KEYS[1], lease, due[at])
+  claimed[#claimed + 1] = due[at]
+  claimed[#claimed + 1] = due[at + 1]
+  claimed[#claimed + 1] = redis.call('HMGET', ARGV[3] .. due[at], unpack(ARGV, 4))
+end
+claimed[2] = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or ''
+return claimed

@@ -1,0 +1,34 @@
+-- Move an entry that Postgres rejected out of the stream, or record another failure of a failed entry.
+--
+-- KEYS  1 outbox  2 failed entries (sorted set: id by the instant of its next attempt, +inf if set aside)
+--       3 the entry's hash  4 tally  5 bytes in the outbox  6 gaps
+-- ARGV  1 entry id  2 ms until the next attempt ('' sets it aside)  3 retries so far  4 error
+-- Returns 1, or 0 if there is no such entry.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found and redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+
+local next_attempt = 'inf'
+if ARGV[2] ~= '' then next_attempt = string.format('%.0f', now + tonumber(ARGV[2])) end
+if found then
+  -- The entry's own fields are kept as they are. The names of our fields begin with a colon.
+  redis.call('HSET', KEYS[3], unpack(found[2]))
+  redis.call('HSET', KEYS[3], ':first_failed_at_ms', string.format('%.0f', now))
+  redis.call('XDEL', KEYS[1], ARGV[1])
+  local bytes, fields = 0, {}
+  for at = 2, #found[2], 2 do
+    bytes = bytes + #found[2][at]
+    fields[found[2][at - 1]] = found[2][at]
+  end
+  if fields.session_id and fields.epoch and fields.version then
+    -- Until Postgres has this version, its session has a gap there.
+    redis.call('ZADD', KEYS[6], 0, fields.session_id .. ' ' .. fields.epoch .. ' ' .. fields.version)
+  end
+  if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[5]) else redis.call('DECRBY', KEYS[5], bytes) end
+  redis.call('HINCRBY', KEYS[4], 'isolated', 1)
+end
+redis.call('HSET', KEYS[3], ':tries', ARGV[3], ':error', ARGV[4])
+redis.call('ZADD', KEYS[2], next_attempt, ARGV[1])
+return 1

@@ -1,0 +1,82 @@
+-- After Postgres has a batch: settle its sessions, then remove its entries from the outbox.
+-- Only this script gives a session a limited life, which never ends earlier than an hour after its next deadline.
+--
+-- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps
+--       5… three for each session: session, version history, idempotency records
+-- ARGV  1 life in ms  2 ms that a session stays after its deadline  3 rows new to Postgres  4 conflicts
+--       5 duration in µs  6 number of entries  7 bytes in the entries
+--       8… the entries' ids, then two for each session: epoch, newest version in Postgres
+-- Returns the number of entries that were still there.
+
+local FINAL = {expired = true, completed = true, cancelled = true}
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local count = tonumber(ARGV[6])
+local has_gaps = redis.call('EXISTS', KEYS[4]) == 1
+
+-- Return whether failed entries leave gaps in a session, and the version of the first gap in this epoch.
+local function find_gaps(session, epoch)
+  if not has_gaps then return false end
+  local id = string.match(session, '[^:]+$')
+  local found, first = redis.call('ZRANGE', KEYS[4], '[' .. id .. ' ', '(' .. id .. '!', 'BYLEX'), nil
+  for _, gap in ipairs(found) do
+    local gap_epoch, version = string.match(gap, ' (%S+) (%d+)$')
+    if gap_epoch == epoch then first = math.min(first or tonumber(version), tonumber(version)) end
+  end
+  return #found > 0, first
+end
+
+local at = 8 + count
+for key = 5, #KEYS, 3 do
+  local epoch, newest = ARGV[at], tonumber(ARGV[at + 1])
+  at = at + 2
+  local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond')
+  -- Another epoch is another life of this session: Postgres' versions of the batch mean nothing for it.
+  if found[1] == epoch then
+    -- Postgres can have versions after a gap. The newest of them is stored until the gap is closed.
+    local beyond, beyond_epoch = string.match(found[6] or '', '^(%d+) (.*)$')
+    if beyond_epoch == epoch then newest = math.max(newest, tonumber(beyond)) end
+    local is_gapped, first_gap = find_gaps(KEYS[key], epoch)
+    if is_gapped then
+      redis.call('HSET', KEYS[key], 'beyond', string.format('%.0f %s', newest, epoch))
+    elseif found[6] then
+      redis.call('HDEL', KEYS[key], 'beyond')
+    end
+    local audited = first_gap and math.min(newest, first_gap - 1) or newest
+    if audited > tonumber(found[4] or 0) then
+      redis.call('HSET', KEYS[key], 'audited', string.format('%.0f', audited))
+    end
+    local due = found[3] and found[3] ~= '' and tonumber(found[3])
+    -- A running session without a deadline (in overtime, or counting up without end) stays readable. A session with a
+    -- gap stays, too.
+    if not is_gapped and tonumber(found[2]) == newest and (due or found[5] ~= 'running') then
+      local ttl = tonumber(ARGV[1])
+      if due then ttl = math.max(ttl, due + tonumber(ARGV[2]) - now) end
+      redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
+      redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))
+      if FINAL[found[5]] then
+        -- Idempotency records are kept for as long as the session can change.
+        redis.call('PEXPIRE', KEYS[key + 2], string.format('%.0f', ttl))
+      end
+    end
+  end
+end
+
+if count == 0 then return 0 end
+local removed = 0
+for first = 8, 7 + count, 1000 do
+  removed = removed + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 7 + count)))
+end
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[3])
+elseif removed > 0 then
+  -- If another drain removed some entries before, their share of the bytes is an estimate. It is corrected when the
+  -- outbox is empty.
+  redis.call('DECRBY', KEYS[3], string.format('%.0f', ARGV[7] * removed / count))
+end
+redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3])
+redis.call('HINCRBY', KEYS[2], 'conflicts', ARGV[4])
+redis.call('HINCRBY', KEYS[2], 'busy_us', ARGV[5])
+redis.call('HINCRBY', KEYS[2], 'batches', 1)
+return removed

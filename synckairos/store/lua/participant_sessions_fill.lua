@@ -1,0 +1,13 @@
+-- Fill a participant's set, if the lease still holds.
+--
+-- KEYS  1 set
+-- ARGV  1 token  2 life in ms  3 ms since which the set is complete  4… two for each session: ms at which it began, id
+-- Returns 1, or 0 if the lease was broken.
+
+local lease = redis.call('ZSCORE', KEYS[1], '!filling')
+if not lease or -tonumber(lease) ~= tonumber(ARGV[1]) then return 0 end
+redis.call('ZREM', KEYS[1], '!filling')
+redis.call('ZADD', KEYS[1], '-' .. ARGV[3], '!whole')
+for at = 4, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[at], ARGV[at + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1

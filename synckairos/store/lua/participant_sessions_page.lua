@@ -1,0 +1,105 @@
+-- Read a page of a participant's set with the data of its sessions, or the data of other sessions for this participant.
+--
+-- KEYS  1 set, or any other key if no page is read  2… two for each other session: summary, session
+-- ARGV  1 participant id  2 maximum number of members of the set (0: no page, and ARGV 3 to 12 are left out)
+--       3 the highest score of interest
+--       These belong to the set's partition, so that all keys of a call are in one partition:
+--       4 the summaries' and 5 the sessions' keys up to the id  6 the participant's ready rows  7 outbox
+--       8 failed entries
+--       9 ms that ready rows stay  10 ms that a summary stays  11 maximum number of ready rows
+--       12 maximum bytes of a ready row
+-- Returns {time, ms since which the set is complete (nil: it is missing or being filled), ms that the set stays,
+-- `id score …`, rows, others}. `rows` has a line for each session: its row as JSON. The line is empty if a value in the
+-- row changes by itself, or if Redis has another version than the summary. For each of these sessions `others` has
+-- {position, facts, metadata, part, epoch, version, deleted, due, document, audited}, with the document if the session
+-- runs or its version is another. (One text is written and parsed much faster than a list.)
+--
+-- A ready row is made of a summary and the participant's part, and is removed with the summary
+-- (`session_summary_write`). It is valid while no version of its session is in the outbox.
+
+local MAX_SCANNED = 16 -- entries of the outbox; with more entries each session is read
+
+local part_field = 'p:' .. ARGV[1]
+
+local others = {}
+
+-- Return a session's row as JSON; or add its data to `others` and return ''.
+local function read(summary_key, session_key)
+  local summary = redis.call('HMGET', summary_key, 'of', 'still', part_field)
+  local live = redis.call('HMGET', session_key, 'epoch', 'version')
+  local position = live[1] and live[1] .. ' ' .. live[2]
+  if summary[2] and summary[2] ~= '' and summary[3] and (not position or position == summary[1]) then
+    local head, middle, tail = string.match(summary[2], '^([^\n]*)\n([^\n]*)\n(.*)$')
+    local used, cycles = string.match(summary[3], '^(%d+) (%d+)$')
+    return head .. used .. middle .. cycles .. tail
+  end
+  local content = redis.call('HMGET', summary_key, 'facts', 'metadata')
+  local more = redis.call('HMGET', session_key, 'deleted', 'due', 'audited', 'status')
+  local document = ''
+  if position and (more[4] == 'running' or position ~= summary[1]) then
+    document = redis.call('HGET', session_key, 'state')
+  end
+  others[#others + 1] = {
+    summary[1], content[1], content[2], summary[3], live[1], live[2], more[1], more[2], document, more[3]
+  }
+  return ''
+end
+
+-- Return the sessions with versions in the outbox as a set, or nil if there are too many entries to scan.
+local function sessions_in_outbox()
+  local length = redis.call('XLEN', ARGV[7])
+  if length > MAX_SCANNED or redis.call('EXISTS', ARGV[8]) == 1 then return nil end
+  local ids = {}
+  if length > 0 then
+    for _, entry in ipairs(redis.call('XRANGE', ARGV[7], '-', '+')) do
+      for at = 1, #entry[2], 2 do
+        if entry[2][at] == 'session_id' then ids[entry[2][at + 1]] = true end
+      end
+    end
+  end
+  return ids
+end
+
+local page, complete, ttl, rows = {}, false, 0, {}
+if ARGV[2] ~= '0' then
+  complete = redis.call('ZSCORE', KEYS[1], '!whole')
+  if complete then
+    ttl = redis.call('PTTL', KEYS[1])
+    page = redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[3], 0, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+  end
+end
+if #page > 0 then
+  local ids = {}
+  for at = 1, #page, 2 do ids[#ids + 1] = page[at] end
+  local in_outbox = sessions_in_outbox()
+  local ready = in_outbox and redis.call('HMGET', ARGV[6], unpack(ids)) or {}
+  local made = {}
+  for at, id in ipairs(ids) do
+    local row = ready[at]
+    if row and not in_outbox[id] then
+      rows[at] = row
+    else
+      rows[at] = read(ARGV[4] .. id, ARGV[5] .. id)
+      if rows[at] ~= '' and #rows[at] <= tonumber(ARGV[12]) then
+        made[#made + 1] = id
+        made[#made + 1] = rows[at]
+      end
+    end
+  end
+  if in_outbox and #made > 0 then
+    -- By pcall: a Redis that is full or cannot write still answers. The summaries' lives are extended first, because a
+    -- row must not outlive its summary.
+    local extended = true
+    for at = 1, #made, 2 do
+      local done = redis.pcall('PEXPIRE', ARGV[4] .. made[at], ARGV[10])
+      extended = extended and done == 1
+    end
+    if extended then
+      if redis.call('HLEN', ARGV[6]) + #made / 2 > tonumber(ARGV[11]) then redis.pcall('DEL', ARGV[6]) end
+      redis.pcall('HSET', ARGV[6], unpack(made))
+      if redis.call('PTTL', ARGV[6]) == -1 then redis.pcall('PEXPIRE', ARGV[6], ARGV[9]) end
+    end
+  end
+end
+for at = 2, #KEYS, 2 do rows[#rows + 1] = read(KEYS[at], KEYS[at + 1]) end
+return {redis.call('TIME'), complete, ttl, table.concat(page, ' '), table.concat(rows, '\n'), others}

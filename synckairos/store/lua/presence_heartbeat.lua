@@ -1,0 +1,23 @@
+-- Record an instance's heartbeat and return the living instances. Remove dead instances, if the caller may do so.
+-- An instance that was silent itself may not: after a stall of the store all instances get time to return.
+-- A removed name never returns: its instance continues under another name.
+--
+-- KEYS  1 instances (sorted set: name by the ms of its last heartbeat)  2 number of changes (same hash tag)
+-- ARGV  1 instance  2 ms without a heartbeat after which an instance is dead  3 '1' if dead instances may be removed
+--       4 the former name that this new name replaces, '' if the name is not new
+-- Returns {1 if the instance is in the set, number of changes, names of the living instances}
+
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+if ARGV[4] ~= '' then
+  redis.call('ZREM', KEYS[1], ARGV[4])
+  redis.call('ZADD', KEYS[1], now, ARGV[1])
+else
+  redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])
+end
+if ARGV[3] == '1' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - ARGV[2]))
+end
+redis.call('EXPIRE', KEYS[1], 3600)
+local lives = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
+return {lives, tonumber(redis.call('GET', KEYS[2]) or 0), redis.call('ZRANGE', KEYS[1], 0, -1)}

@@ -1,0 +1,19 @@
+-- Restore an evicted session as it was, unless it exists: another instance restored it or created it anew.
+--
+-- KEYS  1 session  2 idempotency records  3 deadlines  4 live sessions
+-- ARGV  1 session id  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('')  8 document
+--       9 live since ms ('' if final)  10 life in ms  11… two for each idempotency record: command id, record
+-- Returns {seconds, microseconds, epoch, version, deleted, due, document, audited, tag} of the session that now exists.
+
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'status', ARGV[5],
+    'deleted', ARGV[6], 'due', ARGV[7], 'state', ARGV[8], 'audited', ARGV[4])
+  redis.call('PEXPIRE', KEYS[1], ARGV[10])
+  for at = 11, #ARGV, 2 do redis.call('HSETNX', KEYS[2], ARGV[at], ARGV[at + 1]) end
+  if ARGV[9] == '' then redis.call('PEXPIRE', KEYS[2], ARGV[10]) end
+  if ARGV[7] ~= '' then redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1]) end
+  if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[1]) end
+end
+local time = redis.call('TIME')
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'deleted', 'due', 'state', 'audited', 'tag')
+return {time[1], time[2], unpack(found, 1, 7)}

@@ -1,0 +1,45 @@
+"""Lua scripts of `store/lua`: each runs atomically in Redis and is called by its hash."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from synckairos.store.shared_connection import Argument, RedisPipe
+
+ScriptCall = tuple[list[str], list[Argument]]
+"""The keys and the arguments of one call."""
+
+
+class LuaScript:
+    """A script that is called by its hash. If the server does not have it (any more), its text is sent."""
+
+    def __init__(self, name: str) -> None:
+        """Read `store/lua/<name>.lua`."""
+        self.text = resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    async def call_many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Call the script several times in one round trip. If its text must be sent, the calls run one by one."""
+        try:
+            return await pipe.call_many([("EVALSHA", self.sha, len(keys), *keys, *args) for keys, args in calls])
+        except ResponseError as error:
+            if not is_missing_script(error):
+                raise
+            return [await self(pipe, *call) for call in calls]
+
+    async def __call__(self, pipe: RedisPipe, keys: list[str], args: list[Argument]) -> Any:
+        """Call the script in one round trip, in two if its text must be sent."""
+        try:
+            return await pipe.call("EVALSHA", self.sha, len(keys), *keys, *args)
+        except ResponseError as error:
+            if not is_missing_script(error):
+                raise
+            return await pipe.call("EVAL", self.text, len(keys), *keys, *args)
+
+
+def is_missing_script(error: ResponseError) -> bool:
+    """Tell whether the server does not know the hash: it was restarted, replaced or flushed."""
+    return str(error).startswith("NOSCRIPT")

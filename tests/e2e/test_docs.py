@@ -1,0 +1,92 @@
+"""The page at /docs in a real Chromium: what both descriptions say, steps that work as written, room on a phone."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.chromium import PATIENCE_MS, chromium
+from tests.processes import Process
+
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser(template_database: str) -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, serve_process: Process) -> Iterator[Page]:
+    """Open the page on a phone. Nothing may fail in it or be refused to it."""
+    failures: list[str] = []
+    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE_MS)
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: failures.append(str(error)))
+    opened.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+    opened.goto(f"{serve_process.base_url}/docs")
+    opened.wait_for_selector("#v3")
+    yield opened
+    context.close()
+    assert not failures
+
+
+def read(server: Process, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{server.base_url}{path}", trust_env=False).raise_for_status().json()
+    return found
+
+
+def test_it_shows_all_that_both_descriptions_have(page: Page, serve_process: Process) -> None:
+    rest = read(serve_process, "/openapi.json")["paths"]
+    sockets = read(serve_process, "/asyncapi.json")["channels"]
+    operations = {each["operationId"] for methods in rest.values() for each in methods.values()}
+    shown = {each.get_attribute("id") or "" for each in page.locator("details.operation").all()}
+    assert operations <= shown
+    messages = [(dialect, name) for dialect, channel in sockets.items() for name in channel["messages"]]
+    assert sorted((each.split(".")[0], each.split(".")[2]) for each in shown - operations) == sorted(messages)
+    for code in (code for channel in sockets.values() for code in channel["x-close-codes"]):
+        assert page.locator("td", has_text=re.compile(f"^{code}$")).count()
+
+
+def test_nothing_is_wider_than_a_phone(page: Page) -> None:
+    page.evaluate("for (const each of document.querySelectorAll('details.operation')) each.open = true")
+    page.wait_for_function("!document.querySelector('details.operation .inside:empty')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.evaluate("for (const each of document.querySelectorAll('details.nested')) each.open = true")
+    page.wait_for_function("document.querySelectorAll('details.nested details.nested').length > 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_link_opens_what_it_names(page: Page) -> None:
+    page.evaluate("location.hash = '#v3.told.PRESENCE'")
+    presence = page.locator("[id='v3.told.PRESENCE']")
+    presence.locator("td", has_text="clients").first.wait_for()
+    assert '"participants": [' in presence.locator("pre").inner_text()
+
+
+def test_the_steps_work_as_written(page: Page, serve_process: Process) -> None:
+    texts = [each.inner_text() for each in page.locator(".steps pre").all()]
+    asked = [line for text in texts for line in text.replace("\\\n", " ").split("\ncurl ")]
+    statuses = []
+    with httpx.Client(trust_env=False) as client:
+        for line in asked:
+            words = shlex.split(line.removeprefix("curl "))
+            options = {"-X": ["GET"], "-H": [], "-d": [""]}
+            url = ""
+            while words:
+                word = words.pop(0)
+                if word in options:
+                    options[word].append(words.pop(0))
+                else:
+                    url = word
+            assert url.startswith(serve_process.base_url)
+            headers = dict(each.split(": ") for each in options["-H"])
+            answer = client.request(options["-X"][-1], url, headers=headers, content=options["-d"][-1])
+            statuses.append(answer.status_code)
+    assert statuses == [201, 200, 200, 200, 200, 200, 200, 200, 204]

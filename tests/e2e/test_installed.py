@@ -1,0 +1,140 @@
+"""What is installed elsewhere is all there: the wheel of what the Dockerfile copies, run away from the checkout."""
+
+import re
+import shutil
+import site
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import httpx
+import pytest
+
+from synckairos.config import Settings, variables
+from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.valkey import valkey_binary
+from tests.processes import Process
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE, COMPOSE = ((ROOT / name).read_text() for name in ("Dockerfile", "compose.yaml"))
+
+Run = Callable[..., Process]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build it from what the image is built from, and from nothing else."""
+    source, built = tmp_path_factory.mktemp("src"), tmp_path_factory.mktemp("wheel")
+    for copied in re.findall(r"^COPY (?!--from)(.+) (\S+)$", DOCKERFILE, re.MULTILINE):
+        for name in copied[0].split():
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, source / copied[1], ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, source / copied[1])
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (found,) = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install it into an environment of its own, which has what it depends on from this one."""
+    place = tmp_path_factory.mktemp("installed")
+    venv.create(place, symlinks=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin" / "python")]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    # Behind its own, so that this environment's `synckairos`, which is the checkout, isn't found.
+    (packages,) = place.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
+    return place / "bin" / "synckairos"
+
+
+@pytest.fixture
+def run(program: Path, settings: Settings, tmp_path: Path) -> Iterator[Run]:
+    """Run the installed program, in a directory where nothing else is."""
+    started: list[Process] = []
+
+    def start(*args: str, **env: str) -> Process:
+        started.append(Process(*args, env={**settings.environ(), **env}, cwd=tmp_path, command=[str(program)]))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.mark.slow
+def test_it_holds_all_that_is_not_code(wheel: Path) -> None:
+    names = set(ZipFile(wheel).namelist())
+    files = [file.relative_to(ROOT) for file in (ROOT / "synckairos").rglob("*") if file.is_file()]
+    assert {str(file) for file in files if "__pycache__" not in file.parts} <= names
+    migrations = (ROOT / "migrations").glob("*.sql")
+    assert {f"synckairos/migrations/{file.name}" for file in migrations} <= names
+
+
+@pytest.mark.slow
+def test_every_process_runs_from_it(run: Run, program: Path, bare_database_url: str) -> None:
+    where = "import synckairos.postgres.migration_files as found; print(found.__file__, found.migrations_dir())"
+    told = subprocess.run([program.parent / "python", "-c", where], cwd="/", capture_output=True, text=True, check=True)
+    assert all(each.startswith(str(program.parents[1])) for each in told.stdout.split())
+    database = {"SYNCKAIROS_DATABASE_URL": bare_database_url}
+    migrate = run("migrate", **database)
+    assert migrate.wait_end() == 0
+    assert migrate.output.startswith("applied 0001_")
+    assert run("doctor", **database).wait_end() == 0
+    worker, server = run("worker", **database), run("serve", "--port", "0", **database).wait_ready()
+    with httpx.Client(base_url=server.base_url, trust_env=False) as client:
+        for path in ("/ready", "/metrics", "/openapi.json", "/asyncapi.json", "/docs", "/demo"):
+            assert client.get(path, follow_redirects=True).status_code == 200
+        body = {"sync_mode": "global", "participants": [], "total_time_ms": 60_000}
+        session_id = client.post("/v1/sessions", json=body).json()["data"]["session_id"]
+        for command in ("start", "complete"):
+            assert client.post(f"/v1/sessions/{session_id}/{command}").status_code == 200
+        worker.wait_for_line(lambda line: "worker started" in line)
+        job = run("jobs", "run", "archive", session_id, "--wait", **database)
+        assert job.wait_end() == 0, job.output
+        assert client.get(f"/v1/sessions/{session_id}/archive").json()["data"]["event_count"] == 3
+    for process in (server, worker):
+        assert process.stop() == 0
+
+
+@pytest.mark.slow
+def test_dev_runs_from_it(run: Run, settings: Settings) -> None:
+    dev = run("dev", "--port", "0").wait_ready()
+    assert httpx.get(f"{dev.base_url}/ready", trust_env=False).status_code == 200
+    assert dev.stop() == 0
+
+
+def test_the_image_is_found_healthy_as_its_file_says(serve_process: Process) -> None:
+    """Run the Dockerfile's HEALTHCHECK against a server that is there, and where none is."""
+    (code,) = re.findall(r'^HEALTHCHECK .*CMD \["python", "-c", "(.+)"\]$', DOCKERFILE, re.MULTILINE)
+    port = httpx.URL(serve_process.base_url).port
+    for at, expected in ((str(port), 0), ("1", 1)):
+        ran = subprocess.run([sys.executable, "-c", code], env={"PORT": at}, capture_output=True)
+        assert ran.returncode == expected
+
+
+def test_compose_names_settings_that_there_are() -> None:
+    named = set(re.findall(r"^ +([A-Z][A-Z_]+):", COMPOSE, re.MULTILINE))
+    ours = {name for name in named if not name.startswith("POSTGRES_")}
+    assert {"REDIS_URL", "DATABASE_URL"} < ours
+    assert ours <= {name for field in Settings.model_fields for name in variables(field)}
+
+
+def test_the_doctor_is_content_with_the_valkey_of_compose(run: Run, tmp_path: Path) -> None:
+    (flags,) = re.findall(r"command: \[valkey-server, (.+)\]", COMPOSE)
+    socket = tmp_path / "socket"
+    argv = [valkey_binary(), *(flag.strip('" ') for flag in flags.split(","))]
+    valkey = ChildProcess([*argv, "--port", "0", "--unixsocket", socket, "--dir", tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert valkey.process.stdout is not None
+        assert any(b"Ready to accept connections" in line for line in valkey.process.stdout)
+        url = f"unix://{socket}"
+        doctor = run("doctor", SYNCKAIROS_REDIS_URL=url, SYNCKAIROS_QUEUE_REDIS_URL=url)
+        assert doctor.wait_end() == 0, doctor.output
+    finally:
+        valkey.stop()

@@ -1,0 +1,124 @@
+"""Watchers of real server processes: across instances, over both doors, and when one is killed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import cycle
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from synckairos.config import Settings
+from tests.processes import Process
+
+DEADLINE_S = 20.0
+
+Start = Callable[[Settings], Process]
+
+
+@pytest.fixture
+def servers(start_server: Start, settings: Settings) -> tuple[Process, Process]:
+    return start_server(settings), start_server(settings)
+
+
+async def create(server: Process) -> str:
+    """Create and start a session over REST."""
+    people = [{"participant_id": str(uuid4()), "total_time_ms": 300_000} for _ in range(2)]
+    async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as rest:
+        answer = await rest.post("/v1/sessions", json={"sync_mode": "per_participant", "participants": people})
+        session_id: str = answer.raise_for_status().json()["data"]["session_id"]
+        (await rest.post(f"/v1/sessions/{session_id}/start")).raise_for_status()
+    return session_id
+
+
+@asynccontextmanager
+async def v3(server: Process) -> AsyncIterator[ClientConnection]:
+    async with connect(server.ws_url, subprotocols=[Subprotocol("synckairos.v3")], proxy=None) as client:
+        yield client
+
+
+async def ask(client: ClientConnection, kind: str, **members: Any) -> bytes:
+    """Send a message, return its answer's bytes, which a state that comes meanwhile isn't."""
+    await client.send(orjson.dumps({"type": kind, **members}).decode())
+    while True:
+        answer = await receive(client)
+        if members.get("id") == orjson.loads(answer).get("reply_to"):
+            return answer
+
+
+async def receive(client: ClientConnection) -> bytes:
+    async with asyncio.timeout(DEADLINE_S):
+        return await client.recv(decode=False)
+
+
+async def test_what_one_instance_commits_the_others_watchers_have(servers: tuple[Process, Process]) -> None:
+    here, there = servers
+    session_id = await create(here)
+    async with connect(f"{there.ws_url}?sessionId={session_id}", proxy=None) as watcher:
+        assert orjson.loads(await receive(watcher))["type"] == "CONNECTED"
+        assert orjson.loads(await receive(watcher))["state"]["version"] == 2
+        async with httpx.AsyncClient(base_url=here.base_url, trust_env=False) as rest:
+            answer = (await rest.post(f"/v1/sessions/{session_id}/pause")).raise_for_status().json()
+            update = orjson.loads(await receive(watcher))
+            assert (update["type"], update["state"]) == ("STATE_UPDATE", answer["data"])
+            (await rest.delete(f"/v1/sessions/{session_id}")).raise_for_status()
+        assert orjson.loads(await receive(watcher))["type"] == "SESSION_DELETED"
+        with pytest.raises(ConnectionClosed):
+            await receive(watcher)
+        assert watcher.close_code == 1000
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{here.ws_url}s", proxy=None)
+    assert refused.value.response.status_code == 404
+
+
+async def test_one_command_id_counts_once_over_both_doors(
+    servers: tuple[Process, Process], start_server: Start, settings: Settings
+) -> None:
+    """A hundred times in parallel, on three instances."""
+    three = (*servers, start_server(settings))
+    session_id = await create(three[0])
+    async with httpx.AsyncClient(base_url=servers[0].base_url, trust_env=False) as rest:
+        state = (await rest.get(f"/v1/sessions/{session_id}")).json()["data"]
+        args = {"current_participant_id": state["active_participant_id"]}
+
+        async def by_rest(server: Process) -> bytes:
+            async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
+                key = {"Idempotency-Key": "press-1"}
+                answer = await client.post(f"/v1/sessions/{session_id}/switch", json=args, headers=key)
+                return answer.raise_for_status().content
+
+        async def by_socket(server: Process) -> bytes:
+            async with v3(server) as client:
+                return await ask(client, "COMMAND", id="press-1", session_id=session_id, command="switch", args=args)
+
+        rests, sockets = await asyncio.gather(
+            asyncio.gather(*(by_rest(server) for server, _ in zip(cycle(three), range(50), strict=False))),
+            asyncio.gather(*(by_socket(server) for server, _ in zip(cycle(three), range(50), strict=False))),
+        )
+        assert len(rests) == len(sockets) == 50
+        assert len(set(rests)) == 1
+        assert len(set(sockets)) == 1
+        assert orjson.loads(rests[0])["data"]["version"] == orjson.loads(sockets[0])["version"] == 3
+        assert (await rest.get(f"/v1/sessions/{session_id}")).json()["data"]["version"] == 3
+
+
+async def test_a_watcher_goes_on_elsewhere_where_its_instance_was_killed(servers: tuple[Process, Process]) -> None:
+    doomed, other = servers
+    session_id = await create(doomed)
+    async with v3(doomed) as client:
+        known = orjson.loads(await ask(client, "SUBSCRIBE", id="s", session_id=session_id))
+        doomed.kill()
+        async with asyncio.timeout(DEADLINE_S):
+            await client.wait_closed()
+    async with v3(other) as client:
+        await ask(client, "COMMAND", id="c", session_id=session_id, command="pause")
+        position = {"epoch": known["epoch"], "version": known["version"]}
+        delta = orjson.loads(await ask(client, "SUBSCRIBE", id="s", session_id=session_id, **position))
+        assert (delta["type"], delta["recovered"], delta["from_version"]) == ("STATE_DELTA", True, 2)
+        assert delta["patch"]["status"] == "paused"

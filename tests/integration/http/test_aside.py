@@ -1,0 +1,145 @@
+"""Caches of what Postgres answers: used, dropped by the drain, never in front of what is live, bypassed in trouble."""
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from prometheus_client import REGISTRY
+
+from synckairos.clock.commands import Complete, Start
+from synckairos.config import Settings
+from synckairos.embedded import Valkey
+from synckairos.store import read_cache
+from synckairos.store.read_cache import CacheKind, ReadCache
+from tests.integration.http.conftest import Server, serving
+from tests.integration.http.test_participation import rows_of
+from tests.integration.session_committer import ALICE, SessionCommitter, chess
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+
+def reads(kind: CacheKind) -> tuple[int, int, int]:
+    """Return how many hits, misses and bypassed questions were counted in this process."""
+    hit, miss, bypassed = (
+        REGISTRY.get_sample_value("synckairos_cache_reads_total", {"kind": kind, "outcome": outcome}) or 0
+        for outcome in ("hit", "miss", "bypassed")
+    )
+    return int(hit), int(miss), int(bypassed)
+
+
+def since(before: tuple[int, int, int], kind: CacheKind) -> tuple[int, ...]:
+    return tuple(now - then for now, then in zip(reads(kind), before, strict=True))
+
+
+async def events_of(server: Server, session: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
+    answer = await server.client.get(f"/v1/sessions/{session['session_id']}/events", params=params)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+async def test_events_of_a_session_that_is_over_are_kept(server: Server) -> None:
+    session = await server.started(metadata={"n": 1})
+    path = f"/v1/sessions/{session['session_id']}"
+    await server.drain()
+    before = reads("events")
+    await events_of(server, session)
+    assert since(before, "events") == (0, 0, 1), "not while it goes on"
+    await server.client.post(f"{path}/complete")
+    await server.drain()
+    before = reads("events")
+    first = await events_of(server, session, snapshots=1)
+    assert await events_of(server, session, snapshots=1) == first
+    assert await events_of(server, session) != first
+    assert since(before, "events") == (1, 2, 0)
+    # What is on its way stands behind what was kept, and once it has arrived nothing older is kept.
+    await server.client.patch(path, json={"metadata": {"n": 2}})
+    waiting = await events_of(server, session, snapshots=1)
+    assert [event["version"] for event in waiting] == [1, 2, 3, 4]
+    assert since(before, "events") == (2, 2, 0)
+    await server.drain()
+    assert await events_of(server, session, snapshots=1) == waiting
+    assert since(before, "events") == (2, 3, 0)
+    # Nor does it outlive the session in Redis wrongly.
+    await server.parts.pipe.call("DEL", server.parts.store.keys.session(session["session_id"]))
+    assert await events_of(server, session, snapshots=1) == waiting
+    assert since(before, "events") == (3, 3, 0)
+
+
+async def test_older_pages_of_somebodys_sessions_are_kept(server: Server) -> None:
+    committer = SessionCommitter(server.parts.store)
+    now_ms = await server.parts.sessions.now_ms()
+    for days in (60, 50, 40):
+        life = await committer.create(chess(100 * DAY_MS, metadata={"days": days}), now_ms - days * DAY_MS)
+        await committer.apply(life, Start(), now_ms - days * DAY_MS)
+    await server.drain()
+    before = reads("lists")
+    first = await rows_of(server, ALICE, days=90)
+    assert [row["metadata"]["days"] for row in first] == [40, 50, 60]
+    assert await rows_of(server, ALICE) == []
+    assert [row["metadata"]["days"] for row in await rows_of(server, ALICE, days=55)] == [40, 50]
+    assert [row["session_id"] for row in await rows_of(server, ALICE, days=90)] == [row["session_id"] for row in first]
+    assert since(before, "lists") == (1, 2, 0)
+    await committer.apply(life, Complete(), now_ms)
+    waiting = await rows_of(server, ALICE, days=90)
+    assert [(row["status"], row["synced"]) for row in waiting][:2] == [("completed", False), ("running", True)]
+    await server.drain()
+    after = await rows_of(server, ALICE, days=90)
+    assert after[0] == waiting[0] | {"synced": True}
+    assert since(before, "lists") == (2, 3, 0)
+
+
+async def test_answers_are_bounded_and_stay_while_they_are_used(server: Server) -> None:
+    pipe, keys = server.parts.pipe, server.parts.store.keys
+    cache, somebody = ReadCache(pipe, keys), str(uuid4())
+    asked: list[bytes] = []
+
+    async def read(question: str, answer: bytes) -> bytes:
+        async def ask() -> bytes:
+            asked.append(answer)
+            return answer
+
+        return await cache.read("lists", somebody, question, ask)
+
+    assert [await read("a", b"1"), await read("a", b"2")] == [b"1", b"1"]
+    name = keys.read_cache("lists", somebody)
+    assert 29 * MINUTE_MS < await pipe.call("PTTL", name) <= 30 * MINUTE_MS
+    await cache.drop([], [somebody])
+    await read("a", b"3")
+    assert 4 * MINUTE_MS < await pipe.call("PTTL", name) <= 5 * MINUTE_MS
+    large = b"x" * (read_cache.MAX_ANSWER_BYTES + 1)
+    assert [await read("b", large), await read("b", large)] == [large, large]
+    assert asked == [b"1", b"3", large, large]
+    for at in range(2 * read_cache.MAX_ENTRIES):
+        await read(f"c{at}", b"4")
+    answers = [field for field in await pipe.call("HKEYS", name) if field.startswith(b"answer:")]
+    assert len(answers) <= read_cache.MAX_ENTRIES
+
+
+async def test_what_was_asked_before_something_newer_came_is_not_kept(server: Server) -> None:
+    cache, somebody = ReadCache(server.parts.pipe, server.parts.store.keys), str(uuid4())
+
+    async def overtaken() -> bytes:
+        await cache.drop([], [somebody])
+        return b"old"
+
+    async def ask() -> bytes:
+        return b"new"
+
+    assert await cache.read("lists", somebody, "q", overtaken) == b"old"
+    assert await cache.read("lists", somebody, "q", ask) == b"new"
+
+
+async def test_without_redis_the_question_is_asked(settings: Settings, data_dir: Path) -> None:
+    with Valkey(data_dir / f"valkey-{uuid4().hex[:8]}") as own:
+        async with serving(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})) as server:
+            cache = ReadCache(server.parts.pipe, server.parts.store.keys)
+
+            async def ask() -> bytes:
+                return b"asked"
+
+            own.kill()
+            before = reads("lists")
+            assert await cache.read("lists", str(uuid4()), "q", ask) == b"asked"
+            assert since(before, "lists") == (0, 0, 1)

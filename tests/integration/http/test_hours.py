@@ -1,0 +1,172 @@
+"""Somebody's hours: what is on its way counts once, running sessions up to now, days and weeks as people live them."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from synckairos.clock.commands import (
+    Command,
+    Complete,
+    Create,
+    Delete,
+    NewParticipant,
+    Pause,
+    RemoveParticipant,
+    Resume,
+    Start,
+    Switch,
+    UpdateMetadata,
+)
+from synckairos.clock.model import SyncMode
+from synckairos.history.reader import HistoryReader
+from synckairos.history.records import TimeSlice
+from synckairos.history.time_report import TimeReport
+from tests.integration.http.conftest import Server
+from tests.integration.http.test_participation import people, rows_of
+from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, chess
+
+DAY_MS = 24 * HOUR_MS
+MINUTE_MS = 60_000
+T0 = 1_700_000_000_000
+NOW_MS = T0 + 10 * DAY_MS
+
+WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metadata_key": None}
+
+
+async def slices(server: Server, participant_id: str, **more: Any) -> list[TimeSlice]:
+    hours = TimeReport(server.parts.history, server.outbox)
+    found, is_away = await hours.slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
+    assert not is_away
+    return found
+
+
+@pytest.mark.parametrize("drained_after", range(9))
+async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_after: int) -> None:
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(chess(metadata={"project": "old"}), T0)
+    steps: list[tuple[int, Command]] = [
+        (0, Start()),
+        (1, Switch()),
+        (3, Pause()),
+        (8, Resume()),
+        (10, Switch()),
+        (11, UpdateMetadata({"project": "new"})),
+        (12, Switch()),
+        (20, Complete()),
+    ]
+    for at, (minutes, command) in enumerate(steps):
+        if at == drained_after:
+            await server.drain()
+        await committer.apply(life, command, T0 + minutes * MINUTE_MS)
+    if drained_after == len(steps):
+        await server.drain()
+    for person, minutes in ((ALICE, 3), (BOB, 12)):
+        assert await slices(server, person) == [TimeSlice(life.session_id, minutes * MINUTE_MS, 1)]
+        assert await slices(server, person, bucket="day", metadata_key="project") == [
+            TimeSlice("2023-11-14", minutes * MINUTE_MS, 1, "new")
+        ]
+    # The ends of what is asked for cut what is on its way as well.
+    cut = {"from_ms": T0 + 9 * MINUTE_MS, "to_ms": T0 + 14 * MINUTE_MS}
+    assert [each.time_used_ms for each in await slices(server, BOB, **cut)] == [3 * MINUTE_MS]
+    assert await slices(server, BOB, from_ms=T0 + 3 * MINUTE_MS, to_ms=T0 + 8 * MINUTE_MS) == []
+
+
+async def test_what_ends_a_stretch_may_be_on_its_way(server: Server) -> None:
+    committer = SessionCommitter(server.parts.store)
+    left, gone, runs = [await committer.create(chess(), T0 + at) for at in range(3)]
+    for life in (left, gone, runs):
+        await committer.apply(life, Start(), T0 + MINUTE_MS)
+    await server.drain()
+    await committer.apply(left, Switch(), T0 + 2 * MINUTE_MS)
+    await committer.apply(left, RemoveParticipant(ALICE), T0 + 3 * MINUTE_MS)
+    await committer.apply(gone, Delete(), T0 + 2 * MINUTE_MS)
+    now_ms = T0 + 5 * MINUTE_MS
+    expected = {left.session_id: MINUTE_MS, runs.session_id: 4 * MINUTE_MS}
+    for _ in range(2):
+        found = await slices(server, ALICE, now_ms=now_ms)
+        assert {each.bucket: each.time_used_ms for each in found} == expected
+        await server.drain()
+    again = await committer.create(chess(), T0 + 4 * MINUTE_MS, gone.session_id, gone.snapshot)
+    await committer.apply(again, Start(), T0 + 4 * MINUTE_MS)
+    expected[gone.session_id] = MINUTE_MS
+    for _ in range(2):
+        found = await slices(server, ALICE, now_ms=now_ms)
+        assert {each.bucket: each.time_used_ms for each in found} == expected
+        await server.drain()
+
+
+async def test_a_version_drained_in_between_counts_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(chess(), T0)
+    await committer.apply(life, Start(), T0)
+    await server.drain()
+    await committer.apply(life, Switch(), T0 + MINUTE_MS)
+    await committer.apply(life, Switch(), T0 + 3 * MINUTE_MS)
+    ask = HistoryReader.participant_time_slices
+
+    async def drained_first(history: HistoryReader, *args: Any, **more: Any) -> list[TimeSlice]:
+        await server.drain()
+        return await ask(history, *args, **more)
+
+    monkeypatch.setattr(HistoryReader, "participant_time_slices", drained_first)
+    now_ms = T0 + 4 * MINUTE_MS
+    assert [each.time_used_ms for each in await slices(server, ALICE, now_ms=now_ms)] == [2 * MINUTE_MS]
+    assert [each.time_used_ms for each in await slices(server, BOB, now_ms=now_ms)] == [2 * MINUTE_MS]
+
+
+@pytest.mark.parametrize(
+    ("tz", "bucket", "begins_ms", "hours", "expected"),
+    [
+        # Clocks in Berlin went back on 2024-10-27: a day of 25 hours.
+        ("Europe/Berlin", "day", 1_729_980_000_000, 30, {"2024-10-27": 25, "2024-10-28": 5}),
+        # In Havana they went back on 2024-11-03 from 01:00 to midnight, which so came twice.
+        ("America/Havana", "day", 1_730_602_800_000, 30, {"2024-11-02": 1, "2024-11-03": 25, "2024-11-04": 4}),
+        # On 2024-03-10 they went forward there at midnight, which so didn't come at all.
+        ("America/Havana", "day", 1_710_043_200_000, 30, {"2024-03-09": 1, "2024-03-10": 23, "2024-03-11": 6}),
+        # 2024-12-30, a Monday, begins the first week of 2025; 2020 had a week 53.
+        ("UTC", "week", 1_735_516_800_000 - 2 * HOUR_MS, 4, {"2024-W52": 2, "2025-W01": 2}),
+        ("UTC", "week", 1_609_718_400_000 - 2 * HOUR_MS, 4, {"2020-W53": 2, "2021-W01": 2}),
+        ("Asia/Kathmandu", "day", 1_735_516_800_000, 24, {"2024-12-30": 18.25, "2024-12-31": 5.75}),
+    ],
+)
+@pytest.mark.parametrize("is_drained", [False, True])
+async def test_days_and_weeks(
+    server: Server, tz: str, bucket: str, begins_ms: int, hours: int, expected: dict[str, float], is_drained: bool
+) -> None:
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),)), begins_ms)
+    await committer.apply(life, Start(), begins_ms)
+    await committer.apply(life, Complete(), begins_ms + hours * HOUR_MS)
+    if is_drained:
+        await server.drain()
+    found = await slices(server, ALICE, tz=tz, bucket=bucket, to_ms=2**41, now_ms=2**41)
+    assert {each.bucket: each.time_used_ms / HOUR_MS for each in found} == expected
+    # It ends, or begins, within an hour that comes twice: nothing of it is lost.
+    for from_ms in range(begins_ms, begins_ms + 3 * HOUR_MS, HOUR_MS // 2):
+        part = await slices(server, ALICE, tz=tz, bucket=bucket, from_ms=from_ms, to_ms=2**41, now_ms=2**41)
+        assert sum(each.time_used_ms for each in part) == begins_ms + hours * HOUR_MS - from_ms
+
+
+@pytest.mark.parametrize("mode", ["per_participant", "count_up"])
+async def test_lists_and_hours_agree_about_a_session_that_runs(server: Server, mode: str) -> None:
+    ada = str(uuid4())
+    fields: dict[str, Any] = {"sync_mode": mode, "participants": people(ada, str(uuid4()))}
+    if mode == "count_up":
+        fields |= {"participants": [{"participant_id": ada}], "total_time_ms": None}
+    session = await server.started(**fields)
+    path = f"/v1/participants/{ada}/time"
+    for is_drained in (False, True):
+        if is_drained:
+            await server.drain()
+        (before,) = await rows_of(server, ada)
+        (slot,) = (await server.client.get(path, params={"bucket": "session"})).json()["data"]
+        (after,) = await rows_of(server, ada)
+        assert slot["bucket"] == session["session_id"]
+        assert 0 < before["time_used_ms"] <= slot["time_used_ms"] <= after["time_used_ms"]
+    await server.client.post(f"/v1/sessions/{session['session_id']}/pause")
+    (row,) = await rows_of(server, ada)
+    (slot,) = (await server.client.get(path)).json()["data"]
+    assert slot["time_used_ms"] == row["time_used_ms"]
+    answer = await server.client.get(path, headers={"accept": "text/csv"})
+    assert answer.text.splitlines()[1].split(",")[2:] == [str(row["time_used_ms"]), "1"]

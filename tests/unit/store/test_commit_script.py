@@ -1,0 +1,36 @@
+"""The script that commits: Python's tables of its keys and arguments have the names and order of its text."""
+
+import re
+
+from synckairos.store.commit_script import CommitArguments, CommitKeys, VersionArguments
+from synckairos.store.lua_scripts import LuaScript
+
+TEXT = LuaScript("commit").text
+
+
+def names_of(source: str) -> tuple[str, ...]:
+    """Return the names that the script gives to the elements of `KEYS` or `ARGV`, by index from 1 without a gap."""
+    found = re.findall(rf"^local (\w+) = {source}\[(\d+)\]", TEXT, re.MULTILINE)
+    assert [int(index) for _, index in found] == list(range(1, len(found) + 1))
+    return tuple(name for name, _ in found)
+
+
+def test_the_keys_have_the_names_and_order_of_the_script() -> None:
+    assert names_of("KEYS") == CommitKeys._fields
+
+
+def test_the_arguments_have_the_names_and_order_of_the_script() -> None:
+    assert names_of("ARGV") == CommitArguments._fields
+
+
+def test_the_arguments_of_each_version_have_the_names_order_and_place_of_the_script() -> None:
+    (places,) = re.findall(r"^local FIRST, EACH = (\d+), (\d+)$", TEXT, re.MULTILINE)
+    assert tuple(map(int, places)) == (len(CommitArguments._fields) + 1, len(VersionArguments._fields))
+    (names, offsets) = re.findall(r"^local (VERSION, [A-Z, ]+) = ([\d, ]+)$", TEXT, re.MULTILINE)[0]
+    assert tuple(names.lower().split(", ")) == VersionArguments._fields
+    assert offsets == ", ".join(map(str, range(len(VersionArguments._fields))))
+
+
+def test_the_script_uses_no_argument_by_its_number_below_the_names() -> None:
+    body = TEXT.partition("\nlocal FIRST, EACH")[2]
+    assert not re.search(r"(KEYS|ARGV)\[\d+\]|#ARGV - \d", body)
