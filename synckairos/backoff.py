@@ -49,8 +49,8 @@ class Backoff:
 class RetrySchedule:
     """Fixed delays before the retries of one piece of work; after the last retry it is given up.
 
-    `jitter` is the share by which each delay is extended at most, so that works that failed together are not retried
-    together. No delay is shorter than the schedule says.
+    `jitter` is the largest share by which a delay is extended. So deliveries that failed together are not retried
+    together. No delay is shorter than in the schedule.
     """
 
     def __init__(self, delays_s: Sequence[float], *, jitter: float = 0.0, rng: random.Random | None = None) -> None:

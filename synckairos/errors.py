@@ -83,6 +83,17 @@ class SessionNotFound(NotFound):
         self.session_id = session_id
 
 
+class SessionLeftInV2(SessionNotFound):
+    """The audit of v2 knows the session, but it was not over and was not imported from v2's Redis."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.message = (
+            f"Session {session_id} was left unfinished in SyncKairos v2 and was not imported from v2's Redis. Its"
+            " history is readable: see its events, or add ?at=<ms>"
+        )
+
+
 class NotArchived(NotFound):
     """The session exists but has no archive. `details.status` is `failed` if archiving failed, else `none`."""
 

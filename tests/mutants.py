@@ -2,10 +2,10 @@
 
     python -m tests.mutants [--sample 30] [--seed 1] [--laws]
 
-Each mutant is `synckairos/clock` with one small bug: a flipped operator, a changed constant, a negated condition or a
-missing argument. The clock's unit tests run against each mutant in a separate process, in a copy of the tree. A mutant
-survives if all tests pass; surviving mutants are printed. Without `--laws` the random histories do not run, so the
-tables alone must fail. The last line of the output is JSON. Exits 1 if more than a tenth of the mutants survived.
+Each mutant is a copy of `synckairos/clock` with one small bug: a flipped operator, a changed constant, a negated
+condition or a missing argument. The clock's unit tests run against each mutant in a separate process. A mutant survives
+if all tests pass; surviving mutants are printed. Without `--laws` the random histories do not run, so the tables alone
+must fail. The last line of the output is JSON. Exits 1 if more than a tenth of the mutants survived.
 """
 
 import argparse

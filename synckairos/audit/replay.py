@@ -15,6 +15,7 @@ import orjson
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Expire, with_actor
+from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
@@ -23,9 +24,13 @@ from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.v2_session import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
-FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken"]
-"""Kinds of findings. All are faults, except `taken`: the stored state was accepted without a check."""
+FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken", "imported"]
+"""Kinds of findings. All are faults, except `taken` and `imported`: the stored state was accepted without a check."""
+
+_NO_FAULTS = frozenset({"taken", "imported"})
+_BEGINNINGS = frozenset({"create", "recover", IMPORT_COMMAND})  # commands with which an epoch begins
 
 _INPUTS = frozenset({"args", "event"})  # inputs of the replay: a comparison would always succeed
 _INVALID_STATE = (LookupError, TypeError, ValueError, AttributeError)  # errors that an invalid document causes
@@ -33,10 +38,11 @@ _INVALID_STATE = (LookupError, TypeError, ValueError, AttributeError)  # errors 
 
 @dataclass(frozen=True, slots=True)
 class ReplayFinding:
-    """A finding about one version. All kinds but `taken` are faults.
+    """A finding about one version. All kinds but `taken` and `imported` are faults.
 
     `taken` means that the replay accepted the stored state: it is recovered and no known outage policy leads to it, or
-    it is the first one after the versions that retention removed from Postgres.
+    it is the first one after the versions that retention removed from Postgres. `imported` means that the epoch comes
+    from the audit of v2, which records neither commands nor actors.
     """
 
     epoch: str
@@ -46,7 +52,7 @@ class ReplayFinding:
 
     @property
     def is_fault(self) -> bool:
-        return self.kind != "taken"
+        return self.kind not in _NO_FAULTS
 
 
 class _Unplayable(Exception):
@@ -78,10 +84,15 @@ class AuditReplay:
         is_first = row.epoch != self._epoch
         if is_first:
             self._state = None
-        gap = None if is_first and row.command in ("create", "recover") else self._find_gap(row, is_first)
+        gap = None if is_first and row.command in _BEGINNINGS else self._find_gap(row, is_first)
         self._epoch, self._version = row.epoch, row.version
         if gap is not None:
             yield gap
+            self._continue_from(row)
+            return
+        if row.command == IMPORT_COMMAND and row.args is None:
+            if is_first:
+                yield _finding(row, "imported", "imported from v2: this epoch is accepted without a replay")
             self._continue_from(row)
             return
         try:
@@ -128,6 +139,8 @@ class AuditReplay:
                     return creation.create(spec, str(row.session_id), row.epoch, at_ms)
                 case "recover":
                     return self._recover(row, bases, at_ms)
+                case verb if verb == IMPORT_COMMAND:
+                    return import_session(parse_v2_session((args or {}).get("v2")), row.epoch, row.version, at_ms)
                 case "expire":
                     return self._apply(Expire(), at_ms)
                 case None:
@@ -138,6 +151,8 @@ class AuditReplay:
         except ValidationFailed as refusal:
             faults = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
             raise _Unplayable(f"the command is invalid: {faults}") from None
+        except V2StateMalformed as fault:
+            raise _Unplayable(f"the state of v2 is malformed: {fault}") from None
 
     def _apply(self, command: Command, at_ms: int) -> Transition:
         if self._state is None:

@@ -1,8 +1,9 @@
 """Clock systems: how elapsed time is charged to a budget, and what a finished turn adds to it.
 
-Each system is data with six pure operations on a budget: open it, time to zero, charge, finish a turn, finish a flagged
-turn, add time. All are closed formulas. A flagged turn never earns time. `docs/reference/clock-systems.md` has the
-formula, an example and the source of each system: FIDE, US Chess, online-go.com, lichess' scalachess.
+Each system is data with six pure operations on a budget, all in closed form. They open a budget, give its time to zero,
+charge it, finish a turn or a flagged turn, and add time. A flagged turn never earns time.
+`docs/reference/clock-systems.md` has the formula, an example and the source of each system: FIDE, US Chess,
+online-go.com, lichess' scalachess.
 """
 
 from dataclasses import dataclass

@@ -57,7 +57,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
     created = make_session_event(EventType.SESSION_CREATED, state, now_ms)
     if spec.active_participant_id is not None:
-        state = replace(state, active=participant_position(state, spec.active_participant_id))
+        state = replace(state, active_position=participant_position(state, spec.active_participant_id))
     return Transition(created, state)
 
 

@@ -62,11 +62,11 @@ REFUSED_VERBS: dict[type[Command], str] = {
 class Decision:
     """The result of a command.
 
-    `overdue` holds the transitions that were due before the command, `own` the command's transition, and `follow_up`
-    the transitions that the command made due at once. `refusal` is the reason of a refusal, else None; the overdue
-    transitions then still count. `expired_participant_id` names the participant whose time ran out, if an expiry
-    consumed the switch. `has_more_overdue` means that there are more overdue transitions than one decision holds:
-    commit these and apply the command again.
+    `overdue` holds the transitions that were due before the command. `own` holds the command's transition. `follow_up`
+    holds the transitions that the command made due at once. `refusal` is the reason of a refusal, else None; the
+    overdue transitions are valid in both cases. `expired_participant_id` names the participant whose time ran out, if
+    an expiry consumed the switch. `has_more_overdue` means that one decision cannot hold all overdue transitions.
+    Commit these and apply the command again.
     """
 
     overdue: tuple[Transition, ...] = ()
@@ -85,8 +85,8 @@ class Decision:
 def apply(state: Session, command: Command, now_ms: int, precondition: Precondition | None = None) -> Decision:
     """Decide a command at an instant.
 
-    If `now_ms` is before the last transition of the state, the instant of that transition counts, because time never
-    runs backwards. The checks come in this order: final status, version, conditions of the command. A refused command
+    Time never runs backwards: if `now_ms` is before the state's last transition, that transition's instant counts. The
+    checks come in this order: final status, version, conditions of the command. A decision that refuses the command
     still carries the overdue transitions. Never raises and never changes `state`.
     """
     now_ms = max(now_ms, state.updated_at_ms)
@@ -96,8 +96,8 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
     reached = overdue[-1].state if overdue else state
     try:
         _check_allowed(reached, command, precondition)
-        # A plain switch was meant for the turn that has just run out, so it must not end the next turn. A switch that
-        # names its turn is decided by the state that it meets: its result is the same if the timekeeper was first.
+        # A plain switch was meant for the turn that has just run out. It must not end the next turn. A switch that
+        # names its turn is decided by the state that it meets. So its result is the same if the timekeeper came first.
         if isinstance(command, Switch) and command.current_participant_id is None:
             at_timeout = state_before_first_timeout(state, overdue)
             if at_timeout is not None:

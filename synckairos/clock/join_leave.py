@@ -28,7 +28,7 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
     _check_new_participant(state, new)
     index = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
     joined = new_participant(state, new, index, _initial_budget_ms(state, new))
-    position = sum(p.index < index for p in state.participants)
+    position, active = sum(p.index < index for p in state.participants), state.active_position
     groups = state.groups
     if new.group_id is not None and group_position(state, new.group_id) is None:
         groups = (*groups, new_group(state, new.group_id, joined.remaining_ms))
@@ -36,7 +36,7 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
         with_next_version(state, now_ms),
         participants=(*state.participants[:position], joined, *state.participants[position:]),
         groups=groups,
-        active=state.active + 1 if state.active is not None and position <= state.active else state.active,
+        active_position=active + 1 if active is not None and position <= active else active,
     )
     return Transition(make_event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), grown)
 
@@ -90,7 +90,7 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
         raise InvalidTransition(f"The session is {state.status} and needs a participant; complete or cancel it instead")
     if isinstance(state.rules.clock, Hourglass):
         raise InvalidTransition(f"The session is {state.status} and an hourglass needs both of its participants")
-    if position == state.active and state.status is not Status.PENDING:
+    if position == state.active_position and state.status is not Status.PENDING:
         return _leave_during_turn(state, position, now_ms)
     left = with_next_version(_without_participant(state, position), now_ms)
     return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, state.participants[position]), left)
@@ -98,11 +98,11 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
 
 def _without_participant(state: Session, position: int) -> Session:
     """Return the state without the participant at `position`. Another active participant stays active."""
-    active = state.active
+    active = state.active_position
     if active is not None:
         active = None if position == active else active - (position < active)
     participants = (*state.participants[:position], *state.participants[position + 1 :])
-    return replace(state, participants=participants, active=active)
+    return replace(state, participants=participants, active_position=active)
 
 
 def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition:

@@ -83,6 +83,7 @@ class EventType(StrEnum):
     SESSION_CANCELLED = "session_cancelled"
     SESSION_DELETED = "session_deleted"
     SESSION_RECOVERED = "session_recovered"
+    SESSION_IMPORTED = "session_imported"
 
 
 TIMEOUT_REASON = "timeout"
@@ -189,11 +190,14 @@ class Rules:
 class Session:
     """The state of a session after its last transition.
 
-    `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `active` is a position
-    in `participants`, which are in index order. `remaining_ms` is the session's own budget: the rest of the session's
-    time in `global`, of this cycle in `per_cycle`, of the cap in `count_up` (None without a cap). It is None in the
-    other modes. `pauses_taken` counts the pauses of each actor, if there is a pause budget. `lag_receipt` is the
-    account of the last finished turn, if the session compensates lag. `deleted` marks a tombstone.
+    `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `active_position` is
+    the position of the active participant in `participants`, which are in index order.
+
+    `remaining_ms` is the session's own budget. It is the rest of the whole time in `global`, of the current cycle in
+    `per_cycle`, of the cap in `count_up` (None without a cap). It is None in the other modes.
+
+    `pauses_taken` counts the pauses of each actor, if there is a pause budget. `lag_receipt` is the charge of the last
+    finished turn, if the session compensates lag. `deleted` marks a tombstone.
     """
 
     rules: Rules
@@ -203,7 +207,7 @@ class Session:
     updated_at_ms: int
     participants: tuple[Participant, ...] = ()
     groups: tuple[Group, ...] = ()
-    active: int | None = None
+    active_position: int | None = None
     used_ms: int = 0
     remaining_ms: int | None = None
     turn: Turn = Turn()
@@ -224,7 +228,7 @@ class Session:
     @property
     def active_participant(self) -> Participant | None:
         """Return the participant that has the turn, None if the turn has no owner."""
-        return None if self.active is None else self.participants[self.active]
+        return None if self.active_position is None else self.participants[self.active_position]
 
 
 @fast_dataclass

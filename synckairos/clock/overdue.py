@@ -89,9 +89,9 @@ def _time_out(charged: Session, at_ms: int) -> Transition:
 def _mark_expired(state: Session) -> Session:
     """Mark the owner of the running budget as expired: the active participant, or its group in `per_group`."""
     match state.rules.sync_mode:
-        case SyncMode.PER_PARTICIPANT if state.active is not None:
-            flagged = replace(state.participants[state.active], has_expired=True)
-            return replace(state, participants=replace_item(state.participants, state.active, flagged))
+        case SyncMode.PER_PARTICIPANT if state.active_position is not None:
+            flagged = replace(state.participants[state.active_position], has_expired=True)
+            return replace(state, participants=replace_item(state.participants, state.active_position, flagged))
         case SyncMode.PER_GROUP if (position := active_group_position(state)) is not None:
             group = replace(state.groups[position], has_expired=True)
             return replace(state, groups=replace_item(state.groups, position, group))
@@ -106,10 +106,9 @@ def _advance(expired: Session, at_ms: int) -> Transition:
     because then no other budget can run.
     """
     ended = end_turn(expired, flagged=True, leaves_rotation=True)
-    position = next_in_rotation(ended, ended.active)
+    position = next_in_rotation(ended, ended.active_position)
     event_type = ADVANCE_EVENTS.get(ended.rules.sync_mode)
     if event_type is None or position is None or is_last_cycle(ended):
         return close_session(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
     begun = begin_turn(ended, position, next_turn_budget_ms(ended), at_ms)
-    out = None if ended.active is None else ended.participants[ended.active]
-    return Transition(make_event(event_type, begun, at_ms, out), begun)
+    return Transition(make_event(event_type, begun, at_ms, ended.active_participant), begun)

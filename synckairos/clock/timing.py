@@ -134,19 +134,21 @@ def charge_until(state: Session, at_ms: int) -> Session:
 
 
 def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, ...]:
-    if state.active is None:
+    if state.active_position is None:
         return state.participants
-    active = state.participants[state.active]
+    active = state.participants[state.active_position]
     used_ms = active.used_ms + elapsed_ms
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         share_ms = max(0, active.remaining_ms - elapsed_ms)
-        return replace_item(state.participants, state.active, replace(active, used_ms=used_ms, remaining_ms=share_ms))
+        return replace_item(
+            state.participants, state.active_position, replace(active, used_ms=used_ms, remaining_ms=share_ms)
+        )
     system = clock_system_for(state, active)
     left = system.charge(active, state.turn.used_ms, elapsed_ms)
     charged = replace(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
-    participants = replace_item(state.participants, state.active, charged)
+    participants = replace_item(state.participants, state.active_position, charged)
     if isinstance(system, Hourglass):
-        other = 1 - state.active
+        other = 1 - state.active_position
         gained_ms = participants[other].remaining_ms + elapsed_ms
         participants = replace_item(participants, other, replace(participants[other], remaining_ms=gained_ms))
     return participants

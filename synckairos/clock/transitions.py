@@ -44,7 +44,7 @@ def close_session(charged: Session, status: Status, event_type: EventType, at_ms
         version=charged.version + 1,
         updated_at_ms=at_ms,
         status=status,
-        active=None,
+        active_position=None,
         anchor_ms=None,
         pauses=(),
         completed_at_ms=at_ms,

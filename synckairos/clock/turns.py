@@ -31,7 +31,7 @@ from synckairos.fast_dataclass import replace
 
 def start(state: Session, now_ms: int) -> Transition:
     """Start the session with the designated participant, or with the first in index order."""
-    first = state.active if state.active is not None else next_in_rotation(state, None)
+    first = state.active_position if state.active_position is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
     return Transition(make_event(EventType.SESSION_STARTED, begun, now_ms), begun)
@@ -61,11 +61,10 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
     position = _next_position(ended, command.next_participant_id)
     if is_last_cycle(ended):
         return close_session(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
-    ended_participant = None if ended.active is None else ended.participants[ended.active]
     begun = begin_turn(ended, position, _budget_after_switch_ms(ended, flagged), now_ms)
     if at_zero:
         begun = lift_pause_at_zero(begun, now_ms)
-    return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended_participant), begun)
+    return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended.active_participant), begun)
 
 
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
@@ -79,8 +78,8 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     elapsed_ms = 0 if state.anchor_ms is None else max(0, now_ms - state.anchor_ms)
     trusted_lag_ms = trust_lag_claim(command.lag_ms, command.measured_lag_ms)
     lag, receipt = compensate(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
-    assert state.active is not None
-    participants = replace_item(state.participants, state.active, replace(active, lag=lag))
+    assert state.active_position is not None
+    participants = replace_item(state.participants, state.active_position, replace(active, lag=lag))
     return replace(state, participants=participants, lag_receipt=receipt)
 
 
@@ -129,7 +128,7 @@ def _next_position(ended: Session, next_participant_id: str | None) -> int | Non
         if not is_in_rotation(ended, ended.participants[position]):
             raise ParticipantExpired(next_participant_id)
         return position
-    following = next_in_rotation(ended, ended.active)
+    following = next_in_rotation(ended, ended.active_position)
     if following is None and ended.participants:
         raise InvalidTransition(
             f"Can't switch: the session is {ended.status} and no participant has time left; adjust it first"
@@ -161,8 +160,8 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
     """
     participants, groups = charged.participants, charged.groups
     used_ms, mode = charged.turn.used_ms, charged.rules.sync_mode
-    if charged.active is not None:
-        active = participants[charged.active]
+    if charged.active_position is not None:
+        active = participants[charged.active_position]
         if mode is SyncMode.PER_PARTICIPANT and not leaves_rotation:
             left = _finish(clock_system_for(charged, active), active, used_ms, flagged)
             active = replace(
@@ -174,7 +173,7 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
             )
         else:
             active = replace(active, cycle_count=active.cycle_count + 1)
-        participants = replace_item(participants, charged.active, active)
+        participants = replace_item(participants, charged.active_position, active)
     is_group_turn = mode is SyncMode.PER_GROUP and not leaves_rotation
     if is_group_turn and (position := active_group_position(charged)) is not None:
         group = groups[position]
@@ -189,16 +188,16 @@ def _finish(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged:
     return system.finish_flagged_turn(budget) if flagged else system.finish_turn(budget, turn_used_ms)
 
 
-def begin_turn(state: Session, active: int | None, remaining_ms: int | None, at_ms: int) -> Session:
+def begin_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
     """Begin a turn at `at_ms` with the next version.
 
-    `active` is the position of its participant. `remaining_ms` is the session's own budget.
+    `active_position` is the position of its participant. `remaining_ms` is the session's own budget.
     """
     begun = replace(
         state,
         version=state.version + 1,
         updated_at_ms=at_ms,
-        active=active,
+        active_position=active_position,
         remaining_ms=remaining_ms,
         anchor_ms=at_ms,
     )

@@ -245,11 +245,13 @@ SELECT now();
 
 -- name: open_sessions
 -- Sessions that aren't over and whose epoch wasn't made in this life of the store: an epoch begins with the life's id.
+-- Sessions of the audit of v2 are not continued here: they are live only if they are imported from v2's Redis.
 SELECT session_id::text
 FROM sync_sessions
 WHERE deleted_at IS NULL
     AND status = ANY('{pending,running,paused}'::sync_status[])
     AND NOT starts_with(epoch, %(other_than_generation)s)
+    AND NOT starts_with(epoch, %(v2_generation)s)
     AND session_id > %(after)s::uuid
 ORDER BY session_id
 LIMIT %(limit)s;

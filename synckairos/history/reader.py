@@ -35,6 +35,7 @@ from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
 from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.v2_session import V2_GENERATION
 
 T = TypeVar("T")
 
@@ -180,7 +181,13 @@ class HistoryReader:
         """Return ids of sessions that aren't over, in order, but not those whose epoch begins with this generation."""
         nil = "00000000-0000-0000-0000-000000000000"
         rows = await self._queries.run(
-            "open_sessions", {"other_than_generation": other_than_generation, "after": after or nil, "limit": limit}
+            "open_sessions",
+            {
+                "other_than_generation": other_than_generation,
+                "v2_generation": V2_GENERATION,
+                "after": after or nil,
+                "limit": limit,
+            },
         )
         return [row[0] for row in rows]
 

@@ -19,6 +19,7 @@ from synckairos.http.caller_identity import CallerIdentity
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, LiveTail
 from synckairos.http.operations import Operation, OperationTable
+from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
 from synckairos.http.session_list import SessionList
 from synckairos.http.sessions import SessionRoutes
@@ -68,6 +69,7 @@ def build_application(
     settings = dependencies.settings
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
     rate_limits = dependencies.rate_limits
+    origins = origins or AllowedOrigins.from_settings(settings)
 
     async def count_live_sessions() -> None:
         ACTIVE_SESSIONS.set(await store.count_live())
@@ -88,6 +90,7 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
         *SimulateRoutes(store, rate_limits).operations(),
+        *QrCodeRoutes(origins, rate_limits).operations(),
         *system.operations(),
     ]
     system.set_openapi(operations)
@@ -95,7 +98,7 @@ def build_application(
     return RestApp(
         OperationTable(operations),
         rate_limits,
-        origins or AllowedOrigins.from_settings(settings),
+        origins,
         CallerIdentity(settings.trusted_proxies),
         settings,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),

@@ -70,7 +70,7 @@ class SessionRoutes:
                 refusal_statuses=(404, 409, 412, 422),
             ),
             command("pause", "Add a pause reason; the clocks stop"),
-            command("resume", "Remove one pause reason or all; without a reason left the clocks continue"),
+            command("resume", "Remove one pause reason or all; after the last one the clocks continue"),
             command("adjust", "Add time to clocks or take time from them"),
             Operation(
                 "POST", f"{SESSION_PATH}/participants", self.add_participant, "Add a participant", tag,

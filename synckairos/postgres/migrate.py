@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.errors import DuplicateObject, DuplicateTable
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.migration_files import migrations_dir
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-_LOCK_KEY = 0x53594E43  # an arbitrary number, the same in every process that migrates
+MIGRATION_LOCK_KEY = 0x53594E43
+"""Key of the advisory lock of every process that changes the schema; an arbitrary number."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS sync_migrations (
@@ -54,24 +56,41 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
     Each file is one transaction. Several processes may call this at the same time: a lock makes them wait in turn.
 
     Raises:
-        InvalidMigrations: An applied file was changed or is missing, or a number is missing or is used twice.
+        InvalidMigrations: An applied file was changed or is missing, a number is missing or is used twice, or the
+            database has tables of another product.
         StoreUnavailable: Postgres is not reachable.
         psycopg.Error: Postgres rejected a statement. The files before that one stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:
         await connection.execute("SET client_min_messages = warning")
-        await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
-        await connection.execute(_TABLE)
+        await connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK_KEY])
+        await create_migrations_table(connection)
         missing = _missing(wanted, await _applied(connection))
         for migration in missing:
-            async with connection.transaction():
-                await connection.execute(migration.text.encode())
-                await connection.execute(
-                    "INSERT INTO sync_migrations (number, name, checksum) VALUES (%s, %s, %s)",
-                    [migration.number, migration.name, migration.checksum],
-                )
+            try:
+                async with connection.transaction():
+                    await apply_migration(connection, migration)
+            except (DuplicateObject, DuplicateTable) as found:
+                raise InvalidMigrations(
+                    f"{migration.name}: {found.diag.message_primary}, but not as a part of this product. Name an empty"
+                    " database; `synckairos migrate` takes over a database of SyncKairos v2"
+                ) from found
     return [migration.name for migration in missing]
+
+
+async def create_migrations_table(connection: psycopg.AsyncConnection) -> None:
+    """Create the table of applied migrations if it does not exist."""
+    await connection.execute(_TABLE)
+
+
+async def apply_migration(connection: psycopg.AsyncConnection, migration: Migration) -> None:
+    """Apply one file and record it, in the caller's transaction."""
+    await connection.execute(migration.text.encode())
+    await connection.execute(
+        "INSERT INTO sync_migrations (number, name, checksum) VALUES (%s, %s, %s)",
+        [migration.number, migration.name, migration.checksum],
+    )
 
 
 async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:

@@ -144,7 +144,7 @@ class Hub:
         """Return a session's current version or a newer one, None if there is no session. Raises: StoreUnavailable.
 
         Concurrent callers share a read that began after each call. A version that the store lost is not returned,
-        even if this instance has sent it and has not corrected the watchers yet.
+        even before the watchers that got it are corrected.
         """
         session = self._sessions.get(session_id) or _WatchedSession()
         known = session.latest
@@ -234,7 +234,7 @@ class Hub:
     def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Notify all watchers of a state that was read again because feed messages were lost.
 
-        `went_back` says that the store lost versions, so the state may have a lower version than before.
+        `went_back`: the store lost versions, so the state may have a lower version than before.
         """
         if (session := self._sessions.get(session_id)) is not None:
             if session.ended_epoch == snapshot.epoch:

@@ -37,7 +37,7 @@ logger = log.get_logger(__name__)
 def presence_identity(principal: Principal, declared_id: str | None = None) -> PresenceIdentity:
     """Return a client's identity as presence shows it. `declared_id` is the participant that the client claims to be.
 
-    Without authentication the claim is accepted, and the role only says whether a participant was named.
+    Without authentication the claim is accepted, and the role only shows whether a participant was named.
     Raises: Forbidden if the client is authenticated as another subject.
     """
     if principal.subject is None:

@@ -1,8 +1,8 @@
-"""State machine of presence synchronisation: what this instance knows of change messages and of other instances. Pure.
+"""State machine of presence synchronisation: the known change messages and the known other instances. Pure.
 
 Each instance writes its counts to the presence store, then publishes a change message. A counter in the store numbers
 the messages of all instances. Messages can be lost, and the store can lose writes in a failover. The functions decide
-when counts must be read again, and when this instance must write its own counts again under a new name.
+when counts must be read again. They also decide when this instance must write its counts again under a new name.
 """
 
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ class Reread(Enum):
 class SyncStep:
     """A transition: the new state, and the work that it causes.
 
-    `rewrites_all` says that all counts of this instance must be written again. `dead` are instances that died since
+    `rewrites_all`: all counts of this instance must be written again. `dead` are instances that died since
     the last heartbeat: sessions with their counts must be read again.
     """
 
@@ -57,7 +57,7 @@ class SyncStep:
 
 
 def receive_message(state: SyncState, number: int, *, is_own: bool) -> SyncStep:
-    """Take a change message. `is_own` says that this instance published it."""
+    """Take a change message. `is_own`: this instance published it."""
     suspects_loss = state.suspects_loss
     if state.last_message is not None and number <= state.last_message:
         suspects_loss = True  # the counter went back: the store lost writes

@@ -27,7 +27,7 @@ _serials = count()
 class SessionUpdate:
     """A version of a session.
 
-    `message` is the feed message, None if only the state is known. `is_event` says that v3 also sends it as EVENT.
+    `message` is the feed message, None if only the state is known. `is_event`: v3 also sends an EVENT.
     `serial` is unique in this process. `epoch` and `version` are those of the snapshot: the fan-out compares them for
     each watcher. `server_time_ms` is the Redis time, as estimated here, at which this instance got the version.
     """

@@ -1,4 +1,4 @@
-"""Single-flight reads: concurrent callers share a read that began after all of them asked."""
+"""Single-flight reads: concurrent callers share a read that began after all their calls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ class SharedRead(Generic[T]):
     async def join(self, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read that begins now or later; the callers that share it use one caller's `read`.
 
-        A cancelled caller does not cancel the read. Raises: what `read` raises.
+        A cancelled caller does not cancel the read. Raises: the exceptions of `read`.
         """
         if self._current is None:
             task = self._current = asyncio.create_task(self._run(read))

@@ -19,7 +19,7 @@ class RealtimeTimings:
     """Seconds without data from a client after which the connection is closed."""
 
     stuck_after_s: float = 15.0
-    """Seconds in which a client takes no byte of what is queued for it, after which the connection is closed."""
+    """Seconds in which a client takes no byte of its unsent data, after which the connection is closed."""
 
     presence_round_s: float = 0.5
     """Seconds between two rounds of presence: a watcher gets at most one presence frame of a session in this time."""

@@ -189,7 +189,7 @@ class Server(uvicorn.Server):
             logger.warning("clients cut at shutdown", connections=remaining)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        # A request whose client is gone ends without help. Requests that do not end are cancelled.
+        # A request of a disconnected client ends without help. Requests that do not end are cancelled.
         if self.server_state.tasks:
             await asyncio.wait(tuple(self.server_state.tasks), timeout=_TASK_GRACE_S)
         for task in list(self.server_state.tasks):

@@ -76,7 +76,7 @@ class PastVersions:
 
     async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
         """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
-        if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED):
+        if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED):
             return
         snapshot = oldest.snapshot
         if at_ms < parse_session(snapshot.document).rules.created_at_ms:

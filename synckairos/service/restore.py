@@ -2,7 +2,7 @@
 
 from synckairos.clock.model import Session
 from synckairos.clock.recovery import OutagePolicy, recover
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import SessionLeftInV2, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion
 from synckairos.service.commits import build_version, commit_of, due_at_ms, live_since_ms
@@ -15,6 +15,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.session_json import parse_session
+from synckairos.wire.v2_session import is_v2_epoch
 
 BY_RECOVERY = Cause("recovery", "recover")
 
@@ -44,6 +45,9 @@ class SessionRestorer:
 
         One that Redis let go comes back as it was, same epoch and version; one that it lost goes on at the next
         version under a new epoch. A tombstone isn't put back, only told.
+
+        Raises:
+            SessionLeftInV2: the session is live in v2, or was never ended there. v2 decides about its clock.
         """
         archived = await self._history.latest_version(session_id)
         if archived is None:
@@ -51,6 +55,8 @@ class SessionRestorer:
         if archived.snapshot.deleted:
             return StoredSession(archived.snapshot)
         state = parse_session(archived.snapshot.document)
+        if is_v2_epoch(archived.snapshot.epoch) and not state.status.is_final:
+            raise SessionLeftInV2(session_id)
         generation = await self._generations.current(self._store.keys.partition_of(session_id))
         if state.status.is_final or belongs_to_generation(archived.snapshot.epoch, generation):
             return await self._restore(archived, state)
@@ -84,7 +90,10 @@ class SessionRestorer:
 
     async def bring_back_unless_deleted(self, session_id: str) -> StoredSession | None:
         """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""
-        stored = await self.bring_back(session_id)
+        try:
+            stored = await self.bring_back(session_id)
+        except SessionLeftInV2:
+            return None
         return None if stored is None or stored.snapshot.deleted else stored
 
     async def bring_back_if_reachable(self, session_id: str) -> StoredSession | None:

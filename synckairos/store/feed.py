@@ -340,7 +340,7 @@ def _follows(at: Snapshot | None, message: FeedMessage) -> bool:
         return message.change is None
     if snapshot.epoch == at.epoch:
         return snapshot.version == at.version + 1 and (message.change is None or message.change.base_tag == at.tag)
-    return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED)
+    return message.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED)
 
 
 def _batches(items: list[str], size: int = BATCH_SIZE) -> Iterator[list[str]]:

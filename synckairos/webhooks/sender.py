@@ -1,8 +1,8 @@
 """Sender of one signed message to one URL, safe against SSRF. Knows neither events nor Postgres.
 
 The host name is resolved once, every address is checked, and the connection goes to a checked address. Redirects are
-not followed, proxies of the environment are not used. At most the headers and 64 KiB of an answer are read, and only
-the status of the answer is returned, so the answer cannot leak to a caller.
+not followed, proxies of the environment are not used. At most the headers and 64 KiB of an answer are read. Only the
+status of the answer is returned, so its body cannot leak to a caller.
 """
 
 import asyncio

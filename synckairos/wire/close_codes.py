@@ -1,4 +1,4 @@
-"""Descriptions of the WebSocket close codes, for AsyncAPI. The code that closes a connection is in `realtime`."""
+"""Descriptions of the WebSocket close codes, for AsyncAPI. `realtime` chooses the code."""
 
 V3_CLOSE_CODES = {
     1002: "the client sent an invalid WebSocket frame",

@@ -199,7 +199,7 @@ class _Creation:
             if group_id is not None and group_id not in with_own | by_members | reported:
                 yield fault(("participants", at, "total_time_ms"), "required if its group has no budget")
 
-    # -- clock systems -----------------------------------------------------------------------------------------------
+    # -- clock systems ------------------------------------------------------------------------------------------------
 
     def _clock_name(self, clock: Any) -> str | None:
         return next(iter(clock)) if isinstance(clock, dict) and len(clock) == 1 else None

@@ -1,4 +1,4 @@
-"""Descriptions of JSON members by name, for OpenAPI and AsyncAPI. They apply if a model has no description.
+"""Descriptions of JSON members by name, for OpenAPI and AsyncAPI. They apply to members that a model does not describe.
 
 A name means the same in every message, so one description serves all models.
 """

@@ -99,7 +99,7 @@ ExpectedVersion = Annotated[
     int, Field(ge=0, le=2**53 - 1, description="Newest version that the caller knows. If it is outdated: CONFLICT")
 ]
 ShortText = Annotated[str, Field(max_length=200)]
-PauseReason = Annotated[str, Field(min_length=1, max_length=64)]
+PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_check_metadata),

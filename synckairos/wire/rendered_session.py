@@ -81,7 +81,7 @@ class RenderedSession:
             participants[at] = participant
         active_id = orjson.loads(b"{" + new.tail.removeprefix(b"],"))["active_participant_id"]
         active = next((at for at, each in enumerate(participants) if each.participant_id == active_id), None)
-        session = replace(partial, rules=before.rules, participants=tuple(participants), active=active)
+        session = replace(partial, rules=before.rules, participants=tuple(participants), active_position=active)
         return RenderedSession(session, document, new)
 
     def parts(self) -> DocumentParts:

@@ -37,7 +37,7 @@ from synckairos.wire.field_types import (
     ExpectedVersion,
     Metadata,
     Omittable,
-    PauseReason,
+    PauseReasonName,
     StrictModel,
     UntilFaultLimit,
     Uuid,
@@ -132,7 +132,7 @@ class MeasuredSwitch(SwitchBody):
 class PauseBody(CommandBody):
     """Pauses the session for a reason. With `max_ms` the reason ends automatically. `timeout` is reserved."""
 
-    reason: Annotated[PauseReason, AfterValidator(_not_reserved)] = "manual"
+    reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
     max_ms: Omittable[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
 
     def to_command(self) -> Command:
@@ -142,7 +142,7 @@ class PauseBody(CommandBody):
 class ResumeBody(CommandBody):
     """Ends one pause reason, or all of them without `reason`."""
 
-    reason: Omittable[PauseReason] = None
+    reason: Omittable[PauseReasonName] = None
 
     def to_command(self) -> Command:
         return Resume(self.reason)

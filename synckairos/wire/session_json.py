@@ -80,10 +80,10 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "on_timeout": rules.on_timeout,
         "warnings_ms": rules.warnings_ms,
         "pauses": [_pause_json(pause) for pause in state.pauses],
-        "deadline_at": _instant(deadline_at_ms(state)),
-        "cycle_started_at": _instant(state.anchor_ms),
-        "session_started_at": _instant(state.started_at_ms),
-        "session_completed_at": _instant(state.completed_at_ms),
+        "deadline_at": _render_optional(deadline_at_ms(state)),
+        "cycle_started_at": _render_optional(state.anchor_ms),
+        "session_started_at": _render_optional(state.started_at_ms),
+        "session_completed_at": _render_optional(state.completed_at_ms),
         "created_at": render_instant(rules.created_at_ms),
         "updated_at": render_instant(state.updated_at_ms),
         "metadata": state.metadata,
@@ -106,7 +106,7 @@ def _totals(state: Session) -> tuple[int, int | None]:
 
 def shown_turns(state: Session) -> tuple[int | None, int | None]:
     """Return the positions of the participant and the group whose turn is shown, None before the start."""
-    return (None, None) if state.status is Status.PENDING else (state.active, active_group_position(state))
+    return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_position(state))
 
 
 def participants_json(state: Session) -> list[dict[str, Any]]:
@@ -185,7 +185,7 @@ def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | Non
         case Byoyomi() | Canadian():
             reading["period_ms"] = system.period_ms
         case Delay():
-            reading["free_until_at"] = _instant(_free_until_ms(state, system)) if is_turn else None
+            reading["free_until_at"] = _render_optional(_free_until_ms(state, system)) if is_turn else None
         case Hourglass():
             rate = 0 if state.anchor_ms is None else 1000
             reading["rate_ms"] = -rate if is_turn else rate
@@ -202,12 +202,12 @@ def _pause_json(pause: PauseReason) -> dict[str, Any]:
         "reason": pause.reason,
         "paused_at": render_instant(pause.paused_at_ms),
         "max_ms": pause.max_ms,
-        "lifts_at": _instant(pause.lifts_at_ms),
+        "lifts_at": _render_optional(pause.lifts_at_ms),
         "paused_by": pause.paused_by,
     }
 
 
-def _instant(at_ms: int | None) -> str | None:
+def _render_optional(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
 
 
@@ -270,7 +270,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         updated_at_ms=parse_instant(d["updated_at"]),
         participants=participants,
         groups=tuple(_parse_group(group) for group in d["groups"]),
-        active=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
+        active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
         remaining_ms=None if own else d["time_remaining_ms"],
         turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
@@ -279,9 +279,9 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         ),
         pauses_taken=d.get("pauses_taken", {}),
         lag_receipt=LagReceipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
-        anchor_ms=_ms(d["cycle_started_at"]),
-        started_at_ms=_ms(d["session_started_at"]),
-        completed_at_ms=_ms(d["session_completed_at"]),
+        anchor_ms=_parse_optional(d["cycle_started_at"]),
+        started_at_ms=_parse_optional(d["session_started_at"]),
+        completed_at_ms=_parse_optional(d["session_completed_at"]),
         metadata=d["metadata"],
         deleted=deleted,
     )
@@ -323,5 +323,5 @@ def _parse_reading(d: dict[str, Any]) -> ClockReading | None:
     return ClockReading(**facts) if facts else None
 
 
-def _ms(text: str | None) -> int | None:
+def _parse_optional(text: str | None) -> int | None:
     return None if text is None else parse_instant(text)

@@ -16,9 +16,9 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
     """Return the clock's values for a simulation's commands."""
     commands = []
     for each in body.commands:
-        asked: CommandBody = each.args
-        precondition = None if asked.expected_version is None else Precondition(version=asked.expected_version)
-        commands.append(TimedCommand(each.at_ms, asked.to_command(), precondition))
+        args: CommandBody = each.args
+        precondition = None if args.expected_version is None else Precondition(version=args.expected_version)
+        commands.append(TimedCommand(each.at_ms, args.to_command(), precondition))
     return commands
 
 

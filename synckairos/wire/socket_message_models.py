@@ -18,6 +18,9 @@ Epoch = Annotated[str, Field(description="Random id of the session's life in the
 ReplyTo = Annotated[str, Field(description="The `id` of the message that this message answers")]
 JumpedFrom = Annotated[int, Field(description="The version sent before, if versions in between were skipped")]
 Recovered = Annotated[bool, Field(description="Whether the client gets all versions since the position that it sent")]
+VersionAfter = Annotated[
+    int, Field(ge=1, description="The session's version after the command; absent for UNSUBSCRIBE")
+]
 V2Id = Annotated[Id, Field(alias="sessionId", description="Id of the session")]
 
 
@@ -96,9 +99,7 @@ class Ack(BaseModel):
 
     type: Literal["ACK"]
     session_id: Id
-    version: Omittable[Annotated[VersionNumber, Field(description="A command's: the session's version after it")]] = (
-        None
-    )
+    version: Omittable[VersionAfter] = None
     server_time_ms: ServerTime
     reply_to: ReplyTo
     epoch: Omittable[Epoch] = None

@@ -24,7 +24,9 @@ from synckairos.wire.websocket_frames import text_frame
 
 SUBPROTOCOL = "synckairos.v3"
 
-MessageId = Annotated[str, Field(pattern=r"^[!-~]{1,255}\z", description="1 to 255 visible ASCII characters")]
+MessageId = Annotated[
+    str, Field(pattern=r"^[!-~]{1,255}\z", description="Id of the message: 1 to 255 visible ASCII characters")
+]
 """The `id` of a client message. Answers repeat it in `reply_to`. For a COMMAND it is the command id."""
 
 Tag = Annotated[str, Field(min_length=1, max_length=64, description="Name of the exact content of this version")]

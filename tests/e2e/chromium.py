@@ -1,7 +1,7 @@
-"""A real Chromium for the tests that look at pages. `.ci/tools` installs one; without one they fail, never skip.
+"""Chromium for the tests of web pages. `.ci/tools` installs it; without it these tests fail and are not skipped.
 
-Playwright's event loop runs under the test's own code: while a browser is open no other loop can run, so it belongs
-to one module and opens after what the stores need.
+Playwright runs its event loop in the thread of the test, and no other loop can run while a browser is open. So a
+browser belongs to one module, and it opens after the stores.
 """
 
 import os
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-PATIENCE_MS = 15_000
+TIMEOUT_MS = 15_000
 
-# The browser is to talk to the page's server and to nobody else.
+# These options stop all connections of the browser except those of the page to its server.
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,11 +27,11 @@ ARGS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start the Chromium that `CHROMIUM` names, or the one this system has."""
+    """Start the Chromium that the variable `CHROMIUM` names, or else the installed one."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
-    assert found, "the page tests need Chromium: apt-get install chromium, or CHROMIUM=/path/to/one"
-    expect.set_options(timeout=PATIENCE_MS)
+    assert found, "tests of pages need Chromium: run apt-get install chromium, or set CHROMIUM=/path/to/chromium"
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGS)
         yield browser

@@ -1,4 +1,4 @@
-"""People at play while stores and processes fail: what was answered is kept, to be compared with the audit."""
+"""Load on a server while its stores and processes fail. The acknowledged versions are compared with the audit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,82 +13,86 @@ import psycopg
 from tests.waiting import POLL_S, eventually
 
 Documents = dict[str, dict[int, dict[str, Any]]]
-"""What is known of each version of each session."""
+"""By session and version: the known members of the document."""
 
 
 class Load:
-    """Sessions that are switched as fast as answers come. `failures` are answers but 200, and those that never came."""
+    """Sessions that are switched as fast as responses come.
+
+    `acknowledged` has the documents of successful responses. `failures` has all other responses and connection errors.
+    """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self.acknowledged: Documents = {}
         self.failures: list[str] = []
 
-    async def begin(self, session_id: str) -> None:
+    async def start_session(self, session_id: str) -> None:
         """Create a session and start it."""
-        players = [{"participant_id": str(uuid4()), "total_time_ms": 86_400_000} for _ in range(2)]
-        body = {"session_id": session_id, "sync_mode": "per_participant", "participants": players}
-        await self._ask("/v1/sessions", body)
-        await self._ask(f"/v1/sessions/{session_id}/start")
+        participants = [{"participant_id": str(uuid4()), "total_time_ms": 86_400_000} for _ in range(2)]
+        body = {"session_id": session_id, "sync_mode": "per_participant", "participants": participants}
+        await self._post("/v1/sessions", body)
+        await self._post(f"/v1/sessions/{session_id}/start")
 
-    async def play(self, session_id: str) -> None:
-        """Switch until cancelled; the answer under way is waited for."""
+    async def switch_until_cancelled(self, session_id: str) -> None:
+        """Switch again and again. At a cancellation, first wait for the response of the current request."""
         while True:
-            asking = asyncio.create_task(self._ask(f"/v1/sessions/{session_id}/switch"))
+            request = asyncio.create_task(self._post(f"/v1/sessions/{session_id}/switch"))
             try:
-                taken = await asyncio.shield(asking)
+                is_acknowledged = await asyncio.shield(request)
             except asyncio.CancelledError:
-                await asking
+                await request
                 raise
-            if not taken:
+            if not is_acknowledged:
                 await asyncio.sleep(POLL_S)
 
-    async def more(self, count: int) -> None:
-        """Wait until so many more changes were acknowledged."""
-        enough = self._count() + count
+    async def wait_for_changes(self, count: int) -> None:
+        """Wait until this many further changes were acknowledged."""
+        wanted = self._acknowledged_count() + count
 
-        async def is_enough() -> bool:
-            return self._count() >= enough
+        async def is_reached() -> bool:
+            return self._acknowledged_count() >= wanted
 
-        await eventually(is_enough, 60)
+        await eventually(is_reached, 60)
 
-    def _count(self) -> int:
+    def _acknowledged_count(self) -> int:
         return sum(map(len, self.acknowledged.values()))
 
-    async def _ask(self, path: str, body: dict[str, Any] | None = None) -> bool:
+    async def _post(self, path: str, body: dict[str, Any] | None = None) -> bool:
+        """Send a request and note its result. Returns whether it was acknowledged."""
         try:
-            answer = await self._client.post(path, json=body)
+            response = await self._client.post(path, json=body)
         except httpx.HTTPError as fault:
             self.failures.append(repr(fault))
             return False
-        if not answer.is_success:
-            self.failures.append(answer.text)
+        if not response.is_success:
+            self.failures.append(response.text)
             return False
-        data = answer.json()["data"]
+        data = response.json()["data"]
         self.acknowledged.setdefault(data["session_id"], {})[data["version"]] = data
         return True
 
 
 @asynccontextmanager
-async def load(base_url: str, sessions: int = 6) -> AsyncIterator[Load]:
-    """Play so many sessions at once until the block ends."""
+async def run_load(base_url: str, sessions: int = 6) -> AsyncIterator[Load]:
+    """Switch this many sessions in parallel until the block ends."""
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
-        players = Load(client)
+        load = Load(client)
         ids = [str(uuid4()) for _ in range(sessions)]
         for session_id in ids:
-            await players.begin(session_id)
-        tasks = [asyncio.create_task(players.play(session_id)) for session_id in ids]
+            await load.start_session(session_id)
+        tasks = [asyncio.create_task(load.switch_until_cancelled(session_id)) for session_id in ids]
         try:
-            yield players
+            yield load
         finally:
             for task in tasks:
                 task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results), results
 
 
-async def audited(database_url: str) -> Documents:
-    """Return what Postgres has, after a look at its hashes, epochs and conflicts."""
+async def audited_documents(database_url: str) -> Documents:
+    """Return the documents in Postgres. Fails if a hash is wrong, or if a session has a conflict or two epochs."""
     async with await psycopg.AsyncConnection.connect(database_url) as database:
         faults = await database.execute(
             "SELECT 'hash', version FROM sync_events WHERE sha256(snapshot) <> payload_hash"
@@ -106,8 +110,8 @@ async def audited(database_url: str) -> Documents:
     return found
 
 
-def holds(audit: Documents, acknowledged: Documents) -> bool:
-    """Tell whether the audit has every acknowledged version, saying what the answer said, and no gap between them."""
+def has_all_acknowledged(audit: Documents, acknowledged: Documents) -> bool:
+    """Return whether the audit has every acknowledged version with the same content, and no gap between versions."""
     return all(
         list(audit[session_id]) == list(range(1, len(audit[session_id]) + 1))
         and all(
@@ -117,6 +121,6 @@ def holds(audit: Documents, acknowledged: Documents) -> bool:
     )
 
 
-def counts(documents: Documents) -> dict[str, int]:
-    """Return how many versions each session has."""
+def version_counts(documents: Documents) -> dict[str, int]:
+    """Return the number of versions of each session."""
     return {session_id: len(versions) for session_id, versions in documents.items()}

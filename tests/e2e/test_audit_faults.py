@@ -1,4 +1,4 @@
-"""Stores and workers fail amid play: no change is refused for it, and in the end the audit is what was acknowledged."""
+"""Stores and workers fail under load: no change is refused, and at the end the audit has what was acknowledged."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from synckairos.postgres.migrate import migrate
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.shared_connection import RedisPipe
-from tests.e2e.load import Load, audited, counts, holds, load
+from tests.e2e.load import Load, audited_documents, has_all_acknowledged, run_load, version_counts
 from tests.processes import Process
 from tests.standby import Standby
 from tests.waiting import eventually
@@ -31,7 +31,7 @@ StartServer = Callable[[Settings], Process]
 
 @pytest.fixture
 def own_postgres(data_dir: Path) -> Iterator[Postgres]:
-    """Give a migrated Postgres that a test may stop."""
+    """Start a migrated Postgres that the test may stop."""
     with Postgres(data_dir / f"faults-{uuid4().hex[:8]}") as store:
         asyncio.run(migrate(store.url))
         yield store
@@ -44,7 +44,7 @@ def own_settings(settings: Settings, own_postgres: Postgres) -> Settings:
 
 @pytest.fixture
 def start_worker() -> Iterator[StartServer]:
-    """Start as many workers as a test needs; ended after the test."""
+    """Return a function that starts a worker process. All of them are stopped after the test."""
     started: list[Process] = []
 
     def start(settings: Settings) -> Process:
@@ -57,124 +57,124 @@ def start_worker() -> Iterator[StartServer]:
 
 
 @asynccontextmanager
-async def played(settings: Settings, start_server: StartServer) -> AsyncIterator[Load]:
-    """Play on a server of its own; at the end no change was refused, and the audit is exactly what was acknowledged."""
+async def complete_audit_of_load(settings: Settings, start_server: StartServer) -> AsyncIterator[Load]:
+    """Run load on a new server. At the end, check that no change was refused and that the audit has exactly all."""
     server = await asyncio.to_thread(start_server, settings)
-    async with load(server.base_url) as players:
-        yield players
-    assert players.failures == []
-    audit = await caught_up(settings)
-    assert counts(audit) == counts(players.acknowledged)
-    assert holds(audit, players.acknowledged)
+    async with run_load(server.base_url) as load:
+        yield load
+    assert load.failures == []
+    audit = await drained_audit(settings)
+    assert version_counts(audit) == version_counts(load.acknowledged)
+    assert has_all_acknowledged(audit, load.acknowledged)
 
 
-async def caught_up(settings: Settings) -> dict[str, dict[int, dict[str, object]]]:
-    """Return the audit once nothing waits any more."""
+async def drained_audit(settings: Settings) -> dict[str, dict[int, dict[str, object]]]:
+    """Wait until the outbox is empty, and return the documents in Postgres."""
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions))
         await eventually(lambda: outbox.is_empty(0), 60)
         backlog = await outbox.measure_backlog()
     assert (backlog.tally.isolated, backlog.tally.conflicts) == (0, 0)
-    return await audited(settings.database_url)
+    return await audited_documents(settings.database_url)
 
 
-async def rows(database_url: str) -> int:
+async def count_rows(database_url: str) -> int:
     async with await psycopg.AsyncConnection.connect(database_url) as database:
         row = await (await database.execute("SELECT count(*) FROM sync_events")).fetchone()
     assert row is not None
     return int(row[0])
 
 
-async def audit_grows(database_url: str) -> None:
-    """Wait until Postgres has more than now."""
-    before = await rows(database_url)
+async def wait_for_new_rows(database_url: str) -> None:
+    """Wait until Postgres has more event rows than now."""
+    before = await count_rows(database_url)
 
     async def has_grown() -> bool:
-        return await rows(database_url) > before
+        return await count_rows(database_url) > before
 
     await eventually(has_grown, 60)
 
 
-async def test_postgres_restarts_amid_play(
+async def test_restarts_of_postgres_under_load_lose_nothing(
     own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
     start_worker(own_settings)
-    async with played(own_settings, start_server) as players:
+    async with complete_audit_of_load(own_settings, start_server) as load:
         for end in (own_postgres.stop, own_postgres.kill, own_postgres.kill):
-            await audit_grows(own_settings.database_url)
+            await wait_for_new_rows(own_settings.database_url)
             await asyncio.to_thread(end)
-            await players.more(300)
+            await load.wait_for_changes(300)
             await asyncio.to_thread(own_postgres.start)
-        await audit_grows(own_settings.database_url)
+        await wait_for_new_rows(own_settings.database_url)
 
 
-async def test_workers_are_killed_amid_play(
+async def test_killed_workers_under_load_lose_nothing(
     settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    async with played(settings, start_server) as players:
+    async with complete_audit_of_load(settings, start_server) as load:
         for _ in range(3):
             worker = start_worker(settings)
-            await audit_grows(settings.database_url)
+            await wait_for_new_rows(settings.database_url)
             worker.kill()
-            await players.more(100)
+            await load.wait_for_changes(100)
         start_worker(settings)
 
 
-async def test_a_frozen_worker_comes_back_after_another_did_its_work(
+async def test_suspended_worker_that_resumes_after_another_took_over_writes_nothing_twice(
     settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    frozen = start_worker(settings)
-    async with played(settings, start_server) as players:
-        await audit_grows(settings.database_url)
-        frozen.send(signal.SIGSTOP)
+    suspended = start_worker(settings)
+    async with complete_audit_of_load(settings, start_server) as load:
+        await wait_for_new_rows(settings.database_url)
+        suspended.send(signal.SIGSTOP)
         async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as database:
-            # What Postgres' timeouts do to it after half a minute: its lock goes with its connection.
+            # As the timeouts of Postgres do after half a minute. The worker's lock ends with its connection.
             await database.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'synckairos drain' AND datname = current_database()"
             )
         other = start_worker(settings)
-        await audit_grows(settings.database_url)
-        frozen.send(signal.SIGCONT)
-        await players.more(300)
+        await wait_for_new_rows(settings.database_url)
+        suspended.send(signal.SIGCONT)
+        await load.wait_for_changes(300)
         other.kill()
-        await audit_grows(settings.database_url)
+        await wait_for_new_rows(settings.database_url)
 
 
-async def test_postgres_becomes_read_only_amid_play(
+async def test_read_only_postgres_under_load_loses_nothing(
     own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
     worker = start_worker(own_settings)
-    async with played(own_settings, start_server) as players:
-        await audit_grows(own_settings.database_url)
+    async with complete_audit_of_load(own_settings, start_server) as load:
+        await wait_for_new_rows(own_settings.database_url)
         async with await psycopg.AsyncConnection.connect(
             own_postgres.url, autocommit=True, options="-c default_transaction_read_only=off"
         ) as database:
             await database.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await database.execute("SELECT pg_reload_conf()")
             await asyncio.to_thread(worker.wait_for_line, lambda line: "drain interrupted" in line)
-            await players.more(300)
+            await load.wait_for_changes(300)
             await database.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await database.execute("SELECT pg_reload_conf()")
-        await audit_grows(own_settings.database_url)
+        await wait_for_new_rows(own_settings.database_url)
 
 
-async def test_a_worker_ends_soon_although_postgres_is_frozen(
+async def test_worker_stops_in_time_while_postgres_is_suspended(
     own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
     worker = start_worker(own_settings)
-    async with played(own_settings, start_server) as players:
-        await audit_grows(own_settings.database_url)
-        with frozen(own_postgres):
-            await players.more(300)
+    async with complete_audit_of_load(own_settings, start_server) as load:
+        await wait_for_new_rows(own_settings.database_url)
+        with suspended_postgres(own_postgres):
+            await load.wait_for_changes(300)
             worker.send(signal.SIGTERM)
             assert await asyncio.to_thread(worker.wait_end, 10) == 0
         start_worker(own_settings)
 
 
 @contextmanager
-def frozen(store: Postgres) -> Iterator[None]:
-    """Have Postgres and all its children stand still."""
+def suspended_postgres(store: Postgres) -> Iterator[None]:
+    """Suspend Postgres and all its processes until the block ends."""
     with psycopg.connect(store.url) as database:
         children = database.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
     pids = [store.child.pid, *(pid for (pid,) in children)]
@@ -187,7 +187,7 @@ def frozen(store: Postgres) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_synchronous_standby_takes_over(
+async def test_failover_to_a_synchronous_standby_loses_nothing(
     own_postgres: Postgres, settings: Settings, start_server: StartServer, start_worker: StartServer, data_dir: Path
 ) -> None:
     with Standby(data_dir / f"standby-{uuid4().hex[:8]}", own_postgres) as standby:
@@ -197,17 +197,17 @@ async def test_a_synchronous_standby_takes_over(
             update={"database_url": f"postgresql://postgres@/synckairos?host={hosts}&port=5432,5432"}
         )
         start_worker(both)
-        async with played(both, start_server) as players:
-            await audit_grows(own_postgres.url)
+        async with complete_audit_of_load(both, start_server) as load:
+            await wait_for_new_rows(own_postgres.url)
             own_postgres.kill()
-            await players.more(300)
+            await load.wait_for_changes(300)
             await standby.promote()
-            await audit_grows(standby.url)
+            await wait_for_new_rows(standby.url)
 
 
 @pytest.fixture
 def small_disk(data_dir: Path) -> Iterator[Path]:
-    """Mount a disk of 256 MiB in memory."""
+    """Mount a file system of 256 MiB in memory."""
     disk = data_dir / f"disk-{uuid4().hex[:8]}"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=0711", "tmpfs", disk], check=True)
@@ -215,35 +215,35 @@ def small_disk(data_dir: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill up")
-async def test_the_disk_fills_up_and_gets_room_again(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+async def test_full_disk_of_postgres_that_gets_free_space_again_loses_nothing(
     settings: Settings, start_server: StartServer, start_worker: StartServer, small_disk: Path
 ) -> None:
     with Postgres(small_disk / "postgres") as store:
         await migrate(store.url)
         own = settings.model_copy(update={"database_url": store.url})
         worker = start_worker(own)
-        async with played(own, start_server) as players:
-            await audit_grows(store.url)
-            fill(small_disk / "filler")
+        async with complete_audit_of_load(own, start_server) as load:
+            await wait_for_new_rows(store.url)
+            fill_disk(small_disk / "filler")
             await asyncio.to_thread(worker.wait_for_line, lambda line: "drain interrupted" in line, 60)
-            await players.more(300)
+            await load.wait_for_changes(300)
             (small_disk / "filler").unlink()
 
-            async def is_back() -> bool:
+            async def is_writable_again() -> bool:
                 if store.child.returncode is not None:
-                    # Without room for its log it ends itself; whoever made room starts it again.
+                    # Postgres ends without space for its write-ahead log. An operator starts it again.
                     await asyncio.to_thread(store.start)
                 with suppress(psycopg.OperationalError):
-                    return await rows(store.url) > 0
+                    return await count_rows(store.url) > 0
                 return False
 
-            await eventually(is_back, 60)
-            await audit_grows(store.url)
+            await eventually(is_writable_again, 60)
+            await wait_for_new_rows(store.url)
 
 
-def fill(path: Path) -> None:
-    """Write until the disk has no room left."""
+def fill_disk(path: Path) -> None:
+    """Write a file until the disk is full."""
     with path.open("wb", buffering=0) as filler:
         for size in (1 << 20, 1 << 12):
             with suppress(OSError):
@@ -251,17 +251,17 @@ def fill(path: Path) -> None:
                     filler.write(bytes(size))
 
 
-async def test_redis_is_killed_and_loses_nothing_it_had_acknowledged(
+async def test_killed_redis_with_appendfsync_always_loses_no_acknowledged_version(
     settings: Settings, start_server: StartServer, start_worker: StartServer, data_dir: Path
 ) -> None:
     with Valkey(data_dir / f"faults-{uuid4().hex[:8]}", appendfsync="always") as store:
         own = settings.model_copy(update={"redis_url": store.url, "queue_redis_url": store.url})
         start_worker(own)
         server = await asyncio.to_thread(start_server, own)
-        async with load(server.base_url) as players:
+        async with run_load(server.base_url) as load:
             for _ in range(3):
-                await players.more(200)
+                await load.wait_for_changes(200)
                 await asyncio.to_thread(store.kill)
                 await asyncio.to_thread(store.start)
-            await players.more(200)
-        assert holds(await caught_up(own), players.acknowledged)
+            await load.wait_for_changes(200)
+        assert has_all_acknowledged(await drained_audit(own), load.acknowledged)

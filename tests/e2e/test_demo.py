@@ -1,16 +1,18 @@
-"""The page at /demo in a real Chromium, on a real server: what people see is what the server decided."""
+"""The page at /demo in a real Chromium with a real server: the page shows the state that the server decided."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from synckairos.config import Settings
-from tests.e2e.chromium import PATIENCE_MS, chromium
+from synckairos.http.qr_code import BORDER
+from tests.e2e.chromium import TIMEOUT_MS, chromium
 from tests.processes import Process
+from tests.qr_decoder import decode, parse_svg
 
 FLAG_MS = 10_000
 
@@ -23,7 +25,7 @@ def browser(template_database: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    """Open browsers that know nothing of each other. No script may fail in any, no request leave for elsewhere."""
+    """Open separate browser contexts. No script may fail, and no request may go to another host."""
     contexts: list[BrowserContext] = []
     failures: list[str] = []
     hosts: set[str] = set()
@@ -35,7 +37,7 @@ def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
 
     def open_context() -> BrowserContext:
         context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         context.on("page", watch)
         contexts.append(context)
         return context
@@ -49,7 +51,7 @@ def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
 
 @pytest.fixture
 def page(new_context: Callable[[], BrowserContext], serve_process: Process) -> Page:
-    """Open the page as a newcomer does: it makes a game of 3+2 and waits for the first press."""
+    """Open the page without parameters: it creates a game of 3+2 that waits for the first press."""
     page = new_context().new_page()
     page.goto(f"{serve_process.base_url}/demo")
     for side in ("white", "black"):
@@ -74,14 +76,22 @@ def expect_mood(page: Page, side: str, mood: str) -> None:
 
 
 def expect_active(page: Page, side: str) -> None:
-    """Wait until exactly this side's board is lit, and its clock runs."""
+    """Wait until only the board of this side is lit and its clock runs."""
     expect(page.locator(".board.lit")).to_have_count(1)
     expect(page.locator(f'.board.lit[data-side="{side}"]')).to_have_attribute("data-mood", "running")
 
 
 def expect_version(page: Page, side: str, version: int) -> None:
-    """Wait until this board's own socket brought the version."""
+    """Wait until the socket of this board received the version."""
     expect(board(page, side).locator(".tape .in").first).to_contain_text(f"v{version}")
+
+
+def expect_qr_code(image: Locator, link: str) -> None:
+    """Wait until an image is loaded, and check that it is the QR code of a link."""
+    expect(image).to_be_visible()
+    source = urljoin(image.page.url, image.get_attribute("src") or "")
+    assert image.evaluate("each => each.decode().then(() => each.naturalWidth)") > 0
+    assert decode(parse_svg(image.page.request.get(source).text(), BORDER)) == link
 
 
 def start_game(page: Page, preset: str) -> None:
@@ -102,42 +112,42 @@ def origin(page: Page) -> str:
 
 
 def state_of(page: Page) -> dict[str, Any]:
-    """Ask the server, not the page."""
+    """Read the state from the server, not from the page."""
     answer = page.request.get(f"{origin(page)}/v1/sessions/{session_id(page)}")
     assert answer.ok
     state: dict[str, Any] = answer.json()["data"]
     return state
 
 
-PAINTED = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+READ_CLOCKS = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
     const read = (board, name) => board.querySelector(name).textContent;
     done(Object.fromEntries([...document.querySelectorAll('.board')].flatMap(board => [
         [board.dataset.side, read(board, '.digits')],
-        [`rival of ${board.dataset.side}`, read(board, '.rival-time')],
+        [`opponent of ${board.dataset.side}`, read(board, '.opponent-time')],
     ])));
 })))"""
 
 
-def shown(page: Page) -> dict[str, str]:
-    """Read every clock on the page, in one go, right after a frame was painted."""
-    texts: dict[str, str] = page.evaluate(PAINTED)
+def shown_clocks(page: Page) -> dict[str, str]:
+    """Return the texts of all clocks on the page, read together after a frame was painted."""
+    texts: dict[str, str] = page.evaluate(READ_CLOCKS)
     return texts
 
 
-def plus_ms(instant: str, ms: int) -> str:
+def add_ms(instant: str, ms: int) -> str:
     moved = datetime.fromisoformat(instant) + timedelta(milliseconds=ms)
     return moved.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def test_a_press_moves_both_boards(page: Page) -> None:
-    press(page, "black")  # as at a real board: Black sets White's clock going
+def test_press_changes_both_boards(page: Page) -> None:
+    press(page, "black")  # as at a real chess clock: Black starts the clock of White
     expect_active(page, "white")
     for side in ("white", "black"):
         expect_version(page, side, 2)
     expect(board(page, "white").locator(".main")).to_have_text("2:59")
-    clocks = shown(page)
-    assert clocks["white"] == clocks["rival of black"]
-    assert clocks["black"] == clocks["rival of white"] == "3:00"
+    clocks = shown_clocks(page)
+    assert clocks["white"] == clocks["opponent of black"]
+    assert clocks["black"] == clocks["opponent of white"] == "3:00"
 
     press(page, "white")
     expect_active(page, "black")
@@ -147,11 +157,11 @@ def test_a_press_moves_both_boards(page: Page) -> None:
     assert state["version"] == 3
     white = state["participants"][0]
     assert white["cycle_count"] == 1
-    assert 180_000 < white["time_remaining_ms"] <= 182_000  # 3 minutes less what was thought, plus the increment
+    assert 180_000 < white["time_remaining_ms"] <= 182_000  # 3 minutes minus the elapsed time plus the increment
     expect(board(page, "white").locator(".moves")).to_have_text("1 move")
 
 
-def test_each_board_has_a_socket_of_its_own(new_context: Callable[[], BrowserContext], serve_process: Process) -> None:
+def test_each_board_has_its_own_socket(new_context: Callable[[], BrowserContext], serve_process: Process) -> None:
     page = new_context().new_page()
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
@@ -162,7 +172,7 @@ def test_each_board_has_a_socket_of_its_own(new_context: Callable[[], BrowserCon
     assert {parse_qs(urlsplit(url).query)["sessionId"][0] for url in sockets} == {session_id(page)}
 
 
-def test_whoever_is_not_to_move_presses_in_vain(page: Page) -> None:
+def test_press_of_the_side_that_is_not_to_move_has_no_effect(page: Page) -> None:
     press(page, "white")
     expect_active(page, "white")
     idle = board(page, "black").locator(".press")
@@ -173,7 +183,7 @@ def test_whoever_is_not_to_move_presses_in_vain(page: Page) -> None:
     assert state_of(page)["version"] == 3
 
 
-def test_pause_and_resume(page: Page) -> None:
+def test_paused_clock_keeps_its_reading_until_it_is_resumed(page: Page) -> None:
     press(page, "white")
     expect_active(page, "white")
     page.get_by_role("button", name="Pause").click()
@@ -181,7 +191,7 @@ def test_pause_and_resume(page: Page) -> None:
         expect_mood(page, side, "paused")
     state = state_of(page)
     assert state["status"] == "paused"
-    before = shown(page)
+    before = shown_clocks(page)
     assert before["white"] == clock_face(state["participants"][0]["time_remaining_ms"])
 
     page.keyboard.press("p")
@@ -189,35 +199,41 @@ def test_pause_and_resume(page: Page) -> None:
     assert state_of(page)["participants"][0]["time_remaining_ms"] == state["participants"][0]["time_remaining_ms"]
 
 
-def test_the_space_bar_presses_whoever_is_to_move(page: Page) -> None:
+def test_space_bar_presses_the_clock_of_the_side_to_move(page: Page) -> None:
     page.keyboard.press("Space")
     expect_active(page, "white")
     page.keyboard.press("Space")
     expect_active(page, "black")
     page.get_by_role("button", name="New game").click()
     page.keyboard.press("Escape")
-    page.keyboard.press("Space")  # what was clicked doesn't keep the space bar
+    page.keyboard.press("Space")  # a clicked button does not keep the focus, so it does not get the space bar
     expect_active(page, "white")
     assert state_of(page)["version"] == 4
 
 
-def test_time_can_be_given(page: Page) -> None:
+def test_given_time_is_shown_on_both_boards(page: Page) -> None:
     page.get_by_role("button", name="Give Black 15 seconds").click()
     expect(board(page, "black").locator(".main")).to_have_text("3:15")
-    expect(board(page, "white").locator(".rival-time")).to_have_text("3:15")
+    expect(board(page, "white").locator(".opponent-time")).to_have_text("3:15")
 
 
-def test_another_browser_joins_by_its_link(page: Page, new_context: Callable[[], BrowserContext]) -> None:
+def test_other_browsers_that_open_the_links_show_the_same_game(
+    page: Page, new_context: Callable[[], BrowserContext]
+) -> None:
     phone, wall = new_context().new_page(), new_context().new_page()
     page.get_by_role("button", name="Join").click()
-    expect(page.locator("#qr")).to_be_visible()
-    phone.goto(page.locator("#link").get_attribute("href") or "")
-    page.get_by_label("The wall").check()
+    link = page.locator("#link").get_attribute("href") or ""
+    expect_qr_code(page.locator("#qr"), link)
+    phone.goto(link)
+    page.get_by_label("Wall display").check()
     wall.goto(page.locator("#link").get_attribute("href") or "")
     page.keyboard.press("Escape")
     expect(phone.locator(".board")).to_have_count(1)
     expect_mood(phone, "black", "pending")
     expect_mood(wall, "white", "pending")
+    for side in ("white", "black"):
+        seat = wall.locator(f'.board[data-side="{side}"] .seat')
+        expect_qr_code(seat, f"{origin(page)}/demo?session={session_id(page)}&board={side}")
 
     press(page, "white")
     expect(board(phone, "black").locator(".hint")).to_have_text("Waiting for White")
@@ -229,7 +245,7 @@ def test_another_browser_joins_by_its_link(page: Page, new_context: Callable[[],
     expect_active(page, "white")
     expect_active(wall, "white")
 
-    start_game(page, "1+0")  # everybody comes along
+    start_game(page, "1+0")  # all screens move to the new game
     for watcher in (phone, wall):
         watcher.wait_for_url(f"**session={session_id(page)}*")
         expect_mood(watcher, "black", "pending")
@@ -237,7 +253,9 @@ def test_another_browser_joins_by_its_link(page: Page, new_context: Callable[[],
 
 
 @pytest.mark.slow
-def test_a_flag_falls_with_nobody_pressing(page: Page, new_context: Callable[[], BrowserContext]) -> None:
+def test_time_that_runs_out_without_a_press_ends_the_game(
+    page: Page, new_context: Callable[[], BrowserContext]
+) -> None:
     start_game(page, "0:10")
     watcher = new_context().new_page()
     watcher.goto(page.url)
@@ -248,14 +266,14 @@ def test_a_flag_falls_with_nobody_pressing(page: Page, new_context: Callable[[],
         expect_mood(each, "white", "flagged")
         expect_mood(each, "black", "won")
         expect(board(each, "white").locator(".digits")).to_have_text("0:00.0")
-        expect(each.locator("[aria-live]")).to_have_text("White’s flag fell.")
+        expect(each.locator("[aria-live]")).to_have_text("White’s time is up.")
     state = state_of(page)
     assert state["status"] == "expired"
-    assert state["session_completed_at"] == plus_ms(state["session_started_at"], FLAG_MS)
+    assert state["session_completed_at"] == add_ms(state["session_started_at"], FLAG_MS)
     expect(page.get_by_role("button", name="Pause")).to_be_disabled()
 
 
-def test_the_connection_is_lost_and_comes_back(
+def test_page_reconnects_after_a_restart_of_the_server(
     new_context: Callable[[], BrowserContext], settings: Settings, start_server: Callable[[Settings], Process]
 ) -> None:
     server = start_server(settings)
@@ -281,18 +299,18 @@ def test_the_connection_is_lost_and_comes_back(
         again.stop()
 
 
-def test_a_refusal_is_told_in_the_servers_words(page: Page) -> None:
+def test_refused_press_shows_the_message_of_the_server(page: Page) -> None:
     press(page, "white")
     expect_active(page, "white")
     white = state_of(page)["active_participant_id"]
 
-    def be_late(route: Route) -> None:
-        """Let another client press first, on the way."""
+    def press_first(route: Route) -> None:
+        """Let another client press while the request of the page is delayed."""
         first = page.request.post(route.request.url, data={"current_participant_id": white})
         assert first.ok
         route.continue_()
 
-    page.route("**/switch", be_late)
+    page.route("**/switch", press_first)
     with page.expect_response("**/switch") as refused:
         press(page, "white")
     assert refused.value.status == 409
@@ -303,7 +321,9 @@ def test_a_refusal_is_told_in_the_servers_words(page: Page) -> None:
     assert state_of(page)["version"] == 3
 
 
-def test_a_game_that_is_not_there_says_so(new_context: Callable[[], BrowserContext], serve_process: Process) -> None:
+def test_missing_and_deleted_games_are_shown_as_gone(
+    new_context: Callable[[], BrowserContext], serve_process: Process
+) -> None:
     page = new_context().new_page()
     page.goto(f"{serve_process.base_url}/demo?session=00000000-0000-4000-8000-000000000000&board=white")
     expect_mood(page, "white", "gone")
@@ -312,7 +332,9 @@ def test_a_game_that_is_not_there_says_so(new_context: Callable[[], BrowserConte
     expect_mood(page, "white", "gone")
 
 
-def test_a_device_whose_clock_is_wrong_reads_the_same(page: Page, new_context: Callable[[], BrowserContext]) -> None:
+def test_device_with_a_wrong_clock_shows_the_same_readings(
+    page: Page, new_context: Callable[[], BrowserContext]
+) -> None:
     ahead = new_context()
     ahead.add_init_script("{ const now = Date.now; Date.now = () => now() + 3_600_000; }")
     other = ahead.new_page()

@@ -1,4 +1,4 @@
-"""`synckairos dev` brings everything up, and everything down, however it ends."""
+"""`synckairos dev` starts all processes, and stops all of them however it ends."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ StartDev = Callable[..., Process]
 
 @pytest.fixture
 def start_dev(tmp_path: Path) -> Iterator[StartDev]:
-    """Start `dev` on a free port, in a directory of its own so that nobody's .env counts."""
+    """Return a function that starts `dev` on a free port, in an empty directory, so that no .env file is read."""
     started: list[Process] = []
 
     def start(*args: str, env: dict[str, str] | None = None) -> Process:
@@ -34,20 +34,20 @@ def start_dev(tmp_path: Path) -> Iterator[StartDev]:
 
 
 def banner(process: Process) -> dict[str, str]:
-    """Read the banner's table of addresses."""
+    """Return the rows of the banner's table, and the exported variables as `export`."""
     rows = (line.split(maxsplit=1) for line in process.output.splitlines() if line.startswith("  "))
     return {name: value.split(" (")[0].strip() for name, value in rows}
 
 
 def descendants(pid: int) -> set[int]:
-    """List the processes that `pid` started, and those they started."""
+    """Return the processes that `pid` started, and their descendants."""
     listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     found: set[int] = set()
-    front = {pid}
-    while front:
-        front = {child for child, parent in parents.items() if parent in front} - found
-        found |= front
+    latest = {pid}
+    while latest:
+        latest = {child for child, parent in parents.items() if parent in latest} - found
+        found |= latest
     return found
 
 
@@ -57,7 +57,9 @@ def wait_for_end(pids: set[int]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_what_it_says_and_ends_within_ten_seconds(number: signal.Signals, start_dev: StartDev) -> None:
+def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
+    number: signal.Signals, start_dev: StartDev
+) -> None:
     process = start_dev().wait_ready()
     addresses = banner(process)
     with urlopen(addresses["http"] + "/health") as answer:
@@ -69,8 +71,8 @@ def test_it_serves_what_it_says_and_ends_within_ten_seconds(number: signal.Signa
     for page in ("demo", "docs", "metrics"):
         assert addresses[page] == f"{process.base_url}/{page}"
     assert Path(addresses["data"]).is_dir()
-    named = dict(each.partition("=")[::2] for each in shlex.split(addresses["export"]))
-    assert (named["REDIS_URL"], named["DATABASE_URL"]) == (addresses["redis"], addresses["postgres"])
+    exported = dict(each.partition("=")[::2] for each in shlex.split(addresses["export"]))
+    assert (exported["REDIS_URL"], exported["DATABASE_URL"]) == (addresses["redis"], addresses["postgres"])
     others = descendants(process.pid)
     assert len(others) > 4
 
@@ -82,21 +84,21 @@ def test_it_serves_what_it_says_and_ends_within_ten_seconds(number: signal.Signa
     assert not Path(addresses["data"]).exists()
 
 
-def test_killed_it_leaves_nobody_behind_and_the_next_one_removes_its_data(start_dev: StartDev, data_dir: Path) -> None:
-    here = {"TMPDIR": str(data_dir)}  # or whoever else starts one on this machine would tidy up
-    process, living = start_dev(env=here).wait_ready(), start_dev(env=here).wait_ready()
+def test_killed_dev_leaves_no_process_and_the_next_dev_removes_its_data(start_dev: StartDev, data_dir: Path) -> None:
+    own_tmp = {"TMPDIR": str(data_dir)}  # so that no other dev process on this machine removes the data
+    process, running = start_dev(env=own_tmp).wait_ready(), start_dev(env=own_tmp).wait_ready()
     others = descendants(process.pid)
     process.kill()
     wait_for_end(others)
-    left = Path(banner(process)["data"])
-    assert left.exists()  # nobody was left to remove it
-    next_one = start_dev(env=here).wait_ready()
-    assert not left.exists()
-    for each in (living, next_one):
+    abandoned = Path(banner(process)["data"])
+    assert abandoned.exists()  # a killed process removes nothing
+    next_dev = start_dev(env=own_tmp).wait_ready()
+    assert not abandoned.exists()
+    for each in (running, next_dev):
         assert Path(banner(each)["data"]).exists()
 
 
-def test_the_data_survives_where_it_was_asked_for(start_dev: StartDev, data_dir: Path) -> None:
+def test_data_directory_keeps_the_data(start_dev: StartDev, data_dir: Path) -> None:
     data = data_dir / "kept"
     process = start_dev("--data", str(data)).wait_ready()
     with redis.Redis.from_url(banner(process)["redis"]) as client:
@@ -107,17 +109,19 @@ def test_the_data_survives_where_it_was_asked_for(start_dev: StartDev, data_dir:
         assert client.get("kept") == b"1"
 
 
-def test_data_in_use_is_one_line_at_once(start_dev: StartDev, data_dir: Path) -> None:
+def test_data_directory_in_use_is_refused_at_once_in_one_line(start_dev: StartDev, data_dir: Path) -> None:
     data = data_dir / "kept"
     process = start_dev("--data", str(data)).wait_ready()
     late = start_dev("--data", str(data))
-    assert late.wait_end(timeout_s=10) == 1  # less than the time in which a store may let go of it
+    assert late.wait_end(timeout_s=10) == 1  # less than the timeout for the start of a store
     assert late.output == f"--data: {data} is in use by process {process.pid}; stop it, or choose another directory\n"
     process.kill()
-    start_dev("--data", str(data)).wait_ready()  # whoever was killed left nothing in the way
+    start_dev("--data", str(data)).wait_ready()  # a killed process leaves no lock
 
 
-def test_the_stores_somebody_named_are_used(start_dev: StartDev, redis_url: str, database_url: str) -> None:
+def test_stores_that_are_set_are_used_and_none_is_started(
+    start_dev: StartDev, redis_url: str, database_url: str
+) -> None:
     process = start_dev(env={"REDIS_URL": redis_url, "DATABASE_URL": database_url}).wait_ready()
     addresses = banner(process)
     assert (addresses["redis"], addresses["postgres"]) == (redis_url, database_url)
@@ -127,14 +131,14 @@ def test_the_stores_somebody_named_are_used(start_dev: StartDev, redis_url: str,
     assert not running & {"valkey-server", "postgres"}
 
 
-def test_a_place_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
+def test_data_directory_that_cannot_be_created_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = Process("dev", "--port", "0", "--data", str(tmp_path / "file" / "data"), cwd=tmp_path)
     assert process.wait_end() == 1
     assert process.output == f"--data: cannot use {tmp_path / 'file' / 'data'}: Not a directory\n"
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = Process("dev", "--port", str(port), cwd=tmp_path)
@@ -144,7 +148,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_part_that_dies_ends_the_rest(start_dev: StartDev) -> None:
+def test_process_that_ends_stops_all_others(start_dev: StartDev) -> None:
     process = start_dev().wait_ready()
     with redis.Redis.from_url(banner(process)["redis"]) as client:
         os.kill(client.info("server")["process_id"], signal.SIGKILL)
@@ -152,7 +156,7 @@ def test_a_part_that_dies_ends_the_rest(start_dev: StartDev) -> None:
     assert "Valkey ended unexpectedly" in process.output
 
 
-def test_a_dot_env_is_read(start_dev: StartDev, tmp_path: Path) -> None:
+def test_dot_env_file_is_read(start_dev: StartDev, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SYNCKAIROS_PARTITIONS=none\n")
     process = start_dev()
     assert process.wait_end() == 1

@@ -1,4 +1,4 @@
-"""Stopping: whoever balances the load hears of it before the door closes, and nothing keeps the process alive."""
+"""Graceful shutdown: readiness fails before the port closes, and no client delays the end of the process."""
 
 import signal
 import socket
@@ -12,7 +12,7 @@ from synckairos.config import Settings
 from tests.processes import Process
 
 
-def test_a_draining_server_says_so_before_it_stops_answering(
+def test_draining_server_answers_not_ready_before_it_closes_its_port(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
     server = start_server(settings.model_copy(update={"drain_timeout_s": 4}))
@@ -30,22 +30,22 @@ def test_a_draining_server_says_so_before_it_stops_answering(
     assert server.wait_end() == 0
 
 
-def test_clients_that_never_read_and_requests_that_never_end_dont_keep_it(
+def test_clients_that_never_read_or_finish_a_request_do_not_delay_the_end(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
     server = start_server(
         settings.model_copy(update={"drain_timeout_s": Settings.model_fields["drain_timeout_s"].default})
     )
     address = urlsplit(server.base_url)
-    watcher = (
+    watcher_head = (
         "GET /ws?sessionId=0198c0de-0000-7000-8000-00000000000a HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    endless = (
+    unfinished_request = (
         "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
     )
     clients = []
-    for head in (watcher, endless):
+    for head in (watcher_head, unfinished_request):
         client = socket.create_connection((address.hostname or "", address.port or 0))
         client.sendall(head.encode())
         clients.append(client)

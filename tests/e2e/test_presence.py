@@ -7,8 +7,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from synckairos.config import Settings
-from tests.e2e.test_realtime import ask, create, v3
-from tests.integration.realtime.instances import take_presence
+from tests.e2e.test_instances import create, request, v3
+from tests.integration.realtime.instances import receive_presence
 from tests.processes import Process
 
 
@@ -20,14 +20,14 @@ async def test_it_is_right_again_within_10_s_after_an_instance_was_killed(
     session_id = await create(doomed)
     async with v3(others[0]) as one, v3(others[1]) as another:
         for client in (one, another):
-            await ask(client, "SUBSCRIBE", id="s", session_id=session_id)
+            await request(client, "SUBSCRIBE", id="s", session_id=session_id)
         lost = [await connect(f"{doomed.ws_url}?sessionId={session_id}", proxy=None) for _ in range(3)]
         for client in (one, another):
-            assert (await take_presence(client, 5))["roles"] == {"viewer": 5}
+            assert (await receive_presence(client, 5))["roles"] == {"viewer": 5}
         doomed.kill()
         killed_s = time.monotonic()
         for client in (one, another):
-            assert (await take_presence(client, 2, deadline_s=15))["roles"] == {"viewer": 2}
+            assert (await receive_presence(client, 2, deadline_s=15))["roles"] == {"viewer": 2}
         assert time.monotonic() - killed_s <= 10
         for client in lost:
             await client.wait_closed()

@@ -1,4 +1,4 @@
-"""The production processes start, say so, and stop cleanly on SIGTERM."""
+"""The production processes start, print what they do, and stop cleanly on SIGTERM."""
 
 import signal
 import socket
@@ -8,7 +8,7 @@ from synckairos.config import Settings
 from tests.processes import Process, spawn_server
 
 
-def test_a_server_says_where_it_is_and_stops_on_sigterm(serve_process: Process) -> None:
+def test_server_prints_its_url_and_stops_on_sigterm(serve_process: Process) -> None:
     with urlopen(serve_process.base_url + "/health") as answer:
         assert answer.status == 200
     serve_process.send(signal.SIGTERM)
@@ -16,14 +16,14 @@ def test_a_server_says_where_it_is_and_stops_on_sigterm(serve_process: Process) 
     assert "Traceback" not in serve_process.output
 
 
-def test_servers_share_a_store_and_one_may_be_killed(settings: Settings, serve_process: Process) -> None:
+def test_server_keeps_serving_after_another_on_its_store_was_killed(settings: Settings, serve_process: Process) -> None:
     other = spawn_server(settings)
     assert other.kill() == -signal.SIGKILL
     with urlopen(serve_process.base_url + "/health") as answer:
         assert answer.status == 200
 
 
-def test_a_taken_port_is_one_line(settings: Settings) -> None:
+def test_taken_port_is_refused_without_a_traceback(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = Process("serve", "--port", str(port), env=settings.environ())
@@ -32,7 +32,9 @@ def test_a_taken_port_is_one_line(settings: Settings) -> None:
     assert "Traceback" not in process.output
 
 
-def test_migrate_says_what_it_applied(settings: Settings, bare_database_url: str) -> None:
+def test_migrate_prints_applied_migrations_and_a_second_run_applies_none(
+    settings: Settings, bare_database_url: str
+) -> None:
     env = {**settings.environ(), "SYNCKAIROS_DATABASE_URL": bare_database_url}
     first = Process("migrate", env=env)
     assert first.wait_end() == 0
@@ -42,10 +44,10 @@ def test_migrate_says_what_it_applied(settings: Settings, bare_database_url: str
     assert second.output == "no migrations to apply\n"
 
 
-def test_the_doctor_exits_1_where_something_is_wrong(settings: Settings) -> None:
-    well = Process("doctor", env=settings.environ())
-    assert well.wait_end() == 0
-    unwell = Process("doctor", env={**settings.environ(), "SYNCKAIROS_REDIS_URL": "redis://127.0.0.1:1/0"})
-    assert unwell.wait_end() == 1
-    assert "BAD  redis: redis://127.0.0.1:1/0" in unwell.output
-    assert "-> start it" in unwell.output
+def test_doctor_exits_1_if_a_check_fails(settings: Settings) -> None:
+    healthy = Process("doctor", env=settings.environ())
+    assert healthy.wait_end() == 0
+    faulty = Process("doctor", env={**settings.environ(), "SYNCKAIROS_REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert faulty.wait_end() == 1
+    assert "BAD  redis: redis://127.0.0.1:1/0" in faulty.output
+    assert "-> start it" in faulty.output

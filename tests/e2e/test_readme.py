@@ -21,28 +21,28 @@ def snippet(language: str, server: Process) -> str:
     return code_blocks(README.read_text(), language)[0].replace(ADDRESS, server.base_url.removeprefix("http://"))
 
 
-def test_the_snippets_run_one_after_the_other(serve_process: Process) -> None:
-    pressed = subprocess.run(
+def test_snippets_work_one_after_the_other(serve_process: Process) -> None:
+    switch = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", snippet("bash", serve_process)], capture_output=True, check=True, timeout=30
     )
-    answer = orjson.loads(pressed.stdout)["data"]
+    answer = orjson.loads(switch.stdout)["data"]
     assert answer["version"] == 3
     assert [p["display_name"] for p in answer["participants"] if p["is_active"]] == ["Black"]
 
-    reading = subprocess.run(
+    readings = subprocess.run(
         ["node", "--input-type=module", "-e", snippet("js", serve_process), "--", answer["session_id"]],
         capture_output=True, check=True, timeout=30, text=True,
     )  # fmt: skip
-    told = re.fullmatch(r"White: (\d+\.\d) s\nBlack: (\d+\.\d) s\n", reading.stdout)
-    assert told is not None, reading.stdout
-    assert 270 < float(told[2]) <= 300 < float(told[1]) <= 303
+    printed = re.fullmatch(r"White: (\d+\.\d) s\nBlack: (\d+\.\d) s\n", readings.stdout)
+    assert printed is not None, readings.stdout
+    assert 270 < float(printed[2]) <= 300 < float(printed[1]) <= 303
 
     watcher = subprocess.Popen(
         [sys.executable, "-u", "-c", snippet("python", serve_process), answer["session_id"]],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        lines = lines_of(watcher)
+        lines = read_lines(watcher)
         assert lines.get(timeout=30) == f"3 running {answer['active_participant_id']}\n"
         url = f"{serve_process.base_url}/v1/sessions/{answer['session_id']}/pause"
         assert httpx.post(url).status_code == 200
@@ -53,7 +53,8 @@ def test_the_snippets_run_one_after_the_other(serve_process: Process) -> None:
         watcher.wait()
 
 
-def lines_of(process: subprocess.Popen[str]) -> "Queue[str]":
+def read_lines(process: subprocess.Popen[str]) -> "Queue[str]":
+    """Return a queue of the lines that a process prints, filled by a thread."""
     lines: Queue[str] = Queue()
     assert process.stdout is not None
     stream = process.stdout

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
-from tests.e2e.test_readme import lines_of
-from tests.integration.http.conftest import chess
+from tests.e2e.test_readme import read_lines
+from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
 from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
@@ -17,7 +17,7 @@ PAGE = DOCUMENTS / "guides" / "webhooks.md"
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Let webhooks go to this machine."""
+    """Allow webhooks to this machine."""
     return settings.model_copy(update={"webhook_allowed_networks": ["127.0.0.0/8"], "webhook_allow_http": True})
 
 
@@ -35,20 +35,20 @@ def test_receiver_of_the_guide_verifies_and_prints_each_event(settings: Settings
                 [sys.executable, "-c", code, made["secret"]],
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
-            lines = lines_of(receiver)
+            lines = read_lines(receiver)
             url = f"http://127.0.0.1:{int(lines.get(timeout=30))}/hook"
             client.patch(f"/v1/webhooks/{made['webhook_id']}", json={"url": url}).raise_for_status()
             assert httpx.post(url, content=b"{}", trust_env=False).status_code == 401
-            session = client.post("/v1/sessions", json=chess()).raise_for_status().json()["data"]
+            session = client.post("/v1/sessions", json=chess_body()).raise_for_status().json()["data"]
             client.post(f"/v1/sessions/{session['session_id']}/start").raise_for_status()
-            told = [lines.get(timeout=30) for _ in range(2)]
+            printed = [lines.get(timeout=30) for _ in range(2)]
     finally:
         if receiver is not None:
             receiver.kill()
             receiver.wait()
         for process in started:
             process.stop()
-    assert told == [f"{kind} {session['session_id']}\n" for kind in ("session_created", "session_started")]
+    assert printed == [f"{kind} {session['session_id']}\n" for kind in ("session_created", "session_started")]
 
 
 _ON_A_FREE_PORT = """

@@ -1,7 +1,8 @@
-"""Fixtures of the integration tests: timings of servers in the test's own process, and the parts of the audit."""
+"""Fixtures of the integration tests: timings of servers in the process of the test, the audit, and REST."""
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from synckairos.config import Settings
@@ -9,6 +10,7 @@ from synckairos.realtime.timings import RealtimeTimings
 from synckairos.server.timings import ServerTimings
 from tests.integration.audit_parts import AuditParts, open_audit_parts
 from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER
+from tests.integration.rest_server import RestServer, open_rest_server
 
 
 @pytest.fixture
@@ -28,3 +30,15 @@ async def audit(settings: Settings) -> AsyncIterator[AuditParts]:
     """Open the parts of the audit and of history on the stores of one test."""
     async with open_audit_parts(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+async def server(settings: Settings) -> AsyncIterator[RestServer]:
+    """Open the REST application on the stores of one test."""
+    async with open_rest_server(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(server: RestServer) -> httpx.AsyncClient:
+    return server.client

@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from synckairos.clock.commands import Create, Start
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due_event
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.pool import PostgresPool
+from synckairos.principal import Principal
 from synckairos.service.past_versions import PastVersions
+from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_store
@@ -32,6 +35,12 @@ class Parts:
     pool: PostgresPool
     history: HistoryReader
     sessions: Sessions
+
+    async def start_session(self, spec: Create) -> str:
+        """Create a session and start it, as a caller without authentication. Returns its id."""
+        session_id = (await self.sessions.create(CreateRequest(Principal(), spec))).session.session_id
+        await self.sessions.execute(CommandRequest(Principal(), session_id, Start(), "start"))
+        return session_id
 
     async def rewind(self, session_id: str, ms: int) -> None:
         """Store a running session as if its turn had begun `ms` earlier, as after an outage of this length."""

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from synckairos.history.records import TrailEvent
+from synckairos.wire.v2_session import IMPORT_COMMAND
 
 FORMAT = "synckairos-archive/1"
 
@@ -178,6 +179,8 @@ def _parse_line(raw: bytes, keep: Callable[[tuple[str, int]], bool]) -> BundleLi
 def find_version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine] = ()) -> Iterator[str]:
     """Name versions that are missing: each epoch begins with 1, or goes on from an earlier version of another one.
 
+    An epoch that was imported from v2 may begin with any version: v2 may have lost the rows before.
+
     What is there `before` these events counts, wherever it is kept.
     """
     epochs: defaultdict[str, dict[int, BundleLine]] = defaultdict(dict)
@@ -187,7 +190,12 @@ def find_version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine]
     for epoch, found in epochs.items():
         first = min(found)
         bases = [other[first - 1] for name, other in epochs.items() if name != epoch and first - 1 in other]
-        if first > 1 and not any(base.occurred_at_ms <= found[first].occurred_at_ms for base in bases):
+        is_imported = found[first].row.get("command") == IMPORT_COMMAND
+        if (
+            first > 1
+            and not is_imported
+            and not any(base.occurred_at_ms <= found[first].occurred_at_ms for base in bases)
+        ):
             yield f"what comes before version {first} of epoch {epoch}"
         missing = sorted(set(range(first, max(found))) - found.keys())
         if missing:

@@ -17,6 +17,7 @@ from synckairos.wire.instants import parse_instant
 from synckairos.wire.outbox_entry import OutboxEntry
 from synckairos.wire.participant_session_json import render_pieces, render_row
 from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.v2_session import is_v2_epoch
 
 
 @fast_dataclass
@@ -140,8 +141,11 @@ def _as_stored(session: dict[str, Any], mine: Mapping[str, Any], *, began_at_ms:
 def _at(
     part: ParticipantSession, session: dict[str, Any] | None, now_ms: int, participant_id: str = ""
 ) -> ParticipantSession:
-    """Return a part as of now: with the break under way, and the time that runs, up to the clock's zero."""
-    if part.status == "paused":
+    """Return a part as of now: with the break under way, and the time that runs, up to the clock's zero.
+
+    Nothing runs in a session that was left in v2.
+    """
+    if part.status == "paused" and not is_v2_epoch(part.epoch):
         return replace(part, paused_ms=part.paused_ms + max(0, now_ms - part.at_ms))
     if session is None or session["active_participant_id"] != participant_id:
         return part

@@ -14,8 +14,8 @@ from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.store_generation import Generations
 from tests.integration.audit_parts import AuditParts
-from tests.integration.http.conftest import serving
 from tests.integration.random_player import RandomPlayer, StoreWithSetTime
+from tests.integration.rest_server import open_rest_server
 from tests.processes import Process
 
 CHARGE = OutagePolicy()
@@ -84,8 +84,8 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
 
 
 async def test_a_session_changed_over_rest_replays_without_findings(audit: AuditParts) -> None:
-    async with serving(audit.settings) as server:
-        session = await server.started(metadata={"z": {"é": 1}, "a": 2.0}, increment_ms=1000)
+    async with open_rest_server(audit.settings) as server:
+        session = await server.create_started(metadata={"z": {"é": 1}, "a": 2.0}, increment_ms=1000)
         path = f"/v1/sessions/{session['session_id']}"
         one = session["participants"][0]["participant_id"]
         newcomer = str(uuid4())

@@ -17,7 +17,7 @@ from synckairos.jobs.retention import Retention
 from synckairos.jobs.table import open_job_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal, Role
-from tests.integration.http.conftest import Server, serving
+from tests.integration.rest_server import RestServer, open_rest_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Worker:
 
 
 @pytest.fixture
-async def worker(server: Server) -> AsyncIterator[Worker]:
+async def worker(server: RestServer) -> AsyncIterator[Worker]:
     objects = ColdStorage(server.settings.archive_url)
     async with open_job_pool(server.settings.database_url) as pool:
         archiver = Archiver(pool, objects)
@@ -38,9 +38,9 @@ async def worker(server: Server) -> AsyncIterator[Worker]:
         yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox, upkeep))
 
 
-async def over(server: Server) -> dict[str, Any]:
+async def over(server: RestServer) -> dict[str, Any]:
     """Play a session to its end and drain it."""
-    session = await server.started(metadata={"table": 7})
+    session = await server.create_started(metadata={"table": 7})
     session_id = session["session_id"]
     assert (await server.client.post(f"/v1/sessions/{session_id}/switch")).status_code == 200
     answer = await server.client.post(f"/v1/sessions/{session_id}/complete", headers={"idempotency-key": "the-end"})
@@ -54,7 +54,7 @@ async def archive_of(client: httpx.AsyncClient, session_id: str, accept: str = "
     return await client.get(f"/v1/sessions/{session_id}/archive", headers=headers, params=params)
 
 
-async def test_an_archive_is_read_back(server: Server, worker: Worker) -> None:
+async def test_an_archive_is_read_back(server: RestServer, worker: Worker) -> None:
     session = await over(server)
     session_id = session["session_id"]
     events = (await server.client.get(f"/v1/sessions/{session_id}/events?snapshots=1")).json()["data"]
@@ -74,7 +74,7 @@ async def test_an_archive_is_read_back(server: Server, worker: Worker) -> None:
     assert lines.content == gzip.decompress((Path(server.settings.archive_url) / filed.path).read_bytes())
 
 
-async def test_nobody_is_sent_what_he_has(server: Server, worker: Worker) -> None:
+async def test_nobody_is_sent_what_he_has(server: RestServer, worker: Worker) -> None:
     session_id = (await over(server))["session_id"]
     await worker.archiver.archive(session_id)
     answers = [
@@ -97,7 +97,7 @@ async def test_nobody_is_sent_what_he_has(server: Server, worker: Worker) -> Non
 
 
 async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
-    server: Server, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    server: RestServer, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session_id = (await over(server))["session_id"]
     await worker.archiver.archive(session_id)
@@ -128,7 +128,7 @@ async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
     ],
 )
 async def test_what_it_shows_depends_on_role_and_settings(
-    server: Server,
+    server: RestServer,
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
     role: Role,
@@ -141,7 +141,7 @@ async def test_what_it_shows_depends_on_role_and_settings(
     # Authentication, which finds the role, is still to come.
     monkeypatch.setattr(CallerIdentity, "principal_for", lambda self, scope: Principal(role=role))
     settings = server.settings.model_copy(update={"archive_role": least, "archive_events_role": events_from})
-    async with serving(settings) as other:
+    async with open_rest_server(settings) as other:
         answer = await archive_of(other.client, session_id)
         lines = await archive_of(other.client, session_id, "application/x-ndjson")
     if shown is None:
@@ -156,7 +156,7 @@ async def test_what_it_shows_depends_on_role_and_settings(
     assert (b"payload_hash" in lines.content) is (shown == "all")
 
 
-async def test_why_there_is_none(server: Server, worker: Worker) -> None:
+async def test_why_there_is_none(server: RestServer, worker: Worker) -> None:
     async def told(session_id: str) -> tuple[int, str]:
         answer = await archive_of(server.client, session_id)
         return answer.status_code, answer.json()["error"]["code"]
@@ -180,7 +180,7 @@ async def test_why_there_is_none(server: Server, worker: Worker) -> None:
     assert await told(session_id) == (500, "ARCHIVE_DAMAGED")
 
 
-async def test_lists_forget_what_left_postgres(server: Server, worker: Worker) -> None:
+async def test_lists_forget_what_left_postgres(server: RestServer, worker: Worker) -> None:
     gone, stays = await over(server), await over(server)
     person = gone["participants"][0]["participant_id"]
     keys, pipe = server.parts.store.keys, server.parts.pipe
@@ -198,7 +198,7 @@ async def test_lists_forget_what_left_postgres(server: Server, worker: Worker) -
     assert (await server.client.get(f"/v1/sessions/{stays['session_id']}")).is_success
 
 
-async def test_a_session_is_there_after_it_left_redis_and_postgres(server: Server, worker: Worker) -> None:
+async def test_a_session_is_there_after_it_left_redis_and_postgres(server: RestServer, worker: Worker) -> None:
     session = await over(server)
     session_id = session["session_id"]
     url = f"/v1/sessions/{session_id}"

@@ -11,7 +11,7 @@ from synckairos.wire import request_bodies, v3_messages
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import COMMAND_BODIES, SimulationBody
 from synckairos.wire.webhooks import CreateWebhook, PatchWebhook, RotateSecret
-from tests.integration.http.conftest import Server
+from tests.integration.rest_server import RestServer
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ ASYNCAPI = an_object(
 
 
 @pytest.fixture
-async def document(server: Server) -> Json:
+async def document(server: RestServer) -> Json:
     answer = await server.client.get("/asyncapi.json")
     assert answer.headers["content-type"] == "application/json"
     found: Json = answer.json()

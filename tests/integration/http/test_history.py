@@ -20,7 +20,7 @@ from synckairos.http import session_list
 from synckairos.http.live_tail import LiveTail
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.response_models import EventPage, ParticipationPage, SessionPage, TimeBuckets
-from tests.integration.http.conftest import Server, serving
+from tests.integration.rest_server import RestServer, open_rest_server
 
 
 def url(session: dict[str, Any], more: str = "") -> str:
@@ -45,7 +45,7 @@ async def pages(client: httpx.AsyncClient, path: str, **params: Any) -> list[dic
 # -- the list ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_list_has_what_is_live_and_what_was(server: Server) -> None:
+async def test_the_list_has_what_is_live_and_what_was(server: RestServer) -> None:
     made = [await server.create(metadata={"at": at}) for at in range(3)]
     await server.client.post(url(made[0], "/start"))
     await server.client.post(url(made[1], "/cancel"))
@@ -60,8 +60,8 @@ async def test_the_list_has_what_is_live_and_what_was(server: Server) -> None:
     SessionPage.model_validate_json((await server.client.get("/v1/sessions")).content)
 
 
-async def test_the_list_can_be_narrowed(server: Server) -> None:
-    running = await server.started()
+async def test_the_list_can_be_narrowed(server: RestServer) -> None:
+    running = await server.create_started()
     counting = await server.create(sync_mode="count_up")
     done = await server.create()
     await server.client.post(url(done, "/complete"))
@@ -79,7 +79,7 @@ async def test_the_list_can_be_narrowed(server: Server) -> None:
     assert await ids(status="paused") == [running["session_id"]]
 
 
-async def test_a_narrow_list_of_many_sessions_is_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_narrow_list_of_many_sessions_is_whole(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_list, "LIVE_BATCH_SIZE", 2)
     monkeypatch.setattr(session_list, "MAX_LIVE_BATCHES", 2)
     made = [await server.create(metadata={"at": at}) for at in range(14)]
@@ -93,8 +93,8 @@ async def test_a_narrow_list_of_many_sessions_is_whole(server: Server, monkeypat
         assert [each["metadata"]["at"] for each in everything] == list(range(13, -1, -1))
 
 
-async def test_nobody_is_listed_past_zero(server: Server) -> None:
-    session = await server.started()
+async def test_nobody_is_listed_past_zero(server: RestServer) -> None:
+    session = await server.create_started()
     await server.parts.rewind(session["session_id"], 700_000)
     [listed] = await pages(server.client, "/v1/sessions")
     assert listed["status"] == "expired"
@@ -113,7 +113,7 @@ async def test_a_cursor_is_one_of_ours(settings: Settings) -> None:
         *(render_cursor(1_795_327_676_331, 1, text) for text in TEXTS),
     ]
     # A server that drains ends its tails at once.
-    async with serving(settings, is_draining=lambda: True) as server:
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
         session = await server.create()
         for cursor in cursors:
             for path in ("/v1/sessions", url(session, "/events"), f"/v1/participants/{uuid4()}/sessions"):
@@ -127,7 +127,7 @@ async def test_a_cursor_is_one_of_ours(settings: Settings) -> None:
 
 
 async def test_a_tail_without_a_last_event_begins_at_the_first(settings: Settings) -> None:
-    async with serving(settings, is_draining=lambda: True) as server:
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
         session = await server.create()
         headers = {"accept": "text/event-stream", "last-event-id": ""}
         assert "session_created" in (await server.client.get(url(session, "/events"), headers=headers)).text
@@ -141,8 +141,8 @@ async def test_without_postgres_history_says_so(settings: Settings) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         away = f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/nothing"
-        async with serving(settings.model_copy(update={"database_url": away})) as server:
-            session = await server.started()
+        async with open_rest_server(settings.model_copy(update={"database_url": away})) as server:
+            session = await server.create_started()
             ada = session["participants"][0]["participant_id"]
             for path in ("/v1/sessions", url(session, "/events"), f"/v1/participants/{ada}/sessions"):
                 answer = await server.client.get(path)
@@ -156,8 +156,8 @@ async def test_without_postgres_history_says_so(settings: Settings) -> None:
 # -- events -----------------------------------------------------------------------------------------------------------
 
 
-async def test_events_are_whole_at_once(server: Server) -> None:
-    session = await server.started()
+async def test_events_are_whole_at_once(server: RestServer) -> None:
+    session = await server.create_started()
     await server.drain()
     await server.client.post(url(session, "/switch"))
     await server.client.post(url(session, "/pause"))
@@ -175,7 +175,7 @@ async def test_events_are_whole_at_once(server: Server) -> None:
     assert shown[1]["state"] == session
 
 
-async def test_events_outlive_the_session(server: Server) -> None:
+async def test_events_outlive_the_session(server: RestServer) -> None:
     session = await server.create()
     await server.client.delete(url(session))
     again = await server.create(session_id=session["session_id"])
@@ -188,8 +188,8 @@ async def test_events_outlive_the_session(server: Server) -> None:
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "SESSION_NOT_FOUND")
 
 
-async def test_events_come_in_other_forms(server: Server) -> None:
-    session = await server.started()
+async def test_events_come_in_other_forms(server: RestServer) -> None:
+    session = await server.create_started()
     as_csv = await server.client.get(url(session, "/events"), headers={"accept": "text/csv"})
     assert as_csv.headers["content-type"] == "text/csv; charset=utf-8"
     assert "Accept" in as_csv.headers["vary"]
@@ -211,7 +211,7 @@ async def test_events_come_in_other_forms(server: Server) -> None:
 
 
 class Tail:
-    """Server-Sent Events of one session, as they come."""
+    """RestServer-Sent Events of one session, as they come."""
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
         self._stream = stream
@@ -227,8 +227,8 @@ class Tail:
         raise AssertionError("the tail has ended")
 
 
-async def test_a_tail_goes_on_where_it_was(server: Server) -> None:
-    session = await server.started()
+async def test_a_tail_goes_on_where_it_was(server: RestServer) -> None:
+    session = await server.create_started()
     woken = asyncio.Event()
 
     @asynccontextmanager
@@ -258,7 +258,7 @@ async def test_a_tail_goes_on_where_it_was(server: Server) -> None:
 
 
 async def test_a_draining_server_ends_its_tails(settings: Settings) -> None:
-    async with serving(settings, is_draining=lambda: True) as server:
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
         session = await server.create()
         answer = await server.client.get(url(session, "/events"), headers={"accept": "text/event-stream"})
         assert answer.text.count("event: ") == 1
@@ -267,15 +267,15 @@ async def test_a_draining_server_ends_its_tails(settings: Settings) -> None:
 # -- a participant ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_participants_sessions(server: Server) -> None:
+async def test_a_participants_sessions(server: RestServer) -> None:
     ada = str(uuid4())
     people = [
         {"participant_id": ada, "total_time_ms": 600_000},
         {"participant_id": str(uuid4()), "total_time_ms": 600_000},
     ]
-    old = await server.started(participants=people, metadata={"project": "x"})
+    old = await server.create_started(participants=people, metadata={"project": "x"})
     await server.client.post(url(old, "/complete"))
-    live = await server.started(participants=people)
+    live = await server.create_started(participants=people)
     await server.drain()
     await server.client.post(url(live, "/switch"))
     rows = await pages(server.client, f"/v1/participants/{ada}/sessions", limit=1)
@@ -295,9 +295,9 @@ async def test_a_participants_sessions(server: Server) -> None:
     ]
 
 
-async def test_a_participants_hours(server: Server) -> None:
+async def test_a_participants_hours(server: RestServer) -> None:
     ada = str(uuid4())
-    session = await server.started(
+    session = await server.create_started(
         sync_mode="count_up", total_time_ms=None, participants=[{"participant_id": ada}], metadata={"project": "=x"}
     )
     await server.client.post(url(session, "/pause"))

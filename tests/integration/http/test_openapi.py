@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from synckairos.config import Settings
-from tests.integration.http.conftest import Server, chess
+from tests.integration.rest_server import RestServer, chess_body
 from tests.processes import Process
 
 CHECKS = [
@@ -36,7 +36,7 @@ CHECKS = [
 ]
 
 
-async def test_the_description_names_all_there_is(server: Server) -> None:
+async def test_the_description_names_all_there_is(server: RestServer) -> None:
     answer = await server.client.get("/openapi.json")
     document = answer.json()
     assert document["openapi"].startswith("3.1")
@@ -95,12 +95,12 @@ def _fuzz(operation: Any, mode: GenerationMode, ids: list[str]) -> None:
 def _some_sessions() -> list[dict[str, Any]]:
     nobody: list[dict[str, Any]] = []
     return [
-        chess(increment_ms=2_000),
-        chess(on_timeout="advance", warnings_ms=[1_000]),
-        chess(sync_mode="per_cycle", time_per_cycle_ms=1_000, max_cycles=1_000_000),
-        chess(sync_mode="global", participants=nobody),
-        chess(sync_mode="count_up"),
-        chess(session_id=str(uuid4()), clock={"byoyomi": {"periods": 3, "period_ms": 1_000}}),
+        chess_body(increment_ms=2_000),
+        chess_body(on_timeout="advance", warnings_ms=[1_000]),
+        chess_body(sync_mode="per_cycle", time_per_cycle_ms=1_000, max_cycles=1_000_000),
+        chess_body(sync_mode="global", participants=nobody),
+        chess_body(sync_mode="count_up"),
+        chess_body(session_id=str(uuid4()), clock={"byoyomi": {"periods": 3, "period_ms": 1_000}}),
     ]
 
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tests.integration.http.conftest import Server, chess
+from tests.integration.rest_server import RestServer, chess_body
 
 
-async def test_a_pause_keeps_who_took_it_and_counts_against_the_budget(server: Server) -> None:
-    session = await server.started(pause_budget=1)
+async def test_a_pause_keeps_who_took_it_and_counts_against_the_budget(server: RestServer) -> None:
+    session = await server.create_started(pause_budget=1)
     path = f"/v1/sessions/{session['session_id']}"
     assert (session["pause_budget"], session["pauses_taken"]) == (1, {})
     paused = (await server.client.post(f"{path}/pause", json={"reason": "tea"})).json()["data"]
@@ -21,9 +21,9 @@ async def test_a_pause_keeps_who_took_it_and_counts_against_the_budget(server: S
     assert "pause_budget" not in without
 
 
-async def test_a_soft_close_extends_on_an_accepted_switch_alone(server: Server) -> None:
-    bidders = chess()["participants"]
-    session = await server.started(
+async def test_a_soft_close_extends_on_an_accepted_switch_alone(server: RestServer) -> None:
+    bidders = chess_body()["participants"]
+    session = await server.create_started(
         sync_mode="global",
         participants=[{"participant_id": each["participant_id"]} for each in bidders],
         total_time_ms=30_000,
@@ -44,8 +44,8 @@ async def test_a_soft_close_extends_on_an_accepted_switch_alone(server: Server) 
     assert after["version"] == before["version"] + 1
 
 
-async def test_a_switch_in_a_compensated_session_brings_its_receipt_again_and_again(server: Server) -> None:
-    session = await server.started(lag_compensation=True)
+async def test_a_switch_in_a_compensated_session_brings_its_receipt_again_and_again(server: RestServer) -> None:
+    session = await server.create_started(lag_compensation=True)
     path = f"/v1/sessions/{session['session_id']}/switch"
     key = {"idempotency-key": "one"}
     first = await server.client.post(path, json={"lag_ms": 86_400_000}, headers=key)
@@ -56,14 +56,14 @@ async def test_a_switch_in_a_compensated_session_brings_its_receipt_again_and_ag
     await server.client.post(path)
     again = await server.client.post(path, json={"lag_ms": 86_400_000}, headers=key)
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
-    plain = await server.started()
+    plain = await server.create_started()
     answer = await server.client.post(f"/v1/sessions/{plain['session_id']}/switch", json={"lag_ms": 100})
     assert "lag_receipt" not in answer.json()["data"]
 
 
-async def test_lag_is_compensated_where_budgets_are_ones_own(server: Server) -> None:
+async def test_lag_is_compensated_where_budgets_are_ones_own(server: RestServer) -> None:
     unfit: list[dict[str, Any]] = [{"sync_mode": "count_up"}, {"clock": {"hourglass": {}}}]
     for fields in unfit:
-        refused = await server.client.post("/v1/sessions", json=chess(lag_compensation=True, **fields))
+        refused = await server.client.post("/v1/sessions", json=chess_body(lag_compensation=True, **fields))
         assert refused.status_code == 400
         assert [fault["path"] for fault in refused.json()["error"]["details"]] == ["lag_compensation"]

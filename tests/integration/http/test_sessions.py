@@ -12,7 +12,7 @@ import pytest
 
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.response_models import Problem, SessionAnswer, SwitchAnswer
-from tests.integration.http.conftest import Server, chess
+from tests.integration.rest_server import RestServer, chess_body
 from tests.integration.round_trips import RoundTrips
 
 
@@ -32,7 +32,7 @@ def url(session: dict[str, Any], verb: str = "") -> str:
 
 
 async def test_a_session_is_created_once(client: httpx.AsyncClient) -> None:
-    body = chess(metadata={"room": "é"}, increment_ms=2_000)
+    body = chess_body(metadata={"room": "é"}, increment_ms=2_000)
     answer = await client.post("/v1/sessions", json=body)
     assert answer.status_code == 201
     session = SessionAnswer.model_validate_json(answer.content).data
@@ -51,14 +51,14 @@ async def test_a_session_is_created_once(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_id_is_made_where_none_is_given(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/sessions", json=chess(session_id=None))
+    answer = await client.post("/v1/sessions", json=chess_body(session_id=None))
     session_id = answer.json()["data"]["session_id"]
     assert session_id[14] == "7"
     assert (await client.get(answer.headers["location"])).json()["data"]["session_id"] == session_id
 
 
-async def test_ids_are_lowered_on_every_way_in(server: Server) -> None:
-    body = chess(session_id=str(uuid4()).upper())
+async def test_ids_are_lowered_on_every_way_in(server: RestServer) -> None:
+    body = chess_body(session_id=str(uuid4()).upper())
     answer = await server.client.post("/v1/sessions", json=body)
     assert answer.json()["data"]["session_id"] == body["session_id"].lower()
     assert (await server.client.get(f"/v1/sessions/{body['session_id']}")).status_code == 200
@@ -67,7 +67,7 @@ async def test_ids_are_lowered_on_every_way_in(server: Server) -> None:
 # -- a life -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_v2_client_plays_a_game_without_bodies(server: Server) -> None:
+async def test_a_v2_client_plays_a_game_without_bodies(server: RestServer) -> None:
     session = await server.create()
     white, black = (each["participant_id"] for each in session["participants"])
     headers = {"content-type": "application/json"}
@@ -86,7 +86,7 @@ async def test_a_v2_client_plays_a_game_without_bodies(server: Server) -> None:
     assert answer.json()["data"]["active_participant_id"] is None
 
 
-async def test_the_wrong_status_is_named(server: Server) -> None:
+async def test_the_wrong_status_is_named(server: RestServer) -> None:
     session = await server.create()
     for verb in ("switch", "pause", "resume"):
         answer = await server.client.post(url(session, verb))
@@ -99,8 +99,8 @@ async def test_the_wrong_status_is_named(server: Server) -> None:
         assert "cancelled" in answer.json()["error"]["message"]
 
 
-async def test_a_late_second_press_passes_nobodys_turn(server: Server) -> None:
-    session = await server.started()
+async def test_a_late_second_press_passes_nobodys_turn(server: RestServer) -> None:
+    session = await server.create_started()
     white = session["participants"][0]["participant_id"]
     press = {"current_participant_id": white}
     assert (await server.client.post(url(session, "switch"), json=press)).status_code == 200
@@ -110,8 +110,8 @@ async def test_a_late_second_press_passes_nobodys_turn(server: Server) -> None:
     assert (stranger.status_code, code_of(stranger)) == (404, "PARTICIPANT_NOT_FOUND")
 
 
-async def test_a_press_after_the_flag_fell_says_whose(server: Server) -> None:
-    session = await server.started(on_timeout="advance")
+async def test_a_press_after_the_flag_fell_says_whose(server: RestServer) -> None:
+    session = await server.create_started(on_timeout="advance")
     white, black = (each["participant_id"] for each in session["participants"])
     await server.parts.rewind(session["session_id"], 600_000)
     answer = await server.client.post(url(session, "switch"))
@@ -125,16 +125,16 @@ async def test_a_press_after_the_flag_fell_says_whose(server: Server) -> None:
     assert "expired" in ended.json()["error"]["message"]
 
 
-async def test_nobody_is_shown_a_clock_past_its_zero(server: Server) -> None:
-    session = await server.started()
+async def test_nobody_is_shown_a_clock_past_its_zero(server: RestServer) -> None:
+    session = await server.create_started()
     await server.parts.rewind(session["session_id"], 700_000)
     data = (await server.client.get(url(session))).json()["data"]
     assert data["status"] == "expired"
     assert data["session_completed_at"] == data["deadline_at"]
 
 
-async def test_people_join_and_leave_and_get_time(server: Server) -> None:
-    session = await server.started()
+async def test_people_join_and_leave_and_get_time(server: RestServer) -> None:
+    session = await server.create_started()
     newcomer: dict[str, Any] = {"participant_id": str(uuid4()), "total_time_ms": 60_000, "display_name": "Ada"}
     joined = await server.client.post(url(session, "participants"), json=newcomer)
     assert joined.status_code == 200
@@ -152,7 +152,7 @@ async def test_people_join_and_leave_and_get_time(server: Server) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json"])
-async def test_metadata_is_merged(server: Server, media_type: str) -> None:
+async def test_metadata_is_merged(server: RestServer, media_type: str) -> None:
     session = await server.create(metadata={"a": {"b": 1, "c": 2}, "d": [1]})
     patch = orjson.dumps({"metadata": {"a": {"b": None}, "d": {"e": None, "f": 1}}})
     answer = await server.client.patch(url(session), content=patch, headers={"content-type": media_type})
@@ -165,15 +165,15 @@ async def test_metadata_is_merged(server: Server, media_type: str) -> None:
     assert (final.status_code, final.json()["data"]["metadata"]["rated"]) == (200, True)
 
 
-async def test_metadata_can_not_grow_beyond_its_bounds(server: Server) -> None:
+async def test_metadata_can_not_grow_beyond_its_bounds(server: RestServer) -> None:
     session = await server.create(metadata={"a": "x" * 20_000})
     answer = await server.client.patch(url(session), json={"metadata": {"b": "x" * 20_000}})
     assert (answer.status_code, code_of(answer)) == (400, "VALIDATION_ERROR")
     assert (await server.client.get(url(session))).json()["data"]["version"] == 1
 
 
-async def test_a_deleted_session_is_gone_and_can_be_made_again(server: Server) -> None:
-    session = await server.started()
+async def test_a_deleted_session_is_gone_and_can_be_made_again(server: RestServer) -> None:
+    session = await server.create_started()
     assert (await server.client.delete(url(session))).status_code == 204
     again = await server.client.delete(url(session))
     assert (again.status_code, again.content) == (204, b"")
@@ -186,7 +186,7 @@ async def test_a_deleted_session_is_gone_and_can_be_made_again(server: Server) -
     assert made["epoch"] != session["epoch"]
 
 
-async def test_a_session_is_shown_as_it_was(server: Server) -> None:
+async def test_a_session_is_shown_as_it_was(server: RestServer) -> None:
     session = await server.create()
     created_ms = (await server.client.get("/v1/time")).json()["timestamp_ms"]
     while (await server.parts.sessions.now_ms()) <= created_ms + 1:
@@ -203,7 +203,7 @@ async def test_a_session_is_shown_as_it_was(server: Server) -> None:
 # -- conditions -------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_known_is_not_sent_again(server: Server) -> None:
+async def test_what_is_known_is_not_sent_again(server: RestServer) -> None:
     session = await server.create()
     tag = f'"1-{session["epoch"]}"'
     for known in (tag, f'W/{tag}, "9-x"', "*"):
@@ -216,8 +216,8 @@ async def test_what_is_known_is_not_sent_again(server: Server) -> None:
     assert (stale.status_code, code_of(stale)) == (412, "PRECONDITION_FAILED")
 
 
-async def test_one_of_several_etags_may_be_right(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = await server.started()
+async def test_one_of_several_etags_may_be_right(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await server.create_started()
     path = url(session, "pause")
 
     async def explode(*_: Any) -> None:
@@ -235,7 +235,7 @@ async def test_one_of_several_etags_may_be_right(server: Server, monkeypatch: py
         assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
 
 
-async def test_an_old_etag_changes_nothing(server: Server) -> None:
+async def test_an_old_etag_changes_nothing(server: RestServer) -> None:
     session = await server.create()
     tag = f'"1-{session["epoch"]}"'
     for wrong in (f"W/{tag}", '"1-other"', '"x"', "1"):
@@ -258,8 +258,8 @@ async def test_an_old_etag_changes_nothing(server: Server) -> None:
     assert missing.status_code == 404
 
 
-async def test_a_stale_version_learns_what_won(server: Server) -> None:
-    session = await server.started()
+async def test_a_stale_version_learns_what_won(server: RestServer) -> None:
+    session = await server.create_started()
     for verb, body in (("switch", {}), ("pause", {}), ("adjust", {"delta_ms": 1}), ("complete", {})):
         answer = await server.client.post(url(session, verb), json=body | {"expected_version": 1})
         assert (answer.status_code, code_of(answer)) == (409, "CONFLICT")
@@ -269,8 +269,8 @@ async def test_a_stale_version_learns_what_won(server: Server) -> None:
     assert (await server.client.post(url(session, "switch"), json={"expected_version": 2})).status_code == 200
 
 
-async def test_checks_come_in_their_order(server: Server) -> None:
-    session = await server.started()
+async def test_checks_come_in_their_order(server: RestServer) -> None:
+    session = await server.create_started()
     stranger = {"current_participant_id": str(uuid4())}
     version_first = await server.client.post(url(session, "switch"), json=stranger | {"expected_version": 1})
     assert code_of(version_first) == "CONFLICT"
@@ -284,8 +284,8 @@ async def test_checks_come_in_their_order(server: Server) -> None:
 # -- again ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_same_key_gets_the_same_answer(server: Server) -> None:
-    session = await server.started()
+async def test_the_same_key_gets_the_same_answer(server: RestServer) -> None:
+    session = await server.create_started()
     key = {"idempotency-key": "press-1"}
     first = await server.client.post(url(session, "switch"), headers=key)
     await server.client.post(url(session, "switch"))
@@ -303,7 +303,7 @@ async def test_the_same_key_gets_the_same_answer(server: Server) -> None:
     assert (await server.client.get(url(session))).json()["data"]["version"] == 4
 
 
-async def test_a_refusal_is_replayed_too(server: Server) -> None:
+async def test_a_refusal_is_replayed_too(server: RestServer) -> None:
     session = await server.create()
     key = {"idempotency-key": "too-early"}
     first = await server.client.post(url(session, "switch"), headers=key)
@@ -319,7 +319,7 @@ async def test_a_refusal_is_replayed_too(server: Server) -> None:
 
 
 async def test_a_refused_command_with_a_key_takes_two_round_trips(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: RestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await server.create()
     await server.client.post(url(session, "pause"), headers={"idempotency-key": "first"})  # loads the scripts
@@ -329,8 +329,8 @@ async def test_a_refused_command_with_a_key_takes_two_round_trips(
     assert trips.count == 2
 
 
-async def test_a_record_with_the_first_editions_fingerprint_is_replayed(server: Server) -> None:
-    session = await server.started()
+async def test_a_record_with_the_first_editions_fingerprint_is_replayed(server: RestServer) -> None:
+    session = await server.create_started()
     key = {"idempotency-key": "press-1"}
     first = await server.client.post(url(session, "switch"), headers=key)
     records = server.parts.store.keys.idempotency_records(session["session_id"])
@@ -346,7 +346,7 @@ async def test_a_record_with_the_first_editions_fingerprint_is_replayed(server: 
 
 @pytest.mark.parametrize("named", [True, False])
 async def test_a_creation_is_replayed_with_its_id(client: httpx.AsyncClient, named: bool) -> None:
-    body = chess() if named else chess(session_id=None)
+    body = chess_body() if named else chess_body(session_id=None)
     key = {"idempotency-key": str(uuid4())}
     first, second = [await client.post("/v1/sessions", json=body, headers=key) for _ in range(2)]
     assert (first.status_code, second.status_code, second.content) == (201, 201, first.content)
@@ -356,8 +356,8 @@ async def test_a_creation_is_replayed_with_its_id(client: httpx.AsyncClient, nam
     assert (other.status_code, code_of(other)) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-async def test_a_hundred_tries_at_once_are_one(server: Server) -> None:
-    session = await server.started()
+async def test_a_hundred_tries_at_once_are_one(server: RestServer) -> None:
+    session = await server.create_started()
     answers = await asyncio.gather(
         *(server.client.post(url(session, "switch"), headers={"idempotency-key": "once"}) for _ in range(100))
     )
@@ -367,7 +367,7 @@ async def test_a_hundred_tries_at_once_are_one(server: Server) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
-async def test_a_key_has_bounds(server: Server, key: str) -> None:
+async def test_a_key_has_bounds(server: RestServer, key: str) -> None:
     session = await server.create()
     answer = await server.client.post(url(session, "start"), headers=[(b"idempotency-key", key.encode())])
     assert (answer.status_code, code_of(answer)) == (400, "VALIDATION_ERROR")

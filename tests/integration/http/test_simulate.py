@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
-from tests.integration.http.conftest import Server, serving
+from tests.integration.rest_server import RestServer, open_rest_server
 
 BODY: dict[str, Any] = {
     "session": {
@@ -36,14 +36,14 @@ async def test_a_simulation_is_replayed(client: httpx.AsyncClient, body: dict[st
     assert (without.content, "idempotency-replayed" in without.headers) == (first.content, False)
 
 
-async def test_a_key_stands_for_each_kind_of_thing_apart(server: Server) -> None:
+async def test_a_key_stands_for_each_kind_of_thing_apart(server: RestServer) -> None:
     key = {"idempotency-key": "same"}
     assert (await server.client.post("/v1/simulate", json=BODY, headers=key)).status_code == 200
     assert (await server.client.post("/v1/sessions", json=BODY["session"], headers=key)).status_code == 201
 
 
 async def test_a_replayed_simulation_is_not_counted(settings: Settings) -> None:
-    async with serving(settings.model_copy(update={"rate_limit_general": 2})) as server:
+    async with open_rest_server(settings.model_copy(update={"rate_limit_general": 2})) as server:
         key = {"idempotency-key": "once"}
         for _ in range(4):
             assert (await server.client.post("/v1/simulate", json=BODY, headers=key)).status_code == 200

@@ -10,7 +10,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.webhooks import dispatcher
-from tests.integration.http.conftest import Server, serving
+from tests.integration.rest_server import RestServer, open_rest_server
 from tests.integration.webhooks.receiver import Receiver
 from tests.waiting import eventually
 
@@ -118,7 +118,7 @@ async def test_the_same_key_makes_one(client: httpx.AsyncClient) -> None:
 
 
 async def test_creating_more_endpoints_than_the_maximum_is_refused(settings: Settings) -> None:
-    async with serving(settings, max_webhooks=2) as server:
+    async with open_rest_server(settings, max_webhooks=2) as server:
         for _ in range(2):
             await made(server.client)
         refused = await server.client.post("/v1/webhooks", json={"url": "https://example.org/"})
@@ -127,24 +127,24 @@ async def test_creating_more_endpoints_than_the_maximum_is_refused(settings: Set
 
 async def test_concurrent_creations_do_not_exceed_the_maximum_of_endpoints(settings: Settings) -> None:
     body = {"url": "https://example.org/"}
-    async with serving(settings, max_webhooks=3) as server:
+    async with open_rest_server(settings, max_webhooks=3) as server:
         answers = await asyncio.gather(*(server.client.post("/v1/webhooks", json=body) for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
 
 
 async def test_only_loopback_of_an_exposed_api_is_reached_where_it_is_listed(settings: Settings) -> None:
     strict = settings.model_copy(update={"webhook_allowed_networks": [], "webhook_allow_http": False})
-    async with serving(strict) as server:
+    async with open_rest_server(strict) as server:
         for url in ("http://example.org/", "https://127.0.0.1/"):
             assert (await server.client.post("/v1/webhooks", json={"url": url})).status_code == 400
 
 
-async def test_a_session_is_told_of_and_the_log_says_how(server: Server, receiver: Receiver, sending: None) -> None:
+async def test_a_session_is_told_of_and_the_log_says_how(server: RestServer, receiver: Receiver, sending: None) -> None:
     client = server.client
     hook = await made(client, url=receiver.url, event_types=["session_started"])
     path = f"/v1/webhooks/{hook['webhook_id']}"
-    session = await server.started()
-    await server.started()
+    session = await server.create_started()
+    await server.create_started()
     await server.drain()
 
     async def deliveries(status: str) -> list[dict[str, Any]]:

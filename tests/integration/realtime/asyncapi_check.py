@@ -1,4 +1,4 @@
-"""Checks a message of the server against its AsyncAPI description: exactly the described members, no others."""
+"""Checks a message of the server against its AsyncAPI description: it has no members except the described ones."""
 
 from functools import cache
 from typing import Any

@@ -150,7 +150,7 @@ async def watching(instance: Instance, session_id: str, **options: Any) -> Async
         yield client
 
 
-async def take(client: ClientConnection, deadline_s: float = 10) -> dict[str, Any]:
+async def receive(client: ClientConnection, deadline_s: float = 10) -> dict[str, Any]:
     """Receive the next message except PRESENCE, which may come at any time."""
     while True:
         async with asyncio.timeout(deadline_s):
@@ -160,7 +160,7 @@ async def take(client: ClientConnection, deadline_s: float = 10) -> dict[str, An
             return message
 
 
-async def take_presence(client: ClientConnection, clients: int, deadline_s: float = 10) -> dict[str, Any]:
+async def receive_presence(client: ClientConnection, clients: int, deadline_s: float = 10) -> dict[str, Any]:
     """Receive messages up to a PRESENCE with this number of clients, and return that."""
     async with asyncio.timeout(deadline_s):
         while True:
@@ -170,9 +170,9 @@ async def take_presence(client: ClientConnection, clients: int, deadline_s: floa
                 return message
 
 
-async def take_until(client: ClientConnection, version: int) -> list[dict[str, Any]]:
+async def receive_until(client: ClientConnection, version: int) -> list[dict[str, Any]]:
     """Receive messages up to a state of this version."""
-    taken: list[dict[str, Any]] = []
-    while not taken or taken[-1].get("state", {}).get("version") != version:
-        taken.append(await take(client))
-    return taken
+    received: list[dict[str, Any]] = []
+    while not received or received[-1].get("state", {}).get("version") != version:
+        received.append(await receive(client))
+    return received

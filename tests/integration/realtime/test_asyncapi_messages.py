@@ -1,4 +1,4 @@
-"""All messages and close codes are as AsyncAPI describes them. `instances.take` checks messages in all tests."""
+"""All messages and close codes are as AsyncAPI describes them. `instances.receive` checks messages in all tests."""
 
 from uuid import uuid4
 
@@ -12,46 +12,46 @@ from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
 from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
 from tests.integration.realtime.asyncapi_check import check_message, message_types
-from tests.integration.realtime.instances import Instance, take, take_presence, watching
+from tests.integration.realtime.instances import Instance, receive, receive_presence, watching
 from tests.integration.realtime.v3_client import v3_client
 
 
 async def test_every_v3_message_is_sent_and_described(instance: Instance) -> None:
     deleted_id, session_id = await instance.create(), await instance.create()
     async with v3_client(instance) as client:
-        seen = [(await client.ask("SUBSCRIBE", session_id=each))["type"] for each in (deleted_id, session_id)]
-        seen.append((await take_presence(client.socket, 1))["type"])
-        seen.append((await client.ask("PING", t0=1.5))["type"])
-        seen.append((await client.ask("COMMAND", session_id=session_id, command="start"))["type"])
-        seen.append((await client.ask("COMMAND", session_id=session_id, command="start"))["type"])
-        conflict = await client.ask("COMMAND", session_id=session_id, command="pause", expected_version=1)
+        types = [(await client.request("SUBSCRIBE", session_id=each))["type"] for each in (deleted_id, session_id)]
+        types.append((await receive_presence(client.socket, 1))["type"])
+        types.append((await client.request("PING", t0=1.5))["type"])
+        types.append((await client.request("COMMAND", session_id=session_id, command="start"))["type"])
+        types.append((await client.request("COMMAND", session_id=session_id, command="start"))["type"])
+        conflict = await client.request("COMMAND", session_id=session_id, command="pause", expected_version=1)
         assert conflict["details"]["state"]["version"] == 2
         await instance.command(session_id, UpdateMetadata({"a": None, "b": [None]}))
-        seen += [each["type"] for each in await client.take_until(session_id, 3)]
+        types += [each["type"] for each in await client.receive_until(session_id, 3)]
         await instance.command(session_id, UpdateMetadata({"b": 1}))
         await instance.command(session_id, Switch())
-        seen += [each["type"] for each in await client.take_until(session_id, 5)]
+        types += [each["type"] for each in await client.receive_until(session_id, 5)]
         await instance.command(deleted_id, Delete())
-        seen.append((await client.take())["type"])
-        seen.append((await client.ask("UNSUBSCRIBE", session_id=session_id))["type"])
+        types.append((await client.receive())["type"])
+        types.append((await client.request("UNSUBSCRIBE", session_id=session_id))["type"])
         instance.server.stop()
-        seen.append((await client.take())["type"])
-    assert set(seen) == message_types("v3")
+        types.append((await client.receive())["type"])
+    assert set(types) == message_types("v3")
 
 
 async def test_every_v2_message_is_sent_and_described(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
-        seen = [(await take(client))["type"] for _ in range(2)]
+        types = [(await receive(client))["type"] for _ in range(2)]
         for sent in ("PING", "NOPE"):
             await client.send(f'{{"type":"{sent}"}}')
-            seen.append((await take(client))["type"])
+            types.append((await receive(client))["type"])
         for command in (Start(), Delete()):
             await instance.command(session_id, command)
-            seen.append((await take(client))["type"])
+            types.append((await receive(client))["type"])
         with pytest.raises(ConnectionClosed):
-            await take(client)
-    assert set(seen) == message_types("v2")
+            await receive(client)
+    assert set(types) == message_types("v2")
 
 
 def test_message_with_an_undescribed_member_fails_the_check() -> None:

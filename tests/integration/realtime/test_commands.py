@@ -23,10 +23,10 @@ async def test_a_refused_command_takes_two_round_trips_and_is_counted_once(
 ) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
-        await client.ask("COMMAND", session_id=session_id, command="pause")  # loads the scripts into the server
+        await client.request("COMMAND", session_id=session_id, command="pause")  # loads the scripts into the server
         trips = RoundTrips(monkeypatch, instance.parts.pipe, session_id)
         before = outcomes("switch")
-        refused = await client.ask("COMMAND", session_id=session_id, command="switch")
+        refused = await client.request("COMMAND", session_id=session_id, command="switch")
     assert (refused["type"], refused["code"]) == ("ERROR", "INVALID_STATE_TRANSITION")
     assert trips.count == 2
     counted = {name: value - before.get(name, 0) for name, value in outcomes("switch").items()}
@@ -38,7 +38,7 @@ async def test_an_error_has_the_instant_of_the_version_that_the_command_was_refu
     updated_at_ms = (await instance.sessions.read(session_id)).session.updated_at_ms
     async with v3_client(instance) as client:
         command = {"id": "early", "session_id": session_id, "command": "switch"}
-        first = await client.ask("COMMAND", **command)
-        await client.ask("COMMAND", session_id=session_id, command="start")
+        first = await client.request("COMMAND", **command)
+        await client.request("COMMAND", session_id=session_id, command="start")
         assert first["server_time_ms"] == updated_at_ms
-        assert await client.ask("COMMAND", **command) == first
+        assert await client.request("COMMAND", **command) == first

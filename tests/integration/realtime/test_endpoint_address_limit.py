@@ -7,7 +7,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
-from tests.integration.realtime.instances import serving, take, watching
+from tests.integration.realtime.instances import receive, serving, watching
 from tests.integration.realtime.v3_client import V3, V3Client, v3_client
 from tests.waiting import eventually
 
@@ -17,10 +17,10 @@ ONE_EACH = {"ws_max_connections_per_address": 1, "trusted_proxies": ["127.0.0.1"
 async def test_connection_over_the_address_limit_is_refused_and_other_addresses_are_not(settings: Settings) -> None:
     few = settings.model_copy(update=ONE_EACH)
     async with serving(few, principal=None) as instance, v3_client(instance) as first:
-        await first.ask("PING", t0=0)
+        await first.request("PING", t0=0)
         async with v3_client(instance) as second:
             with pytest.raises(ConnectionClosed):
-                await second.take()
+                await second.receive()
             assert second.socket.close_code == 4520
         with pytest.raises(InvalidStatus) as refused:
             async with watching(instance, str(uuid4())):
@@ -30,10 +30,10 @@ async def test_connection_over_the_address_limit_is_refused_and_other_addresses_
 
         forwarded = {"X-Forwarded-For": "192.0.2.7"}
         async with watching(instance, str(uuid4()), additional_headers=forwarded) as other:
-            assert (await take(other))["type"] == "CONNECTED"
+            assert (await receive(other))["type"] == "CONNECTED"
             async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=forwarded) as third:
                 with pytest.raises(ConnectionClosed):
-                    await take(third)
+                    await receive(third)
                 assert third.close_code == 4520
 
 
@@ -42,7 +42,7 @@ async def test_closed_connection_no_longer_counts_for_its_address(settings: Sett
     async with serving(few, principal=None) as instance:
         for _ in range(3):
             async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:
-                assert (await V3Client(socket).ask("PING", t0=0))["type"] == "PONG"
+                assert (await V3Client(socket).request("PING", t0=0))["type"] == "PONG"
 
             async def is_gone() -> bool:
                 return not instance.hub.connections

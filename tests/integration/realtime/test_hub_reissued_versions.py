@@ -56,7 +56,7 @@ async def start_session(instance: Instance, participants: int) -> str:
 
 async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
     stored = await instance.sessions.read(session_id)
-    await client.take_until(session_id, stored.snapshot.version)
+    await client.receive_until(session_id, stored.snapshot.version)
     assert normal(client.states[session_id]) == shown(stored.snapshot.document)
 
 
@@ -91,10 +91,10 @@ async def test_instance_that_has_not_noticed_the_loss_tells_reissued_versions_ap
     session_id = await start_session(instance, 2)
     lose = await save_for_rollback(instance, session_id)
     async with serving(settings) as unaware, v3_client(unaware) as watcher:
-        await watcher.ask("SUBSCRIBE", session_id=session_id)
+        await watcher.request("SUBSCRIBE", session_id=session_id)
         await instance.command(session_id, Switch())
         await instance.command(session_id, Switch())
-        await watcher.take_until(session_id, LAST_COMMON + 2)
+        await watcher.receive_until(session_id, LAST_COMMON + 2)
         lost = watcher.known(session_id)
         await lose()
         await commit_others(instance, session_id, count)

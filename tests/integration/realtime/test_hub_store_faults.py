@@ -27,7 +27,7 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.session_json import render_session
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.parts import open_parts
-from tests.integration.realtime.instances import CALLER, Instance, serving, take, watching
+from tests.integration.realtime.instances import CALLER, Instance, receive, serving, watching
 from tests.integration.realtime.store_proxy import StoreProxy, store_proxy
 from tests.integration.realtime.v3_client import V3Client, normal, shown, subscribe_and_leave, v3_client
 from tests.waiting import eventually
@@ -48,7 +48,7 @@ class Watcher:
     async def read_v2(self, client: ClientConnection) -> None:
         with suppress(ConnectionClosed):
             while True:
-                if (state := (await take(client, 3600)).get("state")) is not None:
+                if (state := (await receive(client, 3600)).get("state")) is not None:
                     self.versions.append(state["version"])
                     self.document = shown(orjson.dumps(state))
 
@@ -56,7 +56,7 @@ class Watcher:
         await client.send("SUBSCRIBE", session_id=session_id)
         with suppress(ConnectionClosed):
             while True:
-                await client.take(3600)
+                await client.receive(3600)
                 if (state := client.states.get(session_id)) is not None:
                     self.versions.append(state["version"])
                     self.document = normal(state)

@@ -49,7 +49,7 @@ async def start_session(instance: Instance, budget_ms: int = 180_000) -> str:
 
 
 async def switch(client: V3Client, session_id: str, command_id: str, **args: Any) -> dict[str, Any]:
-    answer = await client.ask("COMMAND", id=command_id, session_id=session_id, command="switch", args=args)
+    answer = await client.request("COMMAND", id=command_id, session_id=session_id, command="switch", args=args)
     assert answer["type"] == "ACK", answer
     return answer
 
@@ -74,10 +74,10 @@ async def test_claimed_lag_is_trusted_up_to_the_measured_lag_plus_the_tolerance(
     async with proxy_to(instance.ws_url) as proxy:
         proxy.up_ms, proxy.down_ms, proxy.jitter = 120, 80, 0
         async with connected_player(proxy.url) as client:
-            await client.ask("SUBSCRIBE", session_id=session_id)
+            await client.request("SUBSCRIBE", session_id=session_id)
             receipts = []
             for at in range(3):
-                await client.ask("PING", t0=0)  # the pong to the server's ping arrives before this answer
+                await client.request("PING", t0=0)  # the pong to the server's ping arrives before this answer
                 receipts.append((await switch(client, session_id, f"switch-{at}", lag_ms=HUGE_LAG_MS))["lag_receipt"])
     claims = await read_switch_arguments(audit, session_id)
     for receipt, claim in zip(receipts, claims, strict=True):
@@ -94,8 +94,8 @@ async def test_client_that_delays_everything_gains_only_its_quota(audit: AuditPa
     async with proxy_to(instance.ws_url) as proxy:
         proxy.up_ms, proxy.down_ms, proxy.jitter = 350, 250, 0
         async with connected_player(proxy.url) as client:
-            await client.ask("SUBSCRIBE", session_id=session_id)
-            await client.ask("PING", t0=0)
+            await client.request("SUBSCRIBE", session_id=session_id)
+            await client.request("PING", t0=0)
             receipts = [
                 (await switch(client, session_id, f"switch-{at}", lag_ms=HUGE_LAG_MS))["lag_receipt"] for at in range(3)
             ]
@@ -112,8 +112,8 @@ async def test_replayed_switch_has_the_first_receipt_whatever_was_measured_since
         first = await switch(client, session_id, "one", lag_ms=90)
         await switch(client, session_id, "two")
     async with connected_player(instance.ws_url) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
-        await client.ask("PING", t0=0)
+        await client.request("SUBSCRIBE", session_id=session_id)
+        await client.request("PING", t0=0)
         assert await switch(client, session_id, "one", lag_ms=90) == first
     assert await read_switch_arguments(audit, session_id) == [{"lag_ms": 90}, None]
 

@@ -48,8 +48,8 @@ async def test_flood_of_commands_is_closed_with_1008(instance: Instance) -> None
     session_id = await instance.create()
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade("/ws", V3)
-        asked = {"type": "COMMAND", "session_id": session_id, "command": "start"}
-        commands = (orjson.dumps({**asked, "id": f"c{number}"}) for number in range(3 * MESSAGES_AT_ONCE))
+        message = {"type": "COMMAND", "session_id": session_id, "command": "start"}
+        commands = (orjson.dumps({**message, "id": f"c{number}"}) for number in range(3 * MESSAGES_AT_ONCE))
         await client.send(b"".join(frame(0x81, each) for each in commands))
         assert await read_close_code(client, instance) == TOO_MANY
     assert (await instance.sessions.read(session_id)).snapshot.version <= 2
@@ -82,8 +82,8 @@ async def test_many_subscribes_and_unsubscribes_leave_no_watched_session(instanc
         assert b" 101 " in await client.upgrade("/ws", V3)
         for number in range(MESSAGES_AT_ONCE - 10):
             kind = ("SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE")[number % 3]
-            asked = {"type": kind, "session_id": sessions[number % 5]}
-            await client.send(frame(0x81, orjson.dumps(asked)))
+            message = {"type": kind, "session_id": sessions[number % 5]}
+            await client.send(frame(0x81, orjson.dumps(message)))
     await instance.wait_until_unused()
 
 
@@ -105,9 +105,9 @@ async def test_invalid_position_gets_an_error_and_the_connection_stays(
 ) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
-        answer = await client.ask("SUBSCRIBE", session_id=session_id, **position)
+        answer = await client.request("SUBSCRIBE", session_id=session_id, **position)
         assert (answer["type"], answer["code"]) == ("ERROR", "VALIDATION_ERROR")
-        assert (await client.ask("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
+        assert (await client.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
 
 
 COMMAND = b'{"type":"COMMAND","id":"a","session_id":"0198c0de-0000-7000-8000-00000000000a","command":%b}'

@@ -24,7 +24,7 @@ from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import Command, RedisPipe
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 from synckairos.wire.websocket_frames import text_payload
-from tests.integration.realtime.instances import SHORT_REALTIME, Instance, serving, take, take_presence, watching
+from tests.integration.realtime.instances import SHORT_REALTIME, Instance, receive, receive_presence, serving, watching
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.integration.realtime.test_v3_slow_clients import join, stall
 from tests.integration.realtime.v3_client import v3_client
@@ -48,21 +48,21 @@ async def test_presence_counts_clients_of_both_dialects_on_all_instances(
     session_id = await instance.create()
     async with v3_client(instance) as here, v3_client(other_instance) as there:
         await here.send("SUBSCRIBE", session_id=session_id)
-        assert (await here.take())["type"] == "STATE_SYNC"
-        alone = await take_presence(here.socket, 1)
+        assert (await here.receive())["type"] == "STATE_SYNC"
+        alone = await receive_presence(here.socket, 1)
         assert set(alone) == {"type", "session_id", "server_time_ms", "clients", "roles", "participants"}
         assert (alone["session_id"], alone["roles"]) == (session_id, {"admin": 1})
-        await there.ask("SUBSCRIBE", session_id=session_id)
+        await there.request("SUBSCRIBE", session_id=session_id)
         for client in (here, there):
-            await take_presence(client.socket, 2)
+            await receive_presence(client.socket, 2)
         async with watching(other_instance, session_id) as old:
             for client in (here, there):
-                await take_presence(client.socket, 3)
-            assert [(await take(old))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+                await receive_presence(client.socket, 3)
+            assert [(await receive(old))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
         for client in (here, there):
-            await take_presence(client.socket, 2)
-        await there.ask("UNSUBSCRIBE", session_id=session_id)
-        await take_presence(here.socket, 1)
+            await receive_presence(client.socket, 2)
+        await there.request("UNSUBSCRIBE", session_id=session_id)
+        await receive_presence(here.socket, 1)
 
 
 async def test_declared_participant_is_accepted_without_authentication(settings: Settings) -> None:
@@ -70,40 +70,40 @@ async def test_declared_participant_is_accepted_without_authentication(settings:
         serving(settings, principal=ANONYMOUS, realtime_timings=TIMINGS) as here,
         serving(settings, principal=ANONYMOUS, realtime_timings=TIMINGS) as there,
         v3_client(here) as white,
-        v3_client(there) as white_too,
+        v3_client(there) as white_again,
         v3_client(there) as viewer,
     ):
         session_id, participant_id = await here.create(), str(uuid4())
-        for client in (white, white_too):
-            await client.ask("SUBSCRIBE", session_id=session_id, participant_id=participant_id)
-        await viewer.ask("SUBSCRIBE", session_id=session_id)
-        told = await take_presence(white.socket, 3)
-        assert told["roles"] == {"participant": 2, "viewer": 1}
-        assert told["participants"] == [participant_id]
-        await viewer.ask("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
-        while len(told["participants"]) < 2:
-            told = await take_presence(white.socket, 3)
-        assert told["roles"] == {"participant": 3}
+        for client in (white, white_again):
+            await client.request("SUBSCRIBE", session_id=session_id, participant_id=participant_id)
+        await viewer.request("SUBSCRIBE", session_id=session_id)
+        received = await receive_presence(white.socket, 3)
+        assert received["roles"] == {"participant": 2, "viewer": 1}
+        assert received["participants"] == [participant_id]
+        await viewer.request("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
+        while len(received["participants"]) < 2:
+            received = await receive_presence(white.socket, 3)
+        assert received["roles"] == {"participant": 3}
 
 
 async def test_authenticated_client_cannot_declare_another_participant(settings: Settings) -> None:
     known = Principal(subject=str(uuid4()), role="participant")
     async with serving(settings, principal=known, realtime_timings=TIMINGS) as instance, v3_client(instance) as client:
         session_id = await instance.create()
-        refused = await client.ask("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
+        refused = await client.request("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))
         assert (refused["type"], refused["code"]) == ("ERROR", "FORBIDDEN")
-        await client.ask("SUBSCRIBE", session_id=session_id)
-        told = await take_presence(client.socket, 1)
-        assert told["participants"] == [known.subject]
-        assert told["roles"] == {"participant": 1}
+        await client.request("SUBSCRIBE", session_id=session_id)
+        received = await receive_presence(client.socket, 1)
+        assert received["participants"] == [known.subject]
+        assert received["roles"] == {"participant": 1}
 
 
 async def test_client_without_presence_frames_is_counted(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as quiet, v3_client(instance) as other:
-        await quiet.ask("SUBSCRIBE", session_id=session_id, presence=False)
-        await other.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(other.socket, 2)
+        await quiet.request("SUBSCRIBE", session_id=session_id, presence=False)
+        await other.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(other.socket, 2)
         await quiet.send("PING", t0=1)
         assert (await quiet.socket.recv()).startswith('{"type":"PONG"')  # type: ignore[arg-type]
 
@@ -112,20 +112,20 @@ async def test_second_subscribe_gets_presence_again(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         for _ in range(2):
-            await client.ask("SUBSCRIBE", session_id=session_id)
-            await take_presence(client.socket, 1)
+            await client.request("SUBSCRIBE", session_id=session_id)
+            await receive_presence(client.socket, 1)
 
 
 async def test_many_new_clients_cause_few_presence_frames(instance: Instance) -> None:
     session_id = await instance.create()
     async with AsyncExitStack() as crowd:
         first = await crowd.enter_async_context(v3_client(instance))
-        await first.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(first.socket, 1)
+        await first.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(first.socket, 1)
         started_s = time.monotonic()
         for _ in range(60):
             client = await crowd.enter_async_context(v3_client(instance))
-            await client.ask("SUBSCRIBE", session_id=session_id, presence=False)
+            await client.request("SUBSCRIBE", session_id=session_id, presence=False)
         frames = 1
         while '"clients":61,' not in str(await first.socket.recv()):
             frames += 1
@@ -136,33 +136,33 @@ async def test_slow_client_gets_only_the_newest_presence_after_the_state(instanc
     session_id = await instance.create()
     async with raw_client(instance.server.port, SMALL) as slow, v3_client(instance) as watcher:
         await join(slow, session_id)
-        await watcher.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(watcher.socket, 2)
+        await watcher.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(watcher.socket, 2)
         await _read_until(slow, ("PRESENCE", 2))
         last = await stall(instance, session_id)
         for _ in range(3):
             async with v3_client(instance) as passing:
-                await passing.ask("SUBSCRIBE", session_id=session_id)
-                await take_presence(watcher.socket, 3)
-            await take_presence(watcher.socket, 2)
+                await passing.request("SUBSCRIBE", session_id=session_id)
+                await receive_presence(watcher.socket, 3)
+            await receive_presence(watcher.socket, 2)
         async with v3_client(instance) as third, v3_client(instance) as fourth:
             for client in (third, fourth):
-                await client.ask("SUBSCRIBE", session_id=session_id, presence=False)
-            await take_presence(watcher.socket, 4)
-            told = await _read_until(slow, ("PRESENCE", 4))
-        presences = [count for kind, count in told if kind == "PRESENCE"]
-        assert len(presences) <= 3, told  # those in the kernel's buffer, and the newest
-        assert [version for kind, version in told if kind == "STATE"][-1] >= last
+                await client.request("SUBSCRIBE", session_id=session_id, presence=False)
+            await receive_presence(watcher.socket, 4)
+            received = await _read_until(slow, ("PRESENCE", 4))
+        presences = [count for kind, count in received if kind == "PRESENCE"]
+        assert len(presences) <= 3, received  # those in the kernel's buffer, and the newest
+        assert [version for kind, version in received if kind == "STATE"][-1] >= last
 
 
 async def _read_until(client: RawClient, last: tuple[str, int]) -> list[tuple[str, int]]:
     """Read messages up to `last`; return the presences and states."""
-    told: list[tuple[str, int]] = []
-    while not told or told[-1] != last:
+    received: list[tuple[str, int]] = []
+    while not received or received[-1] != last:
         frame = await client.frame()
         assert frame is not None
-        told += _parse(frame[1])
-    return told
+        received += _parse(frame[1])
+    return received
 
 
 def _parse(payload: bytes) -> list[tuple[str, int]]:
@@ -180,13 +180,13 @@ async def test_lost_change_message_is_detected_and_all_counts_read_again(instanc
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(client.socket, 1)
+        await client.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(client.socket, 1)
         # As another instance writes it, but without its change message.
         await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
         await pipe.call("HSET", keys.presence(session_id), "another", PresenceCounts({"viewer": 4}).render())
         await pipe.call("INCR", keys.presence_changes)
-        await take_presence(client.socket, 5)
+        await receive_presence(client.socket, 5)
 
 
 async def test_counts_are_written_again_after_redis_lost_all_presence_data(
@@ -196,12 +196,12 @@ async def test_counts_are_written_again_after_redis_lost_all_presence_data(
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as here, v3_client(other_instance) as there, v3_client(other_instance) as third:
         for client in (here, there):
-            await client.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(here.socket, 2)
+            await client.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(here.socket, 2)
         await pipe.call("DEL", keys.instances, keys.presence(session_id), keys.presence_changes)
-        await third.ask("SUBSCRIBE", session_id=session_id)
+        await third.request("SUBSCRIBE", session_id=session_id)
         for client in (here, there, third):
-            await take_presence(client.socket, 3)
+            await receive_presence(client.socket, 3)
         assert len(await pipe.call("HKEYS", keys.presence(session_id))) == 2
 
 
@@ -210,12 +210,12 @@ async def test_counts_are_written_again_after_a_failover(instance: Instance, oth
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as here, v3_client(other_instance) as there:
-        await here.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(here.socket, 1)
+        await here.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(here.socket, 1)
         names = keys.presence(session_id), keys.presence_changes
         replicated = [await pipe.call("DUMP", name) for name in names]
-        await there.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(here.socket, 2)
+        await there.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(here.socket, 2)
         for name, value in zip(names, replicated, strict=True):
             await pipe.call("RESTORE", name, 0, value, "REPLACE")
 
@@ -233,8 +233,8 @@ async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     key = keys.presence(session_id)
     async with v3_client(instance) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(client.socket, 1)
+        await client.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(client.socket, 1)
         beat, has_beat, may_return = PresenceStore.heartbeat, asyncio.Event(), asyncio.Event()
 
         async def delayed(store: PresenceStore, **options: bool) -> HeartbeatResult:
@@ -250,7 +250,7 @@ async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
         await pipe.call("HSET", key, "another", PresenceCounts({"viewer": 4}).render())
         again = await pipe.call("GET", keys.presence_changes)
         await pipe.call("PUBLISH", keys.presence_channel, again + f" another {session_id}".encode())
-        await take_presence(client.socket, 5)
+        await receive_presence(client.socket, 5)
         may_return.set()
 
         async def has_both_instances() -> bool:
@@ -320,12 +320,12 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
         v3_client(instance) as here,
         v3_client(other) as there,
     ):
-        await here.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(here.socket, 1)
+        await here.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(here.socket, 1)
         (buried,) = await pipe.call("HKEYS", keys.presence(session_id))
-        await there.ask("SUBSCRIBE", session_id=session_id)
+        await there.request("SUBSCRIBE", session_id=session_id)
         for client in (here, there):
-            await take_presence(client.socket, 2)
+            await receive_presence(client.socket, 2)
         known = set(await pipe.call("HKEYS", keys.presence(session_id)))
         clearing, is_written = asyncio.Event(), asyncio.Event()
         call_many = other.parts.pipe.call_many
@@ -347,7 +347,7 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
 
         await eventually(is_back)
         is_written.set()
-        await take_presence(there.socket, 2)
+        await receive_presence(there.socket, 2)
 
         async def is_cleared() -> bool:
             names = await pipe.call("HKEYS", keys.presence(session_id))
@@ -361,8 +361,8 @@ async def test_stopping_instance_removes_its_counts(settings: Settings, instance
     key, pipe = instance.parts.store.keys.presence(session_id), instance.parts.pipe
     one_round = replace(TIMINGS, presence_round_s=60)  # so that only the shutdown can remove the counts
     async with serving(settings, realtime_timings=one_round) as other, v3_client(other) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
-        await take_presence(client.socket, 1)
+        await client.request("SUBSCRIBE", session_id=session_id)
+        await receive_presence(client.socket, 1)
         assert [PresenceCounts.parse(each).clients for each in await pipe.call("HVALS", key)] == [1]
         other.server.stop()
         await other.done

@@ -12,7 +12,7 @@ from synckairos.config import Settings
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher import Subscription
 from synckairos.store import feed as feeds
-from tests.integration.realtime.instances import CALLER, Instance, serving, take, watching
+from tests.integration.realtime.instances import CALLER, Instance, receive, serving, watching
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.realtime.store_proxy import store_proxy
 from tests.integration.realtime.test_v3_slow_clients import SMALL, stall
@@ -20,35 +20,35 @@ from tests.integration.realtime.v3_client import V3Client, v3_client
 from tests.waiting import eventually
 
 
-async def take_all(client: V3Client) -> tuple[int, list[dict[str, object]]]:
+async def receive_all(client: V3Client) -> tuple[int, list[dict[str, object]]]:
     """Receive messages until the server closes; return the close code and the messages."""
-    taken: list[dict[str, object]] = []
+    received: list[dict[str, object]] = []
     with suppress(ConnectionClosed):
         while True:
-            taken.append(await client.take())
+            received.append(await client.receive())
     assert client.socket.close_code is not None
-    return client.socket.close_code, taken
+    return client.socket.close_code, received
 
 
 async def test_client_that_deletes_the_session_it_watches_gets_its_answers(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
+        await client.request("SUBSCRIBE", session_id=session_id)
         await client.send("COMMAND", id="end", session_id=session_id, command="delete")
         await client.send("COMMAND", id="late", session_id=session_id, command="start")
-        code, taken = await take_all(client)
+        code, received = await receive_all(client)
         assert code == 4510
-        assert {each["type"] for each in taken} == {"EVENT", "ACK", "ERROR"}
-        assert [each["reply_to"] for each in taken if "reply_to" in each] == ["end", "late"]
+        assert {each["type"] for each in received} == {"EVENT", "ACK", "ERROR"}
+        assert [each["reply_to"] for each in received if "reply_to" in each] == ["end", "late"]
 
 
 async def test_requests_after_a_subscribe_to_a_missing_session_are_answered(instance: Instance) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
         await client.send("SUBSCRIBE", session_id=str(uuid4()))
-        assert (await client.ask("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
+        assert (await client.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
         await instance.command(session_id, Start())
-        assert (await client.take())["version"] == 2
+        assert (await client.receive())["version"] == 2
 
 
 async def test_slow_v2_client_gets_session_deleted(instance: Instance) -> None:
@@ -71,13 +71,13 @@ async def test_deletion_whose_feed_message_was_lost_is_sent_to_watchers(settings
         async with serving(settings.model_copy(update=few)) as instance, v3_client(instance) as client:
             session_id, other_id = await instance.create(), await instance.create()
             await instance.command(session_id, Start())
-            await client.ask("SUBSCRIBE", session_id=session_id)
-            await client.ask("SUBSCRIBE", session_id=other_id)
+            await client.request("SUBSCRIBE", session_id=session_id)
+            await client.request("SUBSCRIBE", session_id=other_id)
             proxy.loses = lambda message: b":feed:" in message
             for _ in range(3):
                 await instance.command(session_id, Switch())
             await instance.command(session_id, Delete())
-            event = await client.take()
+            event = await client.receive()
             assert (event["type"], event["event_type"]) == ("EVENT", "session_deleted")
             assert (event["session_id"], event["version"]) == (session_id, 6)
 
@@ -110,7 +110,7 @@ async def test_deletion_whose_feed_message_was_lost_is_sent_to_a_subscribing_wat
         few = {"redis_url": proxy.url, "queue_redis_url": proxy.url, "history_length": 2}
         async with serving(settings.model_copy(update=few)) as instance, v3_client(instance) as client:
             session_id = await instance.create()
-            await client.ask("SUBSCRIBE", session_id=session_id)
+            await client.request("SUBSCRIBE", session_id=session_id)
             watcher = LateWatcher()
             subscription = Subscription(watcher, session_id)
             found = await instance.hub.subscribe(subscription)
@@ -119,7 +119,7 @@ async def test_deletion_whose_feed_message_was_lost_is_sent_to_a_subscribing_wat
             for _ in range(3):
                 await instance.command(session_id, Switch())
             await instance.command(session_id, Delete())
-            assert (await client.take())["event_type"] == "session_deleted"
+            assert (await client.receive())["event_type"] == "session_deleted"
             instance.hub.activate(subscription, found if has_state else None)
             instance.hub.unsubscribe([subscription])
             assert [each.snapshot.deleted for each in watcher.updates] == [True] * has_state
@@ -154,7 +154,7 @@ async def test_watcher_that_subscribes_after_the_deletion_gets_the_new_session(
     session_id = await instance.create()
     await instance.command(session_id, Delete())
     async with watching(instance, session_id) as client:
-        assert (await take(client))["type"] == "CONNECTED"
+        assert (await receive(client))["type"] == "CONNECTED"
         before = await count_looks()
 
         async def has_looked_often() -> bool:
@@ -162,7 +162,7 @@ async def test_watcher_that_subscribes_after_the_deletion_gets_the_new_session(
 
         await eventually(has_looked_often)
         await instance.create(session_id)
-        update = await take(client)
+        update = await receive(client)
         assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
 
 
@@ -171,15 +171,15 @@ async def test_watcher_of_the_new_session_is_not_notified_of_the_earlier_deletio
         through = settings.model_copy(update={"redis_url": proxy.url, "queue_redis_url": proxy.url})
         async with serving(through) as instance, v3_client(instance) as before, v3_client(instance) as after:
             session_id = await instance.create()
-            await before.ask("SUBSCRIBE", session_id=session_id)
+            await before.request("SUBSCRIBE", session_id=session_id)
             proxy.loses = lambda message: b":feed:" in message
             await instance.command(session_id, Delete())
             await instance.create(session_id)
             async with watching(instance, session_id) as v2:
-                assert [(await take(v2))["type"], (await take(v2))["type"]] == ["CONNECTED", "STATE_SYNC"]
-                await after.ask("SUBSCRIBE", session_id=session_id)
-                code, taken = await take_all(before)
-                assert (code, [each["type"] for each in taken]) == (4510, ["EVENT"])
+                assert [(await receive(v2))["type"], (await receive(v2))["type"]] == ["CONNECTED", "STATE_SYNC"]
+                await after.request("SUBSCRIBE", session_id=session_id)
+                code, received = await receive_all(before)
+                assert (code, [each["type"] for each in received]) == (4510, ["EVENT"])
                 proxy.loses = lambda message: False
                 await instance.command(session_id, Start())
-                assert [(await after.take())["version"], (await take(v2))["state"]["version"]] == [2, 2]
+                assert [(await after.receive())["version"], (await receive(v2))["state"]["version"]] == [2, 2]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from synckairos.clock.commands import Start
-from tests.integration.realtime.instances import Instance, take, watching
+from tests.integration.realtime.instances import Instance, receive, watching
 from tests.integration.realtime.v3_client import v3_client
 
 
@@ -27,24 +27,24 @@ async def test_v3_requests_get_internal_error_and_work_afterwards(instance: Inst
             await client.send("SUBSCRIBE", id="s", session_id=session_id)
             await client.send("COMMAND", id="c", session_id=session_id, command="start")
             await client.send("SUBSCRIBE", id="o", session_id=other_id)
-            answers = [await client.take() for _ in range(3)]
+            answers = [await client.receive() for _ in range(3)]
             assert [(each["reply_to"], each.get("code")) for each in answers] == [
                 *(("s", "INTERNAL_ERROR"), ("c", "INTERNAL_ERROR"), ("o", None))
             ]
-        assert (await client.ask("COMMAND", id="c", session_id=session_id, command="start"))["version"] == 2
-        assert (await client.ask("SUBSCRIBE", session_id=session_id))["version"] == 2
+        assert (await client.request("COMMAND", id="c", session_id=session_id, command="start"))["version"] == 2
+        assert (await client.request("SUBSCRIBE", session_id=session_id))["version"] == 2
 
 
 async def test_v2_watcher_gets_the_state_after_the_error(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as early:
-        assert [(await take(early))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+        assert [(await receive(early))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
         async with AsyncExitStack() as stack:
             async with corrupted(instance, session_id):
                 late = await stack.enter_async_context(watching(instance, session_id))
-                assert (await take(late))["type"] == "CONNECTED"
+                assert (await receive(late))["type"] == "CONNECTED"
                 await early.send('{"type":"RECONNECT"}')
-                assert (await take(early))["code"] == "INTERNAL_ERROR"
-            assert (await take(late))["state"]["version"] == 1
+                assert (await receive(early))["code"] == "INTERNAL_ERROR"
+            assert (await receive(late))["state"]["version"] == 1
             await instance.command(session_id, Start())
-            assert [(await take(each))["state"]["version"] for each in (early, late)] == [2, 2]
+            assert [(await receive(each))["state"]["version"] for each in (early, late)] == [2, 2]

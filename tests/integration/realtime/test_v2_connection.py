@@ -11,17 +11,17 @@ from websockets.typing import Subprotocol
 
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
-from tests.integration.realtime.instances import Instance, serving, take, take_until, watching
+from tests.integration.realtime.instances import Instance, receive, receive_until, serving, watching
 from tests.integration.realtime.store_proxy import store_proxy
 
 
 async def test_watcher_gets_connected_and_state_sync(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
-        connected = await take(client)
+        connected = await receive(client)
         assert connected.pop("timestamp") > 1_600_000_000_000
         assert connected == {"type": "CONNECTED", "sessionId": session_id}
-        sync = await take(client)
+        sync = await receive(client)
         assert list(sync) == ["type", "sessionId", "timestamp", "state"]
         assert (sync["type"], sync["sessionId"]) == ("STATE_SYNC", session_id)
         assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
@@ -30,20 +30,20 @@ async def test_watcher_gets_connected_and_state_sync(instance: Instance) -> None
 async def test_upper_case_session_id_names_the_same_session(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id.upper()) as client:
-        assert (await take(client))["sessionId"] == session_id
-        assert (await take(client))["state"]["session_id"] == session_id
+        assert (await receive(client))["sessionId"] == session_id
+        assert (await receive(client))["state"]["session_id"] == session_id
 
 
 async def test_watcher_gets_every_version_of_all_instances(instance: Instance, other_instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as here, watching(other_instance, session_id) as there:
         for client in (here, there):
-            assert [(await take(client))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+            assert [(await receive(client))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
         await instance.command(session_id, Start())
         for _ in range(3):
             await other_instance.command(session_id, Switch())
         for client in (here, there):
-            updates = [await take(client) for _ in range(4)]
+            updates = [await receive(client) for _ in range(4)]
             assert [list(update) for update in updates] == [["type", "sessionId", "timestamp", "state"]] * 4
             assert [update["type"] for update in updates] == ["STATE_UPDATE"] * 4
             assert [update["state"]["version"] for update in updates] == [2, 3, 4, 5]
@@ -52,26 +52,26 @@ async def test_watcher_gets_every_version_of_all_instances(instance: Instance, o
 async def test_watcher_of_a_missing_session_gets_it_when_it_is_created(instance: Instance) -> None:
     session_id = str(uuid4())
     async with watching(instance, session_id) as client:
-        assert (await take(client))["type"] == "CONNECTED"
+        assert (await receive(client))["type"] == "CONNECTED"
         await client.send('{"type":"RECONNECT"}')
-        answer = await take(client)
+        answer = await receive(client)
         assert (answer["type"], answer["code"]) == ("ERROR", "SESSION_NOT_FOUND")
         assert set(answer) == {"type", "code", "message"}
         await instance.create(session_id)
-        update = await take(client)
+        update = await receive(client)
         assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
 
 
 async def test_ping_is_answered_with_pong_and_reconnect_with_state_sync(instance: Instance) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
-        await take_until(client, 1)
+        await receive_until(client, 1)
         await client.send('{"type":"PING"}')
-        pong = await take(client)
+        pong = await receive(client)
         assert set(pong) == {"type", "timestamp"}
         assert abs(pong["timestamp"] - await instance.sessions.now_ms()) < 2_000
         await client.send('{"type":"RECONNECT","sessionId":"ignored"}')
-        assert (await take(client))["type"] == "STATE_SYNC"
+        assert (await receive(client))["type"] == "STATE_SYNC"
 
 
 async def test_deleted_session_sends_session_deleted_and_closes_with_1000(
@@ -79,13 +79,13 @@ async def test_deleted_session_sends_session_deleted_and_closes_with_1000(
 ) -> None:
     session_id = await instance.create()
     async with watching(instance, session_id) as client:
-        await take_until(client, 1)
+        await receive_until(client, 1)
         await other_instance.command(session_id, Delete())
-        message = await take(client)
+        message = await receive(client)
         assert message.pop("timestamp")
         assert message == {"type": "SESSION_DELETED", "sessionId": session_id}
         with pytest.raises(ConnectionClosed):
-            await take(client)
+            await receive(client)
         assert client.close_code == 1000
     await instance.wait_until_unused()
 
@@ -113,13 +113,13 @@ async def test_deleted_session_sends_session_deleted_and_closes_with_1000(
 )
 async def test_malformed_message_gets_an_error_and_the_connection_stays(instance: Instance, sent: str) -> None:
     async with watching(instance, str(uuid4())) as client:
-        await take(client)
+        await receive(client)
         await client.send(sent)
-        error = await take(client)
+        error = await receive(client)
         assert set(error) == {"type", "code", "message"}
         assert (error["type"], error["code"]) == ("ERROR", "MALFORMED_MESSAGE")
         await client.send('{"type":"PING"}')
-        assert (await take(client))["type"] == "PONG"
+        assert (await receive(client))["type"] == "PONG"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_malformed_message_gets_an_error_and_the_connection_stays(instance
 async def test_missing_or_malformed_session_id_is_closed_with_1008(instance: Instance, query: str) -> None:
     async with connect(instance.ws_url + query, proxy=None) as client:
         with pytest.raises(ConnectionClosed):
-            await take(client)
+            await receive(client)
         assert client.close_code == 1008
 
 
@@ -138,7 +138,7 @@ async def test_unknown_subprotocol_is_ignored_and_without_a_session_id_closed_wi
     unknown = [Subprotocol("synckairos.v9"), Subprotocol("chat")]
     async with watching(instance, str(uuid4()), subprotocols=unknown) as client:
         assert client.subprotocol is None
-        assert (await take(client))["type"] == "CONNECTED"
+        assert (await receive(client))["type"] == "CONNECTED"
     async with connect(instance.ws_url, subprotocols=unknown, proxy=None) as client:
         with pytest.raises(ConnectionClosed, match=r"synckairos\.v3 is known") as closed:
             await client.recv()
@@ -148,12 +148,12 @@ async def test_unknown_subprotocol_is_ignored_and_without_a_session_id_closed_wi
 
 async def test_message_over_the_limit_is_closed_with_1009(instance: Instance) -> None:
     async with watching(instance, str(uuid4())) as client:
-        await take(client)
+        await receive(client)
         await client.send("x" * 65_536)
-        assert (await take(client))["type"] == "ERROR"
+        assert (await receive(client))["type"] == "ERROR"
         await client.send("x" * 1_000_000)
         with pytest.raises(ConnectionClosed):
-            await take(client)
+            await receive(client)
         assert client.close_code == 1009
 
 
@@ -167,7 +167,7 @@ async def test_origin_that_is_not_allowed_is_refused_with_403(instance: Instance
 async def test_connection_over_the_maximum_is_refused_with_503(settings: Settings) -> None:
     few = settings.model_copy(update={"ws_max_connections": 1})
     async with serving(few) as instance, watching(instance, str(uuid4())) as client:
-        await take(client)
+        await receive(client)
         with pytest.raises(InvalidStatus) as refused:
             async with watching(instance, str(uuid4())):
                 pass
@@ -180,12 +180,12 @@ async def test_instance_subscribes_to_a_session_only_while_it_is_watched(instanc
     channel = instance.parts.store.keys.feed_channel(session_id)
     assert await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) == [channel.encode(), 0]
     async with watching(instance, session_id) as first, watching(instance, session_id) as second:
-        await take_until(first, 1)
-        await take_until(second, 1)
+        await receive_until(first, 1)
+        await receive_until(second, 1)
         assert await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
         await first.close()
         await instance.command(session_id, Start())
-        await take_until(second, 2)
+        await receive_until(second, 2)
     async with asyncio.timeout(5):
         while await instance.parts.pipe.call("PUBSUB", "NUMSUB", channel) != [channel.encode(), 0]:
             pass
@@ -201,7 +201,7 @@ async def test_watcher_that_subscribes_during_changes_gets_each_later_version_in
 
     async def watch() -> list[int]:
         async with watching(instance, session_id) as client:
-            messages = await take_until(client, 202)
+            messages = await receive_until(client, 202)
         assert [message["type"] for message in messages[:2]] == ["CONNECTED", "STATE_SYNC"]
         return [message["state"]["version"] for message in messages[1:]]
 
@@ -218,22 +218,22 @@ async def test_reconnect_ahead_of_the_feed_gets_no_older_version_afterwards(
     async with store_proxy(settings.redis_url) as proxy:
         behind = settings.model_copy(update={"redis_url": proxy.url})
         async with serving(behind) as lagging, watching(lagging, session_id) as client:
-            await take_until(client, 1)
+            await receive_until(client, 1)
             proxy.loses = lambda message: session_id.encode() in message
             await instance.command(session_id, Start())
             await instance.command(session_id, Switch())
             await client.send('{"type":"RECONNECT"}')
-            (sync,) = await take_until(client, 3)
+            (sync,) = await receive_until(client, 3)
             assert sync["type"] == "STATE_SYNC"
             await lagging.command(session_id, Switch())
-            assert [message["state"]["version"] for message in await take_until(client, 4)] == [4]
+            assert [message["state"]["version"] for message in await receive_until(client, 4)] == [4]
 
 
 async def test_draining_instance_closes_its_watchers_with_1001(instance: Instance) -> None:
     async with watching(instance, str(uuid4())) as client:
-        await take(client)
+        await receive(client)
         instance.server.stop()
         with pytest.raises(ConnectionClosed):
-            await take(client)
+            await receive(client)
         assert client.close_code == 1001
     await instance.done

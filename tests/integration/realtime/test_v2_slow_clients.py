@@ -8,7 +8,7 @@ import pytest
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime.timings import RealtimeTimings
-from tests.integration.realtime.instances import Instance, serving, take_until, watching
+from tests.integration.realtime.instances import Instance, receive_until, serving, watching
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.waiting import eventually
 
@@ -24,8 +24,8 @@ async def test_slow_client_gets_the_newest_state_and_delays_no_other_client(inst
     await instance.command(session_id, Start())
     async with raw_client(instance.server.port, SMALL) as slow, watching(instance, session_id) as fast:
         await join_raw(slow, session_id)
-        await take_until(fast, 2)
-        reading = asyncio.create_task(take_until(fast, 102))
+        await receive_until(fast, 2)
+        reading = asyncio.create_task(receive_until(fast, 102))
         for _ in range(100):
             await instance.command(session_id, Switch())
         assert len(await reading) == 100

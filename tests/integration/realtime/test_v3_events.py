@@ -22,17 +22,17 @@ async def start_expiring(instance: Instance) -> tuple[str, list[str]]:
 async def test_expiry_event_is_sent_before_the_state_that_it_causes(instance: Instance) -> None:
     session_id, ids = await start_expiring(instance)
     async with v3_client(instance) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
+        await client.request("SUBSCRIBE", session_id=session_id)
         await instance.parts.rewind(session_id, 25_000)
         await instance.sessions.read(session_id)  # commits the overdue transitions
-        taken = await client.take_until(session_id, 4)
-        assert [(each["type"], each["version"]) for each in taken] == [
+        received = await client.receive_until(session_id, 4)
+        assert [(each["type"], each["version"]) for each in received] == [
             ("EVENT", 3),
             ("STATE_DELTA", 3),
             ("EVENT", 4),
             ("STATE_DELTA", 4),
         ]
-        events = [each for each in taken if each["type"] == "EVENT"]
+        events = [each for each in received if each["type"] == "EVENT"]
         assert [each["event_type"] for each in events] == ["participant_expired"] * 2
         assert [each["participant_id"] for each in events] == ids[:2]
         assert all(each["at"].endswith("Z") for each in events)
@@ -41,14 +41,14 @@ async def test_expiry_event_is_sent_before_the_state_that_it_causes(instance: In
 async def test_resuming_client_gets_the_missed_events(instance: Instance, other_instance: Instance) -> None:
     session_id, ids = await start_expiring(instance)
     async with v3_client(instance) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
+        await client.request("SUBSCRIBE", session_id=session_id)
         known = client.states[session_id]
     await instance.parts.rewind(session_id, 15_000)
     await instance.sessions.read(session_id)
     async with v3_client(other_instance) as client:
         client.states[session_id] = known
         await client.send("SUBSCRIBE", session_id=session_id, epoch=known["epoch"], version=known["version"])
-        taken = await client.take_until(session_id, 3)
-        assert [each["type"] for each in taken] == ["EVENT", "STATE_DELTA"]
-        assert taken[0]["participant_id"] == ids[0]
-        assert taken[1]["recovered"] is True
+        received = await client.receive_until(session_id, 3)
+        assert [each["type"] for each in received] == ["EVENT", "STATE_DELTA"]
+        assert received[0]["participant_id"] == ids[0]
+        assert received[1]["recovered"] is True

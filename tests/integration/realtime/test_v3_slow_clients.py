@@ -121,12 +121,12 @@ async def test_slow_client_resumes_many_sessions_one_after_the_other(instance: I
             return free_slots[-1] == free_slots[-2] == free_slots[-3] < MAX_QUEUED_FRAMES
 
         await eventually(has_full_queue)
-        came: dict[object, list[object]] = {session_id: [] for session_id in known}
+        versions: dict[object, list[object]] = {session_id: [] for session_id in known}
         for _ in range(missed * sessions):
             message = await read_message(slow)
             assert message["recovered"]
-            came[message["session_id"]].append(message["version"])
-        assert list(came.values()) == [[*range(3, missed + 3)]] * sessions
+            versions[message["session_id"]].append(message["version"])
+        assert list(versions.values()) == [[*range(3, missed + 3)]] * sessions
 
 
 async def test_client_that_missed_more_versions_than_the_queue_holds_gets_the_full_state(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from websockets.typing import Subprotocol
 
 from synckairos.clock.merge_patch import merge_patch
 from synckairos.wire.document_merge_patch import Json, key_by_id
-from tests.integration.realtime.instances import Instance, take
+from tests.integration.realtime.instances import Instance, receive
 
 V3 = Subprotocol("synckairos.v3")
 
@@ -37,9 +37,9 @@ class V3Client:
     async def send(self, kind: str, **members: Any) -> None:
         await self.socket.send(orjson.dumps({"type": kind, **members}).decode())
 
-    async def take(self, deadline_s: float = 10) -> dict[str, Any]:
+    async def receive(self, deadline_s: float = 10) -> dict[str, Any]:
         """Receive a message and apply it to the state of its session."""
-        message = await take(self.socket, deadline_s)
+        message = await receive(self.socket, deadline_s)
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
                 self.states[message["session_id"]] = key_by_id(orjson.dumps(message["state"]))
@@ -55,17 +55,17 @@ class V3Client:
             assert self.states[message["session_id"]]["version"] == message["version"]
         return message
 
-    async def take_until(self, session_id: str, version: int) -> list[dict[str, Any]]:
-        taken = []
+    async def receive_until(self, session_id: str, version: int) -> list[dict[str, Any]]:
+        received = []
         while self.states.get(session_id, {}).get("version") != version:
-            taken.append(await self.take())
-        return taken
+            received.append(await self.receive())
+        return received
 
-    async def ask(self, kind: str, **members: Any) -> dict[str, Any]:
+    async def request(self, kind: str, **members: Any) -> dict[str, Any]:
         """Send a message with an id and return its answer. Messages in between are applied."""
         members.setdefault("id", f"m{next(self._ids)}")
         await self.send(kind, **members)
-        while (message := await self.take()).get("reply_to") != members["id"]:
+        while (message := await self.receive()).get("reply_to") != members["id"]:
             pass
         return message
 
@@ -78,13 +78,13 @@ class V3Client:
     async def resume(self, session_id: str, known: Known) -> dict[str, Any]:
         """Resume a session from earlier knowledge, and return the first answer."""
         self.states[session_id] = known.state
-        return await self.ask("SUBSCRIBE", session_id=session_id, **known.position)
+        return await self.request("SUBSCRIBE", session_id=session_id, **known.position)
 
 
 async def subscribe_and_leave(instance: Instance, session_id: str) -> Known:
     """Subscribe a client, disconnect it, and return its knowledge."""
     async with v3_client(instance) as client:
-        await client.ask("SUBSCRIBE", session_id=session_id)
+        await client.request("SUBSCRIBE", session_id=session_id)
         return client.known(session_id)
 
 

@@ -8,7 +8,7 @@ import pytest
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from tests.integration.audit_parts import AuditParts
-from tests.integration.http.conftest import Server, serving
+from tests.integration.rest_server import RestServer, open_rest_server
 from tests.integration.session_committer import chess
 
 T0 = 1_700_000_000_123
@@ -18,7 +18,7 @@ def bounded(settings: Settings, **bounds: int) -> Settings:
     return settings.model_copy(update=bounds)
 
 
-async def refused(server: Server, path: str, **options: Any) -> httpx.Response:
+async def refused(server: RestServer, path: str, **options: Any) -> httpx.Response:
     answer = await server.client.post(path, **options)
     assert answer.status_code == 503, answer.text
     assert answer.json()["error"]["code"] == "STORE_UNAVAILABLE"
@@ -26,8 +26,8 @@ async def refused(server: Server, path: str, **options: Any) -> httpx.Response:
 
 
 async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: Settings) -> None:
-    async with serving(bounded(settings, outbox_max_entries=4)) as server:
-        first, second = await server.started(), await server.started()
+    async with open_rest_server(bounded(settings, outbox_max_entries=4)) as server:
+        first, second = await server.create_started(), await server.create_started()
         path = f"/v1/sessions/{first['session_id']}"
         before = (await server.client.get(path)).content
         answer = await refused(server, f"{path}/switch", headers={"Idempotency-Key": "again"})
@@ -52,8 +52,8 @@ async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: S
 
 
 async def test_what_was_refused_is_taken_once_there_is_room(settings: Settings) -> None:
-    async with serving(bounded(settings, outbox_max_entries=2)) as server:
-        session = await server.started()
+    async with open_rest_server(bounded(settings, outbox_max_entries=2)) as server:
+        session = await server.create_started()
         path = f"/v1/sessions/{session['session_id']}/switch"
         await refused(server, path, headers={"Idempotency-Key": "again"})
         await server.drain()
@@ -68,7 +68,7 @@ async def test_what_was_refused_is_taken_once_there_is_room(settings: Settings) 
 
 
 async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
-    async with serving(bounded(settings, outbox_max_bytes=3_000)) as server:
+    async with open_rest_server(bounded(settings, outbox_max_bytes=3_000)) as server:
         session = await server.create(metadata={"much": "x" * 3_000})
         answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
         assert "limit of bytes" in answer.json()["detail"]
@@ -77,7 +77,7 @@ async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
         await server.drain()
         assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
         await server.drain()
-    async with serving(bounded(settings, outbox_max_age_s=60)) as server:
+    async with open_rest_server(bounded(settings, outbox_max_age_s=60)) as server:
         session = await server.create()
         await server.drain()
         outbox = server.parts.store.keys.outbox(0)
@@ -92,7 +92,7 @@ async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
 @pytest.mark.parametrize("max_entries", [None, 10])
 async def test_how_full_it_is_is_measured(settings: Settings, max_entries: int | None) -> None:
     bounds = {} if max_entries is None else {"outbox_max_entries": max_entries}
-    async with serving(bounded(settings, **bounds)) as server:
+    async with open_rest_server(bounded(settings, **bounds)) as server:
         for _ in range(5):
             await server.create()
         backlog = await server.outbox.measure_backlog()

@@ -1,4 +1,4 @@
-"""The client's copy of a session: equal to the session for any history, and a gap if a patch does not fit."""
+"""The client's copy of a session: it equals the session, or a patch that does not fit raises a gap."""
 
 from itertools import pairwise
 from typing import Any

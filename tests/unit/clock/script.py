@@ -38,14 +38,14 @@ T0 = 1_750_000_000_000
 MINUTE = 60_000
 
 
-def spec(mode: str, who: str = "A B C", on_timeout: str | None = None, **fields: Any) -> Create:
-    """Return a creation. `who` lists the participants: `A/x` is in group x, `A=30` has a budget of 30 seconds.
+def spec(mode: str, people: str = "A B C", on_timeout: str | None = None, **fields: Any) -> Create:
+    """Return a creation. `people` lists the participants: `A/x` is in group x, `A=30` has a budget of 30 seconds.
 
     The default of each budget that the mode needs is one minute.
     """
     sync_mode = SyncMode(mode)
     participants = []
-    for word in who.split():
+    for word in people.split():
         match = re.fullmatch(r"(\w)(?:/(\w))?(?:=(\d+))?", word)
         assert match is not None, word
         name, group, seconds = match.groups()
@@ -108,7 +108,7 @@ class Played:
         """
         s = self.state
         words = [
-            f"{'*' * (at == s.active)}{p.participant_id} {_seconds(p.remaining_ms)}{'x' * p.has_expired}"
+            f"{'*' * (at == s.active_position)}{p.participant_id} {_seconds(p.remaining_ms)}{'x' * p.has_expired}"
             for at, p in enumerate(s.participants)
             if s.rules.sync_mode is SyncMode.PER_PARTICIPANT
         ]

@@ -68,7 +68,7 @@ def test_creation_makes_version_1_of_a_pending_session() -> None:
     assert (state.session_id, state.epoch, state.version) == ("s", "e", 1)
     assert state.updated_at_ms == state.rules.created_at_ms == T0
     assert state.metadata == {"a": 1}
-    assert state.active is None
+    assert state.active_position is None
 
 
 def test_shares_in_modes_without_own_budgets_are_recorded() -> None:
@@ -87,5 +87,5 @@ def test_shares_in_modes_without_own_budgets_are_recorded() -> None:
 
 def test_designated_participant_is_set_but_not_in_the_creation_event() -> None:
     state = open_session(spec("global", active_participant_id="B"))
-    assert state.active == 1
+    assert state.active_position == 1
     assert creation.create(spec("global", active_participant_id="B"), "s", "e", T0).event.participant_id is None

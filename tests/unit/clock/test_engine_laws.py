@@ -48,7 +48,7 @@ class Ledger:
             self.compensated_ms += after.lag_receipt.compensated_ms
         if before.status is Status.RUNNING:
             self.ran_ms += passed_ms
-            if before.active is None:
+            if before.active_position is None:
                 self.unowned_ms += passed_ms
         elif before.status is Status.PAUSED:
             self.paused_ms += passed_ms
@@ -114,7 +114,7 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
     assert bool(after.pauses) == (after.status is Status.PAUSED)
     assert (after.completed_at_ms is not None) == after.status.is_final
     if after.status in (Status.RUNNING, Status.PAUSED):
-        assert after.active is not None or after.rules.sync_mode is SyncMode.GLOBAL
+        assert after.active_position is not None or after.rules.sync_mode is SyncMode.GLOBAL
     if event.type is EventType.SESSION_EXPIRED:
         assert deadline_at_ms(after) == after.completed_at_ms == deadline_at_ms(before)
     if after.rules.on_timeout is not OnTimeout.OVERTIME:
@@ -208,7 +208,7 @@ def _check_document(state: Session) -> bytes:
         assert each["total_time_ms"] == each["time_used_ms"] + (each["time_remaining_ms"] or 0)
         assert all(each[name] is not None for name in NEVER_NULL if name in each)
     assert sum(p["is_active"] for p in shown["participants"]) == (
-        state.active is not None and state.status is not Status.PENDING
+        state.active_position is not None and state.status is not Status.PENDING
     )
     if state.rules.sync_mode is SyncMode.PER_PARTICIPANT:
         assert shown["time_remaining_ms"] == sum(p.remaining_ms for p in state.participants)
@@ -236,7 +236,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
                 seen[decision.refusal.code] += 1
             if decision.expired_participant_id is not None:
                 seen["consumed"] += 1
-    never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED}
+    never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
     assert {kind for kind in EventType if kind not in never} <= seen.keys()
     assert set(SyncMode) <= seen.keys()
     changes = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}

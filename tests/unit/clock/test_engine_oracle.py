@@ -267,7 +267,7 @@ def compare(played: Played, table: Table, system: ClockSystem, at_ms: int) -> No
     assert [shown(player, system) for player in now.participants] == [clock.face for clock in table.clocks], (
         played.lines
     )
-    assert (now.active if not now.status.is_final else table.active) == table.active
+    assert (now.active_position if not now.status.is_final else table.active) == table.active
     assert now.status.is_final == table.is_over
     ran_out = (EventType.PARTICIPANT_EXPIRED, EventType.SESSION_EXPIRED)
     events = [transition.event for transition in played.transitions if transition.event.type in ran_out]

@@ -100,8 +100,8 @@ LATE = "per_cycle", "per_participant", "per_group"
 
 @pytest.mark.parametrize("mode", LATE)
 def test_overdue_transitions_are_the_same_however_late_they_are_found(mode: str) -> None:
-    who = " ".join(f"{name}/{name}" for name in "ABCDEFGHIJ")
-    creation = spec(mode, who, "advance", max_cycles=10, warnings_ms=(10_000, 5_000))
+    people = " ".join(f"{name}/{name}" for name in "ABCDEFGHIJ")
+    creation = spec(mode, people, "advance", max_cycles=10, warnings_ms=(10_000, 5_000))
     late = play(creation, "0 start; 99999 time")
     on_time = play(creation, "; ".join(["0 start", *(f"{at} time" for at in range(1, 700))]))
     to_the_point = play(creation, "0 start")

@@ -148,10 +148,10 @@ def test_command_in_the_pause_at_zero(script: str, lines: list[str], face: str) 
 
 
 @pytest.mark.parametrize(
-    ("mode", "who"), [("global", "A"), ("per_cycle", "A"), ("count_up", "A"), ("per_group", "A/x")]
+    ("mode", "people"), [("global", "A"), ("per_cycle", "A"), ("count_up", "A"), ("per_group", "A/x")]
 )
-def test_added_time_at_zero_lets_every_mode_resume(mode: str, who: str) -> None:
-    session = play(spec(mode, who, "pause"), "0 start; 60 time; 61 resume; 62 adjust+5; 63 resume; 99 time")
+def test_added_time_at_zero_lets_every_mode_resume(mode: str, people: str) -> None:
+    session = play(spec(mode, people, "pause"), "0 start; 60 time; 61 resume; 62 adjust+5; 63 resume; 99 time")
     assert session.lines[1:] == [
         "60 paused A",
         "61 !INVALID_STATE_TRANSITION",
@@ -162,8 +162,8 @@ def test_added_time_at_zero_lets_every_mode_resume(mode: str, who: str) -> None:
 
 
 def test_one_added_millisecond_returns_an_expired_owner_to_the_rotation() -> None:
-    for mode, who, added in (("per_participant", "A B", "A"), ("per_group", "A/x B/y", "/x")):
-        session = play(spec(mode, who, "pause"), f"0 start; 60 time; 61 adjust+0.001:{added}; 62 switch; 63 switch")
+    for mode, people, added in (("per_participant", "A B", "A"), ("per_group", "A/x B/y", "/x")):
+        session = play(spec(mode, people, "pause"), f"0 start; 60 time; 61 adjust+0.001:{added}; 62 switch; 63 switch")
         assert session.lines[-1] == "63 cycle_switched B"
         session.do(T0 + 63_001, Expire())
         assert session.lines[-1] == "63.001 paused A"

@@ -86,7 +86,7 @@ def test_final_session_has_no_running_clock(status: str) -> None:
     if not state.status.is_final:
         return
     assert state.anchor_ms is None
-    assert state.active is None
+    assert state.active_position is None
     assert state.completed_at_ms == state.updated_at_ms
     assert play(spec("per_participant"), "0 start; 60 time; 99 time").state.version == 3
 

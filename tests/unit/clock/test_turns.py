@@ -211,7 +211,7 @@ def test_switch_at_zero_is_too_late_for_a_soft_close() -> None:
     [("per_participant", 30_000), ("per_group", 30_000), ("per_cycle", 60_000), ("global", 50_000)],
 )
 def test_switch_event_carries_the_times_of_the_participant_whose_turn_ended(mode: str, left_ms: int) -> None:
-    who = "A/x=40 B/y=45" if mode in ("per_participant", "per_group") else "A B"
-    session = play(spec(mode, who), "0 start; 10 switch")
+    people = "A/x=40 B/y=45" if mode in ("per_participant", "per_group") else "A B"
+    session = play(spec(mode, people), "0 start; 10 switch")
     event = session.transitions[-1].event
     assert (event.participant_id, event.used_ms, event.remaining_ms) == ("A", 10_000, left_ms)

@@ -6,6 +6,7 @@ from typing import Any
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire
+from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import recover
 from synckairos.wire.creation_body import CreateSession
@@ -66,6 +67,9 @@ def produced_by(state: Session, step: Step) -> Iterator[Produced]:
     overdue = Cause("timekeeper", "expire")
     if verb == "recover":
         yield Produced(recover(state, NEXT_EPOCH, T0 + at_ms), Cause("recovery", "recover"))
+        return
+    if verb == "import-v2":
+        yield Produced(import_session(state, NEXT_EPOCH, state.version + 1, 0), Cause("import-v2", "import-v2"))
         return
     command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
     decision = engine.apply(state, command, T0 + at_ms)

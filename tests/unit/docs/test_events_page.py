@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, list[Json]] = {
 
 def attempts() -> Iterator[Step]:
     """Yield every command at an early and at a late instant, and time alone."""
-    for at_ms, verb in itertools.product((2_000, 55_000, 200_000), (*COMMAND_BODIES, "expire", "recover")):
+    for at_ms, verb in itertools.product((2_000, 55_000, 200_000), (*COMMAND_BODIES, "expire", "recover", "import-v2")):
         for args in ARGUMENTS.get(verb, [{}]):
             yield at_ms, verb, args
 
@@ -107,6 +107,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "quiz": play("per_cycle", [start, (60_000, "expire", {})]),
         "flag": play("per_participant", [start, (60_000, "expire", {})], warnings_ms=[10_000]),
         "lost": play("global", [start, (30_000, "recover", {})], participants=[]),
+        "v2": play("global", [start, (30_000, "import-v2", {})], participants=[]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }
 

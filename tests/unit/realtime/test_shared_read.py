@@ -1,4 +1,4 @@
-"""Single-flight read: callers share a read that began after they asked, and errors and cancellation stay with it."""
+"""Single-flight read: callers share a read that began after their calls. An error affects only its own read."""
 
 import asyncio
 

@@ -1,15 +1,15 @@
-// One board: the view of one side on one link. Paints what the link's state says at an instant and reports presses.
+// One board: shows one side of the session of a link at an instant, and reports presses.
 
-import { LOW_MS, face, hasFlagged, happened, isFinal, readingMs } from "./reading.js";
+import { LOW_MS, eventBetween, formatReading, hasExpired, isFinal, readingMs } from "./reading.js";
 import { Tape } from "./tape.js";
 
-const LIFT_MS = 10_000; // the hand lifts the flag in the last ten seconds
-const SEATS = ["white", "black"];
+const LIFT_MS = 10_000; // Milliseconds before zero in which the hand lifts the flag.
+const SIDES = ["white", "black"];
 
 export class Board {
   /**
-   * `side` is white or black, `onpress` is called for every press, `ongive` for more time, `now` tells server time.
-   * `isWall` makes it a picture: nothing to press, no rival's clock.
+   * `side` is white or black. `onpress` is called for each press and `ongive` to give time; `time` estimates the
+   * server's clock. With `isWall` the board only shows the clock: it has no buttons and no clock of the opponent.
    */
   constructor({ side, link, time, isWall, onpress, ongive }) {
     this.side = side;
@@ -18,63 +18,65 @@ export class Board {
     this.element = document.getElementById("board").content.firstElementChild.cloneNode(true);
     this.element.dataset.side = side;
     const find = (name) => this.element.querySelector(`.${name}`);
-    const names = ["name", "moves", "main", "tenths", "hand", "flag", "hint", "retry", "give", "press", "rival"];
-    for (const name of [...names, "rival-name", "rival-time", "digits", "seat"]) this[name] = find(name);
+    const names = ["name", "moves", "main", "tenths", "hand", "flag", "hint", "retry", "give", "press", "digits"];
+    for (const name of [...names, "opponent-name", "opponent-time", "seat"]) this[name] = find(name);
+    this.opponentClock = find("opponent");
     this.tape = new Tape(find("tape"), time);
     listenForPress(this.press, () => onpress(this));
     this.give.onclick = () => ongive(this);
     this.retry.onclick = () => link.retryNow();
-    if (isWall) for (const each of [this.press, this.give, this.rival]) each.hidden = true;
+    if (isWall) for (const each of [this.press, this.give, this.opponentClock]) each.hidden = true;
     this.attach(link);
   }
 
   attach(link) {
     link.addEventListener("status", () => this.show());
     link.addEventListener("state", ({ detail }) => {
-      this.tape.received(detail, happened(detail.before, detail.state));
+      this.tape.addReceived(detail, eventBetween(detail.before, detail.state));
       this.show();
     });
     this.show();
   }
 
   /** This side's participant in the newest state, or null. */
-  get own() {
-    return this.link.state?.participants[SEATS.indexOf(this.side)] ?? null;
+  get player() {
+    return this.link.state?.participants[SIDES.indexOf(this.side)] ?? null;
   }
 
-  get rivalOf() {
-    return this.link.state?.participants[1 - SEATS.indexOf(this.side)] ?? null;
+  /** The other side's participant in the newest state, or null. */
+  get opponent() {
+    return this.link.state?.participants[1 - SIDES.indexOf(this.side)] ?? null;
   }
 
   get isActive() {
-    return this.own !== null && this.link.state.active_participant_id === this.own.participant_id;
+    return this.player !== null && this.link.state.active_participant_id === this.player.participant_id;
   }
 
-  /** What this board is in: decides its colours and its words. */
+  /** The condition of this board. It selects the colours and the hint. */
   get mood() {
     const { state, status } = this.link;
     if (status === "missing" || status === "deleted") return "gone";
-    if (!state || !this.own) return status === "lost" ? "lost" : "waiting";
-    if (hasFlagged(state, this.own)) return "flagged";
-    if (isFinal(state)) return hasFlagged(state, this.rivalOf ?? this.own) ? "won" : "over";
+    if (!state || !this.player) return status === "lost" ? "lost" : "waiting";
+    if (hasExpired(state, this.player)) return "flagged";
+    if (isFinal(state)) return hasExpired(state, this.opponent ?? this.player) ? "won" : "over";
     if (status === "lost") return "lost";
     return state.status;
   }
 
-  /** Show what changes only with a state or the connection. */
+  /** Show everything that changes only with the state or the connection. */
   show() {
-    const { own, rivalOf: rival, mood, element } = this;
+    const { player, opponent, mood, element } = this;
     element.dataset.mood = mood;
     element.dataset.link = this.link.status;
     element.classList.toggle("lit", this.isActive && !["flagged", "won", "over", "gone", "pending"].includes(mood));
-    this.name.textContent = nameOf(own, this.side);
+    this.name.textContent = nameOf(player, this.side);
     element.setAttribute("aria-label", `${this.name.textContent}’s board`);
-    const moves = own?.cycle_count ?? 0;
+    const moves = player?.cycle_count ?? 0;
     this.moves.textContent = moves ? `${moves} ${moves === 1 ? "move" : "moves"}` : "";
-    this["rival-name"].textContent = rival ? nameOf(rival, "rival") : "";
-    this.hint.textContent = this.words();
+    this["opponent-name"].textContent = opponent ? nameOf(opponent, "opponent") : "";
+    this.hint.textContent = this.hintText();
     this.retry.hidden = mood !== "lost";
-    this.give.disabled = !own || isFinal(this.link.state) || mood === "gone" || mood === "lost";
+    this.give.disabled = !player || isFinal(this.link.state) || mood === "gone" || mood === "lost";
     this.give.setAttribute("aria-label", `Give ${this.name.textContent} 15 seconds`);
     this.press.setAttribute("aria-label", this.pressLabel());
     this.press.setAttribute("aria-disabled", String(!this.canPress()));
@@ -88,69 +90,70 @@ export class Board {
     return this.mood === "pending" ? "Start the clock" : `Press ${this.name.textContent}’s clock`;
   }
 
-  words() {
-    const rival = nameOf(this.rivalOf, "the other side");
+  hintText() {
+    const opponent = nameOf(this.opponent, "the other side");
     switch (this.mood) {
       case "waiting": return "Connecting";
-      case "gone": return "This game is no longer here";
+      case "gone": return "This game does not exist any more";
       case "lost": return "Connection lost";
       case "pending": return this.isWall ? `Scan to play ${this.name.textContent}` : "Press to start";
       case "running":
-        if (!this.isActive) return this.isWall ? "" : `Waiting for ${rival}`;
+        if (!this.isActive) return this.isWall ? "" : `Waiting for ${opponent}`;
         return this.isWall ? "To move" : "Press when you have moved";
       case "paused": return "Paused";
-      case "flagged": return "Flag fell";
+      case "flagged": return "Time is up";
       case "won": return "Wins on time";
-      default: return this.link.state.status === "cancelled" ? "Called off" : "Finished";
+      default: return this.link.state.status === "cancelled" ? "Cancelled" : "Finished";
     }
   }
 
-  /** Paint one instant. Touches the page only where it differs from the last. */
+  /** Paint the readings at one instant. Elements that show the same as before are not changed. */
   paint(serverNowMs) {
     const { state } = this.link;
-    if (!this.own) return;
-    const ms = readingMs(state, this.own, serverNowMs);
-    const shown = face(ms);
-    put(this.main, shown.digits);
-    put(this.tenths, shown.tenths);
-    if (this.rivalOf) {
-      const rival = face(readingMs(state, this.rivalOf, serverNowMs));
-      put(this["rival-time"], rival.digits + rival.tenths);
+    if (!this.player) return;
+    const ms = readingMs(state, this.player, serverNowMs);
+    const shown = formatReading(ms);
+    setText(this.main, shown.digits);
+    setText(this.tenths, shown.tenths);
+    if (this.opponent) {
+      const reading = formatReading(readingMs(state, this.opponent, serverNowMs));
+      setText(this["opponent-time"], reading.digits + reading.tenths);
     }
     const isLow = String(ms < LOW_MS && state.status !== "pending");
     if (this.element.dataset.low !== isLow) this.element.dataset.low = isLow;
-    const long = String(shown.digits.length > 5);
-    if (this.digits.dataset.long !== long) this.digits.dataset.long = long;
-    turn(this.hand, -((ms % 60_000) / 60_000) * 360);
+    const isLong = String(shown.digits.length > 5);
+    if (this.digits.dataset.long !== isLong) this.digits.dataset.long = isLong;
+    rotate(this.hand, -((ms % 60_000) / 60_000) * 360);
     const lift = this.mood === "flagged" ? 0 : Math.max(0, 1 - ms / LIFT_MS);
-    turn(this.flag, -lift * 82);
+    rotate(this.flag, -lift * 82);
   }
 
-  /** Say when the next try is, while the connection is lost. */
+  /** Show the seconds to the next attempt while the connection is lost. */
   paintWait(nowMs) {
     if (this.mood !== "lost" || this.link.retryAtMs === null) return;
     const seconds = Math.ceil((this.link.retryAtMs - nowMs) / 1000);
-    put(this.hint, seconds > 1 ? `Connection lost, back in ${seconds} s` : "Connection lost, coming back");
+    setText(this.hint, seconds > 1 ? `Connection lost. Next attempt in ${seconds} s` : "Connection lost. Reconnecting");
   }
 
+  /** Move the board a little, to show that it was pressed. */
   nudge() {
     this.element.animate?.([{ translate: "0" }, { translate: "0 4px" }, { translate: "0" }], 160);
   }
 }
 
-const put = (element, text) => {
+const setText = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
 };
 
-/** Turn by degrees, in steps too small to see: a hand that hardly moved costs no layout. */
-const turn = (element, degrees) => {
-  const rotate = `${Math.round(degrees * 4) / 4}deg`;
-  if (element.style.rotate !== rotate) element.style.rotate = rotate;
+/** Rotate by degrees, in steps of a quarter degree. A rotation that nearly stays the same then costs no layout. */
+const rotate = (element, degrees) => {
+  const rotation = `${Math.round(degrees * 4) / 4}deg`;
+  if (element.style.rotate !== rotation) element.style.rotate = rotation;
 };
 
 const nameOf = (participant, side) => participant?.display_name ?? side[0].toUpperCase() + side.slice(1);
 
-/** A clock is pressed on touch, not on release; what comes without a pointer (keys, assistive tools) counts as well. */
+/** Report a press when it begins, not at the release. Clicks by keys or assistive tools have no pointer; they count. */
 function listenForPress(button, onpress) {
   let isDown = false;
   button.addEventListener("pointerdown", (event) => {

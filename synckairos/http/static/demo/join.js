@@ -1,10 +1,6 @@
-// Links by which another screen joins the same game, and the code that a phone's camera reads.
+// Links by which another screen joins the same game, and the QR codes of these links.
 
-import { qr } from "./qr.js";
-
-const QUIET = 3; // modules of white around the code
-
-/** The address of this game for one seat: white, black, wall, or "" for both boards. */
+/** Return the URL of a game for one seat: white, black, wall, or "" for both boards. */
 export function seatUrl(sessionId, seat) {
   const url = new URL(location.pathname, location.href);
   url.searchParams.set("session", sessionId);
@@ -12,45 +8,37 @@ export function seatUrl(sessionId, seat) {
   return url.href;
 }
 
-/** Draw the code of a link into an SVG of one rect and one path. */
-export function drawQr(svg, text) {
-  const grid = qr(text);
-  svg.toggleAttribute("hidden", grid === null);
-  if (!grid) return;
-  const side = String(grid.length + 2 * QUIET);
-  const dark = grid.flatMap((row, y) => row.map((isDark, x) => (isDark ? `M${x} ${y}h1v1h-1z` : "")));
-  svg.setAttribute("viewBox", `${-QUIET} ${-QUIET} ${side} ${side}`);
-  const [paper, ink] = svg.children;
-  for (const [name, value] of Object.entries({ x: -QUIET, y: -QUIET, width: side, height: side })) {
-    paper.setAttribute(name, value);
-  }
-  ink.setAttribute("d", dark.join(""));
+/** Show the QR code of a link in an image. The server draws it; an image that cannot be loaded is hidden. */
+export function showQrCode(image, link) {
+  image.onload = () => (image.hidden = false);
+  image.onerror = () => (image.hidden = true);
+  image.src = `/demo-qr.svg?link=${encodeURIComponent(link)}`;
 }
 
-/** Open the dialog for a game. `current` gives the id of the game at hand. */
-export function setUpJoin(current) {
+/** Connect the join dialog with its button. `currentSessionId` returns the id of the game that is shown. */
+export function setUpJoinDialog(currentSessionId) {
   const dialog = document.getElementById("join-dialog");
   const link = document.getElementById("link");
   const copy = document.getElementById("copy");
   const seats = document.getElementById("seats");
-  const show = () => {
-    const url = seatUrl(current(), seats.querySelector(":checked").value);
+  const update = () => {
+    const url = seatUrl(currentSessionId(), seats.querySelector(":checked").value);
     link.href = url;
     link.textContent = url.replace(/^https?:\/\//, "");
     copy.textContent = "Copy";
-    drawQr(document.getElementById("qr"), url);
+    showQrCode(document.getElementById("qr"), url);
   };
-  seats.onchange = show;
+  seats.onchange = update;
   copy.onclick = async () => {
     try {
       await navigator.clipboard.writeText(link.href);
       copy.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(link); // no clipboard over plain HTTP: leave it selected
+      getSelection().selectAllChildren(link); // Without HTTPS there is no clipboard. The user can copy the selection.
     }
   };
   document.getElementById("join").onclick = () => {
-    show();
+    update();
     dialog.showModal();
   };
 }

@@ -1,12 +1,12 @@
-// One socket to one session (the plain dialect of /ws): connects, asks for the state, notices silence, comes back.
-// It keeps the newest state and nothing else; what to show is the board's business.
+// One socket to one session, in the v2 dialect of /ws. It connects, requests the state, detects a silent connection
+// and reconnects. It keeps only the newest state; the boards decide what to show.
 
-const PING_EVERY_MS = 5_000;
-const SILENCE_MS = 4_000;
-const ASK_AFTER_MS = 300; // a session that isn't there is told only to who asks for it
+const PING_INTERVAL_MS = 5_000;
+const REPLY_TIMEOUT_MS = 4_000;
+const REQUEST_STATE_AFTER_MS = 300; // The server reports a missing session only to a client that requests its state.
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 8_000;
-const REFUSED = 1008;
+const POLICY_VIOLATION = 1008; // Close code of a refused connection.
 
 export class Link extends EventTarget {
   state = null;
@@ -16,9 +16,9 @@ export class Link extends EventTarget {
   #sessionId;
   #socket = null;
   #attempt = 0;
-  #timers = { retry: 0, ping: 0, silence: 0, ask: 0 };
+  #timers = { retry: 0, ping: 0, reply: 0, request: 0 };
   #pingedMs = null;
-  #hadConnection = false;
+  #wasConnected = false;
 
   constructor(sessionId) {
     super();
@@ -29,17 +29,17 @@ export class Link extends EventTarget {
     this.#connect();
   }
 
-  /** End it for good. */
+  /** Close the socket and do not reconnect. */
   close() {
     removeEventListener("online", this.onWake);
     document.removeEventListener("visibilitychange", this.onWake);
-    this.#drop();
+    this.#disconnect();
   }
 
-  /** Try now rather than when the wait is over. */
+  /** Reconnect now, without the rest of the wait. */
   retryNow() {
     if (this.status !== "lost") return;
-    this.#drop();
+    this.#disconnect();
     this.#connect();
   }
 
@@ -49,50 +49,50 @@ export class Link extends EventTarget {
     const socket = new WebSocket(url);
     this.#socket = socket;
     this.retryAtMs = null;
-    this.#expectAnswer(); // a handshake that hangs is a lost connection, too
+    this.#expectReply(); // A handshake without an answer also counts as a lost connection.
     socket.onmessage = (message) => this.#receive(message.data);
-    socket.onclose = (event) => this.#lose(event.code);
+    socket.onclose = (event) => this.#reconnectLater(event.code);
   }
 
   #receive(text) {
     const message = JSON.parse(text);
-    clearTimeout(this.#timers.silence);
+    clearTimeout(this.#timers.reply);
     switch (message.type) {
       case "CONNECTED":
         this.#attempt = 0;
-        if (this.#hadConnection) this.#send("RECONNECT");
-        this.#hadConnection = true;
+        if (this.#wasConnected) this.#send("RECONNECT");
+        this.#wasConnected = true;
         this.#ping();
         break;
       case "STATE_SYNC":
       case "STATE_UPDATE":
-        this.#take(message.state, message.type, text.length);
+        this.#setState(message.state, message.type, text.length);
         break;
       case "PONG":
         this.rttMs = performance.now() - this.#pingedMs;
-        if (this.state) this.#become("live");
-        else this.#timers.ask = setTimeout(() => this.state || this.#send("RECONNECT"), ASK_AFTER_MS);
+        if (this.state) this.#setStatus("live");
+        else this.#timers.request = setTimeout(() => this.state || this.#send("RECONNECT"), REQUEST_STATE_AFTER_MS);
         break;
       case "SESSION_DELETED":
-        this.#become("deleted");
-        this.#drop();
+        this.#setStatus("deleted");
+        this.#disconnect();
         break;
       case "ERROR":
         if (message.code === "SESSION_NOT_FOUND") {
-          this.#become("missing");
-          this.#drop();
+          this.#setStatus("missing");
+          this.#disconnect();
         }
         break;
     }
   }
 
-  /** Take what came last on the socket for the truth, also a version that is no higher: a store may lose some. */
-  #take(state, type, bytes) {
+  /** Accept the newest message as the current state, even with a lower version: a failover can lose versions. */
+  #setState(state, type, bytes) {
     const before = this.state;
-    const isNews = !before || ["epoch", "version", "updated_at"].some((name) => before[name] !== state[name]);
+    const isChange = !before || ["epoch", "version", "updated_at"].some((name) => before[name] !== state[name]);
     this.state = state;
-    this.#become("live");
-    this.dispatchEvent(new CustomEvent("state", { detail: { before, state, type, bytes, isNews } }));
+    this.#setStatus("live");
+    this.dispatchEvent(new CustomEvent("state", { detail: { before, state, type, bytes, isChange } }));
   }
 
   #send(type) {
@@ -103,24 +103,24 @@ export class Link extends EventTarget {
     clearTimeout(this.#timers.ping);
     this.#pingedMs = performance.now();
     this.#send("PING");
-    this.#expectAnswer();
-    this.#timers.ping = setTimeout(() => this.#ping(), PING_EVERY_MS);
+    this.#expectReply();
+    this.#timers.ping = setTimeout(() => this.#ping(), PING_INTERVAL_MS);
   }
 
-  #expectAnswer() {
-    clearTimeout(this.#timers.silence);
-    this.#timers.silence = setTimeout(() => this.#lose(0), SILENCE_MS);
+  #expectReply() {
+    clearTimeout(this.#timers.reply);
+    this.#timers.reply = setTimeout(() => this.#reconnectLater(0), REPLY_TIMEOUT_MS);
   }
 
-  #lose(code) {
-    this.#drop();
-    if (code === REFUSED) return this.#become("missing");
-    // Full jitter: after a restart the watchers come back spread over the wait, not all at its end.
+  #reconnectLater(closeCode) {
+    this.#disconnect();
+    if (closeCode === POLICY_VIOLATION) return this.#setStatus("missing");
+    // Full jitter: after a restart of the server the clients reconnect at random times, not all at once.
     const waitMs = Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempt);
     this.#attempt += 1;
     this.retryAtMs = performance.now() + waitMs;
     this.#timers.retry = setTimeout(() => this.#connect(), waitMs);
-    return this.#become("lost");
+    return this.#setStatus("lost");
   }
 
   #wake() {
@@ -132,7 +132,7 @@ export class Link extends EventTarget {
     }
   }
 
-  #drop() {
+  #disconnect() {
     Object.values(this.#timers).forEach(clearTimeout);
     const socket = this.#socket;
     this.#socket = null;
@@ -141,7 +141,7 @@ export class Link extends EventTarget {
     socket.close();
   }
 
-  #become(status) {
+  #setStatus(status) {
     if (this.status === status) return;
     this.status = status;
     this.dispatchEvent(new Event("status"));

@@ -1,27 +1,28 @@
-// The page: which game, which boards, what the buttons and keys do. Boards paint themselves; the frame loop only asks.
+// The page: selects the session and the boards, and handles buttons and keys. The frame loop makes the boards paint.
 
 import { Board } from "./board.js";
-import { drawQr, seatUrl, setUpJoin } from "./join.js";
+import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
 import { Link } from "./link.js";
-import { elapsedMs, hasFlagged, isFinal, readingMs } from "./reading.js";
-import { PRESETS, Refused, command, createGame, describe } from "./rest.js";
-import { ServerTime, keepInStep } from "./servertime.js";
+import { elapsedMs, hasExpired, isFinal, readingMs } from "./reading.js";
+import { PRESETS, Refusal, createGame, mergeMetadata, sendCommand } from "./rest.js";
+import { ServerTime, keepSynchronized } from "./servertime.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const VIEWS = { both: ["white", "black"], white: ["white"], black: ["black"], wall: ["white", "black"] };
 
 const $ = (id) => document.getElementById(id);
 const time = new ServerTime();
-const asked = new URLSearchParams(location.search);
-const view = asked.get("board") in VIEWS ? asked.get("board") : "both";
+const parameters = new URLSearchParams(location.search);
+const view = parameters.get("board") in VIEWS ? parameters.get("board") : "both";
 const game = { sessionId: null, links: [], boards: [] };
 
-/** The newest state that any board has. */
-const newest = () => game.links.map((link) => link.state).reduce((a, b) => (!a || b?.version > a.version ? b : a), null);
+/** Return the newest state that any link has, or null. */
+const newestState = () =>
+  game.links.map((link) => link.state).reduce((a, b) => (!a || b?.version > a.version ? b : a), null);
 
-// -- the game at hand ------------------------------------------------------------------------------------------------
+// -- the current game ------------------------------------------------------------------------------------------------
 
-function sitDown(sessionId) {
+function openGame(sessionId) {
   game.links.forEach((link) => link.close());
   game.boards.forEach((board) => board.element.remove());
   game.sessionId = sessionId;
@@ -39,26 +40,26 @@ function sitDown(sessionId) {
     link.addEventListener("state", ({ detail }) => onState(detail));
     link.addEventListener("status", showGame);
   });
-  if (view === "wall") game.boards.forEach(showSeat);
+  if (view === "wall") game.boards.forEach(showSeatCode);
   const url = new URL(location.href);
   url.searchParams.set("session", sessionId);
   history.replaceState(null, "", url);
   showGame();
 }
 
-function onState({ before, state, isNews }) {
-  if (!isNews) return;
+function onState({ before, state, isChange }) {
+  if (!isChange) return;
   const next = state.metadata?.next_session_id;
-  if (UUID.test(next) && next !== game.sessionId) return sitDown(next);
-  const fallen = state.participants.find((each) => hasFlagged(state, each));
-  if (fallen && before && !before.participants.some((each) => hasFlagged(before, each))) {
-    say(`${fallen.display_name ?? "A"}’s flag fell.`);
+  if (UUID.test(next) && next !== game.sessionId) return openGame(next);
+  const expired = state.participants.find((each) => hasExpired(state, each));
+  if (expired && before && !before.participants.some((each) => hasExpired(before, each))) {
+    announce(`${expired.display_name ?? "A player"}’s time is up.`);
   }
   showGame();
 }
 
 function showGame() {
-  const state = newest();
+  const state = newestState();
   const isPaused = state?.status === "paused";
   const isGone = game.links.some((link) => link.status === "missing" || link.status === "deleted");
   const isLive = game.links.some((link) => link.status === "live");
@@ -68,70 +69,73 @@ function showGame() {
   $("new").classList.toggle("urgent", isGone || (state !== null && isFinal(state)));
   $("game").textContent = state?.metadata?.time_control ?? "Chess clock";
   document.documentElement.dataset.status = isGone ? "gone" : (state?.status ?? "waiting");
-  keepAwake(state?.status === "running");
+  keepScreenAwake(state?.status === "running");
 }
 
-function showSeat(board) {
-  drawQr(board.seat, seatUrl(game.sessionId, board.side));
-  board.seat.setAttribute("aria-label", `QR code: play ${board.side}`);
+function showSeatCode(board) {
+  showQrCode(board.seat, seatUrl(game.sessionId, board.side));
+  board.seat.alt = `QR code: play ${board.side}`;
 }
 
-async function newGame(preset) {
-  const before = newest();
+async function startNewGame(preset) {
+  const before = newestState();
   const { session_id: sessionId } = await createGame(preset);
-  const old = game.sessionId;
-  sitDown(sessionId);
+  const oldId = game.sessionId;
+  openGame(sessionId);
   if (!before) return;
-  // Whoever watches the old game learns of the new one from its metadata; then the old one is called off.
-  await describe(old, { next_session_id: sessionId });
-  if (!isFinal(before)) await command(old, "cancel");
+  // Watchers of the old session find the new one in its metadata and open it. Then the old session is cancelled.
+  await mergeMetadata(oldId, { next_session_id: sessionId });
+  if (!isFinal(before)) await sendCommand(oldId, "cancel");
 }
 
-// -- what people do --------------------------------------------------------------------------------------------------
+// -- buttons and keys ------------------------------------------------------------------------------------------------
 
 function onpress(board) {
   board.nudge();
   if (!board.canPress()) return;
   navigator.vibrate?.(8);
-  if (board.mood === "pending") send(board, "start");
-  else send(board, "switch", { current_participant_id: board.own.participant_id });
+  if (board.mood === "pending") sendFrom(board, "start");
+  else sendFrom(board, "switch", { current_participant_id: board.player.participant_id });
 }
 
-const ongive = (board) => send(board, "adjust", { delta_ms: 15_000, participant_ids: [board.own.participant_id] });
+const ongive = (board) =>
+  sendFrom(board, "adjust", { delta_ms: 15_000, participant_ids: [board.player.participant_id] });
 
 function pauseOrResume() {
-  const status = newest()?.status;
-  if (status === "running") send(game.boards[0], "pause");
-  if (status === "paused") send(game.boards[0], "resume");
+  const status = newestState()?.status;
+  if (status === "running") sendFrom(game.boards[0], "pause");
+  if (status === "paused") sendFrom(game.boards[0], "resume");
 }
 
-async function send(board, verb, body) {
+async function sendFrom(board, verb, body) {
   const sentMs = performance.now();
-  const code = await attempt(() => command(game.sessionId, verb, body));
-  board.tape.answered(verb, code, performance.now() - sentMs);
+  const status = await showRefusalOf(() => sendCommand(game.sessionId, verb, body));
+  board.tape.addSent(verb, status, performance.now() - sentMs);
 }
 
-/** Do it; where the server says no, show its words. Returns the status it answered with. */
-async function attempt(action) {
+/** Run an action. If the server refuses it, show the server's message. Returns the status of the response. */
+async function showRefusalOf(action) {
   try {
     await action();
     hideNote();
     return 200;
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof Refusal)) throw error;
     showNote(error.message);
-    return error.status || "unanswered";
+    return error.status || "no answer";
   }
 }
 
 function showNote(text) {
   $("note").firstElementChild.textContent = text;
   $("note").hidden = false;
-  say(text);
+  announce(text);
 }
 
 const hideNote = () => ($("note").hidden = true);
-const say = (text) => ($("say").textContent = text);
+
+/** Let screen readers read a text. */
+const announce = (text) => ($("announcement").textContent = text);
 
 $("note").lastElementChild.onclick = hideNote;
 $("pause").onclick = pauseOrResume;
@@ -141,22 +145,23 @@ $("new").onclick = () => {
 };
 $("new-dialog").onclose = () => {
   const preset = $("new-dialog").returnValue;
-  if (preset in PRESETS) attempt(() => newGame(preset));
+  if (preset in PRESETS) showRefusalOf(() => startNewGame(preset));
 };
-setUpJoin(() => game.sessionId);
+setUpJoinDialog(() => game.sessionId);
 
-// What is clicked or tapped gives the focus up before anything follows from it, so that no dialog hands it back:
-// the space bar is the clock's.
-const letGo = (event) => event.detail > 0 && event.target.closest("button")?.blur();
-document.addEventListener("click", letGo, { capture: true });
+// A clicked button loses the focus before its click is handled. Otherwise a dialog would return the focus to it, and
+// the space bar would press that button instead of the clock.
+const dropFocus = (event) => event.detail > 0 && event.target.closest("button")?.blur();
+document.addEventListener("click", dropFocus, { capture: true });
 
 addEventListener("keydown", (event) => {
-  const isElsewhere = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
-  if (isElsewhere || event.repeat) return;
-  const other = event.target.closest?.("button:not(.press), a, input");
-  const isOther = other && other.getClientRects().length > 0; // one in a closed dialog may keep the focus for a moment
-  if (event.code === "Space" && !isOther) {
-    event.preventDefault(); // on a clock's own button, too: the key presses whoever is to move
+  const isForAnother = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
+  if (isForAnother || event.repeat) return;
+  const control = event.target.closest?.("button:not(.press), a, input");
+  // A control in a closed dialog can have the focus for a moment. It is not visible and does not get the key.
+  const isControlVisible = control && control.getClientRects().length > 0;
+  if (event.code === "Space" && !isControlVisible) {
+    event.preventDefault(); // Also on a clock's own button: the key presses the clock of the side to move.
     const board = game.boards.find((each) => each.canPress());
     if (board && view !== "wall") onpress(board);
   }
@@ -168,8 +173,8 @@ addEventListener("keyup", (event) => {
 
 // -- the frame loop --------------------------------------------------------------------------------------------------
 
-const SUM_EVERY_MS = 50; // more often nobody can read, and each time costs a layout
-let summedMs = 0;
+const FORMULA_INTERVAL_MS = 50; // Faster changes cannot be read, and each change costs a layout.
+let formulaPaintedMs = 0;
 
 function paint() {
   const nowMs = time.now();
@@ -177,47 +182,49 @@ function paint() {
     board.paint(nowMs);
     board.paintWait(performance.now());
   }
-  const state = newest();
-  if (state && Math.abs(nowMs - summedMs) >= SUM_EVERY_MS) {
-    summedMs = nowMs;
-    paintSum(state, nowMs);
+  const state = newestState();
+  if (state && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
+    formulaPaintedMs = nowMs;
+    paintFormula(state, nowMs);
   }
   requestAnimationFrame(paint);
 }
 
-function paintSum(state, nowMs) {
-  const isWhose = (each) => each.participant_id === state.active_participant_id || hasFlagged(state, each);
-  const whose = state.participants.find(isWhose) ?? state.participants[0];
-  $("sum-whose").textContent = `${whose.display_name ?? "Active"} reads`;
-  $("sum-remaining").textContent = grouped(whose.time_remaining_ms);
-  $("sum-elapsed").textContent = grouped(elapsedMs(state, whose, nowMs));
-  $("sum-reading").textContent = grouped(readingMs(state, whose, nowMs));
+/** Show how the reading is calculated: remaining time minus elapsed time. */
+function paintFormula(state, nowMs) {
+  const isShown = (each) => each.participant_id === state.active_participant_id || hasExpired(state, each);
+  const player = state.participants.find(isShown) ?? state.participants[0];
+  $("formula-player").textContent = `${player.display_name ?? "Active player"} reads`;
+  $("formula-remaining").textContent = groupDigits(player.time_remaining_ms);
+  $("formula-elapsed").textContent = groupDigits(elapsedMs(state, player, nowMs));
+  $("formula-reading").textContent = groupDigits(readingMs(state, player, nowMs));
   const frames = game.boards.map((board) => board.tape.frames);
-  $("frames").textContent = `${frames.join(" + ")} frames so far, none between presses.`;
+  $("frames").textContent = `${frames.join(" + ")} messages so far. Between presses no message is needed.`;
   const { rttMs, errorMs } = time.best;
   if (time.isKnown) {
-    $("offset").textContent = `Server clock known to ±${errorMs.toFixed(1)} ms (best round trip ${rttMs.toFixed(1)} ms).`;
+    $("offset").textContent =
+      `The server’s clock is known to ±${errorMs.toFixed(1)} ms (best round trip ${rttMs.toFixed(1)} ms).`;
   }
 }
 
-const grouped = (ms) => Math.round(ms).toString().replace(/\B(?=(\d{3})+$)/g, "\u2009");
+const groupDigits = (ms) => Math.round(ms).toString().replace(/\B(?=(\d{3})+$)/g, "\u2009");
 
-let awake = null;
-async function keepAwake(isWanted) {
-  if (!navigator.wakeLock || isWanted === (awake !== null)) return;
+let wakeLock = null;
+async function keepScreenAwake(isWanted) {
+  if (!navigator.wakeLock || isWanted === (wakeLock !== null)) return;
   if (!isWanted) {
-    awake.then((lock) => lock?.release());
-    awake = null;
+    wakeLock.then((lock) => lock?.release());
+    wakeLock = null;
   } else {
-    awake = navigator.wakeLock.request("screen").catch(() => null); // a courtesy: some devices say no
+    wakeLock = navigator.wakeLock.request("screen").catch(() => null); // Some devices refuse. The page works without.
   }
 }
 
-// -- begin -----------------------------------------------------------------------------------------------------------
+// -- start -----------------------------------------------------------------------------------------------------------
 
 document.documentElement.dataset.view = view;
-keepInStep(time);
+keepSynchronized(time);
 requestAnimationFrame(paint);
-const session = asked.get("session")?.toLowerCase();
-if (session) sitDown(session);
-else attempt(async () => sitDown((await createGame("3+2")).session_id));
+const sessionId = parameters.get("session")?.toLowerCase();
+if (sessionId) openGame(sessionId);
+else showRefusalOf(async () => openGame((await createGame("3+2")).session_id));

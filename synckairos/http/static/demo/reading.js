@@ -1,30 +1,31 @@
-// What a state says at an instant. Pure: no clock is read here, nothing is kept, nothing ticks.
+// Readings of a session's clocks at an instant. These functions are pure: they read no clock and keep no state.
 
 const FINAL = new Set(["expired", "completed", "cancelled"]);
 
-/** Whether nothing can happen to the clocks of this session any more. */
+/** Return whether the session has ended, so that its clocks cannot change any more. */
 export const isFinal = (state) => FINAL.has(state.status);
 
-/** Milliseconds since this participant's clock was set going, 0 while it stands. */
+/** Return the milliseconds since this participant's clock was started, or 0 if it does not run. */
 export function elapsedMs(state, participant, serverNowMs) {
   const runs = state.cycle_started_at !== null && participant.participant_id === state.active_participant_id;
   return runs ? Math.max(0, serverNowMs - Date.parse(state.cycle_started_at)) : 0;
 }
 
-/** The reading of one participant's clock, in milliseconds; never below zero. */
+/** Return the reading of a participant's clock in milliseconds, at least 0. */
 export function readingMs(state, participant, serverNowMs) {
   return Math.max(0, participant.time_remaining_ms - elapsedMs(state, participant, serverNowMs));
 }
 
-/** Whether this participant's time ran out. */
-export function hasFlagged(state, participant) {
+/** Return whether this participant's time has run out. */
+export function hasExpired(state, participant) {
   return participant.has_expired || (state.status === "expired" && participant.time_remaining_ms <= 0);
 }
 
+/** Milliseconds below which a reading is low: it shows tenths and has another colour. */
 export const LOW_MS = 20_000;
 
-/** A reading as it stands on a clock: rounded down, tenths in the last twenty seconds. */
-export function face(ms) {
+/** Return the text of a reading: rounded down to seconds, with tenths if it is low. */
+export function formatReading(ms) {
   const seconds = Math.floor(ms / 1000);
   const pad = (number) => String(number).padStart(2, "0");
   const hours = Math.floor(seconds / 3600);
@@ -33,23 +34,23 @@ export function face(ms) {
   return { digits, tenths: ms < LOW_MS ? `.${Math.floor(ms / 100) % 10}` : "" };
 }
 
-const pressed = (state) => state.participants.reduce((sum, each) => sum + each.cycle_count, 0);
-const expired = (state) => state.participants.filter((each) => each.has_expired).length;
-const allotted = (state) => state.participants.reduce((sum, each) => sum + each.total_time_ms, 0);
+const countTurns = (state) => state.participants.reduce((sum, each) => sum + each.cycle_count, 0);
+const countExpired = (state) => state.participants.filter((each) => each.has_expired).length;
+const sumBudgets = (state) => state.participants.reduce((sum, each) => sum + each.total_time_ms, 0);
 
-/** Name what lies between two states of a session. The socket carries states, so the event is read off them. */
-export function happened(before, after) {
+/** Return the type of the event between two states. This socket sends states only, so it is derived from them. */
+export function eventBetween(before, after) {
   if (!before) return "state_sync";
   if (before.epoch !== after.epoch) return "session_recovered";
   if (before.status !== after.status) {
     if (after.status === "running") return before.status === "pending" ? "session_started" : "session_resumed";
     return `session_${after.status}`;
   }
-  if (expired(before) !== expired(after)) return "participant_expired";
-  if (before.active_participant_id !== after.active_participant_id || pressed(before) !== pressed(after)) {
+  if (countExpired(before) !== countExpired(after)) return "participant_expired";
+  if (before.active_participant_id !== after.active_participant_id || countTurns(before) !== countTurns(after)) {
     return "cycle_switched";
   }
-  if (allotted(before) !== allotted(after)) return "time_adjusted";
+  if (sumBudgets(before) !== sumBudgets(after)) return "time_adjusted";
   if (JSON.stringify(before.metadata) !== JSON.stringify(after.metadata)) return "metadata_updated";
   return "state_update";
 }

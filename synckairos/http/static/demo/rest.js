@@ -1,7 +1,8 @@
-// Commands over REST. One press is one Idempotency-Key, however often it has to be sent.
+// Commands over REST. All attempts of one command have the same Idempotency-Key, so that it takes effect only once.
 
-const TRIES = 4;
-const UNDECIDED = new Set([502, 503, 504]); // nothing was decided, or nobody knows: ask again with the same key
+const ATTEMPTS = 4;
+const FIRST_WAIT_MS = 400;
+const UNKNOWN_OUTCOME = new Set([502, 503, 504]); // The command may have taken effect or not. Retry with the same key.
 
 export const PRESETS = {
   "3+2": { budgetMs: 180_000, incrementMs: 2_000 },
@@ -10,8 +11,8 @@ export const PRESETS = {
   "0:10": { budgetMs: 10_000, incrementMs: 0 },
 };
 
-/** The server said no: `message` is its own words for people, `code` its stable name. */
-export class Refused extends Error {
+/** A request that the server refused, or that it did not answer. `message` is the text for users, `code` the code. */
+export class Refusal extends Error {
   constructor(status, code, detail) {
     super(detail);
     this.status = status;
@@ -19,7 +20,7 @@ export class Refused extends Error {
   }
 }
 
-/** A random UUID, also where the page came over plain HTTP and `crypto.randomUUID` is missing. */
+/** Return a random UUID. Over plain HTTP browsers have no `crypto.randomUUID`. */
 export function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -29,42 +30,45 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** Make a game of chess after one of the presets and return its state. */
+/** Create a session of chess with one of the presets and return its state. */
 export function createGame(preset) {
   const { budgetMs, incrementMs } = PRESETS[preset];
-  const seat = (name) => ({ participant_id: uuid(), display_name: name, total_time_ms: budgetMs });
+  const participant = (name) => ({ participant_id: uuid(), display_name: name, total_time_ms: budgetMs });
   return send("POST", "/v1/sessions", {
     sync_mode: "per_participant",
-    participants: [seat("White"), seat("Black")],
+    participants: [participant("White"), participant("Black")],
     ...(incrementMs && { increment_ms: incrementMs }),
     metadata: { time_control: preset },
   });
 }
 
-/** Send one command of a session: `start`, `switch`, `pause`, `resume`, `adjust`, `cancel`. */
-export const command = (sessionId, verb, body = {}) => send("POST", `/v1/sessions/${sessionId}/${verb}`, body);
+/** Send a command of a session: `start`, `switch`, `pause`, `resume`, `adjust` or `cancel`. */
+export const sendCommand = (sessionId, verb, body = {}) => send("POST", `/v1/sessions/${sessionId}/${verb}`, body);
 
-/** Merge into the session's metadata. */
-export const describe = (sessionId, metadata) => send("PATCH", `/v1/sessions/${sessionId}`, { metadata });
+/** Merge `metadata` into the metadata of a session. */
+export const mergeMetadata = (sessionId, metadata) => send("PATCH", `/v1/sessions/${sessionId}`, { metadata });
 
 async function send(method, path, body) {
   const headers = { "Content-Type": "application/json" };
   if (method === "POST") headers["Idempotency-Key"] = uuid();
   const request = { method, headers, body: JSON.stringify(body) };
-  for (let left = TRIES - 1; ; left -= 1) {
-    const answer = await fetch(path, request).catch(() => null);
-    if (answer?.ok) return (await answer.json()).data;
-    if (left === 0 || (answer && !UNDECIDED.has(answer.status))) throw await refusal(answer);
-    await pause(Math.random() * 400 * 2 ** (TRIES - 1 - left));
+  for (let attempt = 1; ; attempt += 1) {
+    const response = await fetch(path, request).catch(() => null);
+    if (response?.ok) return (await response.json()).data;
+    if (attempt === ATTEMPTS || (response && !UNKNOWN_OUTCOME.has(response.status))) throw await readRefusal(response);
+    await sleep(Math.random() * FIRST_WAIT_MS * 2 ** (attempt - 1));
   }
 }
 
-async function refusal(answer) {
-  if (!answer) return new Refused(0, "UNREACHABLE", "The server can’t be reached, so nobody knows yet whether that counted.");
-  const problem = await answer.json().catch(() => ({}));
-  const wait = answer.headers.get("Retry-After");
-  const detail = problem.detail ?? `The server answered ${answer.status}.`;
-  return new Refused(answer.status, problem.error?.code ?? "", wait ? `${detail} Try again in ${wait} s.` : detail);
+async function readRefusal(response) {
+  if (!response) {
+    const detail = "The server cannot be reached. It is unknown whether the command took effect.";
+    return new Refusal(0, "UNREACHABLE", detail);
+  }
+  const problem = await response.json().catch(() => ({}));
+  const waitS = response.headers.get("Retry-After");
+  const detail = problem.detail ?? `The server answered with status ${response.status}.`;
+  return new Refusal(response.status, problem.error?.code ?? "", waitS ? `${detail} Try again in ${waitS} s.` : detail);
 }
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,27 +1,28 @@
-// The server's clock, estimated. Of many question-and-answer pairs the one with the shortest way counts: whatever the
-// two directions took, the true offset lies within half its round trip. What it is worth fades as quartz drifts.
+// Estimate of the server's clock. Each request to the server gives one sample of the offset between the two clocks.
+// The error of a sample is at most half of its round-trip time, however this time is divided between the directions.
+// So the sample with the shortest round trip is the best one. Its error grows with its age, because clocks drift.
 
-const DRIFT = 1e-4; // a hundred parts in a million, more than a phone's quartz is off
-const KEEP = 32;
+const DRIFT = 1e-4; // Ratio: 100 parts per million. The clock of a phone drifts less.
+const MAX_SAMPLES = 32;
 
 export class ServerTime {
   #samples = [];
   #monotonic;
 
-  /** `monotonic` gives milliseconds that no one sets: the wall clock of this device never enters a reading. */
+  /** `monotonic` returns milliseconds of a clock that is never set. Readings never use the wall clock of the device. */
   constructor(monotonic = () => performance.now()) {
     this.#monotonic = monotonic;
   }
 
-  /** Learn from one answer: sent and received in this device's time, `serverMs` the server's in between. */
-  learn(sentMs, serverMs, receivedMs) {
+  /** Add a sample: `sentMs` and `receivedMs` are times of this device, `serverMs` is the server's time in between. */
+  addSample(sentMs, serverMs, receivedMs) {
     const rttMs = receivedMs - sentMs;
     this.#samples.push({ atMs: receivedMs, rttMs, offsetMs: serverMs - (sentMs + receivedMs) / 2 });
-    if (this.#samples.length > KEEP) this.#samples.shift();
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
 
-  /** Start over, as after a sleep in which the device's time stood still. */
-  forget() {
+  /** Remove all samples. They are wrong after a sleep in which the monotonic clock of the device stopped. */
+  reset() {
     this.#samples = [];
   }
 
@@ -29,46 +30,46 @@ export class ServerTime {
     return this.#samples.length > 0;
   }
 
-  /** The best sample: `offsetMs`, `rttMs`, and `errorMs` that bounds how far off it can be by now. */
+  /** The best sample: `offsetMs`, `rttMs`, and `errorMs`, the greatest possible error at this moment. */
   get best() {
     const now = this.#monotonic();
     const rated = this.#samples.map((each) => ({ ...each, errorMs: each.rttMs / 2 + (now - each.atMs) * DRIFT }));
     return rated.reduce((a, b) => (b.errorMs < a.errorMs ? b : a), { offsetMs: 0, rttMs: 0, errorMs: Infinity });
   }
 
-  /** Milliseconds since 1970 by the server's clock; by this device's own until the first answer is in. */
+  /** Milliseconds since 1970 by the server's clock. Before the first sample the device's clock is used. */
   now() {
     return this.isKnown ? this.#monotonic() + this.best.offsetMs : Date.now();
   }
 }
 
-/** Ask `GET /v1/time` a few times at once and then every 15 s, and again whenever the device wakes up. */
-export function keepInStep(time) {
-  const clocksDifferBy = () => Date.now() - performance.now();
-  let differed = clocksDifferBy();
+/** Request `GET /v1/time` six times now, then every 15 s, and again when the device wakes up or goes online. */
+export function keepSynchronized(time) {
+  const wallMinusMonotonicMs = () => Date.now() - performance.now();
+  let differenceMs = wallMinusMonotonicMs();
 
-  async function ask() {
+  async function requestSample() {
     const sentMs = performance.now();
-    const answer = await fetch("/v1/time", { cache: "no-store" });
+    const response = await fetch("/v1/time", { cache: "no-store" });
     const receivedMs = performance.now();
-    const { timestamp_ms: serverMs } = await answer.json();
-    if (answer.ok) time.learn(sentMs, serverMs, receivedMs);
+    const { timestamp_ms: serverMs } = await response.json();
+    if (response.ok) time.addSample(sentMs, serverMs, receivedMs);
   }
 
-  async function round(times) {
-    if (Math.abs(clocksDifferBy() - differed) > 500) {
-      differed = clocksDifferBy();
-      time.forget();
+  async function requestSamples(count) {
+    if (Math.abs(wallMinusMonotonicMs() - differenceMs) > 500) {
+      differenceMs = wallMinusMonotonicMs();
+      time.reset();
     }
     try {
-      for (let at = 0; at < times; at += 1) await ask();
+      for (let at = 0; at < count; at += 1) await requestSample();
     } catch {
-      // Away for now. The estimate goes on from what is known; the next round asks again.
+      // The server cannot be reached now. The estimate stays in use, and the next round tries again.
     }
   }
 
-  setInterval(() => round(2), 15_000);
-  addEventListener("online", () => round(5));
-  document.addEventListener("visibilitychange", () => document.hidden || round(5));
-  return round(6);
+  setInterval(() => requestSamples(2), 15_000);
+  addEventListener("online", () => requestSamples(5));
+  document.addEventListener("visibilitychange", () => document.hidden || requestSamples(5));
+  return requestSamples(6);
 }

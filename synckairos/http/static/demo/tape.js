@@ -1,30 +1,28 @@
-// The strip under a board: what its socket brought and what its buttons sent, newest first.
+// The list under a board: messages that its socket received and commands that its buttons sent, newest first.
 
-const KEEP = 24;
+const MAX_ROWS = 24;
 
 export class Tape {
   frames = 0;
 
+  /** `list` is the element that gets the rows, `time` the estimate of the server's clock. */
   constructor(list, time) {
     this.list = list;
     this.time = time;
   }
 
-  /** A state came in: its version, the event it tells of, and how long after taking effect it was here. */
-  received({ state, type, bytes }, event) {
+  /** Add a received state: its version, its event, and the delay since it took effect or the size of the message. */
+  addReceived({ state, type, bytes }, event) {
     this.frames += 1;
     const isUpdate = type === "STATE_UPDATE";
-    const tookMs = this.time.now() - Date.parse(state.updated_at);
-    this.#add("in", `v${state.version}`, isUpdate ? event : "state_sync", isUpdate ? inMs(tookMs) : inKb(bytes));
+    const delayMs = this.time.now() - Date.parse(state.updated_at);
+    const [name, size] = isUpdate ? [event, formatMs(delayMs)] : ["state_sync", formatKb(bytes)];
+    this.#add("in", `v${state.version}`, name, size);
   }
 
-  /** A command was answered. */
-  answered(verb, code, tookMs) {
-    this.#add("out", "POST", `${verb} ${code}`, inMs(tookMs));
-  }
-
-  told(text) {
-    this.#add("off", "··", text, "");
+  /** Add a command with the status of its response and its duration. */
+  addSent(verb, status, durationMs) {
+    this.#add("out", "POST", `${verb} ${status}`, formatMs(durationMs));
   }
 
   #add(kind, ...cells) {
@@ -32,9 +30,9 @@ export class Tape {
     row.className = kind;
     row.append(...cells.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
     this.list.prepend(row);
-    while (this.list.children.length > KEEP) this.list.lastElementChild.remove();
+    while (this.list.children.length > MAX_ROWS) this.list.lastElementChild.remove();
   }
 }
 
-const inMs = (ms) => (ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`);
-const inKb = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
+const formatMs = (ms) => (ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`);
+const formatKb = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;

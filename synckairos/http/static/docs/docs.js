@@ -1,11 +1,11 @@
-// The page: REST out of /openapi.json, the sockets out of /asyncapi.json.
+// The page: REST from /openapi.json and the sockets from /asyncapi.json.
 
-import { Schemas, example, make, paragraph, prose, shown } from "/docs/schema.js";
+import { Schemas, example, formatJson, make, paragraph, prose } from "/docs/schema.js";
 import { renderSockets } from "/docs/sockets.js";
 
 const curl = (method, path, body, type) => {
   const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${location.origin}${path}`];
-  if (body !== undefined) lines.push(`  -H 'Content-Type: ${type}'`, `  -d '${shown(body, "  ")}'`);
+  if (body !== undefined) lines.push(`  -H 'Content-Type: ${type}'`, `  -d '${formatJson(body, "  ")}'`);
   return lines.join(" \\\n");
 };
 
@@ -15,15 +15,15 @@ const parameters = (schemas, list) =>
 
 const responses = (schemas, all) => {
   const rows = Object.entries(all).map(([status, response]) => {
-    const told = make("td", {}, response.description);
+    const cell = make("td", {}, response.description);
     for (const [type, content] of Object.entries(response.content || {})) {
-      told.append(make("p", {}, make("code", {}, type)));
+      cell.append(make("p", {}, make("code", {}, type)));
       if (status >= 300) continue;
-      const [given] = Object.values(content.examples || {});
-      if (given) told.append(example(shown(schemas.resolve(given).value)));
-      if (schemas.objectIn(content.schema)) told.append(schemas.members(content.schema));
+      const [found] = Object.values(content.examples || {});
+      if (found) cell.append(example(formatJson(schemas.resolve(found).value)));
+      if (schemas.objectIn(content.schema)) cell.append(schemas.members(content.schema));
     }
-    return make("tr", {}, make("td", {}, make("code", {}, status)), told);
+    return make("tr", {}, make("td", {}, make("code", {}, status)), cell);
   });
   return make("table", {}, make("tbody", {}, rows));
 };
@@ -33,7 +33,7 @@ const operation = (schemas, method, path, described) => {
   const details = make(
     "details", { class: "operation", id: described.operationId },
     make("summary", {}, make("span", { class: `method ${method}` }, method.toUpperCase()), make("span", { class: "path" }, path),
-      make("span", { class: "says" }, prose(described.summary))),
+      make("span", { class: "summary" }, prose(described.summary))),
     inside,
   );
   details.addEventListener("toggle", () => {
@@ -42,12 +42,12 @@ const operation = (schemas, method, path, described) => {
     inside.append(make("h3", {}, "Example"), example(curl(method, path, content?.example, type)));
     if (described.parameters.length) inside.append(make("h3", {}, "Parameters"), parameters(schemas, described.parameters));
     if (content) {
-      inside.append(make("h3", {}, described.requestBody.required ? "Body" : "Body, may be left out"));
+      inside.append(make("h3", {}, described.requestBody.required ? "Body" : "Body (optional)"));
       const text = schemas.resolve(content.schema).description;
       if (text) inside.append(paragraph(text));
       inside.append(schemas.members(content.schema));
     }
-    inside.append(make("h3", {}, "Answers"), responses(schemas, described.responses));
+    inside.append(make("h3", {}, "Responses"), responses(schemas, described.responses));
   });
   return details;
 };
@@ -65,26 +65,26 @@ const renderRest = (document) => {
   };
 };
 
-const showWanted = () => {
-  const wanted = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (!wanted) return;
-  if (wanted.tagName === "DETAILS") wanted.open = true;
-  wanted.scrollIntoView();
+const showAnchor = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
 };
 
-const read = (url) => fetch(url).then((response) => (response.ok ? response.json() : Promise.reject(new Error(`${url}: HTTP ${response.status}`))));
+const load = (url) => fetch(url).then((response) => (response.ok ? response.json() : Promise.reject(new Error(`${url}: HTTP ${response.status}`))));
 
 for (const node of document.querySelectorAll("[data-origin]"))
   node.textContent = node.textContent.replaceAll(node.dataset.origin, location.origin);
 
 try {
-  const [openapi, asyncapi] = await Promise.all([read("/openapi.json"), read("/asyncapi.json")]);
+  const [openapi, asyncapi] = await Promise.all([load("/openapi.json"), load("/asyncapi.json")]);
   document.getElementById("about").replaceChildren(`${openapi.info.description} Version ${openapi.info.version}.`);
   const parts = [renderRest(openapi), renderSockets(asyncapi)];
   document.getElementById("reference").replaceChildren(...parts.flatMap((part) => part.nodes));
   document.getElementById("contents").append(...parts.flatMap((part) => part.links));
-  addEventListener("hashchange", showWanted);
-  showWanted();
+  addEventListener("hashchange", showAnchor);
+  showAnchor();
 } catch (error) {
-  document.getElementById("about").textContent = `The descriptions can't be read: ${error.message}`;
+  document.getElementById("about").textContent = `The API descriptions could not be loaded: ${error.message}`;
 }

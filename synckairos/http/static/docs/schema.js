@@ -1,4 +1,4 @@
-// Schemas as tables, examples as text. Builds nodes, never HTML from text, so nothing in a description can be run.
+// Schemas as tables, examples as text. All content is built as DOM nodes, not as HTML, so no text can run as a script.
 
 export const make = (name, attributes = {}, ...children) => {
   const node = document.createElement(name);
@@ -7,24 +7,24 @@ export const make = (name, attributes = {}, ...children) => {
   return node;
 };
 
-/** Text with `code` in it, as nodes. */
+/** Return a text with `code` as nodes. */
 export const prose = (text) => text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
 
 export const paragraph = (text) => (text ? make("p", {}, prose(text)) : null);
 
 export const example = (text) => make("pre", { tabindex: "0" }, make("code", {}, text));
 
-/** JSON as people write it: what is short stays on its line. */
-export const shown = (value, indent = "", width = 76) => {
+/** Return indented JSON. A value that fits on the line is not broken. */
+export const formatJson = (value, indent = "", width = 76) => {
   const flat = JSON.stringify(value, null, 1).replace(/\n */g, " ").replace(/([[{]) | ([\]}])/g, "$1$2");
   if (value === null || typeof value !== "object" || flat.length + indent.length <= width) return flat;
   const isList = Array.isArray(value);
   const inner = `${indent}  `;
-  const lines = Object.entries(value).map(([name, each]) => inner + (isList ? "" : `${JSON.stringify(name)}: `) + shown(each, inner, width));
+  const lines = Object.entries(value).map(([name, each]) => inner + (isList ? "" : `${JSON.stringify(name)}: `) + formatJson(each, inner, width));
   return `${isList ? "[" : "{"}\n${lines.join(",\n")}\n${indent}${isList ? "]" : "}"}`;
 };
 
-/** A reader of one document's schemas. */
+/** The schemas of one document, shown as tables. */
 export class Schemas {
   constructor(document) {
     this.document = document;
@@ -47,16 +47,16 @@ export class Schemas {
 
   bounds(given) {
     const schema = this.resolve(given);
-    const said = (name, words) => (schema[name] === undefined ? null : words(schema[name]));
+    const describe = (name, text) => (schema[name] === undefined ? null : text(schema[name]));
     return [
-      said("minimum", (n) => `≥ ${n}`), said("maximum", (n) => `≤ ${n}`),
-      said("minLength", (n) => `at least ${n} character${n === 1 ? "" : "s"}`), said("maxLength", (n) => `at most ${n} characters`),
-      said("minItems", (n) => `at least ${n}`), said("maxItems", (n) => `at most ${n}`),
-      said("default", (value) => (typeof value === "object" ? null : `default ${JSON.stringify(value)}`)),
+      describe("minimum", (n) => `≥ ${n}`), describe("maximum", (n) => `≤ ${n}`),
+      describe("minLength", (n) => `at least ${n} character${n === 1 ? "" : "s"}`), describe("maxLength", (n) => `at most ${n} characters`),
+      describe("minItems", (n) => `at least ${n}`), describe("maxItems", (n) => `at most ${n}`),
+      describe("default", (value) => (typeof value === "object" ? null : `default ${JSON.stringify(value)}`)),
     ].filter(Boolean).join(", ");
   }
 
-  /** The object that a schema is, or holds: an array's items, one of several. */
+  /** Return the schema of the object that a schema describes or contains (as items or alternative), or null. */
   objectIn(given) {
     const schema = this.resolve(given);
     if (schema.properties) return schema;
@@ -65,23 +65,23 @@ export class Schemas {
   }
 
   row(name, schema, { required = false, note = "", text = "", depth = 5 } = {}) {
-    const told = make("td", {}, make("code", {}, this.type(schema)), " ", this.bounds(schema));
+    const cell = make("td", {}, make("code", {}, this.type(schema)), " ", this.bounds(schema));
     const description = text || schema.description || this.resolve(schema).description;
-    if (description) told.append(paragraph(description));
+    if (description) cell.append(paragraph(description));
     if (depth < 5 && this.objectIn(schema)) {
       const nested = make("details", { class: "nested" }, make("summary", {}, "members"));
-      // Filled when it is opened: sessions stand inside sessions' answers many times over.
+      // Filled when it is opened: many responses contain the same large schemas.
       nested.addEventListener("toggle", () => nested.childElementCount > 1 || nested.append(this.members(schema, depth + 1)), { once: true });
-      told.append(nested);
+      cell.append(nested);
     }
-    return make("tr", {}, make("td", {}, make("code", required ? { class: "required" } : {}, name), note), told);
+    return make("tr", {}, make("td", {}, make("code", required ? { class: "required" } : {}, name), note), cell);
   }
 
   members(given, depth = 0) {
     const schema = this.objectIn(given);
     if (!schema) return make("p", {}, this.type(given));
     const names = Object.entries(schema.properties);
-    if (!names.length) return make("p", {}, "Nothing.");
+    if (!names.length) return make("p", {}, "No members.");
     const rows = names.map(([name, member]) => this.row(name, member, { required: (schema.required || []).includes(name), depth }));
     return make("table", {}, make("tbody", {}, rows));
   }

@@ -1,8 +1,8 @@
-// The sockets, out of /asyncapi.json: each dialect's messages, ways and close codes.
+// The sockets from /asyncapi.json: messages in both directions and close codes of each dialect.
 
-import { Schemas, example, make, paragraph, prose, shown } from "/docs/schema.js";
+import { Schemas, example, formatJson, make, paragraph, prose } from "/docs/schema.js";
 
-const HOW = {
+const CONNECT_EXAMPLES = {
   v3: (url) => [
     `const socket = new WebSocket("${url}", "synckairos.v3");`,
     'socket.onopen = () => socket.send(JSON.stringify({ type: "SUBSCRIBE", session_id: "…" }));',
@@ -11,23 +11,23 @@ const HOW = {
   v2: (url) => [`const socket = new WebSocket("${url}?sessionId=…");`, "socket.onmessage = ({ data }) => console.log(JSON.parse(data).state);"],
 };
 
-const message = (schemas, dialect, { name, summary, payload, examples }, way, answers) => {
+const message = (schemas, dialect, { name, summary, payload, examples }, direction, replies) => {
   const inside = make("div", { class: "inside" });
   const details = make(
-    "details", { class: "operation", id: `${dialect}.${way}.${name}` },
-    make("summary", {}, make("span", { class: `method ${way}` }, way === "ask" ? "SEND" : "RECEIVE"), make("span", { class: "path" }, name),
-      make("span", { class: "says" }, prose(summary || ""))),
+    "details", { class: "operation", id: `${dialect}.${direction}.${name}` },
+    make("summary", {}, make("span", { class: `method ${direction}` }, direction === "sent" ? "SEND" : "RECEIVE"), make("span", { class: "path" }, name),
+      make("span", { class: "summary" }, prose(summary || ""))),
     inside,
   );
   details.addEventListener("toggle", () => {
     if (inside.childElementCount) return;
-    inside.append(make("h3", {}, "Example"), example(shown(examples[0].payload)), make("h3", {}, "Members"), schemas.members(payload));
+    inside.append(make("h3", {}, "Example"), example(formatJson(examples[0].payload)), make("h3", {}, "Members"), schemas.members(payload));
     const byCommand = (schemas.resolve(payload).allOf || []).map((each) => [each.if.properties.command.const, each.then.properties.args]);
     if (byCommand.length) {
       const rows = byCommand.map(([command, args]) => schemas.row(command, args, { depth: 4 }));
       inside.append(make("h3", {}, "Arguments by command"), make("table", {}, make("tbody", {}, rows)));
     }
-    if (answers) inside.append(make("h3", {}, "Answers"), make("p", {}, answers.join(", ")));
+    if (replies) inside.append(make("h3", {}, "Replies"), make("p", {}, replies.join(", ")));
   });
   return details;
 };
@@ -36,23 +36,23 @@ const nameOf = ({ $ref }) => $ref.split("/").pop();
 
 const channel = (schemas, dialect, described, operations) => {
   const mine = Object.values(operations).filter((each) => nameOf(each.channel) === dialect);
-  const answers = Object.fromEntries(
+  const replies = Object.fromEntries(
     mine.filter((each) => each.action === "receive").map((each) => [nameOf(each.messages[0]), each.reply.messages.map(nameOf)]),
   );
   const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${described.address}`;
-  const asked = (name) => name in answers;
+  const isSent = (name) => name in replies;
   const all = Object.entries(described.messages).map(([name, reference]) => [name, schemas.resolve(reference)]);
   const codes = Object.entries(described["x-close-codes"]).map(([code, meaning]) =>
     make("tr", {}, make("td", {}, make("code", {}, code)), make("td", {}, prose(meaning))));
   return [
-    make("h2", { id: dialect }, described.title), paragraph(described.description), example(HOW[dialect](url).join("\n")),
-    make("h3", {}, "You send"), all.filter(([name]) => asked(name)).map(([name, each]) => message(schemas, dialect, each, "ask", answers[name])),
-    make("h3", {}, "You get"), all.filter(([name]) => !asked(name)).map(([, each]) => message(schemas, dialect, each, "told")),
+    make("h2", { id: dialect }, described.title), paragraph(described.description), example(CONNECT_EXAMPLES[dialect](url).join("\n")),
+    make("h3", {}, "Messages that clients send"), all.filter(([name]) => isSent(name)).map(([name, each]) => message(schemas, dialect, each, "sent", replies[name])),
+    make("h3", {}, "Messages that clients receive"), all.filter(([name]) => !isSent(name)).map(([, each]) => message(schemas, dialect, each, "received")),
     make("h3", {}, "Close codes"), make("table", {}, make("tbody", {}, codes)),
   ].flat();
 };
 
-/** Nodes of all dialects, and the links to them. */
+/** Return the nodes of all dialects and the links to them. */
 export const renderSockets = (document) => {
   const schemas = new Schemas(document);
   const channels = Object.entries(document.channels);

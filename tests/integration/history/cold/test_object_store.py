@@ -22,7 +22,7 @@ from synckairos.jobs.archive import Archiver
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.retention import Retention
 from synckairos.jobs.table import open_job_pool
-from tests.integration.http.conftest import Server, serving
+from tests.integration.rest_server import RestServer, open_rest_server
 from tests.object_store import ObjectStore
 from tests.processes import Process
 
@@ -35,7 +35,7 @@ MIB = 1 << 20
 class Kept:
     """A server, and what a worker's jobs do with a bucket of its own."""
 
-    server: Server
+    server: RestServer
     bucket: str
     objects: ColdStorage
     archiver: Archiver
@@ -44,7 +44,7 @@ class Kept:
 
     async def over(self) -> dict[str, Any]:
         """Play a session to its end and drain it."""
-        session = await self.server.started(metadata={"table": 7})
+        session = await self.server.create_started(metadata={"table": 7})
         url = f"/v1/sessions/{session['session_id']}"
         assert (await self.server.client.post(f"{url}/switch")).is_success
         found: dict[str, Any] = (await self.server.client.post(f"{url}/complete")).json()["data"]
@@ -80,7 +80,7 @@ def remote(settings: Settings, bucket: str) -> Settings:
 @pytest.fixture
 async def kept(remote: Settings, bucket: str) -> AsyncIterator[Kept]:
     objects = ColdStorage(remote.archive_url)
-    async with serving(remote) as server, open_job_pool(remote.database_url) as pool:
+    async with open_rest_server(remote) as server, open_job_pool(remote.database_url) as pool:
         archiver, parts = Archiver(pool, objects), server.parts
         upkeep = SummaryRefresh(parts.pipe, parts.store.keys)
         retention = Retention(pool, objects, archiver, parts.store, server.outbox, upkeep)
@@ -190,7 +190,7 @@ async def test_what_it_refuses_is_said(
     found = [check for check in await doctor.run_checks() if check.name == "archive"]
     assert [check.passed for check in found] == [False]
     assert code in found[0].result
-    async with serving(kept.server.settings.model_copy(update={"archive_url": changed})) as other:
+    async with open_rest_server(kept.server.settings.model_copy(update={"archive_url": changed})) as other:
         answer = await other.client.get(f"/v1/sessions/{session_id}/archive")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
 

@@ -1,4 +1,4 @@
-"""Watchers of real server processes: across instances, over both doors, and when one is killed."""
+"""Several server processes on one store: updates, commands over REST and sockets, and a killed instance."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -43,8 +43,8 @@ async def v3(server: Process) -> AsyncIterator[ClientConnection]:
         yield client
 
 
-async def ask(client: ClientConnection, kind: str, **members: Any) -> bytes:
-    """Send a message, return its answer's bytes, which a state that comes meanwhile isn't."""
+async def request(client: ClientConnection, kind: str, **members: Any) -> bytes:
+    """Send a message and return the bytes of its reply. Other messages before the reply are skipped."""
     await client.send(orjson.dumps({"type": kind, **members}).decode())
     while True:
         answer = await receive(client)
@@ -57,7 +57,7 @@ async def receive(client: ClientConnection) -> bytes:
         return await client.recv(decode=False)
 
 
-async def test_what_one_instance_commits_the_others_watchers_have(servers: tuple[Process, Process]) -> None:
+async def test_change_on_one_instance_reaches_watchers_of_another(servers: tuple[Process, Process]) -> None:
     here, there = servers
     session_id = await create(here)
     async with connect(f"{there.ws_url}?sessionId={session_id}", proxy=None) as watcher:
@@ -77,10 +77,10 @@ async def test_what_one_instance_commits_the_others_watchers_have(servers: tuple
     assert refused.value.response.status_code == 404
 
 
-async def test_one_command_id_counts_once_over_both_doors(
+async def test_repeated_command_id_over_rest_and_sockets_changes_the_session_once(
     servers: tuple[Process, Process], start_server: Start, settings: Settings
 ) -> None:
-    """A hundred times in parallel, on three instances."""
+    """The command is sent a hundred times in parallel, to three instances."""
     three = (*servers, start_server(settings))
     session_id = await create(three[0])
     async with httpx.AsyncClient(base_url=servers[0].base_url, trust_env=False) as rest:
@@ -95,7 +95,9 @@ async def test_one_command_id_counts_once_over_both_doors(
 
         async def by_socket(server: Process) -> bytes:
             async with v3(server) as client:
-                return await ask(client, "COMMAND", id="press-1", session_id=session_id, command="switch", args=args)
+                return await request(
+                    client, "COMMAND", id="press-1", session_id=session_id, command="switch", args=args
+                )
 
         rests, sockets = await asyncio.gather(
             asyncio.gather(*(by_rest(server) for server, _ in zip(cycle(three), range(50), strict=False))),
@@ -108,17 +110,17 @@ async def test_one_command_id_counts_once_over_both_doors(
         assert (await rest.get(f"/v1/sessions/{session_id}")).json()["data"]["version"] == 3
 
 
-async def test_a_watcher_goes_on_elsewhere_where_its_instance_was_killed(servers: tuple[Process, Process]) -> None:
+async def test_watcher_of_a_killed_instance_resumes_on_another(servers: tuple[Process, Process]) -> None:
     doomed, other = servers
     session_id = await create(doomed)
     async with v3(doomed) as client:
-        known = orjson.loads(await ask(client, "SUBSCRIBE", id="s", session_id=session_id))
+        known = orjson.loads(await request(client, "SUBSCRIBE", id="s", session_id=session_id))
         doomed.kill()
         async with asyncio.timeout(DEADLINE_S):
             await client.wait_closed()
     async with v3(other) as client:
-        await ask(client, "COMMAND", id="c", session_id=session_id, command="pause")
+        await request(client, "COMMAND", id="c", session_id=session_id, command="pause")
         position = {"epoch": known["epoch"], "version": known["version"]}
-        delta = orjson.loads(await ask(client, "SUBSCRIBE", id="s", session_id=session_id, **position))
+        delta = orjson.loads(await request(client, "SUBSCRIBE", id="s", session_id=session_id, **position))
         assert (delta["type"], delta["recovered"], delta["from_version"]) == ("STATE_DELTA", True, 2)
         assert delta["patch"]["status"] == "paused"

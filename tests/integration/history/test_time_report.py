@@ -22,8 +22,8 @@ from synckairos.clock.model import SyncMode
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeSlice
 from synckairos.history.time_report import TimeReport
-from tests.integration.http.conftest import Server
-from tests.integration.http.test_participation import people, rows_of
+from tests.integration.participant_rows import list_rows, new_participants
+from tests.integration.rest_server import RestServer
 from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, chess
 
 DAY_MS = 24 * HOUR_MS
@@ -34,7 +34,7 @@ NOW_MS = T0 + 10 * DAY_MS
 WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metadata_key": None}
 
 
-async def slices(server: Server, participant_id: str, **more: Any) -> list[TimeSlice]:
+async def slices(server: RestServer, participant_id: str, **more: Any) -> list[TimeSlice]:
     hours = TimeReport(server.parts.history, server.outbox)
     found, is_away = await hours.slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
     assert not is_away
@@ -42,7 +42,7 @@ async def slices(server: Server, participant_id: str, **more: Any) -> list[TimeS
 
 
 @pytest.mark.parametrize("drained_after", range(9))
-async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_after: int) -> None:
+async def test_it_is_the_same_however_much_has_arrived(server: RestServer, drained_after: int) -> None:
     committer = SessionCommitter(server.parts.store)
     life = await committer.create(chess(metadata={"project": "old"}), T0)
     steps: list[tuple[int, Command]] = [
@@ -72,7 +72,7 @@ async def test_it_is_the_same_however_much_has_arrived(server: Server, drained_a
     assert await slices(server, BOB, from_ms=T0 + 3 * MINUTE_MS, to_ms=T0 + 8 * MINUTE_MS) == []
 
 
-async def test_what_ends_a_stretch_may_be_on_its_way(server: Server) -> None:
+async def test_what_ends_a_stretch_may_be_on_its_way(server: RestServer) -> None:
     committer = SessionCommitter(server.parts.store)
     left, gone, runs = [await committer.create(chess(), T0 + at) for at in range(3)]
     for life in (left, gone, runs):
@@ -96,7 +96,7 @@ async def test_what_ends_a_stretch_may_be_on_its_way(server: Server) -> None:
         await server.drain()
 
 
-async def test_a_version_drained_in_between_counts_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_version_drained_in_between_counts_once(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     committer = SessionCommitter(server.parts.store)
     life = await committer.create(chess(), T0)
     await committer.apply(life, Start(), T0)
@@ -132,7 +132,7 @@ async def test_a_version_drained_in_between_counts_once(server: Server, monkeypa
 )
 @pytest.mark.parametrize("is_drained", [False, True])
 async def test_days_and_weeks(
-    server: Server, tz: str, bucket: str, begins_ms: int, hours: int, expected: dict[str, float], is_drained: bool
+    server: RestServer, tz: str, bucket: str, begins_ms: int, hours: int, expected: dict[str, float], is_drained: bool
 ) -> None:
     committer = SessionCommitter(server.parts.store)
     life = await committer.create(Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),)), begins_ms)
@@ -149,23 +149,23 @@ async def test_days_and_weeks(
 
 
 @pytest.mark.parametrize("mode", ["per_participant", "count_up"])
-async def test_lists_and_hours_agree_about_a_session_that_runs(server: Server, mode: str) -> None:
+async def test_lists_and_hours_agree_about_a_session_that_runs(server: RestServer, mode: str) -> None:
     ada = str(uuid4())
-    fields: dict[str, Any] = {"sync_mode": mode, "participants": people(ada, str(uuid4()))}
+    fields: dict[str, Any] = {"sync_mode": mode, "participants": new_participants(ada, str(uuid4()))}
     if mode == "count_up":
         fields |= {"participants": [{"participant_id": ada}], "total_time_ms": None}
-    session = await server.started(**fields)
+    session = await server.create_started(**fields)
     path = f"/v1/participants/{ada}/time"
     for is_drained in (False, True):
         if is_drained:
             await server.drain()
-        (before,) = await rows_of(server, ada)
+        (before,) = await list_rows(server, ada)
         (slot,) = (await server.client.get(path, params={"bucket": "session"})).json()["data"]
-        (after,) = await rows_of(server, ada)
+        (after,) = await list_rows(server, ada)
         assert slot["bucket"] == session["session_id"]
         assert 0 < before["time_used_ms"] <= slot["time_used_ms"] <= after["time_used_ms"]
     await server.client.post(f"/v1/sessions/{session['session_id']}/pause")
-    (row,) = await rows_of(server, ada)
+    (row,) = await list_rows(server, ada)
     (slot,) = (await server.client.get(path)).json()["data"]
     assert slot["time_used_ms"] == row["time_used_ms"]
     answer = await server.client.get(path, headers={"accept": "text/csv"})

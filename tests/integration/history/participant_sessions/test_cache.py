@@ -21,24 +21,24 @@ from synckairos.store.participant_sessions import (
     ParticipantSessionStore,
     SessionSummary,
 )
-from tests.integration.http.conftest import Server, serving
-from tests.integration.http.test_participation import people, rows_of, still
+from tests.integration.participant_rows import list_rows, new_participants, without_time_used
+from tests.integration.rest_server import RestServer, open_rest_server
 from tests.integration.session_committer import ALICE, SessionCommitter, chess
 
 DAY_MS = 86_400_000
 
 
 @asynccontextmanager
-async def without_postgres(settings: Settings) -> AsyncIterator[Server]:
+async def without_postgres(settings: Settings) -> AsyncIterator[RestServer]:
     """Open another server on the same Redis, whose Postgres is away."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         away = f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/nothing"
-        async with serving(settings.model_copy(update={"database_url": away})) as server:
+        async with open_rest_server(settings.model_copy(update={"database_url": away})) as server:
             yield server
 
 
-async def forget_recent(server: Server) -> None:
+async def forget_recent(server: RestServer) -> None:
     prefix = server.settings.key_prefix
     for kind in ("recent", "digest", "rows"):
         for key in await server.parts.pipe.call("KEYS", f"{prefix}:*:{kind}:*"):
@@ -51,27 +51,27 @@ async def looked_at(store: ParticipantSessionStore, participant_id: str, session
     return found
 
 
-async def test_a_page_asks_redis_alone_once_it_was_asked_for(server: Server) -> None:
+async def test_a_page_asks_redis_alone_once_it_was_asked_for(server: RestServer) -> None:
     ada, bob = str(uuid4()), str(uuid4())
-    first = await server.started(participants=people(ada, bob), metadata={"n": 0})
+    first = await server.create_started(participants=new_participants(ada, bob), metadata={"n": 0})
     await server.drain()
-    assert [row["metadata"] for row in await rows_of(server, bob)] == [{"n": 0}]
+    assert [row["metadata"] for row in await list_rows(server, bob)] == [{"n": 0}]
     # What comes after is kept up by whoever drains, over any number of drains.
     path = f"/v1/sessions/{first['session_id']}"
     for verb in ("pause", "resume", "switch", "pause", "resume", "complete"):
         assert (await server.client.post(f"{path}/{verb}")).is_success
         await server.drain()
-    await server.started(participants=people(ada, bob), metadata={"n": 1})
+    await server.create_started(participants=new_participants(ada, bob), metadata={"n": 1})
     await server.drain()
-    await server.started(participants=people(ada, bob), metadata={"n": 2})
-    gone = await server.started(participants=people(ada, bob), metadata={"n": 3})
+    await server.create_started(participants=new_participants(ada, bob), metadata={"n": 2})
+    gone = await server.create_started(participants=new_participants(ada, bob), metadata={"n": 3})
     await server.drain()
     await server.client.delete(f"/v1/sessions/{gone['session_id']}")
     await server.drain()
-    await server.started(participants=people(ada, bob), metadata={"n": 4})
+    await server.create_started(participants=new_participants(ada, bob), metadata={"n": 4})
     async with without_postgres(server.settings) as alone:
         for limit in (1, 2, 50):
-            rows = await rows_of(alone, bob, limit)
+            rows = await list_rows(alone, bob, limit)
             assert [(row["metadata"]["n"], row["synced"]) for row in rows] == [
                 (4, False), (2, True), (1, True), (0, True),
             ]  # fmt: skip
@@ -79,13 +79,13 @@ async def test_a_page_asks_redis_alone_once_it_was_asked_for(server: Server) -> 
         assert "synckairos-history" not in answer.headers, "it is all of it"
         # Whom nobody asked for is not known to be all that is here.
         assert (await alone.client.get(f"/v1/participants/{ada}/sessions")).status_code == 503
-    by_redis = await rows_of(server, bob)
+    by_redis = await list_rows(server, bob)
     await forget_recent(server)
-    assert await rows_of(server, bob) == by_redis
+    assert await list_rows(server, bob) == by_redis
     assert by_redis[-1]["paused_ms"] > 0
 
 
-async def test_redis_alone_says_how_far_back_it_goes(server: Server) -> None:
+async def test_redis_alone_says_how_far_back_it_goes(server: RestServer) -> None:
     committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     for days in (40, 5):
@@ -109,7 +109,7 @@ async def test_redis_alone_says_how_far_back_it_goes(server: Server) -> None:
     assert [row["metadata"]["days"] for row in more.json()["data"]] == [40]
 
 
-async def test_pages_cross_the_seam_without_doubles(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_cross_the_seam_without_doubles(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cache, recent_store):
         monkeypatch.setattr(module, "MAX_SESSIONS", 4)
     committer = SessionCommitter(server.parts.store)
@@ -123,42 +123,42 @@ async def test_pages_cross_the_seam_without_doubles(server: Server, monkeypatch:
         expected.append((began_ms, life.session_id))
         if at in (7, 9):
             await server.drain()
-            await rows_of(server, ALICE)
+            await list_rows(server, ALICE)
         if at == 8:
             await committer.apply(life, Complete(), began_ms + 7)
     expected.sort(reverse=True)
     for limit in (1, 2, 3, 5, 50):
-        found = await rows_of(server, ALICE, limit, days=90)
+        found = await list_rows(server, ALICE, limit, days=90)
         assert [row["session_id"] for row in found] == [session_id for _, session_id in expected], limit
-        assert [row["session_id"] for row in await rows_of(server, ALICE, limit)] == [
+        assert [row["session_id"] for row in await list_rows(server, ALICE, limit)] == [
             session_id for _, session_id in expected[:8]
         ]
     await server.drain()
     for limit in (1, 3, 50):
-        found = await rows_of(server, ALICE, limit, days=90)
+        found = await list_rows(server, ALICE, limit, days=90)
         assert [row["session_id"] for row in found] == [session_id for _, session_id in expected], limit
         assert all(row["synced"] for row in found)
     kept = await server.parts.pipe.call("ZCARD", server.parts.store.keys.participant_sessions(ALICE))
     assert kept <= 5, "the newest, and since when they are all there are"
 
 
-async def test_redis_forgets_and_knows_again(server: Server) -> None:
+async def test_redis_forgets_and_knows_again(server: RestServer) -> None:
     ada = str(uuid4())
-    await server.started(participants=people(ada, str(uuid4())))
+    await server.create_started(participants=new_participants(ada, str(uuid4())))
     await server.drain()
-    before = still(await rows_of(server, ada))
+    before = without_time_used(await list_rows(server, ada))
     pipe, keys = server.parts.pipe, server.parts.store.keys
     assert await pipe.call("PTTL", keys.participant_sessions(ada)) > 29 * DAY_MS
     for key in (keys.participant_sessions(ada), keys.summary(before[0]["session_id"])):
         await pipe.call("DEL", key, keys.ready_rows(ada))
-        assert still(await rows_of(server, ada)) == before
+        assert without_time_used(await list_rows(server, ada)) == before
         assert await pipe.call("EXISTS", key) == 1
     await pipe.call("PEXPIRE", keys.participant_sessions(ada), 1000 * DAY_MS // 100)
-    await rows_of(server, ada)
+    await list_rows(server, ada)
     assert await pipe.call("PTTL", keys.participant_sessions(ada)) > 29 * DAY_MS, "it stays while it is used"
 
 
-async def test_what_was_asked_for_before_something_newer_came_is_not_kept(server: Server) -> None:
+async def test_what_was_asked_for_before_something_newer_came_is_not_kept(server: RestServer) -> None:
     store = ParticipantSessionStore(server.parts.pipe, server.parts.store.keys)
     ada, session_id = str(uuid4()), str(uuid4())
     assert await store.lease_set(ada, 7)
@@ -189,10 +189,10 @@ async def test_what_was_asked_for_before_something_newer_came_is_not_kept(server
     assert [(each.summary, each.part) for each in looked] == [(new, b"4 4"), (new, None)]
 
 
-async def test_ready_rows_go_with_what_they_were_made_of(server: Server) -> None:
+async def test_ready_rows_go_with_what_they_were_made_of(server: RestServer) -> None:
     ada, bob, eve = (str(uuid4()) for _ in range(3))
     pipe, keys = server.parts.pipe, server.parts.store.keys
-    ids = [(await server.started(participants=people(ada, bob, eve)))["session_id"] for _ in range(2)]
+    ids = [(await server.create_started(participants=new_participants(ada, bob, eve)))["session_id"] for _ in range(2)]
     path = f"/v1/sessions/{ids[0]}"
     assert (await server.client.delete(f"{path}/participants/{eve}")).is_success
     assert (await server.client.post(f"{path}/complete")).is_success
@@ -200,7 +200,7 @@ async def test_ready_rows_go_with_what_they_were_made_of(server: Server) -> None
     await server.drain()
 
     async def told(person: str) -> tuple[object, bool]:
-        (row,) = [row for row in await rows_of(server, person) if row["session_id"] == ids[0]]
+        (row,) = [row for row in await list_rows(server, person) if row["session_id"] == ids[0]]
         return row["metadata"], row["synced"]
 
     async def ready(person: str) -> list[bytes]:
@@ -246,54 +246,54 @@ async def test_ready_rows_go_with_what_they_were_made_of(server: Server) -> None
     assert await pipe.call("EXISTS", keys.summary(ids[0])) == 0
 
 
-async def test_who_left_keeps_the_session(server: Server) -> None:
+async def test_who_left_keeps_the_session(server: RestServer) -> None:
     ada, bob, eve = (str(uuid4()) for _ in range(3))
-    session = await server.started(participants=people(ada, bob, eve))
+    session = await server.create_started(participants=new_participants(ada, bob, eve))
     path = f"/v1/sessions/{session['session_id']}"
     await server.drain()
-    await rows_of(server, eve)
+    await list_rows(server, eve)
     assert (await server.client.delete(f"{path}/participants/{eve}")).is_success
-    (waiting,) = await rows_of(server, eve)
+    (waiting,) = await list_rows(server, eve)
     await server.drain()
-    (left,) = await rows_of(server, eve)
+    (left,) = await list_rows(server, eve)
     assert left == waiting | {"synced": True}
     await server.client.post(f"{path}/switch")
     await server.drain()
-    assert await rows_of(server, eve) == [left]
+    assert await list_rows(server, eve) == [left]
     await server.client.delete(path)
     await server.drain()
-    assert await rows_of(server, eve) == []
-    again = await server.started(session_id=session["session_id"], participants=people(eve, bob))
+    assert await list_rows(server, eve) == []
+    again = await server.create_started(session_id=session["session_id"], participants=new_participants(eve, bob))
     for _ in range(2):
-        assert [row["started_at"] for row in await rows_of(server, eve)] == [again["session_started_at"]]
+        assert [row["started_at"] for row in await list_rows(server, eve)] == [again["session_started_at"]]
         await server.drain()
 
 
-async def test_running_time_and_a_break_under_way_count_up_to_now(server: Server) -> None:
+async def test_running_time_and_a_break_under_way_count_up_to_now(server: RestServer) -> None:
     ada = str(uuid4())
-    session = await server.started(participants=people(ada, str(uuid4())))
+    session = await server.create_started(participants=new_participants(ada, str(uuid4())))
     path = f"/v1/sessions/{session['session_id']}"
     for is_drained in (False, True):
-        (row,) = await rows_of(server, ada)
+        (row,) = await list_rows(server, ada)
         assert (await server.client.post(f"{path}/pause")).is_success
         if is_drained:
             await server.drain()
-        (paused,) = await rows_of(server, ada)
-        (later,) = await rows_of(server, ada)
+        (paused,) = await list_rows(server, ada)
+        (later,) = await list_rows(server, ada)
         assert row["time_used_ms"] <= paused["time_used_ms"] == later["time_used_ms"]
         assert paused["paused_ms"] <= later["paused_ms"]
         resumed = (await server.client.post(f"{path}/resume")).json()["data"]
         assert resumed["participants"][0]["time_used_ms"] == later["time_used_ms"]
     await server.parts.rewind(session["session_id"], 60_000)
-    (row,) = await rows_of(server, ada)
+    (row,) = await list_rows(server, ada)
     assert row["time_used_ms"] >= 60_000
     await server.parts.rewind(session["session_id"], 3_600_000)
-    (row,) = await rows_of(server, ada)
+    (row,) = await list_rows(server, ada)
     assert row["time_used_ms"] == 600_000, "nobody is shown a clock past its zero"
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happened_redis_tells_what_postgres_would(server: Server, seed: int) -> None:
+async def test_whatever_happened_redis_tells_what_postgres_would(server: RestServer, seed: int) -> None:
     pick = random.Random(seed)
     somebody = [str(uuid4()) for _ in range(4)]
     sessions: list[str] = []
@@ -303,7 +303,7 @@ async def test_whatever_happened_redis_tells_what_postgres_would(server: Server,
         match pick.randrange(14):
             case _ if session_id not in sessions:
                 sessions.append(session_id)
-                await server.create(session_id=session_id, participants=people(*pick.sample(somebody, 3)))
+                await server.create(session_id=session_id, participants=new_participants(*pick.sample(somebody, 3)))
             case 0 | 1 | 2:
                 await server.client.post(f"{path}/start")
             case 3 | 4:
@@ -315,26 +315,26 @@ async def test_whatever_happened_redis_tells_what_postgres_would(server: Server,
             case 9:
                 await server.client.delete(f"{path}/participants/{person}")
             case 10:
-                await server.client.post(f"{path}/participants", json=people(person)[0])
+                await server.client.post(f"{path}/participants", json=new_participants(person)[0])
             case 11:
                 await server.client.patch(path, json={"metadata": {"step": step}})
             case 12:
                 await server.client.post(f"{path}/complete")
             case _:
                 await server.client.delete(path)
-                await server.create(session_id=session_id, participants=people(*pick.sample(somebody, 2)))
+                await server.create(session_id=session_id, participants=new_participants(*pick.sample(somebody, 2)))
         if pick.random() < 0.15:
             await server.drain()
         if pick.random() < 0.2:
-            await rows_of(server, person, pick.choice((1, 5, 50)))
+            await list_rows(server, person, pick.choice((1, 5, 50)))
     for session_id in sessions:
         # A break under way goes on: what is compared should stand still.
         await server.client.post(f"/v1/sessions/{session_id}/cancel")
-    waiting = {person: await rows_of(server, person, 3) for person in somebody}
+    waiting = {person: await list_rows(server, person, 3) for person in somebody}
     await server.drain()
-    by_redis = {person: await rows_of(server, person, 3) for person in somebody}
+    by_redis = {person: await list_rows(server, person, 3) for person in somebody}
     await forget_recent(server)
-    by_postgres = {person: await rows_of(server, person, 3) for person in somebody}
+    by_postgres = {person: await list_rows(server, person, 3) for person in somebody}
     assert by_redis == by_postgres
     for person, rows in waiting.items():
         # In another order (what begins on its way keeps its place), and without those who came and left on its way.
@@ -344,12 +344,14 @@ async def test_whatever_happened_redis_tells_what_postgres_would(server: Server,
 
 async def test_without_redis_postgres_answers_alone(settings: Settings, data_dir: Path) -> None:
     with Valkey(data_dir / f"valkey-{uuid4().hex[:8]}") as own:
-        async with serving(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})) as server:
+        async with open_rest_server(
+            settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})
+        ) as server:
             ada = str(uuid4())
-            session = await server.started(participants=people(ada, str(uuid4())))
+            session = await server.create_started(participants=new_participants(ada, str(uuid4())))
             await server.client.post(f"/v1/sessions/{session['session_id']}/pause")
             await server.drain()
-            (before,) = await rows_of(server, ada)
+            (before,) = await list_rows(server, ada)
             own.kill()
             answer = await server.client.get(f"/v1/participants/{ada}/sessions")
             assert (answer.status_code, answer.headers["synckairos-history"]) == (200, "postgres")
@@ -358,11 +360,11 @@ async def test_without_redis_postgres_answers_alone(settings: Settings, data_dir
             assert row | {"paused_ms": 0} == before | {"paused_ms": 0}
 
 
-async def test_while_somebody_else_fills_it_postgres_answers(server: Server) -> None:
+async def test_while_somebody_else_fills_it_postgres_answers(server: RestServer) -> None:
     ada = str(uuid4())
-    await server.started(participants=people(ada, str(uuid4())))
+    await server.create_started(participants=new_participants(ada, str(uuid4())))
     await server.drain()
     store = ParticipantSessionStore(server.parts.pipe, server.parts.store.keys)
     assert await store.lease_set(ada, 7)
-    assert [row["synced"] for row in await rows_of(server, ada)] == [True]
+    assert [row["synced"] for row in await list_rows(server, ada)] == [True]
     assert await store.load_page(ada, None, 10) is None, "it is left to whoever has the lease"

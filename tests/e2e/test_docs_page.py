@@ -1,4 +1,4 @@
-"""The page at /docs in a real Chromium: what both descriptions say, steps that work as written, room on a phone."""
+"""The page at /docs in a real Chromium: it shows both API descriptions, its steps work, and it fits on a phone."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.chromium import PATIENCE_MS, chromium
+from tests.e2e.chromium import TIMEOUT_MS, chromium
 from tests.processes import Process
 
 PHONE = {"width": 390, "height": 844}
@@ -23,10 +23,10 @@ def browser(template_database: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, serve_process: Process) -> Iterator[Page]:
-    """Open the page on a phone. Nothing may fail in it or be refused to it."""
+    """Open the page with the size of a phone. No script may fail, and the browser may report no error."""
     failures: list[str] = []
     context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     opened = context.new_page()
     opened.on("pageerror", lambda error: failures.append(str(error)))
     opened.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
@@ -37,14 +37,16 @@ def page(browser: Browser, serve_process: Process) -> Iterator[Page]:
     assert not failures
 
 
-def read(server: Process, path: str) -> dict[str, Any]:
+def read_json(server: Process, path: str) -> dict[str, Any]:
     found: dict[str, Any] = httpx.get(f"{server.base_url}{path}", trust_env=False).raise_for_status().json()
     return found
 
 
-def test_it_shows_all_that_both_descriptions_have(page: Page, serve_process: Process) -> None:
-    rest = read(serve_process, "/openapi.json")["paths"]
-    sockets = read(serve_process, "/asyncapi.json")["channels"]
+def test_page_shows_each_operation_message_and_close_code_of_the_descriptions(
+    page: Page, serve_process: Process
+) -> None:
+    rest = read_json(serve_process, "/openapi.json")["paths"]
+    sockets = read_json(serve_process, "/asyncapi.json")["channels"]
     operations = {each["operationId"] for methods in rest.values() for each in methods.values()}
     shown = {each.get_attribute("id") or "" for each in page.locator("details.operation").all()}
     assert operations <= shown
@@ -54,7 +56,7 @@ def test_it_shows_all_that_both_descriptions_have(page: Page, serve_process: Pro
         assert page.locator("td", has_text=re.compile(f"^{code}$")).count()
 
 
-def test_nothing_is_wider_than_a_phone(page: Page) -> None:
+def test_page_with_all_parts_open_is_not_wider_than_a_phone(page: Page) -> None:
     page.evaluate("for (const each of document.querySelectorAll('details.operation')) each.open = true")
     page.wait_for_function("!document.querySelector('details.operation .inside:empty')")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -63,19 +65,19 @@ def test_nothing_is_wider_than_a_phone(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_a_link_opens_what_it_names(page: Page) -> None:
-    page.evaluate("location.hash = '#v3.told.PRESENCE'")
-    presence = page.locator("[id='v3.told.PRESENCE']")
+def test_fragment_of_the_address_opens_its_message(page: Page) -> None:
+    page.evaluate("location.hash = '#v3.received.PRESENCE'")
+    presence = page.locator("[id='v3.received.PRESENCE']")
     presence.locator("td", has_text="clients").first.wait_for()
     assert '"participants": [' in presence.locator("pre").inner_text()
 
 
-def test_the_steps_work_as_written(page: Page, serve_process: Process) -> None:
+def test_first_steps_work_as_written(page: Page, serve_process: Process) -> None:
     texts = [each.inner_text() for each in page.locator(".steps pre").all()]
-    asked = [line for text in texts for line in text.replace("\\\n", " ").split("\ncurl ")]
+    commands = [line for text in texts for line in text.replace("\\\n", " ").split("\ncurl ")]
     statuses = []
     with httpx.Client(trust_env=False) as client:
-        for line in asked:
+        for line in commands:
             words = shlex.split(line.removeprefix("curl "))
             options = {"-X": ["GET"], "-H": [], "-d": [""]}
             url = ""

@@ -1,4 +1,4 @@
-"""A rolling restart of three servers under load: what was acknowledged happened, once, and every watcher has it."""
+"""A rolling restart of three servers under load: each acknowledged command is applied once, and watchers get it."""
 
 import asyncio
 import signal
@@ -20,7 +20,6 @@ from synckairos.config import Settings
 from synckairos.wire.session_json import parse_session
 from tests.balancer import run_balancer
 from tests.integration.parts import Parts, open_parts
-from tests.integration.test_timekeeper import start
 from tests.processes import Process
 from tests.waiting import eventually
 
@@ -31,25 +30,29 @@ DEADLINE_S = 60
 
 
 class Load:
-    """Who presses, by the client and by REST, and what each was told."""
+    """Switches by clients and by REST until it is stopped. Each command is repeated until its result is known."""
 
     def __init__(self, base_url: str) -> None:
-        self.told: dict[str, list[object]] = {}
-        """Session and version, by the id of the acknowledged command."""
-        self.by_whom: Counter[str] = Counter()
-        self.is_over = False
+        self.acknowledged: dict[str, list[object]] = {}
+        """Session id and version, by the id of the command."""
+        self.counts: Counter[str] = Counter()
+        """Number of acknowledged commands, by sender."""
+        self.is_stopped = False
         self._base_url = base_url
 
-    async def by_socket(self, session: Watch) -> None:
-        while not self.is_over:
+    async def switch_by_socket(self, session: Watch) -> None:
+        while not self.is_stopped:
             command_id = str(uuid4())
-            while (ack := await self._command(session, command_id)) is None:
+            while (ack := await self._send_command(session, command_id)) is None:
                 pass
             self._note("socket " + session.session_id, command_id, session.session_id, ack.version)
             await session.reach(ack.version)
 
-    async def _command(self, session: Watch, command_id: str) -> Ack | None:
-        """Ask once; None where the answer isn't there now, as where many versions came after it before it was sent."""
+    async def _send_command(self, session: Watch, command_id: str) -> Ack | None:
+        """Send the command once. Returns None if the result is not available now.
+
+        A result is also not available now if its version is in the outbox and no longer in Redis.
+        """
         try:
             return await session.command("switch", command_id=command_id)
         except CommandRefused as refusal:
@@ -57,77 +60,81 @@ class Load:
                 raise
             return None
 
-    async def by_rest(self, session_id: str) -> None:
+    async def switch_by_rest(self, session_id: str) -> None:
         async with httpx.AsyncClient(base_url=self._base_url, trust_env=False) as rest:
-            while not self.is_over:
+            while not self.is_stopped:
                 key = str(uuid4())
-                while (version := await self._press(rest, session_id, key)) is None:
+                while (version := await self._post_switch(rest, session_id, key)) is None:
                     pass
                 self._note("rest " + session_id, key, session_id, version)
 
-    async def _press(self, rest: httpx.AsyncClient, session_id: str, key: str) -> int | None:
-        """Ask once; None where nobody said what became of it, or the answer isn't there now."""
+    async def _post_switch(self, rest: httpx.AsyncClient, session_id: str, key: str) -> int | None:
+        """Send the request once. Returns the version, or None if the result is unknown."""
         try:
-            answer = await rest.post(f"/v1/sessions/{session_id}/switch", headers={"Idempotency-Key": key})
+            response = await rest.post(f"/v1/sessions/{session_id}/switch", headers={"Idempotency-Key": key})
         except httpx.TransportError:
             return None
-        if answer.status_code == 503:
+        if response.status_code == 503:
             return None
-        version: int = answer.raise_for_status().json()["data"]["version"]
+        version: int = response.raise_for_status().json()["data"]["version"]
         return version
 
-    def _note(self, who: str, command_id: str, session_id: str, version: int) -> None:
-        assert command_id not in self.told
-        self.told[command_id] = [session_id, version]
-        self.by_whom[who] += 1
+    def _note(self, sender: str, command_id: str, session_id: str, version: int) -> None:
+        assert command_id not in self.acknowledged
+        self.acknowledged[command_id] = [session_id, version]
+        self.counts[sender] += 1
 
-    async def goes_on(self) -> None:
-        """Wait until everybody was answered once more."""
-        before = self.by_whom.copy()
+    async def wait_for_all_senders(self) -> None:
+        """Wait until each sender has one more acknowledged command."""
+        before = self.counts.copy()
 
-        async def all_did() -> bool:
-            return len(self.by_whom - before) == 2 * SESSIONS
+        async def have_all() -> bool:
+            return len(self.counts - before) == 2 * SESSIONS
 
-        await eventually(all_did, DEADLINE_S)
+        await eventually(have_all, DEADLINE_S)
 
 
-async def test_a_rolling_restart_loses_nothing(start_server: Callable[[Settings], Process], settings: Settings) -> None:
+async def test_rolling_restart_under_load_loses_no_acknowledged_command(
+    start_server: Callable[[Settings], Process], settings: Settings
+) -> None:
     worker = Process("worker", env=settings.environ())
     servers = await asyncio.gather(*(asyncio.to_thread(start_server, settings) for _ in range(INSTANCES)))
-    two = tuple(NewParticipant(str(uuid4()), total_time_ms=86_400_000) for _ in range(2))
+    participants = tuple(NewParticipant(str(uuid4()), total_time_ms=86_400_000) for _ in range(2))
     async with AsyncExitStack() as stack:
         stack.callback(worker.stop)
         parts = await stack.enter_async_context(open_parts(settings))
-        session_ids = [await start(parts, Create(SyncMode.PER_PARTICIPANT, two)) for _ in range(SESSIONS)]
+        session_ids = [
+            await parts.start_session(Create(SyncMode.PER_PARTICIPANT, participants)) for _ in range(SESSIONS)
+        ]
         balancer = await stack.enter_async_context(run_balancer([address(each) for each in servers]))
         load, watches = Load(balancer.http_url), []
         for session_id in session_ids * INSTANCES:
             client = await stack.enter_async_context(Client(balancer.http_url))
             watches.append(await stack.enter_async_context(client.watch(session_id)))
-        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as pressing:
+        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as senders:
             for watch in watches[:SESSIONS]:
-                pressing.create_task(load.by_socket(watch))
-                pressing.create_task(load.by_rest(watch.session_id))
+                senders.create_task(load.switch_by_socket(watch))
+                senders.create_task(load.switch_by_rest(watch.session_id))
             for server in servers:
-                await load.goes_on()
+                await load.wait_for_all_senders()
                 server.send(signal.SIGTERM)
                 assert await asyncio.to_thread(server.wait_end) == 0
                 balancer.targets.remove(address(server))
                 balancer.targets.append(address(await asyncio.to_thread(start_server, settings)))
-            await load.goes_on()
-            load.is_over = True
+            await load.wait_for_all_senders()
+            load.is_stopped = True
 
-        audited = await audit(parts, settings)
-        assert Counter(name for name, *_ in audited if name in load.told) == Counter(load.told.keys())
-        assert {name: place for name, *place in audited if name in load.told} == load.told
+        audited = [row for row in await drained_commands(parts, settings) if row[0] in load.acknowledged]
+        assert Counter(command_id for command_id, *_ in audited) == Counter(load.acknowledged.keys())
+        assert {command_id: result for command_id, *result in audited} == load.acknowledged
         for watch in watches:
             stored = parse_session((await parts.sessions.read(watch.session_id)).snapshot.document)
             async with asyncio.timeout(DEADLINE_S):
                 assert await watch.reach(stored.version) == stored
 
 
-async def audit(parts: Parts, settings: Settings) -> list[tuple[str, str, int]]:
-    """Wait until everything is in Postgres, and return each command's id, session and version."""
+async def drained_commands(parts: Parts, settings: Settings) -> list[tuple[str, str, int]]:
+    """Wait until the outbox is empty. Returns the id, the session id and the version of each command in Postgres."""
 
     async def is_drained() -> bool:
         return not await parts.pipe.call("XLEN", parts.store.keys.outbox(0))

@@ -1,8 +1,10 @@
-"""A client that stops acknowledging TCP, in a network of its own: `unshare --net python -m tests.e2e.unheard [MS]`.
+"""A client that no longer acknowledges TCP segments, in a new network namespace.
 
-Everything is on that network's loopback: a Valkey, a server, a watcher, and the client, at an address of its own, which
-is cut off from sending. Says in a line of JSON how many seconds later the server let go of it, and how many updates the
-watcher got meanwhile. MS shortens what the server asks of the kernel.
+    unshare --net python -m tests.e2e.lost_network [MS]
+
+All processes use the loopback of this namespace: a Valkey, a server, a watcher, and the client at a separate address
+that is blocked from sending. Prints one line of JSON: the seconds until the server dropped the client, and the number
+of updates that the watcher got in this time. MS is the TCP user timeout of the server in milliseconds.
 """
 
 import asyncio
@@ -23,28 +25,28 @@ from synckairos.embedded import Valkey, make_data_dir
 from synckairos.realtime.timings import RealtimeTimings
 from synckairos.server.timings import ServerTimings
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
-from tests.integration.realtime.instances import Instance, serving, take_until, watching
+from tests.integration.realtime.instances import Instance, receive_until, serving, watching
 from tests.waiting import eventually
 
 ADDRESS = "127.0.0.2"
-NO_POSTGRES = "postgresql://127.0.0.1:1/nobody"
+NO_POSTGRES = "postgresql://127.0.0.1:1/unused"
 DEADLINE_S = 60
-EVERY_S = 0.25
+UPDATE_INTERVAL_S = 0.25
 
 
 def ip(*args: str) -> None:
     subprocess.run(["ip", *args], check=True)
 
 
-def cut_off() -> None:
-    """Have nothing leave the client's address any more, acknowledgements neither; what is sent to it arrives."""
+def block_client() -> None:
+    """Block all packets from the client's address, including acknowledgements. Packets to it still arrive."""
     ip("rule", "add", "pref", "1", "lookup", "local")
     ip("rule", "del", "pref", "0")
     ip("rule", "add", "pref", "0", "from", ADDRESS, "blackhole")
 
 
-async def join(instance: Instance, session_id: str) -> socket.socket:
-    """Connect a v2 client from that address and take what comes first."""
+async def connect_client(instance: Instance, session_id: str) -> socket.socket:
+    """Connect a v2 client from the address, and read until its first state."""
     loop = asyncio.get_running_loop()
     client = socket.socket()
     client.setblocking(False)
@@ -61,7 +63,7 @@ async def join(instance: Instance, session_id: str) -> socket.socket:
     return client
 
 
-async def lose_one(settings: Settings, user_timeout_ms: int) -> dict[str, float]:
+async def lose_network(settings: Settings, user_timeout_ms: int) -> dict[str, float]:
     async with serving(
         settings,
         realtime_timings=RealtimeTimings(),
@@ -70,24 +72,24 @@ async def lose_one(settings: Settings, user_timeout_ms: int) -> dict[str, float]
     ) as instance:
         session_id = await instance.create()
         async with watching(instance, session_id) as watcher:
-            client = await join(instance, session_id)
+            client = await connect_client(instance, session_id)
             assert len(instance.hub.connections) == 2
-            cut_off()
+            block_client()
             began_s, updates = time.monotonic(), 0
 
             async def change() -> None:
                 nonlocal updates
                 while True:
                     version = (await instance.command(session_id, UpdateMetadata({"update": updates}))).snapshot.version
-                    await take_until(watcher, version)
+                    await receive_until(watcher, version)
                     updates += 1
-                    await asyncio.sleep(EVERY_S)
+                    await asyncio.sleep(UPDATE_INTERVAL_S)
 
-            async def is_lost() -> bool:
+            async def is_dropped() -> bool:
                 return len(instance.hub.connections) == 1
 
             changing = asyncio.create_task(change())
-            await eventually(is_lost, DEADLINE_S)
+            await eventually(is_dropped, DEADLINE_S)
             seconds = time.monotonic() - began_s
             changing.cancel()
             with suppress(asyncio.CancelledError):
@@ -103,7 +105,7 @@ def main() -> None:
     try:
         with Valkey(data / "valkey") as valkey:
             settings = Settings(port=0, redis_url=valkey.url, database_url=NO_POSTGRES, drain_timeout_s=1)
-            print(orjson.dumps(asyncio.run(lose_one(settings, user_timeout_ms))).decode())
+            print(orjson.dumps(asyncio.run(lose_network(settings, user_timeout_ms))).decode())
     finally:
         shutil.rmtree(data, ignore_errors=True)
 

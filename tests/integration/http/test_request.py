@@ -10,7 +10,7 @@ import pytest
 
 from synckairos.http.request import MAX_BODY_BYTES
 from synckairos.wire.response_models import Problem
-from tests.integration.http.conftest import Server, chess
+from tests.integration.rest_server import RestServer, chess_body
 
 JSON = {"content-type": "application/json"}
 
@@ -29,7 +29,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
         b'{"metadata":{"a":"\\ud800"}}', b'{"a":' * 500 + b"1" + b"}" * 500, b"[" * 200_000, b'{"a":1e999}',
     ],
 )  # fmt: skip
-async def test_malformed_bodies_are_named(server: Server, body: bytes) -> None:
+async def test_malformed_bodies_are_named(server: RestServer, body: bytes) -> None:
     for path in ("/v1/sessions", f"/v1/sessions/{uuid4()}/switch", "/v1/simulate"):
         answer = await server.client.post(path, content=body, headers=JSON)
         assert problem(answer) == (400, "VALIDATION_ERROR")
@@ -38,7 +38,7 @@ async def test_malformed_bodies_are_named(server: Server, body: bytes) -> None:
 
 
 async def test_every_fault_is_told_at_once(client: httpx.AsyncClient) -> None:
-    body = chess(session_id="nope", total_time_ms=True, surprise=1)
+    body = chess_body(session_id="nope", total_time_ms=True, surprise=1)
     body["participants"][1] |= {"participant_id": body["participants"][0]["participant_id"], "total_time_ms": 1.0}
     answer = await client.post("/v1/sessions", json=body)
     assert problem(answer) == (400, "VALIDATION_ERROR")
@@ -82,16 +82,18 @@ async def test_ids_in_paths_are_uuids(client: httpx.AsyncClient) -> None:
         "application/json; charset=latin-1", "application/merge-patch+json", "application/json, text/plain", "json",
     ],
 )  # fmt: skip
-async def test_another_content_type_is_refused(server: Server, content_type: str | None) -> None:
+async def test_another_content_type_is_refused(server: RestServer, content_type: str | None) -> None:
     headers = {} if content_type is None else {"content-type": content_type}
-    answer = await server.client.post("/v1/sessions", content=orjson.dumps(chess()), headers=headers)
+    answer = await server.client.post("/v1/sessions", content=orjson.dumps(chess_body()), headers=headers)
     assert problem(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert await server.parts.store.count_live() == 0
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])
 async def test_json_by_any_other_spelling_is_taken(client: httpx.AsyncClient, content_type: str) -> None:
-    answer = await client.post("/v1/sessions", content=orjson.dumps(chess()), headers={"content-type": content_type})
+    answer = await client.post(
+        "/v1/sessions", content=orjson.dumps(chess_body()), headers={"content-type": content_type}
+    )
     assert answer.status_code == 201
 
 
@@ -100,8 +102,8 @@ async def test_compressed_bodies_are_refused(client: httpx.AsyncClient) -> None:
     assert problem(await client.post("/v1/sessions", content=b"\x1f\x8b", headers=headers))[0] == 415
 
 
-async def test_bodies_have_an_end(server: Server) -> None:
-    body = orjson.dumps(chess())
+async def test_bodies_have_an_end(server: RestServer) -> None:
+    body = orjson.dumps(chess_body())
     padded = body[:-1] + b" " * (MAX_BODY_BYTES - len(body)) + b"}"
     assert (await server.client.post("/v1/sessions", content=padded, headers=JSON)).status_code == 201
     assert problem(await server.client.post("/v1/sessions", content=padded + b" ", headers=JSON)) == (
@@ -147,7 +149,7 @@ async def test_unknown_routes_and_methods_are_named(client: httpx.AsyncClient) -
     assert (plain.status_code, plain.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, PATCH")
 
 
-async def test_head_is_get_without_a_body(server: Server) -> None:
+async def test_head_is_get_without_a_body(server: RestServer) -> None:
     session = await server.create()
     path = f"/v1/sessions/{session['session_id']}"
     got, head = await server.client.get(path), await server.client.head(path)
@@ -159,7 +161,7 @@ async def test_head_is_get_without_a_body(server: Server) -> None:
 
 
 async def test_a_failure_of_ours_tells_nothing_and_is_logged(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: RestServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def explode(*_: Any) -> None:
         raise RuntimeError("the secret")

@@ -15,7 +15,7 @@ from synckairos.embedded import Valkey
 from synckairos.http import request, rest_app
 from synckairos.http.request import LARGE_BODY_BYTES
 from synckairos.wire.response_models import Health, Readiness, TimeView
-from tests.integration.http.conftest import HOST, Server, chess, serving
+from tests.integration.rest_server import HOST, RestServer, chess_body, open_rest_server
 
 EVIL = {"origin": "http://evil.example"}
 OWN = {"origin": HOST}
@@ -24,11 +24,11 @@ OWN = {"origin": HOST}
 # -- origins ----------------------------------------------------------------------------------------------------------
 
 
-async def test_foreign_pages_change_nothing(server: Server) -> None:
+async def test_foreign_pages_change_nothing(server: RestServer) -> None:
     session = await server.create()
     path = f"/v1/sessions/{session['session_id']}"
     for method, where, body in (
-        ("POST", "/v1/sessions", chess()),
+        ("POST", "/v1/sessions", chess_body()),
         ("POST", f"{path}/start", None),
         ("PATCH", path, {"metadata": {"a": 1}}),
         ("DELETE", path, None),
@@ -43,7 +43,7 @@ async def test_foreign_pages_change_nothing(server: Server) -> None:
 
 
 async def test_our_own_page_may(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/sessions", json=chess(), headers=OWN)
+    answer = await client.post("/v1/sessions", json=chess_body(), headers=OWN)
     assert answer.status_code == 201
     assert answer.headers["access-control-allow-origin"] == HOST
     assert "ETag" in answer.headers["access-control-expose-headers"]
@@ -61,10 +61,10 @@ async def test_foreign_pages_read_nothing(client: httpx.AsyncClient) -> None:
 
 async def test_listed_pages_may(settings: Settings) -> None:
     listed = {"origin": "https://app.example"}
-    async with serving(settings.model_copy(update={"allowed_origins": ["https://app.example"]})) as server:
-        answer = await server.client.post("/v1/sessions", json=chess(), headers=listed)
+    async with open_rest_server(settings.model_copy(update={"allowed_origins": ["https://app.example"]})) as server:
+        answer = await server.client.post("/v1/sessions", json=chess_body(), headers=listed)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (201, "https://app.example")
-        refused = await server.client.post("/v1/sessions", json=chess(), headers=EVIL)
+        refused = await server.client.post("/v1/sessions", json=chess_body(), headers=EVIL)
         assert refused.status_code == 403
 
 
@@ -86,12 +86,14 @@ async def test_preflights_are_answered(client: httpx.AsyncClient) -> None:
 
 
 @pytest.fixture
-async def limited(settings: Settings) -> AsyncIterator[Server]:
-    async with serving(settings.model_copy(update={"rate_limit_general": 12, "rate_limit_switch": 3})) as opened:
+async def limited(settings: Settings) -> AsyncIterator[RestServer]:
+    async with open_rest_server(
+        settings.model_copy(update={"rate_limit_general": 12, "rate_limit_switch": 3})
+    ) as opened:
         yield opened
 
 
-async def test_requests_of_an_address_are_counted_together(limited: Server) -> None:
+async def test_requests_of_an_address_are_counted_together(limited: RestServer) -> None:
     client, session = limited.client, await limited.create()
     path = f"/v1/sessions/{session['session_id']}"
     asked = [
@@ -101,7 +103,7 @@ async def test_requests_of_an_address_are_counted_together(limited: Server) -> N
         await client.get("/v1/nope"),
         await client.put(path),
         await client.get("/v1/sessions/nope"),
-        await client.post("/v1/sessions", json=chess(), headers=EVIL),
+        await client.post("/v1/sessions", json=chess_body(), headers=EVIL),
         await client.post("/v1/simulate", json={}),
         await client.get(f"/v1/sessions/{uuid4()}"),
     ]
@@ -128,9 +130,9 @@ async def test_requests_of_an_address_are_counted_together(limited: Server) -> N
 
 
 async def test_switches_of_a_session_are_counted_apart(settings: Settings) -> None:
-    async with serving(settings.model_copy(update={"rate_limit_switch": 3})) as server:
-        session = await server.started()
-        other = await server.started()
+    async with open_rest_server(settings.model_copy(update={"rate_limit_switch": 3})) as server:
+        session = await server.create_started()
+        other = await server.create_started()
         path = f"/v1/sessions/{session['session_id']}"
         key = {"idempotency-key": "one"}
         answers = [await server.client.post(f"{path}/switch", headers=key)]
@@ -147,7 +149,7 @@ async def test_switches_of_a_session_are_counted_apart(settings: Settings) -> No
 # -- the server itself ------------------------------------------------------------------------------------------------
 
 
-async def test_the_time_is_the_stores(server: Server) -> None:
+async def test_the_time_is_the_stores(server: RestServer) -> None:
     before = await server.parts.sessions.now_ms()
     answer = await server.client.get("/v1/time")
     view = TimeView.model_validate_json(answer.content)
@@ -157,14 +159,14 @@ async def test_the_time_is_the_stores(server: Server) -> None:
     }  # fmt: skip
 
 
-async def test_health_and_readiness(server: Server) -> None:
+async def test_health_and_readiness(server: RestServer) -> None:
     health, ready = await server.client.get("/health"), await server.client.get("/ready")
     assert (Health.model_validate_json(health.content), health.json()) == (Health(status="ok"), {"status": "ok"})
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
 
 async def test_a_draining_server_is_not_ready(settings: Settings) -> None:
-    async with serving(settings, is_draining=lambda: True) as server:
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
         answer = await server.client.get("/ready")
         assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
         assert Readiness.model_validate_json(answer.content).reason == "draining"
@@ -172,10 +174,12 @@ async def test_a_draining_server_is_not_ready(settings: Settings) -> None:
 
 
 async def test_without_postgres_it_is_degraded_and_works(settings: Settings) -> None:
-    async with serving(settings.model_copy(update={"database_url": "postgresql://127.0.0.1:1/none"})) as server:
+    async with open_rest_server(
+        settings.model_copy(update={"database_url": "postgresql://127.0.0.1:1/none"})
+    ) as server:
         answer = await server.client.get("/ready")
         assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-        session = await server.started()
+        session = await server.create_started()
         path = f"/v1/sessions/{session['session_id']}"
         assert (await server.client.post(f"{path}/switch")).status_code == 200
         history = await server.client.get(f"{path}/events")
@@ -185,15 +189,15 @@ async def test_without_postgres_it_is_degraded_and_works(settings: Settings) -> 
 
 async def test_without_redis_it_says_so_in_time(settings: Settings, data_dir: Path) -> None:
     with Valkey(data_dir / uuid4().hex) as own:
-        async with serving(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 1})) as server:
-            session = await server.started()
+        async with open_rest_server(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 1})) as server:
+            session = await server.create_started()
             path = f"/v1/sessions/{session['session_id']}"
             own.stop()
             async with asyncio.timeout(3):
                 answers = await asyncio.gather(
                     server.client.get(path),
                     server.client.post(f"{path}/switch"),
-                    server.client.post("/v1/sessions", json=chess()),
+                    server.client.post("/v1/sessions", json=chess_body()),
                     server.client.get("/v1/sessions"),
                     server.client.get("/v1/time"),
                 )
@@ -208,8 +212,8 @@ async def test_without_redis_it_says_so_in_time(settings: Settings, data_dir: Pa
             assert (await server.client.get("/metrics")).status_code == 200
 
 
-async def test_metrics_name_routes_not_sessions(server: Server) -> None:
-    session = await server.started()
+async def test_metrics_name_routes_not_sessions(server: RestServer) -> None:
+    session = await server.create_started()
     for _ in range(2):
         again = await server.client.post(
             f"/v1/sessions/{session['session_id']}/start", headers={"idempotency-key": "a"}
@@ -255,9 +259,9 @@ async def test_the_pages_need_nobody_else(client: httpx.AsyncClient) -> None:
 async def test_large_bodies_are_counted_before_they_are_looked_at(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(settings.model_copy(update={"rate_limit_general": 4})) as server:
+    async with open_rest_server(settings.model_copy(update={"rate_limit_general": 4})) as server:
         headers = {"content-type": "application/json"}
-        large = orjson.dumps(chess(metadata={"a": "x"})) + b" " * LARGE_BODY_BYTES
+        large = orjson.dumps(chess_body(metadata={"a": "x"})) + b" " * LARGE_BODY_BYTES
         fine = await server.client.post("/v1/sessions", content=large, headers=headers)
         assert (fine.status_code, fine.headers["ratelimit-remaining"]) == (201, "3")
         for left in (2, 1, 0):

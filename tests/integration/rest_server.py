@@ -1,4 +1,4 @@
-"""REST on real stores, asked through ASGI: no port, no process, everything else as it is in production."""
+"""The REST application on real stores, called through ASGI: without a port or a process, but otherwise complete."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import OutboxDrain
@@ -31,8 +30,8 @@ HOST = "http://127.0.0.1:3000"
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A server in this process: `client` asks it, `parts` are what it stands on."""
+class RestServer:
+    """A REST application in the test's process: `client` calls it, `parts` are its service layer."""
 
     client: httpx.AsyncClient
     parts: Parts
@@ -40,13 +39,13 @@ class Server:
     settings: Settings
 
     async def create(self, **fields: Any) -> dict[str, Any]:
-        """Create a session (chess, 10 minutes each) and return it."""
-        answer = await self.client.post("/v1/sessions", json=chess(**fields))
+        """Create a session (by default two players with ten minutes each) and return it."""
+        answer = await self.client.post("/v1/sessions", json=chess_body(**fields))
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()["data"]
         return found
 
-    async def started(self, **fields: Any) -> dict[str, Any]:
+    async def create_started(self, **fields: Any) -> dict[str, Any]:
         session = await self.create(**fields)
         answer = await self.client.post(f"/v1/sessions/{session['session_id']}/start")
         assert answer.status_code == 200, answer.text
@@ -54,14 +53,14 @@ class Server:
         return found
 
     async def drain(self) -> None:
-        """Move everything to Postgres, as a worker does."""
+        """Drain the outbox to Postgres, as a worker does."""
         audit_writer = AuditWriter(self.settings.database_url, self.settings.key_prefix)
         await audit_writer.open()
         try:
-            isolation = FailedEntries(self.parts.pipe, self.parts.store.keys)
+            failed_entries = FailedEntries(self.parts.pipe, self.parts.store.keys)
             drain = OutboxDrain(
                 self.outbox,
-                isolation,
+                failed_entries,
                 audit_writer,
                 session_ttl_s=self.settings.session_ttl_s,
                 after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys).refresh_committed,
@@ -72,8 +71,8 @@ class Server:
             await audit_writer.close()
 
 
-def chess(**fields: Any) -> dict[str, Any]:
-    """Return the body of a creation: two participants with ten minutes each, `fields` put in."""
+def chess_body(**fields: Any) -> dict[str, Any]:
+    """Return the body of a creation with two participants of ten minutes each. A field that is None is left out."""
     body: dict[str, Any] = {
         "session_id": str(uuid4()),
         "sync_mode": "per_participant",
@@ -86,22 +85,22 @@ def chess(**fields: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **options: Any) -> AsyncIterator[Server]:
+async def open_rest_server(
+    settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **options: Any
+) -> AsyncIterator[RestServer]:
     """Open a server on the stores of one test; `options` are passed to `build_application`."""
     async with open_parts(settings) as parts:
         keys = parts.store.keys
-        history, recent = (
-            parts.history,
-            ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), parts.history),
-        )
-        outbox, aside = Outbox(parts.pipe, keys, OutboxLimits.from_settings(settings)), ReadCache(parts.pipe, keys)
+        history = parts.history
+        summaries = ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), history)
+        outbox, read_cache = Outbox(parts.pipe, keys, OutboxLimits.from_settings(settings)), ReadCache(parts.pipe, keys)
         rest = assembly.build_application(
             assembly.RestDependencies(
                 sessions=parts.sessions,
                 store=parts.store,
                 history=history,
-                audit_trail=AuditTrail(history, outbox, aside),
-                participant_sessions=ParticipantSessions(history, outbox, recent, aside),
+                audit_trail=AuditTrail(history, outbox, read_cache),
+                participant_sessions=ParticipantSessions(history, outbox, summaries, read_cache),
                 time_report=TimeReport(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 rate_limits=RateLimits(parts.pipe, keys),
@@ -111,15 +110,4 @@ async def serving(settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **op
         )
         transport = httpx.ASGITransport(rest, client=("127.0.0.1", 50_000))
         async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
-            yield Server(client, parts, outbox, settings)
-
-
-@pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[Server]:
-    async with serving(settings) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(server: Server) -> httpx.AsyncClient:
-    return server.client
+            yield RestServer(client, parts, outbox, settings)

@@ -1,4 +1,4 @@
-"""What is installed elsewhere is all there: the wheel of what the Dockerfile copies, run away from the checkout."""
+"""The wheel that the Dockerfile builds is complete: its commands run outside of the checkout."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ Run = Callable[..., Process]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build it from what the image is built from, and from nothing else."""
+    """Build the wheel from only the files that the image is built from."""
     source, built = tmp_path_factory.mktemp("src"), tmp_path_factory.mktemp("wheel")
     for copied in re.findall(r"^COPY (?!--from)(.+) (\S+)$", DOCKERFILE, re.MULTILINE):
         for name in copied[0].split():
@@ -42,20 +42,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install it into an environment of its own, which has what it depends on from this one."""
+    """Install the wheel into a new environment, which takes the dependencies from this environment."""
     place = tmp_path_factory.mktemp("installed")
     venv.create(place, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin" / "python")]
     subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    # Behind its own, so that this environment's `synckairos`, which is the checkout, isn't found.
+    # These packages come after its own, so that `synckairos` is the wheel and not the checkout of this environment.
     (packages,) = place.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
     return place / "bin" / "synckairos"
 
 
+@pytest.fixture(autouse=True)
+def no_python_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove PYTHONPATH, because it may name the checkout, which then hides the installed package."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 @pytest.fixture
 def run(program: Path, settings: Settings, tmp_path: Path) -> Iterator[Run]:
-    """Run the installed program, in a directory where nothing else is."""
+    """Return a function that runs the installed program in an empty directory."""
     started: list[Process] = []
 
     def start(*args: str, **env: str) -> Process:
@@ -68,7 +74,7 @@ def run(program: Path, settings: Settings, tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.slow
-def test_it_holds_all_that_is_not_code(wheel: Path) -> None:
+def test_wheel_has_all_files_of_the_package_and_all_migrations(wheel: Path) -> None:
     names = set(ZipFile(wheel).namelist())
     files = [file.relative_to(ROOT) for file in (ROOT / "synckairos").rglob("*") if file.is_file()]
     assert {str(file) for file in files if "__pycache__" not in file.parts} <= names
@@ -77,10 +83,12 @@ def test_it_holds_all_that_is_not_code(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_process_runs_from_it(run: Run, program: Path, bare_database_url: str) -> None:
-    where = "import synckairos.postgres.migration_files as found; print(found.__file__, found.migrations_dir())"
-    told = subprocess.run([program.parent / "python", "-c", where], cwd="/", capture_output=True, text=True, check=True)
-    assert all(each.startswith(str(program.parents[1])) for each in told.stdout.split())
+def test_every_production_process_runs_from_the_wheel(run: Run, program: Path, bare_database_url: str) -> None:
+    print_paths = "import synckairos.postgres.migration_files as found; print(found.__file__, found.migrations_dir())"
+    printed = subprocess.run(
+        [program.parent / "python", "-c", print_paths], cwd="/", capture_output=True, text=True, check=True
+    )
+    assert all(path.startswith(str(program.parents[1])) for path in printed.stdout.split())
     database = {"SYNCKAIROS_DATABASE_URL": bare_database_url}
     migrate = run("migrate", **database)
     assert migrate.wait_end() == 0
@@ -103,29 +111,28 @@ def test_every_process_runs_from_it(run: Run, program: Path, bare_database_url: 
 
 
 @pytest.mark.slow
-def test_dev_runs_from_it(run: Run, settings: Settings) -> None:
+def test_dev_runs_from_the_wheel(run: Run, settings: Settings) -> None:
     dev = run("dev", "--port", "0").wait_ready()
     assert httpx.get(f"{dev.base_url}/ready", trust_env=False).status_code == 200
     assert dev.stop() == 0
 
 
-def test_the_image_is_found_healthy_as_its_file_says(serve_process: Process) -> None:
-    """Run the Dockerfile's HEALTHCHECK against a server that is there, and where none is."""
+def test_healthcheck_of_the_image_finds_a_running_server_healthy_and_a_missing_one_not(serve_process: Process) -> None:
     (code,) = re.findall(r'^HEALTHCHECK .*CMD \["python", "-c", "(.+)"\]$', DOCKERFILE, re.MULTILINE)
     port = httpx.URL(serve_process.base_url).port
-    for at, expected in ((str(port), 0), ("1", 1)):
-        ran = subprocess.run([sys.executable, "-c", code], env={"PORT": at}, capture_output=True)
+    for used_port, expected in ((str(port), 0), ("1", 1)):
+        ran = subprocess.run([sys.executable, "-c", code], env={"PORT": used_port}, capture_output=True)
         assert ran.returncode == expected
 
 
-def test_compose_names_settings_that_there_are() -> None:
+def test_every_variable_in_compose_is_a_setting() -> None:
     named = set(re.findall(r"^ +([A-Z][A-Z_]+):", COMPOSE, re.MULTILINE))
     ours = {name for name in named if not name.startswith("POSTGRES_")}
     assert {"REDIS_URL", "DATABASE_URL"} < ours
     assert ours <= {name for field in Settings.model_fields for name in variables(field)}
 
 
-def test_the_doctor_is_content_with_the_valkey_of_compose(run: Run, tmp_path: Path) -> None:
+def test_valkey_with_the_options_of_compose_passes_the_doctor(run: Run, tmp_path: Path) -> None:
     (flags,) = re.findall(r"command: \[valkey-server, (.+)\]", COMPOSE)
     socket = tmp_path / "socket"
     argv = [valkey_binary(), *(flag.strip('" ') for flag in flags.split(","))]

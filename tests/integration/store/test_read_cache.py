@@ -11,8 +11,8 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.store import read_cache
 from synckairos.store.read_cache import CacheKind, ReadCache
-from tests.integration.http.conftest import Server, serving
-from tests.integration.http.test_participation import rows_of
+from tests.integration.participant_rows import list_rows
+from tests.integration.rest_server import RestServer, open_rest_server
 from tests.integration.session_committer import ALICE, SessionCommitter, chess
 
 MINUTE_MS = 60_000
@@ -32,15 +32,15 @@ def since(before: tuple[int, int, int], kind: CacheKind) -> tuple[int, ...]:
     return tuple(now - then for now, then in zip(reads(kind), before, strict=True))
 
 
-async def events_of(server: Server, session: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
+async def events_of(server: RestServer, session: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
     answer = await server.client.get(f"/v1/sessions/{session['session_id']}/events", params=params)
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["data"]
     return found
 
 
-async def test_events_of_a_session_that_is_over_are_kept(server: Server) -> None:
-    session = await server.started(metadata={"n": 1})
+async def test_events_of_a_session_that_is_over_are_kept(server: RestServer) -> None:
+    session = await server.create_started(metadata={"n": 1})
     path = f"/v1/sessions/{session['session_id']}"
     await server.drain()
     before = reads("events")
@@ -67,7 +67,7 @@ async def test_events_of_a_session_that_is_over_are_kept(server: Server) -> None
     assert since(before, "events") == (3, 3, 0)
 
 
-async def test_older_pages_of_somebodys_sessions_are_kept(server: Server) -> None:
+async def test_older_pages_of_somebodys_sessions_are_kept(server: RestServer) -> None:
     committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     for days in (60, 50, 40):
@@ -75,22 +75,24 @@ async def test_older_pages_of_somebodys_sessions_are_kept(server: Server) -> Non
         await committer.apply(life, Start(), now_ms - days * DAY_MS)
     await server.drain()
     before = reads("lists")
-    first = await rows_of(server, ALICE, days=90)
+    first = await list_rows(server, ALICE, days=90)
     assert [row["metadata"]["days"] for row in first] == [40, 50, 60]
-    assert await rows_of(server, ALICE) == []
-    assert [row["metadata"]["days"] for row in await rows_of(server, ALICE, days=55)] == [40, 50]
-    assert [row["session_id"] for row in await rows_of(server, ALICE, days=90)] == [row["session_id"] for row in first]
+    assert await list_rows(server, ALICE) == []
+    assert [row["metadata"]["days"] for row in await list_rows(server, ALICE, days=55)] == [40, 50]
+    assert [row["session_id"] for row in await list_rows(server, ALICE, days=90)] == [
+        row["session_id"] for row in first
+    ]
     assert since(before, "lists") == (1, 2, 0)
     await committer.apply(life, Complete(), now_ms)
-    waiting = await rows_of(server, ALICE, days=90)
+    waiting = await list_rows(server, ALICE, days=90)
     assert [(row["status"], row["synced"]) for row in waiting][:2] == [("completed", False), ("running", True)]
     await server.drain()
-    after = await rows_of(server, ALICE, days=90)
+    after = await list_rows(server, ALICE, days=90)
     assert after[0] == waiting[0] | {"synced": True}
     assert since(before, "lists") == (2, 3, 0)
 
 
-async def test_answers_are_bounded_and_stay_while_they_are_used(server: Server) -> None:
+async def test_answers_are_bounded_and_stay_while_they_are_used(server: RestServer) -> None:
     pipe, keys = server.parts.pipe, server.parts.store.keys
     cache, somebody = ReadCache(pipe, keys), str(uuid4())
     asked: list[bytes] = []
@@ -117,7 +119,7 @@ async def test_answers_are_bounded_and_stay_while_they_are_used(server: Server) 
     assert len(answers) <= read_cache.MAX_ENTRIES
 
 
-async def test_what_was_asked_before_something_newer_came_is_not_kept(server: Server) -> None:
+async def test_what_was_asked_before_something_newer_came_is_not_kept(server: RestServer) -> None:
     cache, somebody = ReadCache(server.parts.pipe, server.parts.store.keys), str(uuid4())
 
     async def overtaken() -> bytes:
@@ -133,7 +135,9 @@ async def test_what_was_asked_before_something_newer_came_is_not_kept(server: Se
 
 async def test_without_redis_the_question_is_asked(settings: Settings, data_dir: Path) -> None:
     with Valkey(data_dir / f"valkey-{uuid4().hex[:8]}") as own:
-        async with serving(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})) as server:
+        async with open_rest_server(
+            settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})
+        ) as server:
             cache = ReadCache(server.parts.pipe, server.parts.store.keys)
 
             async def ask() -> bytes:

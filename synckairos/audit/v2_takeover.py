@@ -1,0 +1,274 @@
+"""The takeover of a database of SyncKairos v2: its sessions and events become rows of this audit, in one transaction.
+
+v2's tables move to the schema `synckairos_v2` and keep every row. v2 may go on writing: a trigger puts its rows into
+its own tables, and `take_over_later_rows` converts them. Rows of v2 have an epoch of v2 (`wire/v2_session.py`), the
+command `import-v2` and no arguments.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from synckairos.audit.entry_rows import EventRow, ParsedEntry, build_rows
+from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
+from synckairos.errors import SyncKairosError
+from synckairos.postgres.migrate import (
+    MIGRATION_LOCK_KEY,
+    apply_migration,
+    create_migrations_table,
+    read_migrations,
+)
+from synckairos.postgres.migration_files import migrations_dir
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S
+from synckairos.wire.v2_session import IMPORT_COMMAND, V2_GENERATION
+
+V2_SCHEMA = "synckairos_v2"
+"""The schema of v2's tables after the takeover."""
+
+_SQL = "v2_takeover.sql"
+_NIL = "00000000-0000-0000-0000-000000000000"
+_PAGE = 100  # sessions
+_ROWS = 500  # rows to fetch at once
+_LOCK_ATTEMPTS = 30
+_LOCK_TIMEOUT_MS = 1_000  # milliseconds in which v2's statements queue behind the lock
+_EVENT_TYPES = (
+    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
+)
+
+
+class TakeoverRefused(SyncKairosError):
+    """The database of v2 cannot be taken over; nothing was changed."""
+
+    code = "TAKEOVER_REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverResult:
+    """Counts of the sessions and rows of v2 that were converted, and ids of the sessions that were not.
+
+    `unreadable` are sessions of which v2 has rows but nothing that this product can read. `left_out` are sessions that
+    were changed here after the takeover. The rows of both stay in v2's tables.
+    """
+
+    sessions: int
+    events: int
+    unreadable: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+async def take_over(database_url: str) -> TakeoverResult | None:
+    """Take over a database of v2 in one transaction; None if the database is not v2's.
+
+    v2's tables are locked only at the end, for the rows that v2 wrote meanwhile and for the exchange of the tables.
+
+    Raises:
+        TakeoverRefused: privileges are missing, or v2's tables stay in use.
+        psycopg.Error: Postgres does not answer.
+    """
+    async with _transaction(database_url) as connection:
+        found = await (await connection.execute(_statement("find"))).fetchone()
+        if found is None:
+            return None
+        place, target = found
+        if place != target:
+            raise TakeoverRefused(
+                f"v2's tables are in the schema {place}, but new tables would be created in {target}. Connect with a"
+                f" role whose search_path begins with {place}"
+            )
+        await connection.execute(_statement("begin"))
+        await create_migrations_table(connection)
+        for migration in read_migrations(migrations_dir()):
+            await apply_migration(connection, migration)
+        converter = _Converter(connection, place)
+        await converter.convert_all()
+        await _lock(connection, place)
+        result = await converter.convert_changed()
+        await connection.execute(_statement("move", v2=place, place=place))
+        await connection.execute(_statement("bridge", place=place))
+        return result
+
+
+async def take_over_later_rows(database_url: str, *, last: bool = False) -> TakeoverResult | None:
+    """Convert the rows that v2 wrote after the takeover; None if this database was never v2's.
+
+    With `last`, v2 has stopped: the trigger and v2's columns are removed from the tables of this product.
+    Raises what `take_over` raises.
+    """
+    async with _transaction(database_url) as connection:
+        found = await (await connection.execute(_statement("is_taken_over"))).fetchone()
+        if found is None or not found[0]:
+            return None
+        await connection.execute("SET LOCAL timezone = 'UTC'")
+        result = await _Converter(connection, V2_SCHEMA).convert_later()
+        if last:
+            await connection.execute(_statement("unbridge"))
+        return result
+
+
+class _Converter:
+    """Converts sessions of v2 within one transaction."""
+
+    def __init__(self, connection: AsyncConnection, v2_schema: str) -> None:
+        self._connection = connection
+        self._v2_schema = v2_schema
+        self._unreadable: dict[str, None] = {}
+
+    async def convert_all(self) -> None:
+        """Convert every session, page by page."""
+        after = _NIL
+        while page := await self._ids("ids", after=after, limit=_PAGE):
+            await self._convert(page)
+            after = page[-1]
+
+    async def convert_changed(self) -> TakeoverResult:
+        """Convert anew the sessions that v2 has written since `convert_all`, and count all sessions and rows."""
+        changed = await self._ids("changed")
+        await self._run("forget", session_ids=changed, v2_generation=V2_GENERATION)
+        for page in _pages(changed):
+            await self._convert(page)
+        sessions, events = (await self._run("counts"))[0]
+        return TakeoverResult(sessions, events, tuple(self._unreadable))
+
+    async def convert_later(self) -> TakeoverResult:
+        """Convert anew the sessions of which v2 wrote rows after the takeover."""
+        later = await self._ids("not_taken_over")
+        values = {"v2_generation": V2_GENERATION, "command": IMPORT_COMMAND}
+        left_out = set(await self._ids("changed_here", session_ids=later, **values))
+        sessions = events = 0
+        for page in _pages([each for each in later if each not in left_out]):
+            await self._run("forget", session_ids=page, v2_generation=V2_GENERATION)
+            event_ids = await self._convert(page)
+            events += (await self._run("mark", event_ids=event_ids))[0][0]
+            sessions += len(page)
+        return TakeoverResult(sessions, events, tuple(self._unreadable), tuple(sorted(left_out)))
+
+    async def _convert(self, session_ids: Sequence[str]) -> list[str]:
+        """Convert these sessions, in order of id, and return the ids of v2's rows."""
+        sessions = {row[0]: V2Session(*row[1:]) for row in await self._run("sessions", session_ids=session_ids)}
+        participants = await self._participants(session_ids)
+        found: list[ParsedEntry] = []
+        event_ids: list[str] = []
+        remaining = set(session_ids)
+        async for session_id, events in self._events(session_ids):
+            remaining.discard(session_id)
+            event_ids += [event.event_id for event in events]
+            found += self._convert_session(session_id, sessions, events, participants)
+            if len(found) >= _ROWS:
+                await self._write(found)
+                found = []
+        for session_id in sorted(remaining):
+            found += self._convert_session(session_id, sessions, [], participants)
+        await self._write(found)
+        return event_ids
+
+    def _convert_session(
+        self,
+        session_id: str,
+        sessions: Mapping[str, V2Session],
+        events: Sequence[V2Event],
+        participants: Mapping[str, list[V2Participant]],
+    ) -> list[ParsedEntry]:
+        rows = convert_session(session_id, sessions.get(session_id), events, participants.get(session_id, ()))
+        if rows:
+            self._unreadable.pop(session_id, None)
+        else:
+            self._unreadable[session_id] = None
+        return rows
+
+    async def _events(self, session_ids: Sequence[str]) -> AsyncIterator[tuple[str, list[V2Event]]]:
+        """Yield the rows of v2 of these sessions, one session at a time."""
+        async with self._connection.cursor(name="v2_events") as cursor:
+            cursor.itersize = _ROWS
+            await cursor.execute(self._statement("events"), {"session_ids": session_ids})
+            session_id, events = "", list[V2Event]()
+            async for row in cursor:
+                if row[0] != session_id:
+                    if events:
+                        yield session_id, events
+                    session_id, events = row[0], []
+                events.append(V2Event(*row[1:]))
+            if events:
+                yield session_id, events
+
+    async def _participants(self, session_ids: Sequence[str]) -> dict[str, list[V2Participant]]:
+        found: dict[str, list[V2Participant]] = {}
+        exists = await self._connection.execute("SELECT to_regclass(%s)", [f"{self._v2_schema}.sync_participants"])
+        if await exists.fetchone() == (None,):
+            return found
+        for row in await self._run("participants", session_ids=session_ids):
+            found.setdefault(row[0], []).append(V2Participant(*row[1:]))
+        return found
+
+    async def _write(self, entries: Sequence[ParsedEntry]) -> None:
+        rows = build_rows(entries)
+        async with self._connection.cursor() as cursor:
+            columns = ", ".join(EventRow._fields[:-1])
+            async with cursor.copy(f"COPY sync_events ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                copy.set_types(_EVENT_TYPES.split())
+                for row in rows.events:
+                    await copy.write_row(row[:-1])
+            generation = {"v2_generation": V2_GENERATION}
+            for name, projected in (("keep_session", rows.sessions), ("keep_participant", rows.participants)):
+                await cursor.executemany(self._statement(name), [each._asdict() | generation for each in projected])
+
+    async def _ids(self, name: str, **values: object) -> list[str]:
+        return sorted(row[0] for row in await self._run(name, **values))
+
+    async def _run(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        cursor = await self._connection.execute(self._statement(name), values)
+        return await cursor.fetchall() if cursor.description else []
+
+    def _statement(self, name: str) -> Composed:
+        return _statement(name, v2=self._v2_schema)
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[at : at + _PAGE] for at in range(0, len(ids), _PAGE))
+
+
+def _statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
+    """Return a statement of the file; `v2` names a schema, `place` is a text."""
+    text = load_statements(_SQL, "synckairos.audit")[name].decode()
+    return SQL(text).format(v2=Identifier(v2), place=Literal(place))
+
+
+@asynccontextmanager
+async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
+    """Connect and run one transaction. Any number of processes may do so at once: they wait for one another."""
+    connection = await AsyncConnection.connect(
+        database_url,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        application_name="synckairos takeover",
+        prepare_threshold=None,
+    )
+    try:
+        async with connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
+            yield connection
+    except InsufficientPrivilege as refusal:
+        raise TakeoverRefused(
+            f"v2's database cannot be taken over: {refusal.diag.message_primary}. Connect as the owner of v2's tables,"
+            " and grant that role CREATE on the database (GRANT CREATE ON DATABASE ... TO ...)"
+        ) from refusal
+
+
+async def _lock(connection: AsyncConnection, place: str) -> None:
+    """Lock v2's tables. v2's statements queue behind each attempt, so an attempt lasts only a second."""
+    await connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            async with connection.transaction():
+                await connection.execute(_statement("lock", v2=place))
+        except LockNotAvailable:
+            continue
+        await connection.execute("SET LOCAL lock_timeout = 0")
+        return
+    raise TakeoverRefused(
+        "v2's tables are in use by a long transaction, such as a report or a backup: try again when it has ended"
+    )

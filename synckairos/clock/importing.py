@@ -1,0 +1,16 @@
+"""Imports: a session of another product continues in this one, under an epoch and a version of this product."""
+
+from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.transitions import make_session_event
+from synckairos.fast_dataclass import replace
+
+
+def import_session(state: Session, epoch: str, version: int, not_before_ms: int) -> Transition:
+    """Give an imported state its epoch and version.
+
+    It takes effect at the instant of the other product's last transition, but not before `not_before_ms`. So no clock
+    loses or gains time, and a deadline that has passed since keeps its instant.
+    """
+    at_ms = max(state.updated_at_ms, not_before_ms)
+    imported = replace(state, epoch=epoch, version=version, updated_at_ms=at_ms)
+    return Transition(make_session_event(EventType.SESSION_IMPORTED, imported, at_ms), imported)
