@@ -84,6 +84,26 @@ def chess_body(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in (body | fields).items() if value is not None}
 
 
+def session_url(session: dict[str, Any], end: str = "") -> str:
+    """Return the path of a session, or the path below it that ends with `end`."""
+    return f"/v1/sessions/{session['session_id']}" + (f"/{end}" if end else "")
+
+
+async def list_all(client: httpx.AsyncClient, path: str, **params: Any) -> list[dict[str, Any]]:
+    """Return all items of a list, read page by page."""
+    found: list[dict[str, Any]] = []
+    while True:
+        answer = await client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        found += body["data"]
+        assert ("link" in answer.headers) == (body["next_cursor"] is not None)
+        if body["next_cursor"] is None:
+            return found
+        assert body["data"], "only the last page can be empty"
+        params["cursor"] = body["next_cursor"]
+
+
 @asynccontextmanager
 async def open_rest_server(
     settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **options: Any

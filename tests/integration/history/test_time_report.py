@@ -1,4 +1,4 @@
-"""Somebody's hours: what is on its way counts once, running sessions up to now, days and weeks as people live them."""
+"""Time reports: versions in the outbox count once, running sessions count up to now, days and weeks are local ones."""
 
 from typing import Any
 from uuid import uuid4
@@ -42,7 +42,7 @@ async def slices(server: RestServer, participant_id: str, **more: Any) -> list[T
 
 
 @pytest.mark.parametrize("drained_after", range(9))
-async def test_it_is_the_same_however_much_has_arrived(server: RestServer, drained_after: int) -> None:
+async def test_report_does_not_depend_on_what_has_been_drained(server: RestServer, drained_after: int) -> None:
     committer = SessionCommitter(server.parts.store)
     life = await committer.create(chess(metadata={"project": "old"}), T0)
     steps: list[tuple[int, Command]] = [
@@ -66,13 +66,13 @@ async def test_it_is_the_same_however_much_has_arrived(server: RestServer, drain
         assert await slices(server, person, bucket="day", metadata_key="project") == [
             TimeSlice("2023-11-14", minutes * MINUTE_MS, 1, "new")
         ]
-    # The ends of what is asked for cut what is on its way as well.
+    # The range of the request also cuts turns in the outbox.
     cut = {"from_ms": T0 + 9 * MINUTE_MS, "to_ms": T0 + 14 * MINUTE_MS}
     assert [each.time_used_ms for each in await slices(server, BOB, **cut)] == [3 * MINUTE_MS]
     assert await slices(server, BOB, from_ms=T0 + 3 * MINUTE_MS, to_ms=T0 + 8 * MINUTE_MS) == []
 
 
-async def test_what_ends_a_stretch_may_be_on_its_way(server: RestServer) -> None:
+async def test_running_turn_is_ended_by_a_version_in_the_outbox(server: RestServer) -> None:
     committer = SessionCommitter(server.parts.store)
     left, gone, runs = [await committer.create(chess(), T0 + at) for at in range(3)]
     for life in (left, gone, runs):
@@ -96,7 +96,9 @@ async def test_what_ends_a_stretch_may_be_on_its_way(server: RestServer) -> None
         await server.drain()
 
 
-async def test_a_version_drained_in_between_counts_once(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_version_that_is_drained_during_the_read_counts_once(
+    server: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     committer = SessionCommitter(server.parts.store)
     life = await committer.create(chess(), T0)
     await committer.apply(life, Start(), T0)
@@ -118,11 +120,11 @@ async def test_a_version_drained_in_between_counts_once(server: RestServer, monk
 @pytest.mark.parametrize(
     ("tz", "bucket", "begins_ms", "hours", "expected"),
     [
-        # Clocks in Berlin went back on 2024-10-27: a day of 25 hours.
+        # In Berlin clocks were set back on 2024-10-27: a day of 25 hours.
         ("Europe/Berlin", "day", 1_729_980_000_000, 30, {"2024-10-27": 25, "2024-10-28": 5}),
-        # In Havana they went back on 2024-11-03 from 01:00 to midnight, which so came twice.
+        # In Havana clocks were set back on 2024-11-03 from 01:00 to 00:00: this hour came twice.
         ("America/Havana", "day", 1_730_602_800_000, 30, {"2024-11-02": 1, "2024-11-03": 25, "2024-11-04": 4}),
-        # On 2024-03-10 they went forward there at midnight, which so didn't come at all.
+        # In Havana clocks were set forward on 2024-03-10 at midnight: the day began at 01:00.
         ("America/Havana", "day", 1_710_043_200_000, 30, {"2024-03-09": 1, "2024-03-10": 23, "2024-03-11": 6}),
         # 2024-12-30, a Monday, begins the first week of 2025; 2020 had a week 53.
         ("UTC", "week", 1_735_516_800_000 - 2 * HOUR_MS, 4, {"2024-W52": 2, "2025-W01": 2}),
@@ -131,7 +133,7 @@ async def test_a_version_drained_in_between_counts_once(server: RestServer, monk
     ],
 )
 @pytest.mark.parametrize("is_drained", [False, True])
-async def test_days_and_weeks(
+async def test_days_and_weeks_are_those_of_the_time_zone(
     server: RestServer, tz: str, bucket: str, begins_ms: int, hours: int, expected: dict[str, float], is_drained: bool
 ) -> None:
     committer = SessionCommitter(server.parts.store)
@@ -142,14 +144,16 @@ async def test_days_and_weeks(
         await server.drain()
     found = await slices(server, ALICE, tz=tz, bucket=bucket, to_ms=2**41, now_ms=2**41)
     assert {each.bucket: each.time_used_ms / HOUR_MS for each in found} == expected
-    # It ends, or begins, within an hour that comes twice: nothing of it is lost.
+    # A range that begins within the repeated hour loses no time.
     for from_ms in range(begins_ms, begins_ms + 3 * HOUR_MS, HOUR_MS // 2):
         part = await slices(server, ALICE, tz=tz, bucket=bucket, from_ms=from_ms, to_ms=2**41, now_ms=2**41)
         assert sum(each.time_used_ms for each in part) == begins_ms + hours * HOUR_MS - from_ms
 
 
 @pytest.mark.parametrize("mode", ["per_participant", "count_up"])
-async def test_lists_and_hours_agree_about_a_session_that_runs(server: RestServer, mode: str) -> None:
+async def test_report_and_list_of_sessions_have_the_same_time_of_a_running_session(
+    server: RestServer, mode: str
+) -> None:
     ada = str(uuid4())
     fields: dict[str, Any] = {"sync_mode": mode, "participants": new_participants(ada, str(uuid4()))}
     if mode == "count_up":

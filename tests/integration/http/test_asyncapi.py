@@ -1,4 +1,4 @@
-"""The description of the sockets: AsyncAPI 3.0 as far as we use it, and examples that are what they say."""
+"""The AsyncAPI description of the sockets: it is valid as far as it uses AsyncAPI 3.0, and its examples are valid."""
 
 import re
 from typing import Any
@@ -16,8 +16,8 @@ from tests.integration.rest_server import RestServer
 Json = dict[str, Any]
 
 
-def an_object(required: Json, optional: Json | None = None) -> Json:
-    """Describe an object with these members, extensions, and no others."""
+def object_schema(required: Json, optional: Json | None = None) -> Json:
+    """Return the schema of an object with these members and extensions (`x-…`), and no others."""
     properties = required | (optional or {})
     extensions: Json = {"^x-[a-z-]+$": {}}
     return {
@@ -26,38 +26,38 @@ def an_object(required: Json, optional: Json | None = None) -> Json:
     }  # fmt: skip
 
 
-def a_map(value: Json) -> Json:
+def map_schema(value: Json) -> Json:
     names = {"pattern": r"^[\w.-]+$"}
     return {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": value}
 
 
 TEXT = {"type": "string", "minLength": 1}
-REF = an_object({"$ref": {"type": "string", "pattern": "^#/"}})
+REF = object_schema({"$ref": {"type": "string", "pattern": "^#/"}})
 REFS = {"type": "array", "minItems": 1, "uniqueItems": True, "items": REF}
 SCHEMA = {"type": "object"}
-BINDING = an_object({"method": {"const": "GET"}, "bindingVersion": TEXT}, {"headers": SCHEMA, "query": SCHEMA})
-MESSAGE = an_object(
-    {"name": TEXT, "payload": REF, "examples": {"type": "array", "items": an_object({"payload": SCHEMA})}},
+BINDING = object_schema({"method": {"const": "GET"}, "bindingVersion": TEXT}, {"headers": SCHEMA, "query": SCHEMA})
+MESSAGE = object_schema(
+    {"name": TEXT, "payload": REF, "examples": {"type": "array", "items": object_schema({"payload": SCHEMA})}},
     {"title": TEXT, "summary": TEXT},
 )
-OPERATION = an_object(
+OPERATION = object_schema(
     {"action": {"enum": ["send", "receive"]}, "channel": REF, "messages": REFS},
-    {"reply": an_object({"channel": REF, "messages": REFS})},
+    {"reply": object_schema({"channel": REF, "messages": REFS})},
 )
-ASYNCAPI = an_object(
+ASYNCAPI = object_schema(
     {
         "asyncapi": {"const": "3.0.0"},
-        "info": an_object({"title": TEXT, "version": TEXT}, {"description": TEXT}),
-        "servers": a_map(an_object({"host": TEXT, "protocol": {"enum": ["ws", "wss"]}},
-                                   {"description": TEXT, "variables": a_map(an_object({"default": TEXT}))})),
-        "channels": a_map(an_object({"address": TEXT, "messages": a_map(REF)},
-                                    {"title": TEXT, "description": TEXT, "bindings": an_object({"ws": BINDING})})),
-        "operations": a_map(OPERATION),
-        "components": an_object({"schemas": a_map(SCHEMA), "messages": a_map(MESSAGE)}),
+        "info": object_schema({"title": TEXT, "version": TEXT}, {"description": TEXT}),
+        "servers": map_schema(object_schema({"host": TEXT, "protocol": {"enum": ["ws", "wss"]}},
+                                   {"description": TEXT, "variables": map_schema(object_schema({"default": TEXT}))})),
+        "channels": map_schema(object_schema({"address": TEXT, "messages": map_schema(REF)},
+                                    {"title": TEXT, "description": TEXT, "bindings": object_schema({"ws": BINDING})})),
+        "operations": map_schema(OPERATION),
+        "components": object_schema({"schemas": map_schema(SCHEMA), "messages": map_schema(MESSAGE)}),
     },
     {"defaultContentType": TEXT},
 )  # fmt: skip
-"""What of https://github.com/asyncapi/spec-json-schemas a document like ours is held to."""
+"""The part of https://github.com/asyncapi/spec-json-schemas that concerns this document."""
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def refs_in(value: Any) -> list[str]:
             return []
 
 
-async def test_it_is_asyncapi_and_points_at_what_is_there(document: Json) -> None:
+async def test_description_is_valid_and_its_references_exist(document: Json) -> None:
     jsonschema_rs.Draft202012Validator(ASYNCAPI).validate(document)
     for pointer in refs_in(document):
         assert resolve(document, pointer)
@@ -105,21 +105,21 @@ async def test_it_is_asyncapi_and_points_at_what_is_there(document: Json) -> Non
     assert schemas["Pong"]["properties"]["error_ms"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
 
 
-async def test_every_message_is_told_by_an_operation(document: Json) -> None:
-    told = {
+async def test_each_message_belongs_to_an_operation(document: Json) -> None:
+    in_operations = {
         f"{operation['channel']['$ref']}/messages/{message}"
         for operation in document["operations"].values()
         for part in (operation, operation.get("reply", {"messages": []}))
         for message in (each["$ref"].rpartition("/")[2] for each in part["messages"])
     }
-    assert told == {
+    assert in_operations == {
         f"#/channels/{dialect}/messages/{name}"
         for dialect, channel in document["channels"].items()
         for name in channel["messages"]
     }
 
 
-async def test_the_examples_are_what_they_say(document: Json) -> None:
+async def test_examples_of_messages_are_valid(document: Json) -> None:
     for name, message in document["components"]["messages"].items():
         schema = {**message["payload"], "components": document["components"]}
         for example in message["examples"]:
@@ -133,14 +133,14 @@ BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecr
 
 
 @pytest.mark.parametrize("model", BODIES)
-def test_the_bodies_shown_would_be_taken(model: type[request_bodies.CommandBody]) -> None:
+def test_examples_of_bodies_are_accepted(model: type[request_bodies.CommandBody]) -> None:
     if model.__name__ in api_examples.REQUEST_BODIES:
         request_bodies.parse_body(model, api_examples.REQUEST_BODIES[model.__name__])
     else:
         assert model.__name__ in ("LeaveBody", "DeleteBody")
 
 
-async def test_a_command_with_wrong_arguments_isnt_described(document: Json) -> None:
+async def test_command_with_arguments_of_another_command_is_invalid(document: Json) -> None:
     command = api_examples.v3_message_examples()["COMMAND"]
     schema = {"$ref": "#/components/schemas/Command", "components": document["components"]}
     validator = jsonschema_rs.Draft7Validator(schema)

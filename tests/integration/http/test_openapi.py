@@ -1,4 +1,4 @@
-"""The description: valid OpenAPI 3.1 of all there is, and schemathesis finds that the server keeps to it."""
+"""The OpenAPI description: it is valid, it lists all operations, and the server conforms to it by schemathesis."""
 
 import contextlib
 import secrets
@@ -36,7 +36,7 @@ CHECKS = [
 ]
 
 
-async def test_the_description_names_all_there_is(server: RestServer) -> None:
+async def test_description_is_valid_and_lists_all_operations(server: RestServer) -> None:
     answer = await server.client.get("/openapi.json")
     document = answer.json()
     assert document["openapi"].startswith("3.1")
@@ -57,31 +57,31 @@ async def test_the_description_names_all_there_is(server: RestServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_schemathesis_finds_nothing(
+def test_server_conforms_to_the_description(
     start_server: Callable[[Settings], Process], settings: Settings, mode: GenerationMode
 ) -> None:
     process = start_server(settings)
     with httpx.Client(base_url=process.base_url) as client:
-        ids = [_made(client, fields) for fields in _some_sessions()]
+        ids = [_create_started(client, fields) for fields in _session_bodies()]
     schema = schemathesis.openapi.from_url(f"{process.base_url}/openapi.json")
     found = list(schema.get_all_operations())
     operations = [each.ok() for each in found if isinstance(each, Ok)]
     assert len(operations) == len(found), found
     for operation in operations:
-        # What takes nothing can't be asked for wrongly.
+        # An operation without parameters has no invalid requests.
         with contextlib.suppress(Unsatisfiable):
             _fuzz(operation, mode, ids)
     assert process.child.returncode is None
 
 
 def _fuzz(operation: Any, mode: GenerationMode, ids: list[str]) -> None:
-    """Ask for one operation in many ways, half of them about sessions that are there."""
+    """Call one operation with many generated requests, some of them for existing sessions."""
 
     @given(st.data())
     @hypothesis_settings(
         max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
-    def keeps_to_it(data: st.DataObject) -> None:
+    def conforms(data: st.DataObject) -> None:
         case = data.draw(operation.as_strategy(generation_mode=mode))
         known = data.draw(st.sampled_from([None, *ids]))
         if known is not None and "session_id" in (case.path_parameters or {}):
@@ -89,22 +89,22 @@ def _fuzz(operation: Any, mode: GenerationMode, ids: list[str]) -> None:
         headers = {"accept": "application/json", "x-request-id": secrets.token_hex(8)}
         case.call_and_validate(checks=CHECKS, headers=headers, timeout=10)
 
-    keeps_to_it()
+    conforms()
 
 
-def _some_sessions() -> list[dict[str, Any]]:
-    nobody: list[dict[str, Any]] = []
+def _session_bodies() -> list[dict[str, Any]]:
+    no_participants: list[dict[str, Any]] = []
     return [
         chess_body(increment_ms=2_000),
         chess_body(on_timeout="advance", warnings_ms=[1_000]),
         chess_body(sync_mode="per_cycle", time_per_cycle_ms=1_000, max_cycles=1_000_000),
-        chess_body(sync_mode="global", participants=nobody),
+        chess_body(sync_mode="global", participants=no_participants),
         chess_body(sync_mode="count_up"),
         chess_body(session_id=str(uuid4()), clock={"byoyomi": {"periods": 3, "period_ms": 1_000}}),
     ]
 
 
-def _made(client: httpx.Client, body: dict[str, Any]) -> str:
+def _create_started(client: httpx.Client, body: dict[str, Any]) -> str:
     assert client.post("/v1/sessions", json=body).status_code == 201
     session_id: str = body["session_id"]
     assert client.post(f"/v1/sessions/{session_id}/start").status_code == 200

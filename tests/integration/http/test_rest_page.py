@@ -16,7 +16,7 @@ def listed() -> dict[str, str]:
 
 
 def described(paths: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return the same of a description: the first status that is a success."""
+    """Return the same from the description: the first status of success."""
     return {
         f"{method.upper()} {path}": next(status for status in sorted(operation["responses"]) if status < "300")
         for path, methods in paths.items()

@@ -1,4 +1,4 @@
-"""Simulations over REST: safe to ask again, and free when they are."""
+"""The REST route of simulations: replays and rate limits."""
 
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,9 @@ ENDLESS = BODY | {
 
 
 @pytest.mark.parametrize(("body", "status"), [(BODY, 200), (ENDLESS, 400)], ids=["played", "refused"])
-async def test_a_simulation_is_replayed(client: httpx.AsyncClient, body: dict[str, Any], status: int) -> None:
+async def test_simulation_with_a_repeated_key_returns_the_same_answer(
+    client: httpx.AsyncClient, body: dict[str, Any], status: int
+) -> None:
     key = {"idempotency-key": "once"}
     first, again = [await client.post("/v1/simulate", json=body, headers=key) for _ in range(2)]
     assert (first.status_code, again.status_code, again.content) == (status, status, first.content)
@@ -36,13 +38,13 @@ async def test_a_simulation_is_replayed(client: httpx.AsyncClient, body: dict[st
     assert (without.content, "idempotency-replayed" in without.headers) == (first.content, False)
 
 
-async def test_a_key_stands_for_each_kind_of_thing_apart(server: RestServer) -> None:
+async def test_key_of_a_simulation_is_separate_from_keys_of_creations(server: RestServer) -> None:
     key = {"idempotency-key": "same"}
     assert (await server.client.post("/v1/simulate", json=BODY, headers=key)).status_code == 200
     assert (await server.client.post("/v1/sessions", json=BODY["session"], headers=key)).status_code == 201
 
 
-async def test_a_replayed_simulation_is_not_counted(settings: Settings) -> None:
+async def test_replayed_simulation_does_not_count_against_the_rate_limit(settings: Settings) -> None:
     async with open_rest_server(settings.model_copy(update={"rate_limit_general": 2})) as server:
         key = {"idempotency-key": "once"}
         for _ in range(4):
@@ -50,7 +52,7 @@ async def test_a_replayed_simulation_is_not_counted(settings: Settings) -> None:
         assert (await server.client.post("/v1/simulate", json=BODY)).headers["ratelimit-remaining"] == "0"
 
 
-async def test_a_simulation_may_assume_what_the_server_measures(client: httpx.AsyncClient) -> None:
+async def test_simulated_switch_accepts_a_measured_lag(client: httpx.AsyncClient) -> None:
     for args, compensated_ms in (({"lag_ms": 900}, 140), ({"lag_ms": 900, "measured_lag_ms": 200}, 340)):
         commands = [BODY["commands"][0], {"at_ms": 4_000, "command": "switch", "args": args}]
         session = BODY["session"] | {"lag_compensation": True}

@@ -1,4 +1,4 @@
-"""Webhooks over REST: who is told, what they were told, and secrets that are told once."""
+"""REST routes of webhooks: endpoints, their secrets, test messages and the log of deliveries."""
 
 import asyncio
 import re
@@ -14,12 +14,12 @@ from tests.integration.rest_server import RestServer, open_rest_server
 from tests.integration.webhooks.receiver import Receiver
 from tests.waiting import eventually
 
-NOBODY = "/v1/webhooks/00000000-0000-4000-8000-000000000000"
+UNKNOWN = "/v1/webhooks/00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Let webhooks go to this machine."""
+    """Allow webhooks to this machine over plain HTTP."""
     return settings.model_copy(update={"webhook_allowed_networks": ["127.0.0.0/8"], "webhook_allow_http": True})
 
 
@@ -30,14 +30,14 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def sending(settings: Settings) -> AsyncIterator[None]:
+async def dispatching(settings: Settings) -> AsyncIterator[None]:
     task = asyncio.create_task(dispatcher.run_dispatcher(settings))
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def made(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+async def register(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
     answer = await client.post("/v1/webhooks", json={"url": "https://example.org/hook", **fields})
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()["data"]
@@ -45,9 +45,9 @@ async def made(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
     return found
 
 
-async def test_made_listed_changed_deleted(client: httpx.AsyncClient) -> None:
-    one = await made(client, event_types=["session_expired", "session_completed"], metadata={"club": 7})
-    other = await made(client, description="the other", snapshots=True)
+async def test_endpoint_is_registered_listed_changed_disabled_and_deleted(client: httpx.AsyncClient) -> None:
+    one = await register(client, event_types=["session_expired", "session_completed"], metadata={"club": 7})
+    other = await register(client, description="the other", snapshots=True)
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", one.pop("secret"))
     del other["secret"]
     assert one["event_types"] == ["session_expired", "session_completed"]
@@ -87,7 +87,9 @@ async def test_made_listed_changed_deleted(client: httpx.AsyncClient) -> None:
         ({"url": "https://example.org/", "metadata": 7}, "metadata"),
     ],
 )
-async def test_what_can_not_be_an_endpoint_is_told(client: httpx.AsyncClient, body: Any, path: str) -> None:
+async def test_invalid_endpoint_is_refused_with_the_path_of_the_fault(
+    client: httpx.AsyncClient, body: Any, path: str
+) -> None:
     answer = await client.post("/v1/webhooks", json=body)
     assert answer.status_code == 400
     assert [each["path"] for each in answer.json()["error"]["details"]] == [path]
@@ -97,16 +99,16 @@ async def test_what_can_not_be_an_endpoint_is_told(client: httpx.AsyncClient, bo
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", NOBODY), ("PATCH", NOBODY), ("GET", f"{NOBODY}/deliveries"), ("POST", f"{NOBODY}/test"),
-        ("POST", f"{NOBODY}/rotate"), ("POST", f"{NOBODY}/deliveries/00000000-0000-4000-8000-000000000000/resend"),
+        ("GET", UNKNOWN), ("PATCH", UNKNOWN), ("GET", f"{UNKNOWN}/deliveries"), ("POST", f"{UNKNOWN}/test"),
+        ("POST", f"{UNKNOWN}/rotate"), ("POST", f"{UNKNOWN}/deliveries/00000000-0000-4000-8000-000000000000/resend"),
     ],
 )  # fmt: skip
-async def test_one_that_is_not_there(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_unknown_endpoint_is_not_found(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path, json={} if method != "GET" else None)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
 
 
-async def test_the_same_key_makes_one(client: httpx.AsyncClient) -> None:
+async def test_concurrent_registrations_with_one_key_create_one_endpoint(client: httpx.AsyncClient) -> None:
     body, headers = {"url": "https://example.org/"}, {"idempotency-key": "one"}
     answers = await asyncio.gather(*(client.post("/v1/webhooks", json=body, headers=headers) for _ in range(5)))
     assert {each.status_code for each in answers} == {201}
@@ -120,7 +122,7 @@ async def test_the_same_key_makes_one(client: httpx.AsyncClient) -> None:
 async def test_creating_more_endpoints_than_the_maximum_is_refused(settings: Settings) -> None:
     async with open_rest_server(settings, max_webhooks=2) as server:
         for _ in range(2):
-            await made(server.client)
+            await register(server.client)
         refused = await server.client.post("/v1/webhooks", json={"url": "https://example.org/"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "TOO_MANY_WEBHOOKS")
 
@@ -132,16 +134,18 @@ async def test_concurrent_creations_do_not_exceed_the_maximum_of_endpoints(setti
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
 
 
-async def test_only_loopback_of_an_exposed_api_is_reached_where_it_is_listed(settings: Settings) -> None:
+async def test_plain_http_and_loopback_are_refused_by_default(settings: Settings) -> None:
     strict = settings.model_copy(update={"webhook_allowed_networks": [], "webhook_allow_http": False})
     async with open_rest_server(strict) as server:
         for url in ("http://example.org/", "https://127.0.0.1/"):
             assert (await server.client.post("/v1/webhooks", json={"url": url})).status_code == 400
 
 
-async def test_a_session_is_told_of_and_the_log_says_how(server: RestServer, receiver: Receiver, sending: None) -> None:
+async def test_delivery_is_sent_logged_and_can_be_sent_again(
+    server: RestServer, receiver: Receiver, dispatching: None
+) -> None:
     client = server.client
-    hook = await made(client, url=receiver.url, event_types=["session_started"])
+    hook = await register(client, url=receiver.url, event_types=["session_started"])
     path = f"/v1/webhooks/{hook['webhook_id']}"
     session = await server.create_started()
     await server.create_started()

@@ -1,4 +1,4 @@
-"""Caches of what Postgres answers: used, dropped by the drain, never in front of what is live, bypassed in trouble."""
+"""The read cache of Postgres answers: it is used, invalidated by the drain, bounded, and bypassed without Redis."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 
 def reads(kind: CacheKind) -> tuple[int, int, int]:
-    """Return how many hits, misses and bypassed questions were counted in this process."""
+    """Return the numbers of hits, misses and bypassed reads of this process."""
     hit, miss, bypassed = (
         REGISTRY.get_sample_value("synckairos_cache_reads_total", {"kind": kind, "outcome": outcome}) or 0
         for outcome in ("hit", "miss", "bypassed")
@@ -39,13 +39,13 @@ async def events_of(server: RestServer, session: dict[str, Any], **params: Any) 
     return found
 
 
-async def test_events_of_a_session_that_is_over_are_kept(server: RestServer) -> None:
+async def test_events_of_a_final_session_are_cached(server: RestServer) -> None:
     session = await server.create_started(metadata={"n": 1})
     path = f"/v1/sessions/{session['session_id']}"
     await server.drain()
     before = reads("events")
     await events_of(server, session)
-    assert since(before, "events") == (0, 0, 1), "not while it goes on"
+    assert since(before, "events") == (0, 0, 1), "events of a running session are not cached"
     await server.client.post(f"{path}/complete")
     await server.drain()
     before = reads("events")
@@ -53,21 +53,21 @@ async def test_events_of_a_session_that_is_over_are_kept(server: RestServer) -> 
     assert await events_of(server, session, snapshots=1) == first
     assert await events_of(server, session) != first
     assert since(before, "events") == (1, 2, 0)
-    # What is on its way stands behind what was kept, and once it has arrived nothing older is kept.
+    # Versions in the outbox follow the cached events. Their drain removes the older cache entry.
     await server.client.patch(path, json={"metadata": {"n": 2}})
-    waiting = await events_of(server, session, snapshots=1)
-    assert [event["version"] for event in waiting] == [1, 2, 3, 4]
+    with_outbox = await events_of(server, session, snapshots=1)
+    assert [event["version"] for event in with_outbox] == [1, 2, 3, 4]
     assert since(before, "events") == (2, 2, 0)
     await server.drain()
-    assert await events_of(server, session, snapshots=1) == waiting
+    assert await events_of(server, session, snapshots=1) == with_outbox
     assert since(before, "events") == (2, 3, 0)
-    # Nor does it outlive the session in Redis wrongly.
+    # After the session has left Redis the cached events are still the right ones.
     await server.parts.pipe.call("DEL", server.parts.store.keys.session(session["session_id"]))
-    assert await events_of(server, session, snapshots=1) == waiting
+    assert await events_of(server, session, snapshots=1) == with_outbox
     assert since(before, "events") == (3, 3, 0)
 
 
-async def test_older_pages_of_somebodys_sessions_are_kept(server: RestServer) -> None:
+async def test_older_pages_of_a_participants_sessions_are_cached(server: RestServer) -> None:
     committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     for days in (60, 50, 40):
@@ -84,66 +84,66 @@ async def test_older_pages_of_somebodys_sessions_are_kept(server: RestServer) ->
     ]
     assert since(before, "lists") == (1, 2, 0)
     await committer.apply(life, Complete(), now_ms)
-    waiting = await list_rows(server, ALICE, days=90)
-    assert [(row["status"], row["synced"]) for row in waiting][:2] == [("completed", False), ("running", True)]
+    with_outbox = await list_rows(server, ALICE, days=90)
+    assert [(row["status"], row["synced"]) for row in with_outbox][:2] == [("completed", False), ("running", True)]
     await server.drain()
     after = await list_rows(server, ALICE, days=90)
-    assert after[0] == waiting[0] | {"synced": True}
+    assert after[0] == with_outbox[0] | {"synced": True}
     assert since(before, "lists") == (2, 3, 0)
 
 
-async def test_answers_are_bounded_and_stay_while_they_are_used(server: RestServer) -> None:
+async def test_cached_answers_are_bounded_and_expire_without_use(server: RestServer) -> None:
     pipe, keys = server.parts.pipe, server.parts.store.keys
-    cache, somebody = ReadCache(pipe, keys), str(uuid4())
-    asked: list[bytes] = []
+    cache, participant_id = ReadCache(pipe, keys), str(uuid4())
+    queries: list[bytes] = []
 
-    async def read(question: str, answer: bytes) -> bytes:
-        async def ask() -> bytes:
-            asked.append(answer)
+    async def read(name: str, answer: bytes) -> bytes:
+        async def query() -> bytes:
+            queries.append(answer)
             return answer
 
-        return await cache.read("lists", somebody, question, ask)
+        return await cache.read("lists", participant_id, name, query)
 
     assert [await read("a", b"1"), await read("a", b"2")] == [b"1", b"1"]
-    name = keys.read_cache("lists", somebody)
-    assert 29 * MINUTE_MS < await pipe.call("PTTL", name) <= 30 * MINUTE_MS
-    await cache.drop([], [somebody])
+    key = keys.read_cache("lists", participant_id)
+    assert 29 * MINUTE_MS < await pipe.call("PTTL", key) <= 30 * MINUTE_MS
+    await cache.drop([], [participant_id])
     await read("a", b"3")
-    assert 4 * MINUTE_MS < await pipe.call("PTTL", name) <= 5 * MINUTE_MS
+    assert 4 * MINUTE_MS < await pipe.call("PTTL", key) <= 5 * MINUTE_MS
     large = b"x" * (read_cache.MAX_ANSWER_BYTES + 1)
     assert [await read("b", large), await read("b", large)] == [large, large]
-    assert asked == [b"1", b"3", large, large]
+    assert queries == [b"1", b"3", large, large]
     for at in range(2 * read_cache.MAX_ENTRIES):
         await read(f"c{at}", b"4")
-    answers = [field for field in await pipe.call("HKEYS", name) if field.startswith(b"answer:")]
+    answers = [field for field in await pipe.call("HKEYS", key) if field.startswith(b"answer:")]
     assert len(answers) <= read_cache.MAX_ENTRIES
 
 
-async def test_what_was_asked_before_something_newer_came_is_not_kept(server: RestServer) -> None:
-    cache, somebody = ReadCache(server.parts.pipe, server.parts.store.keys), str(uuid4())
+async def test_answer_to_a_query_that_was_overtaken_by_a_drain_is_not_cached(server: RestServer) -> None:
+    cache, participant_id = ReadCache(server.parts.pipe, server.parts.store.keys), str(uuid4())
 
     async def overtaken() -> bytes:
-        await cache.drop([], [somebody])
+        await cache.drop([], [participant_id])
         return b"old"
 
-    async def ask() -> bytes:
+    async def query() -> bytes:
         return b"new"
 
-    assert await cache.read("lists", somebody, "q", overtaken) == b"old"
-    assert await cache.read("lists", somebody, "q", ask) == b"new"
+    assert await cache.read("lists", participant_id, "q", overtaken) == b"old"
+    assert await cache.read("lists", participant_id, "q", query) == b"new"
 
 
-async def test_without_redis_the_question_is_asked(settings: Settings, data_dir: Path) -> None:
+async def test_without_redis_postgres_is_queried(settings: Settings, data_dir: Path) -> None:
     with Valkey(data_dir / f"valkey-{uuid4().hex[:8]}") as own:
         async with open_rest_server(
             settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 0.2})
         ) as server:
             cache = ReadCache(server.parts.pipe, server.parts.store.keys)
 
-            async def ask() -> bytes:
-                return b"asked"
+            async def query() -> bytes:
+                return b"answer"
 
             own.kill()
             before = reads("lists")
-            assert await cache.read("lists", str(uuid4()), "q", ask) == b"asked"
+            assert await cache.read("lists", str(uuid4()), "q", query) == b"answer"
             assert since(before, "lists") == (0, 0, 1)

@@ -1,4 +1,4 @@
-"""ETags by RFC 9110: weak for If-None-Match, strong for If-Match."""
+"""ETags by RFC 9110: weak comparison for If-None-Match, strong comparison for If-Match."""
 
 import pytest
 
@@ -7,17 +7,17 @@ from synckairos.http.etag import UNMATCHABLE, is_not_modified, parse_etags, rend
 TAG = '"7-abc"'
 
 
-def test_a_tag_names_version_and_epoch() -> None:
+def test_etag_has_version_and_epoch() -> None:
     assert render_etag(7, "abc") == TAG
 
 
 @pytest.mark.parametrize("header", ["*", TAG, f"W/{TAG}", f'"1-x", {TAG}', f'"a,b",{TAG} , "c"', " * "])
-def test_a_known_version_is_unchanged(header: str) -> None:
+def test_if_none_match_with_the_etag_is_not_modified(header: str) -> None:
     assert is_not_modified(header, TAG)
 
 
 @pytest.mark.parametrize("header", [None, "", '"7-abd"', "7-abc", '"8-abc"', "W/*"])
-def test_any_other_is_not(header: str | None) -> None:
+def test_if_none_match_without_the_etag_is_modified(header: str | None) -> None:
     assert not is_not_modified(header, TAG)
 
 
@@ -37,5 +37,5 @@ def test_any_other_is_not(header: str | None) -> None:
         ('"99999999999999999999-abc"', [UNMATCHABLE]),
     ],
 )
-def test_if_match_allows_what_it_names(header: str | None, pairs: list[tuple[int, str]]) -> None:
+def test_if_match_allows_the_versions_that_it_lists(header: str | None, pairs: list[tuple[int, str]]) -> None:
     assert parse_etags(header) == pairs

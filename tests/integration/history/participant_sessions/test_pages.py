@@ -1,4 +1,4 @@
-"""Somebody's sessions while the audit is behind: each once, as it is now, and told apart by `synced`."""
+"""Sessions of a participant while versions are in the outbox: each session once, in its current state."""
 
 from uuid import uuid4
 
@@ -9,21 +9,21 @@ from tests.integration.participant_rows import list_rows, new_participants, with
 from tests.integration.rest_server import RestServer
 
 
-async def test_a_cursor_is_checked_whichever_store_answers(server: RestServer) -> None:
+async def test_invalid_cursor_is_refused_with_answers_from_either_store(server: RestServer) -> None:
     alice = str(uuid4())
     await server.create_started(participants=new_participants(alice, str(uuid4())))
     await server.drain()
     path = f"/v1/participants/{alice}/sessions"
-    for _ in range(2):  # out of Postgres, then out of Redis
+    for _ in range(2):  # from Postgres, then from Redis
         for key in ((2**50, "(+inf"), (2**50, ""), (0, "!whole")):
             answer = await server.client.get(path, params={"cursor": render_cursor(*key)})
             assert answer.status_code == 400, answer.text
-        # An id means the same however it is written.
+        # An id in upper case is the same id.
         answer = await server.client.get(path, params={"cursor": render_cursor(2**50, str(uuid4()).upper())})
         assert len(answer.json()["data"]) == 1
 
 
-async def test_what_never_was_in_postgres_is_there_too(server: RestServer) -> None:
+async def test_sessions_only_in_the_outbox_are_listed(server: RestServer) -> None:
     ada, bob = str(uuid4()), str(uuid4())
     made = [await server.create_started(participants=new_participants(ada, bob), metadata={"n": at}) for at in range(3)]
     await server.create_started(participants=new_participants(str(uuid4()), str(uuid4())), metadata={"by": ada})
@@ -36,7 +36,7 @@ async def test_what_never_was_in_postgres_is_there_too(server: RestServer) -> No
     assert without_time_used(await list_rows(server, ada)) == without_time_used(before)
 
 
-async def test_both_stores_make_one_list_without_doubles(server: RestServer) -> None:
+async def test_sessions_of_both_stores_are_listed_once(server: RestServer) -> None:
     ada, bob = str(uuid4()), str(uuid4())
     ids = []
     for at in range(9):
@@ -61,13 +61,13 @@ async def test_both_stores_make_one_list_without_doubles(server: RestServer) -> 
     assert (row["session_id"], row["synced"]) == (ids[0], False)
 
 
-async def test_breaks_on_their_way_count_as_those_that_arrived(server: RestServer) -> None:
+async def test_pauses_in_the_outbox_count_like_audited_pauses(server: RestServer) -> None:
     ada = str(uuid4())
     session = await server.create_started(participants=new_participants(ada, str(uuid4())))
     path = f"/v1/sessions/{session['session_id']}"
     for verb in ("pause", "resume", "pause"):
         assert (await server.client.post(f"{path}/{verb}")).is_success
-    instants = await _instants(server)
+    instants = await _outbox_instants(server)
     (row,) = await list_rows(server, ada)
     fresh_ms = row["paused_ms"]
     await server.drain()
@@ -75,16 +75,16 @@ async def test_breaks_on_their_way_count_as_those_that_arrived(server: RestServe
     assert row["synced"]
     assert instants[3] - instants[2] <= fresh_ms <= row["paused_ms"]
     assert (await server.client.post(f"{path}/resume")).is_success
-    (resumed,) = await _instants(server)
+    (resumed,) = await _outbox_instants(server)
     (row,) = await list_rows(server, ada)
     assert not row["synced"]
-    # The break that the archive thinks is under way ended with the version that is on its way.
+    # In the audit the pause has not ended yet. It ended with the version in the outbox.
     assert row["paused_ms"] == (instants[3] - instants[2]) + (resumed - instants[4])
     await server.drain()
     assert without_time_used(await list_rows(server, ada)) == without_time_used([row | {"synced": True}])
 
 
-async def _instants(server: RestServer) -> list[int]:
-    """Return when each version in the outbox took effect; the creation's index is 0."""
-    waiting = await server.outbox.read(0, 100, 1 << 20)
-    return [orjson.loads(delivery.parse().event)["occurred_at_ms"] for delivery in waiting]
+async def _outbox_instants(server: RestServer) -> list[int]:
+    """Return the instants of the versions in the outbox, in ms, oldest first."""
+    entries = await server.outbox.read(0, 100, 1 << 20)
+    return [orjson.loads(delivery.parse().event)["occurred_at_ms"] for delivery in entries]

@@ -1,0 +1,122 @@
+"""Routes of the server itself: time, health, readiness, metrics and web pages."""
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+
+from synckairos import __version__
+from synckairos.config import Settings
+from synckairos.embedded import Valkey
+from synckairos.wire.response_models import Health, Readiness, TimeView
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+
+
+async def test_time_is_the_time_of_redis(server: RestServer) -> None:
+    before = await server.parts.sessions.now_ms()
+    answer = await server.client.get("/v1/time")
+    view = TimeView.model_validate_json(answer.content)
+    assert before <= view.timestamp_ms <= await server.parts.sessions.now_ms()
+    assert answer.json() == {
+        "timestamp_ms": view.timestamp_ms, "server_version": __version__, "drift_tolerance_ms": 50,
+    }  # fmt: skip
+
+
+async def test_server_with_both_stores_is_healthy_and_ready(server: RestServer) -> None:
+    health, ready = await server.client.get("/health"), await server.client.get("/ready")
+    assert (Health.model_validate_json(health.content), health.json()) == (Health(status="ok"), {"status": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+
+
+async def test_draining_server_is_healthy_but_not_ready(settings: Settings) -> None:
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
+        answer = await server.client.get("/ready")
+        assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
+        assert Readiness.model_validate_json(answer.content).reason == "draining"
+        assert (await server.client.get("/health")).status_code == 200
+
+
+async def test_server_without_postgres_is_degraded_and_executes_commands(settings: Settings) -> None:
+    async with open_rest_server(
+        settings.model_copy(update={"database_url": "postgresql://127.0.0.1:1/none"})
+    ) as server:
+        answer = await server.client.get("/ready")
+        assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+        session = await server.create_started()
+        path = f"/v1/sessions/{session['session_id']}"
+        assert (await server.client.post(f"{path}/switch")).status_code == 200
+        history = await server.client.get(f"{path}/events")
+        assert (history.status_code, history.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+        assert history.headers["retry-after"] == "1"
+
+
+async def test_server_without_redis_is_not_ready_and_refuses_requests_in_time(
+    settings: Settings, data_dir: Path
+) -> None:
+    with Valkey(data_dir / uuid4().hex) as own:
+        async with open_rest_server(settings.model_copy(update={"redis_url": own.url, "redis_timeout_s": 1})) as server:
+            session = await server.create_started()
+            path = f"/v1/sessions/{session['session_id']}"
+            own.stop()
+            async with asyncio.timeout(3):
+                answers = await asyncio.gather(
+                    server.client.get(path),
+                    server.client.post(f"{path}/switch"),
+                    server.client.post("/v1/sessions", json=chess_body()),
+                    server.client.get("/v1/sessions"),
+                    server.client.get("/v1/time"),
+                )
+            for answer in answers:
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+                assert answer.headers["retry-after"] == "1"
+            ready = await server.client.get("/ready")
+            assert (ready.status_code, ready.json()["status"]) == (503, "not_ready")
+            # Faults of a request are found without a store.
+            assert (await server.client.post("/v1/sessions", json={})).status_code == 400
+            assert (await server.client.get("/v1/nope")).status_code == 404
+            assert (await server.client.get("/metrics")).status_code == 200
+
+
+async def test_metrics_have_labels_of_routes_and_no_session_ids(server: RestServer) -> None:
+    session = await server.create_started()
+    for _ in range(2):
+        again = await server.client.post(
+            f"/v1/sessions/{session['session_id']}/start", headers={"idempotency-key": "a"}
+        )
+        assert again.status_code == 400
+    await server.client.get("/v1/nope")
+    answer = await server.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    text = answer.text
+    for line in (
+        'synckairos_http_requests_total{method="POST",route="/v1/sessions",status_code="201"}',
+        'synckairos_http_requests_total{method="POST",route="/v1/sessions/:id/start",status_code="200"}',
+        'synckairos_http_requests_total{method="GET",route="unmatched",status_code="404"}',
+        'synckairos_commands_total{command="create",outcome="applied"}',
+        'synckairos_commands_total{command="start",outcome="applied"}',
+        'synckairos_commands_total{command="start",outcome="refused"}',
+        'synckairos_commands_total{command="start",outcome="replayed"}',
+        "synckairos_command_duration_seconds_count",
+        "synckairos_active_sessions 1.0",
+        "synckairos_websocket_connections",
+    ):
+        assert line in text
+    assert session["session_id"] not in text
+
+
+async def test_web_pages_need_no_other_host(client: httpx.AsyncClient) -> None:
+    bare = await client.get("/")
+    assert (bare.status_code, bare.headers["location"]) == (307, "/docs")
+    page = await client.get("/docs")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("docs.js", "docs.css"):
+        assert f"/docs/{name}" in page.text
+    for name in ("docs.js", "schema.js", "sockets.js", "docs.css"):
+        assert (await client.get(f"/docs/{name}")).status_code == 200
+    assert "https://" not in page.text
+    demo = await client.get("/demo")
+    assert (demo.status_code, demo.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert (await client.get("/demo/")).content == demo.content
+    assert demo.headers["x-content-type-options"] == "nosniff"
