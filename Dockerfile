@@ -1,4 +1,4 @@
-# One image for server, worker and migrate; the command chooses. Runs as an ordinary user, without a compiler.
+# One image for `serve`, `worker` and `migrate`; the command selects the process. It runs without root and compiler.
 
 FROM python:3.11-slim AS build
 WORKDIR /src
@@ -8,14 +8,14 @@ RUN python -m venv /opt/build \
 COPY pyproject.toml README.md ./
 COPY synckairos synckairos
 COPY migrations migrations
-# The lock pins what the runtime pulls in; extras (embedded stores, tools) stay out, and so does what builds the wheel.
+# The lock pins all dependencies. The image has no extras (embedded stores, tools) and no build tools.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
  && python -m venv /opt/synckairos \
  && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock /opt/wheel/*.whl \
  && /opt/synckairos/bin/pip uninstall --yes --quiet pip setuptools
 
 FROM python:3.11-slim
-# Archives of finished sessions lie in that directory unless SYNCKAIROS_ARCHIVE_URL says s3://…: mount a volume there.
+# This directory holds archives of finished sessions, unless SYNCKAIROS_ARCHIVE_URL is s3://…. Mount a volume there.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos \
  && install --directory --owner synckairos /var/lib/synckairos
 COPY --from=build /opt/synckairos /opt/synckairos

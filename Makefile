@@ -1,4 +1,4 @@
-# Everything here works from a fresh clone: Python 3.11+, make and a compiler are all it asks for.
+# All targets work in a fresh clone. They need Python 3.11 or newer, make and a C compiler.
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -8,10 +8,10 @@ CHECKED = synckairos tests $(wildcard loadtests)
 .DEFAULT_GOAL := help
 .PHONY: help install run test tools check fmt env lock
 
-help: ## this list
+help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-install: $(STAMP) ## the environment alone, in .venv; does nothing where nothing changed
+install: $(STAMP) ## create or update the environment in .venv; does nothing if nothing changed
 
 $(STAMP): requirements.lock pyproject.toml
 	@base=$$(command -v python3.11 || command -v python3) || { echo "Python 3.11 or newer is needed"; exit 1; }; \
@@ -21,23 +21,23 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: install ## synckairos dev: embedded stores, server and worker; ARGS="--port 0 --data DIR" is passed on
+run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="--port 0 --data DIR" sets options
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
-test: install tools ## every test there is, on real stores; ARGS is passed to pytest
+test: install tools ## run all tests on real stores; ARGS is passed to pytest
 	$(PYTHON) -m pytest $(ARGS)
 
-# Pages are tested in a Chromium, clocks with libfaketime. CHROMIUM and LIBFAKETIME name others than Debian's.
+# Tests of pages need Chromium, tests of wrong clocks libfaketime. CHROMIUM and LIBFAKETIME set other paths.
 tools:
 	@.ci/tools
 
-check: install ## lint, format, types, layers
+check: install ## check lint rules, format, types and import contracts
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy --strict $(CHECKED)
 	$(VENV)/bin/lint-imports
 
-fmt: install ## format and fix what can be fixed
+fmt: install ## format the code and apply automatic fixes
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
@@ -46,7 +46,7 @@ env: install ## render .env.example and docs/reference/settings.md from the sett
 	$(PYTHON) -c "from synckairos.config import render_settings_page; print(render_settings_page(), end='')" \
 		> docs/reference/settings.md
 
-lock: install ## resolve requirements.lock anew from pyproject.toml
+lock: install ## update requirements.lock from pyproject.toml
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
 	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock
