@@ -1,9 +1,8 @@
-"""Sessions of many: loaded only where they changed, committed as what changed, and the same bytes all the same."""
+"""Sessions with many participants: only changes are loaded and committed, and the documents have the same bytes."""
 
 import asyncio
 import random
 from contextlib import AsyncExitStack
-from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -28,37 +27,37 @@ from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 from tests.unit.wire.large_sessions import enlarge
 
-SOMEBODY = Principal(subject="somebody")
+CALLER = Principal(subject="caller")
 DAY_MS = 86_400_000
 
 
-def many(**more: Any) -> Create:
-    people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(100))
-    return Create(SyncMode.PER_PARTICIPANT, people, **more)
+def large_session() -> Create:
+    participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(100))
+    return Create(SyncMode.PER_PARTICIPANT, participants)
 
 
-async def started(parts: Parts, session_id: str | None = None) -> str:
-    made = await parts.sessions.create(CreateRequest(SOMEBODY, many(), session_id))
+async def start_large_session(parts: Parts, session_id: str | None = None) -> str:
+    made = await parts.sessions.create(CreateRequest(CALLER, large_session(), session_id))
     await execute(parts, made.session.session_id, Start())
     return made.session.session_id
 
 
 async def execute(parts: Parts, session_id: str, command: Command) -> bytes:
-    answer = await parts.sessions.execute(CommandRequest(SOMEBODY, session_id, command, type(command).__name__.lower()))
+    answer = await parts.sessions.execute(CommandRequest(CALLER, session_id, command, type(command).__name__.lower()))
     assert answer.snapshot.document == render_session(parse_session(answer.snapshot.document))
     return answer.snapshot.document
 
 
-async def snapshot_of(parts: Parts, session_id: str) -> Snapshot:
+async def load_snapshot(parts: Parts, session_id: str) -> Snapshot:
     found = (await parts.store.load(session_id)).snapshot
     assert found is not None
     return found
 
 
-async def test_a_document_at_hand_isnt_loaded_again(settings: Settings) -> None:
+async def test_load_with_the_current_snapshot_returns_its_document_without_a_transfer(settings: Settings) -> None:
     async with open_parts(settings) as parts:
-        session_id = await started(parts)
-        held = await snapshot_of(parts, session_id)
+        session_id = await start_large_session(parts)
+        held = await load_snapshot(parts, session_id)
         again = (await parts.store.load(session_id, held=held)).snapshot
         assert again == held
         assert again is not None
@@ -67,15 +66,15 @@ async def test_a_document_at_hand_isnt_loaded_again(settings: Settings) -> None:
         newer = (await parts.store.load(session_id, held=held)).snapshot
         assert newer is not None
         assert newer.version == held.version + 1
-        assert newer.document == (await snapshot_of(parts, session_id)).document
+        assert newer.document == (await load_snapshot(parts, session_id)).document
         await parts.pipe.call("DEL", parts.store.keys.session(session_id))
         assert (await parts.store.load(session_id, held=held)).snapshot is None
 
 
-async def test_a_load_counts_once_where_the_server_lost_the_scripts(settings: Settings) -> None:
+async def test_load_after_the_store_lost_its_scripts_counts_the_command_once(settings: Settings) -> None:
     async with open_parts(settings) as parts:
-        session_id = await started(parts)
-        held = await snapshot_of(parts, session_id)
+        session_id = await start_large_session(parts)
+        held = await load_snapshot(parts, session_id)
         meter = RateMeter(Quota(f"test:{session_id}", 10, 60_000))
         for left in (9, 8):
             await parts.pipe.call("SCRIPT", "FLUSH")
@@ -85,23 +84,23 @@ async def test_a_load_counts_once_where_the_server_lost_the_scripts(settings: Se
             assert [status.remaining for status in meter.statuses] == [left]
 
 
-async def test_instances_in_turn_make_one_history(settings: Settings) -> None:
+async def test_switches_by_two_instances_make_one_history(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
-        session_id = await started(one)
-        told = [await execute((one, two)[at % 3 == 1], session_id, Switch()) for at in range(12)]
-        at_once = await asyncio.gather(*(execute((one, two)[at % 2], session_id, Switch()) for at in range(12)))
-        told += sorted(at_once, key=lambda document: int(orjson.loads(document)["version"]))
+        session_id = await start_large_session(one)
+        documents = [await execute((one, two)[at % 3 == 1], session_id, Switch()) for at in range(12)]
+        parallel = await asyncio.gather(*(execute((one, two)[at % 2], session_id, Switch()) for at in range(12)))
+        documents += sorted(parallel, key=lambda document: int(orjson.loads(document)["version"]))
         kept = [message.snapshot.document for message in await one.store.history(session_id)][::-1]
-        assert kept[2:] == told
-        assert (await snapshot_of(two, session_id)).document == told[-1]
+        assert kept[2:] == documents
+        assert (await load_snapshot(two, session_id)).document == documents[-1]
 
 
-async def test_a_version_issued_again_with_other_content_isnt_the_one_at_hand(settings: Settings) -> None:
-    """A failover lost one instance's version, and another instance issued its number again."""
+async def test_version_that_another_instance_committed_again_replaces_the_cached_one(settings: Settings) -> None:
+    """A failover lost the version of one instance. Another instance then committed another version of this number."""
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
-        session_id = await started(one)
+        session_id = await start_large_session(one)
         keys = one.store.keys
         names = keys.session(session_id), keys.history(session_id)
         dumped = [await one.pipe.call("DUMP", name) for name in names]
@@ -114,66 +113,66 @@ async def test_a_version_issued_again_with_other_content_isnt_the_one_at_hand(se
         assert last["version"] == orjson.loads(other)["version"] + 1
 
 
-async def test_the_history_doesnt_lead_back_from_a_version_that_the_store_lost(settings: Settings) -> None:
-    """An instance's watchers still have it, until its feed has looked."""
+async def test_history_has_no_versions_before_one_that_the_store_lost(settings: Settings) -> None:
+    """The watchers of an instance still have the lost version, until the feed of the instance has checked."""
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
-        session_id = await started(one)
+        session_id = await start_large_session(one)
         keys = one.store.keys
         names = keys.session(session_id), keys.history(session_id)
         dumped = [await one.pipe.call("DUMP", name) for name in names]
-        await execute(one, session_id, UpdateMetadata({"who": "one, who had more to say"}))
-        lost = await snapshot_of(one, session_id)
+        await execute(one, session_id, UpdateMetadata({"who": "one, with a longer text"}))
+        lost = await load_snapshot(one, session_id)
         for name, value in zip(names, dumped, strict=True):
             await one.pipe.call("RESTORE", name, 0, value, "REPLACE")
         await execute(two, session_id, UpdateMetadata({"who": "two"}))
         kept = await one.pipe.call("LRANGE", keys.history(session_id), 0, -1)
         assert [*parse_history(lost, kept)] == []
-        assert [message.snapshot.version for message in parse_history(await snapshot_of(two, session_id), kept)] == [
+        assert [message.snapshot.version for message in parse_history(await load_snapshot(two, session_id), kept)] == [
             3,
             2,
             1,
         ]
 
 
-async def test_nothing_is_committed_on_other_content_of_the_same_version(settings: Settings) -> None:
+async def test_commit_on_other_content_of_the_same_version_is_a_conflict(settings: Settings) -> None:
     async with open_parts(settings) as parts:
-        session_id = await started(parts)
-        held, key = await snapshot_of(parts, session_id), parts.store.keys.session(session_id)
+        session_id = await start_large_session(parts)
+        held, key = await load_snapshot(parts, session_id), parts.store.keys.session(session_id)
         known = RenderedSession.parse(held.document)
         (transition,) = engine.apply(known.session, Switch(), T0 + DAY_MS).own
-        step = build_version(transition, Cause("somebody", "switch"), known.render_next(transition.state), held.tag)
+        version = build_version(transition, Cause("caller", "switch"), known.render_next(transition.state), held.tag)
         await parts.pipe.call("HSET", key, "tag", "other")
-        outcome = await parts.store.commit(Commit(session_id, held, [step], "running"))
+        outcome = await parts.store.commit(Commit(session_id, held, [version], "running"))
         assert isinstance(outcome, Conflict)
         assert outcome.stored is not None
-        assert outcome.stored.snapshot == await snapshot_of(parts, session_id)
+        assert outcome.stored.snapshot == await load_snapshot(parts, session_id)
 
 
-async def test_a_new_life_under_the_same_id_isnt_the_old_one(settings: Settings) -> None:
+async def test_cached_document_is_not_used_for_a_session_created_again(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
-        session_id = await started(one)
+        session_id = await start_large_session(one)
         await execute(two, session_id, Delete())
-        await started(two, session_id)
+        await start_large_session(two, session_id)
         last = orjson.loads(await execute(one, session_id, Switch()))
         assert last["version"] == 3
-        assert last["epoch"] == (await snapshot_of(two, session_id)).epoch
+        assert last["epoch"] == (await load_snapshot(two, session_id)).epoch
 
 
-async def test_what_was_put_there_without_a_tag_is_gone_on_from(settings: Settings) -> None:
-    """As it comes back from the archive, or as a release before this one left it."""
+async def test_document_without_a_tag_is_continued(settings: Settings) -> None:
+    """Restored sessions, and sessions written by an older release, have no tag."""
     async with open_parts(settings) as parts:
-        session_id = await started(parts)
+        session_id = await start_large_session(parts)
         await parts.pipe.call("HDEL", parts.store.keys.session(session_id), "tag")
-        told = [await execute(parts, session_id, Switch()) for _ in range(3)]
+        documents = [await execute(parts, session_id, Switch()) for _ in range(3)]
         kept = [message.snapshot.document for message in await parts.store.history(session_id)][::-1]
-        assert kept[-3:] == told
+        assert kept[-3:] == documents
 
 
-async def test_a_thousand_take_no_more_room_in_the_history_than_their_changes(settings: Settings) -> None:
+async def test_history_of_a_large_session_stores_only_its_changes(settings: Settings) -> None:
     async with open_parts(settings) as parts:
-        session_id = await started(parts)
+        session_id = await start_large_session(parts)
         for _ in range(settings.history_length + 3):
             document = await execute(parts, session_id, Switch())
         kept: list[bytes] = await parts.pipe.call("LRANGE", parts.store.keys.history(session_id), 0, -1)
@@ -182,8 +181,8 @@ async def test_a_thousand_take_no_more_room_in_the_history_than_their_changes(se
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: Settings, seed: int) -> None:
-    """Chains in one commit among them: the clock is set far ahead between commands."""
+async def test_stored_documents_equal_rendered_ones_in_random_histories(settings: Settings, seed: int) -> None:
+    """Some commits have several overdue transitions, because the clock is set far ahead between commands."""
     pick = random.Random(seed)
     async with open_parts(settings) as parts:
         for _ in range(10):
@@ -191,16 +190,16 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             transition = creation.create(enlarge(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
             known, base, documents = RenderedSession.render(transition.state), None, list[bytes]()
-            steps = [build_version(transition, Cause("somebody", "create"))]
+            versions = [build_version(transition, Cause("caller", "create"))]
             for wait_ms, command, _ in commands(tape, 12):
-                base = await commit(parts, session_id, base, steps)
-                documents += [step.message.snapshot.document for step in steps]
+                base = await commit(parts, session_id, base, versions)
+                documents += [version.message.snapshot.document for version in versions]
                 now_ms += wait_ms
-                steps, tag = [], base.tag
+                versions, tag = [], base.tag
                 for transition in engine.apply(known.session, command, now_ms).transitions:
                     known = known.render_next(transition.state)
-                    steps.append(build_version(transition, Cause("somebody", "any"), known, tag))
-                    tag = steps[-1].message.snapshot.tag
+                    versions.append(build_version(transition, Cause("caller", "any"), known, tag))
+                    tag = versions[-1].message.snapshot.tag
                 if transition.state.deleted:
                     break
             kept = [message.snapshot.document for message in await parts.store.history(session_id)][::-1]
@@ -209,15 +208,15 @@ async def test_what_is_stored_is_what_rendering_makes_in_any_history(settings: S
             assert len(kept) == min(len(documents), settings.history_length)
 
 
-async def commit(parts: Parts, session_id: str, base: Snapshot | None, steps: list[NewVersion]) -> Snapshot:
-    """Commit these steps, and see that Redis holds what the last one says, and the outbox all of them."""
-    assert isinstance(await parts.store.commit(Commit(session_id, base, steps, "running")), Committed)
-    found = await snapshot_of(parts, session_id)
-    if steps:
-        assert found == steps[-1].message.snapshot
-        outbox = await parts.pipe.call("XREVRANGE", parts.store.keys.outbox(0), "+", "-", "COUNT", len(steps))
+async def commit(parts: Parts, session_id: str, base: Snapshot | None, versions: list[NewVersion]) -> Snapshot:
+    """Commit these versions. Check that Redis has the last document, and that the outbox has all of them."""
+    assert isinstance(await parts.store.commit(Commit(session_id, base, versions, "running")), Committed)
+    found = await load_snapshot(parts, session_id)
+    if versions:
+        assert found == versions[-1].message.snapshot
+        outbox = await parts.pipe.call("XREVRANGE", parts.store.keys.outbox(0), "+", "-", "COUNT", len(versions))
         entries = [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in reversed(outbox)]
         assert [entry[b"state"] for entry in entries] == [
-            render_session(parse_session(step.message.snapshot.document)) for step in steps
+            render_session(parse_session(version.message.snapshot.document)) for version in versions
         ]
     return found

@@ -17,9 +17,17 @@ from synckairos.clock.clock_systems import (
     Stages,
     SuddenDeath,
 )
-from synckairos.clock.commands import NewParticipant
+from synckairos.clock.commands import Create, NewParticipant
+from synckairos.clock.creation import create
+from synckairos.clock.model import SyncMode
 from synckairos.wire.instants import render_instant
-from synckairos.wire.session_json import parse_session, participants_json, render_session, session_json
+from synckairos.wire.session_json import (
+    extract_participants,
+    parse_session,
+    participants_json,
+    render_session,
+    session_json,
+)
 from tests.unit.clock.script import T0, play, spec
 
 MEMBERS = [
@@ -206,3 +214,11 @@ def test_the_deletion_of_a_session_is_not_in_its_document() -> None:
     state = play(spec("global"), "0 start; 1 delete").state
     assert parse_session(render_session(state), deleted=True) == state
     assert not parse_session(render_session(state)).deleted
+
+
+def test_participants_are_extracted_from_a_document_with_any_display_name() -> None:
+    participants = (NewParticipant("p", total_time_ms=1_000, display_name=',"groups":['),)
+    state = create(Create(SyncMode.PER_PARTICIPANT, participants), "a", "epoch", 1_000).state
+    document = render_session(state)
+    assert parse_session(document) == state
+    assert extract_participants(document) == orjson.dumps(participants_json(state))
