@@ -14,6 +14,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from synckairos.backoff import Backoff
 from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.store.keys import Keys
@@ -30,8 +31,8 @@ from synckairos.wire.snapshot import Snapshot
 COMPARE_S = 2.0
 """Seconds between two comparisons of the watched versions with the stored versions."""
 
-REREAD_RETRY_S = 0.5
-"""Seconds before sessions are read again after Redis did not answer."""
+REREAD_RETRY_S = (0.05, 0.5)
+"""Seconds before sessions are read again after Redis did not answer: limits of the first and of the longest delay."""
 
 SUBSCRIBE_TIMEOUT_S = 2.0
 """Seconds that `watch` waits for a confirmation."""
@@ -92,11 +93,17 @@ class _WatchedSession:
 class Feed:
     """The feed of the watched sessions. Each version is passed on once and in order."""
 
-    def __init__(self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int) -> None:
-        """Take a client for pub/sub, a connection for reads, and the life in Redis that watched sessions keep."""
+    def __init__(
+        self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int, compare_s: float = COMPARE_S
+    ) -> None:
+        """Take a client for pub/sub, a connection for reads, and the life in Redis that watched sessions keep.
+
+        `compare_s` is the number of seconds between two comparisons with the stored versions.
+        """
         self._pipe = pipe
         self._keys = keys
         self._ttl_s = session_ttl_s
+        self._compare_s = compare_s
         self._watched: dict[str, _WatchedSession] = {}
         self._to_reread: dict[str, None] = {}
         self._has_to_reread = asyncio.Event()
@@ -210,6 +217,7 @@ class Feed:
         self._has_to_reread.set()
 
     async def _reread_when_needed(self) -> None:
+        backoff = Backoff(*REREAD_RETRY_S)
         while True:
             await self._has_to_reread.wait()
             self._has_to_reread.clear()
@@ -221,7 +229,9 @@ class Feed:
                 except _ERRORS as error:
                     logger.warning("feed cannot read sessions again yet", cause=repr(error))
                     self._to_reread.update((each, None) for each in ids if self._is_rereading(each))
-                    await asyncio.sleep(REREAD_RETRY_S)
+                    await asyncio.sleep(backoff.next_s())
+                else:
+                    backoff.reset()
 
     def _is_rereading(self, session_id: str) -> bool:
         watched = self._watched.get(session_id)
@@ -308,7 +318,7 @@ class Feed:
         """Compare the watchers' versions with the stored versions, and keep watched sessions from expiring."""
         extended_at = 0.0
         while True:
-            await asyncio.sleep(COMPARE_S)
+            await asyncio.sleep(self._compare_s)
             extend_ttl = time.monotonic() - extended_at >= min(self._ttl_s / 4, TTL_REFRESH_S)
             try:
                 for ids in _batches(list(self._watched)):

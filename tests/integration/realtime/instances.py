@@ -27,7 +27,7 @@ from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_redis
-from synckairos.store.feed import Feed
+from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
@@ -104,13 +104,14 @@ async def serving(
     principal: Principal | None = CALLER,
     realtime_timings: RealtimeTimings = SHORT_REALTIME,
     server_timings: ServerTimings = SHORT_SERVER,
+    feed_compare_s: float = COMPARE_S,
     user_timeout_ms: int = USER_TIMEOUT_MS,
 ) -> AsyncIterator[Instance]:
     """Serve inside the block, then drain. All clients are `principal`; None identifies them by their address."""
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
-        feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s)
+        feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
         hub = Hub(
             feed,

@@ -11,7 +11,6 @@ import pytest
 from synckairos.client import Client
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
-from synckairos.store import feed
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import Instance, serving
 from tests.integration.realtime.v3_client import Known, V3Client, normal, shown, subscribe_and_leave, v3_client
@@ -85,12 +84,11 @@ async def test_client_cannot_resume_from_a_lost_version(
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_instance_that_has_not_noticed_the_loss_tells_reissued_versions_apart(
-    settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch, count: int
+    settings: Settings, instance: Instance, count: int
 ) -> None:
-    monkeypatch.setattr(feed, "COMPARE_S", 3_600.0)
     session_id = await start_session(instance, 2)
     lose = await save_for_rollback(instance, session_id)
-    async with serving(settings) as unaware, v3_client(unaware) as watcher:
+    async with serving(settings, feed_compare_s=3_600) as unaware, v3_client(unaware) as watcher:
         await watcher.request("SUBSCRIBE", session_id=session_id)
         await instance.command(session_id, Switch())
         await instance.command(session_id, Switch())

@@ -11,7 +11,6 @@ from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher import Subscription
-from synckairos.store import feed as feeds
 from tests.integration.realtime.instances import CALLER, Instance, receive, serving, watching
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.realtime.store_proxy import store_proxy
@@ -103,12 +102,12 @@ class LateWatcher:
 
 @pytest.mark.parametrize("has_state", [True, False])
 async def test_deletion_whose_feed_message_was_lost_is_sent_to_a_subscribing_watcher_with_a_state(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, has_state: bool
+    settings: Settings, has_state: bool
 ) -> None:
-    monkeypatch.setattr(feeds, "COMPARE_S", 0.05)
     async with store_proxy(settings.redis_url) as proxy:
         few = {"redis_url": proxy.url, "queue_redis_url": proxy.url, "history_length": 2}
-        async with serving(settings.model_copy(update=few)) as instance, v3_client(instance) as client:
+        through_proxy = settings.model_copy(update=few)
+        async with serving(through_proxy, feed_compare_s=0.05) as instance, v3_client(instance) as client:
             session_id = await instance.create()
             await client.request("SUBSCRIBE", session_id=session_id)
             watcher = LateWatcher()
@@ -142,28 +141,26 @@ async def test_watcher_notified_of_the_deletion_is_not_notified_of_the_new_sessi
     assert [each.snapshot.deleted for each in watcher.updates] == [True]
 
 
-async def test_watcher_that_subscribes_after_the_deletion_gets_the_new_session(
-    instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeds, "COMPARE_S", 0.05)
+async def test_watcher_that_subscribes_after_the_deletion_gets_the_new_session(settings: Settings) -> None:
+    async with serving(settings, feed_compare_s=0.05) as instance:
 
-    async def count_looks() -> int:
-        stats: bytes = await instance.parts.pipe.call("INFO", "commandstats")
-        return int(stats.partition(b"cmdstat_hmget:calls=")[2].partition(b",")[0])
+        async def count_comparisons() -> int:
+            stats: bytes = await instance.parts.pipe.call("INFO", "commandstats")
+            return int(stats.partition(b"cmdstat_hmget:calls=")[2].partition(b",")[0])
 
-    session_id = await instance.create()
-    await instance.command(session_id, Delete())
-    async with watching(instance, session_id) as client:
-        assert (await receive(client))["type"] == "CONNECTED"
-        before = await count_looks()
+        session_id = await instance.create()
+        await instance.command(session_id, Delete())
+        async with watching(instance, session_id) as client:
+            assert (await receive(client))["type"] == "CONNECTED"
+            before = await count_comparisons()
 
-        async def has_looked_often() -> bool:
-            return await count_looks() > before + 50
+            async def has_compared_often() -> bool:
+                return await count_comparisons() > before + 50
 
-        await eventually(has_looked_often)
-        await instance.create(session_id)
-        update = await receive(client)
-        assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
+            await eventually(has_compared_often)
+            await instance.create(session_id)
+            update = await receive(client)
+            assert (update["type"], update["state"]["version"]) == ("STATE_UPDATE", 1)
 
 
 async def test_watcher_of_the_new_session_is_not_notified_of_the_earlier_deletion(settings: Settings) -> None:
