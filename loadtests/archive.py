@@ -1,6 +1,6 @@
 """Cold storage: how fast sessions are archived, how soon an archive answers, and what an export costs.
 
-Three lines: `archive` puts finished sessions into a local folder, beside a bare loop that selects the same documents,
+Three lines: `archive` puts finish_session sessions into a local folder, beside a bare loop that selects the same documents,
 compresses them and writes a file each; `read` asks a server for archives, beside plain reads of the same sessions;
 `export` writes a large range, and says how much memory it took and how long the event loop ever stood still.
 """
@@ -35,7 +35,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from tests.integration.jobs.job_components import finished
+from tests.integration.jobs.job_components import finish_session
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.integration.session_committer import SessionCommitter
 from tests.processes import spawn_server
@@ -74,7 +74,7 @@ async def cold_tier() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore
 async def play(store: SessionStore, drain: OutboxDrain, sessions: int) -> list[str]:
     """Play sessions of a hundred versions to their end, an hour ago, and drain them."""
     committer, at_ms = SessionCommitter(store), await store.now_ms() - 3_600_000
-    lives = await asyncio.gather(*(finished(committer, VERSIONS - 3, at_ms) for _ in range(sessions)))
+    lives = await asyncio.gather(*(finish_session(committer, VERSIONS - 3, at_ms) for _ in range(sessions)))
     assert await drain.drain_partition(0) == sessions * VERSIONS
     return [life.session_id for life in lives]
 

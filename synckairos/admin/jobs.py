@@ -56,7 +56,7 @@ async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[st
         job = await _job(job_table, job_id)
     if as_json:
         return [render_job_json(job)]
-    values = {name: value for name, value in _flat(job.values()) if value is not None}
+    values = {name: value for name, value in _flat(job.to_dict()) if value is not None}
     width = max(len(name) for name in values)
     return [f"{name.ljust(width)}  {_text(value)}" for name, value in values.items()]
 
@@ -102,7 +102,7 @@ def parse_range_bound(text: str, name: str, *, end: bool = False) -> str:
 
 def render_job_json(job: Job) -> str:
     """Render a job as a line of JSON."""
-    return orjson.dumps(job.values()).decode()
+    return orjson.dumps(job.to_dict()).decode()
 
 
 def summarize_result(job: Job) -> str:

@@ -1,16 +1,16 @@
--- What archiving, exporting and retention read and write.
+-- Statements of archive, export and retention jobs.
 
--- name: session
+-- name: ended_session
 SELECT
     session_id::text, epoch, version, sync_mode::text, status::text, created_at, coalesce(deleted_at, completed_at),
     deleted_at IS NOT NULL
 FROM sync_sessions
 WHERE session_id = %(session_id)s;
 
--- name: extent
+-- name: event_extent
 SELECT count(*), min(occurred_at), max(occurred_at) FROM sync_events WHERE session_id = %(session_id)s;
 
--- name: events
+-- name: event_rows
 SELECT
     epoch, version, occurred_at, event_type, status::text, running_participant_id::text, participant_id::text, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
@@ -19,30 +19,30 @@ FROM sync_events
 WHERE session_id = %(session_id)s
 ORDER BY occurred_at, version, epoch;
 
--- name: conflicts
+-- name: conflict_rows
 SELECT epoch, version, noticed_at, payload_hash, event, snapshot
 FROM sync_conflicts
 WHERE session_id = %(session_id)s
 ORDER BY epoch, version, payload_hash;
 
--- name: process
--- One that is ready stays so until a newer one is.
+-- name: begin_archive
+-- An archive that is ready stays ready until a newer one is.
 INSERT INTO sync_archives AS a (session_id, created_at, status) VALUES (%(session_id)s, %(created_at)s, 'processing')
 ON CONFLICT (session_id, created_at) DO UPDATE SET
     status = CASE WHEN a.path IS NULL THEN 'processing' ELSE a.status END, requested_at = now(), error = NULL;
 
--- name: fail
--- One that is ready stays so, with the reason why there is no newer one. What retention took away is done with, but for
--- the life of which there is more in Postgres.
+-- name: record_failure
+-- An archive that is ready stays ready, with the reason for which there is no newer one. The archive of a life that
+-- retention removed does not change, unless Postgres has later rows of that life.
 UPDATE sync_archives SET
     status = CASE WHEN path IS NULL THEN 'failed' ELSE status END, requested_at = now(), error = %(error)s
 WHERE session_id = %(session_id)s AND (
     removed_at IS NULL OR created_at = (SELECT created_at FROM sync_sessions WHERE session_id = %(session_id)s)
 );
 
--- name: file
--- In place of that one which was there when the session was looked at, and nothing of the session left Postgres since:
--- of two workers the slower one mustn't file less than the faster one has.
+-- name: save_archive
+-- Replaces only the archive that existed when the job read the session, and only if retention removed no rows since
+-- then. So the slower of two workers cannot save an archive with fewer versions than the faster one.
 WITH filed AS (
     UPDATE sync_archives SET
         status = 'ready', epoch = %(epoch)s, version = %(version)s, session_status = %(session_status)s,
@@ -60,14 +60,14 @@ marked AS (
 )
 SELECT session_id FROM filed;
 
--- name: mark
--- A worker of the version before doesn't mark what it files.
+-- name: mark_archived
+-- A worker of an older version of this product does not set this mark when it saves an archive.
 UPDATE sync_sessions SET archived = true
 WHERE session_id = %(session_id)s AND (epoch, version) = (%(epoch)s, %(version)s) AND NOT archived;
 
--- name: finished
--- Sessions that ended before an instant, oldest end first; one that failed or had to stay is left alone for an hour,
--- unless it was the object store that didn't answer.
+-- name: sessions_to_remove
+-- Sessions that ended at least after_s seconds ago, oldest end first. A session that failed or was retained is skipped
+-- for an hour, unless the reason was an unreachable object store.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
@@ -77,9 +77,9 @@ WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(a
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
--- name: unarchived
--- Those among them whose newest version isn't archived; a failed one is left alone for an hour, not one that retention
--- left. Without a look at those that are: after some years that is nearly all there is.
+-- name: sessions_to_archive
+-- Those of these sessions whose newest version is not archived. A failed one is skipped for an hour, but not one that
+-- retention left. The query does not read archived sessions: after some years nearly all sessions are archived.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
@@ -90,12 +90,12 @@ WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(a
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
--- name: hold_archive
--- Before the session, in the order in which archives are filed.
+-- name: lock_archive
+-- Locked before the session, in the same order as by save_archive.
 SELECT FROM sync_archives WHERE session_id = %(session_id)s AND path = %(path)s FOR UPDATE;
 
--- name: hold
--- The drain waits here with this session's projection; what it drains meanwhile becomes rows of its own.
+-- name: lock_session
+-- The drain waits for this lock before it updates the session's projection. Versions that it writes become new rows.
 SELECT
     epoch, version,
     coalesce(coalesce(deleted_at, completed_at) < now() - make_interval(secs => %(after_s)s), false),
@@ -104,21 +104,21 @@ FROM sync_sessions
 WHERE session_id = %(session_id)s
 FOR UPDATE;
 
--- name: remove_events
+-- name: delete_events
 DELETE FROM sync_events WHERE session_id = %(session_id)s RETURNING epoch, version, payload_hash;
 
--- name: remove_conflicts
+-- name: delete_conflicts
 DELETE FROM sync_conflicts WHERE session_id = %(session_id)s RETURNING epoch, version, payload_hash;
 
--- name: remove_session
+-- name: delete_session
 WITH parts AS (DELETE FROM sync_participants WHERE session_id = %(session_id)s),
 archives AS (
     UPDATE sync_archives SET removed_at = now(), error = NULL WHERE session_id = %(session_id)s AND created_at = %(created_at)s
 )
 DELETE FROM sync_sessions WHERE session_id = %(session_id)s;
 
--- name: removed_between
--- What retention took out of Postgres that has versions of a range.
+-- name: archives_in_range
+-- Archives of removed sessions that have versions in a time range.
 SELECT
     session_id::text, created_at, status::text, epoch, version, session_status::text, deleted, path, size_bytes,
     checksum, events, archived_at, true, error
@@ -126,8 +126,8 @@ FROM sync_archives
 WHERE removed_at IS NOT NULL AND last_at >= %(from)s AND first_at < %(to)s
 ORDER BY session_id, created_at;
 
--- name: export
--- Session by session, each in the order of its trail.
+-- name: events_in_range
+-- Ordered by session, and by the order of events in the audit trail.
 SELECT
     session_id, epoch, version, event_type, participant_id, group_id, actor,
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS occurred_at, time_used_ms,

@@ -1,6 +1,6 @@
-"""Exporting: every session's events of a range of time as one compressed object, a few pieces in memory at a time.
+"""Export jobs: write all events of a time range to one compressed object. Only some pieces are in memory at a time.
 
-Postgres makes the lines, so that a million events are bytes on their way through and nothing else here.
+Postgres renders the lines. So a million events pass through this process as bytes, without a parsed object for each.
 """
 
 import asyncio
@@ -17,19 +17,18 @@ from synckairos.history.cold.bundle import Bundle
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
-from synckairos.jobs.archive import SQL
-from synckairos.postgres.named_sql import load_statements
+from synckairos.jobs.archive_statements import archive_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.tabular import FORMULA_BEGINNINGS, render_csv_rows
 
-Format = Literal["ndjson", "csv"]
+ExportFormat = Literal["ndjson", "csv"]
 
 _PIECE_BYTES = 1 << 18
-_FILED = 200
-_GZIP = 31
+_RECORDS_PER_FETCH = 200
+_GZIP_WBITS = 31
 
-# As JSON holds no raw control characters, quoting never happens, and a line is the text as it is.
+# JSON contains no raw control characters. So COPY never quotes, and a line is the unchanged text.
 _NDJSON = "COPY ({lines}) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
 _CSV = "COPY ({lines}) TO STDOUT (FORMAT csv, HEADER)"
 _JSON_LINE = (
@@ -40,14 +39,14 @@ _JSON_LINE_WITH_STATE = (
     " || '}}' FROM ({rows}) AS e CROSS JOIN LATERAL (SELECT e.session_id, {columns}) AS line"
 )
 _CSV_LINE = "SELECT session_id, {columns} FROM ({rows}) AS e"
-# As `wire/tabular.py` does it.
-_BEGINNINGS = ", ".join(f"chr({ord(each)})" for each in FORMULA_BEGINNINGS)
-_DEFUSED = f"CASE WHEN left({{0}}, 1) IN ({_BEGINNINGS}) THEN '''' || {{0}} ELSE {{0}} END AS {{0}}"
+# A text that a spreadsheet would execute as a formula gets a leading quote, as in `wire/tabular.py`.
+_FORMULA_CODES = ", ".join(f"chr({ord(each)})" for each in FORMULA_BEGINNINGS)
+_ESCAPED_FORMULA = f"CASE WHEN left({{0}}, 1) IN ({_FORMULA_CODES}) THEN '''' || {{0}} ELSE {{0}} END AS {{0}}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """The object and how many events are in it."""
+    """The path of an exported object, and the number of its events."""
 
     path: str
     events: int
@@ -55,61 +54,63 @@ class ExportResult:
 
 
 class Exporter:
-    """Makes exports. Raises StoreUnavailable where the object store doesn't answer, psycopg's errors for Postgres."""
+    """Exports events. Raises StoreUnavailable if the object store is not reachable, psycopg's errors for Postgres."""
 
-    def __init__(self, pool: PostgresPool, objects: ColdStorage) -> None:
+    def __init__(self, pool: PostgresPool, cold_storage: ColdStorage) -> None:
         self._pool = pool
-        self._objects = objects
-        self._cold = ColdReader(objects)
+        self._cold_storage = cold_storage
+        self._cold_reader = ColdReader(cold_storage)
 
     async def export(
-        self, name: str, from_at: datetime, to_at: datetime, form: Format, *, snapshots: bool = False
+        self, name: str, from_at: datetime, to_at: datetime, form: ExportFormat, *, snapshots: bool = False
     ) -> ExportResult:
-        """Export what happened in [from_at, to_at) of all sessions there are, in Postgres and in cold storage.
+        """Export the events of all sessions in [from_at, to_at), from Postgres and cold storage, as of one instant.
 
-        A session's events stand together, in the order of its trail, `session_id` first in each line; the sessions
-        that retention took out of Postgres come last. All as of one instant.
+        The events of a session are adjacent and in the order of its audit trail. Each line begins with `session_id`.
+        Sessions that retention removed from Postgres come last.
         """
-        span = f"{_day(from_at)}-{_day(to_at)}"
-        path = f"exports/{name}/events-{span}.{form}.gz"
+        time_range = f"{_render_compact(from_at)}-{_render_compact(to_at)}"
+        path = f"exports/{name}/events-{time_range}.{form}.gz"
         count = 0
 
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal count
-            compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+            compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
             async for lines, piece in self._pieces(from_at, to_at, form, snapshots):
                 count += lines
                 yield await asyncio.to_thread(compressor.compress, piece)
             yield await asyncio.to_thread(compressor.flush)
 
-        written = await self._objects.write(path, pieces())
+        written = await self._cold_storage.write(path, pieces())
         return ExportResult(path, count, written)
 
     async def _pieces(
-        self, from_at: datetime, to_at: datetime, form: Format, snapshots: bool
+        self, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
     ) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield lines in pieces of a quarter of a megabyte, and how many events each has."""
+        """Yield lines in pieces of about 256 KiB, each with the number of its events."""
         columns = _columns(snapshots)
         async with (
             self._pool.connection() as connection,
-            # What is in cold storage may be much: Postgres keeps the list of it, as of the same instant.
+            # The list of archives may be long. So Postgres keeps it, as of the same instant.
             connection.cursor(name="removed", withhold=True) as removed,
         ):
-            removed.itersize = _FILED
+            removed.itersize = _RECORDS_PER_FETCH
             await connection.set_autocommit(False)
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             try:
                 async with connection.transaction():
-                    await removed.execute(
-                        load_statements(SQL, "synckairos.jobs")["removed_between"], {"from": from_at, "to": to_at}
-                    )
+                    await removed.execute(archive_statement("archives_in_range"), {"from": from_at, "to": to_at})
                     async for piece in _copied(connection, from_at, to_at, form, snapshots):
                         yield piece
             finally:
                 await connection.set_isolation_level(None)
                 await connection.set_autocommit(True)
             async for row in removed:
-                rows = list(_rows(await self._cold.read_bundle(parse_archive_record(row)), from_at, to_at, snapshots))
+                rows = list(
+                    _archived_rows(
+                        await self._cold_reader.read_bundle(parse_archive_record(row)), from_at, to_at, snapshots
+                    )
+                )
                 if form == "csv":
                     yield len(rows), render_csv_rows(columns, rows)
                 else:
@@ -117,37 +118,37 @@ class Exporter:
 
 
 async def _copied(
-    connection: AsyncConnection, from_at: datetime, to_at: datetime, form: Format, snapshots: bool
+    connection: AsyncConnection, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
 ) -> AsyncIterator[tuple[int, bytes]]:
-    gathered: list[bytes] = []
-    size, lines = 0, -1 if form == "csv" else 0  # the header is no event
+    lines_of_piece: list[bytes] = []
+    size, lines = 0, -1 if form == "csv" else 0  # the header is not an event
     async with connection.cursor() as cursor, cursor.copy(_statement(form, snapshots, from_at, to_at)) as copy:
         async for line in copy:
-            gathered.append(bytes(line))
+            lines_of_piece.append(bytes(line))
             size += len(line)
             lines += 1
             if size >= _PIECE_BYTES:
-                yield lines, b"".join(gathered)
-                gathered.clear()
+                yield lines, b"".join(lines_of_piece)
+                lines_of_piece.clear()
                 size = lines = 0
-    yield lines, b"".join(gathered)
+    yield lines, b"".join(lines_of_piece)
 
 
-def _statement(form: Format, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
+def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
     names = [f"e.{name}" for name in EVENT_COLUMNS]
     if form == "csv":
-        names = [_DEFUSED.format(name) if name in ("group_id", "actor") else name for name in EVENT_COLUMNS]
+        names = [_ESCAPED_FORMULA.format(name) if name in ("group_id", "actor") else name for name in EVENT_COLUMNS]
         names += ["convert_from(snapshot, 'UTF8') AS state"] if snapshots else []
         line, outer = _CSV_LINE, _CSV
     else:
         line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
-    rows = load_statements(SQL, "synckairos.jobs")["export"].decode()
+    rows = archive_statement("events_in_range").decode()
     for name, value in (("from", from_at), ("to", to_at)):
         rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
     return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows)))
 
 
-def _rows(bundle: Bundle, from_at: datetime, to_at: datetime, snapshots: bool) -> Iterator[dict[str, object]]:
+def _archived_rows(bundle: Bundle, from_at: datetime, to_at: datetime, snapshots: bool) -> Iterator[dict[str, object]]:
     for line in bundle.events:
         if from_at <= datetime.fromisoformat(line.row["occurred_at"]) < to_at:
             yield {"session_id": bundle.head["session_id"], **event_json(line.event(snapshots))}
@@ -157,5 +158,5 @@ def _columns(snapshots: bool) -> tuple[str, ...]:
     return ("session_id", *EVENT_COLUMNS, *(("state",) if snapshots else ()))
 
 
-def _day(at: datetime) -> str:
+def _render_compact(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"

@@ -1,4 +1,4 @@
-"""The handlers: what each kind of job does. Every piece of it may be done again from the start."""
+"""The work of each kind of background job. Every job may be run again from its beginning."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -9,49 +9,50 @@ import psycopg
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.jobs.archive import SQL, Archiver, SessionNotFinished, SessionRecreated
+from synckairos.jobs.archive import Archiver
+from synckairos.jobs.archive_statements import archive_statement
+from synckairos.jobs.ended_session import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
-from synckairos.jobs.kinds import ExportParams, SessionsParams, parse_params
-from synckairos.jobs.retention import Retention
+from synckairos.jobs.kinds import ExportParams, SessionsParams, parse_job_params
+from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import JobClaim, JobTable
-from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry import log
 
-_PAGE = 200
-_AT_ONCE = 4
+_SESSIONS_PER_PAGE = 200
+_MAX_CONCURRENT = 4
 _NIL = "00000000-0000-0000-0000-000000000000"
 
 logger = log.get_logger(__name__)
 
-Result = Mapping[str, Any]
+JobResult = Mapping[str, Any]
 
 
 class JobHandlers:
-    """Carries jobs out. Raises whatever goes wrong: that is the attempt's failure."""
+    """Runs jobs of every kind. Every error that it raises is a failed attempt."""
 
     def __init__(
         self,
         pool: PostgresPool,
-        objects: ColdStorage,
+        cold_storage: ColdStorage,
         job_table: JobTable,
         store: SessionStore,
         outbox: Outbox,
-        upkeep: SummaryRefresh,
+        summary_refresh: SummaryRefresh,
     ) -> None:
         self._pool = pool
-        self._board = job_table
-        self._archiver = Archiver(pool, objects)
-        self._exporter = Exporter(pool, objects)
-        self._retention = Retention(pool, objects, self._archiver, store, outbox, upkeep)
+        self._job_table = job_table
+        self._archiver = Archiver(pool, cold_storage)
+        self._exporter = Exporter(pool, cold_storage)
+        self._retention = Retention(cold_storage, self._archiver, SessionRows(pool), store, outbox, summary_refresh)
 
-    async def run(self, claim: JobClaim) -> Result:
-        """Do what a job asks for and return its result. Raises PermanentJobFailure where no further try would do."""
+    async def run(self, claim: JobClaim) -> JobResult:
+        """Run one attempt at a job and return its result. Raises PermanentJobFailure if no retry can help."""
         try:
-            params = parse_params(claim.type, claim.params)
+            params = parse_job_params(claim.type, claim.params)
         except ValidationFailed as fault:
             raise PermanentJobFailure(f"{fault.message}: {fault.details}") from fault
         with translate_postgres_errors():
@@ -62,41 +63,43 @@ class JobHandlers:
                     return await self._retain(params)
                 case "export", ExportParams():
                     return await self._export(claim.job_id, params)
-        raise PermanentJobFailure(f"Nobody knows how to do a job of type {claim.type!r}")
+        raise PermanentJobFailure(f"There is no handler for jobs of type {claim.type!r}")
 
-    async def _archive(self, params: SessionsParams) -> Result:
+    async def _archive(self, params: SessionsParams) -> JobResult:
         if params.session_id is None:
-            return await self._each("archive", "unarchived", params.after_s, self._archiver.archive)
+            return await self._run_for_each("archive", "sessions_to_archive", params.after_s, self._archiver.archive)
         try:
-            filed = await self._archiver.archive(params.session_id)
+            record = await self._archiver.archive(params.session_id)
         except SessionRecreated as fault:
             return {"session_id": params.session_id, "archived": False, "left": fault.message}
         except SessionNotFinished as fault:
             raise PermanentJobFailure(fault.message) from fault
         return {
-            "session_id": filed.session_id,
-            "version": filed.version,
-            "events": filed.events,
-            "path": filed.path,
-            "size_bytes": filed.size_bytes,
-            "checksum": filed.checksum.hex(),
+            "session_id": record.session_id,
+            "version": record.version,
+            "events": record.events,
+            "path": record.path,
+            "size_bytes": record.size_bytes,
+            "checksum": record.checksum.hex(),
         }
 
-    async def _retain(self, params: SessionsParams) -> Result:
+    async def _retain(self, params: SessionsParams) -> JobResult:
         after_s = params.after_s
         if params.session_id is None:
-            return await self._each(
-                "retention", "finished", after_s, lambda session_id: self._retention.remove(session_id, after_s)
+            return await self._run_for_each(
+                "retention", "sessions_to_remove", after_s, lambda each: self._retention.remove(each, after_s)
             )
         try:
             removed = await self._retention.remove(params.session_id, after_s)
         except SessionNotFinished as fault:
-            # Somebody may have made it again since the job was queued: there is nothing to take away, nor to mend.
+            # The session may have been created again after the job was queued. There is nothing to remove or repair.
             return {"session_id": params.session_id, "removed": False, "left": fault.message}
         return {"session_id": params.session_id, "removed": removed}
 
-    async def _export(self, job_id: int, params: ExportParams) -> Result:
-        exported = await self._exporter.export(str(job_id), *params.span, params.format, snapshots=params.snapshots)
+    async def _export(self, job_id: int, params: ExportParams) -> JobResult:
+        exported = await self._exporter.export(
+            str(job_id), *params.time_range, params.format, snapshots=params.snapshots
+        )
         return {
             "path": exported.path,
             "events": exported.events,
@@ -104,16 +107,18 @@ class JobHandlers:
             "checksum": exported.written.checksum.hex(),
         }
 
-    async def _each(self, type_: str, query: str, after_s: int, work: Callable[[str], Awaitable[object]]) -> Result:
-        """Do `work` for each session the query finds, a few at a time.
+    async def _run_for_each(
+        self, type_: str, query: str, after_s: int, work: Callable[[str], Awaitable[object]]
+    ) -> JobResult:
+        """Run `work` for each session that the query returns, a few at a time; return the number for each outcome.
 
-        One that fails gets a job of its own, with attempts of its own, and doesn't hold up the others; where a store
-        doesn't answer, all of them wait.
+        A session that fails gets its own job with its own attempts, and does not delay the others. If a store is not
+        reachable, the whole job fails and is retried.
         """
         counts = {"done": 0, "left": 0, "failed": 0}
-        slots = asyncio.Semaphore(_AT_ONCE)
+        slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
-        async def one(session_id: str) -> None:
+        async def run_for(session_id: str) -> None:
             async with slots:
                 try:
                     outcome = "left" if await work(session_id) is False else "done"
@@ -121,15 +126,15 @@ class JobHandlers:
                     outcome = "left"
                 except (StoreUnavailable, psycopg.OperationalError):
                     raise
-                except Exception as fault:  # noqa: BLE001 - it is told where it is tried again
-                    logger.warning("session gets a job of its own", type=type_, session_id=session_id, error=str(fault))
+                except Exception as fault:  # noqa: BLE001 - the session's own job reports it
+                    logger.warning("session gets its own job", type=type_, session_id=session_id, error=str(fault))
                     params = {"session_id": session_id, "after_s": after_s}
-                    await self._board.add(type_, params, once=f"{type_} {session_id}")
+                    await self._job_table.add(type_, params, once=f"{type_} {session_id}")
                     outcome = "failed"
                 counts[outcome] += 1
 
         async for page in self._pages(query, after_s):
-            tasks = [asyncio.ensure_future(one(session_id)) for session_id in page]
+            tasks = [asyncio.ensure_future(run_for(session_id)) for session_id in page]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -139,14 +144,15 @@ class JobHandlers:
         return counts
 
     async def _pages(self, query: str, after_s: int) -> AsyncIterator[list[str]]:
-        place: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
+        """Yield pages of the ids of sessions that ended at least `after_s` seconds ago, earliest end first."""
+        position: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
         while True:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(
-                    load_statements(SQL, "synckairos.jobs")[query], {**place, "after_s": after_s, "limit": _PAGE}
+                    archive_statement(query), {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
                 )
                 rows = await cursor.fetchall()
             if not rows:
                 return
-            place = {"session_id": rows[-1][0], "ended_at": rows[-1][1]}
+            position = {"session_id": rows[-1][0], "ended_at": rows[-1][1]}
             yield [row[0] for row in rows]

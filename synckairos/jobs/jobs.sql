@@ -1,5 +1,5 @@
--- The table of background jobs. It alone says what is to be done; the queue only says "now". Whoever works on a job
--- holds a lease on it, so every change of a running one names its worker and its attempt.
+-- Statements of the job table. The table is the source of truth; the arq queue only says "run it now". A worker holds a
+-- lease on the job that it runs. So each change of a running job names its worker and its attempt.
 
 -- name: add
 INSERT INTO background_jobs (type, params, once)
@@ -14,12 +14,12 @@ UPDATE background_jobs SET
 WHERE job_id = %(job_id)s AND status = 'queued' AND due_at <= now()
 RETURNING job_id, type, params, attempts, worker;
 
--- name: beat
+-- name: renew_lease
 UPDATE background_jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
 WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
 RETURNING job_id;
 
--- name: finish
+-- name: complete
 WITH ended AS (
     UPDATE background_jobs SET
         status = 'done', result = %(result)s, error = NULL, lease_until = NULL, finished_at = now(),
@@ -34,10 +34,10 @@ counted AS (
 SELECT job_id FROM ended;
 
 -- name: fail
--- Tried again later, but not for ever, nor where no further try would do.
+-- The job is queued again, unless no attempt is left or it failed for good.
 WITH ended AS (
     UPDATE background_jobs SET
-        status = CASE WHEN attempts < %(most)s AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
+        status = CASE WHEN attempts < %(max_attempts)s AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
         due_at = now() + make_interval(secs => %(retry_in_s)s),
         error = %(error)s, lease_until = NULL, finished_at = now(),
         duration_ms = extract(epoch FROM now() - started_at) * 1000
@@ -50,18 +50,18 @@ counted AS (
 )
 SELECT status::text FROM ended;
 
--- name: put_back
--- A worker that stops gives back what it couldn't end: that was no try.
+-- name: release
+-- A worker that stops releases its job. The attempt does not count.
 UPDATE background_jobs SET
     status = 'queued', attempts = attempts - 1, due_at = now(), worker = NULL, lease_until = NULL, started_at = NULL
 WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
 RETURNING job_id;
 
--- name: reap
--- What a worker left that gives no more sign of life.
+-- name: reclaim_abandoned
+-- A lease that expired means that its worker died.
 WITH ended AS (
     UPDATE background_jobs SET
-        status = CASE WHEN attempts < %(most)s THEN 'queued' ELSE 'failed' END::job_status,
+        status = CASE WHEN attempts < %(max_attempts)s THEN 'queued' ELSE 'failed' END::job_status,
         due_at = now(), lease_until = NULL, finished_at = now(), error = 'its worker, ' || worker || ', died'
     WHERE status = 'running' AND lease_until < now()
     RETURNING job_id, type, status, attempts, error
@@ -73,7 +73,7 @@ counted AS (
 )
 SELECT job_id, type, status::text, attempts, error FROM ended;
 
--- name: due
+-- name: due_jobs
 SELECT job_id, due_at, extract(epoch FROM now() - due_at)::float8
 FROM background_jobs
 WHERE status = 'queued' AND due_at <= now()
@@ -87,18 +87,18 @@ UPDATE background_jobs SET
 WHERE job_id = %(job_id)s AND status = 'failed'
 RETURNING due_at;
 
--- name: prune
+-- name: delete_ended
 DELETE FROM background_jobs
 WHERE status IN ('done', 'failed') AND finished_at < now() - make_interval(days => %(days)s);
 
--- name: show
+-- name: get
 SELECT
     job_id, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
     duration_ms
 FROM background_jobs
 WHERE job_id = %(job_id)s;
 
--- name: list
+-- name: list_jobs
 SELECT
     job_id, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
     duration_ms
@@ -108,12 +108,12 @@ WHERE (%(status)s::job_status IS NULL OR status = %(status)s::job_status)
 ORDER BY job_id DESC
 LIMIT %(limit)s;
 
--- name: depths
+-- name: queue_depths
 SELECT
     type, status::text, count(*),
     coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued')), 0)::float8
 FROM background_jobs
 GROUP BY 1, 2;
 
--- name: tally
+-- name: attempt_tally
 SELECT type, outcome, attempts, busy_ms FROM job_tally;

@@ -1,4 +1,4 @@
-"""The kinds of jobs there are, and what each takes."""
+"""The kinds of background jobs and their parameters."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,9 +13,9 @@ from synckairos.wire.field_types import StrictModel, Uuid
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.request_bodies import parse_body
 
-Kind = Literal["archive", "export", "retention"]
+JobKind = Literal["archive", "export", "retention"]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
 
 def _check_instant(text: str) -> str:
@@ -26,22 +26,22 @@ def _check_instant(text: str) -> str:
     return text
 
 
-When = Annotated[str, AfterValidator(_check_instant)]
-Seconds = Annotated[int, Field(ge=0, le=LONGEST_S)]
+InstantText = Annotated[str, AfterValidator(_check_instant)]
+SecondsSinceEnd = Annotated[int, Field(ge=0, le=LONGEST_S)]
 
 
 class SessionsParams(StrictModel):
-    """One session, or all that ended at least `after_s` seconds ago: what archive and retention take."""
+    """Parameters of archive and retention: one session, or all that ended at least `after_s` seconds ago."""
 
     session_id: Uuid | None = None
-    after_s: Seconds = 0
+    after_s: SecondsSinceEnd = 0
 
 
 class ExportParams(StrictModel):
-    """A range of instants, the end not in it."""
+    """Parameters of an export: a range of instants without its end, and the format."""
 
-    from_: When = Field(alias="from")
-    to: When
+    from_: InstantText = Field(alias="from")
+    to: InstantText
     format: Literal["ndjson", "csv"] = "ndjson"
     snapshots: bool = False
 
@@ -53,16 +53,17 @@ class ExportParams(StrictModel):
         return to
 
     @property
-    def span(self) -> tuple[datetime, datetime]:
+    def time_range(self) -> tuple[datetime, datetime]:
+        """Return the instants `from` and `to`."""
         return datetime.fromisoformat(self.from_), datetime.fromisoformat(self.to)
 
 
-def parse_params(type_: str, params: Mapping[str, Any]) -> SessionsParams | ExportParams:
-    """Parse the params of a job. Raises ValidationFailed, also for a type that there isn't."""
+def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionsParams | ExportParams:
+    """Parse the parameters of a job. Raises ValidationFailed for unknown types and invalid parameters."""
     match type_:
         case "archive" | "retention":
             return parse_body(SessionsParams, dict(params))
         case "export":
             return parse_body(ExportParams, dict(params))
         case _:
-            raise ValidationFailed.at("type", f"should be one of {', '.join(KINDS)}")
+            raise ValidationFailed.at("type", f"should be one of {', '.join(JOB_KINDS)}")

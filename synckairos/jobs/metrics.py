@@ -1,4 +1,4 @@
-"""What background jobs tell Prometheus: all of them, as Postgres has them, from any server."""
+"""Prometheus metrics of background jobs. Every instance reads them from Postgres, whichever worker did the work."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from synckairos.errors import StoreUnavailable
 from synckairos.jobs.table import JobTable, JobTally
 
 JOBS = Gauge("synckairos_jobs", "Background jobs of the last 30 days", ("type", "status"))
-OLDEST_QUEUED = Gauge("synckairos_jobs_oldest_queued_seconds", "How long the oldest queued job waits", ("type",))
+OLDEST_QUEUED = Gauge("synckairos_jobs_oldest_queued_seconds", "Age of the oldest queued job", ("type",))
 
-_PATIENCE_S = 0.5
+_TIMEOUT_S = 0.5
 
 
-class _Tallies(Collector):
-    """Shows the counters of Postgres; they only grow, over every restart."""
+class _TallyCollector(Collector):
+    """Exports the counters of Postgres. They never decrease, over any number of restarts."""
 
     def __init__(self) -> None:
         self.tallies: list[JobTally] = []
@@ -25,28 +25,31 @@ class _Tallies(Collector):
     def collect(self) -> Iterable[Metric]:
         labels = ["type", "outcome"]
         attempts = CounterMetricFamily("synckairos_job_attempts", "Attempts: done, failed or died", labels=labels)
-        seconds = CounterMetricFamily("synckairos_job_seconds", "Time that attempts took", labels=labels)
+        seconds = CounterMetricFamily("synckairos_job_seconds", "Duration of attempts", labels=labels)
         for each in self.tallies:
             attempts.add_metric([each.type, each.outcome], each.attempts)
             seconds.add_metric([each.type, each.outcome], each.busy_ms / 1000)
         yield from (attempts, seconds)
 
 
-_TALLIES = _Tallies()
-REGISTRY.register(_TALLIES)
+_TALLY_COLLECTOR = _TallyCollector()
+REGISTRY.register(_TALLY_COLLECTOR)
 
 
 class JobGauges:
-    """Keeps the numbers as they are on the job_table."""
+    """Sets the metrics from the job table."""
 
     def __init__(self, job_table: JobTable) -> None:
-        self._board = job_table
+        self._job_table = job_table
 
     async def refresh(self) -> None:
-        """Measure, for the next scrape. While Postgres is away the numbers stay: the audit's own must not wait."""
+        """Read the numbers for the next scrape. Keeps the old ones if Postgres does not answer within 0.5 s.
+
+        The metrics of the audit are in the same scrape and must not wait longer.
+        """
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                depths, tallies = await self._board.queue_depths(), await self._board.attempt_tally()
+            async with asyncio.timeout(_TIMEOUT_S):
+                depths, tallies = await self._job_table.queue_depths(), await self._job_table.attempt_tally()
         except (StoreUnavailable, TimeoutError):
             return
         JOBS.clear()
@@ -55,4 +58,4 @@ class JobGauges:
             JOBS.labels(depth.type, depth.status).set(depth.count)
             if depth.status == "queued":
                 OLDEST_QUEUED.labels(depth.type).set(depth.oldest_s)
-        _TALLIES.tallies = tallies
+        _TALLY_COLLECTOR.tallies = tallies

@@ -1,6 +1,6 @@
-"""Retention: sessions that ended long ago leave Postgres, once their archive was read back and is all they were.
+"""Retention jobs: delete ended sessions from Postgres after their archive was read back and verified as complete.
 
-What Redis holds in another version, or what is still on its way to Postgres, isn't touched.
+A session stays if Redis holds another version of it, or if versions of it are in the outbox.
 """
 
 from typing import Any
@@ -14,146 +14,165 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.archive import SQL, Archiver, SessionNotFinished
-from synckairos.postgres.named_sql import load_statements
+from synckairos.jobs.archive import Archiver
+from synckairos.jobs.archive_statements import archive_statement
+from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 
 
 class ArchiveIncomplete(SyncKairosError):
-    """Versions are missing: what isolated entries are about, most likely. The session stays where it is."""
+    """The archive lacks versions, most likely those of failed entries. The session stays in Postgres."""
 
     code = "INCOMPLETE"
     stored_as = "Incomplete"
 
 
 class SessionRetained(SyncKairosError):
-    """Nothing is wrong, but something has to happen first: the session is looked at again in an hour."""
+    """The session has to stay for now. Scheduled jobs try it again after an hour."""
 
     code = "STAYS"
     stored_as = "Stays"  # `archives.sql` looks for it
 
 
-class Retention:
-    """Takes archived sessions out of Postgres. Raises what archiving raises."""
+class SessionRows:
+    """Deletes the rows of archived sessions. Raises the errors of psycopg."""
 
-    def __init__(
-        self,
-        pool: PostgresPool,
-        objects: ColdStorage,
-        archiver: Archiver,
-        store: SessionStore,
-        outbox: Outbox,
-        upkeep: SummaryRefresh,
-    ) -> None:
+    def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
-        self._archiver = archiver
-        self._cold = ColdReader(objects)
-        self._store = store
-        self._outbox = outbox
-        self._upkeep = upkeep
 
-    async def remove(self, session_id: str, after_s: float) -> bool:
-        """Archive a session that ended `after_s` ago, verify the archive, and delete the rows it holds.
+    async def delete(self, record: ArchiveRecord, bundle: Bundle, after_s: float) -> bool:
+        """Delete a session's rows in one transaction if the archive holds all of them with the same hashes.
 
-        False where it is to stay for now: Redis has another version of it, it changed meanwhile, or webhooks that tell
-        of it are still to be sent. Of its rows either all go or none, and only those that the archive holds with the
-        same hash.
+        Returns False, and deletes nothing, if the archive was replaced or Postgres has other rows.
 
         Raises:
-            SessionNotFinished, Incomplete, ArchiveDamaged.
-            StoreUnavailable: the object store or Redis doesn't answer.
+            SessionNotFinished: The session ended less than `after_s` seconds ago, or has not ended.
+            SessionRetained: Webhook deliveries of the session are pending.
         """
-        filed = await self._archiver.archive(session_id)
-        try:
-            await self._remove(filed, after_s)
-        except SessionRetained as reason:
-            await self._archiver.failed(session_id, reason)
-            return False
-        except (ArchiveIncomplete, ArchiveDamaged) as fault:
-            await self._archiver.failed(session_id, fault)
-            raise
-        return True
-
-    async def _remove(self, filed: ArchiveRecord, after_s: float) -> None:
-        await self._check_settled(filed)
-        if await self._verify_and_remove(filed, after_s):
-            return
-        # There is more in Postgres than when it was archived: archive that, and look once more.
-        filed = await self._archiver.archive(filed.session_id, anew=True)
-        await self._check_settled(filed)
-        if not await self._verify_and_remove(filed, after_s):
-            raise SessionRetained("it changes meanwhile")
-
-    async def _check_settled(self, filed: ArchiveRecord) -> None:
-        """Raise Stays where Redis has something that the archive hasn't."""
-        stored = (await self._store.load(filed.session_id)).stored
-        archived = (filed.epoch, filed.version, filed.version)
-        if stored is not None and (stored.snapshot.epoch, stored.snapshot.version, stored.audited_version) != archived:
-            raise SessionRetained("Redis has another version of it")
-        # A session that Redis let go is in Postgres in full, and so is one whose newest version is. What is isolated
-        # may be of an earlier life.
-        if await self._outbox.has_failed_entries(filed.session_id):
-            raise SessionRetained("versions of it lie isolated (see `synckairos audit failed`)")
-
-    async def _verify_and_remove(self, filed: ArchiveRecord, after_s: float) -> bool:
-        bundle = await self._cold.read_bundle(filed, lean=True)
-        if len(bundle.events) != filed.events or bundle.newest.version != (filed.epoch, filed.version):
-            raise ArchiveDamaged(f"The archive of session {filed.session_id} isn't the one that was filed")
-        missing = await self._missing(filed, bundle)
-        if missing is not None:
-            raise ArchiveIncomplete(
-                f"Session {filed.session_id} stays: {missing} is missing (see `synckairos audit failed`)"
-            )
-        if not await self._delete(filed, bundle, after_s):
-            return False
-        # Also where it was removed before: whoever did it may have died here.
-        await self._upkeep.remove_session(filed.session_id, _people(bundle))
-        return True
-
-    async def _missing(self, filed: ArchiveRecord, bundle: Bundle) -> str | None:
-        """Name a version that is missing; None where all are there.
-
-        What was on its way when an earlier life of this session left Postgres came afterwards: it is here, and what it
-        goes on from is in that life's archive.
-        """
-        if next(find_version_gaps(bundle.events), None) is None:
-            return None
-        earlier = [await self._cold.read_bundle(each, lean=True) for each in await self._archiver.removed_before(filed)]
-        return next(find_version_gaps(bundle.events, (line for each in earlier for line in each.events)), None)
-
-    async def _delete(self, filed: ArchiveRecord, bundle: Bundle, after_s: float) -> bool:
-        values: dict[str, Any] = {"session_id": filed.session_id, "after_s": after_s, "path": filed.path}
-        sql = load_statements(SQL, "synckairos.jobs")
+        values: dict[str, Any] = {"session_id": record.session_id, "after_s": after_s, "path": record.path}
         async with self._pool.connection() as connection, connection.transaction() as transaction:
-            if await (await connection.execute(sql["hold_archive"], values)).fetchone() is None:
-                return False  # what was verified isn't what is filed any more
-            held = await (await connection.execute(sql["hold"], values)).fetchone()
-            if held is None and filed.removed:
+            if await (await connection.execute(archive_statement("lock_archive"), values)).fetchone() is None:
+                return False  # the record names another object than the verified one
+            session = await (await connection.execute(archive_statement("lock_session"), values)).fetchone()
+            if session is None and record.removed:
                 return True
-            if held is None or not held[2]:
-                raise SessionNotFinished(f"Session {filed.session_id} didn't end so long ago")
-            if held[3]:
-                raise SessionRetained("webhooks that tell of it are still to be sent")
-            if (held[0], held[1]) == (filed.epoch, filed.version):
-                events = await _removed(connection, "remove_events", values)
-                conflicts = await _removed(connection, "remove_conflicts", values)
+            if session is None or not session[2]:
+                raise SessionNotFinished(f"Session {record.session_id} ended later, or has not ended")
+            if session[3]:
+                raise SessionRetained("webhook deliveries of it are still pending")
+            if (session[0], session[1]) == (record.epoch, record.version):
+                events = await _delete_returning(connection, "delete_events", values)
+                conflicts = await _delete_returning(connection, "delete_conflicts", values)
                 if events <= _hashes(bundle.events) and conflicts <= _hashes(bundle.conflicts):
                     created_at = bundle.head["created_at"]
-                    await connection.execute(sql["remove_session"], {**values, "created_at": created_at})
+                    await connection.execute(archive_statement("delete_session"), {**values, "created_at": created_at})
                     return True
             transaction.force_rollback = True
         return False
 
 
-async def _removed(connection: AsyncConnection, name: str, values: dict[str, Any]) -> set[tuple[str, int, bytes]]:
-    cursor = await connection.execute(load_statements(SQL, "synckairos.jobs")[name], values)
+class Retention:
+    """Removes archived sessions from Postgres. Raises the errors of `Archiver`."""
+
+    def __init__(
+        self,
+        cold_storage: ColdStorage,
+        archiver: Archiver,
+        rows: SessionRows,
+        store: SessionStore,
+        outbox: Outbox,
+        summary_refresh: SummaryRefresh,
+    ) -> None:
+        self._archiver = archiver
+        self._cold_reader = ColdReader(cold_storage)
+        self._rows = rows
+        self._store = store
+        self._outbox = outbox
+        self._summary_refresh = summary_refresh
+
+    async def remove(self, session_id: str, after_s: float) -> bool:
+        """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete its rows.
+
+        Returns False if the session has to stay for now: Redis has another version of it, it changed meanwhile, or
+        webhook deliveries of it are pending. All its rows are deleted or none, and only rows that the archive holds
+        with the same hash.
+
+        Raises:
+            SessionNotFinished, ArchiveIncomplete, ArchiveDamaged.
+            StoreUnavailable: The object store or Redis is not reachable.
+        """
+        record = await self._archiver.archive(session_id)
+        try:
+            await self._remove(record, after_s)
+        except SessionRetained as reason:
+            await self._archiver.record_failure(session_id, reason)
+            return False
+        except (ArchiveIncomplete, ArchiveDamaged) as fault:
+            await self._archiver.record_failure(session_id, fault)
+            raise
+        return True
+
+    async def _remove(self, record: ArchiveRecord, after_s: float) -> None:
+        await self._check_no_later_versions(record)
+        if await self._verify_and_delete(record, after_s):
+            return
+        # Postgres has more rows than at the time of the archive. Archive them, and try once more.
+        record = await self._archiver.archive(record.session_id, force=True)
+        await self._check_no_later_versions(record)
+        if not await self._verify_and_delete(record, after_s):
+            raise SessionRetained("it changed meanwhile")
+
+    async def _check_no_later_versions(self, record: ArchiveRecord) -> None:
+        """Raise SessionRetained if Redis has versions of the session that the archive lacks."""
+        stored = (await self._store.load(record.session_id)).stored
+        archived = (record.epoch, record.version, record.version)
+        if stored is not None and (stored.snapshot.epoch, stored.snapshot.version, stored.audited_version) != archived:
+            raise SessionRetained("Redis has another version of it")
+        # A session that Redis evicted is complete in Postgres, and so is one whose newest version is audited. Failed
+        # entries may belong to an earlier life.
+        if await self._outbox.has_failed_entries(record.session_id):
+            raise SessionRetained("it has failed entries (see `synckairos audit failed`)")
+
+    async def _verify_and_delete(self, record: ArchiveRecord, after_s: float) -> bool:
+        """Read the archive back, verify that it is complete, and delete the session's rows."""
+        bundle = await self._cold_reader.read_bundle(record, lean=True)
+        if len(bundle.events) != record.events or bundle.newest.version != (record.epoch, record.version):
+            raise ArchiveDamaged(f"The archive of session {record.session_id} does not match its record")
+        missing = await self._find_missing_version(record, bundle)
+        if missing is not None:
+            raise ArchiveIncomplete(
+                f"Session {record.session_id} stays: {missing} is missing (see `synckairos audit failed`)"
+            )
+        if not await self._rows.delete(record, bundle, after_s):
+            return False
+        # Also if the rows were deleted before: that worker may have died before this line.
+        await self._summary_refresh.remove_session(record.session_id, _participant_ids(bundle))
+        return True
+
+    async def _find_missing_version(self, record: ArchiveRecord, bundle: Bundle) -> str | None:
+        """Name a version that is missing; return None if the archive is complete.
+
+        A version that was in the outbox when an earlier life of the session left Postgres arrived later. So it is in
+        this archive, and the version before it is in the archive of the earlier life.
+        """
+        if next(find_version_gaps(bundle.events), None) is None:
+            return None
+        records = await self._archiver.earlier_removed_records(record)
+        earlier = [await self._cold_reader.read_bundle(each, lean=True) for each in records]
+        return next(find_version_gaps(bundle.events, (line for each in earlier for line in each.events)), None)
+
+
+async def _delete_returning(
+    connection: AsyncConnection, name: str, values: dict[str, Any]
+) -> set[tuple[str, int, bytes]]:
+    cursor = await connection.execute(archive_statement(name), values)
     return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in await cursor.fetchall()}
 
 
-def _people(bundle: Bundle) -> set[str]:
-    """Return who took part: those of the end, and whom events name, as they do whoever left."""
+def _participant_ids(bundle: Bundle) -> set[str]:
+    """Return the ids of all participants: those at the end, and those that events name, such as removed ones."""
     ids = {line.row.get("participant_id") for line in bundle.events}
     ids |= {each["participant_id"] for each in orjson.loads(bundle.newest.document)["participants"]}
     return {each for each in ids if each is not None}

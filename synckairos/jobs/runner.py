@@ -1,6 +1,6 @@
-"""Carries jobs out, one attempt each time it is told to, and sees to those that nobody tells it of.
+"""Runs background jobs: one attempt per wake-up, and a sweep for due jobs and for the jobs of dead workers.
 
-A job's failure is its own: it is noted, tried again later, and touches no other job.
+A failed attempt affects only its own job: the error is saved, and the job is retried later.
 """
 
 import asyncio
@@ -13,112 +13,114 @@ from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.jobs.table import DueJob, JobClaim, JobTable
 from synckairos.telemetry import alerts, log
 
-RETRY_S = (5.0, 25.0)
+RETRY_DELAYS_S = (5.0, 25.0)
 """Seconds before the second and the third attempt."""
 
 LEASE_S = 30.0
-"""Seconds without a sign of life after which a worker counts as dead."""
+"""Seconds after the last renewal of a lease until its worker counts as dead."""
 
-_KICKS_AT_ONCE = 100
+_WAKEUPS_PER_SWEEP = 100
 
 logger = log.get_logger(__name__)
 
-RunAttempt = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
+JobHandler = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
+"""Runs one attempt and returns its result as JSON values."""
 
 
 class PermanentJobFailure(SyncKairosError):
-    """A job that can't be carried out, however often it is tried: its params, or what they name, aren't fit for it."""
+    """A job that no retry can complete, because of its parameters or of the session that they name."""
 
     code = "JOB_REFUSED"
 
 
 class JobRunner:
-    """One worker's way with jobs. `carry_out` does the work and returns its result as JSON values."""
+    """Runs attempts of one worker. `handler` does the work of a job."""
 
     def __init__(
         self,
         job_table: JobTable,
-        carry_out: RunAttempt,
+        handler: JobHandler,
         worker: str,
         *,
-        retry_s: Sequence[float] = RETRY_S,
+        retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         lease_s: float = LEASE_S,
     ) -> None:
-        self._board = job_table
-        self._carry_out = carry_out
+        self._job_table = job_table
+        self._handler = handler
         self._worker = worker
-        self._retries = RetrySchedule(retry_s)
+        self._retries = RetrySchedule(retry_delays_s)
         self._lease_s = lease_s
 
     async def run_job(self, job_id: int) -> None:
-        """Carry a job out, unless somebody else does. Raises nothing but what cancelling does; then it is put back."""
+        """Run one attempt at a job, unless another worker runs it. Raises only CancelledError, and then releases it."""
         try:
-            claim = await self._board.claim(job_id, self._worker, self._lease_s)
+            claim = await self._job_table.claim(job_id, self._worker, self._lease_s)
             if claim is not None:
                 await self._attempt(claim)
         except StoreUnavailable as fault:
-            # Where it was begun, its lease runs out and somebody takes it up again.
+            # If the attempt began, its lease expires and another worker runs the job.
             logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
-    async def sweep(self, kick: Callable[[DueJob], Awaitable[None]]) -> None:
-        """Take up what dead workers left, and have everything kicked that is due."""
-        for each in await self._board.reclaim_abandoned():
+    async def sweep(self, wake_up: Callable[[DueJob], Awaitable[None]]) -> None:
+        """Reclaim the jobs of dead workers, and call `wake_up` for the jobs that are due."""
+        for each in await self._job_table.reclaim_abandoned():
             logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":
-                _alarm(each.job_id, each.type, each.error)
-        for due in await self._board.due_jobs(_KICKS_AT_ONCE):
-            await kick(due)
+                _raise_alert(each.job_id, each.type, each.error)
+        for due in await self._job_table.due_jobs(_WAKEUPS_PER_SWEEP):
+            await wake_up(due)
 
     async def _attempt(self, claim: JobClaim) -> None:
-        known = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
-        logger.info("job begun", **known)
-        work = asyncio.ensure_future(self._carry_out(claim))
+        fields = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
+        logger.info("job started", **fields)
+        work = asyncio.ensure_future(self._handler(claim))
         try:
-            if not await self._keep_alive(claim, work):
-                logger.warning("job is somebody else's now", **known)
+            if not await self._renew_until_done(claim, work):
+                logger.warning("job was taken over by another worker", **fields)
                 return
             result = work.result()
         except asyncio.CancelledError:
-            await _end(work)
+            await _cancel(work)
             with suppress(StoreUnavailable):
-                await asyncio.shield(self._board.release(claim))
+                await asyncio.shield(self._job_table.release(claim))
             raise
-        except Exception as fault:  # noqa: BLE001 - whatever it is, it is this job's alone
-            await self._failed(claim, fault)
+        except Exception as fault:  # noqa: BLE001 - every error concerns this job only
+            await self._record_failure(claim, fault)
             return
-        await self._board.complete(claim, result)
-        logger.info("job done", **known, result=dict(result))
+        await self._job_table.complete(claim, result)
+        logger.info("job done", **fields, result=dict(result))
 
-    async def _keep_alive(self, claim: JobClaim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
-        """Renew the lease until the work ends; False where it was lost, and the work given up."""
+    async def _renew_until_done(self, claim: JobClaim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
+        """Renew the lease until the work ends; cancel the work and return False if the claim was lost."""
         while True:
             done, _ = await asyncio.wait([work], timeout=self._lease_s / 3)
             if done:
                 return True
             try:
-                is_ours = await self._board.renew_lease(claim, self._lease_s)
+                is_renewed = await self._job_table.renew_lease(claim, self._lease_s)
             except StoreUnavailable:
-                continue  # the work will notice too
-            if not is_ours:
-                await _end(work)
+                continue  # the work will fail too
+            if not is_renewed:
+                await _cancel(work)
                 return False
 
-    async def _failed(self, claim: JobClaim, fault: Exception) -> None:
+    async def _record_failure(self, claim: JobClaim, fault: Exception) -> None:
         error = fault.message if isinstance(fault, SyncKairosError) else f"{type(fault).__name__}: {fault}"
-        again_s = self._retries.delay_s(claim.attempts - 1) or 0.0
-        status = await self._board.fail(claim, error, again_s, for_good=isinstance(fault, PermanentJobFailure))
+        retry_in_s = self._retries.delay_s(claim.attempts - 1) or 0.0
+        for_good = isinstance(fault, PermanentJobFailure)
+        status = await self._job_table.fail(claim, error, retry_in_s, for_good=for_good)
         if status == "failed":
-            _alarm(claim.job_id, claim.type, error)
+            _raise_alert(claim.job_id, claim.type, error)
         else:
-            known = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
-            logger.warning("job attempt failed", **known, error=error)
+            fields = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
+            logger.warning("job attempt failed", **fields, error=error)
 
 
-def _alarm(job_id: int, type_: str, error: str) -> None:
+def _raise_alert(job_id: int, type_: str, error: str) -> None:
     alerts.raise_alert("job failed", job_id=job_id, type=type_, error=error)
 
 
-async def _end(work: "asyncio.Future[Any]") -> None:
+async def _cancel(work: "asyncio.Future[Any]") -> None:
     work.cancel()
     await asyncio.wait([work])
     if not work.cancelled():

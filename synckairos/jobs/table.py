@@ -1,6 +1,6 @@
-"""The job_table: the table of background jobs, in Postgres. What is on it is the truth; a queue only says "now".
+"""The job table: background jobs in Postgres. The table is the source of truth; a wake-up only says "run it now".
 
-Knows no kind of job: params and results are JSON.
+Knows no kind of job: parameters and results are JSON.
 """
 
 from collections.abc import Mapping
@@ -11,25 +11,24 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from synckairos.jobs.archive_statements import archive_statement
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 
 Row = tuple[Any, ...]
 
-Status = Literal["queued", "running", "done", "failed"]
+JobStatus = Literal["queued", "running", "done", "failed"]
 
-ATTEMPTS = 3
-"""How often a job is tried, dying workers counted."""
+MAX_ATTEMPTS = 3
+"""Attempts at a job, with those that ended by the death of a worker."""
 
-CONNECTIONS = 12
-"""Two jobs that work on four sessions each, with some to spare for the job_table itself."""
-
-_SQL = "jobs.sql"
+MAX_CONNECTIONS = 12
+"""Connections of a worker for jobs: two jobs that work on four sessions each, and some for the job table itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """The right to carry a job out, for as long as its lease is renewed. `attempts` counts this one."""
+    """The right to run a job while its lease is renewed. `attempts` counts the current attempt."""
 
     job_id: int
     type: str
@@ -40,40 +39,40 @@ class JobClaim:
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """A job that waits to be carried out, and since when."""
+    """A queued job: the instant from which it may run, and the seconds since then."""
 
     job_id: int
     due_at: datetime
     overdue_s: float = 0
 
     @property
-    def name(self) -> str:
-        """Return what it is called in the queue: another name each time it comes back, and each further minute.
+    def wakeup_id(self) -> str:
+        """Return the arq id of a wake-up. It changes each time the job is queued again, and each further minute.
 
-        A worker that is killed leaves marks there that would hide a job of the same name for a long time.
+        A worker that is killed leaves keys in arq's queue that would hide a wake-up of the same id for a long time.
         """
         return f"{self.job_id}-{self.due_at.timestamp():.6f}-{self.overdue_s // 60:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonedJob:
-    """A job whose worker died: `status` is queued, or failed where that was its last attempt."""
+    """A job whose worker died. `status` is queued, or failed if this was the last attempt."""
 
     job_id: int
     type: str
-    status: Status
+    status: JobStatus
     attempts: int
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the table has it. `duration_ms` is its last attempt's."""
+    """A row of the job table. `duration_ms` is the duration of the last attempt."""
 
     job_id: int
     type: str
     params: Mapping[str, Any]
-    status: Status
+    status: JobStatus
     attempts: int
     result: Mapping[str, Any] | None
     error: str | None
@@ -84,24 +83,24 @@ class Job:
     finished_at: datetime | None
     duration_ms: int | None
 
-    def values(self) -> dict[str, Any]:
-        """Return it by the columns' names."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by their column names."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many jobs of a type have a status, and how long the oldest of those that are queued waits."""
+    """The number of jobs of one type and status. `oldest_s` is the age of the oldest queued one, in seconds."""
 
     type: str
-    status: Status
+    status: JobStatus
     count: int
     oldest_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class JobTally:
-    """How many attempts at a type of job ever came to an outcome, and how long they took together."""
+    """The number of all attempts at a type of job with one outcome, and their total duration."""
 
     type: str
     outcome: Literal["done", "failed", "died"]
@@ -110,94 +109,99 @@ class JobTally:
 
 
 def open_job_pool(database_url: str) -> PostgresPool:
-    """Make the connections of a process that carries jobs out; opens none until somebody enters it."""
+    """Return the pool of a process that runs jobs. It opens when it is entered."""
     options = "-c lock_timeout=30s -c client_min_messages=warning"
-    return PostgresPool(database_url, "jobs", max_connections=CONNECTIONS, options=options, prepare_statements=False)
+    return PostgresPool(
+        database_url, "jobs", max_connections=MAX_CONNECTIONS, options=options, prepare_statements=False
+    )
 
 
 class JobTable:
-    """Background jobs. Raises StoreUnavailable where Postgres doesn't answer or isn't migrated."""
+    """Reads and writes the job table. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
     async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
-        """Put a job on the job_table; None where an open one has the same `once`."""
+        """Add a queued job; return None if a queued or running job has the same `once`."""
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
     async def claim(self, job_id: int, worker: str, lease_s: float) -> JobClaim | None:
-        """Begin a job, unless somebody else did or it isn't due."""
+        """Begin an attempt with a lease of `lease_s` seconds; return None if the job runs already or is not due."""
         rows = await self._run("claim", job_id=job_id, worker=worker, lease_s=lease_s)
         return JobClaim(*rows[0]) if rows else None
 
     async def renew_lease(self, claim: JobClaim, lease_s: float) -> bool:
-        """Say that its worker lives; False where the job isn't its any more."""
-        return bool(await self._run_for_claim("beat", claim, lease_s=lease_s))
+        """Renew the lease of a claim for `lease_s` seconds; return False if the claim was lost."""
+        return bool(await self._run_for_claim("renew_lease", claim, lease_s=lease_s))
 
     async def complete(self, claim: JobClaim, result: Mapping[str, Any]) -> bool:
-        """Keep what came of a job; False where it isn't its worker's any more."""
-        return bool(await self._run_for_claim("finish", claim, result=Jsonb(result)))
+        """Save the result of a job and mark it done; return False if the claim was lost."""
+        return bool(await self._run_for_claim("complete", claim, result=Jsonb(result)))
 
-    async def fail(self, claim: JobClaim, error: str, retry_in_s: float, *, for_good: bool = False) -> Status | None:
-        """Note a failed attempt and return what the job is now; None where it isn't its worker's any more."""
-        tried = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "most": ATTEMPTS}
-        rows = await self._run_for_claim("fail", claim, **tried)
-        status: Status | None = rows[0][0] if rows else None
+    async def fail(self, claim: JobClaim, error: str, retry_in_s: float, *, for_good: bool = False) -> JobStatus | None:
+        """Save a failed attempt and return the job's new status; return None if the claim was lost.
+
+        The job is queued again after `retry_in_s` seconds, unless no attempt is left or it failed `for_good`.
+        """
+        values = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "max_attempts": MAX_ATTEMPTS}
+        rows = await self._run_for_claim("fail", claim, **values)
+        status: JobStatus | None = rows[0][0] if rows else None
         return status
 
     async def release(self, claim: JobClaim) -> bool:
-        """Give a job back that was begun and not ended; that was no attempt."""
-        return bool(await self._run_for_claim("put_back", claim))
+        """Queue a claimed job again without counting the attempt; return False if the claim was lost."""
+        return bool(await self._run_for_claim("release", claim))
 
     async def reclaim_abandoned(self) -> list[AbandonedJob]:
-        """Take jobs away from workers that died, and return them."""
-        return [AbandonedJob(*row) for row in await self._run("reap", most=ATTEMPTS)]
+        """End the attempts whose lease expired, because their workers died, and return these jobs."""
+        return [AbandonedJob(*row) for row in await self._run("reclaim_abandoned", max_attempts=MAX_ATTEMPTS)]
 
     async def due_jobs(self, limit: int) -> list[DueJob]:
-        """Return jobs that could begin now, those that wait longest first."""
-        return [DueJob(*row) for row in await self._run("due", limit=limit)]
+        """Return up to `limit` queued jobs that may run now, those with the earliest due instant first."""
+        return [DueJob(*row) for row in await self._run("due_jobs", limit=limit)]
 
     async def retry(self, job_id: int) -> DueJob | None:
-        """Have a failed job tried again, with all its attempts; None where there is no failed one."""
+        """Queue a failed job again with all its attempts; return None if there is no failed job of this id."""
         rows = await self._run("retry", job_id=job_id)
         return DueJob(job_id, rows[0][0]) if rows else None
 
     async def has_sessions_to_do(self, type_: str, after_s: float) -> bool:
-        """Tell whether there are sessions that such a job would look at."""
-        query = {"archive": "unarchived", "retention": "finished"}[type_]
-        sql = load_statements("archives.sql", "synckairos.jobs")[query]
-        place = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
+        """Return whether an archive or retention job has any session that ended at least `after_s` seconds ago."""
+        query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
+        values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
             async with self._pool.connection() as connection:
-                return await (await connection.execute(sql, place)).fetchone() is not None
+                return await (await connection.execute(archive_statement(query), values)).fetchone() is not None
 
     async def delete_ended(self, days: int) -> None:
-        """Forget jobs that ended so many days ago."""
-        await self._run("prune", days=days)
+        """Delete the jobs that ended at least `days` days ago."""
+        await self._run("delete_ended", days=days)
 
     async def get(self, job_id: int) -> Job | None:
-        rows = await self._run("show", job_id=job_id)
+        """Return a job, or None if there is none of this id."""
+        rows = await self._run("get", job_id=job_id)
         return Job(*rows[0]) if rows else None
 
     async def list_jobs(self, *, status: str | None = None, type_: str | None = None, limit: int = 50) -> list[Job]:
-        """Return jobs, the newest first."""
-        return [Job(*row) for row in await self._run("list", status=status, type=type_, limit=limit)]
+        """Return up to `limit` jobs of a status and type, newest first. None stands for every status or type."""
+        return [Job(*row) for row in await self._run("list_jobs", status=status, type=type_, limit=limit)]
 
     async def queue_depths(self) -> list[QueueDepth]:
-        """Count jobs by type and status."""
-        return [QueueDepth(*row) for row in await self._run("depths")]
+        """Return the number of jobs for each type and status."""
+        return [QueueDepth(*row) for row in await self._run("queue_depths")]
 
     async def attempt_tally(self) -> list[JobTally]:
-        """Return what became of attempts, ever."""
-        return [JobTally(*row) for row in await self._run("tally")]
+        """Return the number of all attempts for each type and outcome."""
+        return [JobTally(*row) for row in await self._run("attempt_tally")]
 
     async def _run_for_claim(self, name: str, claim: JobClaim, **values: Any) -> list[Row]:
-        whose = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}
-        return await self._run(name, **whose, **values)
+        claim_values = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}
+        return await self._run(name, **claim_values, **values)
 
     async def _run(self, name: str, **values: Any) -> list[Row]:
         with translate_postgres_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(load_statements(_SQL, "synckairos.jobs")[name], values)
+                cursor = await connection.execute(load_statements("jobs.sql", "synckairos.jobs")[name], values)
                 return await cursor.fetchall() if cursor.description else []

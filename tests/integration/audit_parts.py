@@ -32,6 +32,7 @@ class AuditParts:
     outbox: Outbox
     failed_entries: FailedEntries
     writer: AuditWriter
+    cold_storage: ColdStorage
     history: HistoryReader
     database: psycopg.AsyncConnection
 
@@ -62,6 +63,7 @@ async def open_audit_parts(settings: Settings) -> AsyncIterator[AuditParts]:
     writer = AuditWriter(settings.database_url, settings.key_prefix)
     await writer.open()
     database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
+    cold_storage = ColdStorage(settings.archive_url)
     async with RedisPipe(settings.redis_url, 2.0) as pipe, open_history_pool(settings) as pool, database:
         await pipe.call("PING")
         yield AuditParts(
@@ -72,7 +74,8 @@ async def open_audit_parts(settings: Settings) -> AsyncIterator[AuditParts]:
             outbox=Outbox(pipe, keys),
             failed_entries=FailedEntries(pipe, keys),
             writer=writer,
-            history=HistoryReader(pool, ColdStorage(settings.archive_url)),
+            cold_storage=cold_storage,
+            history=HistoryReader(pool, cold_storage),
             database=database,
         )
     await writer.close()

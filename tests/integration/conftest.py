@@ -6,9 +6,13 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.jobs.enqueue import JobQueue
+from synckairos.jobs.table import JobTable
+from synckairos.jobs.wakeups import JobWakeups
 from synckairos.realtime.timings import RealtimeTimings
 from synckairos.server.timings import ServerTimings
 from tests.integration.audit_parts import AuditParts, open_audit_parts
+from tests.integration.jobs.job_components import JobComponents, open_job_components
 from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER
 from tests.integration.rest_server import RestServer, open_rest_server
 
@@ -30,6 +34,25 @@ async def audit(settings: Settings) -> AsyncIterator[AuditParts]:
     """Open the parts of the audit and of history on the stores of one test."""
     async with open_audit_parts(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+async def jobs(audit: AuditParts) -> AsyncIterator[JobComponents]:
+    """Open the components of background jobs on the stores of one test."""
+    async with open_job_components(audit) as opened:
+        yield opened
+
+
+@pytest.fixture
+def job_table(jobs: JobComponents) -> JobTable:
+    return jobs.job_table
+
+
+@pytest.fixture
+async def job_queue(audit: AuditParts, job_table: JobTable) -> AsyncIterator[JobQueue]:
+    wakeups = JobWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    yield JobQueue(job_table, wakeups)
+    await wakeups.close()
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ class Parts:
     pipe: RedisPipe
     store: SessionStore
     pool: PostgresPool
+    cold_storage: ColdStorage
     history: HistoryReader
     sessions: Sessions
 
@@ -64,11 +65,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         await open_store(pipe, keys)
         store = SessionStore(pipe, keys, settings.history_length, OutboxLimits.from_settings(settings))
-        history = HistoryReader(pool, ColdStorage(settings.archive_url))
+        cold_storage = ColdStorage(settings.archive_url)
+        history = HistoryReader(pool, cold_storage)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
         sessions = Sessions(
             store, PastVersions(store, Outbox(pipe, keys), history), restorer, generations, lambda partition: None
         )
-        yield Parts(pipe, store, pool, history, sessions)
+        yield Parts(pipe, store, pool, cold_storage, history, sessions)

@@ -1,10 +1,8 @@
 """The commands `synckairos jobs …`: their output and their exit codes; and the metrics of jobs."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import orjson
-import pytest
 from prometheus_client import generate_latest
 
 from synckairos.config import Settings
@@ -12,16 +10,10 @@ from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobClaim, JobTable
 from tests.integration.admin.test_audit import run_command
 from tests.integration.audit_parts import AuditParts
-from tests.integration.jobs.job_components import finished, open_job_components
+from tests.integration.jobs.job_components import finish_session
 from tests.processes import Process
 
 HEADER = "ID  TYPE     STATUS  ATTEMPTS  CREATED"
-
-
-@pytest.fixture
-async def job_table(audit: AuditParts) -> AsyncIterator[JobTable]:
-    async with open_job_components(audit) as cold:
-        yield cold.job_table
 
 
 async def test_a_queued_job_is_listed_and_shown(settings: Settings, job_table: JobTable) -> None:
@@ -61,7 +53,7 @@ async def test_an_impossible_command_prints_one_line_and_exits_1(settings: Setti
 
 
 async def test_wait_prints_the_result_and_exits_1_if_the_job_failed(audit: AuditParts, job_table: JobTable) -> None:
-    life = await finished(audit.committer)
+    life = await finish_session(audit.committer)
     await audit.drain()
     process = Process("worker", env=audit.settings.environ())
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch
 from tests.integration.audit_parts import AuditParts
-from tests.integration.jobs.job_components import finished, open_job_components
+from tests.integration.jobs.job_components import finish_session, open_job_components
 from tests.integration.session_committer import chess
 
 PAGE = Path(__file__).parents[3] / "docs" / "operate" / "database.md"
@@ -55,7 +55,7 @@ async def test_the_query_for_a_fault_finds_it_and_no_other_does(drained: AuditPa
 
 
 async def test_the_queries_about_jobs_find_running_ended_and_archived(audit: AuditParts) -> None:
-    life = await finished(audit.committer)
+    life = await finish_session(audit.committer)
     await audit.drain()
     running, ended, faulty, months = queries("Queries about jobs and archives")
     async with open_job_components(audit) as cold:

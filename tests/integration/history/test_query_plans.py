@@ -83,7 +83,10 @@ async def test_what_is_archived_is_not_looked_at_again(large_database: str) -> N
         connection.prepare_threshold = None
         await connection.execute("UPDATE sync_sessions SET archived = session_id <> %s", [SESSION])
         await connection.execute("ANALYZE sync_sessions")
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["unarchived"]
+        sql = (
+            b"EXPLAIN (ANALYZE, FORMAT JSON) "
+            + load_statements("archives.sql", "synckairos.jobs")["sessions_to_archive"]
+        )
         page = {"after_s": 0, "ended_at": "-infinity", "session_id": UUID(int=0), "limit": 200}
         row = await (await connection.execute(sql, page)).fetchone()
         await connection.rollback()

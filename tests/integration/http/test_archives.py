@@ -13,7 +13,7 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.http.caller_identity import CallerIdentity
 from synckairos.jobs.archive import Archiver
-from synckairos.jobs.retention import Retention
+from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.table import open_job_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal, Role
@@ -35,7 +35,8 @@ async def worker(server: RestServer) -> AsyncIterator[Worker]:
     async with open_job_pool(server.settings.database_url) as pool:
         archiver = Archiver(pool, objects)
         upkeep = SummaryRefresh(server.parts.pipe, server.parts.store.keys)
-        yield Worker(pool, archiver, Retention(pool, objects, archiver, server.parts.store, server.outbox, upkeep))
+        rows = SessionRows(pool)
+        yield Worker(pool, archiver, Retention(objects, archiver, rows, server.parts.store, server.outbox, upkeep))
 
 
 async def over(server: RestServer) -> dict[str, Any]:
@@ -103,7 +104,7 @@ async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
     await worker.archiver.archive(session_id)
     await server.client.patch(f"/v1/sessions/{session_id}", json={"metadata": {"table": 8}})
     await server.drain()
-    objects = server.parts.history.cold_reader._objects
+    objects = server.parts.cold_storage
     get = objects.get
 
     async def late(path: str) -> bytes:

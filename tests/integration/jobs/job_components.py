@@ -1,16 +1,19 @@
-"""Cold storage on a test's own stores: what the worker's jobs stand on, and finished sessions to put there."""
+"""Components of background jobs on the stores of one test, and ended sessions for them to work on."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.records import ArchiveRecord, TrailEvent
 from synckairos.jobs.archive import Archiver
+from synckairos.jobs.archive_packer import ArchivePacker
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.handlers import JobHandlers
-from synckairos.jobs.retention import Retention
+from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.sessions import SessionStore
@@ -18,13 +21,20 @@ from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import SessionCommitter, SessionLife, chess
 
 T0 = 1_700_000_000_000
+"""Instant (ms) at which sessions of these tests are created."""
+
+TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts")
 
 
 @dataclass(frozen=True, slots=True)
 class JobComponents:
+    """What a worker's jobs are made of. `packer` and `rows` are the parts of `archiver` and `retention`."""
+
     pool: PostgresPool
-    objects: ColdStorage
+    cold_storage: ColdStorage
+    packer: ArchivePacker
     archiver: Archiver
+    rows: SessionRows
     retention: Retention
     exporter: Exporter
     job_table: JobTable
@@ -33,26 +43,67 @@ class JobComponents:
 
 @asynccontextmanager
 async def open_job_components(audit: AuditParts, archive_url: str | None = None) -> AsyncIterator[JobComponents]:
-    objects = ColdStorage(archive_url or audit.settings.archive_url)
+    cold_storage = ColdStorage(archive_url or audit.settings.archive_url)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
-    upkeep = SummaryRefresh(audit.pipe, audit.keys)
+    refresh = SummaryRefresh(audit.pipe, audit.keys)
     async with open_job_pool(audit.settings.database_url) as pool:
-        archiver, job_table = Archiver(pool, objects), JobTable(pool)
+        packer, rows, job_table = ArchivePacker(pool), SessionRows(pool), JobTable(pool)
+        archiver = Archiver(pool, cold_storage, packer)
         yield JobComponents(
             pool=pool,
-            objects=objects,
+            cold_storage=cold_storage,
+            packer=packer,
             archiver=archiver,
-            retention=Retention(pool, objects, archiver, store, audit.outbox, upkeep),
-            exporter=Exporter(pool, objects),
+            rows=rows,
+            retention=Retention(cold_storage, archiver, rows, store, audit.outbox, refresh),
+            exporter=Exporter(pool, cold_storage),
             job_table=job_table,
-            handlers=JobHandlers(pool, objects, job_table, store, audit.outbox, upkeep),
+            handlers=JobHandlers(pool, cold_storage, job_table, store, audit.outbox, refresh),
         )
 
 
-async def finished(committer: SessionCommitter, moves: int = 3, at_ms: int = T0) -> SessionLife:
-    """Play a session to its end: created, started, switched `moves` times, completed, a second between them."""
+async def finish_session(committer: SessionCommitter, moves: int = 3, at_ms: int = T0) -> SessionLife:
+    """Commit a whole session: created, started, switched `moves` times, completed, with a second between them."""
     life = await committer.create(chess(), at_ms)
     await committer.apply(life, Start(), at_ms + 1000, "first")
     for move in range(moves):
         await committer.apply(life, Switch(), at_ms + 2000 + 1000 * move)
     return await committer.apply(life, Complete(), at_ms + 2000 + 1000 * moves)
+
+
+async def finish_and_drain(audit: AuditParts, moves: int = 3) -> SessionLife:
+    """Commit a whole session and drain it to Postgres."""
+    life = await finish_session(audit.committer, moves)
+    await audit.drain()
+    return life
+
+
+async def count_rows(audit: AuditParts) -> list[int]:
+    """Return the number of rows in each of TABLES."""
+    return [(await audit.rows(f"SELECT count(*) FROM {table}"))[0][0] for table in TABLES]
+
+
+async def read_trail(audit: AuditParts, session_id: str, limit: int = 200) -> list[TrailEvent]:
+    """Return the whole trail of a session with its documents, read in pages of `limit` events."""
+    events: list[TrailEvent] = []
+    cursor: str | None = None
+    while True:
+        page = await audit.history.events(session_id, cursor=cursor, limit=limit, snapshots=True)
+        events += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return events
+
+
+async def insert_conflict(audit: AuditParts) -> None:
+    """Insert a conflict of version 2 of every session."""
+    await audit.database.execute(
+        "INSERT INTO sync_conflicts SELECT session_id, epoch, version, sha256('{}'), '{\"a\": 1}', '{}'"
+        " FROM sync_events WHERE version = 2"
+    )
+
+
+def object_path(audit: AuditParts, record: ArchiveRecord) -> Path:
+    """Return the path of an archive's object in the local cold storage."""
+    assert record.path is not None
+    return Path(audit.settings.archive_url) / record.path

@@ -1,78 +1,59 @@
-"""A session made again under its id while something of its life before is in cold storage, or still on its way."""
+"""Sessions created again under their id while their earlier life is in cold storage or in the outbox."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from synckairos.clock.commands import Complete, Delete, Start, Switch
-from synckairos.history.records import TrailEvent
-from synckairos.jobs.archive import SessionNotFinished
+from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import JobClaim
 from synckairos.wire.instants import to_datetime
 from tests.integration.audit_parts import AuditParts
-from tests.integration.jobs.job_components import T0, JobComponents, finished, open_job_components
+from tests.integration.jobs.job_components import T0, JobComponents, finish_session, read_trail
 from tests.integration.session_committer import SessionLife, chess
 
-AGAIN = T0 + 100_000
+RECREATED_AT = T0 + 100_000
 
 
-@pytest.fixture
-async def cold(audit: AuditParts) -> AsyncIterator[JobComponents]:
-    async with open_job_components(audit) as opened:
-        yield opened
-
-
-async def gone(audit: AuditParts, cold: JobComponents) -> SessionLife:
-    """Play a session to its end and have it leave Postgres."""
-    life = await finished(audit.committer)
+async def finish_and_remove(audit: AuditParts, jobs: JobComponents) -> SessionLife:
+    """Commit a whole session, drain it, and remove it from Postgres."""
+    life = await finish_session(audit.committer)
     await audit.drain()
-    assert await cold.retention.remove(life.session_id, 0)
+    assert await jobs.retention.remove(life.session_id, 0)
     return life
 
 
-async def deleted(audit: AuditParts, life: SessionLife) -> SessionLife:
-    """Delete it: a row that is on its way when its others are gone."""
-    return await audit.committer.apply(life, Delete(), AGAIN - 10_000)
+async def delete_session(audit: AuditParts, life: SessionLife) -> SessionLife:
+    """Delete the session. Its tombstone is in the outbox while retention has removed the other rows."""
+    return await audit.committer.apply(life, Delete(), RECREATED_AT - 10_000)
 
 
-async def made_again(
-    audit: AuditParts, before: SessionLife, *, at_ms: int = AGAIN, to_the_end: bool = True
+async def recreate(
+    audit: AuditParts, before: SessionLife, *, at_ms: int = RECREATED_AT, finish: bool = True
 ) -> SessionLife:
     life = await audit.committer.create(chess(), at_ms, before.session_id, before.snapshot)
     await audit.committer.apply(life, Start(), at_ms + 1000, "first again")
     await audit.committer.apply(life, Switch(), at_ms + 2000)
-    if to_the_end:
+    if finish:
         await audit.committer.apply(life, Complete(), at_ms + 3000)
     return life
 
 
-async def left_in_postgres(audit: AuditParts) -> int:
+async def count_rows_left(audit: AuditParts) -> int:
     rows = await audit.rows("SELECT (SELECT count(*) FROM sync_events) + (SELECT count(*) FROM sync_sessions)")
     return int(rows[0][0])
 
 
-async def trail(audit: AuditParts, session_id: str, limit: int = 200) -> list[TrailEvent]:
-    found: list[TrailEvent] = []
-    cursor: str | None = None
-    while True:
-        page = await audit.history.events(session_id, cursor=cursor, limit=limit, snapshots=True)
-        found += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
-
-
-async def is_whole(audit: AuditParts, *lives: SessionLife) -> None:
-    """Hold what is answered against all that ever happened: the trail, the end, each instant, each document."""
+async def assert_history_is_complete(audit: AuditParts, *lives: SessionLife) -> None:
+    """Compare trail, latest version, each instant and each document with everything that was committed."""
     session_id, last = lives[-1].session_id, lives[-1]
     expected = [(life.state.epoch, version, life.documents[version]) for life in lives for version in life.documents]
     for limit in (200, 3):
-        told = await trail(audit, session_id, limit)
-        assert [(event.epoch, event.version, event.document) for event in told] == expected
-    for event in told:
+        events = await read_trail(audit, session_id, limit)
+        assert [(event.epoch, event.version, event.document) for event in events] == expected
+    for event in events:
         past = await audit.history.version_at(session_id, event.occurred_at_ms)
         assert past is not None
         assert (past.snapshot.epoch, past.snapshot.version, past.snapshot.document) == (
@@ -92,15 +73,17 @@ async def is_whole(audit: AuditParts, *lives: SessionLife) -> None:
     assert list(latest.records) == ["first again"]
 
 
-async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: AuditParts, cold: JobComponents) -> None:
-    first = await deleted(audit, await gone(audit, cold))
-    second = await made_again(audit, first)
+async def test_a_late_version_of_the_earlier_life_is_removed_with_the_next_life(
+    audit: AuditParts, jobs: JobComponents
+) -> None:
+    first = await delete_session(audit, await finish_and_remove(audit, jobs))
+    second = await recreate(audit, first)
     await audit.drain()
-    everything = JobClaim(1, "retention", {"after_s": 0}, 1, "somebody")
-    assert await cold.handlers.run(everything) == {"done": 1, "left": 0, "failed": 0}
-    assert await left_in_postgres(audit) == 0
-    assert await cold.job_table.list_jobs() == []
-    await is_whole(audit, first, second)
+    everything = JobClaim(1, "retention", {"after_s": 0}, 1, "worker-1")
+    assert await jobs.handlers.run(everything) == {"done": 1, "left": 0, "failed": 0}
+    assert await count_rows_left(audit) == 0
+    assert await jobs.job_table.list_jobs() == []
+    await assert_history_is_complete(audit, first, second)
     newest, oldest = await audit.history.archive_records(first.session_id)
     assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
     assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
@@ -109,90 +92,92 @@ async def test_what_came_late_of_the_life_before_leaves_with_the_next(audit: Aud
     ]
 
 
-async def test_all_lives_before_count(audit: AuditParts, cold: JobComponents) -> None:
-    lives = [await gone(audit, cold)]
+async def test_the_archives_of_all_earlier_lives_complete_the_newest(audit: AuditParts, jobs: JobComponents) -> None:
+    lives = [await finish_and_remove(audit, jobs)]
     for number in (1, 2):
         await audit.committer.apply(lives[-1], Delete(), T0 + number * 100_000 - 10_000)
-        lives.append(await made_again(audit, lives[-1], at_ms=T0 + number * 100_000))
+        lives.append(await recreate(audit, lives[-1], at_ms=T0 + number * 100_000))
         await audit.drain()
-        assert await cold.retention.remove(lives[-1].session_id, 0)
-    assert await left_in_postgres(audit) == 0
-    await is_whole(audit, *lives)
+        assert await jobs.retention.remove(lives[-1].session_id, 0)
+    assert await count_rows_left(audit) == 0
+    await assert_history_is_complete(audit, *lives)
 
 
 @pytest.mark.parametrize("missing", [2, 6])
-async def test_what_no_life_before_has_is_missing(audit: AuditParts, cold: JobComponents, missing: int) -> None:
-    first = await finished(audit.committer)
+async def test_a_version_that_no_earlier_archive_has_is_missing(
+    audit: AuditParts, jobs: JobComponents, missing: int
+) -> None:
+    first = await finish_session(audit.committer)
     await audit.drain()
-    await cold.archiver.archive(first.session_id)
-    # Not by retention, and the archive isn't all there is: it doesn't count.
+    await jobs.archiver.archive(first.session_id)
+    # Not deleted by retention. So the archive is not the only copy and does not count.
     await audit.database.execute("DELETE FROM sync_events WHERE version <= %s", [missing])
-    second = await made_again(audit, await deleted(audit, first))
+    second = await recreate(audit, await delete_session(audit, first))
     await audit.drain()
     with pytest.raises(
         ArchiveIncomplete, match=f"what comes before version {missing + 1} of epoch {first.state.epoch}"
     ):
-        await cold.retention.remove(first.session_id, 0)
+        await jobs.retention.remove(first.session_id, 0)
     assert await audit.rows("SELECT count(*) FROM sync_events") == [(7 - missing + len(second.documents),)]
 
 
-async def test_nothing_leaves_while_a_version_of_the_life_before_lies_isolated(
-    audit: AuditParts, cold: JobComponents
+async def test_a_session_with_a_failed_entry_of_its_earlier_life_is_retained(
+    audit: AuditParts, jobs: JobComponents
 ) -> None:
-    first = await deleted(audit, await gone(audit, cold))
-    second = await made_again(audit, first)
+    first = await delete_session(audit, await finish_and_remove(audit, jobs))
+    second = await recreate(audit, first)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (NOT deleted)")
     assert await audit.drain(retry_delays_s=()) == len(second.documents)
-    assert not await cold.retention.remove(first.session_id, 0)
-    # Came it after all had left, it would be the newest that Postgres knows of.
+    assert not await jobs.retention.remove(first.session_id, 0)
+    # If it arrived after the removal, it would be the newest version in Postgres.
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await audit.failed_entries.retry_set_aside() == 1
     assert await audit.drain() == 1
-    assert await cold.retention.remove(first.session_id, 0)
-    assert await left_in_postgres(audit) == 0
-    await is_whole(audit, first, second)
+    assert await jobs.retention.remove(first.session_id, 0)
+    assert await count_rows_left(audit) == 0
+    await assert_history_is_complete(audit, first, second)
 
 
-async def test_a_job_for_one_that_was_made_again_ends_without_an_alarm(audit: AuditParts, cold: JobComponents) -> None:
-    first = await finished(audit.committer)
-    second = await made_again(audit, await deleted(audit, first), to_the_end=False)
+async def test_a_job_for_a_recreated_session_ends_without_an_alert(audit: AuditParts, jobs: JobComponents) -> None:
+    first = await finish_session(audit.committer)
+    second = await recreate(audit, await delete_session(audit, first), finish=False)
     await audit.drain()
-    claim = JobClaim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
-    result = await cold.handlers.run(claim)
-    assert (result["removed"], "isn't over" in result["left"]) == (False, True)
-    archive = JobClaim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "somebody")
-    with pytest.raises(PermanentJobFailure, match="isn't over"):  # as far as anybody knows it never was
-        await cold.handlers.run(archive)
+    claim = JobClaim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "worker-1")
+    result = await jobs.handlers.run(claim)
+    assert (result["removed"], "has not ended" in result["left"]) == (False, True)
+    archive = JobClaim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "worker-1")
+    with pytest.raises(PermanentJobFailure, match="has not ended"):  # no record says that it ever ended
+        await jobs.handlers.run(archive)
     await audit.database.execute(
         "INSERT INTO sync_archives (session_id, created_at, status) VALUES (%s, %s, 'failed')",
         [first.session_id, to_datetime(T0)],
     )
-    result = await cold.handlers.run(archive)
-    assert (result["archived"], "made again" in result["left"]) == (False, True)
-    await audit.committer.apply(second, Complete(), AGAIN + 3000)
+    result = await jobs.handlers.run(archive)
+    assert (result["archived"], "created again" in result["left"]) == (False, True)
+    await audit.committer.apply(second, Complete(), RECREATED_AT + 3000)
     await audit.drain()
-    assert await cold.handlers.run(claim) == {"session_id": first.session_id, "removed": True}
-    await is_whole(audit, first, second)
+    assert await jobs.handlers.run(claim) == {"session_id": first.session_id, "removed": True}
+    await assert_history_is_complete(audit, first, second)
 
 
-async def test_an_archive_is_of_one_life(
-    audit: AuditParts, cold: JobComponents, monkeypatch: pytest.MonkeyPatch
+async def test_a_session_recreated_while_it_is_archived_is_not_archived(
+    audit: AuditParts, jobs: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is made again between the look at it and the reading of its rows is left for the next look."""
-    first = await finished(audit.committer)
+    """If a session is created again before its rows are read, the archive job fails and the next one archives it."""
+    first = await finish_session(audit.committer)
     await audit.drain()
-    pack = cold.archiver._pack
+    pack = jobs.packer.pack
 
-    async def late(*args: Any) -> Any:
+    async def recreate_before_pack(*args: Any) -> Any:
         monkeypatch.undo()
-        second = await made_again(audit, await deleted(audit, first))
+        second = await recreate(audit, await delete_session(audit, first))
         assert await audit.drain() == 1 + len(second.documents)
         return await pack(*args)
 
-    monkeypatch.setattr(cold.archiver, "_pack", late)
-    with pytest.raises(SessionNotFinished, match="made again"):
-        await cold.archiver.archive(first.session_id)
-    filed = await cold.archiver.archive(first.session_id)
-    assert (filed.status, filed.version, filed.events) == ("ready", 4, 11)
+    monkeypatch.setattr(jobs.packer, "pack", recreate_before_pack)
+    with pytest.raises(SessionNotFinished, match="created again"):
+        await jobs.archiver.archive(first.session_id)
+    record = await jobs.archiver.archive(first.session_id)
+    assert (record.status, record.version, record.events) == ("ready", 4, 11)
     newest, oldest = await audit.history.archive_records(first.session_id)
-    assert (newest.path, oldest.path, oldest.status) == (filed.path, None, "failed")
+    assert (newest.path, oldest.path, oldest.status) == (record.path, None, "failed")

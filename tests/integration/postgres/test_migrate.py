@@ -111,7 +111,7 @@ async def test_a_filled_database_of_an_older_version_keeps_its_rows(
         # Retention runs this query for each session. It must not scan all webhook deliveries.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["hold"]
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["lock_session"]
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None
     found = {table: (kind, rows) for kind, table, rows in scans(row[0][0]["Plan"])}

@@ -191,7 +191,7 @@ IN_CODE = {
     "time with nothing but failures": text(dispatcher.GIVE_UP_S),
     "age of the log of deliveries": setting("webhook_log_days"),
     # jobs
-    "attempts of a job": text(table.ATTEMPTS),
+    "attempts of a job": text(table.MAX_ATTEMPTS),
     "age of finished jobs": text(enqueue.KEPT_DAYS),
 }
 """Each row's value, from the constant, the model or the setting that makes it so."""

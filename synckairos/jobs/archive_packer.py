@@ -1,0 +1,139 @@
+"""Packs the rows of an ended session into the content of one archive object."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import AsyncConnection, IsolationLevel
+from psycopg.rows import dict_row
+
+from synckairos.history.cold.bundle import Bundle, BundleWriter, render_bundle_line
+from synckairos.jobs.archive_statements import archive_statement
+from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_ended_session
+from synckairos.postgres.pool import PostgresPool
+
+_FIRST_ROWS = 20  # documents may be large: the size of the first rows decides how many are fetched at once
+_MAX_ROWS = 500
+_MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PackedArchive:
+    """The content of a session's archive as of one instant."""
+
+    ended: EndedSession
+    content: bytes
+    events: int
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+class ArchivePacker:
+    """Reads and compresses the rows of sessions. Raises the errors of psycopg."""
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+
+    async def pack(self, expected: EndedSession, earlier: Bundle | None) -> PackedArchive:
+        """Read a session's rows as of one instant, and compress them. The lines of `earlier` come before new rows.
+
+        Raises SessionRecreated if the session is not the expected life any more.
+        """
+        async with self._pool.connection() as connection:
+            await connection.set_autocommit(False)
+            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            try:
+                async with connection.transaction():
+                    ended = await load_ended_session(connection, expected.session_id)
+                    if ended is None or ended.created_at != expected.created_at:
+                        # If the next life has ended too, the next archive job finds it.
+                        raise SessionRecreated(f"Session {expected.session_id} was created again, or does not exist")
+                    return await self._pack_rows(connection, ended, earlier)
+            finally:
+                await connection.set_isolation_level(None)
+                await connection.set_autocommit(True)
+
+    async def _pack_rows(
+        self, connection: AsyncConnection, ended: EndedSession, earlier: Bundle | None
+    ) -> PackedArchive:
+        events, first_at, last_at = await load_event_extent(connection, ended.session_id)
+        conflicts = await _load_conflicts(connection, ended.session_id)
+        new_rows: list[dict[str, Any]] = []
+        if earlier is not None:
+            # Few rows are added to an earlier archive. So they are read before the head, which has their number.
+            known = {line.version for line in earlier.events}
+            new_rows = [row async for row in _rows(connection, ended.session_id) if _version(row) not in known]
+            known_conflicts = {(*line.version, line.payload_hash) for line in earlier.conflicts}
+            conflicts = [row for row in conflicts if (*_version(row), row["payload_hash"]) not in known_conflicts]
+            events = len(known) + len(new_rows)
+            first_at = datetime.fromisoformat(earlier.events[0].row["occurred_at"])
+        conflict_count = len(conflicts) + (0 if earlier is None else len(earlier.conflicts))
+        writer = BundleWriter(
+            {
+                "session_id": ended.session_id,
+                "sync_mode": ended.sync_mode,
+                "status": ended.status,
+                "epoch": ended.epoch,
+                "version": ended.version,
+                "created_at": _render_instant(ended.created_at),
+                "finished_at": _render_instant(ended.finished_at),
+                "deleted": ended.deleted,
+                "events": events,
+                "conflicts": conflict_count,
+            }
+        )
+        if earlier is not None:
+            await asyncio.to_thread(writer.add, [line.raw for line in earlier.events])
+            await asyncio.to_thread(_add_rows, writer, "event", new_rows)
+            await asyncio.to_thread(writer.add, [line.raw for line in earlier.conflicts])
+        else:
+            async for batch in _batches(connection, ended.session_id):
+                await asyncio.to_thread(_add_rows, writer, "event", batch)
+        await asyncio.to_thread(_add_rows, writer, "conflict", conflicts)
+        content = await asyncio.to_thread(writer.finish)
+        return PackedArchive(ended, content, events, first_at, last_at)
+
+
+async def load_event_extent(
+    connection: AsyncConnection, session_id: str
+) -> tuple[int, datetime | None, datetime | None]:
+    """Return the number of a session's rows, and the instants of the first and the last one."""
+    row = await (await connection.execute(archive_statement("event_extent"), {"session_id": session_id})).fetchone()
+    return (0, None, None) if row is None else row
+
+
+async def _load_conflicts(connection: AsyncConnection, session_id: str) -> list[dict[str, Any]]:
+    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(archive_statement("conflict_rows"), {"session_id": session_id})
+        return await cursor.fetchall()
+
+
+def _version(row: dict[str, Any]) -> tuple[str, int]:
+    return row["epoch"], row["version"]
+
+
+async def _rows(connection: AsyncConnection, session_id: str) -> AsyncIterator[dict[str, Any]]:
+    async for batch in _batches(connection, session_id):
+        for row in batch:
+            yield row
+
+
+async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
+    """Yield a session's rows in batches of about 4 MiB."""
+    async with connection.cursor(name="events", row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(archive_statement("event_rows"), {"session_id": session_id})
+        count = _FIRST_ROWS
+        while batch := await cursor.fetchmany(count):
+            size = sum(len(row["snapshot"]) for row in batch)
+            count = min(_MAX_ROWS, max(1, _MAX_BYTES * len(batch) // max(size, 1)))
+            yield batch
+
+
+def _add_rows(writer: BundleWriter, kind: str, rows: list[dict[str, Any]]) -> None:
+    writer.add(render_bundle_line(kind, row, row.pop("snapshot")) for row in rows)
+
+
+def _render_instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

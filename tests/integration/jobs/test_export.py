@@ -1,0 +1,73 @@
+"""Export jobs: every event of a time range is in the object, from Postgres and from cold storage alike."""
+
+import gzip
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from synckairos.clock.commands import UpdateMetadata
+from synckairos.jobs.export import ExportFormat
+from tests.integration.audit_parts import AuditParts
+from tests.integration.jobs.job_components import T0, JobComponents, finish_session
+
+
+async def export_lines(
+    audit: AuditParts,
+    jobs: JobComponents,
+    form: ExportFormat,
+    snapshots: bool = False,
+    *,
+    from_ms: int = 0,
+    to_ms: int = T0 + 10**9,
+) -> list[bytes]:
+    """Export a range of instants, check size and number of events, and return the lines."""
+    exported = await jobs.exporter.export("7", _instant(from_ms), _instant(to_ms), form, snapshots=snapshots)
+    content = (Path(audit.settings.archive_url) / exported.path).read_bytes()
+    assert len(content) == exported.written.size_bytes
+    lines = gzip.decompress(content).splitlines()
+    assert exported.events == len(lines) - (form == "csv")
+    return lines
+
+
+def _instant(at_ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+
+
+async def test_an_export_has_the_same_lines_before_and_after_retention(audit: AuditParts, jobs: JobComponents) -> None:
+    lives = [await finish_session(audit.committer, 3, T0 + each * 100_000) for each in range(3)]
+    await audit.committer.apply(lives[0], UpdateMetadata({"é\n": '\\ "quoted" \t, and = \u0001'}), T0 + 90_000)
+    await audit.drain()
+    await audit.database.execute("UPDATE sync_events SET actor = '=1+1' WHERE version = 2")
+    cases: list[tuple[ExportFormat, bool]] = [("ndjson", False), ("ndjson", True), ("csv", False), ("csv", True)]
+    for form, snapshots in cases:
+        before = await export_lines(audit, jobs, form, snapshots)
+        assert len(before) == 3 * 6 + 1 + (form == "csv")
+        if form == "ndjson":
+            rows = [orjson.loads(line) for line in before]
+            by_id = {life.session_id: life for life in lives}
+            for row, line in zip(rows, before, strict=True):
+                if snapshots:
+                    assert by_id[row["session_id"]].documents[row["version"]] in line
+                assert ("state" in row) is snapshots
+        else:
+            assert sum(b",'=1+1," in line for line in before) == 3
+    formats: tuple[ExportFormat, ...] = ("ndjson", "csv")
+    lines = {form: await export_lines(audit, jobs, form, True) for form in formats}
+    for life in lives[:2]:
+        assert await jobs.retention.remove(life.session_id, 0)
+    for form in formats:
+        assert sorted(await export_lines(audit, jobs, form, True)) == sorted(lines[form])
+
+
+async def test_an_export_excludes_the_end_of_its_range(audit: AuditParts, jobs: JobComponents) -> None:
+    life = await finish_session(audit.committer)
+    await audit.drain()
+
+    async def exported_versions() -> list[int]:
+        lines = await export_lines(audit, jobs, "ndjson", from_ms=T0 + 1000, to_ms=T0 + 4000)
+        return [orjson.loads(line)["version"] for line in lines]
+
+    assert await exported_versions() == [2, 3, 4]
+    assert await jobs.retention.remove(life.session_id, 0)
+    assert await exported_versions() == [2, 3, 4]
