@@ -1,6 +1,6 @@
 """Cold storage: how fast sessions are archived, how soon an archive answers, and what an export costs.
 
-Three lines: `archive` puts finish_session sessions into a local folder, beside a bare loop that selects the same documents,
+Three lines: `archive` puts finished sessions into a local folder, beside a bare loop that selects the same documents,
 compresses them and writes a file each; `read` asks a server for archives, beside plain reads of the same sessions;
 `export` writes a large range, and says how much memory it took and how long the event loop ever stood still.
 """

@@ -1,8 +1,7 @@
-"""A real object store that speaks S3: OpenStack Swift, its proxy and its three servers together in one process.
+"""A real object store with the S3 protocol: OpenStack Swift, its proxy and its three servers in one process.
 
-For tests that write archives as production does. Swift checks signatures, keeps what it took on disk, and may be
-killed, frozen and started again; nothing here imports it but the process of its own that `python -m tests.object_store
-FOLDER PORT` is.
+For tests that write archives as in production. Swift checks signatures and keeps objects on disk. It can be killed,
+frozen and started again. Only the process `python -m tests.object_store FOLDER PORT` imports Swift.
 """
 
 import signal
@@ -23,7 +22,7 @@ KEY_ID, SECRET, REGION = "archive:keeper", "kept", "nowhere-1"
 
 
 class ObjectStore:
-    """One Swift, empty at first, on a port that it keeps; `environ` is what its clients are told."""
+    """One Swift, empty at first, on a port that it keeps. `environ` has the variables for its clients."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,7 +44,7 @@ class ObjectStore:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Start it, with what it had, and wait until it serves."""
+        """Start Swift with the objects on its disk, and wait until it serves."""
         argv = [sys.executable, "-W", "ignore", "-m", "tests.object_store", str(self._folder), str(self._port)]
         self._child = ChildProcess(argv, stdout=subprocess.PIPE)
         assert self._child.process.stdout is not None
@@ -57,7 +56,7 @@ class ObjectStore:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Have it take connections and never say a word."""
+        """Freeze Swift: it accepts connections and never answers."""
         assert self._child is not None
         self._child.process.send_signal(signal.SIGSTOP)
         try:
@@ -76,12 +75,12 @@ class ObjectStore:
         return sorted(each["path"] for page in pages for each in page)
 
     async def parts(self, bucket: str, path: str) -> int:
-        """Return in how many parts an object came; the store says so in its ETag."""
+        """Return the number of parts in which an object was written. The ETag contains it."""
         etag = (await obstore.head_async(self._open(bucket), path))["e_tag"]
         return int((etag or "").strip('"').partition("-")[2] or 1)
 
     def size_bytes(self) -> int:
-        """Return how much its disk holds of objects, the parts of unfinished ones among them."""
+        """Return the bytes of all objects on disk, with the parts of unfinished ones."""
         return sum(file.stat().st_size for file in self._folder.glob("disk/objects/**/*.data"))
 
     def _open(self, bucket: str) -> S3Store:
@@ -137,7 +136,7 @@ use = egg:swift#slo
 
 
 def serve(folder: Path, port: int) -> None:
-    """Serve S3 from a folder until killed; prints the port, a free one where that is 0, when it is ready."""
+    """Serve S3 from a folder until killed. Prints the port when ready; port 0 selects a free one."""
     import eventlet
 
     eventlet.monkey_patch()

@@ -1,1 +1,1 @@
-"""Reads of past state and events from Postgres, cold storage and the outbox. Changes nothing."""
+"""Reads of past states and events from Postgres, cold storage and the outbox. Changes no session."""

@@ -1,4 +1,4 @@
-"""A session's trail whole: what Postgres has, and behind it what is still on its way there."""
+"""A session's audit trail: the versions in Postgres, followed by those in the outbox."""
 
 from dataclasses import fields
 from typing import Any
@@ -16,59 +16,64 @@ _NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "docu
 
 
 class AuditTrail:
-    """The trail of any session, for `GET /sessions/{id}/events`."""
+    """Reads audit trails, for `GET /sessions/{id}/events`."""
 
-    def __init__(self, history: HistoryReader, outbox: Outbox, aside: ReadCache) -> None:
+    def __init__(self, history: HistoryReader, outbox: Outbox, read_cache: ReadCache) -> None:
         self._history = history
         self._outbox = outbox
-        self._aside = aside
+        self._read_cache = read_cache
 
     async def page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
         """Return a page of the trail over all epochs, oldest first; `limit` is 1 to 200.
 
-        Every committed version is in it once, unless the backlog is beyond 5,000 entries. A page without a
-        `next_cursor` is the last for now; an empty one is a session that never was.
+        The pages have every committed version once, unless a partition of the outbox has more than 5,000 entries. A
+        page without a `next_cursor` is the last one at this time. An empty first page means that no session has this
+        id.
 
         Raises:
-            ValidationFailed: the cursor isn't one of ours, or the limit is out of range.
-            StoreUnavailable: Redis or Postgres doesn't answer.
+            ValidationFailed: The cursor is invalid, or the limit is out of range.
+            StoreUnavailable: Redis or Postgres is not reachable.
         """
-        # In this order: what is drained in between is then in both, and in neither never.
-        waiting = await self._outbox.session_entries(session_id)
-        page = await self._archived(session_id, cursor, limit, snapshots)
-        if page.next_cursor is not None or not waiting:
+        # The outbox is read before Postgres. A version drained in between is then in both, and never in neither.
+        in_outbox = await self._outbox.session_entries(session_id)
+        page = await self._page_from_postgres(session_id, cursor, limit, snapshots)
+        if page.next_cursor is not None or not in_outbox:
             return page
         known = {(event.epoch, event.version) for event in page.items}
         after = parse_cursor(cursor, int, int, str) if cursor else (-1, 0, "")
-        later = [build_trail_event(entry, snapshots) for entry in waiting if (entry.epoch, entry.version) not in known]
+        later = [
+            build_trail_event(entry, snapshots) for entry in in_outbox if (entry.epoch, entry.version) not in known
+        ]
         fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
         return build_trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
 
-    async def _archived(self, session_id: str, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
-        async def ask() -> bytes:
+    async def _page_from_postgres(
+        self, session_id: str, cursor: str | None, limit: int, snapshots: bool
+    ) -> Page[TrailEvent]:
+        async def query() -> bytes:
             page = await self._history.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
-            return orjson.dumps([page.next_cursor, [_plain(event) for event in page.items]])
+            return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
-        question = f"{cursor or ''} {limit} {snapshots:d}"
-        next_cursor, events = orjson.loads(await self._aside.read("events", session_id, question, ask))
-        return Page(tuple(_event(*plain) for plain in events), next_cursor)
-
-
-def _plain(event: TrailEvent) -> list[Any]:
-    state = None if event.document is None else event.document.decode()
-    return [*(getattr(event, name) for name in _NAMES), state]
+        key = f"{cursor or ''} {limit} {snapshots:d}"
+        next_cursor, events = orjson.loads(await self._read_cache.read("events", session_id, key, query))
+        return Page(tuple(_from_list(*values) for values in events), next_cursor)
 
 
-def _event(*plain: Any) -> TrailEvent:
-    *values, state = plain
-    event = dict(zip(_NAMES, values, strict=True))
-    return TrailEvent(**event, document=None if state is None else state.encode())
+def _to_list(event: TrailEvent) -> list[Any]:
+    document = None if event.document is None else event.document.decode()
+    return [*(getattr(event, name) for name in _NAMES), document]
+
+
+def _from_list(*values: Any) -> TrailEvent:
+    *members, document = values
+    event = dict(zip(_NAMES, members, strict=True))
+    return TrailEvent(**event, document=None if document is None else document.encode())
 
 
 def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
-    """Return an outbox entry as the trail shows it."""
+    """Build the trail's event of an outbox entry."""
     fields: dict[str, Any] = orjson.loads(entry.event)
     return TrailEvent(
         epoch=entry.epoch,

@@ -1,4 +1,4 @@
-"""The questions of `queries.sql`, asked by their names: answered in time, or not at all."""
+"""Runs the queries of `queries.sql` by name, with a time limit."""
 
 import time
 from collections.abc import Mapping
@@ -11,31 +11,32 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import BoundedQueries, PostgresPool
 
 TIMEOUT_S = 2.0
+"""Seconds after which a query fails, unless its caller sets another limit."""
 
-_AWAY_S = 0.5  # after Postgres didn't answer, the next questions aren't even asked for so long
+_PAUSE_AFTER_FAULT_S = 0.5  # seconds after a failure in which queries fail at once, without Postgres
 
 Row = tuple[Any, ...]
 
 
 class HistoryQueries:
-    """What reading asks of Postgres. Raises StoreUnavailable where it doesn't answer, or isn't migrated."""
+    """Queries of one pool. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
         self._bounded = BoundedQueries()
-        self._away_until_s = 0.0
+        self._fail_until_s = 0.0
 
     async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
-        """Run one named query and return its rows, within `timeout_s` whatever becomes of Postgres."""
-        if time.monotonic() < self._away_until_s:
-            raise StoreUnavailable("Postgres doesn't answer; try again shortly")
+        """Run one named query and return its rows. It ends within `timeout_s` seconds, whatever Postgres does."""
+        if time.monotonic() < self._fail_until_s:
+            raise StoreUnavailable("Postgres is not reachable; try again shortly")
         try:
             return await self._bounded.run(timeout_s, self._fetch(name, values))
         except StoreUnavailable:
-            self._away_until_s = time.monotonic() + _AWAY_S
+            self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
             raise
         except psycopg.OperationalError as fault:
-            self._away_until_s = time.monotonic() + _AWAY_S
+            self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
             raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
         except psycopg.ProgrammingError as fault:
             if (fault.sqlstate or "").startswith("42"):

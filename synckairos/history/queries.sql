@@ -1,9 +1,9 @@
--- What the archive reads. Planned for the values at hand each time (nothing is prepared): a filter that isn't given is
--- null and costs nothing. EXPLAIN of each is checked by a test.
+-- Queries of history. Postgres plans each query for its values, because none is prepared. So an absent filter is null and
+-- costs nothing. A test checks the plan of each query.
 
--- name: latest
--- The newest version of a session, by the projection that only moves forward, and the newest decisions of this life of it,
--- so that a repeated command gets its answer again; no snapshot where retention took it away.
+-- name: latest_version
+-- The newest version of a session, and its newest 100 commands since its creation, so that a repeated command is replayed.
+-- The projection in sync_sessions says which version is the newest. The snapshot is null if retention removed the rows.
 SELECT
     e.epoch, e.version, e.snapshot, e.deleted, e.recorded_at,
     (
@@ -30,8 +30,8 @@ UNION ALL
     LIMIT 1
 );
 
--- name: filed
--- A session's archives, one a life, newest first.
+-- name: archive_records
+-- The archive records of a session, one for each life, newest first.
 SELECT
     session_id::text, created_at, status::text, coalesce(epoch, ''), coalesce(version, 0),
     coalesce(session_status::text, ''), deleted, path, coalesce(size_bytes, 0), coalesce(checksum, ''),
@@ -40,10 +40,10 @@ FROM sync_archives
 WHERE session_id = %(session_id)s AND (removed_at IS NOT NULL OR NOT %(removed_only)s)
 ORDER BY created_at DESC;
 
--- name: snapshot
+-- name: version_document
 SELECT snapshot FROM sync_events WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
 
--- name: state_at
+-- name: version_at
 SELECT epoch, version, snapshot, deleted, recorded_at
 FROM sync_events
 WHERE session_id = %(session_id)s AND occurred_at <= %(at)s
@@ -51,7 +51,7 @@ ORDER BY occurred_at DESC, version DESC, epoch DESC
 LIMIT 1;
 
 -- name: sessions
--- Newest first; the row-wise comparison is the index's own order.
+-- Newest first. The comparison of rows uses the order of the index.
 SELECT s.session_id::text, s.epoch, s.version, s.created_at, e.snapshot
 FROM sync_sessions AS s
 JOIN sync_events AS e USING (session_id, epoch, version)
@@ -63,7 +63,7 @@ ORDER BY s.created_at DESC, s.session_id DESC
 LIMIT %(limit)s;
 
 -- name: events
--- The trail of a session over all its epochs, oldest first.
+-- The audit trail of a session over all its epochs, oldest first.
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
     CASE WHEN %(snapshots)s::boolean THEN snapshot END
@@ -74,7 +74,7 @@ ORDER BY occurred_at, version, epoch
 LIMIT %(limit)s;
 
 -- name: participant_sessions
--- A participant's sessions, newest first; where some are named, none but these.
+-- A participant's sessions, newest first. If session ids are given, only these.
 WITH page AS (
     SELECT
         s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
@@ -94,7 +94,7 @@ SELECT
     page.completed_at, page.updated_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
 FROM page
 CROSS JOIN LATERAL (
-    -- A break lasts from a version that left the session paused to the next one.
+    -- A pause lasts from a version with status paused to the next version.
     SELECT coalesce(round(1000 * sum(extract(epoch FROM n.occurred_at - e.occurred_at))), 0)::bigint AS ms
     FROM sync_events AS e
     CROSS JOIN LATERAL (
@@ -108,8 +108,8 @@ CROSS JOIN LATERAL (
 ) AS paused
 ORDER BY page.began_at DESC, page.session_id DESC;
 
--- name: participant_dates
--- When a participant's sessions began, newest first.
+-- name: participant_session_starts
+-- The instants at which a participant's sessions began, newest first.
 SELECT p.session_id::text, p.began_at
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
@@ -119,8 +119,8 @@ WHERE p.participant_id = %(participant_id)s
 ORDER BY p.began_at DESC, p.session_id DESC
 LIMIT %(limit)s;
 
--- name: breaks
--- How long a session was paused between two instants.
+-- name: paused_time
+-- The total pause of a session between two instants, in ms.
 SELECT coalesce(round(1000 * sum(extract(epoch FROM least(n.occurred_at, %(until)s) - e.occurred_at))), 0)::bigint
 FROM sync_events AS e
 LEFT JOIN LATERAL (
@@ -133,21 +133,21 @@ LEFT JOIN LATERAL (
 WHERE e.session_id = %(session_id)s AND e.status = 'paused'
     AND e.occurred_at >= %(since)s AND e.occurred_at < %(until)s;
 
--- name: known_parts
+-- name: known_session_starts
 SELECT s.session_id::text, p.began_at
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
 
--- name: participant_time
--- A participant's hours. A stretch lasts from a version that left its time running to the next one (or to now), cut at
--- the ends of what is asked for and at each local midnight, or each local Monday's. What is on its way to Postgres comes
--- with the question: from a session's first such version on, only that counts.
+-- name: participant_time_slices
+-- The time of a participant. A stretch lasts from a version in which the participant's time runs to the next version, or
+-- to now. It is cut at the ends of the requested range, and at each local midnight or each local Monday. Versions in the
+-- outbox come as parameters: from the first such version of a session on, only they count.
 WITH waiting AS (
     SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_gone
     FROM unnest(
-        %(waiting)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
-        %(is_gone)s::boolean[]
+        %(in_outbox)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
+        %(is_deleted)s::boolean[]
     ) AS w (session_id, cut_at, cut_version, metadata, is_gone)
 ),
 taken_part AS (
@@ -169,7 +169,7 @@ stretch AS (
         least(n.occurred_at, t.cut_at, %(until)s) AS ended_at
     FROM taken_part AS t
     CROSS JOIN LATERAL (
-        -- The stretch under way at the beginning counts too.
+        -- Includes the stretch that runs at the beginning of the range.
         SELECT coalesce(max(b.occurred_at), t.created_at) AS at
         FROM sync_events AS b
         WHERE b.running_participant_id = %(participant_id)s AND b.session_id = t.session_id
@@ -213,7 +213,7 @@ piece AS (
         ) AS start
     ) AS local
     CROSS JOIN LATERAL (
-        -- Where clocks go back over midnight it comes twice: the day begins at the first.
+        -- If clocks go back over midnight, midnight occurs twice. The day begins at the first one.
         SELECT
             CASE WHEN (begins - interval '1 hour') AT TIME ZONE %(tz)s = local.start
                 THEN begins - interval '1 hour' ELSE begins END AS begins_at,
@@ -234,17 +234,17 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 LIMIT %(limit)s;
 
--- name: time_zone
+-- name: check_time_zone
 SELECT now() AT TIME ZONE %(tz)s;
 
 -- name: ping
 SELECT 1;
 
--- name: now
+-- name: current_time
 SELECT now();
 
--- name: open_sessions
--- Sessions that aren't over and whose epoch wasn't made in this life of the store: an epoch begins with the life's id.
+-- name: unfinished_sessions
+-- Sessions that have not ended and whose epoch is of an earlier life of the store: an epoch begins with the life's id.
 -- Sessions of the audit of v2 are not continued here: they are live only if they are imported from v2's Redis.
 SELECT session_id::text
 FROM sync_sessions

@@ -1,8 +1,8 @@
-"""What Postgres remembers: sessions that Redis let go, trails, lists and hours. Reads only, never beside a live read.
+"""Reads of the audit's tables: evicted sessions, audit trails, lists of sessions and time reports.
 
-Every method takes about two seconds at most (reports ten) and raises StoreUnavailable where Postgres doesn't answer.
-What retention took out of Postgres is read from cold storage, which may take longer: one session, its trail and its
-past, but no lists and no hours.
+No live read of a session needs them. Each method takes about two seconds at most (time reports ten seconds) and raises
+StoreUnavailable if Postgres is not reachable. Sessions that retention removed from Postgres are read from cold storage,
+which may take longer. Lists and time reports do not include them.
 """
 
 import re
@@ -17,7 +17,7 @@ from psycopg.errors import InvalidParameterValue
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
+from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
 from synckairos.history.page_cursor import parse_cursor, parse_list_cursor, render_cursor
 from synckairos.history.queries import TIMEOUT_S, HistoryQueries, Row
 from synckairos.history.records import (
@@ -40,16 +40,19 @@ from synckairos.wire.v2_session import V2_GENERATION
 T = TypeVar("T")
 
 MAX_PAGE = 200
+"""Items of a page."""
+
 MAX_SLICES = 10_000
+"""Rows of a time report."""
 
 _REPORT_TIMEOUT_S = 10.0
 _ZONE = re.compile(r"UTC|GMT|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+")
-_FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
+_FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000  # range of instants that Postgres accepts
 _LAST_ID = "f" * 32
 
 
 def open_history_pool(settings: Settings) -> PostgresPool:
-    """Make the connections of a server, for reading what is newest also while nothing can be written."""
+    """Return the pool of an instance. It connects to the primary, also while the primary is read-only."""
     return PostgresPool(
         settings.database_url,
         "archive",
@@ -63,15 +66,17 @@ def open_history_pool(settings: Settings) -> PostgresPool:
 
 
 class HistoryReader:
-    """The audit's tables, for reading."""
+    """Reads the audit's tables, and cold storage for sessions that retention removed."""
 
-    def __init__(self, pool: PostgresPool, objects: ColdStorage) -> None:
-        """Take Postgres, and where sessions are kept that retention took out of it."""
-        self.cold_reader = ColdReader(objects)
+    def __init__(
+        self, pool: PostgresPool, cold_storage: ColdStorage, *, cold_timeout_s: float = COLD_TIMEOUT_S
+    ) -> None:
+        """Set the pool and cold storage. `cold_timeout_s` limits the read of one archive, in seconds."""
+        self.cold_reader = ColdReader(cold_storage, cold_timeout_s)
         self._queries = HistoryQueries(pool)
 
     async def is_reachable(self) -> bool:
-        """Tell whether Postgres answers."""
+        """Return whether Postgres answers."""
         try:
             await self._queries.run("ping", {})
         except StoreUnavailable:
@@ -81,11 +86,12 @@ class HistoryReader:
     # -- one session --------------------------------------------------------------------------------------------------
 
     async def latest_version(self, session_id: str) -> AuditedVersion | None:
-        """Return the newest version of a session with the newest 100 commands' records, None where there never was one.
+        """Return the newest version of a session with the idempotency records of its newest 100 commands.
 
-        A tombstone comes back as `deleted`. One round trip, and cold storage where it is only there.
+        Returns None if the session never existed. A tombstone is `deleted`. One round trip, and a read of cold storage
+        if the session is only there.
         """
-        rows = await self._queries.run("latest", {"session_id": _uuid(session_id)})
+        rows = await self._queries.run("latest_version", {"session_id": _uuid(session_id)})
         if not rows:
             return None
         epoch, version, document, deleted, recorded_at, commands = rows[0]
@@ -99,19 +105,21 @@ class HistoryReader:
         return AuditedVersion(session_id, snapshot, instant_ms(recorded_at), records)
 
     async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
-        """Return the document of one version, None where Postgres hasn't got it (yet)."""
+        """Return the document of one version, None if Postgres does not have it (yet)."""
         values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
-        rows = await self._queries.run("snapshot", values)
+        rows = await self._queries.run("version_document", values)
         if rows:
             document: bytes = rows[0][0]
             return document
-        return await self._read_cold(session_id, lambda filed: self.cold_reader.version_document(filed, epoch, version))
+        return await self._read_cold(
+            session_id, lambda records: self.cold_reader.version_document(records, epoch, version)
+        )
 
     async def version_at(self, session_id: str, at_ms: int) -> AuditedVersion | None:
-        """Return the newest version in effect at an instant, a tombstone too; None before the first."""
-        rows = await self._queries.run("state_at", {"session_id": _uuid(session_id), "at": _at(at_ms)})
+        """Return the version in effect at an instant, which may be a tombstone; None before the first version."""
+        rows = await self._queries.run("version_at", {"session_id": _uuid(session_id), "at": _to_instant(at_ms)})
         if not rows:
-            return await self._read_cold(session_id, lambda filed: self.cold_reader.version_at(filed, at_ms))
+            return await self._read_cold(session_id, lambda records: self.cold_reader.version_at(records, at_ms))
         epoch, version, document, deleted, recorded_at = rows[0]
         snapshot = Snapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot, instant_ms(recorded_at))
@@ -119,20 +127,20 @@ class HistoryReader:
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
-        """Return a page of a session's trail over all its epochs, oldest first; `limit` is 1 to 200.
+        """Return a page of a session's audit trail over all its epochs, oldest first; `limit` is 1 to 200.
 
-        What is still on its way isn't in it: `trail.Trail` adds that. Raises ValidationFailed for a bad cursor.
+        Versions in the outbox are missing: `AuditTrail` adds them. Raises ValidationFailed for an invalid cursor.
         """
         after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
         rows = await self._queries.run(
             "events",
             {
                 "session_id": _uuid(session_id),
-                "after_at": "-infinity" if after_ms is None else _at(after_ms),
+                "after_at": "-infinity" if after_ms is None else _to_instant(after_ms),
                 "after_version": version,
                 "after_epoch": epoch,
                 "snapshots": snapshots,
-                "limit": _limit(limit) + 1,
+                "limit": _checked_limit(limit) + 1,
             },
         )
         found = [
@@ -141,7 +149,7 @@ class HistoryReader:
         ]
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
         cold = await self._read_cold(
-            session_id, lambda filed: self.cold_reader.events(filed, after, limit + 1, snapshots)
+            session_id, lambda records: self.cold_reader.events(records, after, limit + 1, snapshots)
         )
         if cold:
             known = {(event.epoch, event.version) for event in found}
@@ -150,38 +158,40 @@ class HistoryReader:
         return build_trail_page(found, limit)
 
     async def _read_cold(self, session_id: str, read: Callable[[Sequence[ArchiveRecord]], Awaitable[T]]) -> T | None:
-        """Read the archives that are all there is of a session, newest first; None where there is none.
+        """Read the archives of the lives that retention removed, newest first; return None if there are none.
 
-        Raises ArchiveDamaged: not where one was replaced by a newer one meanwhile.
+        If an archive is damaged and was replaced meanwhile, read the newer one. Otherwise raise ArchiveDamaged.
         """
-        filed = await self.archive_records(session_id, removed_only=True)
+        records = await self.archive_records(session_id, removed_only=True)
         try:
-            return await read(filed) if filed else None
+            return await read(records) if records else None
         except ArchiveDamaged:
             newer = await self.archive_records(session_id, removed_only=True)
-            if newer == filed:
+            if newer == records:
                 raise
             return await read(newer)
 
     async def archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
-        """Return what was filed about a session's archives, one a life, newest first.
+        """Return the archive records of a session, one for each life, newest first.
 
-        With `removed_only` those alone that are all there is of it: retention took its rows away.
+        With `removed_only`, return only those of lives whose rows retention removed.
         """
-        rows = await self._queries.run("filed", {"session_id": _uuid(session_id), "removed_only": removed_only})
+        rows = await self._queries.run(
+            "archive_records", {"session_id": _uuid(session_id), "removed_only": removed_only}
+        )
         return [parse_archive_record(row) for row in rows]
 
     async def paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
-        """Return how long a session was paused between two instants, as far as Postgres knows."""
-        values = {"session_id": _uuid(session_id), "since": _at(since_ms), "until": _at(until_ms)}
-        paused_ms: int = (await self._queries.run("breaks", values))[0][0]
+        """Return the total pause of a session between two instants in ms, according to Postgres."""
+        values = {"session_id": _uuid(session_id), "since": _to_instant(since_ms), "until": _to_instant(until_ms)}
+        paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
         return paused_ms
 
     async def unfinished_sessions(self, *, other_than_generation: str, after: str | None, limit: int) -> list[str]:
-        """Return ids of sessions that aren't over, in order, but not those whose epoch begins with this generation."""
+        """Return the ids of sessions that have not ended, in order, without those whose epoch is of this generation."""
         nil = "00000000-0000-0000-0000-000000000000"
         rows = await self._queries.run(
-            "open_sessions",
+            "unfinished_sessions",
             {
                 "other_than_generation": other_than_generation,
                 "v2_generation": V2_GENERATION,
@@ -201,13 +211,18 @@ class HistoryReader:
         status: str | None = None,
         sync_mode: str | None = None,
     ) -> Page[ListedSession]:
-        """Return a page of sessions that aren't deleted, newest creation first; `limit` is 1 to 200.
+        """Return a page of the sessions that are not deleted, newest creation first; `limit` is 1 to 200.
 
-        The cursor's key is (created_at_ms, session_id). Raises ValidationFailed for a bad one.
+        The key of the cursor is (created_at_ms, session_id). Raises ValidationFailed for an invalid cursor.
         """
         rows = await self._queries.run(
             "sessions",
-            {**_before(cursor), "status": status, "sync_mode": sync_mode, "limit": _limit(limit) + 1},
+            {
+                **_position_parameters(cursor),
+                "status": status,
+                "sync_mode": sync_mode,
+                "limit": _checked_limit(limit) + 1,
+            },
         )
         found = tuple(
             ListedSession(row[0], instant_ms(row[3]), Snapshot(row[1], row[2], row[4])) for row in rows[:limit]
@@ -218,59 +233,61 @@ class HistoryReader:
     async def participant_sessions(
         self, participant_id: str, *, since_ms: int, cursor: str | None = None, limit: int = 50
     ) -> Page[ParticipantSession]:
-        """Return a page of the sessions somebody took part in that began since an instant, newest first.
+        """Return a page of a participant's sessions that began at `since_ms` or later, newest first.
 
-        The cursor's key is (began_at_ms, session_id); `limit` is 1 to 200. Raises ValidationFailed for a bad cursor.
+        The key of the cursor is (began_at_ms, session_id); `limit` is 1 to 200. Raises ValidationFailed for an invalid
+        cursor.
         """
         rows = await self._queries.run(
             "participant_sessions",
             {
-                **_before(cursor),
+                **_position_parameters(cursor),
                 "participant_id": _uuid(participant_id),
                 "session_ids": None,
-                "since": _at(since_ms),
-                "limit": _limit(limit) + 1,
+                "since": _to_instant(since_ms),
+                "limit": _checked_limit(limit) + 1,
             },
         )
-        found = tuple(_part(row) for row in rows[:limit])
+        found = tuple(_parse_participant_session(row) for row in rows[:limit])
         return Page(found, render_cursor(*found[-1].key) if len(rows) > limit else None)
 
     async def participant_sessions_by_id(
         self, participant_id: str, session_ids: Sequence[str]
     ) -> dict[str, ParticipantSession]:
-        """Return somebody's part in those of these sessions that they took part in."""
+        """Return those of these sessions that the participant took part in, by their ids."""
         rows = await self._queries.run(
             "participant_sessions",
             {
-                **_before(None),
+                **_position_parameters(None),
                 "participant_id": _uuid(participant_id),
                 "session_ids": [UUID(each) for each in session_ids],
                 "since": "-infinity",
                 "limit": None,
             },
         )
-        return {row[0]: _part(row) for row in rows}
+        return {row[0]: _parse_participant_session(row) for row in rows}
 
     async def participant_session_starts(
         self, participant_id: str, *, since_ms: int, limit: int
     ) -> list[tuple[int, str]]:
-        """Return when somebody's sessions since an instant began, in ms, and their ids, newest first."""
-        values = {"participant_id": _uuid(participant_id), "since": _at(since_ms), "limit": limit}
+        """Return the start (ms) and the id of a participant's sessions since `since_ms`, newest first."""
+        values = {"participant_id": _uuid(participant_id), "since": _to_instant(since_ms), "limit": limit}
         return [
             (instant_ms(began_at), session_id)
-            for session_id, began_at in await self._queries.run("participant_dates", values)
+            for session_id, began_at in await self._queries.run("participant_session_starts", values)
         ]
 
     async def known_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return those of these sessions in which Postgres knows of somebody's part, and when they began, in ms."""
+        """Return the start (ms) of those of these sessions that Postgres lists for the participant."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
         return {
-            session_id: instant_ms(began_at) for session_id, began_at in await self._queries.run("known_parts", values)
+            session_id: instant_ms(began_at)
+            for session_id, began_at in await self._queries.run("known_session_starts", values)
         }
 
     async def now_ms(self) -> int:
-        """Return the instant by Postgres' clock: for reading history while Redis, whose clock decides, is away."""
-        return instant_ms((await self._queries.run("now", {}))[0][0])
+        """Return the instant (ms) by the clock of Postgres, for reads while Redis is not reachable."""
+        return instant_ms((await self._queries.run("current_time", {}))[0][0])
 
     async def participant_time_slices(
         self,
@@ -282,28 +299,28 @@ class HistoryReader:
         tz: str = "UTC",
         bucket: Bucket = "day",
         metadata_key: str | None = None,
-        waiting: Sequence[OutboxTime] = (),
+        in_outbox: Sequence[OutboxTime] = (),
     ) -> list[TimeSlice]:
-        """Return how long somebody's time ran in [from_ms, to_ms), per session, local day or ISO week; in order.
+        """Return the time of a participant in [from_ms, to_ms), per session, local day or ISO week, in order.
 
-        A turn that runs now counts up to `now_ms`, and what is `waiting` counts as if it were here. At most 10,000
-        rows. Raises ValidationFailed for an unknown `tz`, an IANA name.
+        A turn that runs now counts up to `now_ms`. `in_outbox` is the time of versions that Postgres does not have yet.
+        Returns at most 10,000 rows. `tz` is an IANA name. Raises ValidationFailed if it is unknown.
         """
         await self._check_zone(tz)
         rows = await self._queries.run(
-            "participant_time",
+            "participant_time_slices",
             {
                 "participant_id": _uuid(participant_id),
-                "since": _at(from_ms),
-                "until": _at(min(to_ms, now_ms)),
-                "waiting": [UUID(each.session_id) for each in waiting],
-                "cut_at": [_at(each.cut[0]) for each in waiting],
-                "cut_version": [each.cut[1] for each in waiting],
-                "metadata": [each.metadata for each in waiting],
-                "is_gone": [each.is_gone for each in waiting],
-                "running": [UUID(each.session_id) for each in waiting for _ in each.stretches],
-                "began_at": [_at(began_ms) for each in waiting for began_ms, _ in each.stretches],
-                "ended_at": [_at(ended_ms) for each in waiting for _, ended_ms in each.stretches],
+                "since": _to_instant(from_ms),
+                "until": _to_instant(min(to_ms, now_ms)),
+                "in_outbox": [UUID(each.session_id) for each in in_outbox],
+                "cut_at": [_to_instant(each.first_version[0]) for each in in_outbox],
+                "cut_version": [each.first_version[1] for each in in_outbox],
+                "metadata": [each.metadata for each in in_outbox],
+                "is_deleted": [each.is_deleted for each in in_outbox],
+                "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
+                "began_at": [_to_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
+                "ended_at": [_to_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],
                 "tz": tz,
                 "bucket": bucket,
                 "key": metadata_key,
@@ -315,28 +332,28 @@ class HistoryReader:
 
     async def _check_zone(self, tz: str) -> None:
         unknown = ValidationFailed.at("tz", "should be the name of a time zone, such as Europe/Berlin")
-        # Postgres also takes abbreviations and POSIX rules, whose signs are the other way round: names only.
+        # Only names: Postgres also accepts abbreviations and POSIX rules, whose signs are inverted.
         if not _ZONE.fullmatch(tz):
             raise unknown
         try:
-            await self._queries.run("time_zone", {"tz": tz})
+            await self._queries.run("check_time_zone", {"tz": tz})
         except InvalidParameterValue:
             raise unknown from None
 
 
 def parse_archive_record(row: Row) -> ArchiveRecord:
-    """Return what the query `filed` says of one archive."""
+    """Parse a row of the query `archive_records`."""
     values: Row = tuple(instant_ms(value) if isinstance(value, datetime) else value for value in row)
     return ArchiveRecord(*values)
 
 
-def build_trail_page(found: list[TrailEvent], limit: int) -> Page[TrailEvent]:
-    """Make a page of up to `limit` events out of at least one more, where there are more."""
-    items = tuple(found[:limit])
-    return Page(items, render_cursor(*items[-1].key) if len(found) > limit else None)
+def build_trail_page(events: list[TrailEvent], limit: int) -> Page[TrailEvent]:
+    """Build a page of `limit` events. `events` has at least one more event if there are more."""
+    items = tuple(events[:limit])
+    return Page(items, render_cursor(*items[-1].key) if len(events) > limit else None)
 
 
-def _part(row: Row) -> ParticipantSession:
+def _parse_participant_session(row: Row) -> ParticipantSession:
     return ParticipantSession(
         session_id=row[0],
         epoch=row[1],
@@ -354,26 +371,26 @@ def _part(row: Row) -> ParticipantSession:
     )
 
 
-def _before(cursor: str | None) -> dict[str, Any]:
-    """Return what a page newest first begins below: the whole list's end without a cursor."""
+def _position_parameters(cursor: str | None) -> dict[str, Any]:
+    """Return the position before which a page begins, newest first. Without a cursor the page is the first one."""
     before_ms, before_id = parse_list_cursor(cursor) or (None, _LAST_ID)
-    return {"before_at": "infinity" if before_ms is None else _at(before_ms), "before_id": before_id}
+    return {"before_at": "infinity" if before_ms is None else _to_instant(before_ms), "before_id": before_id}
 
 
-def _limit(limit: int) -> int:
+def _checked_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE:
         raise ValidationFailed.at("limit", f"should be from 1 to {MAX_PAGE}")
     return limit
 
 
 def _uuid(text: str) -> UUID | None:
-    """Return the id; None, which is nobody's, where it isn't one."""
+    """Parse an id; return None, which matches no row, for a text that is not a UUID."""
     try:
         return UUID(text)
     except ValueError:
         return None
 
 
-def _at(at_ms: int) -> datetime:
-    """Return the instant; one beyond what a calendar has is before or after everything."""
+def _to_instant(at_ms: int) -> datetime:
+    """Return an instant. Instants outside of the calendar become one before or after all others."""
     return to_datetime(min(max(at_ms, _FIRST_MS), _LAST_MS))

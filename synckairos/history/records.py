@@ -1,4 +1,4 @@
-"""What the archive returns. Instants are whole milliseconds since the Unix epoch, durations whole milliseconds."""
+"""Records that reads of history return. Instants are milliseconds since the Unix epoch, durations milliseconds."""
 
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A page of items, and the cursor of the one after it; None where there is none."""
+    """A page of items, and the cursor of the next page; None if there is none."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None
@@ -23,7 +23,7 @@ class Page(Generic[T]):
 class AuditedVersion:
     """One version as Postgres has it.
 
-    `records` are what was decided for command ids, as `wire.record` renders them: given by `Archive.latest` alone.
+    `records` are the rendered idempotency records of command ids; only `HistoryReader.latest_version` sets them.
     """
 
     session_id: str
@@ -34,10 +34,10 @@ class AuditedVersion:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRecord:
-    """A session's archive: what the object holds, and where. Without a `path` there is none yet.
+    """The record of a session's archive: the path and the content of its object. Without a `path` there is no object.
 
-    `status` is processing, ready or failed, of the newest try; `checksum` the SHA-256 of the object's `size_bytes`.
-    `removed` says that retention took the session's rows away: the object is all there is.
+    `status` is processing, ready or failed and belongs to the newest attempt. `checksum` is the SHA-256 of the object's
+    `size_bytes`. `removed` means that retention removed the session's rows, so the object is the only copy.
     """
 
     session_id: str
@@ -67,7 +67,7 @@ class ListedSession:
 
 @dataclass(frozen=True, slots=True)
 class TrailEvent:
-    """One version in a session's trail; `state` is the document where it was asked for."""
+    """One version in a session's audit trail. `document` is set only if it was requested."""
 
     epoch: str
     version: int
@@ -82,18 +82,18 @@ class TrailEvent:
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """Return its place in the trail."""
+        """Return the position in the trail: instant, version, epoch."""
         return (self.occurred_at_ms, self.version, self.epoch)
 
 
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class ParticipantSession:
-    """Somebody's part in a session as of one version, which took effect at `at_ms`.
+    """A session in a participant's list, as of one version, which took effect at `at_ms`.
 
-    `time_used_ms` is what was charged by then, `paused_ms` all breaks of the session that were over, or how far the one
-    under way had come, by then. `began_at_ms` is the session's start, its creation while it has none. `metadata` is
-    JSON.
+    `time_used_ms` is the participant's used time at that instant. `paused_ms` is the total pause of the session up to
+    it. `began_at_ms` is the session's start, or its creation before it starts. `metadata` is JSON. Cached pages in
+    Redis contain the names of these members, so the names must not change.
     """
 
     session_id: str
@@ -112,15 +112,15 @@ class ParticipantSession:
 
     @property
     def key(self) -> tuple[int, str]:
-        """Return its place in a list, newest first."""
+        """Return the position in a list, newest first: start and id."""
         return self.began_at_ms, self.session_id
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSlice:
-    """Hours in one bucket: a session's id, a local day (`2026-01-31`) or an ISO week (`2026-W05`).
+    """The used time in one bucket: a session's id, a local day (`2026-01-31`) or an ISO week (`2026-W05`).
 
-    `key` is the metadata member grouped by, None where it is missing or nothing was asked for.
+    `key` is the value of the metadata member that the report groups by; None if it is missing or not requested.
     """
 
     bucket: str
@@ -131,14 +131,15 @@ class TimeSlice:
 
 @dataclass(frozen=True, slots=True)
 class OutboxTime:
-    """What is on its way to Postgres of a session that somebody takes part in.
+    """A participant's time in those versions of a session that are in the outbox.
 
-    From the version of the `cut` on (when it took effect, its number) only `stretches` count: from when to when their
-    time ran. `metadata` is JSON. `is_gone` where what Postgres knows of was deleted.
+    `first_version` is (instant, number) of the first of them. From it on, only the spans in `running` count: the
+    instants between which the participant's time ran. `metadata` is JSON. `is_deleted` means that the life of the
+    session that Postgres knows was deleted.
     """
 
     session_id: str
-    cut: tuple[int, int]
+    first_version: tuple[int, int]
     metadata: str
-    is_gone: bool
-    stretches: tuple[tuple[int, int], ...]
+    is_deleted: bool
+    running: tuple[tuple[int, int], ...]

@@ -1,4 +1,4 @@
-"""Somebody's hours whole: what Postgres has of them, and what is still on its way there, counted once."""
+"""Time reports: the used time of a participant in Postgres and in the outbox, each version counted once."""
 
 import asyncio
 from typing import Any
@@ -15,13 +15,13 @@ from synckairos.wire.outbox_entry import OutboxEntry
 
 
 class TimeReport:
-    """The hours of any participant, for `GET /participants/{id}/time`."""
+    """Reports the time of participants, for `GET /participants/{id}/time`."""
 
     def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
         self._history = history
         self._outbox = outbox
 
-    async def slices(
+    async def time_slices(
         self,
         participant_id: str,
         *,
@@ -36,12 +36,12 @@ class TimeReport:
 
         If Redis is away, the time of versions in the outbox is missing.
         """
-        is_away = False
+        is_redis_unreachable = False
         try:
-            # Before Postgres is asked: what is drained in between is then known to be both, and in neither never.
-            waiting = await self._waiting(participant_id, now_ms)
+            # The outbox is read before Postgres. A version drained in between is then in both, and never in neither.
+            in_outbox = await self._times_in_outbox(participant_id, now_ms)
         except StoreUnavailable:
-            waiting, is_away = [], True
+            in_outbox, is_redis_unreachable = [], True
         slices = await self._history.participant_time_slices(
             participant_id,
             from_ms=from_ms,
@@ -50,47 +50,47 @@ class TimeReport:
             tz=tz,
             bucket=bucket,
             metadata_key=metadata_key,
-            waiting=waiting,
+            in_outbox=in_outbox,
         )
-        return slices, is_away
+        return slices, is_redis_unreachable
 
-    async def _waiting(self, participant_id: str, now_ms: int) -> list[OutboxTime]:
+    async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[OutboxTime]:
         session_ids = await self._outbox.sessions_of_participant(participant_id)
         found = await asyncio.gather(*(self._outbox.session_entries(each) for each in session_ids))
         return [time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 
 
 def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> OutboxTime:
-    """Return what versions of one session mean for somebody's hours, the last one up to now or to its clock's zero."""
-    versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_order)
+    """Return the participant's time in versions of one session. A running turn counts up to now or to its deadline."""
+    versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_sort_key)
     event, first = versions[0]
-    # What was deleted doesn't count, but for the life that came after.
+    # A deleted life does not count, but the life after it does.
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
-    stretches: list[tuple[int, int]] = []
+    running: list[tuple[int, int]] = []
     began_ms: int | None = None
     session: dict[str, Any] = orjson.loads(versions[-1][1].document)
     for event, entry in versions[tombstone + 1 :]:
         at_ms: int = event["occurred_at_ms"]
         if began_ms is not None and at_ms > began_ms:
-            stretches.append((began_ms, at_ms))
+            running.append((began_ms, at_ms))
         session = orjson.loads(entry.document)
-        runs = session["status"] == "running" and session["cycle_started_at"] is not None
-        began_ms = at_ms if runs and session["active_participant_id"] == participant_id else None
+        is_running = session["status"] == "running" and session["cycle_started_at"] is not None
+        began_ms = at_ms if is_running and session["active_participant_id"] == participant_id else None
     if began_ms is not None:
         deadline = session["deadline_at"]
         until_ms = now_ms if deadline is None else min(now_ms, parse_instant(deadline))
         if until_ms > began_ms:
-            stretches.append((began_ms, until_ms))
+            running.append((began_ms, until_ms))
     metadata = session["metadata"]
     return OutboxTime(
         session_id=first.session_id,
-        cut=(versions[0][0]["occurred_at_ms"], first.version),
+        first_version=(versions[0][0]["occurred_at_ms"], first.version),
         metadata=orjson.dumps(replace_nul(metadata) if NUL_ESCAPE in versions[-1][1].document else metadata).decode(),
-        is_gone=tombstone >= 0,
-        stretches=tuple(stretches),
+        is_deleted=tombstone >= 0,
+        running=tuple(running),
     )
 
 
-def _order(version: tuple[dict[str, Any], OutboxEntry]) -> tuple[int, int]:
+def _sort_key(version: tuple[dict[str, Any], OutboxEntry]) -> tuple[int, int]:
     event, entry = version
     return event["occurred_at_ms"], entry.version

@@ -116,7 +116,7 @@ def _render_json(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, sn
         "session": orjson.Fragment(bundle.newest.document),
     }
     if scope != "state":
-        document["events"] = [event_json(line.event(snapshots)) for line in bundle.events]
+        document["events"] = [event_json(line.to_trail_event(snapshots)) for line in bundle.events]
     if scope == "all":
         document |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
     return orjson.dumps({"data": document})
@@ -128,7 +128,7 @@ def _render_ndjson(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, 
         case "all":
             return bundle.raw
         case "events":
-            lines = [orjson.dumps(event_json(line.event(snapshots))) for line in bundle.events]
+            lines = [orjson.dumps(event_json(line.to_trail_event(snapshots))) for line in bundle.events]
         case _:
             lines = [bundle.newest.document]
     return b"".join(line + b"\n" for line in lines)

@@ -157,7 +157,7 @@ class HistoryRoutes:
         except StoreUnavailable:
             now_ms = await self._history.now_ms()
         from_ms, to_ms = parse_time_range(query, now_ms)
-        slices, is_redis_unavailable = await self._time_report.slices(
+        slices, is_redis_unavailable = await self._time_report.time_slices(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,

@@ -151,7 +151,7 @@ def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: da
 def _archived_rows(bundle: Bundle, from_at: datetime, to_at: datetime, snapshots: bool) -> Iterator[dict[str, object]]:
     for line in bundle.events:
         if from_at <= datetime.fromisoformat(line.row["occurred_at"]) < to_at:
-            yield {"session_id": bundle.head["session_id"], **event_json(line.event(snapshots))}
+            yield {"session_id": bundle.head["session_id"], **event_json(line.to_trail_event(snapshots))}
 
 
 def _columns(snapshots: bool) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Cold storage: finished sessions as compressed objects, and reading them back."""
+"""Cold storage: writes and reads ended sessions as compressed objects."""

@@ -1,7 +1,7 @@
-"""A session as one object: its rows as lines of JSON, compressed. Pure, and the same bytes for the same rows.
+"""The format of archive objects: a session's rows as compressed lines of JSON. Pure; equal rows give equal bytes.
 
-The first line is the head; a line a version follows in the order of the trail, then one for each disputed version.
-Every line ends with the document as it was published, `state`, whose length stands before it as `state_bytes`.
+The first line is the head. One line for each version follows, in the order of the audit trail, and then one line for
+each conflict. Each line ends with `state`, the unchanged bytes of the document, after their number in `state_bytes`.
 """
 
 import zlib
@@ -19,20 +19,21 @@ from synckairos.history.records import TrailEvent
 from synckairos.wire.v2_session import IMPORT_COMMAND
 
 FORMAT = "synckairos-archive/1"
+"""Name of the format, in the head of each object."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-_GZIP = 31
+_GZIP_WBITS = 31  # zlib's window bits for the gzip format
 _PIECE_BYTES = 1 << 20
 
 
 class BundleDamaged(ValueError):
-    """The object's bytes aren't what this product wrote."""
+    """The bytes of the object are not an undamaged bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleLine:
-    """One version: what its row said, and the document. `raw` is the line without its end."""
+    """One version or conflict: its row, its document, and the raw line without the line end."""
 
     row: Mapping[str, Any]
     document: bytes
@@ -40,11 +41,12 @@ class BundleLine:
 
     @property
     def version(self) -> tuple[str, int]:
+        """Return the epoch and the version number."""
         return self.row["epoch"], self.row["version"]
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """Return its place in the trail."""
+        """Return the position in the trail: instant, version, epoch."""
         return self.occurred_at_ms, self.row["version"], self.row["epoch"]
 
     @property
@@ -55,8 +57,8 @@ class BundleLine:
     def payload_hash(self) -> bytes:
         return bytes.fromhex(self.row["payload_hash"])
 
-    def event(self, snapshots: bool) -> TrailEvent:
-        """Return it as the trail shows it."""
+    def to_trail_event(self, snapshots: bool) -> TrailEvent:
+        """Return the trail's event of this version, with its document if `snapshots` is set."""
         get = self.row.get
         return TrailEvent(
             epoch=self.row["epoch"],
@@ -74,9 +76,9 @@ class BundleLine:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A session's archive, read back. `raw` is all of it, not compressed.
+    """The parsed archive of a session. `raw` is all of it, decompressed.
 
-    A lean one has no `raw`, and no document but the newest: it says what the archive holds, however large that is.
+    A lean bundle has no `raw`, and only the newest document. So it shows the content of an archive of any size.
     """
 
     head: Mapping[str, Any]
@@ -86,41 +88,41 @@ class Bundle:
 
     @property
     def newest(self) -> BundleLine:
-        """Return the version the session ended with."""
-        wanted = (self.head["epoch"], self.head["version"])
-        return next(line for line in reversed(self.events) if line.version == wanted)
+        """Return the line of the session's last version."""
+        last = (self.head["epoch"], self.head["version"])
+        return next(line for line in reversed(self.events) if line.version == last)
 
 
 class BundleWriter:
-    """Makes an object line by line; nothing but the compressed bytes stays in memory."""
+    """Writes an object line by line. Only the compressed bytes stay in memory."""
 
     def __init__(self, head: Mapping[str, Any]) -> None:
-        """Take what the head says beside the format."""
-        self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+        """Write the head: these members after `format`."""
+        self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
         self._pieces = [self._compressor.compress(orjson.dumps({"format": FORMAT, **head}) + b"\n")]
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Add lines as `render_bundle_line` makes them."""
+        """Add lines that `render_bundle_line` rendered."""
         self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
     def finish(self) -> bytes:
-        """Return the object."""
+        """Finish the compression and return the bytes of the object."""
         self._pieces.append(self._compressor.flush())
         return b"".join(self._pieces)
 
 
-def render_bundle_line(kind: str, row: Mapping[str, Any], state: bytes) -> bytes:
-    """Render a row: what it doesn't have is left out, its hash is hexadecimal, `args` stay the text they were.
+def render_bundle_line(kind: str, row: Mapping[str, Any], document: bytes) -> bytes:
+    """Render a row as one line. Members without a value are absent, the hash is hexadecimal, `args` are unchanged.
 
-    Raises ValueError for a document that isn't what its hash says, or doesn't fit on a line.
+    Raises ValueError if the document does not match its hash or contains a line end.
     """
-    if b"\n" in state or sha256(state).digest() != row["payload_hash"]:
-        raise ValueError(f"version {row['version']} of epoch {row['epoch']} isn't what its hash says")
-    told = {name: _plain(name, value) for name, value in row.items() if value is not None}
-    return orjson.dumps({"kind": kind, **told, "state_bytes": len(state), "state": orjson.Fragment(state)})
+    if b"\n" in document or sha256(document).digest() != row["payload_hash"]:
+        raise ValueError(f"version {row['version']} of epoch {row['epoch']} does not match its hash")
+    members = {name: _to_json_value(name, value) for name, value in row.items() if value is not None}
+    return orjson.dumps({"kind": kind, **members, "state_bytes": len(document), "state": orjson.Fragment(document)})
 
 
-def _plain(name: str, value: Any) -> Any:
+def _to_json_value(name: str, value: Any) -> Any:
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -135,53 +137,55 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def parse_bundle(content: bytes, *, lean: bool = False) -> Bundle:
-    """Read an object back, every document checked against its hash. Raises BundleDamaged."""
+    """Parse an object and verify each document against its hash. Raises BundleDamaged."""
     try:
-        raw = b"" if lean else zlib.decompress(content, _GZIP)
-        rest = _unpacked(content) if lean else iter(raw.removesuffix(b"\n").split(b"\n"))
+        raw = b"" if lean else zlib.decompress(content, _GZIP_WBITS)
+        rest = _decompressed_lines(content) if lean else iter(raw.removesuffix(b"\n").split(b"\n"))
         head = orjson.loads(next(rest, b""))
         if head["format"] != FORMAT:
-            raise BundleDamaged(f"its format is {head['format']!r}, not {FORMAT}")
+            raise BundleDamaged(f"the format is {head['format']!r}, not {FORMAT}")
         newest = (head["epoch"], head["version"])
-        lines = [_parse_line(line, keep=lambda version: not lean or version == newest) for line in rest]
+        lines = [_parse_line(line, keeps_document=lambda version: not lean or version == newest) for line in rest]
         events = tuple(line for line in lines if line.row["kind"] == "event")
         bundle = Bundle(head, events, tuple(line for line in lines if line.row["kind"] == "conflict"), raw)
-        told = (head["events"], head["conflicts"])
+        counts = (head["events"], head["conflicts"])
     except (zlib.error, orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as fault:
         raise BundleDamaged(f"{type(fault).__name__}: {fault}") from fault
-    if told != (len(bundle.events), len(bundle.conflicts)):
-        raise BundleDamaged(f"it has {len(bundle.events)} events and {len(bundle.conflicts)} conflicts, not {told}")
+    if counts != (len(bundle.events), len(bundle.conflicts)):
+        raise BundleDamaged(
+            f"the object has {len(bundle.events)} events and {len(bundle.conflicts)} conflicts, not {counts}"
+        )
     return bundle
 
 
-def _unpacked(content: bytes) -> Iterator[bytes]:
-    """Yield an object's lines, one and a piece of the next in memory."""
-    decompressor, begun = zlib.decompressobj(_GZIP), b""
+def _decompressed_lines(content: bytes) -> Iterator[bytes]:
+    """Yield the lines of an object. Only one line and a piece of the next are in memory."""
+    decompressor, partial = zlib.decompressobj(_GZIP_WBITS), b""
     while not decompressor.eof:
         piece = decompressor.decompress(content, _PIECE_BYTES)
         content = decompressor.unconsumed_tail
         if not piece and not content and not decompressor.eof:
-            raise BundleDamaged("it is cut off")
-        *whole, begun = (begun + piece).split(b"\n")
+            raise BundleDamaged("the object is cut off")
+        *whole, partial = (partial + piece).split(b"\n")
         yield from whole
 
 
-def _parse_line(raw: bytes, keep: Callable[[tuple[str, int]], bool]) -> BundleLine:
+def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -> BundleLine:
     row = orjson.loads(raw)
-    state = raw[-1 - row["state_bytes"] : -1]
+    document = raw[-1 - row["state_bytes"] : -1]
     del row["state"]
-    line = BundleLine(row, state, raw)
-    if sha256(state).digest() != line.payload_hash:
-        raise BundleDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} isn't what its hash says")
-    return line if keep(line.version) else BundleLine(row, b"", b"")
+    line = BundleLine(row, document, raw)
+    if sha256(document).digest() != line.payload_hash:
+        raise BundleDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} does not match its hash")
+    return line if keeps_document(line.version) else BundleLine(row, b"", b"")
 
 
 def find_version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine] = ()) -> Iterator[str]:
-    """Name versions that are missing: each epoch begins with 1, or goes on from an earlier version of another one.
+    """Yield a description of each missing version.
 
-    An epoch that was imported from v2 may begin with any version: v2 may have lost the rows before.
-
-    What is there `before` these events counts, wherever it is kept.
+    An epoch begins with version 1, or it continues an earlier version of another epoch. An epoch that was imported from
+    v2 may begin with any version, because v2 may have lost the earlier rows. Lines in `before`, which are not of these
+    events, also count as present.
     """
     epochs: defaultdict[str, dict[int, BundleLine]] = defaultdict(dict)
     for line in chain(before, events):
@@ -196,7 +200,7 @@ def find_version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine]
             and not is_imported
             and not any(base.occurred_at_ms <= found[first].occurred_at_ms for base in bases)
         ):
-            yield f"what comes before version {first} of epoch {epoch}"
+            yield f"the version before version {first} of epoch {epoch}"
         missing = sorted(set(range(first, max(found))) - found.keys())
         if missing:
             yield f"version {missing[0]} of epoch {epoch}"

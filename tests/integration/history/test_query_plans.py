@@ -32,10 +32,10 @@ SESSION, SOMEBODY = uuid_of("s700"), uuid_of("p700")
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 ALL = {"before_at": "infinity", "before_id": "f" * 32, "limit": 51}
 CASES: dict[str, dict[str, Any]] = {
-    "latest": {"session_id": SESSION},
-    "filed": {"session_id": SESSION, "removed_only": True},
-    "snapshot": {"session_id": SESSION, "epoch": "e", "version": 7},
-    "state_at": {"session_id": SESSION, "at": NOON},
+    "latest_version": {"session_id": SESSION},
+    "archive_records": {"session_id": SESSION, "removed_only": True},
+    "version_document": {"session_id": SESSION, "epoch": "e", "version": 7},
+    "version_at": {"session_id": SESSION, "at": NOON},
     "sessions": {**ALL, "status": None, "sync_mode": None},
     "events": {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
@@ -43,12 +43,12 @@ CASES: dict[str, dict[str, Any]] = {
     "participant_sessions": {
         **ALL, "participant_id": SOMEBODY, "session_ids": None, "since": NOON - timedelta(days=1),
     },
-    "participant_dates": {"participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "limit": 1001},
-    "breaks": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
-    "known_parts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
-    "participant_time": {
+    "participant_session_starts": {"participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "limit": 1001},
+    "paused_time": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
+    "known_session_starts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
+    "participant_time_slices": {
         "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
-        "waiting": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_gone": [False],
+        "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_deleted": [False],
         "running": [SESSION], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
         "tz": "Europe/Berlin", "bucket": "day", "key": "project", "limit": 1000,
     },

@@ -36,7 +36,7 @@ WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metad
 
 async def slices(server: RestServer, participant_id: str, **more: Any) -> list[TimeSlice]:
     hours = TimeReport(server.parts.history, server.outbox)
-    found, is_away = await hours.slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
+    found, is_away = await hours.time_slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
     assert not is_away
     return found
 

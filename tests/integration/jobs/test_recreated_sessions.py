@@ -115,7 +115,7 @@ async def test_a_version_that_no_earlier_archive_has_is_missing(
     second = await recreate(audit, await delete_session(audit, first))
     await audit.drain()
     with pytest.raises(
-        ArchiveIncomplete, match=f"what comes before version {missing + 1} of epoch {first.state.epoch}"
+        ArchiveIncomplete, match=f"the version before version {missing + 1} of epoch {first.state.epoch}"
     ):
         await jobs.retention.remove(first.session_id, 0)
     assert await audit.rows("SELECT count(*) FROM sync_events") == [(7 - missing + len(second.documents),)]
