@@ -9,6 +9,7 @@ from synckairos.clock.recovery import OutagePolicy
 from synckairos.clock.timing import next_due_event
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
@@ -59,14 +60,14 @@ class Parts:
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT_S) -> AsyncIterator[Parts]:
     """Open the service layer as `process/server.py` does. No worker is woken up after a commit."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         await open_store(pipe, keys)
         store = SessionStore(pipe, keys, settings.history_length, OutboxLimits.from_settings(settings))
         cold_storage = ColdStorage(settings.archive_url)
-        history = HistoryReader(pool, cold_storage)
+        history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
         generations = Generations(pipe, keys)
         policy = OutagePolicy.parse(settings.outage_policy)
         restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)

@@ -12,6 +12,7 @@ from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
+from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
@@ -106,10 +107,14 @@ async def list_all(client: httpx.AsyncClient, path: str, **params: Any) -> list[
 
 @asynccontextmanager
 async def open_rest_server(
-    settings: Settings, *, max_webhooks: int = MAX_ENDPOINTS, **options: Any
+    settings: Settings,
+    *,
+    max_webhooks: int = MAX_ENDPOINTS,
+    cold_timeout_s: float = COLD_TIMEOUT_S,
+    **options: Any,
 ) -> AsyncIterator[RestServer]:
     """Open a server on the stores of one test; `options` are passed to `build_application`."""
-    async with open_parts(settings) as parts:
+    async with open_parts(settings, cold_timeout_s=cold_timeout_s) as parts:
         keys = parts.store.keys
         history = parts.history
         summaries = ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), history)

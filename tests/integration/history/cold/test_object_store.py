@@ -15,7 +15,6 @@ import pytest
 from synckairos.admin import doctor
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
-from synckairos.history.cold import reader
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.archive import Archiver
@@ -226,16 +225,13 @@ async def test_an_outage_fails_every_operation_until_the_store_is_back(store: Ob
         assert (await parts.get_archive(session_id)).status_code == 200
 
 
-async def test_a_read_from_a_frozen_store_fails_after_its_timeout(
-    store: ObjectStore, parts: BucketParts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_read_from_a_frozen_store_fails_after_its_timeout(store: ObjectStore, parts: BucketParts) -> None:
     session_id = (await parts.finish_session())["session_id"]
     await parts.archiver.archive(session_id)
-    monkeypatch.setattr(reader, "_PATIENCE_S", 0.2)
-    with store.frozen():
-        answer = await parts.get_archive(session_id)
+    async with open_rest_server(parts.server.settings, cold_timeout_s=0.2) as impatient:
+        with store.frozen():
+            answer = await impatient.client.get(f"/v1/sessions/{session_id}/archive")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
-    monkeypatch.undo()
     assert (await parts.get_archive(session_id)).status_code == 200
 
 
