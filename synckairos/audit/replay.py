@@ -4,8 +4,8 @@ A row names the command, its actor and the instant at which it took effect. The 
 The replay makes a row of it, as the drain does, and compares it with the stored row, column by column and byte by byte.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
@@ -14,7 +14,7 @@ import orjson
 
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Expire, with_actor
+from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
@@ -135,8 +135,7 @@ class AuditReplay:
         try:
             match row.command:
                 case "create":
-                    spec = parse_body(CreateSession, args).to_create()
-                    return creation.create(spec, str(row.session_id), row.epoch, at_ms)
+                    return self._create(row, parse_body(CreateSession, args).to_create(), at_ms)
                 case "recover":
                     return self._recover(row, bases, at_ms)
                 case verb if verb == IMPORT_COMMAND:
@@ -147,12 +146,28 @@ class AuditReplay:
                     raise _Unplayable("the row has no command")
                 case verb:
                     command = parse_stored_args(verb, args or {}).to_command()
+                    if isinstance(command, AddParticipant):
+                        return self._add_participant(row, command.participant, at_ms)
                     return self._apply(with_actor(command, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
             faults = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
             raise _Unplayable(f"the command is invalid: {faults}") from None
         except V2StateMalformed as fault:
             raise _Unplayable(f"the state of v2 is malformed: {fault}") from None
+
+    def _create(self, row: EventRow, spec: Create, at_ms: int) -> Transition:
+        def by_rule(counts_byoyomi: bool) -> Transition:
+            people = tuple(replace(each, counts_byoyomi=counts_byoyomi) for each in spec.participants)
+            return creation.create(replace(spec, participants=people), str(row.session_id), row.epoch, at_ms)
+
+        return _by_recorded_lag_rule(row, by_rule)
+
+    def _add_participant(self, row: EventRow, new: NewParticipant, at_ms: int) -> Transition:
+        def by_rule(counts_byoyomi: bool) -> Transition:
+            command = AddParticipant(replace(new, counts_byoyomi=counts_byoyomi))
+            return self._apply(with_actor(command, row.actor or ""), at_ms)
+
+        return _by_recorded_lag_rule(row, by_rule)
 
     def _apply(self, command: Command, at_ms: int) -> Transition:
         if self._state is None:
@@ -189,6 +204,19 @@ class AuditReplay:
         if not is_known:
             raise _Unplayable("the version from which it was recovered is missing")
         return None
+
+
+def _by_recorded_lag_rule(row: EventRow, by_rule: Callable[[bool], Transition]) -> Transition:
+    """Return the transition by the lag rule that leads to the document of the row.
+
+    If neither rule does, return the transition by the present rule, for the comparison. A row does not name its rule:
+    early versions did not count byo-yomi in the lag account, and stored no version of their rules.
+    """
+    transition = by_rule(True)
+    if not transition.state.rules.lag_compensation or render_session(transition.state) == row.snapshot:
+        return transition
+    earlier = by_rule(False)
+    return earlier if render_session(earlier.state) == row.snapshot else transition
 
 
 def _finding(row: EventRow, kind: FindingKind, text: str) -> ReplayFinding:

@@ -12,6 +12,7 @@ class NewParticipant:
     """A participant that is to be added.
 
     If `index` is None, the participant gets the next index. If `total_time_ms` is None, the mode implies the budget.
+    `counts_byoyomi` is the rule of the lag account (`open_lag_account`). It is False only in a replay of old rows.
     """
 
     participant_id: str
@@ -20,6 +21,7 @@ class NewParticipant:
     display_name: str | None = None
     group_id: str | None = None
     clock: ClockSystem | None = None
+    counts_byoyomi: bool = True
 
 
 @dataclass(frozen=True, slots=True)

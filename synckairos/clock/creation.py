@@ -130,7 +130,9 @@ def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: 
         return participant
     system = clock_system_for(state, participant)
     budget = system.open_budget(budget_ms)
-    lag = open_lag_account(system, budget_ms) if state.rules.lag_compensation else None
+    lag = None
+    if state.rules.lag_compensation:
+        lag = open_lag_account(system, budget_ms, counts_byoyomi=new.counts_byoyomi)
     return replace(participant, remaining_ms=budget.remaining_ms, reading=budget.reading, lag=lag)
 
 

@@ -7,7 +7,7 @@ compensated time is charged to no budget.
 
 from dataclasses import dataclass
 
-from synckairos.clock.clock_systems import Bronstein, Canadian, ClockSystem, Delay, Fischer, PerMove, Stages
+from synckairos.clock.clock_systems import Bronstein, Byoyomi, Canadian, ClockSystem, Delay, Fischer, PerMove, Stages
 from synckairos.fast_dataclass import fast_dataclass
 
 CLAIM_TOLERANCE_MS = 140
@@ -54,12 +54,14 @@ class LagReceipt:
     quota_left_ms: int
 
 
-def open_lag_account(system: ClockSystem, budget_ms: int) -> LagAccount:
+def open_lag_account(system: ClockSystem, budget_ms: int, *, counts_byoyomi: bool = True) -> LagAccount:
     """Return a new account.
 
-    Its gain is 150 ms per turn plus 4 ms for each second of the time control, at most 1 s.
+    Its gain is 150 ms per turn plus 4 ms for each second of the time control, at most 1 s. Without `counts_byoyomi`,
+    byo-yomi adds nothing to the time control. This is the rule of early versions, whose audit rows must replay.
     """
-    expected_ms = budget_ms + EXPECTED_TURNS * _time_per_turn_ms(system)
+    is_counted = counts_byoyomi or not isinstance(system, Byoyomi)
+    expected_ms = budget_ms + (EXPECTED_TURNS * _time_per_turn_ms(system) if is_counted else 0)
     gain_ms = min(MAX_GAIN_MS, MIN_GAIN_MS + expected_ms * GAIN_MS_PER_S // 1000)
     return LagAccount(INITIAL_QUOTA_TURNS * gain_ms, gain_ms)
 
@@ -92,6 +94,8 @@ def _time_per_turn_ms(system: ClockSystem) -> int:
             return system.delay_ms
         case PerMove():
             return system.move_ms
+        case Byoyomi():
+            return system.period_ms
         case Canadian():
             return system.period_ms // system.moves
         case Stages():

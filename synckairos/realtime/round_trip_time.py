@@ -11,25 +11,27 @@ from synckairos.wire.websocket_frames import ping_frame
 MAX_SAMPLE_MS = 2_000
 """Milliseconds of a sample, at most. Networks usually need less; a longer time is a busy or lying client."""
 
-SAMPLE_COUNT = 10
-"""Samples in the mean: a new sample counts a tenth, so one slow sample changes little and is soon forgotten."""
+SAMPLE_WEIGHT = 0.1
+"""Part of the difference to a new sample by which the mean moves, from the second sample on, as in lichess' lila-ws.
+
+One delayed pong therefore changes little.
+"""
 
 
 class RoundTripTime:
     """Running mean of a client's round-trip time. At most one ping is open at a time."""
 
-    __slots__ = ("_mean_ms", "_samples", "_sent_at_s", "_token")
+    __slots__ = ("_mean_ms", "_sent_at_s", "_token")
 
     def __init__(self) -> None:
-        self._samples = 0
-        self._mean_ms = 0.0
+        self._mean_ms: float | None = None
         self._sent_at_s = 0.0
         self._token = b""
 
     @property
     def mean_ms(self) -> int | None:
         """Return the mean in whole milliseconds; None before the first pong."""
-        return round(self._mean_ms) if self._samples else None
+        return None if self._mean_ms is None else round(self._mean_ms)
 
     def start_ping(self, now_s: float) -> bytes:
         """Return a ping frame to write now; empty if a ping is open. `now_s` is `time.monotonic()`."""
@@ -43,6 +45,8 @@ class RoundTripTime:
         if not self._token or payload != self._token:
             return
         self._token = b""
-        self._samples = min(self._samples + 1, SAMPLE_COUNT)
         sample_ms = min((now_s - self._sent_at_s) * 1000, MAX_SAMPLE_MS)
-        self._mean_ms += (sample_ms - self._mean_ms) / self._samples
+        if self._mean_ms is None:
+            self._mean_ms = sample_ms
+        else:
+            self._mean_ms += (sample_ms - self._mean_ms) * SAMPLE_WEIGHT

@@ -6,6 +6,7 @@ import pytest
 
 from synckairos.clock.clock_systems import (
     Bronstein,
+    Byoyomi,
     Canadian,
     ClockSystem,
     Delay,
@@ -34,6 +35,10 @@ from tests.unit.clock.script import MINUTE, T0, Played, play, spec
         (Delay(1_000), MINUTE, 550),
         (PerMove(1_000), 0, 310),
         (Canadian(10, 10_000), MINUTE, 550),
+        (Canadian(1, 30_000), 0, 1_000),
+        (Byoyomi(5, 30_000), 0, 1_000),
+        (Byoyomi(1, 30_000), 0, 1_000),
+        (Byoyomi(3, 1_000), MINUTE, 550),
         (Stages((Stage(40, 0, 1_000),)), MINUTE, 550),
     ],
 )

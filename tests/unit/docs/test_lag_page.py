@@ -3,7 +3,17 @@
 import pytest
 from pydantic import BaseModel
 
-from synckairos.clock.clock_systems import SuddenDeath
+from synckairos.clock.clock_systems import (
+    Bronstein,
+    Byoyomi,
+    Canadian,
+    Delay,
+    Fischer,
+    PerMove,
+    Stage,
+    Stages,
+    SuddenDeath,
+)
 from synckairos.clock.lag_compensation import compensate, open_lag_account, trust_lag_claim
 from synckairos.wire.response_models import LagView, ReceiptView
 from tests.unit.docs.event_runs import A
@@ -15,6 +25,21 @@ PAGE = read_page("lag-compensation.md")
 @pytest.mark.parametrize(("heading", "model"), [("## Account", LagView), ("## Receipt", ReceiptView)])
 def test_page_lists_each_member(heading: str, model: type[BaseModel]) -> None:
     assert [code_words(row["member"])[0] for row in table_after(PAGE, heading)] == list(model.model_fields)
+
+
+def test_page_has_the_gain_of_each_clock_system() -> None:
+    examples = {
+        "sudden death": {open_lag_account(SuddenDeath(), 60_000)},
+        "Fischer, stages": {
+            open_lag_account(system, 60_000) for system in (Fischer(2_000), Stages((Stage(None, 0, 2_000),)))
+        },
+        "Bronstein, delay": {open_lag_account(system, 60_000) for system in (Bronstein(1_000), Delay(1_000))},
+        "per move": {open_lag_account(PerMove(1_000), 0)},
+        "Canadian": {open_lag_account(Canadian(10, 30_000), 0)},
+        "byo-yomi": {open_lag_account(Byoyomi(5, 30_000), 0)},
+    }
+    gains = {row["system"]: row["`gain_ms`"] for row in table_after(PAGE, "### Gain by clock system")}
+    assert gains == {name: f"{account.gain_ms:,}" for name, (account,) in examples.items()}
 
 
 @pytest.mark.parametrize("row", table_after(PAGE, "## Example"), ids=lambda row: row["measured"])

@@ -19,13 +19,15 @@ def test_mean_is_unknown_before_the_first_pong() -> None:
 
 def test_first_sample_is_the_mean_and_later_samples_count_a_tenth() -> None:
     assert measured(80).mean_ms == 80
-    assert measured(80, 120).mean_ms == 100
+    assert measured(100, 200).mean_ms == 110
+    assert measured(80, 120, 120).mean_ms == 88
     assert measured(*[100] * 20, 300).mean_ms == 120
     assert measured(*[100] * 20, 300, *[100] * 30).mean_ms == 101
 
 
 def test_delayed_pong_counts_as_the_maximum_sample() -> None:
     assert measured(60_000).mean_ms == MAX_SAMPLE_MS
+    assert measured(50, 2_000).mean_ms == measured(50, 60_000).mean_ms == 245
     assert measured(*[50] * 10, 60_000).mean_ms == 45 + MAX_SAMPLE_MS // 10
 
 
