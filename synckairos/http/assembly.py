@@ -55,6 +55,7 @@ def build_application(
     dependencies: RestDependencies,
     *,
     origins: AllowedOrigins | None = None,
+    caller_identity: CallerIdentity | None = None,
     websocket_routes: Sequence[BaseRoute] = (),
     is_draining: Callable[[], bool] = lambda: False,
     commit_signals: CommitSignals | None = None,
@@ -62,7 +63,7 @@ def build_application(
 ) -> RestApp:
     """Build the ASGI application.
 
-    `origins` is shared with the WebSocket endpoint, which checks upgrades by `origins.admits(scope)`. While
+    `origins` and `caller_identity` are shared with the WebSocket endpoint, which uses them to check upgrades. While
     `is_draining` returns true, `/ready` returns 503 and live tails end. `commit_signals` wakes live tails; without it
     they poll every second. `refresh_gauges` run before `/metrics` is rendered.
     """
@@ -99,7 +100,7 @@ def build_application(
         OperationTable(operations),
         rate_limits,
         origins,
-        CallerIdentity(settings.trusted_proxies),
+        caller_identity or CallerIdentity(settings.trusted_proxies),
         settings,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],

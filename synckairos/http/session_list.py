@@ -31,10 +31,20 @@ class SessionsPage:
 class SessionList:
     """Reads pages of sessions from both stores."""
 
-    def __init__(self, sessions: Sessions, store: SessionStore, history: HistoryReader) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        store: SessionStore,
+        history: HistoryReader,
+        *,
+        live_batch_size: int = LIVE_BATCH_SIZE,
+        max_live_batches: int = MAX_LIVE_BATCHES,
+    ) -> None:
         self._sessions = sessions
         self._store = store
         self._history = history
+        self._live_batch_size = live_batch_size
+        self._max_live_batches = max_live_batches
 
     async def page(self, query: ListQuery) -> SessionsPage:
         """Return a page of sessions, newest creation first. Only the last page can be empty.
@@ -87,8 +97,8 @@ class SessionList:
         found: list[tuple[ListKey, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
-        batch_size = LIVE_BATCH_SIZE if query.status or query.sync_mode else query.limit
-        for _ in range(MAX_LIVE_BATCHES):
+        batch_size = self._live_batch_size if query.status or query.sync_mode else query.limit
+        for _ in range(self._max_live_batches):
             batch = await self._store.list_live(batch_size, before)
             if not batch:
                 return found, None

@@ -149,6 +149,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 settings=settings,
             ),
             origins=origins,
+            caller_identity=callers,
             websocket_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
             commit_signals=hub.change_event,

@@ -99,9 +99,10 @@ class CachedPage:
 class ParticipantSessionStore:
     """Sets, summaries and ready rows. All methods raise StoreUnavailable if Redis does not answer."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+    def __init__(self, pipe: RedisPipe, keys: Keys, max_sessions: int = MAX_SESSIONS) -> None:
         self._pipe = pipe
         self.keys = keys
+        self.max_sessions = max_sessions
         self._page_script = LuaScript("participant_sessions_page")
         self._find_script = LuaScript("participant_sessions_find")
         self._place_script = LuaScript("participant_sessions_place")
@@ -122,7 +123,7 @@ class ParticipantSessionStore:
         fixed: list[Any] = [
             *(keys.summary_prefix(partition), keys.session_prefix(partition), keys.ready_rows(participant_id)),
             *(keys.outbox(partition), keys.failed_entries(partition)),
-            *(READY_ROWS_TTL_MS, SPAN_MS, MAX_SESSIONS, MAX_READY_ROW_BYTES),
+            *(READY_ROWS_TTL_MS, SPAN_MS, self.max_sessions, MAX_READY_ROW_BYTES),
         ]
         top, count = ("+inf", limit + 1) if before is None else (str(before[0]), limit + 1 + TIES)
         while True:
@@ -255,7 +256,7 @@ class ParticipantSessionStore:
 
     async def place(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
         """Put a session into a participant's set, or remove it (None). Trim the set by age and size."""
-        args: list[Any] = [session_id, "" if began_ms is None else began_ms, SPAN_MS, MAX_SESSIONS]
+        args: list[Any] = [session_id, "" if began_ms is None else began_ms, SPAN_MS, self.max_sessions]
         await self._run(self._place_script, [self.keys.participant_sessions(participant_id)], args)
 
     # -- calls to Redis -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from synckairos.jobs.table import JobTable
 from synckairos.jobs.wakeups import JobWakeups
 from synckairos.realtime.timings import RealtimeTimings
 from synckairos.server.timings import ServerTimings
+from synckairos.store.participant_sessions import MAX_SESSIONS
 from tests.integration.audit_parts import AuditParts, open_audit_parts
 from tests.integration.jobs.job_components import JobComponents, open_job_components
 from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER
@@ -56,9 +57,15 @@ async def job_queue(audit: AuditParts, job_table: JobTable) -> AsyncIterator[Job
 
 
 @pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[RestServer]:
+def max_listed() -> int:
+    """Give the maximum number of sessions in the Redis list of one participant; a test parametrizes this name."""
+    return MAX_SESSIONS
+
+
+@pytest.fixture
+async def server(settings: Settings, max_listed: int) -> AsyncIterator[RestServer]:
     """Open the REST application on the stores of one test."""
-    async with open_rest_server(settings) as opened:
+    async with open_rest_server(settings, max_listed=max_listed) as opened:
         yield opened
 
 

@@ -21,7 +21,7 @@ from synckairos.http import assembly
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.participant_sessions import ParticipantSessionStore
+from synckairos.store.participant_sessions import MAX_SESSIONS, ParticipantSessionStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
 from synckairos.webhooks.registry import MAX_ENDPOINTS, WebhookRegistry
@@ -38,6 +38,7 @@ class RestServer:
     parts: Parts
     outbox: Outbox
     settings: Settings
+    summaries: ParticipantSessionStore
 
     async def create(self, **fields: Any) -> dict[str, Any]:
         """Create a session (by default two players with ten minutes each) and return it."""
@@ -64,7 +65,7 @@ class RestServer:
                 failed_entries,
                 audit_writer,
                 session_ttl_s=self.settings.session_ttl_s,
-                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys).refresh_committed,
+                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys, self.summaries).refresh_committed,
             )
             for partition in range(self.settings.partitions):
                 await drain.drain_partition(partition)
@@ -110,14 +111,18 @@ async def open_rest_server(
     settings: Settings,
     *,
     max_webhooks: int = MAX_ENDPOINTS,
+    max_listed: int = MAX_SESSIONS,
     cold_timeout_s: float = COLD_TIMEOUT_S,
     **options: Any,
 ) -> AsyncIterator[RestServer]:
-    """Open a server on the stores of one test; `options` are passed to `build_application`."""
+    """Open a server on the stores of one test; `options` are passed to `build_application`.
+
+    `max_listed` is the maximum number of sessions in the Redis list of one participant.
+    """
     async with open_parts(settings, cold_timeout_s=cold_timeout_s) as parts:
         keys = parts.store.keys
         history = parts.history
-        summaries = ParticipantSessionCache(ParticipantSessionStore(parts.pipe, keys), history)
+        summaries = ParticipantSessionStore(parts.pipe, keys, max_listed)
         outbox, read_cache = Outbox(parts.pipe, keys, OutboxLimits.from_settings(settings)), ReadCache(parts.pipe, keys)
         rest = assembly.build_application(
             assembly.RestDependencies(
@@ -125,7 +130,9 @@ async def open_rest_server(
                 store=parts.store,
                 history=history,
                 audit_trail=AuditTrail(history, outbox, read_cache),
-                participant_sessions=ParticipantSessions(history, outbox, summaries, read_cache),
+                participant_sessions=ParticipantSessions(
+                    history, outbox, ParticipantSessionCache(summaries, history), read_cache
+                ),
                 time_report=TimeReport(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 rate_limits=RateLimits(parts.pipe, keys),
@@ -135,4 +142,4 @@ async def open_rest_server(
         )
         transport = httpx.ASGITransport(rest, client=("127.0.0.1", 50_000))
         async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
-            yield RestServer(client, parts, outbox, settings)
+            yield RestServer(client, parts, outbox, settings, summaries)

@@ -9,7 +9,6 @@ from synckairos.history.participant_sessions.summary import build_summary, is_go
 from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import (
-    MAX_SESSIONS,
     SPAN_MS,
     CachedPage,
     CacheLookup,
@@ -61,8 +60,9 @@ class ParticipantSessionCache:
         if not await self._store.lease_set(participant_id, token):
             return
         since_ms = now_ms - SPAN_MS
-        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=MAX_SESSIONS + 1)
-        if len(keys) > MAX_SESSIONS:
+        most = self._store.max_sessions
+        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=most + 1)
+        if len(keys) > most:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
         if await self._store.fill_set(participant_id, token, since_ms, keys):

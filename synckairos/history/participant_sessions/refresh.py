@@ -20,8 +20,8 @@ from synckairos.wire.instants import instant_ms
 class SummaryRefresh:
     """Keeps recent history and caches up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
-        self._recent = ParticipantSessionStore(pipe, keys)
+    def __init__(self, pipe: RedisPipe, keys: Keys, store: ParticipantSessionStore | None = None) -> None:
+        self._recent = store or ParticipantSessionStore(pipe, keys)
         self._aside = ReadCache(pipe, keys)
 
     async def refresh_committed(self, rows: EntryRows) -> None:

@@ -1,4 +1,4 @@
-"""Archives over REST: who is shown what, when there is none (yet), and sessions that are nowhere else any more."""
+"""The REST route of archives: the caller's role, missing archives, and sessions that only the archive has."""
 
 import gzip
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Scope
 
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
@@ -20,9 +21,20 @@ from synckairos.principal import Principal, Role
 from tests.integration.rest_server import RestServer, open_rest_server
 
 
+class FixedRole(CallerIdentity):
+    """Gives every caller the same role. Authentication, which will find the role, does not exist yet."""
+
+    def __init__(self, role: Role) -> None:
+        super().__init__()
+        self._principal = Principal(role=role)
+
+    def principal_for(self, scope: Scope) -> Principal:
+        return self._principal
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What a worker's jobs do, done here and now."""
+    """The job handlers of a worker, which the tests call directly."""
 
     pool: PostgresPool
     archiver: Archiver
@@ -39,8 +51,8 @@ async def worker(server: RestServer) -> AsyncIterator[Worker]:
         yield Worker(pool, archiver, Retention(objects, archiver, rows, server.parts.store, server.outbox, upkeep))
 
 
-async def over(server: RestServer) -> dict[str, Any]:
-    """Play a session to its end and drain it."""
+async def complete_session(server: RestServer) -> dict[str, Any]:
+    """Create, start, switch and complete a session, and drain it."""
     session = await server.create_started(metadata={"table": 7})
     session_id = session["session_id"]
     assert (await server.client.post(f"/v1/sessions/{session_id}/switch")).status_code == 200
@@ -50,38 +62,38 @@ async def over(server: RestServer) -> dict[str, Any]:
     return found
 
 
-async def archive_of(client: httpx.AsyncClient, session_id: str, accept: str = "", **params: int) -> httpx.Response:
+async def read_archive(client: httpx.AsyncClient, session_id: str, accept: str = "", **params: int) -> httpx.Response:
     headers = {"accept": accept} if accept else {}
     return await client.get(f"/v1/sessions/{session_id}/archive", headers=headers, params=params)
 
 
-async def test_an_archive_is_read_back(server: RestServer, worker: Worker) -> None:
-    session = await over(server)
+async def test_archive_has_the_session_its_events_and_its_checksum(server: RestServer, worker: Worker) -> None:
+    session = await complete_session(server)
     session_id = session["session_id"]
     events = (await server.client.get(f"/v1/sessions/{session_id}/events?snapshots=1")).json()["data"]
     filed = await worker.archiver.archive(session_id)
-    answer = await archive_of(server.client, session_id, snapshots=1)
+    answer = await read_archive(server.client, session_id, snapshots=1)
     assert answer.status_code == 200
     data = answer.json()["data"]
     assert data["session"] == session
     assert data["events"] == events
     assert (data["version"], data["epoch"], data["event_count"]) == (4, session["epoch"], 4)
     assert (data["checksum"], data["size_bytes"]) == (filed.checksum.hex(), filed.size_bytes)
-    plain = (await archive_of(server.client, session_id)).json()["data"]
+    plain = (await read_archive(server.client, session_id)).json()["data"]
     assert all("state" not in event for event in plain["events"])
-    lines = await archive_of(server.client, session_id, "application/x-ndjson")
+    lines = await read_archive(server.client, session_id, "application/x-ndjson")
     assert lines.headers["content-type"] == "application/x-ndjson"
     assert filed.path is not None
     assert lines.content == gzip.decompress((Path(server.settings.archive_url) / filed.path).read_bytes())
 
 
-async def test_nobody_is_sent_what_he_has(server: RestServer, worker: Worker) -> None:
-    session_id = (await over(server))["session_id"]
+async def test_archive_with_a_current_if_none_match_is_304(server: RestServer, worker: Worker) -> None:
+    session_id = (await complete_session(server))["session_id"]
     await worker.archiver.archive(session_id)
     answers = [
-        await archive_of(server.client, session_id),
-        await archive_of(server.client, session_id, "application/x-ndjson"),
-        await archive_of(server.client, session_id, snapshots=1),
+        await read_archive(server.client, session_id),
+        await read_archive(server.client, session_id, "application/x-ndjson"),
+        await read_archive(server.client, session_id, snapshots=1),
     ]
     tags = [answer.headers["etag"] for answer in answers]
     assert len(set(tags)) == 3
@@ -97,23 +109,23 @@ async def test_nobody_is_sent_what_he_has(server: RestServer, worker: Worker) ->
     assert newer.json()["data"]["session"]["metadata"] == {"table": 8}
 
 
-async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
+async def test_read_during_a_new_archiving_returns_the_newer_archive(
     server: RestServer, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session_id = (await over(server))["session_id"]
+    session_id = (await complete_session(server))["session_id"]
     await worker.archiver.archive(session_id)
     await server.client.patch(f"/v1/sessions/{session_id}", json={"metadata": {"table": 8}})
     await server.drain()
     objects = server.parts.cold_storage
     get = objects.get
 
-    async def late(path: str) -> bytes:
+    async def get_after_new_archiving(path: str) -> bytes:
         monkeypatch.undo()
         await worker.archiver.archive(session_id)
         return await get(path)
 
-    monkeypatch.setattr(objects, "get", late)
-    answer = await archive_of(server.client, session_id)
+    monkeypatch.setattr(objects, "get", get_after_new_archiving)
+    answer = await read_archive(server.client, session_id)
     assert answer.json()["data"]["session"]["metadata"] == {"table": 8}
 
 
@@ -128,23 +140,20 @@ async def test_whoever_asks_while_it_is_archived_anew_gets_the_newer_one(
         ("admin", "viewer", "admin", "all"),
     ],
 )
-async def test_what_it_shows_depends_on_role_and_settings(
+async def test_readable_part_of_an_archive_depends_on_role_and_settings(
     server: RestServer,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
     role: Role,
     least: Role,
     events_from: Role,
     shown: str | None,
 ) -> None:
-    session_id = (await over(server))["session_id"]
+    session_id = (await complete_session(server))["session_id"]
     await worker.archiver.archive(session_id)
-    # Authentication, which finds the role, is still to come.
-    monkeypatch.setattr(CallerIdentity, "principal_for", lambda self, scope: Principal(role=role))
     settings = server.settings.model_copy(update={"archive_role": least, "archive_events_role": events_from})
-    async with open_rest_server(settings) as other:
-        answer = await archive_of(other.client, session_id)
-        lines = await archive_of(other.client, session_id, "application/x-ndjson")
+    async with open_rest_server(settings, caller_identity=FixedRole(role)) as other:
+        answer = await read_archive(other.client, session_id)
+        lines = await read_archive(other.client, session_id, "application/x-ndjson")
     if shown is None:
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "FORBIDDEN"
@@ -157,50 +166,52 @@ async def test_what_it_shows_depends_on_role_and_settings(
     assert (b"payload_hash" in lines.content) is (shown == "all")
 
 
-async def test_why_there_is_none(server: RestServer, worker: Worker) -> None:
-    async def told(session_id: str) -> tuple[int, str]:
-        answer = await archive_of(server.client, session_id)
+async def test_missing_archive_is_refused_with_the_reason(server: RestServer, worker: Worker) -> None:
+    async def refusal(session_id: str) -> tuple[int, str]:
+        answer = await read_archive(server.client, session_id)
         return answer.status_code, answer.json()["error"]["code"]
 
-    assert await told("00000000-0000-4000-8000-000000000000") == (404, "SESSION_NOT_FOUND")
-    session_id = (await over(server))["session_id"]
-    assert await told(session_id) == (404, "NOT_ARCHIVED")
+    assert await refusal("00000000-0000-4000-8000-000000000000") == (404, "SESSION_NOT_FOUND")
+    session_id = (await complete_session(server))["session_id"]
+    assert await refusal(session_id) == (404, "NOT_ARCHIVED")
     async with worker.pool.connection() as connection:
         await connection.execute(
             "INSERT INTO sync_archives (session_id, created_at, status)"
             " SELECT session_id, created_at, 'processing' FROM sync_sessions"
         )
-        assert await told(session_id) == (409, "ARCHIVE_PROCESSING")
-        assert (await archive_of(server.client, session_id)).headers["retry-after"] == "1"
+        assert await refusal(session_id) == (409, "ARCHIVE_PROCESSING")
+        assert (await read_archive(server.client, session_id)).headers["retry-after"] == "1"
         await connection.execute("UPDATE sync_archives SET status = 'failed'")
-    assert await told(session_id) == (404, "NOT_ARCHIVED")
+    assert await refusal(session_id) == (404, "NOT_ARCHIVED")
     filed = await worker.archiver.archive(session_id)
-    assert (await archive_of(server.client, session_id)).status_code == 200
+    assert (await read_archive(server.client, session_id)).status_code == 200
     assert filed.path is not None
     (Path(server.settings.archive_url) / filed.path).write_bytes(b"something else")
-    assert await told(session_id) == (500, "ARCHIVE_DAMAGED")
+    assert await refusal(session_id) == (500, "ARCHIVE_DAMAGED")
 
 
-async def test_lists_forget_what_left_postgres(server: RestServer, worker: Worker) -> None:
-    gone, stays = await over(server), await over(server)
+async def test_lists_do_not_show_a_session_that_retention_removed(server: RestServer, worker: Worker) -> None:
+    gone, stays = await complete_session(server), await complete_session(server)
     person = gone["participants"][0]["participant_id"]
     keys, pipe = server.parts.store.keys, server.parts.pipe
     url = f"/v1/participants/{person}/sessions"
     for _ in range(2):
-        told = [row["session_id"] for row in (await server.client.get(url)).json()["data"]]
-        assert gone["session_id"] in told
+        listed = [row["session_id"] for row in (await server.client.get(url)).json()["data"]]
+        assert gone["session_id"] in listed
     assert await pipe.call("HEXISTS", keys.ready_rows(person), gone["session_id"])
     assert await worker.retention.remove(gone["session_id"], 0)
-    told.remove(gone["session_id"])
-    assert [row["session_id"] for row in (await server.client.get(url)).json()["data"]] == told
+    listed.remove(gone["session_id"])
+    assert [row["session_id"] for row in (await server.client.get(url)).json()["data"]] == listed
     assert await pipe.call("EXISTS", keys.summary(gone["session_id"])) == 0
     assert not await pipe.call("HEXISTS", keys.ready_rows(person), gone["session_id"])
     assert await pipe.call("ZSCORE", keys.participant_sessions(person), gone["session_id"]) is None
     assert (await server.client.get(f"/v1/sessions/{stays['session_id']}")).is_success
 
 
-async def test_a_session_is_there_after_it_left_redis_and_postgres(server: RestServer, worker: Worker) -> None:
-    session = await over(server)
+async def test_session_that_left_redis_and_postgres_is_read_and_restored_from_its_archive(
+    server: RestServer, worker: Worker
+) -> None:
+    session = await complete_session(server)
     session_id = session["session_id"]
     url = f"/v1/sessions/{session_id}"
     tag = (await server.client.get(url)).headers["etag"]
@@ -216,8 +227,8 @@ async def test_a_session_is_there_after_it_left_redis_and_postgres(server: RestS
     page = await server.client.get(f"{url}/events?limit=3", headers={"accept": "text/csv"})
     assert len(page.content.splitlines()) == 4
     assert 'rel="next"' in page.headers["link"]
-    assert (await archive_of(server.client, session_id)).status_code == 200
-    # It is what it was: taken, over, and it remembers what was decided.
+    assert (await read_archive(server.client, session_id)).status_code == 200
+    # Its id is still used, its status is final, and its idempotency records still work.
     made = await server.client.post("/v1/sessions", json={**_participants(session), "session_id": session_id})
     assert made.json()["error"]["code"] == "SESSION_EXISTS"
     refused = await server.client.post(f"{url}/start")

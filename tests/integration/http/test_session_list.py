@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import pytest
+import orjson
 
-from synckairos.http import session_list
+from synckairos.http.session_list import SessionList
+from synckairos.wire.query_parameters import ListQuery
 from synckairos.wire.response_models import SessionPage
 from tests.integration.rest_server import RestServer, list_all, session_url
 
@@ -43,17 +44,29 @@ async def test_list_can_be_filtered_by_status_and_mode(server: RestServer) -> No
     assert await ids(status="paused") == [running["session_id"]]
 
 
-async def test_filtered_list_of_many_sessions_is_complete(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_list, "LIVE_BATCH_SIZE", 2)
-    monkeypatch.setattr(session_list, "MAX_LIVE_BATCHES", 2)
+async def list_documents(sessions: SessionList, **query: Any) -> list[dict[str, Any]]:
+    """Return the documents of all pages."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = await sessions.page(ListQuery(**query))
+        found += map(orjson.loads, page.documents)
+        if page.next_cursor is None:
+            return found
+        assert page.documents, "only the last page can be empty"
+        query["cursor"] = page.next_cursor
+
+
+async def test_filtered_list_of_more_live_sessions_than_one_page_reads_is_complete(server: RestServer) -> None:
+    parts = server.parts
+    sessions = SessionList(parts.sessions, parts.store, parts.history, live_batch_size=2, max_live_batches=2)
     made = [await server.create(metadata={"at": at}) for at in range(14)]
     for at in (1, 7, 13):
         await server.client.post(session_url(made[at], "start"))
     await server.drain()
     for limit in (1, 2, 50):
-        listed = await list_all(server.client, "/v1/sessions", status="running", limit=limit)
+        listed = await list_documents(sessions, status="running", limit=limit)
         assert [each["metadata"]["at"] for each in listed] == [13, 7, 1]
-        everything = await list_all(server.client, "/v1/sessions", limit=limit)
+        everything = await list_documents(sessions, limit=limit)
         assert [each["metadata"]["at"] for each in everything] == list(range(13, -1, -1))
 
 

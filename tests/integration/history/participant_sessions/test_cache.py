@@ -12,8 +12,6 @@ import pytest
 from synckairos.clock.commands import Complete, Start
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.history.participant_sessions import cache
-from synckairos.store import participant_sessions as recent_store
 from synckairos.store.participant_sessions import (
     MAX_READY_ROW_BYTES,
     READY_ROWS_TTL_MS,
@@ -109,11 +107,8 @@ async def test_page_without_postgres_names_the_oldest_instant_that_redis_knows(s
     assert [row["metadata"]["days"] for row in more.json()["data"]] == [40]
 
 
-async def test_pages_across_cache_and_postgres_list_each_session_once(
-    server: RestServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (cache, recent_store):
-        monkeypatch.setattr(module, "MAX_SESSIONS", 4)
+@pytest.mark.parametrize("max_listed", [4])
+async def test_pages_across_cache_and_postgres_list_each_session_once(server: RestServer) -> None:
     committer = SessionCommitter(server.parts.store)
     now_ms = await server.parts.sessions.now_ms()
     expected = []
