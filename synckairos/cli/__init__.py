@@ -8,6 +8,7 @@ import click
 from synckairos import __version__
 from synckairos.cli.audit import audit, verify_audit
 from synckairos.cli.command import MainGroup
+from synckairos.cli.from_v2 import import_v2
 from synckairos.cli.jobs import jobs
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.session import session
@@ -21,7 +22,7 @@ __all__ = ["main"]
     cls=MainGroup,
     sections={
         "To try it": (dev, simulate, session),
-        "To run it": (serve, worker, migrate, doctor),
+        "To run it": (serve, worker, migrate, import_v2, doctor),
         "To maintain it": (audit, verify_audit, jobs, webhooks),
     },
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -60,12 +60,11 @@ def worker() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Update the schema of the database and print the applied migrations."""
+    """Update the schema of the database and print the applied migrations. Takes over a database of SyncKairos v2."""
     settings = command_settings()
-    from synckairos.postgres.migrate import migrate as apply_migrations
+    from synckairos.admin.from_v2 import migrate_database
 
-    applied = run(apply_migrations(settings.database_url))
-    click.echo("\n".join(f"applied {name}" for name in applied) or "no migrations to apply")
+    click.echo("\n".join(run(migrate_database(settings.database_url))) or "no migrations to apply")
 
 
 @click.command()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,14 +15,13 @@ from synckairos.wire.v2_session import is_v2_epoch
 from tests.fixtures.v2 import product
 
 T0 = 1_750_000_000_000
-SCHEMA = Path(product.__file__).with_name("schema.sql").read_text()
 
 
 @pytest.fixture
 def v2_url(bare_database_url: str) -> str:
     """Return a database with v2's tables and nothing else."""
     with psycopg.connect(bare_database_url) as connection:
-        connection.execute(SCHEMA.encode())
+        connection.execute(product.SCHEMA)
     return bare_database_url
 
 

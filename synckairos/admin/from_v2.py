@@ -1,0 +1,286 @@
+"""The work of `synckairos migrate` on a database of SyncKairos v2, and of `synckairos import-v2`, as lines of text."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import orjson
+
+from synckairos.audit.arq_wakeups import DrainWakeups
+from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
+from synckairos.clock.commands import Delete, Precondition
+from synckairos.clock.recovery import OutagePolicy
+from synckairos.config import Settings
+from synckairos.errors import SessionNotFound, SyncKairosError
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.postgres.migrate import migrate
+from synckairos.principal import Principal
+from synckairos.service.imports import ImportOutcome, ImportRequest, SessionImporter
+from synckairos.service.past_versions import PastVersions
+from synckairos.service.requests import CommandRequest
+from synckairos.service.restore import SessionRestorer
+from synckairos.service.sessions import Sessions
+from synckairos.store.connect import open_store
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.outbox_limits import OutboxLimits
+from synckairos.store.sessions import SessionStore
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.store_generation import Generations
+from synckairos.store.v2_sessions import V2Change, V2Store
+from synckairos.wire.v2_session import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
+
+PROGRESS_SESSIONS = 1_000
+"""Sessions after which a line reports the progress of a pass."""
+
+PASS_S = 30.0
+"""Seconds between two passes over all sessions while v2 is followed. Messages of v2 can be lost."""
+
+_AT_ONCE = 32  # imports at the same time
+_PRINCIPAL = Principal(subject=IMPORT_COMMAND)
+
+
+class ImportsFailed(SyncKairosError):
+    """Sessions of v2 were not imported. The command has printed each of them."""
+
+    code = "IMPORTS_FAILED"
+
+
+class _NotImportable(Exception):
+    """A session of v2 cannot be imported. The message is the reason."""
+
+
+# -- the database -----------------------------------------------------------------------------------------------------
+
+
+async def migrate_database(database_url: str) -> list[str]:
+    """Take over a database of v2, apply the migrations and convert later rows of v2; return a line for each change.
+
+    Raises:
+        TakeoverRefused, InvalidMigrations, StoreUnavailable: see `take_over` and `migrate`.
+    """
+    lines: list[str] = []
+    taken = await take_over(database_url)
+    if taken is not None:
+        lines += [
+            f"took over v2's database: {_count(taken.sessions, 'session')}, {_count(taken.events, 'event')}",
+            "v2's tables are in the schema synckairos_v2; v2 can go on writing until `synckairos import-v2 --finish`",
+            "do not run v2's own migrations on this database any more: they drop tables of this product",
+            *_named(taken),
+        ]
+    lines += [f"applied {name}" for name in await migrate(database_url)]
+    if taken is None:
+        lines += await convert_later_rows(database_url)
+    return lines
+
+
+async def convert_later_rows(database_url: str, *, finish: bool = False) -> list[str]:
+    """Convert rows that v2 wrote after the takeover; return a line for each change. Raises what `take_over` raises."""
+    later = await take_over_later_rows(database_url, last=finish)
+    if later is None:
+        return []
+    lines = [f"converted {_count(later.events, 'later event')} of v2"] if later.events else []
+    if finish:
+        lines.append("v2's writes are no longer accepted; its tables stay in the schema synckairos_v2")
+    return lines + _named(later)
+
+
+def _named(result: TakeoverResult) -> list[str]:
+    return [
+        *(f"{each}: v2's rows have no readable state; they stay in synckairos_v2 alone" for each in result.unreadable),
+        *(
+            f"{each}: changed here after the takeover; its later rows stay in synckairos_v2 alone"
+            for each in result.left_out
+        ),
+    ]
+
+
+# -- live sessions ----------------------------------------------------------------------------------------------------
+
+
+async def import_sessions(
+    settings: Settings, redis_url: str, prefix: str, *, stop: asyncio.Event | None = None
+) -> AsyncIterator[str]:
+    """Import the live sessions of v2; yield a line for each fault, for progress, and a summary at the end.
+
+    With `stop`, follow v2's changes until it is set, and then go through all sessions a last time.
+
+    Raises:
+        ImportsFailed: after the last line, if a session was not imported.
+        ImportRunning: another import from this Redis is running.
+        StoreUnavailable, StoreMismatch: a store does not answer, or Redis is not safe to write to.
+    """
+    async with _open(settings, redis_url, prefix) as imports, imports.v2.lease():
+        if stop is not None:
+            async for line in imports.follow(stop):
+                yield line
+        async for line in imports.pass_over():
+            yield line
+        yield imports.summary()
+        for line in await convert_later_rows(settings.database_url):
+            yield line
+        failed = len(imports.faults)
+    if failed:
+        raise ImportsFailed(f"{_count(failed, 'session')} of v2 could not be imported; v2 still has them")
+
+
+class _Imports:
+    """One run: what it reads from, what it imports with, and what became of each session."""
+
+    def __init__(self, v2: V2Store, importer: SessionImporter, sessions: Sessions) -> None:
+        self.v2 = v2
+        self.faults: dict[str, str] = {}
+        self._importer = importer
+        self._sessions = sessions
+        self._counts: Counter[ImportOutcome] = Counter()
+        self._states: dict[str, str] = {}
+        self._gone: set[str] = set()
+        self._spellings: dict[str, str] = {}
+
+    async def pass_over(self) -> AsyncIterator[str]:
+        """Import every session of v2, and report those that v2 no longer has."""
+        seen: set[str] = set()
+        reported = 0
+        async for page in self.v2.session_ids():
+            ids = [each for each in dict.fromkeys(page) if each not in seen]
+            seen.update(ids)
+            async for line in self._import_all(ids):
+                yield line
+            if len(seen) - reported >= PROGRESS_SESSIONS:
+                reported = len(seen)
+                yield f"{reported:,} sessions of v2 read"
+        for each in sorted(self.faults.keys() - seen):
+            del self.faults[each]  # v2 no longer has it
+        async for marked in self.v2.marked_ids():
+            for session_id in sorted(set(marked) - seen - self._gone):
+                self._gone.add(session_id)
+                yield f"{session_id}: v2 no longer has it (deleted, or unchanged for an hour); it stays here"
+
+    async def follow(self, stop: asyncio.Event) -> AsyncIterator[str]:
+        """Import every change of v2 until `stop` is set."""
+        yield "following v2; stop with Ctrl-C when all clients have moved"
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        async for change in self.v2.changes(stop):
+            if change.session_id is None or loop.time() >= due_s:
+                async for line in self.pass_over():
+                    yield line
+                due_s = loop.time() + PASS_S
+            async for line in self._take_change(change):
+                yield line
+
+    async def _take_change(self, change: V2Change) -> AsyncIterator[str]:
+        if change.session_id is None:
+            return
+        if not change.is_deleted:
+            async for line in self._import_all([change.session_id]):
+                yield line
+        elif (await self.v2.read([change.session_id]))[0] is None:
+            yield await self._delete(change.session_id)
+
+    def summary(self) -> str:
+        """Return the counts of imports by their outcome, and of the sessions that failed."""
+        counts = [f"{self._counts[outcome]:,} {outcome}" for outcome in ImportOutcome]
+        return f"{', '.join(counts)}, {len(self.faults):,} failed"
+
+    async def _import_all(self, session_ids: Sequence[str]) -> AsyncIterator[str]:
+        """Import some sessions at the same time; yield a line for each new fault."""
+        states = await self.v2.read(session_ids)
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def limited(session_id: str, state: bytes) -> str | None:
+            async with places:
+                return await self._import(session_id, state)
+
+        found = [(each, state) for each, state in zip(session_ids, states, strict=True) if state is not None]
+        for line in await asyncio.gather(*(limited(*each) for each in found)):
+            if line is not None:
+                yield line
+
+    async def _import(self, session_id: str, state: bytes) -> str | None:
+        """Import one session; return a line if it fails for a new reason."""
+        digest = hashlib.blake2b(state, digest_size=16).hexdigest()
+        if self._states.get(session_id) == digest:
+            return None
+        try:
+            spelling = self._spellings.setdefault(session_id.lower(), session_id)
+            if spelling != session_id:
+                raise _NotImportable(f"session_id: v2 also has {spelling}, which differs only in case")
+            request = _parse(session_id, state, digest)
+            result = await self._importer.take(request)
+            await self.v2.mark(session_id, _render_mark(request, result.epoch, result.version))
+        except (_NotImportable, SyncKairosError) as fault:
+            reason = str(fault)
+            if self.faults.get(session_id) == reason:
+                return None
+            self.faults[session_id] = reason
+            return f"{session_id}: {reason}"
+        self.faults.pop(session_id, None)
+        self._states[session_id] = digest
+        self._counts[result.outcome] += 1
+        return None
+
+    async def _delete(self, session_id: str) -> str:
+        """Delete an imported session that was deleted in v2, unless it was changed here since."""
+        self._gone.add(session_id)
+        stored = await self._importer.find_untouched(session_id.lower())
+        if stored is None:
+            return f"{session_id}: v2 deleted it; it stays here, because it was not imported or was changed here"
+        snapshot = stored.snapshot
+        precondition = Precondition(etags=((snapshot.version, snapshot.epoch),))
+        request = CommandRequest(_PRINCIPAL, session_id.lower(), Delete(), "delete", precondition=precondition)
+        with suppress(SessionNotFound):
+            await self._sessions.execute(request)
+        return f"{session_id}: v2 deleted it; it is deleted here too"
+
+
+def _parse(session_id: str, state: bytes, digest: str) -> ImportRequest:
+    try:
+        values: Any = orjson.loads(state)
+        session = parse_v2_session(values)
+    except orjson.JSONDecodeError as fault:
+        raise _NotImportable(f"malformed JSON: {fault}") from None
+    except V2StateMalformed as fault:
+        raise _NotImportable(str(fault)) from None
+    if session.session_id != session_id.lower():
+        raise _NotImportable(f"session_id: the key belongs to another session than {session.session_id}")
+    return ImportRequest(session, values, digest)
+
+
+def _render_mark(request: ImportRequest, epoch: str, version: int) -> bytes:
+    v2 = {"version": request.values["version"], "updated_at": request.values["updated_at"], "digest": request.digest}
+    return orjson.dumps({"v2": v2, "epoch": epoch, "version": version})
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+@asynccontextmanager
+async def _open(settings: Settings, redis_url: str, prefix: str) -> AsyncIterator[_Imports]:
+    """Open the stores of both products, and the service as a server does."""
+    keys = Keys(settings.key_prefix, settings.partitions)
+    async with AsyncExitStack() as stack:
+        theirs = await stack.enter_async_context(RedisPipe(redis_url, settings.redis_timeout_s))
+        pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
+        await open_store(pipe, keys)
+        pool = await stack.enter_async_context(open_history_pool(settings))
+        history = HistoryReader(pool, ColdStorage(settings.archive_url))
+        wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        wakeups.start()
+        stack.push_async_callback(wakeups.close)
+        outbox_limits = OutboxLimits.from_settings(settings)
+        store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
+        outbox = Outbox(pipe, keys, outbox_limits)
+        generations = Generations(pipe, keys)
+        policy = OutagePolicy.parse(settings.outage_policy)
+        restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+        sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wakeups.wake_up)
+        stack.push_async_callback(sessions.drain)
+        importer = SessionImporter(store, restorer, generations, wakeups.wake_up)
+        v2 = V2Store(theirs, redis_url, settings.redis_timeout_s, prefix)
+        yield _Imports(v2, importer, sessions)

@@ -1,0 +1,45 @@
+"""The command `synckairos import-v2`: live sessions of SyncKairos v2."""
+
+import asyncio
+import signal
+
+import click
+
+from synckairos.cli.command import command_settings, print_lines, run
+from synckairos.config import Settings
+
+
+@click.command("import-v2")
+@click.option("--redis", "redis_url", metavar="URL", help="URL of v2's Redis. Its sessions stay there.")
+@click.option("--prefix", metavar="TEXT", default="session:", help="Beginning of v2's session keys (session:).")
+@click.option("--follow", is_flag=True, help="Import each change of v2, until SIGTERM or Ctrl-C.")
+@click.option("--finish", is_flag=True, help="v2 has stopped: convert its last rows, and accept no further rows.")
+def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) -> None:
+    """Import live sessions of SyncKairos v2 from its Redis, while v2 runs. Exits 1 if a session cannot be imported.
+
+    A second run imports only what v2 changed since. Sessions that were changed here stay as they are.
+    """
+    if redis_url is None and not finish:
+        raise click.UsageError("Give --redis with the URL of v2's Redis, or --finish.")
+    if follow and (redis_url is None or finish):
+        raise click.UsageError("Give --follow with --redis, and without --finish.")
+    if not prefix:
+        raise click.UsageError("--prefix must not be empty.")
+    settings = command_settings()
+    if redis_url is not None:
+        run(_import(settings, redis_url, prefix, follow=follow))
+    if finish:
+        from synckairos.admin.from_v2 import convert_later_rows
+
+        click.echo("\n".join(run(convert_later_rows(settings.database_url, finish=True))) or "nothing to finish")
+
+
+async def _import(settings: Settings, redis_url: str, prefix: str, *, follow: bool) -> None:
+    from synckairos.admin.from_v2 import import_sessions
+
+    stop = None
+    if follow:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await print_lines(import_sessions(settings, redis_url, prefix, stop=stop))

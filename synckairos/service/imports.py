@@ -1,0 +1,184 @@
+"""Imports of live sessions from SyncKairos v2: each state of v2 becomes one version, exactly once.
+
+v2 decides about a session until a caller changes it here. Until then a later state of v2 replaces the imported one,
+together with the transitions that fell due here by time. After that, v2's state is refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from synckairos.clock.importing import import_session
+from synckairos.clock.model import EventType, Session, Transition
+from synckairos.errors import SessionLeftInV2, StoreUnavailable, SyncKairosError
+from synckairos.service.commits import MAX_ATTEMPTS, build_version, commit_of
+from synckairos.service.restore import SessionRestorer
+from synckairos.store.commit_script import AlreadyDecided, Committed, Conflict
+from synckairos.store.sessions import SessionStore
+from synckairos.store.store_generation import Generations, new_epoch
+from synckairos.store.stored_session import StoredSession
+from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.session_json import parse_session
+from synckairos.wire.v2_session import IMPORT_COMMAND, is_v2_epoch
+
+MADE_BY_TIME = frozenset(
+    {
+        EventType.PARTICIPANT_EXPIRED,
+        EventType.GROUP_EXPIRED,
+        EventType.CYCLE_EXPIRED,
+        EventType.TIME_WARNING,
+        EventType.SESSION_EXPIRED,
+    }
+)
+"""Events of an imported session that no caller causes: v2 has no timekeeper."""
+
+
+class ImportRefused(SyncKairosError):
+    """A session of v2 cannot be imported: a session of the same id was created or changed here."""
+
+    code = "IMPORT_REFUSED"
+
+
+class ImportOutcome(StrEnum):
+    """The effect of an import: a new session, a new version of an imported session, or none."""
+
+    IMPORTED = "imported"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """A session of v2: its state, the JSON values it comes from, and a digest that identifies them."""
+
+    state: Session
+    values: dict[str, Any]
+    digest: str
+
+    @property
+    def command_id(self) -> str:
+        return f"{IMPORT_COMMAND}:{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """The outcome, and the version of this product that holds the state of v2."""
+
+    outcome: ImportOutcome
+    epoch: str
+    version: int
+
+
+class SessionImporter:
+    """Imports sessions. `on_commit` is called with the partition after each commit."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        restorer: SessionRestorer,
+        generations: Generations,
+        on_commit: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._restorer = restorer
+        self._generations = generations
+        self._on_commit = on_commit
+
+    async def take(self, request: ImportRequest) -> ImportResult:
+        """Import one state of v2. The same state again changes nothing.
+
+        Two round trips to Redis, and one to Postgres for a session that Redis does not hold.
+
+        Raises:
+            ImportRefused: the session was created or changed here.
+            StoreUnavailable: a store does not answer, or the outbox is full. The outcome is unknown; try again.
+        """
+        session_id = request.state.session_id
+        loaded = await self._store.load(session_id, request.command_id)
+        if loaded.stored is None and await self._restore(session_id):
+            loaded = await self._store.load(session_id, request.command_id)  # with the records that came back
+        if loaded.record is not None:
+            return _unchanged(loaded.record)
+        stored = loaded.stored
+        for _ in range(MAX_ATTEMPTS):
+            transition, outcome = await self._decide(request, stored)
+            if transition is None:
+                assert stored is not None
+                return ImportResult(outcome, *stored.snapshot.position)
+            position = transition.state.epoch, transition.state.version
+            cause = Cause(IMPORT_COMMAND, IMPORT_COMMAND, {"v2": request.values}, request.command_id, request.digest)
+            record = IdempotencyRecord(request.digest, *position).render()
+            versions = [build_version(transition, cause)]
+            match await self._store.commit(commit_of(transition.state, stored, versions, request.command_id, record)):
+                case Committed():
+                    self._on_commit(self._store.keys.partition_of(session_id))
+                    return ImportResult(outcome, *position)
+                case AlreadyDecided(earlier):
+                    return _unchanged(earlier)
+                case Conflict(_, stored):
+                    pass
+        raise StoreUnavailable("Too many others change this session at once; try again")
+
+    async def find_untouched(self, session_id: str) -> StoredSession | None:
+        """Return an imported session that no caller changed here since. None if there is none in Redis."""
+        stored = (await self._store.load(session_id)).stored
+        if stored is None or stored.snapshot.deleted or not await self._is_untouched(session_id, stored):
+            return None
+        return stored
+
+    async def _restore(self, session_id: str) -> bool:
+        """Restore a session that Redis evicted, and return whether there is one."""
+        try:
+            return await self._restorer.bring_back(session_id) is not None
+        except SessionLeftInV2:
+            return False
+
+    async def _decide(
+        self, request: ImportRequest, stored: StoredSession | None
+    ) -> tuple[Transition | None, ImportOutcome]:
+        """Return the transition to commit on top of `stored`; None if the session stays as it is."""
+        state = request.state
+        if stored is None:
+            return await self._begin(state, 0), ImportOutcome.IMPORTED
+        snapshot = stored.snapshot
+        before = parse_session(snapshot.document, snapshot.deleted)
+        is_created_later = state.rules.created_at_ms > before.updated_at_ms
+        if is_v2_epoch(snapshot.epoch):
+            # An ended session of v2's audit. v2's Redis still has it for an hour, unless v2 created it again.
+            if state.status.is_final and not is_created_later:
+                return None, ImportOutcome.UNCHANGED
+            return await self._begin(state, before.updated_at_ms), ImportOutcome.IMPORTED
+        if snapshot.deleted and is_created_later:
+            return await self._begin(state, before.updated_at_ms), ImportOutcome.IMPORTED
+        if snapshot.deleted:
+            raise ImportRefused("it was deleted here, and v2 still has it")
+        if not await self._is_untouched(state.session_id, stored):
+            raise ImportRefused(
+                f"it was created or changed here (version {snapshot.version}), and v2 has another state"
+            )
+        next_version = import_session(state, snapshot.epoch, snapshot.version + 1, before.updated_at_ms)
+        return next_version, ImportOutcome.UPDATED
+
+    async def _begin(self, state: Session, not_before_ms: int) -> Transition:
+        """Begin an epoch at the version after v2's: clients of v2 see versions that only grow."""
+        generation = await self._generations.current(self._store.keys.partition_of(state.session_id))
+        return import_session(state, new_epoch(generation), state.version + 1, not_before_ms)
+
+    async def _is_untouched(self, session_id: str, stored: StoredSession) -> bool:
+        """Return whether only time has changed the session since its last import."""
+        for message in await self._store.history(session_id):
+            if message.snapshot.epoch != stored.snapshot.epoch:
+                return False
+            if message.event_type is EventType.SESSION_IMPORTED:
+                return True
+            if message.event_type not in MADE_BY_TIME:
+                return False
+        return False
+
+
+def _unchanged(record: bytes) -> ImportResult:
+    """Return the result of an import that was done before."""
+    decided = IdempotencyRecord.parse(record)
+    return ImportResult(ImportOutcome.UNCHANGED, decided.epoch, decided.version)

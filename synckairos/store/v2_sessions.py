@@ -1,0 +1,160 @@
+"""Sessions in the Redis of SyncKairos v2, read while v2 runs. v2's keys are never changed.
+
+Beside each imported session stands a mark, `synckairos:import-v2:<key of v2>`. It names the state of v2 that was
+imported and the version that it became. It informs the operators of v2; imports do not depend on it.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.exceptions import RedisError
+
+from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.store.connect import open_redis
+from synckairos.store.shared_connection import RedisPipe
+
+UPDATES_CHANNEL = "session-updates"
+"""The channel on which v2 publishes each change and each deletion."""
+
+MARK_PREFIX = "synckairos:import-v2:"
+MARK_TTL_S = 24 * 3600
+"""Seconds until a mark disappears. v2 forgets a session an hour after its last change."""
+
+LEASE_KEY = "synckairos:import-v2-lease"
+LEASE_S = 30
+"""Seconds after which the lease of an import that was killed ends."""
+
+_PAGE = 200  # keys of one step of SCAN
+_RETRY_S = 0.5  # seconds between two attempts to subscribe
+_POLL_S = 0.5  # seconds to wait for a message
+_GLOB = re.compile(r"([\\*?\[\]])")
+
+
+class ImportRunning(SyncKairosError):
+    """Another import from this Redis is running. Two at the same time could put an older state over a newer one."""
+
+    code = "IMPORT_RUNNING"
+
+
+@dataclass(frozen=True, slots=True)
+class V2Change:
+    """A message of v2: the session was changed, or was deleted. Without a session id, messages may have been lost."""
+
+    session_id: str | None
+    is_deleted: bool = False
+
+
+class V2Store:
+    """v2's Redis. Every method raises StoreUnavailable if it does not answer, or refuses a command."""
+
+    def __init__(self, pipe: RedisPipe, url: str, timeout_s: float, prefix: str) -> None:
+        """`prefix` is what v2's keys of sessions begin with."""
+        self._pipe = pipe
+        self._url = url
+        self._timeout_s = timeout_s
+        self._prefix = prefix
+
+    async def session_ids(self) -> AsyncIterator[list[str]]:
+        """Yield the ids of all sessions, page by page. An id can occur twice."""
+        async for keys in self._scan(self._prefix):
+            yield [key.removeprefix(self._prefix) for key in keys]
+
+    async def marked_ids(self) -> AsyncIterator[list[str]]:
+        """Yield the ids of all sessions that have a mark, page by page."""
+        async for keys in self._scan(MARK_PREFIX + self._prefix):
+            yield [key.removeprefix(MARK_PREFIX + self._prefix) for key in keys]
+
+    async def read(self, session_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the states of sessions as v2 keeps them; None for a session that v2 does not have."""
+        if not session_ids:
+            return []
+        with _named_faults():
+            states: list[bytes | None] = await self._pipe.call("MGET", *(self._prefix + each for each in session_ids))
+        return states
+
+    async def mark(self, session_id: str, mark: bytes) -> None:
+        """Write the mark of an imported session."""
+        with _named_faults():
+            await self._pipe.call("SET", MARK_PREFIX + self._prefix + session_id, mark, "EX", MARK_TTL_S)
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[None]:
+        """Be the only import from this Redis. Raises ImportRunning."""
+        token = secrets.token_hex(8)
+        with _named_faults():
+            taken = await self._pipe.call("SET", LEASE_KEY, token, "NX", "EX", LEASE_S)
+        if taken is None:
+            raise ImportRunning(
+                f"another `synckairos import-v2` imports from this Redis, or was killed within the last {LEASE_S} s"
+            )
+        renewal = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewal
+            with suppress(RedisError, OSError):
+                await self._pipe.call("DEL", LEASE_KEY)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            with suppress(RedisError, OSError):
+                await self._pipe.call("EXPIRE", LEASE_KEY, LEASE_S)
+
+    async def changes(self, stop: asyncio.Event) -> AsyncIterator[V2Change]:
+        """Yield v2's messages until `stop` is set. A change without an id follows every subscription.
+
+        Waits for a Redis that is down, and subscribes again.
+        """
+        while not stop.is_set():
+            redis = open_redis(self._url, self._timeout_s)
+            try:
+                async with redis.pubsub() as pubsub:
+                    await pubsub.subscribe(UPDATES_CHANNEL)
+                    yield V2Change(None)
+                    while not stop.is_set():
+                        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_POLL_S)
+                        if message is not None and (change := _parse_message(message["data"])) is not None:
+                            yield change
+            except (RedisError, OSError):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _RETRY_S)
+            finally:
+                await redis.aclose()
+
+    async def _scan(self, prefix: str) -> AsyncIterator[list[str]]:
+        pattern = _GLOB.sub(r"\\\1", prefix) + "*"
+        cursor: Any = b"0"
+        while True:
+            with _named_faults():
+                cursor, keys = await self._pipe.call("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+            if keys:
+                yield [key.decode(errors="replace") for key in keys]
+            if int(cursor) == 0:
+                return
+
+
+def _parse_message(data: Any) -> V2Change | None:
+    """Parse a message of v2. The state in it is ignored: the key has it, perhaps a newer one."""
+    try:
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    session_id = message.get("sessionId") if isinstance(message, dict) else None
+    return V2Change(session_id, bool(message.get("deleted"))) if isinstance(session_id, str) else None
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as fault:
+        raise StoreUnavailable(f"v2's Redis: {fault}", setting="--redis") from fault
