@@ -16,6 +16,8 @@ from synckairos.store.stored_session import StoredSession
 from synckairos.wire.query_parameters import ListQuery
 
 LIVE_BATCH_SIZE = 200
+"""Number of live sessions that are read together if the list has a filter."""
+
 MAX_LIVE_BATCHES = 10
 """Number of batches of live sessions that are read for one page if a filter excludes most of them."""
 

@@ -17,7 +17,7 @@ from synckairos.telemetry import log, metrics
 from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
-"""Milliseconds by which the clock of a v2 client may differ from the server's. The server only reports this value."""
+"""Milliseconds. A constant member of `GET /v1/time` since v2; the server does not use it."""
 
 STORE_CHECK_TIMEOUT_S = 2.0
 """Seconds after which a store that does not answer counts as unreachable."""
