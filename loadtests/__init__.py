@@ -1,1 +1,1 @@
-"""Benchmarks: figures as ratios within one run, each printed as one JSON line. Never part of the tests."""
+"""Load tests. Results are ratios within one run, printed as lines of JSON. They are not part of the tests."""

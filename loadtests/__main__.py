@@ -1,4 +1,4 @@
-"""`python -m loadtests NAME [options]`: run one benchmark, the module of that name."""
+"""`python -m loadtests NAME [options]`: run the load test in the module of this name."""
 
 import importlib
 import resource
@@ -12,9 +12,9 @@ def main() -> None:
     names.remove("__main__")
     if name not in names:
         sys.exit(f"usage: python -m loadtests NAME [options]\nNAME is one of {', '.join(names)}")
-    # Some hold thousands of sockets; the usual soft limit is for programs that hold a few.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Some load tests hold thousands of sockets, more than the usual soft limit allows.
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     sys.argv[:2] = [f"python -m loadtests {name}"]
     importlib.import_module(f"loadtests.{name}").main()
 

@@ -1,8 +1,9 @@
-"""Cold storage: how fast sessions are archived, how soon an archive answers, and what an export costs.
+"""Cold storage: the rate of archiving, the time to read an archive, and the cost of an export.
 
-Three lines: `archive` puts finished sessions into a local folder, beside a bare loop that selects the same documents,
-compresses them and writes a file each; `read` asks a server for archives, beside plain reads of the same sessions;
-`export` writes a large range, and says how much memory it took and how long the event loop ever stood still.
+Prints three lines. `archive` archives finished sessions into a local folder; the comparison is a bare loop that selects
+the same documents, compresses them and writes one file each. `read` reads archives from a server, and compares with
+plain reads of the same sessions. `export` writes a large time range, and measures the memory and the longest block of
+the event loop.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from typing import Any
 import psycopg
 
 from loadtests.http_client import HttpConnection
-from loadtests.stores import both
-from loadtests.telling import percentile, tell_each
+from loadtests.report import percentile, run_measurements
+from loadtests.stores import valkey_and_postgres
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
@@ -41,15 +42,15 @@ from tests.integration.session_committer import SessionCommitter
 from tests.processes import spawn_server
 
 VERSIONS = 100
-TICK_S = 0.001
+INTERVAL_S = 0.001
 
 
 @asynccontextmanager
-async def cold_tier() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore, OutboxDrain]]:
-    """Open stores, a folder for archives, and what a worker's jobs stand on."""
+async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore, OutboxDrain]]:
+    """Start stores and create a folder for archives. Yields the settings and the components that jobs need."""
     folder = make_data_dir()
     try:
-        async with both() as (found, _):
+        async with valkey_and_postgres() as (found, _):
             settings = found.model_copy(update={"archive_url": str(folder)})
             keys = Keys(settings.key_prefix, settings.partitions)
             audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
@@ -72,7 +73,7 @@ async def cold_tier() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore
 
 
 async def play(store: SessionStore, drain: OutboxDrain, sessions: int) -> list[str]:
-    """Play sessions of a hundred versions to their end, an hour ago, and drain them."""
+    """Store finished sessions of a hundred versions, which ended an hour ago, and drain them. Returns their ids."""
     committer, at_ms = SessionCommitter(store), await store.now_ms() - 3_600_000
     lives = await asyncio.gather(*(finish_session(committer, VERSIONS - 3, at_ms) for _ in range(sessions)))
     assert await drain.drain_partition(0) == sessions * VERSIONS
@@ -80,7 +81,7 @@ async def play(store: SessionStore, drain: OutboxDrain, sessions: int) -> list[s
 
 
 async def measure_archive(sessions: int) -> dict[str, Any]:
-    async with cold_tier() as (settings, handlers, store, drain):
+    async with open_cold_storage() as (settings, handlers, store, drain):
         ids = await play(store, drain, sessions)
         async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
             began = time.perf_counter()
@@ -111,7 +112,7 @@ async def measure_archive(sessions: int) -> dict[str, Any]:
 
 
 async def bare_archive(connection: psycopg.AsyncConnection, place: Path, session_id: str) -> None:
-    """Select a session's documents, compress them, write a file."""
+    """Select the documents of a session, compress them, and write one file."""
     cursor = await connection.execute(
         "SELECT snapshot FROM sync_events WHERE session_id = %s ORDER BY version", [session_id], binary=True
     )
@@ -120,7 +121,7 @@ async def bare_archive(connection: psycopg.AsyncConnection, place: Path, session
 
 
 async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
-    async with cold_tier() as (settings, handlers, store, drain):
+    async with open_cold_storage() as (settings, handlers, store, drain):
         ids = await play(store, drain, sessions)
         await handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
         server = spawn_server(settings)
@@ -146,44 +147,44 @@ async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
 
 
 async def measure_export(sessions: int) -> dict[str, Any]:
-    async with cold_tier() as (settings, handlers, _, _):
+    async with open_cold_storage() as (settings, handlers, _, _):
         await asyncio.to_thread(insert_sessions, settings.database_url, sessions)
-        stalls: list[float] = []
-        ticking = asyncio.create_task(tick(stalls))
+        delays: list[float] = []
+        monitoring = asyncio.create_task(measure_loop_delays(delays))
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         figures = {}
-        for form in ("ndjson", "csv"):
+        for format_ in ("ndjson", "csv"):
             began = time.perf_counter()
-            params = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "format": form}
+            params = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "format": format_}
             result = await handlers.run(JobClaim(1, "export", params, 1, "load test"))
             assert result["events"] == sessions * 100
-            figures[f"{form}_per_s"] = round(sessions * 100 / (time.perf_counter() - began))
-        ticking.cancel()
+            figures[f"{format_}_per_s"] = round(sessions * 100 / (time.perf_counter() - began))
+        monitoring.cancel()
         grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
     return {
         "events": sessions * 100,
         **figures,
         "memory_grown_mb": round(grown_kb / 1024, 1),
-        "loop_stood_still_ms": {"p99": percentile(stalls, 99), "max": max(stalls)},
+        "loop_delay_ms": {"p99": percentile(delays, 99), "max": max(delays)},
     }
 
 
-async def tick(stalls: list[float]) -> None:
-    """Note how much later than asked for the event loop came back, in ms, all the time."""
+async def measure_loop_delays(delays: list[float]) -> None:
+    """Append the delay of the event loop in ms, again and again."""
     while True:
         began = time.perf_counter()
-        await asyncio.sleep(TICK_S)
-        stalls.append(round((time.perf_counter() - began - TICK_S) * 1000, 1))
+        await asyncio.sleep(INTERVAL_S)
+        delays.append(round((time.perf_counter() - began - INTERVAL_S) * 1000, 1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests archive", description=__doc__)
     parser.add_argument("--only", choices=("archive", "read", "export"))
-    parser.add_argument("--sessions", type=int, default=300, help="of a hundred versions, to archive and to read")
-    parser.add_argument("--reads", type=int, default=500, help="of archives, and as many plain ones")
-    parser.add_argument("--exported", type=int, default=10_000, help="sessions of a hundred events to export")
+    parser.add_argument("--sessions", type=int, default=300, help="sessions to archive and to read")
+    parser.add_argument("--reads", type=int, default=500, help="reads of each kind")
+    parser.add_argument("--exported", type=int, default=10_000, help="sessions to export")
     options = parser.parse_args()
-    tell_each(
+    run_measurements(
         "archive",
         options.only,
         {

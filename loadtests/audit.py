@@ -1,9 +1,9 @@
-"""The audit: how fast one worker drains, how far it lags under load, how soon the archive answers.
+"""The audit: the rate of one worker's drain, its delay under load, and the time of reads from Postgres.
 
-Postgres is durable here (fsync on): an entry leaves the stream only after its COMMIT is on disk. Three lines:
-`drain` moves a standing backlog of real entries, beside a bare loop that COPYs the same rows, batch by batch, into a
-table with the same indexes; `lag` is what a worker keeps up with while a server is switched as fast as it can; `reads`
-asks a large archive.
+Postgres is durable (fsync on): an entry leaves the stream only after its COMMIT is on disk. Prints three lines. `drain`
+drains a full outbox of real entries; the comparison is a bare loop that COPYs the same rows in the same batches into a
+table with the same indexes. `lag` measures the delay while a server handles switches as fast as it can. `reads`
+measures reads from a large history.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from uuid import UUID, uuid4
 import psycopg
 
 from loadtests.http_client import HttpConnection
-from loadtests.started import DAY_MS, started_by_rest
-from loadtests.stores import as_users_run_it, both
-from loadtests.telling import percentile, tell_each
+from loadtests.report import percentile, run_measurements
+from loadtests.sessions import DAY_MS, start_session_by_rest
+from loadtests.stores import server_and_worker, valkey_and_postgres
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import BATCH_ENTRIES, OutboxDrain
 from synckairos.audit.entry_rows import EventRow, parse_entry
@@ -45,9 +45,9 @@ from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
 
 VERSIONS = 100
-"""Versions a session of the backlog has: it was created, started, and switched."""
+"""Versions of each session in the outbox: it was created, started and switched."""
 
-LOOK_S = 0.02
+POLL_S = 0.02
 ROUNDS = 3
 READS = 300
 
@@ -56,9 +56,9 @@ READS = 300
 
 
 async def play(store: SessionStore, versions: int, now_ms: int) -> None:
-    """Commit the versions of one session, a second between them, as the service would."""
-    players = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="somebody") for _ in range(2))
-    spec = Create(SyncMode.PER_PARTICIPANT, players, metadata={"project": "load test"})
+    """Commit the versions of one session, one second apart, as the service does."""
+    participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="player") for _ in range(2))
+    spec = Create(SyncMode.PER_PARTICIPANT, participants, metadata={"project": "load test"})
     base: Snapshot | None = None
     transition: Transition = creation.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
     for version in range(1, versions + 1):
@@ -66,16 +66,16 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
             command: Command = Start() if version == 2 else Switch()
             transition = engine.apply(transition.state, command, now_ms + version * 1000).own[0]
         after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
-        step = build_version(transition, Cause("anonymous", verb))
+        new_version = build_version(transition, Cause("anonymous", verb))
         due_ms = due_at_ms(after)
-        commit = Commit(after.session_id, base, [step], after.status, due_ms, live_since_ms(after))
+        commit = Commit(after.session_id, base, [new_version], after.status, due_ms, live_since_ms(after))
         assert isinstance(await store.commit(commit), Committed)
-        base = Snapshot(after.epoch, after.version, step.message.snapshot.document)
+        base = Snapshot(after.epoch, after.version, new_version.message.snapshot.document)
 
 
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
-    """COPY rows into a table like `sync_events`, a transaction a batch; return rows a second."""
-    # An enum and json are sent as the texts they are.
+    """COPY rows into a table like `sync_events`, with one transaction per batch. Returns the rows per second."""
+    # An enum and json are sent as text.
     columns = [name for name in EventRow._fields if name != "event"]
     at = [EventRow._fields.index(name) for name in columns]
     types = (
@@ -101,7 +101,7 @@ async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
 
 
 async def measure_drain(entries: int) -> dict[str, Any]:
-    async with both() as (settings, postgres):
+    async with valkey_and_postgres() as (settings, postgres):
         keys = Keys(settings.key_prefix, settings.partitions)
         audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
         await audit_writer.open()
@@ -119,13 +119,13 @@ async def measure_drain(entries: int) -> dict[str, Any]:
             for _ in range(ROUNDS):
                 now_ms = await store.now_ms()
                 await asyncio.gather(*(play(store, VERSIONS, now_ms) for _ in range(entries // VERSIONS)))
-                waiting = await outbox.read(0, entries, 1 << 40)
-                rows = [parse_entry(delivery.parse()).event for delivery in waiting]
-                size = sum(delivery.size_bytes for delivery in waiting)
-                del waiting
+                deliveries = await outbox.read(0, entries, 1 << 40)
+                rows = [parse_entry(delivery.parse()).event for delivery in deliveries]
+                size = sum(delivery.size_bytes for delivery in deliveries)
+                del deliveries
                 bare_rates.append(await bare_copy(postgres, rows))
                 count = len(rows)
-                del rows  # a worker has no such heap for its garbage collector to look through
+                del rows  # so that the garbage collector has no more objects than in a worker
                 began = time.perf_counter()
                 moved = await drain.drain_partition(0)
                 rates.append(moved / (time.perf_counter() - began))
@@ -143,14 +143,14 @@ async def measure_drain(entries: int) -> dict[str, Any]:
     }
 
 
-# -- the lag ----------------------------------------------------------------------------------------------------------
+# -- the delay --------------------------------------------------------------------------------------------------------
 
 
-async def switch_until(base_url: str, sessions: list[str], until: float) -> int:
-    """Switch one session after the other on one connection; return how often."""
+async def switch_until(base_url: str, sessions: list[str], until_s: float) -> int:
+    """Switch sessions in turn on one connection until an instant. Returns the number of switches."""
     connection = await HttpConnection.open(base_url)
     count = 0
-    while time.perf_counter() < until:
+    while time.perf_counter() < until_s:
         status, answer = await connection.post(f"/v1/sessions/{sessions[count % len(sessions)]}/switch")
         assert status == 200, answer
         count += 1
@@ -159,19 +159,19 @@ async def switch_until(base_url: str, sessions: list[str], until: float) -> int:
 
 
 async def measure_lag(seconds: float, concurrency: int) -> dict[str, Any]:
-    async with both() as (settings, postgres):
-        with as_users_run_it(settings) as server:
+    async with valkey_and_postgres() as (settings, postgres):
+        with server_and_worker(settings) as server:
             connection = await HttpConnection.open(server.base_url)
-            sessions = [await started_by_rest(connection) for _ in range(concurrency * 8)]
+            sessions = [await start_session_by_rest(connection) for _ in range(concurrency * 8)]
             connection.close()
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
                 outbox = Outbox(pipe, Keys(settings.key_prefix, settings.partitions))
                 ages: list[int] = []
-                watch = asyncio.create_task(_watch(outbox, ages))
-                until = time.perf_counter() + seconds
-                shares = (sessions[at::concurrency] for at in range(concurrency))
-                counts = await asyncio.gather(*(switch_until(server.base_url, share, until) for share in shares))
-                watch.cancel()
+                monitoring = asyncio.create_task(_poll_age(outbox, ages))
+                until_s = time.perf_counter() + seconds
+                shares = (sessions[first::concurrency] for first in range(concurrency))
+                counts = await asyncio.gather(*(switch_until(server.base_url, share, until_s) for share in shares))
+                monitoring.cancel()
                 await eventually(lambda: outbox.is_empty(0))
             with psycopg.connect(postgres.url) as database:
                 row = database.execute(
@@ -183,77 +183,77 @@ async def measure_lag(seconds: float, concurrency: int) -> dict[str, Any]:
     assert row[0] == sum(counts), (row, sum(counts))
     return {
         "switches_per_s": round(sum(counts) / seconds),
-        "lag_of_a_version_ms": dict(zip(("p50", "p99", "max"), row[1], strict=True)),
+        "delay_of_a_version_ms": dict(zip(("p50", "p99", "max"), row[1], strict=True)),
         "oldest_age_ms": {"p50": percentile(ages, 50), "p99": percentile(ages, 99), "max": max(ages)},
     }
 
 
-async def _watch(outbox: Outbox, ages: list[int]) -> None:
+async def _poll_age(outbox: Outbox, ages: list[int]) -> None:
     while True:
         ages.append((await outbox.measure_backlog()).oldest_age_ms)
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
 async def measure_reads(sessions: int) -> dict[str, Any]:
-    async with both() as (settings, postgres):
+    async with valkey_and_postgres() as (settings, postgres):
         insert_sessions(postgres.url, sessions, size=32)
         async with open_history_pool(settings) as pool:
             history = HistoryReader(pool, ColdStorage(settings.archive_url))
-            figures = {name: await median_ms(read) for name, read in reads(history, sessions).items()}
+            figures = {name: await measure_read(read) for name, read in reads(history, sessions).items()}
     return {"events": sessions * 100, "p50_ms": figures}
 
 
 def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Name the reads, each of a session or participant at random."""
-    first_ms = 1_767_225_600_000  # when `fill` begins
+    """Return the reads by name. Each call reads a random session or participant."""
+    first_ms = 1_767_225_600_000  # the first instant of `fill`
 
-    def session() -> str:
-        return _id(f"s{random.randint(1, sessions)}")
+    def session_id() -> str:
+        return _uuid_from(f"s{random.randint(1, sessions)}")
 
-    def somebody() -> str:
-        return _id(f"p{random.randrange(1000)}")
+    def participant_id() -> str:
+        return _uuid_from(f"p{random.randrange(1000)}")
 
     def instant() -> int:
         return first_ms + random.randrange(sessions * 60_000)
 
     month_ms = 30 * 86_400_000
     return {
-        "latest": lambda: history.latest_version(session()),
-        "state_at": lambda: history.version_at(session(), instant()),
-        "events": lambda: history.events(session()),
+        "latest": lambda: history.latest_version(session_id()),
+        "state_at": lambda: history.version_at(session_id(), instant()),
+        "events": lambda: history.events(session_id()),
         "sessions": lambda: history.sessions(),
-        "participant_sessions": lambda: history.participant_sessions(somebody(), since_ms=first_ms),
+        "participant_sessions": lambda: history.participant_sessions(participant_id(), since_ms=first_ms),
         "participant_time": lambda: history.participant_time_slices(
-            somebody(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
+            participant_id(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
         ),
     }
 
 
-async def median_ms(read: Callable[[], Awaitable[object]]) -> float:
-    taken: list[float] = []
+async def measure_read(read: Callable[[], Awaitable[object]]) -> float:
+    durations_s: list[float] = []
     for _ in range(READS):
         began = time.perf_counter()
         await read()
-        taken.append(time.perf_counter() - began)
-    return round(statistics.median(taken) * 1000, 2)
+        durations_s.append(time.perf_counter() - began)
+    return round(statistics.median(durations_s) * 1000, 2)
 
 
-def _id(text: str) -> str:
+def _uuid_from(text: str) -> str:
     return str(UUID(md5(text.encode(), usedforsecurity=False).hexdigest()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests audit", description=__doc__)
     parser.add_argument("--only", choices=("drain", "lag", "reads"))
-    parser.add_argument("--entries", type=int, default=60_000, help="of the standing backlog")
-    parser.add_argument("--seconds", type=float, default=10, help="of switching")
+    parser.add_argument("--entries", type=int, default=60_000, help="entries of the full outbox")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds of switches")
     parser.add_argument("--concurrency", type=int, default=32, help="connections that switch")
-    parser.add_argument("--sessions", type=int, default=10_000, help="in the archive, a hundred events each")
+    parser.add_argument("--sessions", type=int, default=10_000, help="sessions in Postgres, with a hundred events each")
     options = parser.parse_args()
-    tell_each(
+    run_measurements(
         "audit",
         options.only,
         {

@@ -1,8 +1,8 @@
-"""The pure clock: what one decision costs, and what a document costs, with two participants and with a thousand.
+"""Cost of the pure clock: one switch, and one document, with two participants and with a thousand.
 
-No store, no loop: `apply` of a switch in `per_participant` with fischer, then rendering and parsing the state, by
-itself and beside the version before. The states are those of a session that runs on, so that nothing is the same twice.
-Prints one JSON line, in µs of processor time: a neighbour on the machine doesn't count.
+Without store or event loop, it measures `apply` of a switch in `per_participant` with fischer. It also measures
+rendering and parsing of the state, alone and with the version before. The session runs on, so that every state is new.
+Prints one JSON line, in µs of processor time, which other programs on the machine do not change.
 """
 
 import gc
@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from loadtests.telling import tell
+from loadtests.report import print_result
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
@@ -25,19 +25,19 @@ LIMIT_US = 20.0
 LIMIT_RATIO = 5.0
 
 
-def running(participants: int) -> Session:
-    """Return a session that has just started, with a day for everyone."""
-    people = tuple(
+def running_session(participants: int) -> Session:
+    """Return a session that has just started. Each participant has a day."""
+    new_participants = tuple(
         NewParticipant(f"01980000-0000-7000-8000-{n:012d}", total_time_ms=86_400_000) for n in range(participants)
     )
-    spec = Create(SyncMode.PER_PARTICIPANT, people, increment_ms=2_000)
+    spec = Create(SyncMode.PER_PARTICIPANT, new_participants, increment_ms=2_000)
     created = creation.create(spec, "01980000-0000-7000-8000-ffffffffffff", "epoch", 1_750_000_000_000).state
     return engine.apply(created, Start(), 1_750_000_000_000).own[0].state
 
 
-def switching(participants: int) -> float:
-    """Return the µs of one switch, over a session that goes on and on."""
-    state, command, now_ms = running(participants), Switch(), 1_750_000_000_000
+def measure_switches(participants: int) -> float:
+    """Return the µs of one switch, as the mean of many switches of one session."""
+    state, command, now_ms = running_session(participants), Switch(), 1_750_000_000_000
     began = time.process_time()
     for _ in range(SWITCHES):
         now_ms += 1_500
@@ -45,38 +45,38 @@ def switching(participants: int) -> float:
     return (time.process_time() - began) / SWITCHES * 1e6
 
 
-def timed(work: Callable[[], object], times: int) -> float:
-    """Return the µs of one call."""
+def measure_calls(function: Callable[[], object], times: int) -> float:
+    """Return the µs of one call, as the mean of many calls."""
     began = time.process_time()
     for _ in range(times):
-        work()
+        function()
     return (time.process_time() - began) / times * 1e6
 
 
 def measure(participants: int) -> dict[str, float]:
-    """Return the median of some rounds for each thing measured."""
-    state, times = running(participants), DOCUMENTS[participants]
+    """Return the median of the rounds of each figure."""
+    state, times = running_session(participants), DOCUMENTS[participants]
     document = render_session(state)
     known, after = RenderedSession.render(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
     known.parts()
     later = render_session(after)
     figures = {
-        "apply_us": [switching(participants) for _ in range(ROUNDS)],
-        "render_us": [timed(lambda: render_session(state), times) for _ in range(ROUNDS)],
-        "render_next_us": [timed(lambda: known.render_next(after), times) for _ in range(ROUNDS)],
-        "parse_us": [timed(lambda: parse_session(document), times) for _ in range(ROUNDS)],
-        "parse_next_us": [timed(lambda: RenderedSession.parse(later, known), times) for _ in range(ROUNDS)],
+        "apply_us": [measure_switches(participants) for _ in range(ROUNDS)],
+        "render_us": [measure_calls(lambda: render_session(state), times) for _ in range(ROUNDS)],
+        "render_next_us": [measure_calls(lambda: known.render_next(after), times) for _ in range(ROUNDS)],
+        "parse_us": [measure_calls(lambda: parse_session(document), times) for _ in range(ROUNDS)],
+        "parse_next_us": [measure_calls(lambda: RenderedSession.parse(later, known), times) for _ in range(ROUNDS)],
     }
     return {name: round(statistics.median(values), 1) for name, values in figures.items()} | {"bytes": len(document)}
 
 
 def main() -> None:
-    """Measure, print, and say whether the limits hold."""
+    """Measure, print the figures, and print whether they are within the limits."""
     gc.collect()
     gc.freeze()
     two, thousand = measure(2), measure(1_000)
     ratio = thousand["apply_us"] / two["apply_us"]
-    tell(
+    print_result(
         "clock",
         {
             "participants_2": two,

@@ -1,12 +1,12 @@
-"""Fan-out: one session, many watchers in another process, from an update to the last of them.
+"""Fan-out: the time from an update of one session until the last of its many watchers has it.
 
-The server runs as users run it, in its own process; updates are committed by another instance, this one. Beside it, in
-the same run and in turn, a plain loop of `write()` over as many sockets, with frames of the same size and the same
-watchers. Latencies are of one update at a time, rates with a few on their way.
+The server runs in its own process, as in production. Another instance, this process, commits the updates. The
+comparison is a plain loop of `write()` over as many sockets, with frames of the same size and the same watchers. Both
+take turns in one run. Latencies are of one update at a time, rates of several updates in flight.
 
-In the dialect with deltas there is a third: as many watchers of another session on the same server, who get full
-states. `sooner_than_full_states` says how many times sooner the last watcher has a delta. `--link` puts a link of so
-many Gbit/s between the servers and all watchers, instead of loopback, which is faster than any network.
+With `--dialect v3`, which sends deltas, there is a third server: as many v2 watchers of another session on the same
+server, which receive full states. `sooner_than_full_states` is the ratio of the two latencies. `--link` connects the
+servers and all watchers by a link of this bandwidth instead of loopback, which is faster than any network.
 """
 
 import argparse
@@ -16,52 +16,57 @@ from typing import Any
 
 import uvloop
 
-from loadtests.link import LOOPBACK, Link, link
-from loadtests.sides import our_side, plain_side, serving
-from loadtests.started import started
-from loadtests.stores import valkey_alone
+from loadtests.compared_servers import plain_loop_server, product_server, run_server
+from loadtests.network_link import LOOPBACK, Link, create_link
+from loadtests.sessions import start_session
+from loadtests.stores import valkey_only
 from synckairos.telemetry import log
 from tests.integration.parts import open_parts
 
 ENVELOPE_BYTES = 110
-"""What a STATE_UPDATE has around the state."""
+"""Bytes that a STATE_UPDATE has around the state."""
 
 
-async def run(count: int, participants: int, rounds: int, updates: int, dialect: str, over: Link) -> dict[str, Any]:
-    """Measure all sides in turn, so that whatever else the machine does troubles all alike."""
-    reachable = {"host": over.host, "insecure": over is not LOOPBACK}
+async def run(count: int, participants: int, rounds: int, updates: int, dialect: str, link: Link) -> dict[str, Any]:
+    """Measure all servers in turn, so that other load on the machine affects all of them equally."""
+    reachable = {"host": link.host, "insecure": link is not LOOPBACK}
     async with AsyncExitStack() as stack:
-        settings = stack.enter_context(valkey_alone(ws_max_connections=2 * count + 100, **reachable))
+        settings = stack.enter_context(valkey_only(ws_max_connections=2 * count + 100, **reachable))
         parts = await stack.enter_async_context(open_parts(settings))
-        session_id = await started(parts, participants)
+        session_id = await start_session(parts, participants)
         frame_bytes = len((await parts.sessions.read(session_id)).snapshot.document) + ENVELOPE_BYTES
-        server = await stack.enter_async_context(serving(settings))
-        ours, memory_kb = await stack.enter_async_context(our_side(parts, server, over, session_id, count, dialect))
-        sides = [ours, await stack.enter_async_context(plain_side(over, frame_bytes, count))]
+        server = await stack.enter_async_context(run_server(settings))
+        product, memory_kb = await stack.enter_async_context(
+            product_server(parts, server, link, session_id, count, dialect)
+        )
+        servers = [product, await stack.enter_async_context(plain_loop_server(link, frame_bytes, count))]
         if dialect == "v3":
-            watched = our_side(parts, server, over, await started(parts, participants), count, "v2")
-            full, _ = await stack.enter_async_context(watched)
-            sides.append(full)
+            full_states, _ = await stack.enter_async_context(
+                product_server(parts, server, link, await start_session(parts, participants), count, "v2")
+            )
+            servers.append(full_states)
         outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
-        for side in sides * (rounds + 1):
-            await side.round(updates)
-            await parts.pipe.call("DEL", *outbox)  # nobody drains it here
-        told = [side.figures(count, updates) for side in sides]
+        for each in servers * (rounds + 1):
+            await each.run_round(updates)
+            await parts.pipe.call("DEL", *outbox)  # no worker drains it here
+        product_figures, plain_figures, *full_figures = [each.figures(count, updates) for each in servers]
     figures: dict[str, Any] = {
         "benchmark": "fanout",
         "dialect": dialect,
         "watchers": count,
         "participants": participants,
         "frame_bytes": frame_bytes,
-        "ratio": round(told[0]["deliveries_per_s"] / told[1]["deliveries_per_s"], 3),
-        "latency_ratio": round(told[1]["latency_p50_ms"] / told[0]["latency_p50_ms"], 3),
-        "cpu_ratio": round(told[1]["server_cpu_us_per_delivery"] / told[0]["server_cpu_us_per_delivery"], 3),
-        "ours": {**told[0], "kb_per_connection": round(memory_kb, 1)},
-        "plain_loop": told[1],
+        "ratio": round(product_figures["deliveries_per_s"] / plain_figures["deliveries_per_s"], 3),
+        "latency_ratio": round(plain_figures["latency_p50_ms"] / product_figures["latency_p50_ms"], 3),
+        "cpu_ratio": round(
+            plain_figures["server_cpu_us_per_delivery"] / product_figures["server_cpu_us_per_delivery"], 3
+        ),
+        "ours": {**product_figures, "kb_per_connection": round(memory_kb, 1)},
+        "plain_loop": plain_figures,
     }
-    if dialect == "v3":
-        figures["full_states"] = told[2]
-        figures["sooner_than_full_states"] = round(told[2]["latency_p50_ms"] / told[0]["latency_p50_ms"], 1)
+    for full in full_figures:
+        figures["full_states"] = full
+        figures["sooner_than_full_states"] = round(full["latency_p50_ms"] / product_figures["latency_p50_ms"], 1)
     return figures
 
 
@@ -71,13 +76,13 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=2)
     parser.add_argument("--dialect", choices=("v2", "v3"), default="v2")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--updates", type=int, default=20, help="updates of each kind a round")
-    parser.add_argument("--link", type=float, metavar="GBIT", help="over a link of so many Gbit/s; needs root")
+    parser.add_argument("--updates", type=int, default=20, help="updates of each kind per round")
+    parser.add_argument("--link", type=float, metavar="GBIT", help="bandwidth of the link, in Gbit/s; needs root")
     options = parser.parse_args()
     log.configure("critical")
     with ExitStack() as stack:
-        over = LOOPBACK if options.link is None else stack.enter_context(link(options.link))
-        told = uvloop.run(
-            run(options.watchers, options.participants, options.rounds, options.updates, options.dialect, over)
+        link = LOOPBACK if options.link is None else stack.enter_context(create_link(options.link))
+        figures = uvloop.run(
+            run(options.watchers, options.participants, options.rounds, options.updates, options.dialect, link)
         )
-    print(json.dumps({**told, "link_gbit_per_s": options.link}))
+    print(json.dumps({**figures, "link_gbit_per_s": options.link}))

@@ -1,6 +1,6 @@
-"""The leanest HTTP/1.1 client that is still honest: one keep-alive connection, one request at a time.
+"""A minimal HTTP/1.1 client: one keep-alive connection, one request at a time.
 
-A full client would spend more of a small machine than the server that it measures.
+A complete client would use more processor time than the server that it measures.
 """
 
 import asyncio
@@ -11,16 +11,17 @@ LENGTH = b"content-length: "
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection; `post` and `get` return the status and the body."""
+    """One connection. `post` and `get` return the status and the body."""
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._response: asyncio.Future[tuple[int, bytes]] | None = None
 
     @classmethod
     async def open(cls, base_url: str) -> Self:
+        """Connect to a server."""
         address = urlsplit(base_url)
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
@@ -29,29 +30,29 @@ class HttpConnection(asyncio.Protocol):
         return connection
 
     async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        return await self._ask("POST", path, body)
+        return await self._request("POST", path, body)
 
     async def get(self, path: str) -> tuple[int, bytes]:
-        return await self._ask("GET", path, b"")
+        return await self._request("GET", path, b"")
 
     def close(self) -> None:
         assert self._transport is not None
         self._transport.close()
 
-    async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def _request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         assert self._transport is not None
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
-        self._answer = asyncio.get_running_loop().create_future()
+        self._response = asyncio.get_running_loop().create_future()
         self._transport.write(head.encode() + body)
-        return await self._answer
+        return await self._response
 
-    # -- what asyncio calls -------------------------------------------------------------------------------------------
+    # -- callbacks of asyncio.Protocol --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's isn't one by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from asyncio's
 
     def data_received(self, data: bytes) -> None:
         received = self._received = self._received + data
@@ -62,9 +63,9 @@ class HttpConnection(asyncio.Protocol):
         if len(received) < end + int(received[at : received.index(b"\r", at)]):
             return
         self._received = b""
-        assert self._answer is not None
-        self._answer.set_result((int(received[9:12]), received[end:]))
+        assert self._response is not None
+        self._response.set_result((int(received[9:12]), received[end:]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionError("the server closed the connection"))
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(ConnectionError("the server closed the connection"))

@@ -1,7 +1,7 @@
-"""The least a server can do: `python -m loadtests.plain_loop HOST BYTES`, a loop of `write()` over all its sockets.
+"""The least work of a server: `python -m loadtests.plain_loop HOST BYTES`, a loop of `write()` over all its sockets.
 
-Prints its port. Accepts WebSocket clients, and for each line on stdin, a number, writes them all one frame of BYTES
-with that number as its version.
+Prints its port and accepts WebSocket clients. For each line on stdin, a number, it writes one frame of BYTES bytes to
+all of them, with this number as the version.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from synckairos.wire.websocket_frames import text_frame
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Client(asyncio.Protocol):
-    """A socket after the shortest handshake there is."""
+class PlainSocket(asyncio.Protocol):
+    """A client's socket, with the shortest possible handshake."""
 
-    transports: list[asyncio.Transport] = []  # noqa: RUF012 - one server a process
+    transports: list[asyncio.Transport] = []  # noqa: RUF012 - one server per process
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -31,25 +31,26 @@ class Client(asyncio.Protocol):
         accept = base64.b64encode(hashlib.sha1(value + _GUID).digest())
         self._transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + frame_of(1, 64)
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + version_frame(1, 64)
         )
         self.transports.append(self._transport)
 
 
-def frame_of(version: int, size: int) -> bytes:
+def version_frame(version: int, size: int) -> bytes:
+    """Build a frame with a version, filled up to `size` bytes of payload."""
     head = b'{"version":%d,"state":"' % version
     return text_frame(head + b"x" * max(0, size - len(head) - 2) + b'"}')
 
 
 async def serve(host: str, size: int) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Client, host, 0, backlog=4096)
+    server = await loop.create_server(PlainSocket, host, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
-        frame = frame_of(int(line), size)
-        for transport in Client.transports:
+        frame = version_frame(int(line), size)
+        for transport in PlainSocket.transports:
             transport.write(frame)
 
 

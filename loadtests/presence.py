@@ -1,9 +1,9 @@
 """Presence of many sessions: two instances, every session watched on both, one instance killed by -9.
 
-One line for each phase: joining, a time when nobody comes or goes, a word between the instances that got lost (each
-looks at everything again), and the kill. Says how long it took until every watcher knew the right number, what Redis
-was asked (presence's part alone, and everything), the first server's processor time, and how late its event loop was at
-worst, by its own metric.
+Prints one line for each phase: all watchers join; no watcher joins or leaves; a message between the instances is lost,
+so that each reads everything again; and the kill. The figures of a phase are the time until every watcher had the right
+number, the commands to Redis (of presence and of all), the processor time of the first server, and the largest delay of
+its event loop by its metric.
 """
 
 import argparse
@@ -24,42 +24,47 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from loadtests.started import started
-from loadtests.stores import valkey_alone
+from loadtests.sessions import start_session
+from loadtests.stores import valkey_only
 from synckairos.store.keys import Keys
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server
 from tests.waiting import eventually
 
 V3 = Subprotocol("synckairos.v3")
-A_SOCKET = 32
-SOCKETS_AT_ONCE = 20
+SESSIONS_PER_SOCKET = 32
+PARALLEL_SOCKETS = 20
 DEADLINE_S = 60
-# Nobody else asks for these while no session changes.
-_PRESENCE = ("hset", "hdel", "hgetall", "expire", "publish")
-_TICKS_A_SECOND = 100
+# Only presence sends these commands while no session changes.
+_PRESENCE_COMMANDS = ("hset", "hdel", "hgetall", "expire", "publish")
+_TICKS_PER_S = 100
 
 
 class Watchers:
-    """Clients of one instance that together watch every session, and how many clients each was last told of."""
+    """Clients of one instance that together watch every session, and the last number of clients of each session."""
 
     def __init__(self, server: Process, session_ids: list[str]) -> None:
         self._url = server.ws_url
         self._session_ids = session_ids
-        self._told: dict[str, int] = {}
+        self._clients: dict[str, int] = {}
 
-    async def join(self, group: asyncio.TaskGroup) -> None:
-        parts = [self._session_ids[at : at + A_SOCKET] for at in range(0, len(self._session_ids), A_SOCKET)]
-        for at in range(0, len(parts), SOCKETS_AT_ONCE):
-            sockets = await asyncio.gather(*(self._subscribe(part) for part in parts[at : at + SOCKETS_AT_ONCE]))
+    async def subscribe_all(self, group: asyncio.TaskGroup) -> None:
+        parts = [
+            self._session_ids[at : at + SESSIONS_PER_SOCKET]
+            for at in range(0, len(self._session_ids), SESSIONS_PER_SOCKET)
+        ]
+        for at in range(0, len(parts), PARALLEL_SOCKETS):
+            sockets = await asyncio.gather(*(self._subscribe(part) for part in parts[at : at + PARALLEL_SOCKETS]))
             for socket in sockets:
-                group.create_task(self._hear(socket))
+                group.create_task(self._receive(socket))
 
-    async def all_know(self, clients: int) -> None:
-        async def look() -> bool:
-            return sum(count == clients for count in self._told.values()) == len(self._session_ids)
+    async def wait_for_number(self, clients: int) -> None:
+        """Wait until each session has this number of clients."""
 
-        await eventually(look, DEADLINE_S)
+        async def is_reached() -> bool:
+            return sum(count == clients for count in self._clients.values()) == len(self._session_ids)
+
+        await eventually(is_reached, DEADLINE_S)
 
     async def _subscribe(self, session_ids: list[str]) -> ClientConnection:
         socket = await connect(self._url, subprotocols=[V3], compression=None, max_queue=None, proxy=None)
@@ -67,18 +72,18 @@ class Watchers:
             await socket.send(f'{{"type":"SUBSCRIBE","session_id":"{session_id}"}}')
         return socket
 
-    async def _hear(self, socket: ClientConnection) -> None:
+    async def _receive(self, socket: ClientConnection) -> None:
         try:
             async for message in socket:
                 if str(message).startswith('{"type":"PRESENCE"'):
-                    told = orjson.loads(message)
-                    self._told[told["session_id"]] = told["clients"]
+                    presence = orjson.loads(message)
+                    self._clients[presence["session_id"]] = presence["clients"]
         except ConnectionClosed:
             pass  # its instance was killed
 
 
 class Meter:
-    """What a phase costs the store and the first server."""
+    """Measures the load of a phase on the store and on the first server."""
 
     def __init__(self, store: redis.asyncio.Redis, server: Process) -> None:
         self._store = store
@@ -86,54 +91,54 @@ class Meter:
 
     @asynccontextmanager
     async def phase(self, name: str, **facts: Any) -> AsyncIterator[dict[str, Any]]:
-        before, began_s = await self._look(), time.perf_counter()
+        before, began_s = await self._read_counters(), time.perf_counter()
         yield facts
         took_s = time.perf_counter() - began_s
-        after = await self._look()
-        asked, presence, took_cpu_s = (after[each] - before[each] for each in ("asked", "presence", "cpu_s"))
+        after = await self._read_counters()
+        commands, presence, took_cpu_s = (after[each] - before[each] for each in ("commands", "presence", "cpu_s"))
         late = {bound: after["late"][bound] - count for bound, count in before["late"].items()}
         facts |= {
             "phase": name,
             "took_s": round(took_s, 2),
-            "redis_commands_a_second": round(asked / took_s),
-            "of_them_presence": round(presence / took_s),
+            "redis_commands_per_s": round(commands / took_s),
+            "presence_commands_per_s": round(presence / took_s),
             "server_cpu": round(took_cpu_s / took_s, 3),
-            "loop_late_at_most_ms": 1000 * min(bound for bound, count in late.items() if count == late[float("inf")]),
+            "loop_delay_at_most_ms": 1000 * min(bound for bound, count in late.items() if count == late[float("inf")]),
         }
         print(json.dumps({"benchmark": "presence", **facts}), flush=True)
 
-    async def _look(self) -> dict[str, Any]:
-        commands = await self._store.info("commandstats")
-        calls = {name.removeprefix("cmdstat_"): figures["calls"] for name, figures in commands.items()}
+    async def _read_counters(self) -> dict[str, Any]:
+        statistics = await self._store.info("commandstats")
+        calls = {name.removeprefix("cmdstat_"): figures["calls"] for name, figures in statistics.items()}
         async with httpx.AsyncClient(base_url=self._server.base_url, trust_env=False) as client:
             text = (await client.get("/metrics")).text
         found = re.findall(r'synckairos_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
         return {
-            "asked": sum(calls.values()),
-            "presence": sum(calls.get(name, 0) for name in _PRESENCE),
+            "commands": sum(calls.values()),
+            "presence": sum(calls.get(name, 0) for name in _PRESENCE_COMMANDS),
             "cpu_s": cpu_s(self._server.pid),
             "late": {float(bound): float(count) for bound, count in found},
         }
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has had."""
+    """Return the processor time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
-async def make(parts: Parts, count: int) -> list[str]:
+async def start_sessions(parts: Parts, count: int) -> list[str]:
     made: list[str] = []
     while len(made) < count:
-        made += await asyncio.gather(*(started(parts) for _ in range(min(200, count - len(made)))))
+        made += await asyncio.gather(*(start_session(parts) for _ in range(min(200, count - len(made)))))
     return made
 
 
 async def run(sessions: int, seconds: float) -> None:
     async with AsyncExitStack() as stack:
-        settings = stack.enter_context(valkey_alone())
+        settings = stack.enter_context(valkey_only())
         async with open_parts(settings) as parts:
-            session_ids = await make(parts, sessions)
+            session_ids = await start_sessions(parts, sessions)
         staying, doomed = [await asyncio.to_thread(spawn_server, settings) for _ in range(2)]
         stack.callback(staying.stop)
         stack.callback(doomed.stop)
@@ -143,24 +148,29 @@ async def run(sessions: int, seconds: float) -> None:
         here, there = (Watchers(server, session_ids) for server in (staying, doomed))
         async with asyncio.TaskGroup() as group:
             async with meter.phase("joining", sessions=sessions):
-                await here.join(group)
-                await there.join(group)
-                await here.all_know(2)
-                await there.all_know(2)
-            async with meter.phase("quiet"):
+                await here.subscribe_all(group)
+                await there.subscribe_all(group)
+                await here.wait_for_number(2)
+                await there.wait_for_number(2)
+            async with meter.phase("idle"):
                 await asyncio.sleep(seconds)
-            async with meter.phase("a word lost"):
+            async with meter.phase("lost message"):
                 await store.incr(Keys(settings.key_prefix).presence_changes)
                 await asyncio.sleep(5)
             async with meter.phase("killed"):
                 doomed.kill()
-                await here.all_know(1)
+                await here.wait_for_number(1)
             staying.kill()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests presence", description=__doc__)
     parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=110, help="of quiet; all is written again every 100 s")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=110,
+        help="seconds of the idle phase",
+    )
     options = parser.parse_args()
     uvloop.run(run(options.sessions, options.seconds))

@@ -1,9 +1,9 @@
-"""Retention beside live sessions: what it gets through, what it costs, and whether the drain keeps up meanwhile.
+"""Retention with live sessions: its rate, its cost, and the delay of the drain at the same time.
 
-Postgres holds very many finished sessions of ten versions. A server is switched at a steady pace, first with the worker
-draining alone, then while it archives, verifies and removes: how far each version lags behind, how many sessions left,
-how long the longest transaction of a job was, and how much the worker's memory grew. At last, how long a worker takes
-to learn that there is nothing to archive, which it asks every half minute.
+Postgres has many finished sessions of ten versions. A server handles switches at a constant rate, first while the
+worker only drains, then while it also archives, verifies and removes sessions. The figures are the delay of each
+version, the number of removed sessions, the longest transaction of a job, and the growth of the worker's memory. At the
+end, it measures how long a worker needs to find that nothing is left to archive. A worker checks this every 30 seconds.
 """
 
 import argparse
@@ -17,9 +17,9 @@ import psycopg
 import uvloop
 
 from loadtests.http_client import HttpConnection
-from loadtests.started import started_by_rest
-from loadtests.stores import both
-from loadtests.telling import tell
+from loadtests.report import print_result
+from loadtests.sessions import start_session_by_rest
+from loadtests.stores import valkey_and_postgres
 from synckairos.config import Settings
 from synckairos.jobs.table import JobTable, open_job_pool
 from tests.processes import Process, spawn_server
@@ -27,7 +27,7 @@ from tests.waiting import eventually
 
 VERSIONS = 10
 CONNECTIONS = 8
-LOOK_S = 0.1
+POLL_S = 0.1
 
 FILL = """
 INSERT INTO sync_sessions
@@ -50,15 +50,15 @@ CROSS JOIN LATERAL (
 
 
 def fill(database_url: str, sessions: int) -> None:
-    """Make so many finished sessions, as the drain would have left them."""
+    """Insert this many finished sessions, as the drain writes them."""
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
         cursor.execute(FILL, {"sessions": sessions, "versions": VERSIONS})
         cursor.execute("VACUUM ANALYZE sync_sessions, sync_events")
         cursor.connection.close()
 
 
-async def switch(base_url: str, sessions: list[str], per_s: float, until: float) -> int:
-    """Switch sessions in turn at a steady pace on one connection; return how often."""
+async def switch_at_rate(base_url: str, sessions: list[str], per_s: float, until: float) -> int:
+    """Switch sessions in turn at a constant rate on one connection. Returns the number of switches."""
     connection = await HttpConnection.open(base_url)
     count, next_s = 0, time.perf_counter()
     while next_s < until:
@@ -70,18 +70,18 @@ async def switch(base_url: str, sessions: list[str], per_s: float, until: float)
     return count
 
 
-class Watch:
-    """Looks at a worker's memory and at its jobs' transactions, all the time."""
+class WorkerMonitor:
+    """Polls the memory of a worker and the transactions of its jobs."""
 
     def __init__(self, database_url: str, worker: Process) -> None:
         self.longest_s = 0.0
-        self.first_kb = self.most_kb = _resident_kb(worker.pid)
+        self.first_kb = self.largest_kb = _resident_kb(worker.pid)
         self._url, self._pid = database_url, worker.pid
 
     async def run(self) -> None:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
             while True:
-                self.most_kb = max(self.most_kb, _resident_kb(self._pid))
+                self.largest_kb = max(self.largest_kb, _resident_kb(self._pid))
                 row = await (
                     await connection.execute(
                         "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8"
@@ -89,7 +89,7 @@ class Watch:
                     )
                 ).fetchone()
                 self.longest_s = max(self.longest_s, row[0] if row else 0.0)
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
 
 
 def _resident_kb(pid: int) -> int:
@@ -98,14 +98,14 @@ def _resident_kb(pid: int) -> int:
 
 
 async def measure(sessions: int, seconds: float, per_s: float) -> dict[str, Any]:
-    async with both() as (found, postgres):
+    async with valkey_and_postgres() as (found, postgres):
         settings = found.model_copy(update={"archive_url": str(Path(postgres.data_dir).parent / "archive")})
         await asyncio.to_thread(fill, postgres.url, sessions)
         worker = Process("worker", env=settings.environ())
         server = spawn_server(settings)
         try:
             connection = await HttpConnection.open(server.base_url)
-            live = [await started_by_rest(connection) for _ in range(CONNECTIONS * 4)]
+            live = [await start_session_by_rest(connection) for _ in range(CONNECTIONS * 4)]
             connection.close()
             shares = [live[at::CONNECTIONS] for at in range(CONNECTIONS)]
             figures = {}
@@ -113,39 +113,42 @@ async def measure(sessions: int, seconds: float, per_s: float) -> dict[str, Any]
                 for phase in ("alone", "beside_retention"):
                     if phase != "alone":
                         await JobTable(pool).add("retention", {"after_s": 86_400})
-                        await eventually(lambda: asyncio.to_thread(_removed, postgres.url), 60)
-                    watch = Watch(postgres.url, worker)
-                    watching = asyncio.create_task(watch.run())
-                    before, since = _removed(postgres.url), time.perf_counter()
+                        await eventually(lambda: asyncio.to_thread(_removed_count, postgres.url), 60)
+                    monitor = WorkerMonitor(postgres.url, worker)
+                    monitoring = asyncio.create_task(monitor.run())
+                    before, since = _removed_count(postgres.url), time.perf_counter()
                     counts = await asyncio.gather(
-                        *(switch(server.base_url, share, per_s / CONNECTIONS, since + seconds) for share in shares)
+                        *(
+                            switch_at_rate(server.base_url, share, per_s / CONNECTIONS, since + seconds)
+                            for share in shares
+                        )
                     )
                     took = time.perf_counter() - since
-                    watching.cancel()
+                    monitoring.cancel()
                     with suppress(asyncio.CancelledError):
-                        await watching
+                        await monitoring
                     figures[phase] = {
                         "switches_per_s": round(sum(counts) / took),
-                        "lag_ms": _lags(postgres.url, took),
-                        "retained_per_s": round((_removed(postgres.url) - before) / took, 1),
-                        "longest_transaction_ms": round(watch.longest_s * 1000),
-                        "memory_grown_mb": round((watch.most_kb - watch.first_kb) / 1024, 1),
+                        "delay_ms": _delays(postgres.url, took),
+                        "retained_per_s": round((_removed_count(postgres.url) - before) / took, 1),
+                        "longest_transaction_ms": round(monitor.longest_s * 1000),
+                        "memory_grown_mb": round((monitor.largest_kb - monitor.first_kb) / 1024, 1),
                     }
         finally:
             server.stop()
             worker.stop()
-        asked_ms = await _nothing_to_do(settings)
-    return {"sessions": sessions, "versions_each": VERSIONS, **figures, "nothing_to_archive_ms": asked_ms}
+        check_ms = await _measure_empty_check(settings)
+    return {"sessions": sessions, "versions_each": VERSIONS, **figures, "nothing_to_archive_ms": check_ms}
 
 
-def _removed(database_url: str) -> int:
+def _removed_count(database_url: str) -> int:
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT count(*) FROM sync_archives WHERE removed_at IS NOT NULL").fetchone()
     return int(row[0]) if row else 0
 
 
-def _lags(database_url: str, seconds: float) -> dict[str, int]:
-    """Return how long the versions of the last seconds took to get into Postgres."""
+def _delays(database_url: str, seconds: float) -> dict[str, int]:
+    """Return the delays until versions of the last seconds were in Postgres, in ms."""
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "SELECT percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP"
@@ -157,8 +160,8 @@ def _lags(database_url: str, seconds: float) -> dict[str, int]:
     return dict(zip(("p50", "p99", "max"), row[0], strict=True))
 
 
-async def _nothing_to_do(settings: Settings) -> float:
-    """File an archive for every session there still is, and ask whether there is one without."""
+async def _measure_empty_check(settings: Settings) -> float:
+    """Mark every session as archived. Returns how many ms the check for unarchived sessions takes then."""
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO sync_archives (session_id, created_at, status, epoch, version, path)"
@@ -178,8 +181,8 @@ async def _nothing_to_do(settings: Settings) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests retention", description=__doc__)
-    parser.add_argument("--sessions", type=int, default=100_000, help="that are over")
-    parser.add_argument("--seconds", type=float, default=20, help="of each of the two phases")
-    parser.add_argument("--rate", type=float, default=500, help="switches a second meanwhile")
+    parser.add_argument("--sessions", type=int, default=100_000, help="number of finished sessions")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds of each of the two phases")
+    parser.add_argument("--rate", type=float, default=500, help="switches per second")
     options = parser.parse_args()
-    tell("retention", uvloop.run(measure(options.sessions, options.seconds, options.rate)))
+    print_result("retention", uvloop.run(measure(options.sessions, options.seconds, options.rate)))

@@ -1,4 +1,4 @@
-"""Stores for one run, gone with it, and the processes that run on them."""
+"""Temporary stores for one run, and the processes that use them."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -10,24 +10,29 @@ from synckairos.embedded import Postgres, Valkey, make_data_dir
 from synckairos.postgres.migrate import migrate
 from tests.processes import Process, spawn_server
 
-NO_POSTGRES = "postgresql://127.0.0.1:1/nobody"
+UNREACHABLE_POSTGRES = "postgresql://127.0.0.1:1/unused"
 
 
 @contextmanager
-def valkey_alone(**settings: Any) -> Iterator[Settings]:
-    """Give settings for servers on a Valkey of their own and no Postgres; `settings` are more of them."""
+def valkey_only(**settings: Any) -> Iterator[Settings]:
+    """Start a Valkey, without Postgres. Yields settings for servers on it; `settings` overrides some of them."""
     data = make_data_dir()
     try:
         with Valkey(data / "valkey") as valkey:
-            ours = {"port": 0, "redis_url": valkey.url, "database_url": NO_POSTGRES, "log_level": "critical"}
-            yield Settings.model_validate(ours | settings)
+            defaults = {
+                "port": 0,
+                "redis_url": valkey.url,
+                "database_url": UNREACHABLE_POSTGRES,
+                "log_level": "critical",
+            }
+            yield Settings.model_validate(defaults | settings)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
 @asynccontextmanager
-async def both(*, durable: bool = True) -> AsyncIterator[tuple[Settings, Postgres]]:
-    """Give settings for processes on a Valkey and a migrated Postgres of their own, without rate limits."""
+async def valkey_and_postgres(*, durable: bool = True) -> AsyncIterator[tuple[Settings, Postgres]]:
+    """Start a Valkey and a migrated Postgres. Yields settings for processes on them, without felt rate limits."""
     data = make_data_dir()
     try:
         with Valkey(data / "valkey") as valkey, Postgres(data / "postgres", durable=durable) as postgres:
@@ -50,8 +55,8 @@ async def both(*, durable: bool = True) -> AsyncIterator[tuple[Settings, Postgre
 
 
 @contextmanager
-def as_users_run_it(settings: Settings) -> Iterator[Process]:
-    """Run a server, and a worker beside it; give the server."""
+def server_and_worker(settings: Settings) -> Iterator[Process]:
+    """Run a server process and a worker process, as in production. Yields the server."""
     with ExitStack() as stack:
         stack.callback(Process("worker", env=settings.environ()).stop)
         server = spawn_server(settings)

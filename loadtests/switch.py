@@ -1,10 +1,10 @@
-"""REST switch, beside a bare loop of the same two Redis trips.
+"""A switch by REST, compared with a bare loop of the same two round trips to Redis.
 
-The server runs as users run it: its own process, the worker beside it, audit and rate limiter on (limits set high).
-The bare loop sends what one switch sends and nothing else: TIME, the load and the two counters, then the commit script
-with a real payload. It runs twice: through redis-py's pool, as a program without this product would, and through this
-product's shared connection, which is the harder measure. All three take turns in short rounds, so that what else the
-machine does meanwhile meets them alike.
+The server runs as in production: its own process, a worker process, the audit and the rate limits on (with high
+limits). The bare loop sends only what one switch sends: TIME, the load and the two counters, then the commit script
+with a real payload. It runs in two variants: with the connection pool of redis-py, as a program without this product
+would, and with the shared connection of this product, which is the harder comparison. All three take turns in short
+rounds, so that other load on the machine affects them equally.
 """
 
 import argparse
@@ -20,9 +20,9 @@ import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.http_client import HttpConnection
-from loadtests.started import DAY_MS, started_by_rest
-from loadtests.stores import as_users_run_it, both
-from loadtests.telling import percentile, tell
+from loadtests.report import percentile, print_result
+from loadtests.sessions import DAY_MS, start_session_by_rest
+from loadtests.stores import server_and_worker, valkey_and_postgres
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
@@ -40,75 +40,75 @@ from synckairos.wire.outbox_entry import Cause
 CONCURRENCY = (1, 32)
 ROUNDS = 3
 LEGEND = {
-    "rest": "POST /v1/sessions/{id}/switch on one server process, its worker beside it",
-    "bare_redis_py": "the same two trips in a loop, through redis-py's connection pool",
-    "bare_shared": "the same two trips in a loop, through this product's one shared connection",
-    "rate_to_*": "rest's rate by the bare loop's; p50_to_*: rest's median latency by the bare loop's",
+    "rest": "POST /v1/sessions/{id}/switch on one server process, with one worker process",
+    "bare_redis_py": "the same two round trips in a loop, with the connection pool of redis-py",
+    "bare_shared": "the same two round trips in a loop, with the one shared connection of this product",
+    "rate_to_*": "rate of REST divided by that of the bare loop; p50_to_*: the same for the median latencies",
 }
 
-Worker = Callable[[], Awaitable[None]]
+SwitchOnce = Callable[[], Awaitable[None]]
 
 
-class Measured:
-    """Latencies of one kind of worker, over all its rounds."""
+class Latencies:
+    """Latencies of one of the compared variants, over all its rounds."""
 
     def __init__(self) -> None:
         self._elapsed_s = 0.0
-        self._taken_s: list[float] = []
+        self._latencies_s: list[float] = []
 
-    async def run(self, workers: list[Worker], seconds: float) -> None:
-        """Run each worker in a loop of its own for some seconds."""
+    async def run_round(self, functions: list[SwitchOnce], seconds: float) -> None:
+        """Call each function in its own loop for some seconds. All loops run in parallel."""
         began_s = time.perf_counter()
         until_s = began_s + seconds
 
-        async def loop(worker: Worker) -> None:
-            while (asked_s := time.perf_counter()) < until_s:
-                await worker()
-                self._taken_s.append(time.perf_counter() - asked_s)
+        async def loop(switch_once: SwitchOnce) -> None:
+            while (sent_s := time.perf_counter()) < until_s:
+                await switch_once()
+                self._latencies_s.append(time.perf_counter() - sent_s)
 
-        await asyncio.gather(*(loop(worker) for worker in workers))
+        await asyncio.gather(*(loop(each) for each in functions))
         self._elapsed_s += time.perf_counter() - began_s
 
     def figures(self) -> dict[str, float]:
-        taken_s = self._taken_s
+        latencies_s = self._latencies_s
         return {
-            "per_s": round(len(taken_s) / self._elapsed_s),
-            "p50_ms": round(statistics.median(taken_s) * 1000, 3),
-            "p99_ms": round(percentile(taken_s, 99) * 1000, 3),
+            "per_s": round(len(latencies_s) / self._elapsed_s),
+            "p50_ms": round(statistics.median(latencies_s) * 1000, 3),
+            "p99_ms": round(percentile(latencies_s, 99) * 1000, 3),
         }
 
 
-def rest_worker(connection: HttpConnection, share: list[str]) -> Worker:
-    """Switch one after the other of its sessions over a connection of its own."""
-    turn = 0
+def switch_by_rest(connection: HttpConnection, share: list[str]) -> SwitchOnce:
+    """Return a function that switches the next session of a share on one connection."""
+    count = 0
 
     async def switch() -> None:
-        nonlocal turn
-        status, answer = await connection.post(f"/v1/sessions/{share[turn % len(share)]}/switch")
+        nonlocal count
+        status, answer = await connection.post(f"/v1/sessions/{share[count % len(share)]}/switch")
         assert status == 200, answer
-        turn += 1
+        count += 1
 
     return switch
 
 
-def real_step() -> NewVersion:
-    """Return what a switch between two participants commits."""
-    people = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
-    made = creation.create(Create(SyncMode.PER_PARTICIPANT, people), str(uuid4()), "e" * 16, 0).state
-    running = engine.apply(made, Start(), 1_000).transitions[-1].state
+def build_switch() -> NewVersion:
+    """Return the version that a switch between two participants commits."""
+    participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
+    created = creation.create(Create(SyncMode.PER_PARTICIPANT, participants), str(uuid4()), "e" * 16, 0).state
+    running = engine.apply(created, Start(), 1_000).transitions[-1].state
     return build_version(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
 
 
-class Bare:
-    """The two trips of a switch, without anything around them."""
+class BareSwitch:
+    """The commands to Redis of the two round trips of a switch."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._commit = LuaScript("commit")
-        self._bounds = OutboxLimits.from_settings(Settings()).script_arguments()
-        self._step = real_step()
+        self._outbox_limits = OutboxLimits.from_settings(Settings()).script_arguments()
+        self._version = build_switch()
 
-    def load(self, session_id: str) -> list[tuple[Any, ...]]:
+    def load_commands(self, session_id: str) -> list[tuple[Any, ...]]:
         return [
             ("TIME",),
             ("HMGET", self._keys.session(session_id), *FIELDS),
@@ -116,8 +116,8 @@ class Bare:
             ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit(f"switch:{session_id}"), 1_000),
         ]
 
-    def commit(self, session_id: str, version: int) -> tuple[Any, ...]:
-        keys, message = self._keys, self._step.message
+    def commit_command(self, session_id: str, version: int) -> tuple[Any, ...]:
+        keys, message = self._keys, self._version.message
         names = (
             *(keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)),
             *(keys.deadlines(0), keys.outbox(0), keys.live_sessions(0), keys.outbox_bytes(0)),
@@ -126,35 +126,35 @@ class Bare:
         base = (message.snapshot.epoch, version - 1, message.snapshot.tag) if version > 1 else ("", "", "")
         args = (
             *(session_id, *base, "", b"", 1, message.snapshot.epoch, "running", 0, now_ms + DAY_MS, 32),
-            *(keys.feed_channel(session_id), keys.wake_up_channel, now_ms, *self._bounds),
-            *(version, message.snapshot.tag, self._step.event, message.render_header(), message.body),
+            *(keys.feed_channel(session_id), keys.wake_up_channel, now_ms, *self._outbox_limits),
+            *(version, message.snapshot.tag, self._version.event, message.render_header(), message.body),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 
-    def scripts(self) -> list[tuple[Any, ...]]:
+    def script_load_commands(self) -> list[tuple[Any, ...]]:
         return [("SCRIPT", "LOAD", self._commit.text), ("SCRIPT", "LOAD", COUNT_SCRIPT.text)]
 
 
 CallMany = Callable[[list[tuple[Any, ...]]], Awaitable[list[Any]]]
 
 
-def bare_worker(bare: Bare, call_many: CallMany, share: list[str]) -> Worker:
-    """Do the bare trips for one after the other of its sessions, which begin to exist with the first."""
-    turn = 0
+def switch_bare(bare: BareSwitch, call_many: CallMany, share: list[str]) -> SwitchOnce:
+    """Return a function that makes the two round trips for the next session of a share. The first creates it."""
+    count = 0
 
     async def switch() -> None:
-        nonlocal turn
-        session_id, version = share[turn % len(share)], turn // len(share) + 1
-        await call_many(bare.load(session_id))
-        (reply,) = await call_many([bare.commit(session_id, version)])
+        nonlocal count
+        session_id, version = share[count % len(share)], count // len(share) + 1
+        await call_many(bare.load_commands(session_id))
+        (reply,) = await call_many([bare.commit_command(session_id, version)])
         assert reply[0] == b"ok", reply
-        turn += 1
+        count += 1
 
     return switch
 
 
-def through(redis: Redis) -> CallMany:
-    """Return a call of several commands at once through redis-py."""
+def pipeline_caller(redis: Redis) -> CallMany:
+    """Return a function that sends several commands in one round trip by redis-py."""
 
     async def call_many(commands: list[tuple[Any, ...]]) -> list[Any]:
         async with redis.pipeline(transaction=False) as batch:
@@ -167,10 +167,10 @@ def through(redis: Redis) -> CallMany:
 
 
 async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int, seconds: float) -> dict[str, Any]:
-    """Measure all three in turns; return their figures and ratios."""
+    """Measure all three variants in turn. Returns their figures and ratios."""
 
     def shares(ids: list[str]) -> list[list[str]]:
-        return [ids[at::concurrency] for at in range(concurrency)]
+        return [ids[first::concurrency] for first in range(concurrency)]
 
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(redis_url, 5))
@@ -179,18 +179,23 @@ async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int
         connections = [await HttpConnection.open(base_url) for _ in range(concurrency)]
         for connection in connections:
             stack.callback(connection.close)
-        started = [await started_by_rest(connections[0]) for _ in range(sessions)]
-        workers = {"rest": [rest_worker(c, share) for c, share in zip(connections, shares(started), strict=True)]}
-        for name, call_many in (("bare_redis_py", through(redis)), ("bare_shared", pipe.call_many)):
-            bare = Bare(Keys(prefix=f"bare{uuid4().hex[:8]}"))
-            await pipe.call_many(bare.scripts())
+        started = [await start_session_by_rest(connections[0]) for _ in range(sessions)]
+        variants = {
+            "rest": [
+                switch_by_rest(connection, share)
+                for connection, share in zip(connections, shares(started), strict=True)
+            ]
+        }
+        for name, call_many in (("bare_redis_py", pipeline_caller(redis)), ("bare_shared", pipe.call_many)):
+            bare = BareSwitch(Keys(prefix=f"bare{uuid4().hex[:8]}"))
+            await pipe.call_many(bare.script_load_commands())
             ids = [str(uuid4()) for _ in range(sessions)]
-            workers[name] = [bare_worker(bare, call_many, share) for share in shares(ids)]
-        measured = {name: Measured() for name in workers}
+            variants[name] = [switch_bare(bare, call_many, share) for share in shares(ids)]
+        latencies = {name: Latencies() for name in variants}
         for _ in range(ROUNDS):
-            for name, some in workers.items():
-                await measured[name].run(some, seconds / ROUNDS)
-    figures: dict[str, Any] = {name: each.figures() for name, each in measured.items()}
+            for name, functions in variants.items():
+                await latencies[name].run_round(functions, seconds / ROUNDS)
+    figures: dict[str, Any] = {name: each.figures() for name, each in latencies.items()}
     rest = figures["rest"]
     for name in ("bare_redis_py", "bare_shared"):
         figures[f"rate_to_{name}"] = round(rest["per_s"] / figures[name]["per_s"], 3)
@@ -199,9 +204,9 @@ async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int
 
 
 async def run(sessions: int, seconds: float) -> dict[str, Any]:
-    """Start the stores, the server and the worker; measure; return the figures."""
-    async with both(durable=False) as (settings, _):
-        with as_users_run_it(settings) as server:
+    """Start the stores, the server and the worker, and measure. Returns the figures."""
+    async with valkey_and_postgres(durable=False) as (settings, _):
+        with server_and_worker(settings) as server:
             return {
                 f"concurrency_{concurrency}": await compare(
                     server.base_url, settings.redis_url, concurrency, sessions, seconds
@@ -213,7 +218,7 @@ async def run(sessions: int, seconds: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests switch", description=__doc__)
     parser.add_argument("--sessions", type=int, default=256)
-    parser.add_argument("--seconds", type=float, default=6, help="for each measure and concurrency, in three rounds")
+    parser.add_argument("--seconds", type=float, default=6, help="seconds of each variant and concurrency")
     options = parser.parse_args()
     figures = uvloop.run(run(options.sessions, options.seconds))
-    tell("switch", {"sessions": options.sessions, **figures, "legend": LEGEND})
+    print_result("switch", {"sessions": options.sessions, **figures, "legend": LEGEND})

@@ -1,8 +1,8 @@
-"""What a switch costs from load to commit, with two participants and with a thousand.
+"""Cost of a switch from load to commit, with two participants and with a thousand.
 
-`Sessions.execute` against a real store, one switch at a time, two sessions in turn in short rounds, so that what else
-the machine does meets both alike. Counts the bytes on the connection to Redis, both ways, and what the store's and this
-process' processors took. `watched` bytes are what an instance that watches the session gets for each switch.
+It measures `Sessions.execute` with a real store, one switch at a time. Two sessions take turns in short rounds, so that
+other load on the machine affects both equally. The figures are the bytes on the connection to Redis in both directions,
+and the processor time of the store and of this process.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from typing import Any
 
 import uvloop
 
-from loadtests.started import NOBODY, started
-from loadtests.stores import valkey_alone
-from loadtests.telling import tell
+from loadtests.report import print_result
+from loadtests.sessions import ANONYMOUS, start_session
+from loadtests.stores import valkey_only
 from synckairos.clock.commands import Switch
 from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log
@@ -25,8 +25,8 @@ ROUNDS = 10
 
 
 @dataclass
-class Measured:
-    """A session, and what its switches took."""
+class MeasuredSession:
+    """A session and the figures of its switches."""
 
     session_id: str
     document_bytes: int
@@ -36,8 +36,8 @@ class Measured:
     bytes_to_store: list[float] = field(default_factory=list)
     bytes_from_store: list[float] = field(default_factory=list)
 
-    async def round(self, parts: Parts, switches: int) -> None:
-        request = CommandRequest(NOBODY, self.session_id, Switch(), "switch")
+    async def run_round(self, parts: Parts, switches: int) -> None:
+        request = CommandRequest(ANONYMOUS, self.session_id, Switch(), "switch")
         before, cpu_s = await _store_figures(parts), time.process_time()
         for _ in range(switches):
             began = time.perf_counter()
@@ -64,26 +64,26 @@ class Measured:
 
 async def _store_figures(parts: Parts) -> tuple[float, float, float]:
     """Return the store's processor seconds, and the bytes that it received and sent."""
-    told: bytes = await parts.pipe.call("INFO", "everything")
-    named = dict(line.split(":", 1) for line in told.decode().splitlines() if ":" in line)
-    cpu_s = float(named["used_cpu_user"]) + float(named["used_cpu_sys"])
-    return cpu_s, float(named["total_net_input_bytes"]), float(named["total_net_output_bytes"])
+    information: bytes = await parts.pipe.call("INFO", "everything")
+    fields = dict(line.split(":", 1) for line in information.decode().splitlines() if ":" in line)
+    cpu_s = float(fields["used_cpu_user"]) + float(fields["used_cpu_sys"])
+    return cpu_s, float(fields["total_net_input_bytes"]), float(fields["total_net_output_bytes"])
 
 
-async def _start(parts: Parts, participants: int) -> Measured:
-    session_id = await started(parts, participants)
-    return Measured(session_id, len((await parts.sessions.read(session_id)).snapshot.document))
+async def _start(parts: Parts, participants: int) -> MeasuredSession:
+    session_id = await start_session(parts, participants)
+    return MeasuredSession(session_id, len((await parts.sessions.read(session_id)).snapshot.document))
 
 
 async def run(participants: int, switches: int) -> dict[str, Any]:
     """Measure both sessions in turn."""
-    with valkey_alone() as settings:
+    with valkey_only() as settings:
         async with open_parts(settings) as parts:
             outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
             few, many = await _start(parts, 2), await _start(parts, participants)
             for each in (few, many) * ROUNDS:
-                await each.round(parts, switches)
-                await parts.pipe.call("DEL", *outbox)  # nobody drains it here
+                await each.run_round(parts, switches)
+                await parts.pipe.call("DEL", *outbox)  # no worker drains it here
     small, large = few.figures(), many.figures()
     return {
         "participants_2": small,
@@ -99,9 +99,9 @@ async def run(participants: int, switches: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtests large", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtests large_sessions", description=__doc__)
     parser.add_argument("--participants", type=int, default=1_000)
-    parser.add_argument("--switches", type=int, default=100, help="a round, of ten")
+    parser.add_argument("--switches", type=int, default=100, help="switches of each session per round")
     options = parser.parse_args()
     log.configure("critical")
-    tell("large", uvloop.run(run(options.participants, options.switches)))
+    print_result("large_sessions", uvloop.run(run(options.participants, options.switches)))

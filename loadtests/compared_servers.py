@@ -1,4 +1,4 @@
-"""The sides that `fanout` compares: a server, its crowd of watchers, and what makes it send them the next version."""
+"""The servers that `fanout` compares: each with its process of watchers and a function that makes it send an update."""
 
 import asyncio
 import os
@@ -11,28 +11,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from loadtests.link import Link
-from loadtests.started import NOBODY
+from loadtests.network_link import Link
+from loadtests.sessions import ANONYMOUS
 from synckairos.clock.commands import Switch
 from synckairos.config import Settings
 from synckairos.service.requests import CommandRequest
 from tests.integration.parts import Parts
 from tests.processes import Process, spawn_server
 
-ON_THEIR_WAY = 4
+UPDATES_IN_FLIGHT = 4
 
 
-class Crowd:
-    """The process of watchers, as seen from here."""
+class WatcherProcess:
+    """The process `loadtests.watchers`, and the progress that it prints."""
 
     def __init__(self, process: Subprocess) -> None:
-        self.everybody_has = 0
+        self.version_of_all = 0
         self.frames = 0
         self._process = process
-        self._told = asyncio.Event()
+        self._has_progress = asyncio.Event()
         self._ended = False
 
-    async def ready(self) -> None:
+    async def wait_ready(self) -> None:
+        """Wait until all watchers are connected."""
         assert self._process.stdout is not None
         while (line := await self._process.stdout.readline()) != b"ready\n":
             assert line, "the watchers ended"
@@ -43,66 +44,71 @@ class Crowd:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             self._note(line)
-            self._told.set()
+            self._has_progress.set()
         self._ended = True
-        self._told.set()
+        self._has_progress.set()
 
     def _note(self, line: bytes) -> None:
-        self.everybody_has, self.frames = map(int, line.split())
+        self.version_of_all, self.frames = map(int, line.split())
 
-    async def has(self, version: int) -> None:
+    async def wait_for_version(self, version: int) -> None:
+        """Wait until all watchers have a version."""
         async with asyncio.timeout(60):
-            while self.everybody_has < version:
+            while self.version_of_all < version:
                 assert not self._ended, "the watchers ended"
-                self._told.clear()
-                await self._told.wait()
+                self._has_progress.clear()
+                await self._has_progress.wait()
 
 
 @asynccontextmanager
-async def crowd(over: Link, url: str, count: int, session_id: str = "") -> AsyncIterator[Crowd]:
-    watch = (sys.executable, "-m", "loadtests.crowd", url, str(count), *filter(None, (session_id,)))
-    process = await asyncio.create_subprocess_exec(*over.far_side, *watch, stdout=PIPE)
+async def run_watchers(link: Link, url: str, count: int, session_id: str = "") -> AsyncIterator[WatcherProcess]:
+    """Run this many watchers in a process on the far side of a link."""
+    command = (sys.executable, "-m", "loadtests.watchers", url, str(count), *filter(None, (session_id,)))
+    process = await asyncio.create_subprocess_exec(*link.far_side, *command, stdout=PIPE)
     try:
-        watching = Crowd(process)
-        await watching.ready()
-        yield watching
+        watchers = WatcherProcess(process)
+        await watchers.wait_ready()
+        yield watchers
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
 
 
-class Side:
-    """One of the two that are compared: its server, its watchers, how to make it send the next version."""
+class ComparedServer:
+    """One compared server: its process, its watchers, and `update`, which makes it send a version."""
 
-    def __init__(self, pid: int, watching: Crowd, update: Callable[[int], Awaitable[None]], version: int) -> None:
+    def __init__(
+        self, pid: int, watchers: WatcherProcess, update: Callable[[int], Awaitable[None]], version: int
+    ) -> None:
         self.latencies_ms: list[float] = []
         self.rates: list[float] = []
         self.frames_each: list[float] = []
         self._pid = pid
-        self._watching = watching
+        self._watchers = watchers
         self._update = update
         self._version = version
         self._cpu_s = 0.0
 
-    async def round(self, updates: int) -> None:
-        """Measure single updates, then the rate with some on their way."""
+    async def run_round(self, updates: int) -> None:
+        """Measure the latency of single updates, then the rate with several updates in flight."""
         for _ in range(updates):
             began = time.perf_counter()
-            await self._next(0)
+            await self._send_update(0)
             self.latencies_ms.append((time.perf_counter() - began) * 1000)
-        began, cpu_s, frames = time.perf_counter(), _cpu_s(self._pid), self._watching.frames
+        began, cpu_s, frames = time.perf_counter(), _cpu_s(self._pid), self._watchers.frames
         for _ in range(updates):
-            await self._next(ON_THEIR_WAY)
-        await self._watching.has(self._version)
-        self.rates.append((self._watching.frames - frames) / (time.perf_counter() - began))
-        self.frames_each.append((self._watching.frames - frames) / updates)
+            await self._send_update(UPDATES_IN_FLIGHT)
+        await self._watchers.wait_for_version(self._version)
+        self.rates.append((self._watchers.frames - frames) / (time.perf_counter() - began))
+        self.frames_each.append((self._watchers.frames - frames) / updates)
         self._cpu_s += _cpu_s(self._pid) - cpu_s
 
-    async def _next(self, behind: int) -> None:
+    async def _send_update(self, in_flight: int) -> None:
+        """Send the next version. Wait until all watchers have the version `in_flight` before it."""
         self._version += 1
         await self._update(self._version)
-        await self._watching.has(self._version - behind)
+        await self._watchers.wait_for_version(self._version - in_flight)
 
     def figures(self, watchers: int, updates: int) -> dict[str, float]:
         took = sorted(self.latencies_ms)
@@ -127,7 +133,7 @@ def _resident_kb(pid: int) -> int:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Process]:
+async def run_server(settings: Settings) -> AsyncIterator[Process]:
     server = await asyncio.to_thread(spawn_server, settings)
     try:
         yield server
@@ -136,27 +142,27 @@ async def serving(settings: Settings) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def our_side(
-    parts: Parts, server: Process, over: Link, session_id: str, count: int, dialect: str
-) -> AsyncIterator[tuple[Side, float]]:
-    """Give watchers of a session, and the server's memory for each of them in KB."""
+async def product_server(
+    parts: Parts, server: Process, link: Link, session_id: str, count: int, dialect: str
+) -> AsyncIterator[tuple[ComparedServer, float]]:
+    """Connect watchers of a session to a server. Yields both, and the server's memory per watcher in KB."""
 
     async def switch(version: int) -> None:
-        await parts.sessions.execute(CommandRequest(NOBODY, session_id, Switch(), "switch"))
+        await parts.sessions.execute(CommandRequest(ANONYMOUS, session_id, Switch(), "switch"))
 
     idle_kb = _resident_kb(server.pid)
     target = (server.ws_url, count, session_id)
     if dialect == "v2":
         target = (f"{server.ws_url}?sessionId={session_id}", count, "")
-    async with crowd(over, *target) as watching:
-        yield Side(server.pid, watching, switch, 2), (_resident_kb(server.pid) - idle_kb) / count
+    async with run_watchers(link, *target) as watchers:
+        yield ComparedServer(server.pid, watchers, switch, 2), (_resident_kb(server.pid) - idle_kb) / count
 
 
 @asynccontextmanager
-async def plain_side(over: Link, frame_bytes: int, count: int) -> AsyncIterator[Side]:
-    """Give the plain loop with its watchers."""
+async def plain_loop_server(link: Link, frame_bytes: int, count: int) -> AsyncIterator[ComparedServer]:
+    """Run the plain loop and connect watchers to it."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "loadtests.plain_loop", over.host, str(frame_bytes), stdin=PIPE, stdout=PIPE
+        sys.executable, "-m", "loadtests.plain_loop", link.host, str(frame_bytes), stdin=PIPE, stdout=PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -167,8 +173,8 @@ async def plain_side(over: Link, frame_bytes: int, count: int) -> AsyncIterator[
 
     try:
         port = int(await process.stdout.readline())
-        async with crowd(over, f"ws://{over.host}:{port}/", count) as watching:
-            yield Side(process.pid, watching, write, 1)
+        async with run_watchers(link, f"ws://{link.host}:{port}/", count) as watchers:
+            yield ComparedServer(process.pid, watchers, write, 1)
     finally:
         process.kill()
         await process.wait()

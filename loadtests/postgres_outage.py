@@ -1,9 +1,9 @@
-"""Ten minutes without Postgres: nothing refused, everything acknowledged audited, and how fast that is caught up with.
+"""Ten minutes without Postgres: no change is refused, all are audited later, and how fast the worker catches up.
 
-A server and a worker as processes, Postgres durable. Postgres is killed; then so many changes are made as come in at
-`--rate` a second in `--minutes`, as fast as the server takes them. When Postgres is back, changes go on coming at that
-rate until the audit has caught up. Prints what was acknowledged, audited, missing and refused, how full the outbox was,
-and how fast the worker was against the rate.
+A server and a worker run as processes, and Postgres is durable. Postgres is killed. Then the changes of `--minutes` at
+`--rate` are made as fast as the server accepts them. When Postgres runs again, changes continue at this rate until the
+audit has caught up. Prints the number of acknowledged, audited, missing and refused changes, the size of the outbox,
+and the speed of the worker compared with the rate.
 """
 
 import argparse
@@ -17,20 +17,20 @@ import psycopg
 import uvloop
 
 from loadtests.http_client import HttpConnection
-from loadtests.started import started_by_rest
-from loadtests.stores import as_users_run_it, both
-from loadtests.telling import tell
+from loadtests.report import print_result
+from loadtests.sessions import start_session_by_rest
+from loadtests.stores import server_and_worker, valkey_and_postgres
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.shared_connection import RedisPipe
 from tests.waiting import eventually
 
-PATIENCE_S = 300
+CATCH_UP_TIMEOUT_S = 300
 
 
-class People:
-    """Switch sessions and count what became of it: `acknowledged` versions by session, `refused` answers."""
+class Load:
+    """Switches sessions. Counts `acknowledged` versions by session, and `refused` requests."""
 
     def __init__(self, base_url: str, sessions: list[str]) -> None:
         self._base_url = base_url
@@ -38,26 +38,26 @@ class People:
         self.acknowledged = Counter(dict.fromkeys(sessions, 2))  # created and started
         self.refused = 0
 
-    async def hurry(self, changes: int, concurrency: int) -> None:
-        """Make so many changes as fast as they are answered, on so many connections."""
-        await asyncio.gather(*(self._switch(changes // concurrency, at, concurrency) for at in range(concurrency)))
+    async def switch_fast(self, changes: int, concurrency: int) -> None:
+        """Make this many changes as fast as possible, on `concurrency` connections."""
+        shares = [self._sessions[first::concurrency] for first in range(concurrency)]
+        await asyncio.gather(*(self._switch_share(share, changes // concurrency) for share in shares))
 
-    async def walk(self, rate: int) -> None:
-        """Make `rate` changes a second, evenly, until cancelled; the change under way is ended."""
+    async def switch_at_rate(self, rate: int) -> None:
+        """Make `rate` changes per second until cancelled. The current change is completed."""
         connection = await HttpConnection.open(self._base_url)
         began = time.perf_counter()
         for number in count(1):
-            await asyncio.shield(self._change(connection, self._sessions[number % len(self._sessions)]))
+            await asyncio.shield(self._switch(connection, self._sessions[number % len(self._sessions)]))
             await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
 
-    async def _switch(self, changes: int, first: int, step: int) -> None:
+    async def _switch_share(self, sessions: list[str], changes: int) -> None:
         connection = await HttpConnection.open(self._base_url)
-        mine = self._sessions[first::step]
         for number in range(changes):
-            await self._change(connection, mine[number % len(mine)])
+            await self._switch(connection, sessions[number % len(sessions)])
         connection.close()
 
-    async def _change(self, connection: HttpConnection, session_id: str) -> None:
+    async def _switch(self, connection: HttpConnection, session_id: str) -> None:
         status, _ = await connection.post(f"/v1/sessions/{session_id}/switch")
         if status == 200:
             self.acknowledged[session_id] += 1
@@ -66,12 +66,12 @@ class People:
 
 
 async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]:
-    async with both() as (settings, postgres):
-        with as_users_run_it(settings) as server:
+    async with valkey_and_postgres() as (settings, postgres):
+        with server_and_worker(settings) as server:
             connection = await HttpConnection.open(server.base_url)
-            sessions = [await started_by_rest(connection) for _ in range(concurrency * 8)]
+            sessions = [await start_session_by_rest(connection) for _ in range(concurrency * 8)]
             connection.close()
-            people = People(server.base_url, sessions)
+            load = Load(server.base_url, sessions)
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
                 outbox = Outbox(
                     pipe, Keys(settings.key_prefix, settings.partitions), OutboxLimits.from_settings(settings)
@@ -79,26 +79,26 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
                 await eventually(lambda: outbox.is_empty(0))
                 await asyncio.to_thread(postgres.kill)
                 began = time.perf_counter()
-                await people.hurry(int(rate * minutes * 60), concurrency)
+                await load.switch_fast(int(rate * minutes * 60), concurrency)
                 built_s = time.perf_counter() - began
                 backlog = await outbox.measure_backlog()
                 drained = backlog.tally.drained
                 await asyncio.to_thread(postgres.start)
                 began = time.perf_counter()
-                walking = asyncio.create_task(people.walk(rate))
-                # Changes still come: caught up is whoever is no more than one rest of the drain behind.
-                await eventually(lambda: is_close(outbox, rate), PATIENCE_S)
+                switching = asyncio.create_task(load.switch_at_rate(rate))
+                # Changes continue, so the outbox is never empty. Less than one second of changes counts as caught up.
+                await eventually(lambda: has_caught_up(outbox, rate), CATCH_UP_TIMEOUT_S)
                 taken_s = time.perf_counter() - began
                 drained = (await outbox.measure_backlog()).tally.drained - drained
-                walking.cancel()
-                await asyncio.wait([walking])
+                switching.cancel()
+                await asyncio.wait([switching])
                 await eventually(lambda: outbox.is_empty(0))
             with psycopg.connect(postgres.url) as database:
                 rows = database.execute(
                     "SELECT session_id::text, count(*) FROM sync_events GROUP BY 1 HAVING count(*) = max(version)"
                 )
                 audited: dict[str, int] = dict(rows.fetchall())
-    acknowledged = people.acknowledged
+    acknowledged = load.acknowledged
     return {
         "backlog": backlog.entries,
         "backlog_bytes": backlog.bytes,
@@ -107,23 +107,23 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
         "acknowledged": acknowledged.total(),
         "audited": sum(audited.values()),
         "missing": (acknowledged - Counter(audited)).total(),
-        "beyond_acknowledged": (Counter(audited) - acknowledged).total(),
-        "refused": people.refused,
+        "audited_but_not_acknowledged": (Counter(audited) - acknowledged).total(),
+        "refused": load.refused,
         "caught_up_s": round(taken_s, 1),
         "caught_up_per_s": round(drained / taken_s),
         "to_input_rate": round(drained / taken_s / rate, 1),
     }
 
 
-async def is_close(outbox: Outbox, rate: int) -> bool:
+async def has_caught_up(outbox: Outbox, rate: int) -> bool:
     return (await outbox.measure_backlog()).entries < rate
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtests outage", description=__doc__)
-    parser.add_argument("--rate", type=int, default=300, help="changes a second that come in")
-    parser.add_argument("--minutes", type=float, default=10, help="that Postgres is away")
-    parser.add_argument("--concurrency", type=int, default=32, help="connections that build the backlog")
+    parser = argparse.ArgumentParser(prog="python -m loadtests postgres_outage", description=__doc__)
+    parser.add_argument("--rate", type=int, default=300, help="changes per second")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes without Postgres")
+    parser.add_argument("--concurrency", type=int, default=32, help="connections during the outage")
     options = parser.parse_args()
     figures = uvloop.run(measure(options.rate, options.minutes, options.concurrency))
-    tell("outage", figures)
+    print_result("postgres_outage", figures)

@@ -1,7 +1,7 @@
-"""A link no faster than a network's, between a server here and its clients: a namespace behind a shaped veth pair.
+"""A network link with limited bandwidth between a server and its clients: a shaped veth pair into a network namespace.
 
-Loopback moves some 25 Gbit/s, more than the network of most servers: what it says of few bytes against many is too good
-for the many.
+Loopback moves about 25 Gbit/s, more than the network of most servers. On loopback, a comparison of few bytes with many
+bytes therefore favours the many.
 """
 
 import os
@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 MIN_BURST_BYTES = 256 * 1024
-"""What may leave at once after a pause; the kernel hands over up to 64 KiB in one piece."""
+"""Bytes that may leave at once after a pause. The kernel sends up to 64 KiB in one piece."""
 
 QUEUED_MS = 10_000
-"""How long a packet may wait for the link before it is dropped: so long that none is. A thousand connections that fill
-a short queue at once lose packets, and TCP makes the unlucky ones wait for seconds; here many bytes cost their time on
-the wire and no more."""
+"""Milliseconds that a packet may wait before it is dropped: so long that none is dropped.
+
+A thousand connections that fill a short queue at once would lose packets, and TCP would delay some of them by seconds.
+Here bytes cost only their time on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The server's address on it, and what to put before a command that is to run on the far side."""
+    """The server's address on the link, and the prefix of commands that run on the far side."""
 
     host: str
     far_side: tuple[str, ...]
@@ -33,12 +34,12 @@ LOOPBACK = Link("127.0.0.1", ())
 
 
 @contextmanager
-def link(gbit_per_s: float) -> Iterator[Link]:
-    """Give a link that takes so much from the server to the far side, and as much as the machine can back.
+def create_link(gbit_per_s: float) -> Iterator[Link]:
+    """Create a link that limits the bandwidth from the server to the far side. It is removed at the end.
 
-    Its addresses are of the block for benchmarks, 198.18.0.0/15 (RFC 2544). It is gone afterwards.
+    The other direction is not limited. The addresses are from the block for benchmarks, 198.18.0.0/15 (RFC 2544).
 
-    Raises: SystemExit without root and iproute2, or where the kernel doesn't shape.
+    Raises: SystemExit without root or iproute2, or if the kernel cannot shape traffic.
     """
     if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("tc") is None:
         sys.exit("a link needs root, and `ip` and `tc` (apt-get install iproute2)")
@@ -57,7 +58,7 @@ def link(gbit_per_s: float) -> Iterator[Link]:
         _run(f"tc qdisc add dev {near} root tbf rate {gbit_per_s * 1000:.0f}mbit burst {burst} latency {QUEUED_MS}ms")
         yield Link(f"{block}.{first + 1}", ("ip", "netns", "exec", namespace))
     finally:
-        _run(f"ip netns del {namespace}")  # and with it the pair
+        _run(f"ip netns del {namespace}")  # this also removes the veth pair
 
 
 def _run(command: str) -> None:
