@@ -141,8 +141,9 @@ WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids
 
 -- name: participant_time_slices
 -- The time of a participant. A stretch lasts from a version in which the participant's time runs to the next version, or
--- to now. It is cut at the ends of the requested range, and at each local midnight or each local Monday. Versions in the
--- outbox come as parameters: from the first such version of a session on, only they count.
+-- to now. It is cut at the ends of the requested range and at the bounds of the buckets, which come as parameters: the
+-- time zones of Postgres are not used. The first bound is at or before the range, the last one at or after it. Versions
+-- in the outbox come as parameters too: from the first such version of a session on, only they count.
 WITH waiting AS (
     SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_gone
     FROM unnest(
@@ -196,46 +197,34 @@ piece AS (
     SELECT
         session_id,
         metadata,
-        CASE %(bucket)s
-            WHEN 'day' THEN to_char(local.start, 'YYYY-MM-DD')
-            WHEN 'week' THEN to_char(local.start, 'IYYY-"W"IW')
-            ELSE session_id::text
-        END AS bucket,
-        least(ended_at, bounds.ends_at) - greatest(began_at, bounds.begins_at) AS lasted
+        number,
+        -- A subscript outside of the array is null, which least and greatest ignore.
+        least(ended_at, (%(bounds)s::timestamptz[])[number + 1])
+        - greatest(began_at, (%(bounds)s::timestamptz[])[number]) AS lasted
     FROM stretch
-    CROSS JOIN LATERAL (
-        SELECT start, start + step AS next
-        FROM (SELECT CASE %(bucket)s WHEN 'day' THEN interval '1 day' ELSE interval '1 week' END AS step) AS steps
-        CROSS JOIN LATERAL generate_series(
-            date_trunc(CASE %(bucket)s WHEN 'day' THEN 'day' ELSE 'week' END, began_at AT TIME ZONE %(tz)s),
-            ended_at AT TIME ZONE %(tz)s,
-            step
-        ) AS start
-    ) AS local
-    CROSS JOIN LATERAL (
-        -- If clocks go back over midnight, midnight occurs twice. The day begins at the first one.
-        SELECT
-            CASE WHEN (begins - interval '1 hour') AT TIME ZONE %(tz)s = local.start
-                THEN begins - interval '1 hour' ELSE begins END AS begins_at,
-            CASE WHEN (ends - interval '1 hour') AT TIME ZONE %(tz)s = local.next
-                THEN ends - interval '1 hour' ELSE ends END AS ends_at
-        FROM (SELECT local.start AT TIME ZONE %(tz)s AS begins, local.next AT TIME ZONE %(tz)s AS ends) AS midnights
-    ) AS bounds
+    CROSS JOIN LATERAL generate_series(
+        width_bucket(began_at, %(bounds)s::timestamptz[]), width_bucket(ended_at, %(bounds)s::timestamptz[])
+    ) AS number
     WHERE ended_at > began_at
 )
 SELECT
-    bucket,
-    CASE WHEN %(key)s::text IS NULL THEN NULL ELSE metadata ->> %(key)s::text END AS key,
+    number,
+    CASE WHEN %(by_session)s THEN session_id::text END AS session_id,
     round(1000 * sum(extract(epoch FROM lasted)))::bigint AS time_used_ms,
-    count(DISTINCT session_id) AS session_count
+    count(DISTINCT session_id) AS session_count,
+    CASE WHEN %(key)s::text IS NULL THEN NULL ELSE metadata ->> %(key)s::text END AS key
 FROM piece
 WHERE lasted > interval '0'
-GROUP BY 1, 2
-ORDER BY 1, 2
+GROUP BY 1, 2, 5
+ORDER BY 1, 2, 5
 LIMIT %(limit)s;
 
--- name: check_time_zone
-SELECT now() AT TIME ZONE %(tz)s;
+-- name: first_session_created
+-- The creation of the participant's first session: no stretch of `participant_time_slices` begins before it.
+SELECT min(s.created_at)
+FROM sync_participants AS p
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+WHERE p.participant_id = %(participant_id)s AND p.began_at < %(until)s AND s.deleted_at IS NULL;
 
 -- name: ping
 SELECT 1;

@@ -5,14 +5,12 @@ StoreUnavailable if Postgres is not reachable. Sessions that retention removed f
 which may take longer. Lists and time reports do not include them.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from psycopg.errors import InvalidParameterValue
 
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
@@ -31,10 +29,12 @@ from synckairos.history.records import (
     TimeSlice,
     TrailEvent,
 )
+from synckairos.history.time_buckets import build_time_buckets
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
 from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.time_zones import parse_time_zone
 from synckairos.wire.v2_session import V2_GENERATION
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ MAX_SLICES = 10_000
 """Rows of a time report."""
 
 _REPORT_TIMEOUT_S = 10.0
-_ZONE = re.compile(r"UTC|GMT|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+")
+_LONG_RANGE_MS = 400 * 86_400_000  # above this length, days without a session are left out first
 _FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000  # range of instants that Postgres accepts
 _LAST_ID = "f" * 32
 
@@ -306,13 +306,22 @@ class HistoryReader:
         A turn that runs now counts up to `now_ms`. `in_outbox` is the time of versions that Postgres does not have yet.
         Returns at most 10,000 rows. `tz` is an IANA name. Raises ValidationFailed if it is unknown.
         """
-        await self._check_zone(tz)
+        try:
+            zone = parse_time_zone(tz)
+        except ValueError:
+            raise ValidationFailed.at("tz", "should be the name of a time zone, such as Europe/Berlin") from None
+        from_ms, until_ms = max(from_ms, _FIRST_MS), min(to_ms, now_ms)
+        if until_ms - from_ms > _LONG_RANGE_MS:
+            from_ms = max(from_ms, await self._first_time_ms(participant_id, until_ms, in_outbox))
+        if from_ms >= until_ms:
+            return []
+        buckets = build_time_buckets(bucket, from_ms, until_ms, zone)
         rows = await self._queries.run(
             "participant_time_slices",
             {
                 "participant_id": _uuid(participant_id),
                 "since": _to_instant(from_ms),
-                "until": _to_instant(min(to_ms, now_ms)),
+                "until": _to_instant(until_ms),
                 "in_outbox": [UUID(each.session_id) for each in in_outbox],
                 "cut_at": [_to_instant(each.first_version[0]) for each in in_outbox],
                 "cut_version": [each.first_version[1] for each in in_outbox],
@@ -321,24 +330,21 @@ class HistoryReader:
                 "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
                 "began_at": [_to_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
                 "ended_at": [_to_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],
-                "tz": tz,
-                "bucket": bucket,
+                "bounds": [_to_instant(each) for each in buckets.bounds_ms],
+                "by_session": bucket == "session",
                 "key": metadata_key,
                 "limit": MAX_SLICES,
             },
             timeout_s=_REPORT_TIMEOUT_S,
         )
-        return [TimeSlice(bucket=row[0], key=row[1], time_used_ms=row[2], session_count=row[3]) for row in rows]
+        return [TimeSlice(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
 
-    async def _check_zone(self, tz: str) -> None:
-        unknown = ValidationFailed.at("tz", "should be the name of a time zone, such as Europe/Berlin")
-        # Only names: Postgres also accepts abbreviations and POSIX rules, whose signs are inverted.
-        if not _ZONE.fullmatch(tz):
-            raise unknown
-        try:
-            await self._queries.run("check_time_zone", {"tz": tz})
-        except InvalidParameterValue:
-            raise unknown from None
+    async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[OutboxTime]) -> int:
+        """Return an instant before which the participant used no time; `until_ms` if it used none."""
+        values = {"participant_id": _uuid(participant_id), "until": _to_instant(until_ms)}
+        rows = await self._queries.run("first_session_created", values)
+        audited_ms = [instant_ms(created_at) for (created_at,) in rows if created_at is not None]
+        return min((until_ms, *audited_ms, *(began_ms for each in in_outbox for began_ms, _ in each.running)))
 
 
 def parse_archive_record(row: Row) -> ArchiveRecord:

@@ -1,12 +1,13 @@
 """Time range of a time report: `from` and `to` as instants, as ms, or as days of a time zone, with defaults."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from synckairos.errors import ValidationFailed
 from synckairos.wire.instants import instant_ms, parse_instant, to_datetime
 from synckairos.wire.query_parameters import ParticipantTimeQuery
+from synckairos.wire.time_zones import day_start_ms, parse_time_zone
 from synckairos.wire.validation_faults import Fault, fault
 
 DAY_MS = 86_400_000
@@ -23,10 +24,10 @@ def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int
     and the default of `from` is 30 days before the end. Raises ValidationFailed.
     """
     faults: list[Fault] = []
-    zone: tzinfo = UTC
     try:
-        zone = ZoneInfo(query.tz)
-    except (ValueError, OSError, KeyError):
+        zone = parse_time_zone(query.tz)
+    except ValueError:
+        zone = parse_time_zone("UTC")
         faults.append(fault(("tz",), "should be the name of a time zone, such as Europe/Berlin"))
     to_ms = now_ms if query.to is None else _parse_instant_or_day("to", query.to, zone, faults, add_days=1)
     from_ms = to_ms - DEFAULT_DAYS * DAY_MS
@@ -45,12 +46,11 @@ def _is_day(text: str | None) -> bool:
     return text is not None and len(text) == len("2026-01-31")
 
 
-def _parse_instant_or_day(name: str, text: str, zone: tzinfo, faults: list[Fault], *, add_days: int) -> int:
+def _parse_instant_or_day(name: str, text: str, zone: ZoneInfo, faults: list[Fault], *, add_days: int) -> int:
     """Return the instant in ms, with `add_days` added if it is a day. Appends to `faults` if it is neither."""
     try:
         if _is_day(text):
-            day = datetime.combine(date.fromisoformat(text) + timedelta(days=add_days), time(), zone)
-            return int(day.timestamp() * 1000)
+            return day_start_ms(date.fromisoformat(text) + timedelta(days=add_days), zone)
         if _MS_SINCE_EPOCH.fullmatch(text):
             return instant_ms(to_datetime(int(text)))  # raises if no calendar has this instant
         # In a query string a plus sign that is not escaped is decoded as a space.

@@ -15,8 +15,9 @@ ALLOWED = {
         "synckairos.clock", "synckairos.errors", "synckairos.fast_dataclass",
     },
     "wire": {
-        "collections", "csv", "dataclasses", "datetime", "enum", "functools", "http", "io", "itertools", "json", "math",
-        "operator", "orjson", "pydantic", "pydantic_core", "re", "typing", "urllib",
+        "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "http", "importlib", "io",
+        "itertools", "json", "math", "operator", "orjson", "pydantic", "pydantic_core", "re", "typing", "urllib",
+        "zoneinfo",
         "synckairos.clock", "synckairos.errors", "synckairos.fast_dataclass", "synckairos.wire",
     },
 }  # fmt: skip

@@ -50,8 +50,10 @@ CASES: dict[str, dict[str, Any]] = {
         "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
         "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_deleted": [False],
         "running": [SESSION], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
-        "tz": "Europe/Berlin", "bucket": "day", "key": "project", "limit": 1000,
+        "bounds": [NOON + timedelta(days=at) for at in range(-1, 31)], "by_session": False, "key": "project",
+        "limit": 1000,
     },
+    "first_session_created": {"participant_id": SOMEBODY, "until": NOON + timedelta(days=30)},
 }  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from synckairos.clock.model import SyncMode
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeSlice
 from synckairos.history.time_report import TimeReport
+from synckairos.http.time_ranges import parse_time_range
+from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
 from tests.integration.participant_rows import list_rows, new_participants
 from tests.integration.rest_server import RestServer
 from tests.integration.session_committer import ALICE, BOB, HOUR_MS, SessionCommitter, chess
@@ -148,6 +150,54 @@ async def test_days_and_weeks_are_those_of_the_time_zone(
     for from_ms in range(begins_ms, begins_ms + 3 * HOUR_MS, HOUR_MS // 2):
         part = await slices(server, ALICE, tz=tz, bucket=bucket, from_ms=from_ms, to_ms=2**41, now_ms=2**41)
         assert sum(each.time_used_ms for each in part) == begins_ms + hours * HOUR_MS - from_ms
+
+
+@pytest.mark.parametrize("is_drained", [False, True])
+@pytest.mark.parametrize(
+    ("tz", "days", "bucket", "expected"),
+    [
+        # Databases of 2025 have other rules for these three in November 2026.
+        ("America/Vancouver", "2026-11-20 2026-11-20", "day", {"2026-11-20": 24}),
+        ("America/Edmonton", "2026-11-20 2026-11-20", "day", {"2026-11-20": 24}),
+        ("Africa/Casablanca", "2026-11-20 2026-11-21", "day", {"2026-11-20": 24, "2026-11-21": 24}),
+        ("Europe/Berlin", "2026-03-29 2026-03-30", "day", {"2026-03-29": 23, "2026-03-30": 24}),
+        ("CET", "2026-10-24 2026-10-25", "day", {"2026-10-24": 24, "2026-10-25": 25}),
+        ("Africa/Casablanca", "2026-02-15 2026-02-15", "day", {"2026-02-15": 25}),
+        ("America/Toronto", "2026-03-02 2026-03-15", "week", {"2026-W10": 167, "2026-W11": 168}),
+        ("Japan", "2026-11-19 2026-11-23", "week", {"2026-W47": 96, "2026-W48": 24}),
+        ("America/Vancouver", "2026-11-20 2026-11-20", "session", {"": 24}),
+    ],
+)
+async def test_days_of_the_range_are_the_days_of_the_buckets(
+    server: RestServer, tz: str, days: str, bucket: str, expected: dict[str, float], is_drained: bool
+) -> None:
+    first_day, last_day = days.split()
+    query = parse_query(ParticipantTimeQuery, f"from={first_day}&to={last_day}&tz={tz}".encode())
+    from_ms, to_ms = parse_time_range(query, NOW_MS)
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),)), from_ms - 2 * DAY_MS)
+    await committer.apply(life, Start(), from_ms - DAY_MS)
+    await committer.apply(life, Complete(), to_ms + DAY_MS)
+    if is_drained:
+        await server.drain()
+    found = await slices(server, ALICE, tz=tz, bucket=bucket, from_ms=from_ms, to_ms=to_ms, now_ms=2**41)
+    hours = {"" if bucket == "session" else each.bucket: each.time_used_ms / HOUR_MS for each in found}
+    assert hours == expected
+
+
+@pytest.mark.parametrize("is_drained", [False, True])
+async def test_report_since_the_year_1_finds_the_first_session(server: RestServer, is_drained: bool) -> None:
+    committer = SessionCommitter(server.parts.store)
+    life = await committer.create(Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),)), T0)
+    await committer.apply(life, Start(), T0)
+    whole: dict[str, Any] = {"from_ms": -(2**45), "bucket": "week", "tz": "America/New_York"}
+    assert await slices(server, BOB, **whole) == []
+    if is_drained:
+        await server.drain()
+    assert await slices(server, ALICE, **whole, now_ms=T0 + HOUR_MS) == [TimeSlice("2023-W46", HOUR_MS, 1)]
+    assert await slices(server, ALICE, **whole | {"to_ms": T0 - DAY_MS}) == []
+    first_day = whole | {"bucket": "day", "to_ms": -(2**45) + DAY_MS}
+    assert await slices(server, ALICE, **first_day) == []
 
 
 @pytest.mark.parametrize("mode", ["per_participant", "count_up"])
