@@ -82,18 +82,32 @@ class Decision:
         return (*self.overdue, *self.own, *self.follow_up)
 
 
-def apply(state: Session, command: Command, now_ms: int, precondition: Precondition | None = None) -> Decision:
+def apply(
+    state: Session,
+    command: Command,
+    now_ms: int,
+    precondition: Precondition | None = None,
+    out_of_time_id: str | None = None,
+) -> Decision:
     """Decide a command at an instant.
 
     Time never runs backwards: if `now_ms` is before the state's last transition, that transition's instant counts. The
     checks come in this order: final status, version, conditions of the command. A decision that refuses the command
     still carries the overdue transitions. Never raises and never changes `state`.
+
+    If `state` has expired, `out_of_time_id` is the participant whose turn it was then, None if it was no turn. Only a
+    switch needs it, and the state alone does not say it.
     """
     now_ms = max(now_ms, state.updated_at_ms)
     overdue, has_more = overdue_transitions(state, now_ms)
     if has_more:
         return Decision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
+    if isinstance(command, Switch) and reached.status is Status.EXPIRED:
+        if overdue:
+            out_of_time_id = overdue[-1].event.participant_id
+        if _is_consumed_by_end(reached, command, precondition, out_of_time_id):
+            return Decision(overdue, expired_participant_id=out_of_time_id)
     try:
         _check_allowed(reached, command, precondition)
         # A plain switch was meant for the turn that has just run out. It must not end the next turn. A switch that
@@ -112,6 +126,19 @@ def apply(state: Session, command: Command, now_ms: int, precondition: Precondit
     return Decision(overdue, (own,), follow_up)
 
 
+def _is_consumed_by_end(
+    expired: Session, command: Switch, precondition: Precondition | None, out_of_time_id: str | None
+) -> bool:
+    """Return whether a switch was meant for the turn in which the session expired.
+
+    The player pressed, and the clock was faster. So the switch is not refused, however long ago that was. A switch with
+    the name of another participant, or for another version, is refused like every command on a final session.
+    """
+    if expired.deleted or command.current_participant_id not in (None, out_of_time_id):
+        return False
+    return precondition is None or _unmet_precondition(expired, precondition) is None
+
+
 def _check_allowed(state: Session, command: Command, precondition: Precondition | None) -> None:
     """Raise the first refusal in this order: final status, version, other status."""
     if isinstance(command, Expire):
@@ -121,13 +148,19 @@ def _check_allowed(state: Session, command: Command, precondition: Precondition 
     is_allowed = type(command) in STATUS_TABLE[state.status]
     if not is_allowed and state.status.is_final:
         raise _wrong_status(state, command)
-    if precondition is not None:
-        if precondition.etags and (state.version, state.epoch) not in precondition.etags:
-            raise PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
-        if precondition.version is not None and precondition.version != state.version:
-            raise VersionConflict(precondition.version, state.version)
+    if precondition is not None and (unmet := _unmet_precondition(state, precondition)) is not None:
+        raise unmet
     if not is_allowed:
         raise _wrong_status(state, command)
+
+
+def _unmet_precondition(state: Session, precondition: Precondition) -> SyncKairosError | None:
+    """Return the refusal of a command for another version, None if the state has the expected version."""
+    if precondition.etags and (state.version, state.epoch) not in precondition.etags:
+        return PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
+    if precondition.version is not None and precondition.version != state.version:
+        return VersionConflict(precondition.version, state.version)
+    return None
 
 
 def _wrong_status(state: Session, command: Command) -> InvalidTransition:

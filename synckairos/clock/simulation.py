@@ -41,6 +41,8 @@ class Simulation:
 
     rows: list[TimelineRow] = field(default_factory=list)
     state: Session | None = None
+    out_of_time_id: str | None = None
+    """The participant whose turn it was when the session expired."""
 
     def run_stepwise(
         self, spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str, epoch: str = "simulation"
@@ -58,7 +60,7 @@ class Simulation:
             if state.deleted:
                 self._record_refusal(timed.at_ms, SessionNotFound(session_id))
                 continue
-            decision = engine.apply(state, timed.command, timed.at_ms, timed.precondition)
+            decision = engine.apply(state, timed.command, timed.at_ms, timed.precondition, self.out_of_time_id)
             for transition in decision.transitions:
                 state = self._record(transition)
             if decision.refusal is not None:
@@ -79,6 +81,8 @@ class Simulation:
 
     def _record(self, transition: Transition) -> Session:
         event, self.state = transition.event, transition.state
+        if event.type is EventType.SESSION_EXPIRED:
+            self.out_of_time_id = event.participant_id
         self._add_row(TimelineRow(event.at_ms, event.type, transition.state.version, event.participant_id))
         return transition.state
 

@@ -1,9 +1,11 @@
 """Requests and responses as the route modules see them: headers, path parameters, query, and bounded JSON bodies."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import orjson
 from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
@@ -11,10 +13,11 @@ from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
 from synckairos.wire.field_types import StrictModel, parse_uuid
+from synckairos.wire.input_warnings import input_warnings
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.query_parameters import parse_query
-from synckairos.wire.request_bodies import parse_body
-from synckairos.wire.validation_faults import Fault
+from synckairos.wire.request_bodies import V2CommandBody, parse_body
+from synckairos.wire.validation_faults import Fault, fault
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -41,12 +44,17 @@ class RestResponse:
     stream: AsyncGenerator[bytes, None] | None = None
 
 
+def render_data(document: bytes, warnings: Sequence[Fault]) -> bytes:
+    """Render the JSON of a successful answer: its data, and the warnings if there are any."""
+    return b'{"data":%b,"warnings":%b}' % (document, orjson.dumps(warnings)) if warnings else b'{"data":%b}' % document
+
+
 class RestRequest:
     """A routed request. Its `meter` counts it and holds the rate-limit status for the response."""
 
     __slots__ = (
         *("_rate_limits", "_receive"),
-        *("body_json", "headers", "meter", "path_parameters", "principal", "route", "scope"),
+        *("body_json", "headers", "meter", "path_parameters", "principal", "route", "scope", "warnings"),
     )
 
     def __init__(
@@ -71,6 +79,8 @@ class RestRequest:
         self._rate_limits = rate_limits
         self.body_json: Any = None
         """The JSON values of the body, after `read_body`."""
+        self.warnings: list[Fault] = []
+        """The parts of the body that have no effect, after `read_body`."""
 
     # -- parameters and body ------------------------------------------------------------------------------------------
 
@@ -102,12 +112,15 @@ class RestRequest:
     async def read_body(self, model: type[Model], *media_types: str) -> Model:
         """Read and parse the JSON body. An empty body counts as an empty object.
 
+        On the routes of v2's commands, JSON is accepted with every Content-Type, and a body of another type that is no
+        JSON object is ignored, because v2 ignores it too. The check of Origin is what protects browsers there.
+
         Raises PayloadTooLarge, UnsupportedMediaType, ValidationFailed and ClientDisconnected. For a large body it also
         raises RateLimitExceeded and StoreUnavailable.
         """
         raw = await self._read_bytes()
-        if raw:
-            self._check_content_type(media_types or ("application/json",))
+        if raw and not self._is_declared_as(media_types or ("application/json",), issubclass(model, V2CommandBody)):
+            raw = self._ignore_unless_object(raw)
         if len(raw) <= LARGE_BODY_BYTES:
             return self._parse(raw, model)
         await self._rate_limits.count(self.meter)
@@ -123,7 +136,17 @@ class RestRequest:
             self.body_json = decode_json(raw)
         except ValidationFailed as malformed:
             raise ValidationFailed([*faults, *malformed.details]) from None
-        return parse_body(model, self.body_json, faults)
+        body = parse_body(model, self.body_json, faults)
+        self.warnings += input_warnings(body, self.body_json)
+        return body
+
+    def _ignore_unless_object(self, raw: bytes) -> bytes:
+        """Return a body that is a JSON object, else an empty body, and warn of that."""
+        with suppress(ValidationFailed):
+            if isinstance(decode_json(raw), dict):
+                return raw
+        self.warnings.append(fault((), "the body has no effect: it is no JSON object, and its type is not JSON"))
+        return b""
 
     async def _read_bytes(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
@@ -143,12 +166,16 @@ class RestRequest:
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _check_content_type(self, media_types: tuple[str, ...]) -> None:
+    def _is_declared_as(self, media_types: tuple[str, ...], accepts_others: bool) -> bool:
+        """Return whether the body has one of the media types. Raises UnsupportedMediaType if the body is refused."""
         name, *parameters = (self.header(b"content-type") or "").lower().split(";")
         charsets = [p.strip() for p in parameters if p.strip().startswith("charset=")]
-        fits = name.strip() in media_types and all(c.removeprefix("charset=").strip('"') == "utf-8" for c in charsets)
-        if not fits or self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        is_declared = name.strip() in media_types
+        fits = all(each.removeprefix("charset=").strip('"') == "utf-8" for each in charsets) or not is_declared
+        is_compressed = self.headers.get(b"content-encoding", b"identity").lower() != b"identity"
+        if is_compressed or not fits or not (is_declared or accepts_others):
             raise UnsupportedMediaType(f"Send {' or '.join(media_types)} in UTF-8, not compressed")
+        return is_declared
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
 

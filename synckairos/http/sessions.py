@@ -11,7 +11,7 @@ import orjson
 from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.etag import is_not_modified, parse_etags, render_etag
 from synckairos.http.operations import Handler, Operation
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request import RestRequest, RestResponse, render_data
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import switch_quota
@@ -26,9 +26,10 @@ from synckairos.wire.request_bodies import (
     JoinBody,
     LeaveBody,
     MetadataBody,
-    StartBody,
+    RemovalBody,
 )
 from synckairos.wire.session_json import extract_participants, receipt_json
+from synckairos.wire.validation_faults import Fault
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -80,7 +81,7 @@ class SessionRoutes:
             Operation(
                 "DELETE", f"{SESSION_PATH}/participants/{{participant_id}}", self.remove_participant,
                 "Remove a participant", tag,
-                response_model=model, body_model=StartBody, refusal_statuses=(404, 409, 412),
+                response_model=model, body_model=RemovalBody, refusal_statuses=(404, 409, 412),
             ),
             Operation(
                 "PATCH", SESSION_PATH, self.patch, "Change the metadata by a merge patch (RFC 7396)", tag,
@@ -111,7 +112,7 @@ class SessionRoutes:
                 meter=request.meter,
             )
         )
-        response = _session_response(answer)
+        response = _session_response(answer, request.warnings)
         response.status = 201
         response.headers.append((b"location", f"/v1/sessions/{answer.session.session_id}".encode()))
         return response
@@ -123,7 +124,7 @@ class SessionRoutes:
             answer = await self._sessions.read(session_id, request.meter)
         else:
             answer = await self._sessions.read_at(session_id, query.at, request.meter)
-        response, snapshot = _session_response(answer), answer.snapshot
+        response, snapshot = _session_response(answer, request.warnings), answer.snapshot
         tags = parse_etags(request.header(b"if-match"))
         if tags and (snapshot.version, snapshot.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {snapshot.version} of epoch {snapshot.epoch}")
@@ -136,34 +137,35 @@ class SessionRoutes:
         body = await request.read_body(COMMAND_BODIES["switch"])
         session_id = request.path_uuid("session_id")
         answer = await self._execute(request, session_id, "switch", body)
-        return _session_response(answer, render_switch(answer))
+        return _session_response(answer, request.warnings, render_switch(answer))
 
     def _command_handler(self, verb: str) -> Handler:
         model = COMMAND_BODIES[verb]
 
         async def handle(request: RestRequest) -> RestResponse:
             body = await request.read_body(model)
-            return _session_response(await self._execute(request, request.path_uuid("session_id"), verb, body))
+            answer = await self._execute(request, request.path_uuid("session_id"), verb, body)
+            return _session_response(answer, request.warnings)
 
         return handle
 
     async def patch(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(MetadataBody, "application/json", MERGE_PATCH)
         answer = await self._execute(request, request.path_uuid("session_id"), "update_metadata", body)
-        return _session_response(answer)
+        return _session_response(answer, request.warnings)
 
     async def add_participant(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(JoinBody)
         answer = await self._execute(request, request.path_uuid("session_id"), "add_participant", body)
-        return _session_response(answer)
+        return _session_response(answer, request.warnings)
 
     async def remove_participant(self, request: RestRequest) -> RestResponse:
-        body = await request.read_body(StartBody)
+        body = await request.read_body(RemovalBody)
         leave_body = LeaveBody(
             **body.model_dump(exclude_unset=True), participant_id=request.path_uuid("participant_id")
         )
         answer = await self._execute(request, request.path_uuid("session_id"), "remove_participant", leave_body)
-        return _session_response(answer)
+        return _session_response(answer, request.warnings)
 
     async def delete(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(DeleteBody)
@@ -193,7 +195,7 @@ class SessionRoutes:
         )
 
 
-def _session_response(answer: Answer, document: bytes | None = None) -> RestResponse:
+def _session_response(answer: Answer, warnings: list[Fault], document: bytes | None = None) -> RestResponse:
     """Build the response with the session's document, or with `document` instead, and the headers of its version."""
     snapshot = answer.snapshot
     headers = [(b"etag", render_etag(snapshot.version, snapshot.epoch).encode())]
@@ -201,7 +203,7 @@ def _session_response(answer: Answer, document: bytes | None = None) -> RestResp
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
     if answer.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return RestResponse(b'{"data":%b}' % (snapshot.document if document is None else document), headers=headers)
+    return RestResponse(render_data(snapshot.document if document is None else document, warnings), headers=headers)
 
 
 def render_switch(answer: Answer) -> bytes:

@@ -10,7 +10,7 @@ import orjson
 from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError
 from synckairos.http.operations import Operation
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request import RestRequest, RestResponse, render_data
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
@@ -53,7 +53,8 @@ class SimulateRoutes:
             refusal.replayed = is_replay
             raise
         replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
-        return RestResponse(orjson.dumps({"data": timeline_json(simulation)}), headers=replayed)
+        result = orjson.dumps(timeline_json(simulation))
+        return RestResponse(render_data(result, request.warnings), headers=replayed)
 
     async def _is_replay(self, request: RestRequest) -> bool:
         """Return whether this request was sent before with its Idempotency-Key. Raises IdempotencyKeyReused."""

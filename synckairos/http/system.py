@@ -82,6 +82,9 @@ class SystemRoutes:
                 is_rate_limited=False, media_types=("text/html",),
             ),
             Operation("GET", "/", self.redirect_to_docs, "", "", is_rate_limited=False),
+            # The addresses of the description and of its page in v2.
+            Operation("GET", "/api-docs.json", self.openapi, "", "", is_rate_limited=False),
+            Operation("GET", "/api-docs", self._file_handler("index.html"), "", "", is_rate_limited=False),
             *(
                 Operation("GET", f"/docs/{name}", self._file_handler(name), "", "", is_rate_limited=False)
                 for name in files

@@ -3,7 +3,8 @@
 It handles only the handshake. Afterwards the connection adopts the server's socket and ASGI is not used.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
 from synckairos.principal import Principal
@@ -18,6 +19,12 @@ from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.v3_messages import SUBPROTOCOL
 
 PATH = "/ws"
+
+CREDENTIAL_PREFIX = "synckairos.bearer."
+"""Begin of a subprotocol that carries a token, because browsers cannot send headers with a WebSocket."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A subprotocol's name by RFC 6455: a token of RFC 9110."""
 
 RETRY_AFTER_S = 5
 DRAINING_RETRY_AFTER_S = 1
@@ -62,7 +69,8 @@ class WebSocketEndpoint:
             await self._accept_v2(principal, scope, send)
 
     async def _accept_v2(self, principal: Principal, scope: Scope, send: Send) -> None:
-        await send({"type": "websocket.accept"})
+        # Name the first offered subprotocol, as v2 does. Some clients fail the handshake if the answer names none.
+        await send({"type": "websocket.accept", "subprotocol": _first_name(scope.get("subprotocols", ()))})
         text = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("sessionId", [""])[0]
         try:
             session_id = parse_uuid(text)
@@ -91,6 +99,12 @@ class WebSocketEndpoint:
         self._hub.add(connection)
         socket.adopt(connection)
         await connection.open()
+
+
+def _first_name(subprotocols: Iterable[str]) -> str | None:
+    """Return the first offered subprotocol, None if none is a valid name. Credentials are never repeated."""
+    names = (each for each in subprotocols if _TOKEN.fullmatch(each))
+    return next((each for each in names if not each.startswith(CREDENTIAL_PREFIX)), None)
 
 
 async def _close(send: Send, code: int, reason: str) -> None:

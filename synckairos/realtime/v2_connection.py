@@ -58,10 +58,17 @@ class V2Connection(SocketConnection):
         return update.frame("v2", _render_state_update)
 
     def text_received(self, text: str) -> None:
+        self._handle(text)
+
+    def bytes_received(self, data: bytes) -> None:
+        """Handle a binary frame as a text frame: v2 reads both, and some of its clients send binary frames."""
+        self._handle(data)
+
+    def _handle(self, message: str | bytes) -> None:
         if not self.allow_message():
             return
         try:
-            request = v2_messages.parse_v2_message(text)
+            request = v2_messages.parse_v2_message(message)
         except MalformedMessage as refusal:
             self.send(v2_messages.error_frame(refusal))
             return
@@ -70,10 +77,6 @@ class V2Connection(SocketConnection):
                 self.send(v2_messages.pong_frame(self.hub.now_ms()))
             case v2_messages.V2ClientMessage.RECONNECT:
                 self.hub.spawn(self._resync())
-
-    def bytes_received(self, data: bytes) -> None:
-        if self.allow_message():
-            self.send(v2_messages.error_frame(MalformedMessage("Messages are text frames, this one is binary")))
 
     async def _resync(self) -> None:
         """Answer RECONNECT with STATE_SYNC."""

@@ -22,6 +22,8 @@ from synckairos.realtime.watcher import Subscription
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.input_warnings import command_warnings
+from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import extract_updated_at_ms, may_compensate_lag
 
 InboxRequest = v3_messages.Subscribe | v3_messages.Unsubscribe | v3_messages.Command
@@ -154,9 +156,10 @@ class V3Connection(SocketConnection):
         at_ms = extract_updated_at_ms(answer.snapshot.document)
         expired = answer.expired_participant_id
         receipt = answer.lag_receipt if request.command == "switch" else None
+        warnings = list(command_warnings(COMMAND_BODIES[request.command], request.args))
         self.send(
             v3_messages.command_ack_frame(
-                request.id, request.session_id, *answer.snapshot.position, at_ms, expired, receipt
+                request.id, request.session_id, *answer.snapshot.position, at_ms, expired, receipt, warnings
             )
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from synckairos.clock.model import EventType
+from synckairos.clock.model import EventType, Session
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
@@ -64,6 +64,19 @@ class PastVersions:
                 return _then(message, at_ms)
             oldest = message
         return await self._archived_at(session_id, at_ms, oldest)
+
+    async def out_of_time_id(self, expired: Session) -> str | None:
+        """Return the participant whose turn it was when a session expired, None if it was no participant's.
+
+        The event of the expiry names it. Without that event in the history of Redis, the version before says it.
+        """
+        for message in await self._store.history(expired.session_id):
+            if message.event_type is EventType.SESSION_EXPIRED:
+                return message.participant_id
+        assert expired.completed_at_ms is not None
+        before = await self.as_it_was(expired.session_id, expired.completed_at_ms - 1)
+        active = before.session.active_participant
+        return None if active is None else active.participant_id
 
     async def _archived_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
         """Return what Postgres has of an instant before `oldest`. Raises StoreUnavailable where it may lack some."""

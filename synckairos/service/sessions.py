@@ -13,8 +13,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Expire, with_actor
+from synckairos.clock.commands import Expire, Switch, with_actor
 from synckairos.clock.engine import Decision
+from synckairos.clock.model import Status
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.commits import MAX_ATTEMPTS, build_versions, commit_of, stored_after
@@ -151,7 +152,10 @@ class Sessions:
             if stored is None or stored.snapshot.deleted:
                 raise SessionNotFound(request.session_id)
             before = self._parsed.of(request.session_id, stored.snapshot.document)
-            decision = engine.apply(before.session, command, now_ms, request.precondition)
+            out_of_time_id = None
+            if before.session.status is Status.EXPIRED and isinstance(command, Switch):
+                out_of_time_id = await self._recall.out_of_time_id(before.session)
+            decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
             steps, rendered = _steps(decision, request, stored.snapshot.tag, before)
             after = rendered.session
             reached = stored_after(stored, steps, after)

@@ -3,9 +3,9 @@
 `creation_rules.py` checks the rules that concern more than one member.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from synckairos.clock.commands import Create, NewGroup, NewParticipant
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
@@ -90,6 +90,10 @@ class TimeoutAction(StrictModel):
     type: Annotated[str, Field(max_length=64)]
 
 
+V2_UNREAD_MEMBERS = ("active_participant_id", "active_group_id", "auto_advance", "action_on_timeout")
+"""Members of a creation that v2 documents but does not read. So its clients can send null in them."""
+
+
 class CreateSession(StrictModel):
     """A session to create. The mode defines the defaults of omitted members."""
 
@@ -116,6 +120,14 @@ class CreateSession(StrictModel):
     action_on_timeout: Omittable[TimeoutAction] = None
     metadata: Metadata = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls_of_v2(cls, value: Any) -> Any:
+        """Drop the members of v2 that are null. The answer warns of them (`input_warnings.py`)."""
+        if isinstance(value, dict) and any(value.get(name, ...) is None for name in V2_UNREAD_MEMBERS):
+            return {name: each for name, each in value.items() if each is not None or name not in V2_UNREAD_MEMBERS}
+        return value
+
     def to_create(self) -> Create:
         """Return the clock's value for this creation. Names of v2 become the names of this version."""
         group_of = {member: group.group_id for group in self.groups for member in group.members or ()}
@@ -137,7 +149,7 @@ class CreateSession(StrictModel):
             max_time_ms=self.max_time_ms,
             max_cycles=self.max_cycles,
             clock=None if self.clock is None else self.clock.to_system(),
-            on_timeout=self._timeout(),
+            on_timeout=self.timeout(),
             warnings_ms=tuple(self.warnings_ms),
             extend_on_switch_ms=self.extend_on_switch_ms,
             pause_budget=self.pause_budget,
@@ -150,7 +162,8 @@ class CreateSession(StrictModel):
         # v2 required total_time_ms in every mode. If it is the only time given, it is the budget of each cycle.
         return self.total_time_ms if self.sync_mode == "per_cycle" else None
 
-    def _timeout(self) -> OnTimeout | None:
+    def timeout(self) -> OnTimeout | None:
+        """Return what happens at zero, None if the body does not say it."""
         if self.on_timeout is not None:
             return OnTimeout(self.on_timeout)
         match self.action_on_timeout:

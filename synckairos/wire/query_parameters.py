@@ -64,7 +64,12 @@ MetadataKey = Annotated[
 
 
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
-    """Parse a query string. Raises ValidationFailed with every fault; `known` faults come first."""
+    """Parse a query string. Raises ValidationFailed with every fault; `known` faults come first.
+
+    Only the queries of v2's routes (`V2Query`) ignore parameters that the model does not name.
+    """
+    if issubclass(model, V2Query):
+        return parse_body(model, *_read_named_parameters(model, query, known))
     faults = list(known or ())
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
@@ -78,7 +83,25 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
     return parse_body(model, values, faults)
 
 
-class ReadQuery(StrictModel):
+def _read_named_parameters(
+    model: type[StrictModel], query: bytes, known: list[Fault] | None
+) -> tuple[dict[str, str], list[Fault]]:
+    """Return the parameters that the model names, and the faults. Other parameters can have any form."""
+    faults = list(known or ())
+    values: dict[str, str] = {}
+    for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace"):
+        if name in model.model_fields:
+            if name in values:
+                faults.append(fault((name,), "this parameter appears twice"))
+            values[name] = text
+    return values, faults
+
+
+class V2Query(StrictModel):
+    """The query of a route that v2 has. Parameters without a meaning are ignored: v2 clients add `_=<time>`."""
+
+
+class ReadQuery(V2Query):
     """Read a session, as it is or as it was at the instant `at`."""
 
     at: Omittable[InstantMs] = None

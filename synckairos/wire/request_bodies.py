@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.commands import (
@@ -73,14 +73,23 @@ class CommandBody(StrictModel):
         raise NotImplementedError
 
 
-class StartBody(CommandBody):
+class V2CommandBody(CommandBody):
+    """Body of a command that v2 has. v2 hardly reads these bodies, so its clients can send anything in them.
+
+    Unknown members are ignored, and the answer warns of them (`input_warnings.py`). Stored arguments have none.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class StartBody(V2CommandBody):
     """Starts a pending session and its first turn."""
 
     def to_command(self) -> Command:
         return Start()
 
 
-class CompleteBody(CommandBody):
+class CompleteBody(V2CommandBody):
     """Ends the session as completed."""
 
     def to_command(self) -> Command:
@@ -94,14 +103,16 @@ class CancelBody(CommandBody):
         return Cancel()
 
 
-class DeleteBody(CommandBody):
-    """Deletes the session."""
+class DeleteBody(V2CommandBody):
+    """Deletes the session. Unknown members are faults: the answer has no body that could warn of them."""
+
+    model_config = ConfigDict(extra="forbid")
 
     def to_command(self) -> Command:
         return Delete()
 
 
-class SwitchBody(CommandBody):
+class SwitchBody(V2CommandBody):
     """Ends the turn and begins the next turn. `current_participant_id` guards against a late second press.
 
     `next_participant_id` overrides the order of turns. `lag_ms` is the network's part of the turn in ms, as the client
@@ -129,7 +140,7 @@ class MeasuredSwitch(SwitchBody):
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms, self.measured_lag_ms)
 
 
-class PauseBody(CommandBody):
+class PauseBody(V2CommandBody):
     """Pauses the session for a reason. With `max_ms` the reason ends automatically. `timeout` is reserved."""
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
@@ -139,7 +150,7 @@ class PauseBody(CommandBody):
         return Pause(self.reason, self.max_ms)
 
 
-class ResumeBody(CommandBody):
+class ResumeBody(V2CommandBody):
     """Ends one pause reason, or all of them without `reason`."""
 
     reason: Omittable[PauseReasonName] = None
@@ -177,6 +188,10 @@ class JoinBody(CommandBody, Participant):
 
     def to_command(self) -> Command:
         return AddParticipant(self.to_new_participant())
+
+
+class RemovalBody(CommandBody):
+    """The body of a removal: the path of the request names the participant."""
 
 
 class LeaveBody(CommandBody):
@@ -288,8 +303,15 @@ def parse_command(verb: str, args: Any) -> CommandBody:
 
 
 def parse_stored_args(verb: str, args: Any) -> CommandBody:
-    """Parse a command as the audit stores it. Raises ValidationFailed."""
-    return _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
+    """Parse a command as the audit stores it. Unknown members are always faults. Raises ValidationFailed."""
+    body = _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
+    raise_faults(fault((name,), "unknown field") for name in unknown_members(type(body), args))
+    return body
+
+
+def unknown_members(model: type[StrictModel], value: dict[str, Any]) -> list[str]:
+    """Return the names of the members that a model does not have, in the order of the JSON."""
+    return [name for name in value if name not in model.model_fields]
 
 
 def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -> CommandBody:

@@ -18,6 +18,16 @@ StatusName = Literal["pending", "running", "paused", "expired", "completed", "ca
 EventTypeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(each) for each in EventType]})]
 
 
+class WarningView(BaseModel):
+    """One part of an accepted request that has no effect."""
+
+    path: str = Field(description="Path to the member, with dots; empty for the whole body")
+    message: str = Field(description="Why it has no effect")
+
+
+Warnings = Annotated[list[WarningView], Field(description="Parts of the body without effect; absent if there are none")]
+
+
 class Reading(BaseModel):
     """Facts of a clock whose reading is not just remaining − elapsed. The clock system defines the members."""
 
@@ -142,6 +152,7 @@ class SessionView(BaseModel):
 
 class SessionAnswer(BaseModel):
     data: SessionView
+    warnings: Warnings = Field(default_factory=list)
 
 
 class SwitchView(BaseModel):
@@ -161,6 +172,7 @@ class SwitchView(BaseModel):
 
 class SwitchAnswer(BaseModel):
     data: SwitchView
+    warnings: Warnings = Field(default_factory=list)
 
 
 class SessionPage(BaseModel):
@@ -259,6 +271,7 @@ class Timeline(BaseModel):
 
 class SimulationAnswer(BaseModel):
     data: Timeline
+    warnings: Warnings = Field(default_factory=list)
 
 
 class TimeView(BaseModel):

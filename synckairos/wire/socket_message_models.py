@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from synckairos.wire.field_types import Omittable
-from synckairos.wire.response_models import EventTypeName, Id, Instant, ReceiptView, SessionView
+from synckairos.wire.response_models import EventTypeName, Id, Instant, ReceiptView, SessionView, Warnings
 from synckairos.wire.v3_messages import Tag
 
 ServerTime = Annotated[int, Field(description="Time of Redis in ms since the Unix epoch")]
@@ -107,6 +107,7 @@ class Ack(BaseModel):
         default=None, description="The participant whose time ran out with this command; absent if no time ran out"
     )
     lag_receipt: Omittable[ReceiptView] = None
+    warnings: Omittable[Warnings] = None
 
 
 class Error(BaseModel):

@@ -4,6 +4,7 @@ Each message is one JSON object in one text frame. Functions return a complete W
 stored bytes of the document. Answers to commands depend only on stored values, so a replay has the same bytes.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -19,7 +20,7 @@ from synckairos.wire.presence_counts import PresenceCounts
 from synckairos.wire.problem_json import error_details
 from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import receipt_json
-from synckairos.wire.validation_faults import faults_from_pydantic, json_faults, raise_faults
+from synckairos.wire.validation_faults import Fault, faults_from_pydantic, json_faults, raise_faults
 from synckairos.wire.websocket_frames import text_frame
 
 SUBPROTOCOL = "synckairos.v3"
@@ -198,8 +199,9 @@ def command_ack_frame(
     at_ms: int,
     expired_participant_id: str | None,
     lag_receipt: LagReceipt | None,
+    warnings: Sequence[Fault] = (),
 ) -> bytes:
-    """Return the frame of the answer to an accepted command.
+    """Return the frame of the answer to an accepted command. `warnings` are the arguments without effect.
 
     A replay must give the same bytes, so the time is `at_ms`, the instant of the version.
     """
@@ -208,6 +210,8 @@ def command_ack_frame(
         members["expired_participant_id"] = expired_participant_id
     if lag_receipt is not None:
         members["lag_receipt"] = receipt_json(lag_receipt)
+    if warnings:
+        members["warnings"] = warnings
     return _frame(members)
 
 

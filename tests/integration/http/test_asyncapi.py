@@ -145,5 +145,6 @@ async def test_command_with_arguments_of_another_command_is_invalid(document: Js
     schema = {"$ref": "#/components/schemas/Command", "components": document["components"]}
     validator = jsonschema_rs.Draft7Validator(schema)
     assert validator.is_valid(command)
-    assert not validator.is_valid(command | {"args": {"delta_ms": 1}})
+    assert not validator.is_valid(command | {"args": {"lag_ms": "much"}})
+    assert not validator.is_valid(command | {"command": "adjust", "args": {"delta_ms": 1, "surprise": 1}})
     assert not validator.is_valid(command | {"command": "nope"})

@@ -116,9 +116,13 @@ async def test_switch_after_an_expiry_names_the_expired_participant(server: Rest
     assert (data["expired_participant_id"], data["active_participant_id"]) == (white, black)
     assert data["participants"][0]["has_expired"] is True
     await server.parts.rewind(session["session_id"], 600_000)
-    ended = await server.client.post(session_url(session, "switch"))
+    ended = await server.client.post(session_url(session, "complete"))
     assert (ended.status_code, code_of(ended)) == (400, "INVALID_STATE_TRANSITION")
     assert "expired" in ended.json()["error"]["message"]
+    late = await server.client.post(session_url(session, "switch"))
+    assert late.status_code == 200
+    assert late.json()["data"]["status"] == "expired"
+    assert late.json()["data"]["expired_participant_id"] == black
 
 
 async def test_read_after_the_deadline_returns_the_expired_session(server: RestServer) -> None:

@@ -108,7 +108,8 @@ async def test_deleted_session_sends_session_deleted_and_closes_with_1000(
         '{"type":"SUBSCRIBE"}',
         "[" * 5_000,
         b"\x00\x01",
-        b'{"type":"PING"}',
+        b'{"type":"\xff"}',
+        b'{"type":"SUBSCRIBE"}',
     ],
 )
 async def test_malformed_message_gets_an_error_and_the_connection_stays(instance: Instance, sent: str) -> None:
@@ -132,18 +133,45 @@ async def test_missing_or_malformed_session_id_is_closed_with_1008(instance: Ins
         assert client.close_code == 1008
 
 
-async def test_unknown_subprotocol_is_ignored_and_without_a_session_id_closed_with_the_known_one(
-    instance: Instance,
+@pytest.mark.parametrize(
+    ("offered", "named"),
+    [
+        (["json"], "json"),
+        (["chat", "json"], "chat"),
+        (["synckairos.v9", "chat"], "synckairos.v9"),
+        (["synckairos.bearer.secret", "json"], "json"),
+        (["synckairos.bearer.secret"], None),
+        (["json", "synckairos.v3"], "synckairos.v3"),
+    ],
+)
+async def test_first_offered_subprotocol_is_named_unless_v3_is_offered(
+    instance: Instance, offered: list[str], named: str | None
 ) -> None:
+    async with watching(instance, str(uuid4()), subprotocols=[Subprotocol(each) for each in offered]) as client:
+        assert client.subprotocol == named
+        if named != "synckairos.v3":
+            assert (await receive(client))["type"] == "CONNECTED"
+            await client.send('{"type":"PING"}')
+            assert (await receive(client))["type"] == "PONG"
+
+
+async def test_unknown_subprotocol_without_a_session_id_is_closed_with_the_name_of_v3(instance: Instance) -> None:
     unknown = [Subprotocol("synckairos.v9"), Subprotocol("chat")]
-    async with watching(instance, str(uuid4()), subprotocols=unknown) as client:
-        assert client.subprotocol is None
-        assert (await receive(client))["type"] == "CONNECTED"
     async with connect(instance.ws_url, subprotocols=unknown, proxy=None) as client:
         with pytest.raises(ConnectionClosed, match=r"synckairos\.v3 is known") as closed:
             await client.recv()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
+
+
+async def test_binary_frames_are_read_like_text_frames(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with watching(instance, session_id) as client:
+        assert [(await receive(client))["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+        await client.send(b'{"type":"PING"}')
+        assert (await receive(client))["type"] == "PONG"
+        await client.send([b'{"type":', b'"RECONNECT"}'])
+        assert (await receive(client))["type"] == "STATE_SYNC"
 
 
 async def test_message_over_the_limit_is_closed_with_1009(instance: Instance) -> None:

@@ -31,7 +31,7 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.clock.creation import create
-from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.model import EventType, OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.timing import group_position
 
 T0 = 1_750_000_000_000
@@ -79,11 +79,17 @@ class Played:
     transitions: list[Transition] = field(default_factory=list)
     decision: engine.Decision = field(default_factory=engine.Decision)
 
+    @property
+    def out_of_time_id(self) -> str | None:
+        """Return the participant whose turn it was when the session expired."""
+        ends = (each.event for each in self.transitions if each.event.type is EventType.SESSION_EXPIRED)
+        return next((event.participant_id for event in ends), None)
+
     def do(self, at_ms: int, command: Command, precondition: Precondition | None = None) -> engine.Decision:
         """Apply a command, in several decisions if there are many overdue transitions."""
         while True:
             before = self.state
-            self.decision = engine.apply(before, command, at_ms, precondition)
+            self.decision = engine.apply(before, command, at_ms, precondition, self.out_of_time_id)
             for transition in self.decision.transitions:
                 assert transition.state.version == self.state.version + 1
                 assert transition.state.updated_at_ms >= self.state.updated_at_ms

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Expire, Switch
+from synckairos.clock.commands import Expire, Precondition, Switch
 from synckairos.clock.overdue import MAX_OVERDUE
 from synckairos.clock.timing import deadline_at_ms, next_due_event
 from synckairos.errors import InvalidTransition
@@ -153,10 +153,17 @@ def test_switch_after_several_decisions_of_overdue_transitions_is_consumed() -> 
         ("per_participant", "advance", "60 switch@A", ["60 participant_expired A", "60 !NOT_ACTIVE_PARTICIPANT"]),
         ("per_participant", "advance", "60 switch@B", ["60 participant_expired A", "60 cycle_switched B"]),
         ("per_participant", "pause", "61 switch@A", ["60 paused A", "61 cycle_switched A"]),
-        # The session ended.
-        ("per_participant", None, "60 switch", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
-        ("per_participant", None, "60 switch@A", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
-        ("per_participant", "advance", "999 switch", ["60 participant_expired A"]),
+        # The session ended: a switch for its last turn is consumed, by name or not.
+        ("per_participant", None, "60 switch", ["60 expired A", "60 consumed by A"]),
+        ("per_participant", None, "60 switch>C", ["60 expired A", "60 consumed by A"]),
+        ("per_participant", None, "60 switch@A", ["60 expired A", "60 consumed by A"]),
+        ("per_participant", None, "60 switch@B", ["60 expired A", "60 !INVALID_STATE_TRANSITION"]),
+        (
+            "per_participant",
+            "advance",
+            "999 switch",
+            ["60 participant_expired A", "120 participant_expired B", "180 expired C", "999 consumed by C"],
+        ),
         # Before the deadline, and after the expiry is committed, a switch is applied.
         ("per_participant", "advance", "59.999 switch", ["59.999 cycle_switched A"]),
         ("per_participant", "advance", "60 time; 60 switch", ["60 participant_expired A", "60 cycle_switched B"]),
@@ -175,12 +182,60 @@ def test_command_after_a_deadline_meets_the_expiry_first(
     assert session.lines[1 : 1 + len(lines)] == lines
 
 
-def test_switch_after_the_end_is_refused_with_the_status() -> None:
-    decision = play(spec("per_participant"), "0 start; 61 switch").decision
-    assert isinstance(decision.refusal, InvalidTransition)
-    assert "expired" in decision.refusal.message
-    assert [link.event.type for link in decision.overdue] == ["session_expired"]
-    assert decision.expired_participant_id is None
+@pytest.mark.parametrize(
+    ("mode", "on_timeout", "end", "last"),
+    [
+        ("per_participant", "expire", "60 expired A", "A"),
+        ("per_participant", "advance", "180 expired C", "C"),
+        ("per_group", "expire", "60 expired A", "A"),
+        ("per_group", "advance", "120 expired C", "C"),
+        ("per_cycle", "expire", "60 expired A", "A"),
+        ("per_cycle", "advance", "180 expired C", "C"),
+        ("global", "expire", "60 expired A", "A"),
+        ("count_up", "expire", "60 expired A", "A"),
+    ],
+)
+def test_switch_long_after_the_end_by_time_is_consumed(mode: str, on_timeout: str, end: str, last: str) -> None:
+    fields = {"max_cycles": 3} if mode == "per_cycle" else {}
+    creation = spec(mode, "A/x B/x C/y", on_timeout, **fields)
+    late = play(creation, "0 start; 500 time; 900 switch")
+    assert late.lines[-2:] == [end, f"900 consumed by {last}"]
+    assert (late.decision.transitions, late.decision.refusal) == ((), None)
+    assert play(creation, f"0 start; 900 switch@{last}").lines[-1] == f"900 consumed by {last}"
+    for name in {*"ABC"} - {last}:
+        assert play(creation, f"0 start; 500 time; 900 switch@{name}").lines[-1] == "900 !INVALID_STATE_TRANSITION"
+
+
+def test_switch_after_the_end_of_a_session_without_participants_is_consumed() -> None:
+    late = play(spec("global", ""), "0 start; 500 time; 900 switch")
+    assert late.lines == ["0 started", "60 expired"]
+    assert (late.decision.transitions, late.decision.refusal, late.decision.expired_participant_id) == ((), None, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "refusal"),
+    [
+        ("0 start; 5 complete; 6 switch", "INVALID_STATE_TRANSITION"),
+        ("0 start; 5 cancel; 6 switch", "INVALID_STATE_TRANSITION"),
+        ("0 start; 61 complete", "INVALID_STATE_TRANSITION"),
+        ("0 start; 61 time; 62 pause", "INVALID_STATE_TRANSITION"),
+        ("0 start; 61 delete; 62 switch", "SESSION_NOT_FOUND"),
+    ],
+)
+def test_other_commands_after_the_end_are_refused(script: str, refusal: str) -> None:
+    session = play(spec("per_participant"), script)
+    assert session.lines[-1].endswith(f"!{refusal}")
+    assert session.decision.expired_participant_id is None
+
+
+def test_switch_for_another_version_after_the_end_is_refused_with_the_status() -> None:
+    expired = play(spec("per_participant"), "0 start; 61 time")
+    at_ms = T0 + 70_000
+    assert expired.do(at_ms, Switch(), Precondition(expired.state.version)).expired_participant_id == "A"
+    for stale in (Precondition(2), Precondition(etags=((2, "e"),))):
+        refusal = expired.do(at_ms, Switch(), stale).refusal
+        assert isinstance(refusal, InvalidTransition)
+        assert "expired" in refusal.message
 
 
 def test_switch_after_a_warning_or_a_pause_end_is_not_consumed() -> None:

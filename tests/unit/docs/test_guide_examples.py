@@ -20,7 +20,7 @@ TIMELINES = {
     "chess-10-3": (
         (
             "0 session_started 1|12000 cycle_switched 1|20000 cycle_switched 2|601000 time_warning 1"
-            "|611000 session_expired 1|620000 INVALID_STATE_TRANSITION"
+            "|611000 session_expired 1"
         ),
         "expired",
     ),

@@ -31,8 +31,9 @@ def invalid_members() -> Iterator[Any]:
             yield pytest.param({name: value}, name, id=f"{name}={value!r}")
     for name in ("total_time_ms", "time_per_cycle_ms", "max_time_ms"):
         yield pytest.param({name: 999}, name, id=f"{name}=999")
+    yield pytest.param({"session_id": None}, "session_id", id="session_id=None")
     for name in ("session_id", "active_participant_id"):
-        for value in (None, 1, "", "nope", P[0] + "\n", P[0].replace("-", ""), "{" + P[0] + "}", [P[0]]):
+        for value in (1, "", "nope", P[0] + "\n", P[0].replace("-", ""), "{" + P[0] + "}", [P[0]]):
             yield pytest.param({name: value}, name, id=f"{name}={value!r}")
     yield pytest.param({"increment_ms": 60_001}, "increment_ms", id="increment")
     yield pytest.param({"sync_mode": "PER_PARTICIPANT"}, "sync_mode", id="mode")

@@ -33,10 +33,11 @@ def test_a_valid_query_string_is_parsed() -> None:
         (ReadQuery, b"at=253402300800000", "at"),
         (ReadQuery, b"at=99999999999999999999999", "at"),
         (ReadQuery, b"at=1&at=2", "at"),
-        (ReadQuery, b"when=1", "when"),
-        (ReadQuery, b"at=%ff", ""),
-        (ReadQuery, b"\xff", ""),
-        (ReadQuery, b"&".join(b"a=1" for _ in range(200)), ""),
+        (ReadQuery, b"at=%ff", "at"),
+        (ListQuery, b"when=1", "when"),
+        (ListQuery, b"limit=%ff", ""),
+        (ListQuery, b"\xff", ""),
+        (ListQuery, b"&".join(b"a=1" for _ in range(200)), ""),
         (ListQuery, b"limit=0", "limit"),
         (ListQuery, b"limit=201", "limit"),
         (ListQuery, b"status=gone", "status"),
@@ -50,3 +51,14 @@ def test_an_invalid_query_string_is_refused_with_the_path(model: type[Any], quer
     with pytest.raises(ValidationFailed) as refused:
         parse_query(model, query)
     assert path in [fault["path"] for fault in refused.value.details]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"_=1700000000000", b"_=1&_=2", b"when", b"x=%ff&%ff=1", b"\xff", b"x=%00", b"&".join(b"a=1" for _ in range(200))],
+)
+def test_parameters_without_a_meaning_are_ignored_on_a_route_of_v2(query: bytes) -> None:
+    assert parse_query(ReadQuery, query) == ReadQuery()
+    assert parse_query(ReadQuery, query + b"&at=7").at == 7
+    with pytest.raises(ValidationFailed):
+        parse_query(ListQuery, query)

@@ -78,7 +78,8 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
 @pytest.mark.parametrize(
     ("verb", "args", "path"),
     [
-        ("start", {"now": True}, "now"),
+        ("cancel", {"now": True}, "now"),
+        ("delete", {"now": True}, "now"),
         ("start", {"expected_version": -1}, "expected_version"),
         ("start", {"expected_version": "1"}, "expected_version"),
         ("start", {"expected_version": 1.0}, "expected_version"),
@@ -150,11 +151,23 @@ def test_faults_of_a_simulation_have_paths_into_its_session_and_commands() -> No
     }
 
 
-def test_the_measured_lag_is_stored_but_refused_from_a_client() -> None:
+@pytest.mark.parametrize("verb", ["start", "switch", "pause", "resume", "complete"])
+def test_unknown_members_of_a_command_of_v2_are_ignored_but_never_stored(verb: str) -> None:
+    args = {"now": True, "a.b": None, "expected_version": 3, "": {"c": [1]}}
+    assert parse_command(verb, args) == parse_command(verb, {"expected_version": 3})
+    assert parse_command(verb, args).model_dump(exclude_unset=True) == {"expected_version": 3}
+    assert paths(verb, {"now": "a\0"}) == ["now"]
+    with pytest.raises(ValidationFailed) as refused:
+        parse_stored_args(verb, args)
+    assert refused.value.details[0] == {"path": "now", "message": "unknown field"}
+
+
+def test_the_measured_lag_is_stored_but_ignored_from_a_client() -> None:
     args = {"lag_ms": 90, "current_participant_id": A, "expected_version": 3}
-    assert paths("switch", args | {"measured_lag_ms": 200}) == ["measured_lag_ms"]
-    body = parse_command("switch", args)
+    body = parse_command("switch", args | {"measured_lag_ms": 200})
     assert isinstance(body, SwitchBody)
+    assert body == parse_command("switch", args)
+    assert body.to_command() == Switch(None, A, 90, None)
     measured = body.with_measured_lag(200)
     assert measured.model_dump(exclude_unset=True) == args | {"measured_lag_ms": 200}
     assert parse_stored_args("switch", measured.model_dump(exclude_unset=True)) == measured
