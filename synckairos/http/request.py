@@ -1,7 +1,6 @@
 """Requests and responses as the route modules see them: headers, path parameters, query, and bounded JSON bodies."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -119,34 +118,31 @@ class RestRequest:
         raises RateLimitExceeded and StoreUnavailable.
         """
         raw = await self._read_bytes()
-        if raw and not self._is_declared_as(media_types or ("application/json",), issubclass(model, V2CommandBody)):
-            raw = self._ignore_unless_object(raw)
+        accepts_others = issubclass(model, V2CommandBody)
+        is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
         if len(raw) <= LARGE_BODY_BYTES:
-            return self._parse(raw, model)
+            return self._parse(raw, model, is_declared)
         await self._rate_limits.count(self.meter)
-        parsed = self._parse(raw, model)
+        parsed = self._parse(raw, model, is_declared)
         # The handler counts the request again, with all its quotas; a replay is free. So this count is taken back.
         await self._rate_limits.refund(self.meter)
         self.meter.reset()
         return parsed
 
-    def _parse(self, raw: bytes, model: type[Model]) -> Model:
+    def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:
+        """Parse a body. If it is not `is_declared` to be JSON, it is ignored unless it is a JSON object."""
         faults = self._path_faults()
         try:
             self.body_json = decode_json(raw)
         except ValidationFailed as malformed:
-            raise ValidationFailed([*faults, *malformed.details]) from None
+            if is_declared:
+                raise ValidationFailed([*faults, *malformed.details]) from None
+        if not is_declared and not isinstance(self.body_json, dict):
+            self.body_json = {}
+            self.warnings.append(fault((), "the body has no effect: it is no JSON object, and its type is not JSON"))
         body = parse_body(model, self.body_json, faults)
         self.warnings += input_warnings(body, self.body_json)
         return body
-
-    def _ignore_unless_object(self, raw: bytes) -> bytes:
-        """Return a body that is a JSON object, else an empty body, and warn of that."""
-        with suppress(ValidationFailed):
-            if isinstance(decode_json(raw), dict):
-                return raw
-        self.warnings.append(fault((), "the body has no effect: it is no JSON object, and its type is not JSON"))
-        return b""
 
     async def _read_bytes(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
