@@ -29,7 +29,7 @@ FIELD_DESCRIPTIONS = {
     "max_cycles": "Number of cycles after which the session completes",
     "time_per_cycle_ms": "Budget of each cycle in ms; only in `per_cycle`",
     "lag_compensation": "Whether network delay is not charged to a turn, up to a quota",
-    "auto_advance": "Accepted for v2 compatibility and ignored",
+    "auto_advance": "Accepted for v2 compatibility, without effect",
     "stages": "Stages in order, each with its number of moves, added time and increment",
     "periods": "Number of overtime periods",
     # -- state

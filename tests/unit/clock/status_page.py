@@ -44,6 +44,8 @@ def status_page() -> str:
             "[`INVALID_STATE_TRANSITION`](errors.md). `stays` means that the status does not change.",
             "",
             "- `switch` on a paused session is allowed only in the [pause at zero](timeouts.md#at-zero).",
+            "- `switch` on an expired session changes nothing, and is not refused if it [came too",
+            "  late](timeouts.md#a-switch-that-comes-too-late).",
             "- `start` sets `session_started_at`. A final status sets `session_completed_at`.",
             "- `delete` removes the session for callers. Its [audit trail](../operate/audit.md) stays.",
             "- The [event catalogue](events.md) lists the event of each transition.",

@@ -23,12 +23,13 @@ REACHED_BY = {
 }
 
 REFUSED = "!"
+UNCHANGED = "="
 
 # A second, independent copy of the status table: the status after each command in each status.
 OUTCOMES = """
             pending    running    paused     at zero    expired    completed  cancelled
 start       running    !          !          !          !          !          !
-switch      !          running    !          running    !          !          !
+switch      !          running    !          running    =          !          !
 pause:x     !          paused     paused     paused     !          !          !
 resume      !          !          running    !          !          !          !
 complete    completed  completed  completed  completed  !          !          !
@@ -72,6 +73,9 @@ def test_each_command_in_each_status_leads_to_the_status_of_the_table(
         assert decision.refusal is not None
         assert (decision.refusal.code, decision.refusal.status) == ("INVALID_STATE_TRANSITION", 400)
         assert before.status in decision.refusal.message
+        assert session.state is before
+    elif outcome == UNCHANGED:
+        assert decision.refusal is None
         assert session.state is before
     else:
         assert decision.refusal is None
@@ -125,7 +129,7 @@ def test_refusals_are_checked_in_order(state: Session, refused: Command, precond
     [
         ("pending", "switch", "Session is not running (it is pending)"),
         ("paused", "switch", "Session is not running (it is paused); resume it first"),
-        ("expired", "switch", "Session is not running (it is expired)"),
+        ("expired", "switch@B", "Session is not running (it is expired)"),
         ("running", "start", "Session cannot be started: the session is running"),
         ("pending", "pause", "Session cannot be paused: the session is pending"),
         ("paused", "pause", "Session cannot be paused: the session is already paused for the reason 'manual'"),

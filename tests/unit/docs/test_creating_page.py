@@ -1,5 +1,7 @@
 """The page about creations lists every member, and its example is accepted."""
 
+import re
+
 import orjson
 import pytest
 from pydantic import BaseModel
@@ -7,6 +9,7 @@ from pydantic import BaseModel
 from synckairos.wire.creation_body import CreateSession, Group, Participant
 from synckairos.wire.request_bodies import parse_body
 from tests.unit.docs.pages import code_blocks, code_words, read_page, table_after
+from tests.unit.wire.test_input_warnings import WITHOUT_EFFECT
 
 PAGE = read_page("creating.md")
 
@@ -21,6 +24,14 @@ def test_page_lists_each_member_and_which_are_required(heading: str, model: type
     for name, field in model.model_fields.items():
         # What only some modes require isn't required by the model.
         assert not field.is_required() or rows[name]["if left out"] == "required"
+
+
+def test_page_lists_each_member_that_can_be_without_effect() -> None:
+    rows = {code_words(row["member"])[0] for row in table_after(PAGE, "## Members without effect")}
+    paths = {re.sub(r"\.\d+", "[]", path) for _, each in WITHOUT_EFFECT for path in each}
+    assert rows | {"active_participant_id", "active_group_id"} == {
+        re.sub(r"(action_on_timeout).*", r"\1", p) for p in paths
+    }
 
 
 def test_example_is_accepted() -> None:

@@ -68,58 +68,59 @@ def test_input_with_an_effect_has_no_warning(body: dict[str, Any]) -> None:
     assert warned(body) == {}
 
 
-@pytest.mark.parametrize(
-    ("body", "paths"),
-    [
-        # budgets of participants
-        (GLOBAL | {"participants": make_participants()}, BOTH),
-        (GLOBAL | {"participants": make_participants(total_time_ms=MIN)}, BOTH),
-        (COUNT_UP | {"participants": make_participants()}, BOTH),
-        (CYCLE | {"participants": make_participants()}, BOTH),
-        (CYCLE | {"participants": [*make_participants(1, total_time_ms=MIN), *make_participants()[1:]]}, {
-            "participants.1.total_time_ms"
-        }),
-        (GROUPS | {"groups": GROUPS["groups"][:1], "participants": make_participants(group_id=G[0])}, BOTH),
-        (chess(clock=PER_MOVE), BOTH),
-        (chess(participants=make_participants(1) + make_participants(clock=PER_MOVE)[1:]), {
-            "participants.1.total_time_ms"
-        }),
-        # budgets of groups
-        (GROUPS | {"clock": PER_MOVE}, {"groups.0.total_time_ms", "participants.1.total_time_ms"}),
-        (chess(groups=[{"group_id": G[0], "total_time_ms": MIN}]), {"groups.0.total_time_ms"}),
-        # times of the session
-        (chess(total_time_ms=MIN), {"total_time_ms"}),
-        (CYCLE | {"total_time_ms": 2 * MIN}, {"total_time_ms"}),
-        (GROUPS | {"total_time_ms": MIN}, {"total_time_ms"}),
-        (COUNT_UP | {"total_time_ms": 2 * MIN}, {"total_time_ms"}),
-        ({"sync_mode": "count_up", "participants": BARE, "total_time_ms": MIN}, {"total_time_ms"}),
-        (chess(time_per_cycle_ms=MIN), {"time_per_cycle_ms"}),
-        (GROUPS | {"time_per_cycle_ms": MIN}, {"time_per_cycle_ms"}),
-        (COUNT_UP | {"time_per_cycle_ms": MIN}, {"time_per_cycle_ms"}),
-        (GLOBAL | {"time_per_cycle_ms": 2 * MIN}, {"time_per_cycle_ms"}),
-        (GLOBAL | {"increment_ms": 1}, {"increment_ms"}),
-        (CYCLE | {"increment_ms": 1}, {"increment_ms"}),
-        (COUNT_UP | {"increment_ms": 1}, {"increment_ms"}),
-        (chess(max_time_ms=MIN), {"max_time_ms"}),
-        (CYCLE | {"max_time_ms": MIN}, {"max_time_ms"}),
-        (GROUPS | {"max_time_ms": MIN}, {"max_time_ms"}),
-        (GLOBAL | {"max_time_ms": MIN}, {"max_time_ms"}),
-        # timeouts
-        (GLOBAL | {"on_timeout": "advance"}, {"on_timeout"}),
-        (COUNT_UP | {"on_timeout": "advance"}, {"on_timeout"}),
-        ({"sync_mode": "count_up", "participants": BARE, "on_timeout": "pause", "warnings_ms": [1]}, {
-            "on_timeout", "warnings_ms"
-        }),
-        # names of v2
-        (chess(auto_advance=True), {"auto_advance"}),
-        (chess(auto_advance=False), {"auto_advance"}),
-        (chess(action_on_timeout={"type": "auto_fold"}), {"action_on_timeout.type"}),
-        (GLOBAL | {"action_on_timeout": {"type": "skip_cycle"}}, {"action_on_timeout.type"}),
-        (chess(action_on_timeout={"type": "game_over", "winner": "opponent"}), {"action_on_timeout.winner"}),
-        (chess(action_on_timeout={"type": "game_over", "winner": 1}, on_timeout="expire"), {"action_on_timeout"}),
-        (chess(**dict.fromkeys(V2_UNREAD_MEMBERS)), set(V2_UNREAD_MEMBERS)),
-    ],
-)  # fmt: skip
+WITHOUT_EFFECT: list[tuple[dict[str, Any], set[str]]] = [
+    # budgets of participants
+    (GLOBAL | {"participants": make_participants()}, BOTH),
+    (GLOBAL | {"participants": make_participants(total_time_ms=MIN)}, BOTH),
+    (COUNT_UP | {"participants": make_participants()}, BOTH),
+    (CYCLE | {"participants": make_participants()}, BOTH),
+    (CYCLE | {"participants": [*make_participants(1, total_time_ms=MIN), *make_participants()[1:]]}, {
+        "participants.1.total_time_ms"
+    }),
+    (GROUPS | {"groups": GROUPS["groups"][:1], "participants": make_participants(group_id=G[0])}, BOTH),
+    (chess(clock=PER_MOVE), BOTH),
+    (chess(participants=make_participants(1) + make_participants(clock=PER_MOVE)[1:]), {
+        "participants.1.total_time_ms"
+    }),
+    # budgets of groups
+    (GROUPS | {"clock": PER_MOVE}, {"groups.0.total_time_ms", "participants.1.total_time_ms"}),
+    (chess(groups=[{"group_id": G[0], "total_time_ms": MIN}]), {"groups.0.total_time_ms"}),
+    # times of the session
+    (chess(total_time_ms=MIN), {"total_time_ms"}),
+    (CYCLE | {"total_time_ms": 2 * MIN}, {"total_time_ms"}),
+    (GROUPS | {"total_time_ms": MIN}, {"total_time_ms"}),
+    (COUNT_UP | {"total_time_ms": 2 * MIN}, {"total_time_ms"}),
+    ({"sync_mode": "count_up", "participants": BARE, "total_time_ms": MIN}, {"total_time_ms"}),
+    (chess(time_per_cycle_ms=MIN), {"time_per_cycle_ms"}),
+    (GROUPS | {"time_per_cycle_ms": MIN}, {"time_per_cycle_ms"}),
+    (COUNT_UP | {"time_per_cycle_ms": MIN}, {"time_per_cycle_ms"}),
+    (GLOBAL | {"time_per_cycle_ms": 2 * MIN}, {"time_per_cycle_ms"}),
+    (GLOBAL | {"increment_ms": 1}, {"increment_ms"}),
+    (CYCLE | {"increment_ms": 1}, {"increment_ms"}),
+    (COUNT_UP | {"increment_ms": 1}, {"increment_ms"}),
+    (chess(max_time_ms=MIN), {"max_time_ms"}),
+    (CYCLE | {"max_time_ms": MIN}, {"max_time_ms"}),
+    (GROUPS | {"max_time_ms": MIN}, {"max_time_ms"}),
+    (GLOBAL | {"max_time_ms": MIN}, {"max_time_ms"}),
+    # timeouts
+    (GLOBAL | {"on_timeout": "advance"}, {"on_timeout"}),
+    (COUNT_UP | {"on_timeout": "advance"}, {"on_timeout"}),
+    ({"sync_mode": "count_up", "participants": BARE, "on_timeout": "pause", "warnings_ms": [1]}, {
+        "on_timeout", "warnings_ms"
+    }),
+    # names of v2
+    (chess(auto_advance=True), {"auto_advance"}),
+    (chess(auto_advance=False), {"auto_advance"}),
+    (chess(action_on_timeout={"type": "auto_fold"}), {"action_on_timeout.type"}),
+    (GLOBAL | {"action_on_timeout": {"type": "skip_cycle"}}, {"action_on_timeout.type"}),
+    (chess(action_on_timeout={"type": "game_over", "winner": "opponent"}), {"action_on_timeout.winner"}),
+    (chess(action_on_timeout={"type": "game_over", "winner": 1}, on_timeout="expire"), {"action_on_timeout"}),
+    (chess(**dict.fromkeys(V2_UNREAD_MEMBERS)), set(V2_UNREAD_MEMBERS)),
+]  # fmt: skip
+"""Creations with members without effect, each with the paths of its warnings."""
+
+
+@pytest.mark.parametrize(("body", "paths"), WITHOUT_EFFECT)
 def test_input_without_an_effect_has_a_warning_with_its_path(body: dict[str, Any], paths: set[str]) -> None:
     found = warned(body)
     assert set(found) == paths
