@@ -10,12 +10,14 @@ from typing import Any
 import orjson
 
 from synckairos.audit.arq_wakeups import DrainWakeups
+from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
 from synckairos.clock.commands import Delete, Precondition
 from synckairos.clock.recovery import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate
 from synckairos.principal import Principal
@@ -57,14 +59,14 @@ class _NotImportable(Exception):
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
-async def migrate_database(database_url: str) -> list[str]:
+async def migrate_database(settings: Settings) -> list[str]:
     """Take over a database of v2, apply the migrations and convert later rows of v2; return a line for each change.
 
     Raises:
         TakeoverRefused, InvalidMigrations, StoreUnavailable: see `take_over` and `migrate`.
     """
     lines: list[str] = []
-    taken = await take_over(database_url)
+    taken = await take_over(settings.database_url)
     if taken is not None:
         lines += [
             f"took over v2's database: {_count(taken.sessions, 'session')}, {_count(taken.events, 'event')}",
@@ -72,15 +74,22 @@ async def migrate_database(database_url: str) -> list[str]:
             "do not run v2's own migrations on this database any more: they drop tables of this product",
             *_named(taken),
         ]
-    lines += [f"applied {name}" for name in await migrate(database_url)]
+    lines += [f"applied {name}" for name in await migrate(settings.database_url)]
     if taken is None:
-        lines += await convert_later_rows(database_url)
+        lines += await convert_later_rows(settings)
     return lines
 
 
-async def convert_later_rows(database_url: str, *, finish: bool = False) -> list[str]:
+async def convert_later_rows(settings: Settings, *, finish: bool = False) -> list[str]:
     """Convert rows that v2 wrote after the takeover; return a line for each change. Raises what `take_over` raises."""
-    later = await take_over_later_rows(database_url, last=finish)
+
+    async def refresh(participants: Sequence[ParticipantRow]) -> None:
+        if participants:
+            async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+                keys = Keys(settings.key_prefix, settings.partitions)
+                await SummaryRefresh(pipe, keys).refresh_imported(participants)
+
+    later = await take_over_later_rows(settings.database_url, refresh, last=finish)
     if later is None:
         return []
     lines = [f"converted {_count(later.events, 'later event')} of v2"] if later.events else []
@@ -121,7 +130,7 @@ async def import_sessions(
         async for line in imports.pass_over():
             yield line
         yield imports.summary()
-        for line in await convert_later_rows(settings.database_url):
+        for line in await convert_later_rows(settings):
             yield line
         failed = len(imports.faults)
     if failed:

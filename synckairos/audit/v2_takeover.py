@@ -5,7 +5,7 @@ its own tables, and `take_over_later_rows` converts them. Rows of v2 have an epo
 command `import-v2` and no arguments.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from synckairos.audit.entry_rows import EventRow, ParsedEntry, build_rows
+from synckairos.audit.entry_rows import EventRow, ParsedEntry, ParticipantRow, build_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrate import (
@@ -94,21 +94,40 @@ async def take_over(database_url: str) -> TakeoverResult | None:
         return result
 
 
-async def take_over_later_rows(database_url: str, *, last: bool = False) -> TakeoverResult | None:
+async def take_over_later_rows(
+    database_url: str, refresh: Callable[[Sequence[ParticipantRow]], Awaitable[None]], *, last: bool = False
+) -> TakeoverResult | None:
     """Convert the rows that v2 wrote after the takeover; None if this database was never v2's.
 
-    With `last`, v2 has stopped: the trigger and v2's columns are removed from the tables of this product.
-    Raises what `take_over` raises.
+    After the commit, `refresh` is called with the participants of the converted sessions, so that caches forget them.
+    If it fails, the rows count as not converted: the next run converts them again. With `last`, v2 has stopped: the
+    trigger and v2's columns are removed from the tables of this product.
+
+    Raises what `take_over` and `refresh` raise.
     """
     async with _transaction(database_url) as connection:
         found = await (await connection.execute(_statement("is_taken_over"))).fetchone()
         if found is None or not found[0]:
             return None
         await connection.execute("SET LOCAL timezone = 'UTC'")
-        result = await _Converter(connection, V2_SCHEMA).convert_later()
+        later = await _Converter(connection, V2_SCHEMA).convert_later()
+    await refresh(later.participants)
+    async with _transaction(database_url) as connection:
+        row = await (await connection.execute(_statement("mark"), {"event_ids": later.event_ids})).fetchone()
         if last:
             await connection.execute(_statement("unbridge"))
-        return result
+        return TakeoverResult(later.sessions, 0 if row is None else row[0], later.unreadable, later.left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class _LaterRows:
+    """What `convert_later` converted: the number of sessions, their participants, and the ids of v2's rows."""
+
+    sessions: int
+    participants: Sequence[ParticipantRow]
+    event_ids: Sequence[str]
+    unreadable: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 class _Converter:
@@ -118,6 +137,7 @@ class _Converter:
         self._connection = connection
         self._v2_schema = v2_schema
         self._unreadable: dict[str, None] = {}
+        self._written: list[ParticipantRow] | None = None
 
     async def convert_all(self) -> None:
         """Convert every session, page by page."""
@@ -135,18 +155,18 @@ class _Converter:
         sessions, events = (await self._run("counts"))[0]
         return TakeoverResult(sessions, events, tuple(self._unreadable))
 
-    async def convert_later(self) -> TakeoverResult:
+    async def convert_later(self) -> _LaterRows:
         """Convert anew the sessions of which v2 wrote rows after the takeover."""
+        self._written = []
         later = await self._ids("not_taken_over")
         values = {"v2_generation": V2_GENERATION, "command": IMPORT_COMMAND}
         left_out = set(await self._ids("changed_here", session_ids=later, **values))
-        sessions = events = 0
+        sessions, event_ids = 0, list[str]()
         for page in _pages([each for each in later if each not in left_out]):
             await self._run("forget", session_ids=page, v2_generation=V2_GENERATION)
-            event_ids = await self._convert(page)
-            events += (await self._run("mark", event_ids=event_ids))[0][0]
+            event_ids += await self._convert(page)
             sessions += len(page)
-        return TakeoverResult(sessions, events, tuple(self._unreadable), tuple(sorted(left_out)))
+        return _LaterRows(sessions, self._written, event_ids, tuple(self._unreadable), tuple(sorted(left_out)))
 
     async def _convert(self, session_ids: Sequence[str]) -> list[str]:
         """Convert these sessions, in order of id, and return the ids of v2's rows."""
@@ -207,6 +227,8 @@ class _Converter:
 
     async def _write(self, entries: Sequence[ParsedEntry]) -> None:
         rows = build_rows(entries)
+        if self._written is not None:
+            self._written += rows.participants
         async with self._connection.cursor() as cursor:
             columns = ", ".join(EventRow._fields[:-1])
             async with cursor.copy(f"COPY sync_events ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:

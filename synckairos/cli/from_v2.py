@@ -31,7 +31,7 @@ def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) ->
     if finish:
         from synckairos.admin.from_v2 import convert_later_rows
 
-        click.echo("\n".join(run(convert_later_rows(settings.database_url, finish=True))) or "nothing to finish")
+        click.echo("\n".join(run(convert_later_rows(settings, finish=True))) or "nothing to finish")
 
 
 async def _import(settings: Settings, redis_url: str, prefix: str, *, follow: bool) -> None:

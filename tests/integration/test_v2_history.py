@@ -2,12 +2,14 @@
 
 import csv
 import io
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import psycopg
 import pytest
 
+from synckairos.admin.from_v2 import convert_later_rows
 from synckairos.audit.v2_takeover import take_over
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.recovery import OutagePolicy
@@ -213,3 +215,22 @@ async def test_session_is_archived_and_leaves_postgres(
     events = (await get(path_of(states["ended"]) + "/events"))["data"]
     assert [each["version"] for each in events] == [1, 2, 3, 4, 5, 6]
     assert (await get(path_of(states["ended"])))["data"]["status"] == "completed"
+
+
+async def test_later_rows_of_v2_appear_in_lists_that_redis_keeps(old: RestServer, get: Callable[..., Any]) -> None:
+    began_ms = time.time_ns() // 1_000_000 - 3_600_000
+    first = [product.create(began_ms)]
+    first.append(product.start(first[-1], began_ms + 1_000))
+    people = first[0]["participants"]
+    second = [product.create(began_ms + 60_000, participants=people)]
+    second.append(product.start(second[-1], began_ms + 61_000))
+    path = f"/v1/participants/{participant(first)}/sessions"
+    with psycopg.connect(old.settings.database_url, autocommit=True, prepare_threshold=None) as v2:
+        for states in ([first[0]], [first[1], *second]):
+            for state in states:
+                product.record(v2, state, "session_updated", product.milliseconds(state["updated_at"]))
+            await convert_later_rows(old.settings)
+            listed = [(each["session_id"], each["status"]) for each in (await get(path))["data"]]
+            assert (first[0]["session_id"], states[0]["status"]) in listed
+            assert (await get(path_of(first) + "/events"))["data"][-1]["version"] == states[0]["version"]
+    assert listed == [(second[0]["session_id"], "running"), (first[0]["session_id"], "running")]

@@ -5,7 +5,7 @@ In this order whoever reads finds a version in the outbox, or here; and a worker
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
@@ -47,6 +47,25 @@ class SummaryRefresh:
                 self._take_over(session_id, row, events[row.session_id], people[row.session_id], digests, watched)
                 for session_id, row in sessions.items()
             )
+        )
+
+    async def refresh_imported(self, participants: Sequence[ParticipantRow]) -> None:
+        """Forget what Redis keeps of sessions that came to Postgres without the drain, and list them where they belong.
+
+        Two round trips a partition.
+        """
+        sessions = list(dict.fromkeys(str(part.session_id) for part in participants))
+        names = list(dict.fromkeys(str(part.participant_id) for part in participants))
+        _, (_, with_set) = await asyncio.gather(
+            self._aside.drop(sessions, names), self._recent.find_cached(sessions, names)
+        )
+        await asyncio.gather(
+            *(self._recent.drop_summary(each) for each in sessions),
+            *(
+                self._recent.place(str(part.participant_id), str(part.session_id), instant_ms(part.began_at))
+                for part in participants
+                if str(part.participant_id) in with_set
+            ),
         )
 
     async def remove_session(self, session_id: str, participant_ids: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """The takeover of a database of v2: all rows are kept and listed, v2 goes on writing, and a second run does nothing."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverRefused, TakeoverResult, take_over, take_over_later_rows
+from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import InvalidMigrations, migrate
 from synckairos.wire.v2_session import is_v2_epoch
 from tests.fixtures.v2 import product
@@ -54,6 +56,15 @@ def rows(url: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return connection.execute(sql.encode(), values).fetchall()
 
 
+async def later_rows(url: str, *, last: bool = False) -> TakeoverResult | None:
+    """Convert later rows of v2, without caches."""
+
+    async def refresh(participants: Sequence[ParticipantRow]) -> None:
+        pass
+
+    return await take_over_later_rows(url, refresh, last=last)
+
+
 async def test_sessions_and_events_become_rows(v2_url: str) -> None:
     states = history()
     with v2_process(v2_url) as v2:
@@ -90,7 +101,7 @@ async def test_second_run_does_nothing(v2_url: str) -> None:
     before = rows(v2_url, "SELECT *, xmin::text FROM sync_events ORDER BY version")
     assert await take_over(v2_url) is None
     assert await migrate(v2_url) == []
-    assert await take_over_later_rows(v2_url) == TakeoverResult(0, 0)
+    assert await later_rows(v2_url) == TakeoverResult(0, 0)
     assert rows(v2_url, "SELECT *, xmin::text FROM sync_events ORDER BY version") == before
 
 
@@ -114,7 +125,7 @@ async def test_every_row_of_v2_stays(v2_url: str) -> None:
 async def test_other_databases_are_left_alone(bare_database_url: str, database_url: str) -> None:
     for url in (bare_database_url, database_url):
         assert await take_over(url) is None
-        assert await take_over_later_rows(url) is None
+        assert await later_rows(url) is None
     assert rows(bare_database_url, "SELECT count(*) FROM pg_class WHERE relname = 'sync_sessions'") == [(0,)]
 
 
@@ -145,14 +156,28 @@ async def test_v2_writes_on_and_its_rows_are_taken_later(v2_url: str) -> None:
     assert rows(v2_url, "SELECT count(*) FROM synckairos_v2.sync_events") == [(12,)]
     ended = "SELECT final_status::text, completed_at IS NOT NULL FROM synckairos_v2.sync_sessions"
     assert rows(v2_url, ended) == [("completed", True)] * 2
-    assert await take_over_later_rows(v2_url) == TakeoverResult(sessions=2, events=9)
-    assert await take_over_later_rows(v2_url) == TakeoverResult(0, 0)
+    assert await later_rows(v2_url) == TakeoverResult(sessions=2, events=9)
+    assert await later_rows(v2_url) == TakeoverResult(0, 0)
     for session in (states[0], new[0]):
         found = rows(
             v2_url, "SELECT version FROM sync_events WHERE session_id = %s ORDER BY occurred_at", session["session_id"]
         )
         assert found == [(version,) for version in range(1, 7)]
     assert rows(v2_url, "SELECT version, status::text FROM sync_sessions") == [(6, "completed")] * 2
+
+
+async def test_rows_whose_caches_could_not_be_refreshed_are_converted_again(v2_url: str) -> None:
+    async def refuse(participants: Sequence[ParticipantRow]) -> None:
+        raise StoreUnavailable(f"{len(participants)} participants")
+
+    await take_over(v2_url)
+    with v2_process(v2_url) as v2:
+        record(v2, history())
+    with pytest.raises(StoreUnavailable, match="2 participants"):
+        await take_over_later_rows(v2_url, refuse)
+    assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(6,)]
+    assert await later_rows(v2_url) == TakeoverResult(sessions=1, events=6)
+    assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(6,)]
 
 
 async def test_defaults_of_v2_hold_for_columns_that_it_does_not_name(v2_url: str) -> None:
@@ -184,7 +209,7 @@ async def test_a_role_of_v2_that_owns_nothing_writes_on(v2_url: str) -> None:
         finally:
             owner.execute(f"DROP OWNED BY {role}".encode())
             owner.execute(f"DROP ROLE {role}".encode())
-    assert await take_over_later_rows(v2_url) == TakeoverResult(sessions=1, events=6)
+    assert await later_rows(v2_url) == TakeoverResult(sessions=1, events=6)
 
 
 async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str) -> None:
@@ -203,7 +228,7 @@ async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str) -> Non
         is_over.set()
         await writer
     assert taken is not None
-    later = await take_over_later_rows(v2_url)
+    later = await later_rows(v2_url)
     assert later is not None
     assert taken.events + later.events == 6 * (300 + len(written))
     assert rows(v2_url, "SELECT count(*), count(DISTINCT session_id) FROM sync_events") == [
@@ -221,8 +246,8 @@ async def test_the_last_run_removes_the_bridge(v2_url: str, database_url: str) -
     await take_over(v2_url)
     with v2_process(v2_url) as v2:
         record(v2, history())
-    assert await take_over_later_rows(v2_url, last=True) == TakeoverResult(sessions=1, events=6)
-    assert await take_over_later_rows(v2_url, last=True) == TakeoverResult(0, 0)
+    assert await later_rows(v2_url, last=True) == TakeoverResult(sessions=1, events=6)
+    assert await later_rows(v2_url, last=True) == TakeoverResult(0, 0)
     schema = (
         "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
         " WHERE table_schema = 'public' ORDER BY 1, 2"
@@ -293,6 +318,6 @@ async def test_sessions_that_were_changed_here_keep_their_rows(v2_url: str) -> N
             )
         record(v2, [product.complete(states[-1], T0 + 20_000)])
     left_out = TakeoverResult(0, 0, left_out=(states[0]["session_id"],))
-    assert await take_over_later_rows(v2_url) == left_out
+    assert await later_rows(v2_url) == left_out
     assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(7,)]
     assert rows(v2_url, "SELECT count(*) FROM synckairos_v2.sync_events") == [(7,)]
