@@ -27,7 +27,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.service.commits import build_version
+from synckairos.service.prepare_commit import build_version
 from synckairos.store.commit_script import NewVersion
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript

@@ -1,4 +1,4 @@
-"""Who asks. Every request carries a principal, every event its actor; authentication only decides which one."""
+"""Principals: the identities of callers. Every request has one, and every event names its actor."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from synckairos.fast_dataclass import fast_dataclass
 
 Role = Literal["viewer", "participant", "controller", "admin"]
-"""From the least to the highest: each may what those before it may."""
+"""From the lowest role to the highest. Each role includes the rights of the roles before it."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -14,26 +14,26 @@ _ROLES: tuple[Role, ...] = get_args(Role)
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Someone who asks: `subject` is a participant id where one is known, `address` the peer's IP address."""
+    """The identity of a caller. `subject` is a participant id if it is known, `address` the IP address of the peer."""
 
     subject: str | None = None
     role: Role = "admin"
     tenant: str | None = None
     address: str = ""
 
-    def may(self, role: Role) -> bool:
-        """Tell whether its role is `role` or a higher one."""
+    def has_role(self, role: Role) -> bool:
+        """Tell whether the caller has this role or a higher one."""
         return _ROLES.index(self.role) >= _ROLES.index(role)
 
     @property
     def actor(self) -> str:
-        """Return the name the audit trail keeps."""
+        """Return the name that the audit records."""
         return self.subject or "anonymous"
 
-    def scoped(self, command_id: str) -> str:
-        """Return a command id as this one's own: somebody else may use the same."""
+    def scope_command_id(self, command_id: str) -> str:
+        """Return a command id that is unique to this principal, since another principal can use the same id."""
         return f"{self.tenant or ''}:{self.subject or ''}:{command_id}"
 
 
 TIMEKEEPER = Principal(subject="timekeeper")
-"""The clock itself, when it brings about what fell due."""
+"""The actor of overdue transitions."""

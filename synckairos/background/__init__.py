@@ -1,1 +1,1 @@
-"""Loops that run in every server process without a request: due deadlines and recovery after data loss."""
+"""Background loops of every server process: due deadlines, and recovery after data loss."""

@@ -1,7 +1,8 @@
-"""Recovery: when Redis really lost its data, open sessions are taken up again without anybody asking for them.
+"""The recovery loop: after data loss it recovers all open sessions, without waiting for a request for them.
 
-Every instance looks whether a partition's generation is still the one it knew; one of them, by a lease, goes through
-what Postgres knows to be open. Sessions that somebody asks for sooner come back sooner, the same way.
+Every instance checks whether each partition still has the generation that it knew. After a change, the instance that
+gets the lease reads all sessions that Postgres knows to be open. A session that is requested earlier is recovered
+earlier, in the same way.
 """
 
 import asyncio
@@ -14,16 +15,20 @@ from synckairos.store.keys import Keys
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
 
-LOOK_S = 1.0
+CHECK_S = 1.0
+"""Seconds between two checks of the generations."""
+
 LEASE_MS = 10_000
-PAGE = 200
-"""Sessions asked of Postgres, and read, at once; a page takes far less than the lease."""
+"""Milliseconds that the lease on a partition's recovery lasts. It is renewed after each page."""
+
+PAGE_SIZE = 200
+"""Sessions that are listed by Postgres, and read, at the same time. A page takes much less time than the lease."""
 
 logger = log.get_logger(__name__)
 
 
 class RecoveryLoop:
-    """Looks for partitions whose data are gone, for as long as `run` runs."""
+    """Finds partitions with data loss and recovers their sessions, while `run` runs."""
 
     def __init__(self, sessions: Sessions, history: HistoryReader, generations: Generations, keys: Keys) -> None:
         self._sessions = sessions
@@ -31,43 +36,44 @@ class RecoveryLoop:
         self._generations = generations
         self._keys = keys
         self._known: dict[int, str] = {}
-        self._name = secrets.token_hex(8)
+        """The generations whose partitions need no recovery, by partition."""
+        self._lease_holder = secrets.token_hex(8)
 
     async def run(self) -> None:
-        """Look every second until cancelled; stores that are away are waited for."""
+        """Check every second until cancelled. If a store does not answer, check again later."""
         while True:
             for partition in range(self._keys.partitions):
                 try:
-                    await self._look(partition)
-                except StoreUnavailable as trouble:
-                    logger.debug("recovery waits", partition=partition, cause=trouble.message)
-            await asyncio.sleep(LOOK_S)
+                    await self._check(partition)
+                except StoreUnavailable as error:
+                    logger.debug("recovery waits for a store", partition=partition, cause=error.message)
+            await asyncio.sleep(CHECK_S)
 
-    async def _look(self, partition: int) -> None:
+    async def _check(self, partition: int) -> None:
         generation = await self._generations.current(partition)
         if self._known.get(partition) == generation:
             return
-        if await self._generations.lease_recovery(partition, self._name, LEASE_MS):
-            await self._take_up(partition, generation)
+        if await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS):
+            await self._recover(partition, generation)
             self._known[partition] = generation
 
-    async def _take_up(self, partition: int, generation: str) -> None:
-        """Read every open session of a partition that stems from another life of the store: reading brings it back."""
+    async def _recover(self, partition: int, generation: str) -> None:
+        """Read every open session of a partition that is of another generation. The read recovers it."""
         after: str | None = None
         count = 0
         while page := await self._history.unfinished_sessions(
-            other_than_generation=generation, after=after, limit=PAGE
+            other_than_generation=generation, after=after, limit=PAGE_SIZE
         ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
             await asyncio.gather(*(self._read(session_id) for session_id in ours))
-            await self._generations.lease_recovery(partition, self._name, LEASE_MS)
+            await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS)
             count += len(ours)
             after = page[-1]
         if count:
-            logger.warning("sessions taken up again", partition=partition, sessions=count)
+            logger.warning("open sessions recovered", partition=partition, sessions=count)
 
     async def _read(self, session_id: str) -> None:
         try:
             await self._sessions.read(session_id)
         except SessionNotFound:
-            logger.info("a session went away meanwhile", session_id=session_id)
+            logger.info("session deleted before its recovery", session_id=session_id)

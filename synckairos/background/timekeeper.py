@@ -1,7 +1,8 @@
-"""The timekeeper: what falls due happens, on time, with nobody connected. A third door beside HTTP and sockets.
+"""The timekeeper: commits overdue transitions on time, also if no client is connected.
 
-It sleeps until the next deadline, is woken when an earlier one is written, claims what is due by a lease and sends an
-ordinary `Expire` through the service. The version check, not the claim, makes each expiry happen once.
+It sleeps until the next deadline, and wakes up when an earlier deadline is written. It claims due sessions by leases
+and sends ordinary `Expire` commands to the service. The version check of the commit, not the claim, makes each expiry
+happen once.
 """
 
 import asyncio
@@ -20,70 +21,71 @@ from synckairos.telemetry import log
 from synckairos.telemetry.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
 
 LEASE_MS = 500
-"""After a claimer dies, its sessions are looked at again this much later."""
+"""Milliseconds after which the claimed sessions of an instance that died can be claimed again."""
 
-AT_ONCE = 64
-"""Sessions claimed and committed together: a few ms of this process' time, so that requests needn't wait for more."""
+BATCH_SIZE = 64
+"""Sessions claimed and committed together. They take a few ms of this process, so that requests do not wait longer."""
 
-BATCHES = 4
-"""Batches of one partition under way: while the store works on one, this process decides another."""
+MAX_BATCHES = 4
+"""Batches of one partition at the same time. While the store commits one, this process decides another."""
 
-LONGEST_SLEEP_S = 1.0
-"""Even without a wake-up (a lost message, a store that came back) the deadlines are looked at this often."""
+MAX_SLEEP_S = 1.0
+"""Seconds between two checks of the deadlines at most, because a wake-up can be lost."""
 
 logger = log.get_logger(__name__)
 
 
 class Timekeeper:
-    """Brings about what fell due, for as long as `run` runs."""
+    """Commits overdue transitions while `run` runs."""
 
     def __init__(self, sessions: Sessions, deadlines: Deadlines, partitions: int) -> None:
         self._sessions = sessions
         self._deadlines = deadlines
         self._partitions = partitions
-        self._wake = asyncio.Event()
-        self._steps = ClockStepDetector()
+        self._wake_up = asyncio.Event()
+        self._clock_steps = ClockStepDetector()
 
     async def run(self) -> None:
-        """Keep time until cancelled; a store that is away is waited for."""
+        """Run until cancelled. If Redis does not answer, try again later."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             for partition in range(self._partitions):
-                tasks.create_task(self._keep(partition, tasks))
+                tasks.create_task(self._keep_time(partition, tasks))
 
     async def _listen(self) -> None:
-        """Wake the sleepers when an earlier deadline was written."""
+        """Wake up all partitions when an earlier deadline is written."""
         while True:
             with contextlib.suppress(StoreUnavailable, OSError):
                 async for _ in self._deadlines.wake_ups():
-                    self._wake.set()
-                    self._wake = asyncio.Event()
-            await asyncio.sleep(LONGEST_SLEEP_S)
+                    self._wake_up.set()
+                    self._wake_up = asyncio.Event()
+            await asyncio.sleep(MAX_SLEEP_S)
 
-    async def _keep(self, partition: int, tasks: asyncio.TaskGroup) -> None:
-        room = asyncio.Semaphore(BATCHES)
+    async def _keep_time(self, partition: int, tasks: asyncio.TaskGroup) -> None:
+        free_batches = asyncio.Semaphore(MAX_BATCHES)
         while True:
-            wake = self._wake  # taken before the look: what is written after it isn't missed
-            await room.acquire()  # before the claim, so that no lease runs while its sessions wait here
+            wake_up = self._wake_up  # read before the claim, so that a deadline written after the claim is not missed
+            await free_batches.acquire()  # before the claim, so that no lease runs while its sessions wait here
             try:
-                claim = await self._deadlines.claim(partition, AT_ONCE, LEASE_MS)
+                claim = await self._deadlines.claim(partition, BATCH_SIZE, LEASE_MS)
             except StoreUnavailable:
-                room.release()
-                await asyncio.sleep(LONGEST_SLEEP_S)
+                free_batches.release()
+                await asyncio.sleep(MAX_SLEEP_S)
                 continue
-            tasks.create_task(self._expire_all(claim)).add_done_callback(lambda _: room.release())
-            self._look_for_step(claim)
-            if len(claim.due) < AT_ONCE:
-                await self._sleep(claim, wake)
+            tasks.create_task(self._expire_all(claim)).add_done_callback(lambda _: free_batches.release())
+            self._report_clock_step(claim)
+            if len(claim.due) < BATCH_SIZE:
+                await self._sleep(claim, wake_up)
 
     async def _expire_all(self, claim: DueClaims) -> None:
-        """Commit what was claimed, all together; whom that leaves over, one by one."""
-        await asyncio.sleep(0)  # the next claim goes out first: the store answers it while this process decides
+        """Commit all claimed sessions in one batch. Retry individually those that did not commit."""
+        await asyncio.sleep(0)  # sends the next claim first: the store answers it while this process decides
         try:
-            done = await self._sessions.expire_all([(session_id, loaded) for session_id, _, loaded in claim.due])
+            done = await self._sessions.expire_batch([(session_id, loaded) for session_id, _, loaded in claim.due])
         except StoreUnavailable:
             return
-        except Exception:  # noqa: BLE001 the store refuses one; asked one by one that one tells, and no other suffers
+        except Exception as error:  # noqa: BLE001 - one session fails the batch; retried alone, it logs its error
+            logger.debug("batch of expiries failed", cause=repr(error))
             done = [False] * len(claim.due)
         for (_, due_ms, _), is_done in zip(claim.due, done, strict=True):
             if is_done:
@@ -91,17 +93,17 @@ class Timekeeper:
         left = (claimed for claimed, is_done in zip(claim.due, done, strict=True) if not is_done)
         await asyncio.gather(*(self._expire(*claimed) for claimed in left))
 
-    def _look_for_step(self, claim: DueClaims) -> None:
-        """Tell where the store's clock was set: what it says goes, but somebody should know."""
-        step_ms = self._steps.observe(claim.sent_at_s, claim.received_at_s, claim.now_ms)
+    def _report_clock_step(self, claim: DueClaims) -> None:
+        """Log and count a step of the store's clock. The new time counts, but the operator must learn of the step."""
+        step_ms = self._clock_steps.observe(claim.sent_at_s, claim.received_at_s, claim.now_ms)
         if step_ms:
             direction = "forward" if step_ms > 0 else "back"
             CLOCK_STEPS.labels(direction).inc()
             logger.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
 
-    async def _sleep(self, claim: DueClaims, wake: asyncio.Event) -> None:
-        """Sleep until the next deadline that is known, or until an earlier one is written."""
-        wait_s = LONGEST_SLEEP_S
+    async def _sleep(self, claim: DueClaims, wake_up: asyncio.Event) -> None:
+        """Sleep until the next known deadline, or until an earlier deadline is written."""
+        wait_s = MAX_SLEEP_S
         if claim.next_due_ms is not None:
             elapsed_s = time.monotonic() - claim.sent_at_s
             wait_s = min(wait_s, (claim.next_due_ms - claim.now_ms) / 1000 - elapsed_s)
@@ -109,20 +111,20 @@ class Timekeeper:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await wake.wait()
+                await wake_up.wait()
 
     async def _expire(self, session_id: str, due_ms: int, loaded: LoadedSession) -> None:
-        """Commit what fell due in one session; whatever becomes of it, the lease brings it back."""
+        """Commit the overdue transitions of one session. After an error it is claimed again when its lease ends."""
         try:
-            answer = await self._sessions.carry_out(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
+            answer = await self._sessions.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
             TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
-                # Nothing was due after all: put the deadline back to what the state says.
+                # Nothing was due: set the deadline to the one in the state.
                 await self._deadlines.realign(session_id)
         except SessionNotFound:
             with contextlib.suppress(StoreUnavailable):
                 await self._deadlines.realign(session_id)
         except StoreUnavailable:
             pass
-        except Exception:  # one broken session must not stop the clock for all others
+        except Exception:  # one broken session must not stop the clocks of all others
             logger.exception("a deadline could not be kept", session_id=session_id)

@@ -57,7 +57,7 @@ class ArchiveRoutes:
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
         await self._rate_limits.count(request.meter)
-        if not request.principal.may(self._role):
+        if not request.principal.has_role(self._role):
             raise Forbidden(f"Archives require the role {self._role} or a higher role")
         record = await self._newest_record(session_id)
         try:
@@ -101,9 +101,9 @@ class ArchiveRoutes:
         raise NotArchived(session_id, failed=True)
 
     def _readable_scope(self, request: RestRequest) -> ReadableScope:
-        if request.principal.may("admin"):
+        if request.principal.has_role("admin"):
             return "all"
-        return "events" if request.principal.may(self._events_role) else "state"
+        return "events" if request.principal.has_role(self._events_role) else "state"
 
 
 def _render_json(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, snapshots: bool) -> bytes:

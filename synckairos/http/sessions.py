@@ -181,7 +181,7 @@ class SessionRoutes:
         if verb == "switch":
             request.meter.add(switch_quota(session_id, self._switches_per_s))
         # The command is completed even if its client disconnects meanwhile.
-        return await self._sessions.carry_out(
+        return await self._sessions.execute(
             CommandRequest.for_command(
                 request.principal,
                 session_id,

@@ -185,7 +185,7 @@ class WebhookRoutes:
         command_id = request.command_id()
         if command_id is None:
             return RestResponse(await self._registry.transact(render_result), status)
-        key = request.principal.scoped(command_id)
+        key = request.principal.scope_command_id(command_id)
         body, is_replay = await self._registry.transact_once(key, request.fingerprint(), render_result)
         if not is_replay:
             return RestResponse(body, status)

@@ -36,4 +36,4 @@ class CommandHandler:
         request = CommandRequest.for_command(
             principal, message.session_id, message.command, body, arguments, command_id=message.id, meter=meter
         )
-        return await self._sessions.execute(request)
+        return await self._sessions.execute_shielded(request)

@@ -1,1 +1,1 @@
-"""Commands and reads of sessions: load, apply, commit, retry on conflict. Every change goes through this package."""
+"""Commands and reads of sessions: load, apply, commit, retry after a conflict. Every change uses this package."""

@@ -12,7 +12,7 @@ from typing import Any
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionLeftInV2, StoreUnavailable, SyncKairosError
-from synckairos.service.commits import MAX_ATTEMPTS, build_version, commit_of
+from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, build_version, prepare
 from synckairos.service.restore import SessionRestorer
 from synckairos.store.commit_script import AlreadyDecided, Committed, Conflict
 from synckairos.store.sessions import SessionStore
@@ -109,9 +109,9 @@ class SessionImporter:
                 return ImportResult(outcome, *stored.snapshot.position)
             position = transition.state.epoch, transition.state.version
             cause = Cause(IMPORT_COMMAND, IMPORT_COMMAND, {"v2": request.values}, request.command_id, request.digest)
-            record = IdempotencyRecord(request.digest, *position).render()
             versions = [build_version(transition, cause)]
-            match await self._store.commit(commit_of(transition.state, stored, versions, request.command_id, record)):
+            decided = CommandOutcome(request.command_id, request.digest)
+            match await self._store.commit(prepare(stored, versions, transition.state, outcome=decided).commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))
                     return ImportResult(outcome, *position)
@@ -119,7 +119,7 @@ class SessionImporter:
                     return _unchanged(earlier)
                 case Conflict(_, stored):
                     pass
-        raise StoreUnavailable("Too many others change this session at once; try again")
+        raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     async def find_untouched(self, session_id: str) -> StoredSession | None:
         """Return an imported session that no caller changed here since. None if there is none in Redis."""
@@ -131,7 +131,7 @@ class SessionImporter:
     async def _restore(self, session_id: str) -> bool:
         """Restore a session that Redis evicted, and return whether there is one."""
         try:
-            return await self._restorer.bring_back(session_id) is not None
+            return await self._restorer.restore(session_id) is not None
         except SessionLeftInV2:
             return False
 

@@ -1,4 +1,7 @@
-"""Recall: answers decided before, and sessions as they were. Where the hot path ends and memory begins."""
+"""Past versions of sessions: replays of earlier answers, and sessions as they were at an instant.
+
+Searches in this order: the version history in Redis, Postgres, and last the outbox, which is scanned entry by entry.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,17 +19,14 @@ from synckairos.wire.snapshot import Snapshot
 
 
 class PastVersions:
-    """Looks in Redis' history, then in Postgres, and only then through all that is on its way there.
-
-    Raises StoreUnavailable where the store that is needed doesn't answer.
-    """
+    """Reads past versions. All methods raise StoreUnavailable if a store that is needed does not answer."""
 
     def __init__(self, store: SessionStore, outbox: Outbox, history: HistoryReader) -> None:
         self._store = store
         self._outbox = outbox
         self._history = history
 
-    async def decided(
+    async def replay(
         self,
         session_id: str,
         request: CommandRequest | CreateRequest,
@@ -34,96 +34,105 @@ class PastVersions:
         current: Snapshot | None,
         now_ms: int,
     ) -> Answer:
-        """Give the first decided answer again, rendered from the document of the version it named.
+        """Return the answer of an idempotency record, from the snapshot of the version that it names.
+
+        `current` is the stored snapshot of the session, if it is known.
 
         Raises:
             IdempotencyKeyReused: the key was used for another request.
-            ReplayedRefusal: it was a refusal.
+            ReplayedRefusal: the command was refused.
         """
-        decided = IdempotencyRecord.parse(record)
-        if not request.matches(decided.fingerprint):
+        decision = IdempotencyRecord.parse(record)
+        if not request.matches(decision.fingerprint):
             raise IdempotencyKeyReused
-        snapshot = await self._snapshot(session_id, (decided.epoch, decided.version), current)
-        refusal = decided.to_error()
+        snapshot = await self._find(session_id, (decision.epoch, decision.version), current)
+        refusal = decision.to_error()
         if refusal is not None:
             refusal.document = snapshot.document
             raise refusal
-        return Answer(snapshot, now_ms, expired_participant_id=decided.expired_participant_id, replayed=True)
+        return Answer(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
-    async def as_it_was(self, session_id: str, at_ms: int) -> Answer:
-        """Return the newest version in effect at an instant before the last transition. Raises SessionNotFound."""
+    async def answer_at(self, session_id: str, at_ms: int) -> Answer:
+        """Return the session at an instant before its last transition. Raises SessionNotFound if it did not exist."""
         oldest: FeedMessage | None = None
         for message in await self._store.history(session_id):
             if message.at_ms <= at_ms:
-                return _then(message, at_ms)
+                return _answer(message, at_ms)
             oldest = message
         with suppress(StoreUnavailable):
-            return await self._archived_at(session_id, at_ms, oldest)
-        for message in await self._on_their_way(session_id):
+            return await self._audited_at(session_id, at_ms, oldest)
+        for message in await self._in_outbox(session_id):
             if message.at_ms <= at_ms:
-                return _then(message, at_ms)
+                return _answer(message, at_ms)
             oldest = message
-        return await self._archived_at(session_id, at_ms, oldest)
+        return await self._audited_at(session_id, at_ms, oldest)
 
     async def out_of_time_id(self, expired: Session) -> str | None:
-        """Return the participant whose turn it was when a session expired, None if it was no participant's.
+        """Return the participant whose turn it was when a session expired, None if it was no participant's turn.
 
-        The event of the expiry names it. Without that event in the history of Redis, the version before says it.
+        The event of the expiry names the participant. If the version history no longer has that event, the version
+        before the expiry shows the turn.
         """
         for message in await self._store.history(expired.session_id):
             if message.event_type is EventType.SESSION_EXPIRED:
                 return message.participant_id
         assert expired.completed_at_ms is not None
-        before = await self.as_it_was(expired.session_id, expired.completed_at_ms - 1)
+        before = await self.answer_at(expired.session_id, expired.completed_at_ms - 1)
         active = before.session.active_participant
         return None if active is None else active.participant_id
 
-    async def _archived_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
-        """Return what Postgres has of an instant before `oldest`. Raises StoreUnavailable where it may lack some."""
-        archived = await self._history.version_at(session_id, at_ms)
-        if oldest is not None:
-            await self._check_archived_before(oldest, at_ms)
-        if archived is None or archived.snapshot.deleted:
-            raise SessionNotFound(session_id)
-        return Answer(archived.snapshot, at_ms)
+    async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
+        """Return the session at an instant from Postgres; `oldest` is the oldest version known after that instant.
 
-    async def _check_archived_before(self, oldest: FeedMessage, at_ms: int) -> None:
-        """Raise StoreUnavailable where versions between an instant and the oldest known are still on their way."""
+        Raises StoreUnavailable if Postgres may lack versions between the two.
+        """
+        audited = await self._history.version_at(session_id, at_ms)
+        if oldest is not None:
+            await self._check_audited_before(oldest, at_ms)
+        if audited is None or audited.snapshot.deleted:
+            raise SessionNotFound(session_id)
+        return Answer(audited.snapshot, at_ms)
+
+    async def _check_audited_before(self, oldest: FeedMessage, at_ms: int) -> None:
+        """Raise StoreUnavailable if the outbox still has versions between an instant and the oldest known version."""
         if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED):
             return
         snapshot = oldest.snapshot
         if at_ms < parse_session(snapshot.document).rules.created_at_ms:
             return
         if await self._history.version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
-            raise StoreUnavailable("The version of that time is on its way to the archive; try again shortly")
+            raise StoreUnavailable("The version of that instant is in the outbox; try again shortly")
 
-    async def _snapshot(self, session_id: str, position: tuple[str, int], current: Snapshot | None) -> Snapshot:
-        """Return the snapshot of one version (epoch, version): from where it is held, nearest first."""
+    async def _find(self, session_id: str, position: tuple[str, int], current: Snapshot | None) -> Snapshot:
+        """Return the snapshot of one version (epoch, version) from the first place that has it."""
         if current is not None and current.position == position:
             return current
         for message in await self._store.history(session_id):
             if message.snapshot.position == position:
                 return message.snapshot
         with suppress(StoreUnavailable):
-            return await self._archived(session_id, position)
-        for message in await self._on_their_way(session_id):
+            return await self._audited(session_id, position)
+        for message in await self._in_outbox(session_id):
             if message.snapshot.position == position:
                 return message.snapshot
-        return await self._archived(session_id, position)
+        return await self._audited(session_id, position)
 
-    async def _archived(self, session_id: str, position: tuple[str, int]) -> Snapshot:
+    async def _audited(self, session_id: str, position: tuple[str, int]) -> Snapshot:
         document = await self._history.version_document(session_id, *position)
         if document is None:
-            raise StoreUnavailable("This answer's version is on its way to the archive; try again shortly")
+            raise StoreUnavailable("The version of this answer is in the outbox; try again shortly")
         return Snapshot(*position, document)
 
-    async def _on_their_way(self, session_id: str) -> Iterator[FeedMessage]:
-        """Return the versions that Postgres may not have yet, newest first; whoever asks it next misses none."""
+    async def _in_outbox(self, session_id: str) -> Iterator[FeedMessage]:
+        """Return the versions that Postgres may not have yet, newest first.
+
+        If Postgres is queried afterwards, no version is missed: a drain meanwhile only moves versions there.
+        """
         return (entry.to_feed_message() for entry in reversed(await self._outbox.session_entries(session_id)))
 
 
-def _then(message: FeedMessage, at_ms: int) -> Answer:
-    """Answer with a version as that of an instant. Raises SessionNotFound for a tombstone."""
+def _answer(message: FeedMessage, at_ms: int) -> Answer:
+    """Return a version as the answer for an instant. Raises SessionNotFound if it is a deletion."""
     if message.snapshot.deleted:
         raise SessionNotFound(message.session_id)
     return Answer(message.snapshot, at_ms)

@@ -1,4 +1,4 @@
-"""What a door asks of the service, and what it gets: the same shapes for REST, sockets and deadlines."""
+"""Requests to the session service and their answers: the same types for REST, sockets and the timekeeper."""
 
 import hashlib
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ def command_fingerprint(verb: str, session_id: str, given: Any) -> str:
 
 
 def former_fingerprint(verb: str, session_id: str, given: Any) -> str:
-    """Digest a command as the first edition did: by the method and path of its REST route.
+    """Digest a command as the first edition did, by the method and path of its REST route.
 
-    Idempotency records with these digests are valid for as long as their sessions are kept.
+    Idempotency records with these digests stay valid for as long as their sessions are kept.
     """
     method, end = FORMER_ROUTES.get(verb, ("POST", f"/{verb}"))
     return rest_fingerprint(method, f"/v1/sessions/{session_id}{end}", given)
@@ -106,6 +106,7 @@ class CommandRequest:
 
     @property
     def cause(self) -> Cause:
+        """Return the cause of the command's own transition."""
         return Cause(self.principal.actor, self.verb, self.args)
 
     def matches(self, fingerprint: str) -> bool:
@@ -117,7 +118,7 @@ class CommandRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """A session to make; `session_id` None lets us choose (UUIDv7)."""
+    """A session to create. `session_id` None lets the service choose a UUIDv7."""
 
     principal: Principal
     spec: Create
@@ -129,6 +130,7 @@ class CreateRequest:
 
     @property
     def cause(self) -> Cause:
+        """Return the cause of the creation."""
         fingerprint = self.fingerprint if self.command_id is not None else None
         return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
 
@@ -142,7 +144,8 @@ class CreateRequest:
 class Answer:
     """The session after a command or read, and Redis TIME (`now_ms`) at the decision.
 
-    `audited_version` is what Postgres was known to have, `expired_participant_id` whose time ran out meanwhile.
+    `audited_version` is the newest version that Postgres was known to have. `expired_participant_id` names the
+    participant whose time ran out before the command. `parsed` is the state, if it is parsed already.
     """
 
     snapshot: Snapshot
@@ -153,14 +156,14 @@ class Answer:
     parsed: Session | None = None
 
     @classmethod
-    def of(
+    def from_stored(
         cls,
         stored: StoredSession,
         now_ms: int,
         parsed: Session | None = None,
         expired_participant_id: str | None = None,
     ) -> "Answer":
-        """Return the answer that a session gives as it is stored."""
+        """Build the answer from a stored session."""
         return cls(
             stored.snapshot,
             now_ms,
@@ -171,10 +174,10 @@ class Answer:
 
     @property
     def session(self) -> Session:
-        """Return the session's state, parsed where it wasn't at hand."""
+        """Return the session's state; parse it if it is not parsed yet."""
         return self.parsed or parse_session(self.snapshot.document)
 
     @property
     def lag_receipt(self) -> LagReceipt | None:
-        """Return how the turn that a switch ended was charged; None where it met an expiry, or lag isn't spared."""
+        """Return how a switch charged the turn that it ended; None after an expiry or without lag compensation."""
         return self.session.lag_receipt if self.expired_participant_id is None else None

@@ -1,11 +1,11 @@
-"""Restoring: sessions that Redis doesn't hold, whether it let them go as agreed or lost them with everything else."""
+"""Restores evicted sessions from Postgres, and recovers sessions after data loss."""
 
 from synckairos.clock.model import Session
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import SessionLeftInV2, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion
-from synckairos.service.commits import build_version, commit_of, due_at_ms, live_since_ms
+from synckairos.service.prepare_commit import build_version, live_since_ms, next_due_ms, prepare
 from synckairos.store.commit_script import Conflict
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import EvictedSession, SessionStore
@@ -18,12 +18,13 @@ from synckairos.wire.session_json import parse_session
 from synckairos.wire.v2_session import is_v2_epoch
 
 BY_RECOVERY = Cause("recovery", "recover")
+"""The cause of the first version after data loss."""
 
 logger = log.get_logger(__name__)
 
 
 class SessionRestorer:
-    """Brings sessions back from Postgres. Raises StoreUnavailable where it, or Redis, doesn't answer."""
+    """Brings sessions from Postgres back to Redis. All methods raise StoreUnavailable if a store does not answer."""
 
     def __init__(
         self,
@@ -34,74 +35,77 @@ class SessionRestorer:
         session_ttl_s: int,
         policy: OutagePolicy,
     ) -> None:
+        """Take the stores, the seconds that a restored session stays in Redis, and the policy for data loss."""
         self._store = store
         self._history = history
         self._generations = generations
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
 
-    async def bring_back(self, session_id: str) -> StoredSession | None:
-        """Bring a session back that Redis doesn't hold. None where there never was one.
+    async def restore(self, session_id: str) -> StoredSession | None:
+        """Bring back a session that Redis does not hold; None if it never existed.
 
-        One that Redis let go comes back as it was, same epoch and version; one that it lost goes on at the next
-        version under a new epoch. A tombstone isn't put back, only told.
+        An evicted session is restored as it was, with the same epoch and version. A session of lost data is recovered:
+        it continues at the next version under a new epoch. A deleted session is returned, but not written to Redis.
 
         Raises:
             SessionLeftInV2: the session is live in v2, or was never ended there. v2 decides about its clock.
         """
-        archived = await self._history.latest_version(session_id)
-        if archived is None:
+        audited = await self._history.latest_version(session_id)
+        if audited is None:
             return None
-        if archived.snapshot.deleted:
-            return StoredSession(archived.snapshot)
-        state = parse_session(archived.snapshot.document)
-        if is_v2_epoch(archived.snapshot.epoch) and not state.status.is_final:
+        snapshot = audited.snapshot
+        if snapshot.deleted:
+            return StoredSession(snapshot)
+        state = parse_session(snapshot.document)
+        if is_v2_epoch(snapshot.epoch) and not state.status.is_final:
             raise SessionLeftInV2(session_id)
         generation = await self._generations.current(self._store.keys.partition_of(session_id))
-        if state.status.is_final or belongs_to_generation(archived.snapshot.epoch, generation):
-            return await self._restore(archived, state)
-        return await self._recover(archived, state, new_epoch(generation))
+        if state.status.is_final or belongs_to_generation(snapshot.epoch, generation):
+            return await self._restore_evicted(audited, state)
+        return await self._recover(audited, state, new_epoch(generation))
 
-    async def _restore(self, archived: AuditedVersion, state: Session) -> StoredSession | None:
-        due_ms = due_at_ms(state)
+    async def _restore_evicted(self, audited: AuditedVersion, state: Session) -> StoredSession | None:
+        due_ms = next_due_ms(state)
         now_ms = await self._store.now_ms()
-        until_ms = 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms
+        min_stay_ms = 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms
         evicted = EvictedSession(
-            stored=StoredSession(archived.snapshot, due_ms),
+            stored=StoredSession(audited.snapshot, due_ms),
             status=state.status,
             live_since_ms=live_since_ms(state),
-            ttl_ms=max(self._session_ttl_ms, until_ms),
+            ttl_ms=max(self._session_ttl_ms, min_stay_ms),
         )
         RESTORED_SESSIONS.inc()
-        return (await self._store.restore(state.session_id, evicted, archived.records)).stored
+        return (await self._store.restore(state.session_id, evicted, audited.records)).stored
 
-    async def _recover(self, archived: AuditedVersion, state: Session, epoch: str) -> StoredSession | None:
-        """Take up a session whose newest versions are lost; whoever is first decides under which epoch."""
+    async def _recover(self, audited: AuditedVersion, state: Session, epoch: str) -> StoredSession | None:
+        """Continue a session whose newest versions are lost. If another instance was first, its epoch counts."""
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
-        step = build_version(transition, BY_RECOVERY)
-        await self._store.add_records(state.session_id, archived.records)
-        outcome = await self._store.commit(commit_of(recovered, None, [step], by_time=True))
+        prepared = prepare(None, [build_version(transition, BY_RECOVERY)], recovered, by_time=True)
+        await self._store.add_records(state.session_id, audited.records)
+        outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, Conflict):
             return outcome.stored
         RECOVERED_SESSIONS.inc()
         logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
-        return StoredSession(step.message.snapshot, due_at_ms(recovered))
+        return prepared.stored
 
-    async def bring_back_unless_deleted(self, session_id: str) -> StoredSession | None:
-        """Bring a session back; a tombstone that only the archive remembers counts as nothing there."""
+    async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
+        """Restore a session; None if it never existed, was deleted, or is left in v2."""
         try:
-            stored = await self.bring_back(session_id)
+            stored = await self.restore(session_id)
         except SessionLeftInV2:
             return None
         return None if stored is None or stored.snapshot.deleted else stored
 
-    async def bring_back_if_reachable(self, session_id: str) -> StoredSession | None:
-        """Look whether a chosen id is taken by a session Redis let go; without Postgres take it as free.
+    async def restore_if_reachable(self, session_id: str) -> StoredSession | None:
+        """Restore the session that has the id of a new session; None if there is none or Postgres does not answer.
 
-        Its rows can't clash later: the new session has an epoch of its own.
+        Without Postgres the id counts as free. The rows of the two sessions cannot collide, because the new session has
+        its own epoch.
         """
         try:
-            return await self.bring_back_unless_deleted(session_id)
+            return await self.restore_unless_deleted(session_id)
         except StoreUnavailable:
             return None

@@ -248,9 +248,9 @@ async def test_what_left_the_history_is_found_on_its_way_to_the_archive(settings
 
         # Isolated, or behind a long backlog: it is in neither place, and nothing older is given for it.
         await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
-        with pytest.raises(StoreUnavailable, match="on its way"):
+        with pytest.raises(StoreUnavailable, match="in the outbox"):
             await parts.sessions.read_at(session_id, created_ms)
-        with pytest.raises(StoreUnavailable, match="on its way"):
+        with pytest.raises(StoreUnavailable, match="in the outbox"):
             await parts.sessions.execute(begin)
 
 
@@ -272,7 +272,7 @@ async def test_limits_count_before_anything_happens_and_replays_are_free(session
 
 async def test_a_caller_that_goes_away_doesnt_take_the_commit_with_it(sessions: Sessions) -> None:
     session_id = await started(sessions)
-    pressed = asyncio.create_task(sessions.execute(ask(session_id, Switch())))
+    pressed = asyncio.create_task(sessions.execute_shielded(ask(session_id, Switch())))
     await asyncio.sleep(0)
     pressed.cancel()
     await sessions.drain()

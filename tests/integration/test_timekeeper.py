@@ -133,12 +133,12 @@ async def test_of_those_that_are_due_together_each_stands_by_itself(settings: Se
         due = [(session_id, await store.load(session_id)) for session_id in (beaten, broken, absent, early, fine)]
         await parts.sessions.expire(beaten)
         due[2] = (absent, replace(due[2][1], stored=None))
-        assert await parts.sessions.expire_all(due) == [False, False, False, False, True]
+        assert await parts.sessions.expire_batch(due) == [False, False, False, False, True]
         over = await stored(parts, fine)
         assert (over["status"], over["session_completed_at"]) == (Status.EXPIRED, over["deadline_at"])
         assert [message.snapshot.version for message in await store.history(beaten)] == [3, 2, 1]
         assert (await stored(parts, early))["status"] == Status.RUNNING
-        assert await parts.sessions.expire_all([]) == []
+        assert await parts.sessions.expire_batch([]) == []
 
 
 async def test_neither_a_broken_session_nor_a_forgotten_script_stops_the_clock(settings: Settings) -> None:

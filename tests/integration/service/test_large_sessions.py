@@ -13,7 +13,7 @@ from synckairos.clock.commands import Command, Create, Delete, NewParticipant, S
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.service.commits import build_version
+from synckairos.service.prepare_commit import build_version
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import Commit, Committed, Conflict, NewVersion
 from synckairos.store.rate_limits import Quota, RateMeter

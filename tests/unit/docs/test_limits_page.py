@@ -16,7 +16,7 @@ from synckairos.realtime import connection, v3_connection
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
-from synckairos.service import commits, create
+from synckairos.service import create, prepare_commit
 from synckairos.store import commit_script, participant_sessions
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
@@ -147,7 +147,7 @@ IN_CODE = {
     ),
     "`max_ms` of `pause`": bounds(request_bodies.PauseBody, "max_ms"),
     "`lag_ms` of `switch`": bounds(request_bodies.SwitchBody, "lag_ms"),
-    "attempts of a command that loses races": text(commits.MAX_ATTEMPTS),
+    "attempts of a command that loses races": text(prepare_commit.MAX_ATTEMPTS),
     "commands of a simulation": bounds(request_bodies.SimulationBody, "commands"),
     "rows of a simulation": text(simulation.MAX_ROWS),
     "`at_ms` and `until_ms` of a simulation": same(

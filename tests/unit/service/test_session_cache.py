@@ -20,25 +20,25 @@ def snapshot_of(rendered: RenderedSession) -> Snapshot:
 
 def test_equal_bytes_return_the_kept_session() -> None:
     cache, rendered = SessionCache(), RenderedSession.render(session("a"))
-    assert cache.held("a") is None
-    assert cache.of("a", rendered.document).session == rendered.session
-    cache.keep("a", snapshot_of(rendered), rendered)
-    assert cache.of("a", bytes(bytearray(rendered.document))) is rendered
-    assert cache.held("a") == snapshot_of(rendered)
+    assert cache.snapshot("a") is None
+    assert cache.parse("a", rendered.document).session == rendered.session
+    cache.put("a", snapshot_of(rendered), rendered)
+    assert cache.parse("a", bytes(bytearray(rendered.document))) is rendered
+    assert cache.snapshot("a") == snapshot_of(rendered)
 
 
 def test_other_bytes_are_parsed_again() -> None:
     cache, rendered, other = SessionCache(), RenderedSession.render(session("a")), session("a", "another name")
-    cache.keep("a", snapshot_of(rendered), rendered)
-    assert cache.of("a", render_session(other)).session == other
+    cache.put("a", snapshot_of(rendered), rendered)
+    assert cache.parse("a", render_session(other)).session == other
 
 
 def test_least_recently_used_session_is_removed_first() -> None:
     known = {name: RenderedSession.render(session(name)) for name in "abc"}
     cache = SessionCache(max_bytes=2 * len(known["a"].document))
     for name in ("a", "b", "a", "c"):
-        cache.keep(name, snapshot_of(known[name]), known[name])
-    assert cache.of("a", known["a"].document) is known["a"]
-    assert cache.held("b") is None
-    assert cache.of("b", known["b"].document) is not known["b"]
-    assert cache.of("c", known["c"].document) is known["c"]
+        cache.put(name, snapshot_of(known[name]), known[name])
+    assert cache.parse("a", known["a"].document) is known["a"]
+    assert cache.snapshot("b") is None
+    assert cache.parse("b", known["b"].document) is not known["b"]
+    assert cache.parse("c", known["c"].document) is known["c"]

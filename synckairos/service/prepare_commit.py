@@ -1,0 +1,131 @@
+"""Prepares commits: makes versions of the clock's transitions, and builds the commit that the store executes.
+
+Sends no command to a store.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from synckairos.clock.model import Session, Transition
+from synckairos.clock.timing import next_due_event
+from synckairos.errors import SyncKairosError
+from synckairos.fast_dataclass import fast_dataclass
+from synckairos.store.commit_script import Commit, NewVersion
+from synckairos.store.stored_session import StoredSession
+from synckairos.wire.feed_message import DocumentChange, FeedMessage
+from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.outbox_entry import Cause, render_event
+from synckairos.wire.rendered_session import RenderedSession
+from synckairos.wire.snapshot import Snapshot
+
+MAX_ATTEMPTS = 500
+"""Attempts of one command before it fails with a 503. Each attempt lost a race, so another command succeeded."""
+
+TAG_BYTES = 8
+
+
+@fast_dataclass
+@dataclass(frozen=True, slots=True)
+class CommandOutcome:
+    """The outcome of a command with a command id, for its idempotency record; `refusal` None if it was accepted."""
+
+    command_id: str
+    fingerprint: str
+    refusal: SyncKairosError | None = None
+    expired_participant_id: str | None = None
+
+    def render_record(self, snapshot: Snapshot) -> bytes:
+        """Render the idempotency record. It points to the version that the command was decided on."""
+        if self.refusal is not None:
+            return IdempotencyRecord.from_refusal(self.fingerprint, *snapshot.position, self.refusal).render()
+        return IdempotencyRecord(self.fingerprint, *snapshot.position, self.expired_participant_id).render()
+
+
+@fast_dataclass
+@dataclass(frozen=True, slots=True)
+class PreparedCommit:
+    """A commit, and the session that Redis holds after it."""
+
+    commit: Commit
+    stored: StoredSession
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return not self.commit.versions and not self.commit.record
+
+
+def prepare(
+    base: StoredSession | None,
+    versions: Sequence[NewVersion],
+    after: Session,
+    *,
+    outcome: CommandOutcome | None = None,
+    by_time: bool = False,
+) -> PreparedCommit:
+    """Prepare the commit of new versions that lead from `base` to the state `after`.
+
+    `base` None means that Redis holds no session; then there must be a new version. The outcome becomes an idempotency
+    record. `by_time` marks a commit that only has overdue transitions.
+    """
+    due_ms = next_due_ms(after)
+    if versions:
+        snapshot = versions[-1].message.snapshot
+        is_same_epoch = base is not None and base.snapshot.epoch == snapshot.epoch
+        stored = StoredSession(snapshot, due_ms, base.audited_version if base is not None and is_same_epoch else None)
+    else:
+        assert base is not None
+        stored = base
+    commit = Commit(
+        session_id=after.session_id,
+        base=None if base is None else base.snapshot,
+        versions=versions,
+        status=after.status,
+        due_ms=due_ms,
+        live_since_ms=live_since_ms(after),
+        command_id=None if outcome is None else outcome.command_id,
+        record=b"" if outcome is None else outcome.render_record(stored.snapshot),
+        by_time=by_time,
+    )
+    return PreparedCommit(commit, stored)
+
+
+def build_versions(
+    transitions: Iterable[Transition], causes: Iterable[Cause], before: RenderedSession, tag: str
+) -> tuple[list[NewVersion], RenderedSession]:
+    """Build the new versions of transitions from the session `before`, whose document has this tag.
+
+    Returns them with the session after the last transition.
+    """
+    versions: list[NewVersion] = []
+    for transition, cause in zip(transitions, causes, strict=True):
+        before = before.render_next(transition.state)
+        versions.append(build_version(transition, cause, before, tag))
+        tag = versions[-1].message.snapshot.tag
+    return versions, before
+
+
+def build_version(
+    transition: Transition, cause: Cause, after: RenderedSession | None = None, base_tag: str = ""
+) -> NewVersion:
+    """Build the new version of one transition, with a new random tag.
+
+    `after` is the session after the transition, if it is rendered already. Its splices apply to the document that
+    `base_tag` names.
+    """
+    after = after or RenderedSession.render(transition.state)
+    change = DocumentChange(base_tag, after.splices, after.patch) if base_tag and after.splices else None
+    message = FeedMessage.from_transition(transition, after.document, secrets.token_hex(TAG_BYTES), change)
+    return NewVersion(render_event(transition, cause), message)
+
+
+def next_due_ms(state: Session) -> int | None:
+    """Return the instant of the next transition that falls due by time, None if there is none."""
+    due = next_due_event(state)
+    return None if due is None else due.at_ms
+
+
+def live_since_ms(state: Session) -> int | None:
+    """Return a session's creation instant, None if the session is final or deleted."""
+    return None if state.deleted or state.status.is_final else state.rules.created_at_ms
