@@ -188,10 +188,10 @@ def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, by
 
     Redis alone knows only sessions since an instant; the header then has that instant, too.
     """
-    if listed.alone is None:
+    if listed.only_store is None:
         return []
     since = b"" if listed.since_ms is None else b"; since=" + render_instant(listed.since_ms).encode()
-    return [(b"synckairos-history", listed.alone.encode() + since)]
+    return [(b"synckairos-history", listed.only_store.encode() + since)]
 
 
 def _page_response(

@@ -1,1 +1,1 @@
-"""Lists of one participant's sessions: pages, live values, cache and summaries."""
+"""Lists of one participant's sessions: pages from all stores, current values, the cache and its refresh."""

@@ -1,11 +1,16 @@
-"""Recent history of anybody: kept in Redis, filled from Postgres where it isn't there (yet)."""
+"""Cache of participants' recent sessions in Redis, filled from Postgres when it has no data of a participant."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from synckairos.fast_dataclass import fast_dataclass
-from synckairos.history.participant_sessions.summary import build_summary, is_gone, participant_part, render_part
+from synckairos.history.participant_sessions.summary import (
+    build_participant_session,
+    build_summary,
+    is_deleted,
+    render_part,
+)
 from synckairos.history.reader import MAX_PAGE, HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import (
@@ -22,106 +27,109 @@ from synckairos.wire.snapshot import Snapshot
 @fast_dataclass
 @dataclass(frozen=True, slots=True)
 class CachedSession:
-    """A session in somebody's list: the row where nothing moves in it, else their part and the session as it is live.
+    """The data of one session in a participant's list.
 
-    `part` is as Postgres has it, None where it has nothing.
+    `row` is set if no value changes by itself, and then it is all. Otherwise `session` is the session as Postgres has
+    it (None if Postgres does not list it), and `live` is its live snapshot.
     """
 
     row: ReadyRow = b""
-    part: ParticipantSession | None = None
+    session: ParticipantSession | None = None
     live: Snapshot | None = None
 
 
 class ParticipantSessionCache:
-    """Recent history. Raises StoreUnavailable where Redis doesn't answer, or Postgres where it has to be asked."""
+    """Reads and fills the cache. Raises StoreUnavailable if Redis, or Postgres when it is needed, is not reachable."""
 
     def __init__(self, store: ParticipantSessionStore, history: HistoryReader) -> None:
         self._store = store
         self._history = history
 
     async def now_ms(self) -> int:
-        """Return Redis TIME. One round trip."""
+        """Return Redis TIME (ms). One round trip."""
         return await self._store.now_ms()
 
     async def page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
-        """Return up to `limit` places before a key out of Redis alone, None where it doesn't know. One round trip."""
+        """Return up to `limit` sessions before a position; None if Redis has no complete set. One round trip."""
         return await self._store.load_page(participant_id, before, limit)
 
-    async def placed(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return where those of these sessions stand that Redis knows to be in somebody's list. One round trip."""
+    async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+        """Return the start (ms) of those of these sessions that are in the participant's set. One round trip."""
         return await self._store.load_start_times(participant_id, session_ids)
 
     async def fill(self, participant_id: str, now_ms: int) -> None:
-        """Have Redis know somebody's recent sessions; does nothing where somebody else does it now.
+        """Fill a participant's set and summaries; do nothing while another reader fills them.
 
-        Asks Postgres for up to a thousand sessions, once in 30 days without a look at them.
+        Queries Postgres for up to a thousand sessions, once until the set has not been used for 30 days.
         """
         token = 1 + secrets.randbits(31)
         if not await self._store.lease_set(participant_id, token):
             return
-        since_ms = now_ms - SPAN_MS
-        most = self._store.max_sessions
-        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=most + 1)
-        if len(keys) > most:
+        since_ms, limit = now_ms - SPAN_MS, self._store.max_sessions
+        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=limit + 1)
+        if len(keys) > limit:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
         if await self._store.fill_set(participant_id, token, since_ms, keys):
-            await self.look(participant_id, keys, {})
+            await self.load_sessions(participant_id, keys, {})
 
-    async def look(
+    async def load_sessions(
         self,
         participant_id: str,
         keys: Sequence[ListKey],
-        looked: Mapping[str, ReadyRow | CacheLookup],
-        others: Sequence[str] = (),
+        lookups: Mapping[str, ReadyRow | CacheLookup],
+        live_ids: Sequence[str] = (),
     ) -> dict[str, CachedSession]:
-        """Look at sessions of somebody's recent list as far as they weren't yet, and at others only as they are live.
+        """Return the data of listed sessions (`keys`), and only the live snapshots of other sessions (`live_ids`).
 
-        No round trip where all was looked at; else one a partition, all at once, where Redis has all of it.
+        `lookups` are the results that are known already. No round trip if they are all. Otherwise one round trip per
+        partition, at the same time, and a query of Postgres for summaries that Redis does not have.
         """
-        unseen = [session_id for _, session_id in keys if session_id not in looked]
-        if unseen or others:
-            looked = {**looked, **await self._store.look_up(participant_id, [*unseen, *others])}
-        places = {session_id: CachedSession(live=_live(looked[session_id])) for session_id in others}
+        unknown = [session_id for _, session_id in keys if session_id not in lookups]
+        if unknown or live_ids:
+            lookups = {**lookups, **await self._store.look_up(participant_id, [*unknown, *live_ids])}
+        sessions = {session_id: CachedSession(live=_live(lookups[session_id])) for session_id in live_ids}
         missing: list[str] = []
         for began_ms, session_id in keys:
-            found = looked[session_id]
-            if isinstance(found, bytes):
-                places[session_id] = CachedSession(found)
-            elif found.part is None and (found.summary is None or not is_gone(found.summary)):
+            lookup = lookups[session_id]
+            if isinstance(lookup, bytes):
+                sessions[session_id] = CachedSession(lookup)
+            elif lookup.part is None and (lookup.summary is None or not is_deleted(lookup.summary)):
                 missing.append(session_id)
             else:
-                places[session_id] = _place(found, session_id, began_ms)
+                sessions[session_id] = _from_lookup(lookup, session_id, began_ms)
         if missing:
-            parts = await self._refill(participant_id, missing)
+            found = await self._fill_summaries(participant_id, missing)
             for session_id in missing:
-                places[session_id] = CachedSession(part=parts.get(session_id), live=_live(looked[session_id]))
-        return places
+                live = _live(lookups[session_id])
+                sessions[session_id] = CachedSession(session=found.get(session_id), live=live)
+        return sessions
 
-    async def _refill(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
-        """Ask Postgres for what Redis doesn't have, and keep it there."""
+    async def _fill_summaries(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
+        """Query Postgres for sessions without a summary, and store their summaries."""
         token = 1 + secrets.randbits(31)
         await self._store.lease_summaries(session_ids, token)
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE):
-            share = session_ids[first : first + MAX_PAGE]
-            found |= await self._history.participant_sessions_by_id(participant_id, share)
+            ids = session_ids[first : first + MAX_PAGE]
+            found |= await self._history.participant_sessions_by_id(participant_id, ids)
         await self._store.fill_summaries(
             token,
             participant_id,
             {
-                session_id: (build_summary(part), render_part(part.time_used_ms, part.cycle_count))
-                for session_id, part in found.items()
+                session_id: (build_summary(session), render_part(session.time_used_ms, session.cycle_count))
+                for session_id, session in found.items()
             },
         )
         return found
 
 
-def _live(found: ReadyRow | CacheLookup) -> Snapshot | None:
-    return None if isinstance(found, bytes) else found.live
+def _live(lookup: ReadyRow | CacheLookup) -> Snapshot | None:
+    return None if isinstance(lookup, bytes) else lookup.live
 
 
-def _place(found: CacheLookup, session_id: str, began_ms: int) -> CachedSession:
-    if found.summary is None or found.part is None or is_gone(found.summary):
-        return CachedSession(live=found.live)
-    return CachedSession(part=participant_part(found.summary, found.part, session_id, began_ms), live=found.live)
+def _from_lookup(lookup: CacheLookup, session_id: str, began_ms: int) -> CachedSession:
+    if lookup.summary is None or lookup.part is None or is_deleted(lookup.summary):
+        return CachedSession(live=lookup.live)
+    session = build_participant_session(lookup.summary, lookup.part, session_id, began_ms)
+    return CachedSession(session=session, live=lookup.live)

@@ -1,6 +1,7 @@
-"""What Redis keeps beside the live sessions, kept up: after each COMMIT of the drain, before entries leave the outbox.
+"""Refreshes the caches of lists after each COMMIT of the drain, before the entries leave the outbox.
 
-In this order whoever reads finds a version in the outbox, or here; and a worker that dies in between does it again.
+Because of this order a reader finds a version in the outbox or in the caches. A worker that dies in between repeats the
+refresh.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
-from synckairos.history.participant_sessions.summary import is_gone, participant_parts, summary_after
+from synckairos.history.participant_sessions.summary import advance_summary, is_deleted, render_parts
 from synckairos.store.keys import Keys
 from synckairos.store.participant_sessions import ParticipantSessionStore, SessionSummary
 from synckairos.store.read_cache import ReadCache
@@ -18,34 +19,41 @@ from synckairos.wire.instants import instant_ms
 
 
 class SummaryRefresh:
-    """Keeps recent history and caches up to what Postgres has. Raises StoreUnavailable where Redis doesn't answer."""
+    """Updates sets, summaries and the read cache to what Postgres has. Raises StoreUnavailable without Redis."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys, store: ParticipantSessionStore | None = None) -> None:
-        self._recent = store or ParticipantSessionStore(pipe, keys)
-        self._aside = ReadCache(pipe, keys)
+        self._store = store or ParticipantSessionStore(pipe, keys)
+        self._read_cache = ReadCache(pipe, keys)
 
     async def refresh_committed(self, rows: EntryRows) -> None:
-        """Take over rows that Postgres has now; twice is as good as once.
+        """Apply rows that Postgres has now. Applying them twice has the same result.
 
-        One round trip a partition where nobody asked for anything of theirs lately, else two.
+        One round trip per partition, or two if Redis has a summary or a set that the rows concern.
         """
         sessions = {str(row.session_id): row for row in rows.sessions}
-        people: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
-        for part in rows.participants:
-            people[part.session_id].append(part)
-        names = dict.fromkeys(str(part.participant_id) for part in rows.participants)
-        _, (digests, watched) = await asyncio.gather(
-            self._aside.drop(list(sessions), list(names)), self._recent.find_cached(list(sessions), list(names))
+        participants: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
+        for row in rows.participants:
+            participants[row.session_id].append(row)
+        participant_ids = list(dict.fromkeys(str(row.participant_id) for row in rows.participants))
+        _, (summaries, with_set) = await asyncio.gather(
+            self._read_cache.drop(list(sessions), participant_ids),
+            self._store.find_cached(list(sessions), participant_ids),
         )
-        if not digests and not watched:
+        if not summaries and not with_set:
             return
         events: defaultdict[UUID, list[EventRow]] = defaultdict(list)
         for event in rows.events:
             events[event.session_id].append(event)
         await asyncio.gather(
             *(
-                self._take_over(session_id, row, events[row.session_id], people[row.session_id], digests, watched)
-                for session_id, row in sessions.items()
+                self._refresh_session(
+                    session_id,
+                    session,
+                    events[session.session_id],
+                    [each for each in participants[session.session_id] if str(each.participant_id) in with_set],
+                    summaries,
+                )
+                for session_id, session in sessions.items()
             )
         )
 
@@ -69,34 +77,33 @@ class SummaryRefresh:
         )
 
     async def remove_session(self, session_id: str, participant_ids: Iterable[str]) -> None:
-        """Forget a session that Postgres no longer has, in the lists of whoever took part as well."""
-        names = list(participant_ids)
+        """Remove a session that Postgres no longer has from the caches and from its participants' lists."""
+        ids = list(participant_ids)
         await asyncio.gather(
-            self._aside.drop([session_id], names),
-            self._recent.drop_summary(session_id),
-            *(self._recent.place(each, session_id, None) for each in names),
+            self._read_cache.drop([session_id], ids),
+            self._store.drop_summary(session_id),
+            *(self._store.place(each, session_id, None) for each in ids),
         )
 
-    async def _take_over(
+    async def _refresh_session(
         self,
         session_id: str,
         session: SessionRow,
         events: list[EventRow],
-        people: list[ParticipantRow],
-        digests: dict[str, SessionSummary | None],
-        watched: set[str],
+        participants: list[ParticipantRow],
+        summaries: dict[str, SessionSummary | None],
     ) -> None:
-        asked_for = [each for each in people if str(each.participant_id) in watched]
-        if not asked_for and session_id not in digests:
+        """Advance the session's summary, and place the session in the sets of these participants."""
+        if not participants and session_id not in summaries:
             return
-        was = digests.get(session_id)
-        digest = summary_after(was, session, events)
-        if digest is not was or digest is None:
-            await self._recent.replace_summary(session_id, was, digest, participant_parts(asked_for))
-        gone = digest is not None and is_gone(digest)
+        before = summaries.get(session_id)
+        after = advance_summary(before, session, events)
+        if after is not before or after is None:
+            await self._store.replace_summary(session_id, before, after, render_parts(participants))
+        is_gone = after is not None and is_deleted(after)
         await asyncio.gather(
             *(
-                self._recent.place(str(each.participant_id), session_id, None if gone else instant_ms(each.began_at))
-                for each in asked_for
+                self._store.place(str(each.participant_id), session_id, None if is_gone else instant_ms(each.began_at))
+                for each in participants
             )
         )

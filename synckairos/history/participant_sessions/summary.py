@@ -1,6 +1,7 @@
-"""Digests: what lists tell of a session, as Redis keeps it for recent history; pure.
+"""Session summaries: the part of a session that participants' lists show, as Redis caches it. Pure.
 
-The facts are the same for everybody who took part; beside them stands each one's part, as two numbers.
+The facts of a session are the same for all its participants. Each participant's part is two numbers: the used time and
+the cycle count.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,22 +15,31 @@ from synckairos.store.participant_sessions import SessionSummary
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.participant_session_json import render_pieces
 
-MOVING = ("running", "paused")
-"""Statuses in which somebody's time, or a break, goes on."""
+CHANGING_STATUSES = ("running", "paused")
+"""Statuses in which a clock or a pause runs, so that values change without a command."""
 
-_GONE = b"null"
-
-
-def build_summary(part: ParticipantSession) -> SessionSummary:
-    """Return what Postgres told of a session, but for whose part it is."""
-    facts = [part.sync_mode, part.status, part.started_at_ms, part.completed_at_ms, part.at_ms, part.paused_ms]
-    return _digest(part.session_id, _of(part.epoch, part.version), facts, part.metadata)
+_DELETED = b"null"  # facts of a deleted session
 
 
-def _digest(session_id: str, of: bytes, facts: list[Any], metadata: bytes) -> SessionSummary:
+def build_summary(session: ParticipantSession) -> SessionSummary:
+    """Build the summary of a session from the row of one participant."""
+    facts = [
+        session.sync_mode,
+        session.status,
+        session.started_at_ms,
+        session.completed_at_ms,
+        session.at_ms,
+        session.paused_ms,
+    ]
+    return _render_summary(
+        session.session_id, _render_position(session.epoch, session.version), facts, session.metadata
+    )
+
+
+def _render_summary(session_id: str, position: bytes, facts: list[Any], metadata: bytes) -> SessionSummary:
     sync_mode, status, started_at_ms, completed_at_ms, _, paused_ms = facts
-    if status in MOVING:
-        return SessionSummary(of, orjson.dumps(facts), metadata)
+    if status in CHANGING_STATUSES:
+        return SessionSummary(position, orjson.dumps(facts), metadata)
     pieces = render_pieces(
         session_id=session_id,
         sync_mode=sync_mode,
@@ -40,23 +50,26 @@ def _digest(session_id: str, of: bytes, facts: list[Any], metadata: bytes) -> Se
         metadata=metadata,
         synced=True,
     )
-    return SessionSummary(of, orjson.dumps(facts), metadata, b"\n".join(pieces))
+    return SessionSummary(position, orjson.dumps(facts), metadata, b"\n".join(pieces))
 
 
 def render_part(time_used_ms: int, cycle_count: int) -> bytes:
+    """Render a participant's part of a summary."""
     return b"%d %d" % (time_used_ms, cycle_count)
 
 
-def is_gone(digest: SessionSummary) -> bool:
-    """Tell whether the session was deleted."""
-    return digest.facts == _GONE
+def is_deleted(summary: SessionSummary) -> bool:
+    """Return whether the summary is of a deleted session."""
+    return summary.facts == _DELETED
 
 
-def participant_part(digest: SessionSummary, part: bytes, session_id: str, began_at_ms: int) -> ParticipantSession:
-    """Return somebody's part in a session that isn't gone."""
-    epoch, version = digest.position.split()
+def build_participant_session(
+    summary: SessionSummary, part: bytes, session_id: str, began_at_ms: int
+) -> ParticipantSession:
+    """Build a participant's session from its summary, which is not deleted, and the participant's part."""
+    epoch, version = summary.position.split()
     time_used_ms, cycle_count = part.split()
-    facts: list[Any] = orjson.loads(digest.facts)
+    facts: list[Any] = orjson.loads(summary.facts)
     return ParticipantSession(
         session_id=session_id,
         epoch=epoch.decode(),
@@ -69,29 +82,32 @@ def participant_part(digest: SessionSummary, part: bytes, session_id: str, began
         time_used_ms=int(time_used_ms),
         paused_ms=facts[5],
         cycle_count=int(cycle_count),
-        metadata=digest.metadata,
+        metadata=summary.metadata,
         began_at_ms=began_at_ms,
     )
 
 
-def summary_after(was: SessionSummary | None, session: SessionRow, events: Iterable[EventRow]) -> SessionSummary | None:
-    """Return a session's digest after a batch with these versions of it; None where what is known doesn't lead there.
+def advance_summary(
+    before: SessionSummary | None, session: SessionRow, events: Iterable[EventRow]
+) -> SessionSummary | None:
+    """Return a session's summary after a batch with these events.
 
-    It leads there from the digest of the version before, or from the first version on.
+    The events must continue the version of `before`, or begin with version 1. Otherwise the result is None, and the
+    summary has to be read from Postgres. Returns `before` itself if the batch is not newer.
     """
     known_version, at_ms, status, paused_ms = 0, 0, "", 0
-    if was is not None:
-        epoch, version = was.position.decode().split()
+    if before is not None:
+        epoch, version = before.position.decode().split()
         if epoch == session.epoch:
             known_version = int(version)
             if known_version >= session.version:
-                return was
-        if not is_gone(was):
+                return before
+        if not is_deleted(before):
             if epoch != session.epoch:
-                return None  # which of the two is the later is for Postgres to say
-            _, status, _, _, at_ms, paused_ms = orjson.loads(was.facts)
+                return None  # only Postgres knows which of the two epochs is the later one
+            _, status, _, _, at_ms, paused_ms = orjson.loads(before.facts)
     if session.deleted_at is not None:
-        return SessionSummary(_of(session.epoch, session.version), _GONE)
+        return SessionSummary(_render_position(session.epoch, session.version), _DELETED)
     versions = sorted(
         (row for row in events if row.epoch == session.epoch and row.version > known_version),
         key=lambda row: row.version,
@@ -111,17 +127,18 @@ def summary_after(was: SessionSummary | None, session: SessionRow, events: Itera
         at_ms,
         paused_ms,
     ]
-    return _digest(str(session.session_id), _of(session.epoch, session.version), facts, session.metadata.encode())
+    position = _render_position(session.epoch, session.version)
+    return _render_summary(str(session.session_id), position, facts, session.metadata.encode())
 
 
-def participant_parts(people: Sequence[ParticipantRow]) -> dict[str, bytes]:
-    """Return the parts of those who are in the session now."""
+def render_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
+    """Render the parts of those participants who are in the session now, by their ids."""
     return {
         str(each.participant_id): render_part(each.time_used_ms, each.cycle_count)
-        for each in people
+        for each in participants
         if each.cycle_count is not None
     }
 
 
-def _of(epoch: str, version: int) -> bytes:
+def _render_position(epoch: str, version: int) -> bytes:
     return f"{epoch} {version}".encode()
