@@ -58,21 +58,22 @@ class SummaryRefresh:
         )
 
     async def refresh_imported(self, participants: Sequence[ParticipantRow]) -> None:
-        """Forget what Redis keeps of sessions that came to Postgres without the drain, and list them where they belong.
+        """Refresh the caches of sessions that came to Postgres without the drain, and place them in existing sets.
 
-        Two round trips a partition.
+        Two round trips per partition.
         """
-        sessions = list(dict.fromkeys(str(part.session_id) for part in participants))
-        names = list(dict.fromkeys(str(part.participant_id) for part in participants))
+        session_ids = list(dict.fromkeys(str(row.session_id) for row in participants))
+        participant_ids = list(dict.fromkeys(str(row.participant_id) for row in participants))
         _, (_, with_set) = await asyncio.gather(
-            self._aside.drop(sessions, names), self._recent.find_cached(sessions, names)
+            self._read_cache.drop(session_ids, participant_ids),
+            self._store.find_cached(session_ids, participant_ids),
         )
         await asyncio.gather(
-            *(self._recent.drop_summary(each) for each in sessions),
+            *(self._store.drop_summary(each) for each in session_ids),
             *(
-                self._recent.place(str(part.participant_id), str(part.session_id), instant_ms(part.began_at))
-                for part in participants
-                if str(part.participant_id) in with_set
+                self._store.place(str(row.participant_id), str(row.session_id), instant_ms(row.began_at))
+                for row in participants
+                if str(row.participant_id) in with_set
             ),
         )
 
