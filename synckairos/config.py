@@ -23,7 +23,7 @@ from synckairos.principal import Role
 PREFIX = "SYNCKAIROS_"
 
 # These names also work without the prefix, as in v2. If both are set, the prefixed name wins.
-BARE = frozenset(
+UNPREFIXED = frozenset(
     {
         "port",
         "redis_url",
@@ -51,7 +51,7 @@ class BadSettings(SyncKairosError):
 def variables(field: str) -> tuple[str, ...]:
     """Return the environment variables that set `field`, the one with precedence first."""
     prefixed = PREFIX + field.upper()
-    return (prefixed, field.upper()) if field in BARE else (prefixed,)
+    return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
 
 
 def _url_with(*schemes: str) -> AfterValidator:

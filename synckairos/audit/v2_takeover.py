@@ -25,7 +25,7 @@ from synckairos.postgres.migrate import (
 )
 from synckairos.postgres.migration_files import migrations_dir
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
 from synckairos.wire.v2_session import IMPORT_COMMAND, V2_GENERATION
 
 V2_SCHEMA = "synckairos_v2"
@@ -69,7 +69,7 @@ async def take_over(database_url: str) -> TakeoverResult | None:
 
     Raises:
         TakeoverRefused: privileges are missing, or v2's tables stay in use.
-        psycopg.Error: Postgres does not answer.
+        StoreUnavailable: Postgres is not reachable.
     """
     async with _transaction(database_url) as connection:
         found = await (await connection.execute(_statement("find"))).fetchone()
@@ -263,16 +263,16 @@ def _statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
 @asynccontextmanager
 async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
     """Connect and run one transaction. Any number of processes may do so at once: they wait for one another."""
-    connection = await AsyncConnection.connect(
-        database_url,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        application_name="synckairos takeover",
-        prepare_threshold=None,
-    )
     try:
-        async with connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
-            yield connection
+        with translate_unreachable():
+            async with await AsyncConnection.connect(
+                database_url,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name="synckairos takeover",
+                prepare_threshold=None,
+            ) as connection:
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
+                yield connection
     except InsufficientPrivilege as refusal:
         raise TakeoverRefused(
             f"v2's database cannot be taken over: {refusal.diag.message_primary}. Connect as the owner of v2's tables,"

@@ -63,7 +63,7 @@ def persistent_data_dir(path: Path) -> Iterator[Path]:
     """Yield a data directory that is kept, and create it if it is missing. One process at a time may use it.
 
     The lock ends with the process, even if it is killed. The stores of a killed process may end a moment later; they
-    have locks of their own.
+    have separate locks.
 
     Raises:
         EmbeddedStoreFailed: Another process uses the directory.

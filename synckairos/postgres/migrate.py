@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 from psycopg.errors import DuplicateObject, DuplicateTable
 
-from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.errors import SyncKairosError
 from synckairos.postgres.migration_files import migrations_dir
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 MIGRATION_LOCK_KEY = 0x53594E43
@@ -121,13 +121,11 @@ def read_migrations(directory: Path) -> list[Migration]:
 @asynccontextmanager
 async def _connect(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
     """Open a connection. Raises: StoreUnavailable if Postgres is not reachable, now or while the connection is used."""
-    try:
+    with translate_unreachable():
         async with await psycopg.AsyncConnection.connect(
             database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
         ) as connection:
             yield connection
-    except psycopg.OperationalError as fault:
-        raise StoreUnavailable(f"Postgres does not answer: {fault}", setting="DATABASE_URL") from fault
 
 
 async def _applied(connection: psycopg.AsyncConnection) -> dict[int, tuple[str, str]]:

@@ -17,7 +17,7 @@ from psycopg.errors import (
     UndefinedTable,
 )
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from synckairos.errors import StoreUnavailable
 
@@ -160,12 +160,20 @@ class BoundedQueries:
 
 
 @contextmanager
+def translate_unreachable() -> Iterator[None]:
+    """Raise StoreUnavailable if Postgres is not reachable, or fails while a connection is used. Other errors pass."""
+    try:
+        yield
+    except OperationalError as fault:  # includes PoolTimeout
+        raise StoreUnavailable(f"Postgres is not reachable: {fault}", setting="DATABASE_URL") from fault
+
+
+@contextmanager
 def translate_postgres_errors() -> Iterator[None]:
     """Raise StoreUnavailable if Postgres fails, is read-only or is not migrated. Other errors pass unchanged."""
     try:
-        yield
-    except (OperationalError, PoolTimeout) as fault:
-        raise StoreUnavailable(f"Postgres is not reachable: {fault}", setting="DATABASE_URL") from fault
+        with translate_unreachable():
+            yield
     except ReadOnlySqlTransaction as fault:
         raise StoreUnavailable(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
     except (UndefinedTable, UndefinedColumn) as fault:

@@ -18,7 +18,9 @@ def test_settings_without_variables_have_the_documented_defaults() -> None:
     assert settings.jwt_secret is None
 
 
-@pytest.mark.parametrize("field", sorted(config.BARE - {"redis_url", "database_url", "queue_redis_url", "log_level"}))
+@pytest.mark.parametrize(
+    "field", sorted(config.UNPREFIXED - {"redis_url", "database_url", "queue_redis_url", "log_level"})
+)
 def test_bare_name_works_and_the_prefixed_name_has_precedence(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prefixed, bare = config.variables(field)
     monkeypatch.setenv(bare, "7")

@@ -1,6 +1,5 @@
 """Help of all commands, and errors: one clear line each, exit code 1, no traceback, no password."""
 
-import re
 from collections.abc import Iterator
 
 import click
@@ -77,8 +76,7 @@ def test_database_without_its_schema_is_reported_with_the_command_to_run(
     monkeypatch.setenv("DATABASE_URL", bare_database_url)
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == 1
-    line = result.output.splitlines()[-1]
-    assert re.fullmatch(r"The database (isn't|is not) up to date: run `synckairos migrate`", line)
+    assert result.output.splitlines()[-1] == "The database isn't up to date: run `synckairos migrate`"
 
 
 ID = "00000000-0000-4000-8000-000000000000"
@@ -88,7 +86,7 @@ ID = "00000000-0000-4000-8000-000000000000"
     "command",
     ["migrate", f"verify-audit {ID}", "verify-audit --all", "jobs list", "jobs show 1", "jobs retry 1",
      f"jobs run archive {ID}", "jobs run export --from 2026-01-01 --to 2026-01-02 --wait", "webhooks list",
-     "webhooks add https://example.com/told", f"webhooks test {ID}"],
+     "webhooks add https://example.com/hook", f"webhooks test {ID}"],
 )  # fmt: skip
 def test_refused_connection_to_postgres_is_reported_in_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line has the reason of the first attempt. A connection pool would only report that it waited."""
