@@ -15,6 +15,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import InvalidMigrations, migrate
 from synckairos.wire.v2_session import is_v2_epoch
 from tests.fixtures.v2 import product
+from tests.unit.docs.pages import code_blocks, read_page
 
 T0 = 1_750_000_000_000
 
@@ -321,3 +322,37 @@ async def test_sessions_that_were_changed_here_keep_their_rows(v2_url: str) -> N
     assert await later_rows(v2_url) == left_out
     assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(7,)]
     assert rows(v2_url, "SELECT count(*) FROM synckairos_v2.sync_events") == [(7,)]
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+STRUCTURE = (
+    "SELECT table_name, column_name, udt_schema, udt_name, column_default, is_nullable FROM information_schema.columns"
+    " WHERE table_schema = 'public' UNION ALL SELECT tablename, indexname, indexdef, '', '', '' FROM pg_indexes"
+    " WHERE schemaname = 'public' UNION ALL SELECT nspname, '', '', '', '', '' FROM pg_namespace"
+    " WHERE starts_with(nspname, 'synckairos') ORDER BY 1, 2"
+)
+
+
+async def test_rollback_of_the_page_gives_v2_its_tables_back(v2_url: str) -> None:
+    (statements,) = code_blocks(read_page("../guides/from-v2.md"), "sql")
+    states = history()
+    with v2_process(v2_url) as v2:
+        before = rows(v2_url, STRUCTURE)
+        record(v2, states[:3])
+        await take_over(v2_url)
+        record(v2, states[3:])
+        v2.execute(statements.encode())
+        assert rows(v2_url, STRUCTURE) == before
+        record(v2, history())
+    assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(12,)]
+    assert await take_over(v2_url) == TakeoverResult(sessions=2, events=12)
+
+
+async def test_views_of_the_operator_go_on_reading_the_rows_of_v2(v2_url: str) -> None:
+    with v2_process(v2_url) as v2:
+        v2.execute("CREATE VIEW report AS SELECT final_status, count(*) FROM sync_sessions GROUP BY 1")
+        record(v2, history())
+        await take_over(v2_url)
+        record(v2, history())
+        assert v2.execute("SELECT * FROM report").fetchall() == [("completed", 2)]
