@@ -1,11 +1,13 @@
 """Fixtures of the integration tests: timings of servers in the process of the test, the audit, and REST."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.embedded import Valkey
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import JobTable
 from synckairos.jobs.wakeups import JobWakeups
@@ -16,6 +18,19 @@ from tests.integration.audit_parts import AuditParts, open_audit_parts
 from tests.integration.jobs.job_components import JobComponents, open_job_components
 from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER
 from tests.integration.rest_server import RestServer, open_rest_server
+
+
+@pytest.fixture
+def own_valkey(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Valkey]:
+    """Start a Valkey for one test, which may stop, freeze or flush it."""
+    with Valkey(data_dir / tmp_path_factory.mktemp("valkey").name) as store:
+        yield store
+
+
+@pytest.fixture
+def own_settings(settings: Settings, own_valkey: Valkey) -> Settings:
+    """Give settings with a Valkey that the test may flush."""
+    return settings.model_copy(update={"redis_url": own_valkey.url, "queue_redis_url": own_valkey.url})
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Which instances live, and what each has, on a real store."""
+"""Presence on a real store: which instances live, and the counts of each."""
 
 from collections.abc import AsyncIterator
 
@@ -14,8 +14,8 @@ from synckairos.store.shared_connection import RedisPipe
 LONG_AGO_MS = DEAD_AFTER_S * 1000 + 1
 
 
-class Two:
-    """Two instances' stores, and the keys that they share."""
+class TwoInstances:
+    """The presence stores of two instances with the same keys."""
 
     def __init__(self, settings: Settings, pipe: RedisPipe) -> None:
         self.keys = Keys(settings.key_prefix)
@@ -25,35 +25,35 @@ class Two:
         self.here, self.there = (PresenceStore(pipe, subscriber, self.keys) for _ in range(2))
 
     async def silence(self, store: PresenceStore) -> None:
-        """Make an instance look as if it had been silent for too long."""
-        heard_ms = float(await self.pipe.call("ZSCORE", self.keys.instances, store.instance))
-        await self.pipe.call("ZADD", self.keys.instances, heard_ms - LONG_AGO_MS, store.instance)
+        """Move an instance's last heartbeat so far back that it counts as dead."""
+        heartbeat_ms = float(await self.pipe.call("ZSCORE", self.keys.instances, store.instance))
+        await self.pipe.call("ZADD", self.keys.instances, heartbeat_ms - LONG_AGO_MS, store.instance)
 
 
 @pytest.fixture
-async def two(settings: Settings) -> AsyncIterator[Two]:
+async def two(settings: Settings) -> AsyncIterator[TwoInstances]:
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        yield Two(settings, pipe)
+        yield TwoInstances(settings, pipe)
 
 
-async def test_who_beats_lives(two: Two) -> None:
+async def test_instance_with_a_heartbeat_lives(two: TwoInstances) -> None:
     assert (await two.here.heartbeat(may_remove_dead=True)).is_new
     assert not (await two.here.heartbeat(may_remove_dead=True)).is_new
     assert (await two.there.heartbeat(may_remove_dead=True)).living == {two.here.instance, two.there.instance}
 
 
-async def test_the_silent_are_buried_but_not_by_who_was_silent_itself(two: Two) -> None:
+async def test_silent_instance_is_removed_only_if_the_caller_may_remove(two: TwoInstances) -> None:
     await two.here.heartbeat(may_remove_dead=True)
     await two.there.heartbeat(may_remove_dead=True)
     await two.silence(two.there)
     assert two.there.instance in (await two.here.heartbeat(may_remove_dead=False)).living
     assert (await two.here.heartbeat(may_remove_dead=True)).living == {two.here.instance}
-    buried = two.there.instance
+    removed = two.there.instance
     assert (await two.there.heartbeat(may_remove_dead=True)).is_new
-    assert two.there.instance != buried
+    assert two.there.instance != removed
 
 
-async def test_what_the_dead_left_counts_for_nothing_and_is_cleared_away(two: Two) -> None:
+async def test_counts_of_a_dead_instance_are_ignored_and_removed(two: TwoInstances) -> None:
     for store, value in ((two.here, b"1"), (two.there, b"2")):
         await store.heartbeat(may_remove_dead=True)
         await store.write({"a": value, "b": value})
@@ -65,14 +65,14 @@ async def test_what_the_dead_left_counts_for_nothing_and_is_cleared_away(two: Tw
     assert await two.pipe.call("HGETALL", two.keys.presence("a")) == [two.here.instance.encode(), b"1"]
 
 
-async def test_what_is_written_expires_by_itself(two: Two) -> None:
+async def test_written_counts_expire(two: TwoInstances) -> None:
     await two.here.write({"a": b"1"})
     assert 0 < await two.pipe.call("TTL", two.keys.presence("a")) <= 300
     await two.here.write({"a": b""})
     assert not await two.pipe.call("EXISTS", two.keys.presence("a"))
 
 
-async def test_what_is_told_is_counted(two: Two) -> None:
+async def test_published_message_is_counted(two: TwoInstances) -> None:
     before = (await two.here.heartbeat(may_remove_dead=True)).changes
     await two.here.publish(["a", "b"])
     assert (await two.there.heartbeat(may_remove_dead=True)).changes == before + 1

@@ -1,4 +1,4 @@
-"""The service on real stores: exactly once, gapless versions, one winner a version, time conserved."""
+"""The session service on real stores: commands happen once, versions have no gap, and no time is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 
-SOMEBODY = Principal(subject="somebody")
+CALLER = Principal(subject="caller")
 
 
 @pytest.fixture
@@ -68,36 +68,36 @@ def chess(budget_ms: int = 60_000, **rules: Any) -> Create:
     return replace(Create(SyncMode.PER_PARTICIPANT, two), **rules)
 
 
-async def make(sessions: Sessions, spec: Create | None = None) -> Answer:
-    return await sessions.create(CreateRequest(SOMEBODY, spec or chess()))
+async def create(sessions: Sessions, spec: Create | None = None) -> Answer:
+    return await sessions.create(CreateRequest(CALLER, spec or chess()))
 
 
-async def started(sessions: Sessions, spec: Create | None = None) -> str:
-    session_id = (await make(sessions, spec)).session.session_id
-    await sessions.execute(ask(session_id, Start()))
+async def create_started(sessions: Sessions, spec: Create | None = None) -> str:
+    session_id = (await create(sessions, spec)).session.session_id
+    await sessions.execute(request_of(session_id, Start()))
     return session_id
 
 
-def ask(session_id: str, command: Command, **more: Any) -> CommandRequest:
-    return replace(CommandRequest(SOMEBODY, session_id, command, type(command).__name__.lower()), **more)
+def request_of(session_id: str, command: Command, **more: Any) -> CommandRequest:
+    return replace(CommandRequest(CALLER, session_id, command, type(command).__name__.lower()), **more)
 
 
-async def test_what_was_committed_is_what_is_read(sessions: Sessions) -> None:
-    made = await make(sessions)
-    read = await sessions.read(made.session.session_id)
+async def test_read_returns_the_committed_document(sessions: Sessions) -> None:
+    created = await create(sessions)
+    read = await sessions.read(created.session.session_id)
     assert (read.snapshot.document, read.snapshot.version, read.snapshot.epoch) == (
-        made.snapshot.document,
+        created.snapshot.document,
         1,
-        made.snapshot.epoch,
+        created.snapshot.epoch,
     )
 
 
-async def test_fifty_switches_from_two_instances_leave_no_gap_and_lose_no_time(settings: Settings) -> None:
+async def test_fifty_switches_by_two_instances_leave_no_gap_and_lose_no_time(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
-        session_id = await started(one.sessions)
+        session_id = await create_started(one.sessions)
         answers = await asyncio.gather(
-            *((one, two)[n % 2].sessions.execute(ask(session_id, Switch())) for n in range(50))
+            *((one, two)[n % 2].sessions.execute(request_of(session_id, Switch())) for n in range(50))
         )
         assert sorted(answer.snapshot.version for answer in answers) == list(range(3, 53))
         history = [orjson.loads(message.snapshot.document) for message in await one.store.history(session_id)][::-1]
@@ -109,58 +109,58 @@ async def test_fifty_switches_from_two_instances_leave_no_gap_and_lose_no_time(s
         assert sum(p.cycle_count for p in last.participants) == 50
 
 
-async def test_one_command_id_counts_once_however_often_it_is_sent(sessions: Sessions) -> None:
-    session_id = await started(sessions)
-    request = ask(session_id, Switch(), command_id="press-1", fingerprint="f")
+async def test_command_id_sent_a_hundred_times_at_once_is_executed_once(sessions: Sessions) -> None:
+    session_id = await create_started(sessions)
+    request = request_of(session_id, Switch(), command_id="press-1", fingerprint="f")
     answers = await asyncio.gather(*(sessions.execute(request) for _ in range(100)))
     assert {answer.snapshot.document for answer in answers} == {answers[0].snapshot.document}
     assert sum(not answer.replayed for answer in answers) == 1
     assert (await sessions.read(session_id)).snapshot.version == 3
 
 
-async def test_a_replay_is_the_first_answer_even_after_more_happened(sessions: Sessions) -> None:
-    session_id = await started(sessions)
-    request = ask(session_id, Switch(), command_id="press-1", fingerprint="f")
+async def test_replay_after_later_commands_is_the_first_answer(sessions: Sessions) -> None:
+    session_id = await create_started(sessions)
+    request = request_of(session_id, Switch(), command_id="press-1", fingerprint="f")
     first = await sessions.execute(request)
-    await sessions.execute(ask(session_id, Switch()))
+    await sessions.execute(request_of(session_id, Switch()))
     again = await sessions.execute(request)
     assert again.replayed
     assert again.snapshot.document == first.snapshot.document
 
 
-async def test_a_refusal_is_decided_too(sessions: Sessions) -> None:
-    session_id = (await make(sessions)).session.session_id
-    request = ask(session_id, Switch(), command_id="early", fingerprint="f")
+async def test_refusal_is_replayed_after_it_would_be_accepted(sessions: Sessions) -> None:
+    session_id = (await create(sessions)).session.session_id
+    request = request_of(session_id, Switch(), command_id="early", fingerprint="f")
     with pytest.raises(InvalidTransition, match="pending"):
         await sessions.execute(request)
-    await sessions.execute(ask(session_id, Start()))
+    await sessions.execute(request_of(session_id, Start()))
     with pytest.raises(ReplayedRefusal, match="pending") as again:
         await sessions.execute(request)
     assert again.value.replayed
     assert again.value.code == InvalidTransition.code
 
 
-async def test_another_request_under_the_same_key_is_refused(sessions: Sessions) -> None:
-    session_id = await started(sessions)
-    await sessions.execute(ask(session_id, Switch(), command_id="k", fingerprint="one"))
+async def test_command_id_of_another_request_is_refused(sessions: Sessions) -> None:
+    session_id = await create_started(sessions)
+    await sessions.execute(request_of(session_id, Switch(), command_id="k", fingerprint="one"))
     with pytest.raises(IdempotencyKeyReused):
-        await sessions.execute(ask(session_id, Switch(), command_id="k", fingerprint="two"))
+        await sessions.execute(request_of(session_id, Switch(), command_id="k", fingerprint="two"))
 
 
-async def test_a_creation_key_makes_one_session_with_one_id(sessions: Sessions) -> None:
-    request = CreateRequest(SOMEBODY, chess(), command_id=uuid4().hex, fingerprint="f")
+async def test_creation_key_used_twenty_times_creates_one_session(sessions: Sessions) -> None:
+    request = CreateRequest(CALLER, chess(), command_id=uuid4().hex, fingerprint="f")
     answers = await asyncio.gather(*(sessions.create(request) for _ in range(20)))
     assert {answer.snapshot.document for answer in answers} == {answers[0].snapshot.document}
     with pytest.raises(IdempotencyKeyReused):
         await sessions.create(replace(request, fingerprint="other"))
 
 
-async def test_a_taken_id_is_refused_and_a_deleted_one_is_free_again(sessions: Sessions) -> None:
-    request = CreateRequest(SOMEBODY, chess(), session_id=str(uuid4()))
+async def test_creation_with_an_existing_id_is_refused_until_it_is_deleted(sessions: Sessions) -> None:
+    request = CreateRequest(CALLER, chess(), session_id=str(uuid4()))
     first = await sessions.create(request)
     with pytest.raises(SessionExists):
         await sessions.create(request)
-    await sessions.execute(ask(first.session.session_id, Delete()))
+    await sessions.execute(request_of(first.session.session_id, Delete()))
     with pytest.raises(SessionNotFound):
         await sessions.read(first.session.session_id)
     second = await sessions.create(request)
@@ -172,25 +172,25 @@ async def test_a_taken_id_is_refused_and_a_deleted_one_is_free_again(sessions: S
     ("precondition", "error"),
     [(Precondition(version=1), VersionConflict), (Precondition(etags=((2, "other"),)), PreconditionFailed)],
 )
-async def test_a_stale_belief_is_refused(
+async def test_stale_precondition_is_refused(
     sessions: Sessions, precondition: Precondition, error: type[SyncKairosError]
 ) -> None:
-    session_id = await started(sessions)
+    session_id = await create_started(sessions)
     with pytest.raises(error) as refused:
-        await sessions.execute(ask(session_id, Switch(), precondition=precondition))
+        await sessions.execute(request_of(session_id, Switch(), precondition=precondition))
     if error is VersionConflict:
         assert orjson.loads(refused.value.document or b"")["version"] == 2
 
 
-async def test_no_change_is_no_version(sessions: Sessions) -> None:
-    session_id = (await make(sessions, chess(metadata={"a": 1}))).session.session_id
-    same = await sessions.execute(ask(session_id, UpdateMetadata({"a": 1})))
+async def test_command_without_a_change_makes_no_version(sessions: Sessions) -> None:
+    session_id = (await create(sessions, chess(metadata={"a": 1}))).session.session_id
+    same = await sessions.execute(request_of(session_id, UpdateMetadata({"a": 1})))
     assert same.snapshot.version == 1
 
 
-async def test_a_read_past_the_deadline_commits_it_at_the_deadline(sessions: Sessions) -> None:
+async def test_read_after_the_deadline_commits_the_expiry_at_the_deadline(sessions: Sessions) -> None:
     spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
-    session_id = await started(sessions, spec)
+    session_id = await create_started(sessions, spec)
     deadline_ms = orjson.loads((await sessions.read(session_id)).snapshot.document)["deadline_at"]
 
     async def is_over() -> bool:
@@ -201,88 +201,88 @@ async def test_a_read_past_the_deadline_commits_it_at_the_deadline(sessions: Ses
     assert over["session_completed_at"] == over["deadline_at"] == deadline_ms == over["updated_at"]
 
 
-async def test_a_long_chain_of_missed_cycles_is_committed_piece_by_piece(parts: Parts) -> None:
+async def test_two_hundred_overdue_cycles_are_committed_before_the_command(parts: Parts) -> None:
     spec = replace(
         Create(SyncMode.PER_CYCLE, chess().participants, time_per_cycle_ms=1_000, max_cycles=500),
         on_timeout=OnTimeout.ADVANCE,
     )
-    session_id = await started(parts.sessions, spec)
+    session_id = await create_started(parts.sessions, spec)
     await parts.rewind(session_id, 200_500)
-    answer = await parts.sessions.execute(ask(session_id, Pause()))
+    answer = await parts.sessions.execute(request_of(session_id, Pause()))
     assert answer.snapshot.version == 2 + 200 + 1
     assert answer.session.turn.cycles == 200
     assert answer.session.used_ms == pytest.approx(200_500, abs=500)
 
 
-async def test_time_travel_within_what_redis_holds(sessions: Sessions) -> None:
-    made = await make(sessions)
-    session_id = made.session.session_id
-    created_ms = made.session.rules.created_at_ms
-    begun = await sessions.execute(ask(session_id, Start()))
-    ended = await sessions.execute(ask(session_id, Cancel()))
+async def test_read_at_an_instant_uses_the_version_history(sessions: Sessions) -> None:
+    created = await create(sessions)
+    session_id = created.session.session_id
+    created_ms = created.session.rules.created_at_ms
+    started_answer = await sessions.execute(request_of(session_id, Start()))
+    ended = await sessions.execute(request_of(session_id, Cancel()))
     assert (await sessions.read_at(session_id, ended.now_ms + 10**9)).snapshot.document == ended.snapshot.document
-    at_start = await sessions.read_at(session_id, begun.session.updated_at_ms)
-    assert at_start.session.updated_at_ms <= begun.session.updated_at_ms
+    at_start = await sessions.read_at(session_id, started_answer.session.updated_at_ms)
+    assert at_start.session.updated_at_ms <= started_answer.session.updated_at_ms
     with pytest.raises(SessionNotFound):
         await sessions.read_at(session_id, created_ms - 1)
 
 
-async def test_what_left_the_history_is_found_on_its_way_to_the_archive(settings: Settings) -> None:
+async def test_versions_that_left_the_history_are_found_in_the_outbox(settings: Settings) -> None:
     async with open_parts(settings.model_copy(update={"history_length": 2})) as parts:
-        made = await make(parts.sessions)
-        session_id, created_ms = made.session.session_id, made.session.rules.created_at_ms
+        created = await create(parts.sessions)
+        session_id, created_ms = created.session.session_id, created.session.rules.created_at_ms
 
         async def is_later() -> bool:
             return await parts.sessions.now_ms() > created_ms
 
         await eventually(is_later)
-        begin = ask(session_id, Start(), command_id="k", fingerprint="f")
-        begun = await parts.sessions.execute(begin)
+        start = request_of(session_id, Start(), command_id="k", fingerprint="f")
+        started_answer = await parts.sessions.execute(start)
         for at in range(3):
-            await parts.sessions.execute(ask(session_id, UpdateMetadata({"at": at})))
-        assert (await parts.sessions.read_at(session_id, created_ms)).snapshot.document == made.snapshot.document
+            await parts.sessions.execute(request_of(session_id, UpdateMetadata({"at": at})))
+        assert (await parts.sessions.read_at(session_id, created_ms)).snapshot.document == created.snapshot.document
         with pytest.raises(SessionNotFound):
             await parts.sessions.read_at(session_id, created_ms - 1)
-        again = await parts.sessions.execute(begin)
-        assert (again.replayed, again.snapshot.document) == (True, begun.snapshot.document)
+        again = await parts.sessions.execute(start)
+        assert (again.replayed, again.snapshot.document) == (True, started_answer.snapshot.document)
 
-        # Isolated, or behind a long backlog: it is in neither place, and nothing older is given for it.
+        # A failed entry, or an entry behind a long backlog, is in neither place. No older version replaces it.
         await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
         with pytest.raises(StoreUnavailable, match="in the outbox"):
             await parts.sessions.read_at(session_id, created_ms)
         with pytest.raises(StoreUnavailable, match="in the outbox"):
-            await parts.sessions.execute(begin)
+            await parts.sessions.execute(start)
 
 
-async def test_limits_count_before_anything_happens_and_replays_are_free(sessions: Sessions) -> None:
-    session_id = await started(sessions)
+async def test_rate_limit_is_counted_before_the_command_and_not_for_replays(sessions: Sessions) -> None:
+    session_id = await create_started(sessions)
     meter = RateMeter(Quota(f"switch:{session_id}", 2, 60_000))
-    request = ask(session_id, Switch(), command_id="k", fingerprint="f", meter=meter)
+    request = request_of(session_id, Switch(), command_id="k", fingerprint="f", meter=meter)
     await sessions.execute(request)
     assert meter.statuses[0].remaining == 1
     for _ in range(5):
         assert (await sessions.execute(request)).replayed
         assert meter.statuses == ()
-    await sessions.execute(ask(session_id, Switch(), meter=meter))
+    await sessions.execute(request_of(session_id, Switch(), meter=meter))
     with pytest.raises(RateLimitExceeded):
-        await sessions.execute(ask(session_id, Switch(), meter=meter))
+        await sessions.execute(request_of(session_id, Switch(), meter=meter))
     assert meter.statuses[0].remaining == 0
     assert (await sessions.read(session_id)).snapshot.version == 4
 
 
-async def test_a_caller_that_goes_away_doesnt_take_the_commit_with_it(sessions: Sessions) -> None:
-    session_id = await started(sessions)
-    pressed = asyncio.create_task(sessions.execute_shielded(ask(session_id, Switch())))
+async def test_cancelled_caller_of_a_shielded_command_does_not_stop_it(sessions: Sessions) -> None:
+    session_id = await create_started(sessions)
+    command = asyncio.create_task(sessions.execute_shielded(request_of(session_id, Switch())))
     await asyncio.sleep(0)
-    pressed.cancel()
+    command.cancel()
     await sessions.drain()
     assert (await sessions.read(session_id)).snapshot.version == 3
 
 
-async def test_live_sessions_are_listed_newest_first_and_those_let_go_are_not(parts: Parts) -> None:
-    made = [await make(parts.sessions) for _ in range(6)]
-    ids = [answer.session.session_id for answer in reversed(made)]
-    await parts.sessions.execute(ask(ids[2], Cancel()))
+async def test_live_sessions_are_listed_newest_first_without_evicted_ones(parts: Parts) -> None:
+    created = [await create(parts.sessions) for _ in range(6)]
+    ids = [answer.session.session_id for answer in reversed(created)]
+    await parts.sessions.execute(request_of(ids[2], Cancel()))
     await parts.pipe.call("DEL", parts.store.keys.session(ids[0]), parts.store.keys.session(ids[1]))
     page = await parts.store.list_live(2)
     assert [session_id for _, session_id, _ in page] == ids[3:5]

@@ -1,0 +1,123 @@
+"""Restoring sessions: evicted sessions come back as they were, and lost ones under a new epoch."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from synckairos.clock.commands import Cancel, Create, Start
+from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
+from synckairos.config import Settings
+from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
+from synckairos.service.requests import CommandRequest, CreateRequest
+from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
+from tests.integration.parts import open_parts
+from tests.waiting import eventually
+
+
+async def test_read_after_data_loss_recovers_at_the_next_version_under_a_new_epoch(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        session_id = await create_started(parts)
+        first_answer = await switch(parts, session_id, "switch-1")
+        before = await parts.sessions.read(session_id)
+        await wait_until_drained(parts)
+        await parts.pipe.call("FLUSHALL")
+        after = await parts.sessions.read(session_id)
+        assert after.snapshot.version == before.snapshot.version + 1
+        assert after.snapshot.epoch != before.snapshot.epoch
+        was, now = before.session, after.session
+        assert now == replace(was, version=after.snapshot.version, epoch=after.snapshot.epoch)
+        assert await switch(parts, session_id, "switch-1") == first_answer
+        await wait_until_drained(parts)
+        events = (await parts.history.events(session_id)).items
+        assert [(event.version, event.event_type) for event in events][-2:] == [
+            (3, EventType.CYCLE_SWITCHED),
+            (4, EventType.SESSION_RECOVERED),
+        ]
+
+
+async def test_final_session_is_restored_as_it_was_after_data_loss(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
+        created = await parts.sessions.create(CreateRequest(CALLER, spec))
+        session_id = created.session.session_id
+        await parts.sessions.execute(CommandRequest(CALLER, session_id, Start(), "start"))
+        await parts.rewind(session_id, 5_000)
+        over = await parts.sessions.read(session_id)
+        assert over.session.status is Status.EXPIRED
+        await wait_until_drained(parts)
+        await parts.pipe.call("FLUSHALL")
+        assert (await parts.sessions.read(session_id)).snapshot.document == over.snapshot.document
+
+
+async def test_evicted_session_is_restored_as_it_was(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        session_id = await create_started(parts)
+        before = await parts.sessions.read(session_id)
+        await wait_until_drained(parts)
+        await parts.pipe.call("DEL", parts.store.keys.session(session_id), parts.store.keys.history(session_id))
+        after = await parts.sessions.read(session_id)
+        assert (after.snapshot.epoch, after.snapshot.version, after.snapshot.document) == (
+            before.snapshot.epoch,
+            before.snapshot.version,
+            before.snapshot.document,
+        )
+
+
+async def test_creation_key_of_an_evicted_session_is_replayed(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        request = CreateRequest(CALLER, Create(SyncMode.GLOBAL, total_time_ms=60_000), command_id="c", fingerprint="f")
+        created = await parts.sessions.create(request)
+        session_id = created.session.session_id
+        await parts.sessions.execute(CommandRequest(CALLER, session_id, Start(), "start"))
+        await wait_until_drained(parts)
+        keys = parts.store.keys
+        await parts.pipe.call(
+            "DEL", keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)
+        )
+        again = await parts.sessions.create(request)
+        assert again.replayed
+        assert again.snapshot.document == created.snapshot.document
+        assert (await parts.sessions.read(session_id)).snapshot.version == 2
+
+
+async def test_idempotency_records_stay_until_the_session_is_final(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        session_id = await create_started(parts)
+        refused = CommandRequest(CALLER, session_id, Start(), "start", command_id="again", fingerprint="f")
+        with pytest.raises(InvalidTransition):
+            await parts.sessions.execute(refused)
+        await switch(parts, session_id)
+        await wait_until_drained(parts)
+        keys = parts.store.keys
+
+        async def has_ttl() -> bool:
+            return bool(await parts.pipe.call("PTTL", keys.session(session_id)) > 0)
+
+        await eventually(has_ttl)
+        assert await parts.pipe.call("PTTL", keys.idempotency_records(session_id)) == -1
+        with pytest.raises(ReplayedRefusal):
+            await parts.sessions.execute(refused)
+        await parts.sessions.execute(CommandRequest(CALLER, session_id, Cancel(), "cancel"))
+        await wait_until_drained(parts)
+        await eventually(has_ttl)
+        assert await parts.pipe.call("PTTL", keys.idempotency_records(session_id)) > 0
+
+
+async def test_running_session_without_a_deadline_is_not_evicted(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts, draining(own_settings):
+        spec = Create(SyncMode.GLOBAL, total_time_ms=86_400_000, on_timeout=OnTimeout.OVERTIME)
+        session_id = (await parts.sessions.create(CreateRequest(CALLER, spec))).session.session_id
+        await parts.sessions.execute(CommandRequest(CALLER, session_id, Start(), "start"))
+
+        async def is_audited() -> bool:
+            return bool(await parts.pipe.call("HGET", parts.store.keys.session(session_id), "audited") == b"2")
+
+        await eventually(is_audited)
+        assert await parts.pipe.call("PTTL", parts.store.keys.session(session_id)) == -1
+
+
+async def test_read_of_a_session_that_never_existed_is_refused(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts:
+        with pytest.raises(SessionNotFound):
+            await parts.sessions.read(str(uuid4()))
