@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field(
         [],
-        description="Proxies whose X-Forwarded-For counts: addresses or networks, comma-separated. Empty: none.",
+        description="Proxies whose X-Forwarded-For or Forwarded counts: addresses or networks, separated by commas.",
     )
     dev: bool = Field(
         False, description="Readable logs, and stack traces in error responses. `synckairos dev` sets it."
@@ -279,7 +279,7 @@ class Settings(BaseSettings):
     ws_max_connections_per_address: int = Field(
         15_000,
         ge=1,
-        description="Maximum number of sockets per client address. Clients behind an untrusted proxy share one.",
+        description="Maximum number of sockets per IPv4 address or IPv6 /64. An untrusted proxy is one address.",
     )
 
     @property

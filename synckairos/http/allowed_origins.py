@@ -61,9 +61,10 @@ class AllowedOrigins:
         return self.trusts_host(host) and (origin is None or self.allows_origin(origin, host))
 
     def trusts_host(self, host: bytes | None) -> bool:
-        """Return whether a Host header names this server: an IP address, a name without a dot, or a listed name.
+        """Return whether a Host header names this server: an IP address, `localhost` or a listed name.
 
-        Other names with a dot are not trusted: the owner of any domain can let it resolve to this server.
+        Other names are not trusted: the owner of any domain can let it resolve to this server. Names without a dot are
+        no exception, because a local network may complete or resolve them. Only HTTP/1.0 has requests without a Host.
         """
         if host is None or not self._checks_hosts:
             return True
@@ -77,7 +78,7 @@ class AllowedOrigins:
             name = urlsplit(f"//{host.decode('ascii')}").hostname or ""
         except ValueError:
             return False
-        if "." not in name or name.endswith(".localhost") or name in self._listed_hosts:
+        if name == "localhost" or name.endswith(".localhost") or name in self._listed_hosts:
             return True
         try:
             ip_address(name)

@@ -108,12 +108,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._count_header_bytes(len(url), len(self.url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        # A trailer, after the body, must not count as a header (RFC 9110, section 6.5.1). uvicorn would append it to
+        # the headers that the application reads, where it could forge `X-Forwarded-For` behind a trusted proxy.
+        if not self._is_in_body:
+            super().on_header(name, value)
         self._header_count += 1
         self._count_header_bytes(len(name) + len(value), len(name) + len(value))
 
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
+        if not self._is_refused:
+            self._refuse_wrong_host()
         if not self._is_refused:
             super().on_headers_complete()
             self._is_in_body = True
@@ -154,6 +159,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._header_bytes += added
         if size > MAX_HEADER_BYTES or self._header_bytes > MAX_HEADERS_BYTES or self._header_count > MAX_HEADERS:
             self._refuse_headers()
+
+    def _refuse_wrong_host(self) -> None:
+        """Refuse a request that does not name one host (RFC 9112, section 3.2). HTTP/1.0 has requests without one."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            self._refuse(ValidationFailed.at("Host", "should be sent exactly once"))
 
     def _refuse_headers(self) -> None:
         detail = f"Send at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes, {MAX_HEADERS_BYTES} bytes together"

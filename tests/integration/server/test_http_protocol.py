@@ -97,6 +97,9 @@ async def read_problem(client: RawClient) -> tuple[bytes, dict[str, Any]]:
         (b"GET /v1/time HTTP/9.9\r\n\r\n", 400, "VALIDATION_ERROR"),
         (b"GET /\0 HTTP/1.1\r\n\r\n", 400, "VALIDATION_ERROR"),
         (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "VALIDATION_ERROR"),
+        (b"GET /health HTTP/1.1\r\n\r\n", 400, "VALIDATION_ERROR"),
+        (b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "VALIDATION_ERROR"),
+        (b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 400, "VALIDATION_ERROR"),
         (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\n\r\n", 431, "HEADERS_TOO_LARGE"),
     ],
 )
@@ -118,6 +121,53 @@ async def read_all(scope: Any, receive: Any, send: Any) -> None:
     if message["type"] == "http.request":
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def echo_headers(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the names and values of all headers, after reading the body."""
+    body = b""
+    more_body = True
+    while more_body:
+        message = await receive()
+        body += message["body"]
+        more_body = message["more_body"]
+    answer = b"\n".join(b"%b=%b" % pair for pair in scope["headers"]) + b"\nbody=" + body
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
+    await send({"type": "http.response.body", "body": answer})
+
+
+async def test_http_1_0_request_without_a_host_is_answered(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance.server.config, "loaded_app", echo_headers)
+    async with raw_client(instance.server.port) as client:
+        await client.send(b"GET /health HTTP/1.0\r\n\r\n")
+        assert b" 200 " in await client.head()
+
+
+@pytest.mark.parametrize(
+    "name", [b"X-Forwarded-For", b"Forwarded", b"Origin", b"Host", b"X-Request-Id", b"If-Match", b"Expect", b"Other"]
+)
+async def test_trailers_of_a_request_do_not_count_as_headers(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    monkeypatch.setattr(instance.server.config, "loaded_app", echo_headers)
+    async with raw_client(instance.server.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: %b\r\n\r\n" % name)
+        await client.send(b"2\r\n{}\r\n0\r\n%b: forged\r\n\r\n" % name)
+        # The next request on the same connection has its own headers again.
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Own: 1\r\nConnection: close\r\n\r\n")
+        response = await client.rest()
+    assert b"forged" not in response
+    assert b"body={}" in response
+    assert b"x-own=1" in response
+
+
+async def test_too_many_trailers_are_refused(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance.server.config, "loaded_app", read_all)
+    trailers = b"".join(b"X-%d: y\r\n" % number for number in range(120))
+    async with raw_client(instance.server.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+        await client.send(trailers)
+        assert b" 431 " in await client.head()
 
 
 async def test_refusal_is_not_sent_while_an_earlier_response_is_due(

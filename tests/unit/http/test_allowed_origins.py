@@ -57,6 +57,11 @@ def test_own_and_listed_origins_are_allowed(origin: str | None, host: str | None
         ("http://rebound.example:3000", "rebound.example:3000"),
         (None, "rebound.example:3000"),
         (None, "rebound.example."),
+        # A local network can resolve a name without a dot, for example by its search domain.
+        ("http://intranet:3000", "intranet:3000"),
+        (None, "intranet"),
+        (None, ""),
+        (None, "notlocalhost"),
         (None, "\xff.example"),
     ],
 )
@@ -78,6 +83,8 @@ def test_hosts_are_checked_on_loopback_and_if_origins_are_listed() -> None:
     assert AllowedOrigins.from_settings(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
     listed = Settings(host="0.0.0.0", insecure=True, allowed_origins=["http://localhost:3000"])
     assert not AllowedOrigins.from_settings(listed).trusts_host(b"clock.example")
+    assert not AllowedOrigins.from_settings(listed).trusts_host(b"server:3000")
+    assert AllowedOrigins(["http://server:3000"]).trusts_host(b"server:3000")
     assert AllowedOrigins.from_settings(listed).trusts_host(b"localhost:3000")
 
 
