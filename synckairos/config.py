@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from synckairos.errors import SyncKairosError
 from synckairos.principal import Role
+from synckairos.urls.redis_url import check_redis_url
 
 PREFIX = "SYNCKAIROS_"
 
@@ -56,13 +57,13 @@ def variables(field: str) -> tuple[str, ...]:
 
 def _url_with(*schemes: str) -> AfterValidator:
     def check(value: str) -> str:
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:  # the text of this error may contain the password
+            raise ValueError("should have a host, and a port between 0 and 65535") from None
         if parts.scheme not in schemes:
             raise ValueError(f"should be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        try:
-            _ = parts.port
-        except ValueError:
-            raise ValueError("should have a port between 0 and 65535") from None
         return value
 
     return AfterValidator(check)
@@ -112,7 +113,7 @@ def _lower_level(value: object) -> object:
     return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
-RedisUrl = Annotated[str, _url_with("redis", "rediss", "unix"), Field(repr=False)]
+RedisUrl = Annotated[str, AfterValidator(check_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
 WebUrl = Annotated[str, _url_with("http", "https")]
@@ -340,8 +341,8 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def redact(url: str) -> str:
-    """Hide the password of a URL, and every query parameter that may carry one."""
-    url = re.sub(r"(://[^/@\s:]*:)[^/\s]+@", r"\1***@", url)
+    """Hide the password of a URL, even if it is not percent-encoded, and every query parameter that may carry one."""
+    url = re.sub(r"(://[^@\s:]*:)\S*@", r"\1***@", url)
     return re.sub(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
 
 

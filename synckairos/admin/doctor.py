@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,10 +21,14 @@ from synckairos import config
 from synckairos.config import PREFIX, Settings, redact
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
 from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
+from synckairos.store.permissions import Permissions
+from synckairos.urls.redis_url import parse_redis_url
 
 _CONNECT_TIMEOUT_S = 3
 _OLDEST_REDIS = (7, 0)
+_NOT_READABLE = "not readable (INFO is refused or incomplete)"
 _OLDEST_POSTGRES = 14
 
 
@@ -122,38 +126,36 @@ async def _running_version(address: str) -> str | None:
 
 async def _check_redis(settings: Settings) -> list[Check]:
     url = redact(settings.redis_url)
-    client = _redis_client(settings.redis_url)
+    keys = Keys(settings.key_prefix, settings.partitions)
+    has_own_queue = settings.queue_redis_url != settings.redis_url
+    address = parse_redis_url(settings.redis_url)
+    permissions = Permissions(keys, store=True, queue=not has_own_queue, db=address.db)
+    client = open_redis(settings.redis_url, _CONNECT_TIMEOUT_S)
     try:
-        information = await client.info("server")
-        policy = await _redis_option(client, "maxmemory-policy")
-        append_only = await _redis_option(client, "appendonly")
-        partitions = await cast(
-            Awaitable[str | None], client.hget(Keys(settings.key_prefix).store_settings, "partitions")
-        )
+        missing = await permissions.find_missing(client)
+        information = await _redis_information(client)
+        partitions = None if "+hget" in missing else await _recorded_partitions(client, keys)
     except (RedisError, OSError) as error:
         remedy = "start it, or set REDIS_URL to a running one"
         return [Check("redis", False, f"{url}: {_first_line(error)}", remedy)]
     finally:
         await client.aclose()
-    version = str(information.get("valkey_version") or information.get("redis_version"))
+    policy = information.get("maxmemory_policy")
+    append_only = {"0": "no", "1": "yes"}.get(str(information.get("aof_enabled")))
     checks = [
-        Check(
-            "redis",
-            tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_REDIS,
-            f"{url} answers, version {version}",
-            "run Valkey, or Redis 7 or newer",
-        ),
+        _check_redis_version(url, information),
+        _check_permissions("redis permissions", permissions, missing, address.username),
         Check(
             "redis maxmemory-policy",
             policy in (None, "noeviction"),
-            policy or "not readable; make sure that it is noeviction",
+            str(policy or f"{_NOT_READABLE}; make sure that it is noeviction"),
             "CONFIG SET maxmemory-policy noeviction, and set it in the configuration file: any other policy drops live "
             "sessions",
         ),
         Check(
             "redis appendonly",
             append_only in (None, "yes"),
-            append_only or "not readable; make sure that data survives a restart",
+            append_only or f"{_NOT_READABLE}; make sure that data survives a restart",
             "CONFIG SET appendonly yes, and set it in the configuration file: without it a restart loses every session",
         ),
     ]
@@ -161,12 +163,12 @@ async def _check_redis(settings: Settings) -> list[Check]:
         checks.append(
             Check(
                 "partitions",
-                int(partitions) == settings.partitions,
-                f"the store was created with {int(partitions)}, {PREFIX}PARTITIONS is {settings.partitions}",
-                f"set {PREFIX}PARTITIONS={int(partitions)}: the number is fixed for the life of a store",
+                partitions == settings.partitions,
+                f"the store was created with {partitions}, {PREFIX}PARTITIONS is {settings.partitions}",
+                f"set {PREFIX}PARTITIONS={partitions}: the number is fixed for the life of a store",
             )
         )
-    else:
+    elif "+hget" not in missing:
         checks.append(Check("partitions", True, f"the store is new and will have {settings.partitions}"))
     return checks
 
@@ -175,14 +177,53 @@ async def _check_queue_redis(settings: Settings) -> list[Check]:
     if settings.queue_redis_url == settings.redis_url:
         return []
     url = redact(settings.queue_redis_url)
-    client = _redis_client(settings.queue_redis_url)
+    address = parse_redis_url(settings.queue_redis_url)
+    permissions = Permissions(Keys(settings.key_prefix), store=False, queue=True, db=address.db)
+    client = open_redis(settings.queue_redis_url, _CONNECT_TIMEOUT_S)
     try:
-        await client.ping()
+        missing = await permissions.find_missing(client)
     except (RedisError, OSError) as error:
         return [Check("queue redis", False, f"{url}: {_first_line(error)}", "start it, or unset QUEUE_REDIS_URL")]
     finally:
         await client.aclose()
-    return [Check("queue redis", True, f"{url} answers")]
+    return [
+        Check("queue redis", True, f"{url} answers"),
+        _check_permissions("queue redis permissions", permissions, missing, address.username),
+    ]
+
+
+def _check_redis_version(url: str, information: Mapping[str, object]) -> Check:
+    version = information.get("valkey_version") or information.get("redis_version")
+    if version is None:
+        return Check("redis", True, f"{url} answers, version {_NOT_READABLE}; make sure that it is 7 or newer")
+    return Check(
+        "redis",
+        tuple(int(part) for part in str(version).split(".")[:2]) >= _OLDEST_REDIS,
+        f"{url} answers, version {version}",
+        "run Valkey, or Redis 7 or newer",
+    )
+
+
+def _check_permissions(name: str, permissions: Permissions, missing: Sequence[str], user: str | None) -> Check:
+    """Check the permissions of a user. The rule is printed in any case, for operators who want a narrow user."""
+    rule = permissions.render_rule(user or "synckairos")
+    if missing:
+        return Check(name, False, f"missing: {' '.join(missing)}", rule)
+    return Check(name, True, f"sufficient. A user with only the necessary permissions:\n     {rule}")
+
+
+async def _redis_information(client: redis.asyncio.Redis) -> Mapping[str, object]:
+    """Return the fields of INFO; none if the user may not read them. Many services forbid CONFIG, so it is not used."""
+    try:
+        fields: Mapping[str, object] = await client.info()
+    except ResponseError:
+        return {}
+    return fields
+
+
+async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int | None:
+    recorded = await cast(Awaitable[bytes | None], client.hget(keys.store_settings, "partitions"))
+    return None if recorded is None else int(recorded)
 
 
 async def _check_postgres(settings: Settings) -> list[Check]:
@@ -231,22 +272,6 @@ async def _check_archive(settings: Settings) -> list[Check]:
     except ObjectMissing:
         pass
     return [Check("archive", True, f"{settings.archive_url} answers")]
-
-
-async def _redis_option(client: redis.asyncio.Redis, name: str) -> str | None:
-    """Return the value of one option, or None if the server does not show it, as many managed servers do."""
-    try:
-        value: str | None = (await client.config_get(name)).get(name)
-    except ResponseError:
-        return None
-    return value
-
-
-def _redis_client(url: str) -> redis.asyncio.Redis:
-    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-        url, decode_responses=True, socket_timeout=_CONNECT_TIMEOUT_S, socket_connect_timeout=_CONNECT_TIMEOUT_S
-    )
-    return client
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
+from synckairos.store.connect import connection_options
 from synckairos.telemetry import log
 
 DRAIN_JOB = "drain"
@@ -31,9 +32,7 @@ def open_arq_queue(url: str, key_prefix: str, timeout_s: float, name: str = "dra
 
     Messages are JSON. Unpickling, which is arq's default, would execute code that a message contains.
     """
-    pool: ConnectionPool = ConnectionPool.from_url(
-        url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, socket_keepalive=True, protocol=2
-    )
+    pool: ConnectionPool = ConnectionPool(**connection_options(url, timeout_s))
     return ArqRedis(
         pool_or_conn=pool,
         job_serializer=serialize_job,

@@ -7,10 +7,20 @@ import click
 
 from synckairos.cli.command import command_settings, print_lines, run
 from synckairos.config import Settings
+from synckairos.urls.redis_url import check_redis_url
+
+
+def _checked_url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value and check_redis_url(value)
+    except ValueError as fault:
+        raise click.BadParameter(str(fault)) from None
 
 
 @click.command("import-v2")
-@click.option("--redis", "redis_url", metavar="URL", help="URL of v2's Redis. Its sessions stay there.")
+@click.option(
+    "--redis", "redis_url", metavar="URL", callback=_checked_url, help="URL of v2's Redis. Its sessions stay there."
+)
 @click.option("--prefix", metavar="TEXT", default="session:", help="Beginning of v2's session keys (session:).")
 @click.option("--follow", is_flag=True, help="Import each change of v2, until SIGTERM or Ctrl-C.")
 @click.option("--finish", is_flag=True, help="v2 has stopped: convert its last rows, and accept no further rows.")

@@ -1,15 +1,23 @@
 """Opens connections to Redis and checks that a store is safe to use."""
 
+import re
+from typing import Any
+
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from synckairos.errors import StoreMismatch
 from synckairos.store.keys import Keys
-from synckairos.store.redis_errors import translated_errors
+from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.telemetry import log
+from synckairos.urls.redis_url import TlsOptions, parse_redis_url
 
 MAX_CONNECTIONS = 16
 """Connections of one client of redis-py."""
+
+logger = log.get_logger(__name__)
 
 
 def open_redis(url: str, timeout_s: float) -> Redis:
@@ -17,16 +25,50 @@ def open_redis(url: str, timeout_s: float) -> Redis:
 
     `timeout_s` limits connecting, waiting for a pooled connection, and each reply.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_keepalive=True,
-        protocol=2,
-    )
-    return Redis.from_pool(pool)
+    options = connection_options(url, timeout_s) | {"timeout": timeout_s}  # redis-py declares it as a whole number
+    return Redis.from_pool(BlockingConnectionPool(max_connections=MAX_CONNECTIONS, **options))
+
+
+def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
+    """Return the arguments of a redis-py connection pool for a Redis URL.
+
+    `timeout_s` limits connecting and each reply. Raises: ValueError if the URL is not valid.
+    """
+    address = parse_redis_url(url)
+    options: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "socket_connect_timeout": timeout_s,
+        "socket_timeout": timeout_s,
+        "protocol": 2,
+        # Otherwise each connection sends CLIENT SETINFO, which needs a permission and fails before Redis 7.2.
+        "lib_name": None,
+        "lib_version": None,
+    }
+    if address.path is not None:
+        return options | {"connection_class": UnixDomainSocketConnection, "path": address.path}
+    options |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+    if address.tls is not None:
+        return options | {"connection_class": _TlsConnection, "tls": address.tls}
+    return options | {"connection_class": Connection}
+
+
+class _TlsConnection(SSLConnection):
+    """A connection that reads its TLS options from the URL, in the same way as the shared connection does."""
+
+    def __init__(self, *, tls: TlsOptions, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context = _TlsContext(tls)
+
+
+class _TlsContext(RedisSSLContext):
+    def __init__(self, tls: TlsOptions) -> None:
+        super().__init__()
+        self._tls = tls
+
+    def get(self) -> Any:
+        return self._tls.build_context()
 
 
 async def open_store(pipe: RedisPipe, keys: Keys) -> None:
@@ -38,7 +80,11 @@ async def open_store(pipe: RedisPipe, keys: Keys) -> None:
     """
     with translated_errors():
         policy = await _maxmemory_policy(pipe)
-        if policy not in (None, "noeviction"):
+        if policy is None:
+            logger.warning(
+                "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
+            )
+        elif policy != "noeviction":
             raise StoreMismatch(
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions under pressure: set it to noeviction"
             )
@@ -52,9 +98,15 @@ async def open_store(pipe: RedisPipe, keys: Keys) -> None:
 
 
 async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
-    """Return the eviction policy, None if the server does not report it, as many managed servers do not."""
+    """Return the eviction policy, None if the server does not show it.
+
+    INFO shows it also where CONFIG is forbidden, as in managed services. A user may lack the permission for INFO too.
+    """
     try:
-        reply: list[bytes] = await pipe.call("CONFIG", "GET", "maxmemory-policy")
-    except ResponseError:
+        reply: bytes = await pipe.call("INFO", "memory")
+    except ResponseError as error:
+        if str(error).startswith(TEMPORARY_ERRORS):
+            raise
         return None
-    return reply[1].decode() if reply else None
+    found = re.search(rb"^maxmemory_policy:(\S+)", reply, re.MULTILINE)
+    return found[1].decode() if found else None

@@ -3,7 +3,7 @@
 import asyncio
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.errors import StoreUnavailable
@@ -13,6 +13,9 @@ TEMPORARY_ERRORS = (
     "BUSY ",  # a script runs for too long; BUSYKEY and BUSYGROUP are faults of the caller
 )
 """The first words of error replies of a server that will accept the command later, or on another node."""
+
+_NO_PERMISSION = ("NOPERM", "NOAUTH", "ERR The user executing the script can't", "ERR ACL failure in script")
+"""The first words of error replies to a user that lacks a permission; those to scripts depend on the server."""
 
 
 class translated_errors:  # noqa: N801  used like a function; a generator would be too slow for the hot path
@@ -29,7 +32,9 @@ class translated_errors:  # noqa: N801  used like a function; a generator would 
                 pass
             case RedisConnectionError() | RedisTimeoutError() | OSError():
                 raise StoreUnavailable(setting="REDIS_URL") from error
-            case ResponseError() if str(error).startswith(TEMPORARY_ERRORS):
+            case NoPermissionError():  # redis-py removes the first word from the text
+                raise StoreUnavailable(setting="REDIS_URL") from error
+            case ResponseError() if str(error).startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION)):
                 raise StoreUnavailable(setting="REDIS_URL") from error
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self, cast
 
 import hiredis
-from redis.asyncio.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.backoff import Backoff
+from synckairos.urls.redis_url import parse_redis_url
 
 Argument = str | bytes | float
 
@@ -33,7 +33,7 @@ class RedisPipe:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         """Take the URL of Redis, and the seconds that a reply or a connection may take."""
-        self._address: dict[str, Any] = dict(parse_url(url))
+        self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
@@ -111,20 +111,16 @@ class RedisPipe:
     async def _handshake(self, connection: "_Connection") -> None:
         loop, address = asyncio.get_running_loop(), self._address
         async with asyncio.timeout(self._timeout_s):
-            if "path" in address:
-                await loop.create_unix_connection(lambda: connection, address["path"])
+            if address.path is not None:
+                await loop.create_unix_connection(lambda: connection, address.path)
             else:
-                await loop.create_connection(
-                    lambda: connection,
-                    address.get("host", "localhost"),
-                    address.get("port", 6379),
-                    ssl=True if "SSL" in getattr(address.get("connection_class"), "__name__", "") else None,
-                )
+                tls = None if address.tls is None else address.tls.build_context()
+                await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
             commands: list[Command] = []
-            if address.get("password"):
-                commands.append(("AUTH", *filter(None, (address.get("username"),)), address["password"]))
-            if address.get("db"):
-                commands.append(("SELECT", address["db"]))
+            if address.credentials:
+                commands.append(("AUTH", *address.credentials))
+            if address.db:
+                commands.append(("SELECT", address.db))
             commands.append(("PING",))
             replies = await connection.send([_pack(command) for command in commands])
         for reply in replies:
@@ -209,7 +205,9 @@ class _Connection(asyncio.Protocol):
         self._write()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.close(RedisConnectionError("connection to Redis lost"))
+        # A TLS server that refuses the client's certificate closes the connection with a reason.
+        reason = f": {exc}" if exc is not None else ""
+        self.close(RedisConnectionError(f"connection to Redis lost{reason}"))
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -14,7 +14,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_KEY = re.compile(r"secret|password|passwd|token|ticket|authorization|cookie|api_?key", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+# Up to the last @, because a password may contain @ and /.
+_USERINFO = re.compile(r"(?<=://)[^\s\"'<>]+@")
 # The query of a URL or of a request line such as `"WebSocket /ws?ticket=…" [accepted]`.
 _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']+")
 

@@ -58,6 +58,7 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
     log.configure("info", dev=dev, stream=stream)
     logger = log.get_logger("a")
     logger.info("kept", url="redis://:hidden@h/0", path="/ws?ticket=hidden", jwt_secret="hidden")
+    logger.info("kept", url="cannot connect to redis://u:hid@d/den@h:1/0 now")
     logger.info("kept", headers={"authorization": "hidden"}, urls=["postgresql://u:hidden@h/d"])
     logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "127.0.0.1", "/ws?sessionId=hidden")
     password = "hidden"
@@ -65,7 +66,7 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
         raise OSError(f"cannot connect to redis://:{password}@h")
     except OSError:
         logger.exception("kept")
-    assert stream.getvalue().count("kept") == 3
+    assert stream.getvalue().count("kept") == 4
     assert "OSError" in stream.getvalue()
     assert "hidden" not in stream.getvalue()
 

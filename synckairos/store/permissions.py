@@ -1,0 +1,169 @@
+"""The permissions that the product's Redis user needs, and a check which of them a user lacks.
+
+A test reads the commands of the store from the code of this package and its Lua scripts, and compares them. Another
+test runs all processes as a user with exactly this rule.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, ResponseError
+
+from synckairos.store.keys import Keys
+
+_STORE = {
+    "decr": "KEY",
+    "decrby": "KEY 1",
+    "del": "KEY",
+    "eval": "TEXT 1 KEY",
+    "evalsha": "TEXT 1 KEY",
+    "exists": "KEY",
+    "expire": "KEY 1",
+    "get": "KEY",
+    "hdel": "KEY 1",
+    "hget": "KEY 1",
+    "hgetall": "KEY",
+    "hincrby": "KEY 1 1",
+    "hkeys": "KEY",
+    "hlen": "KEY",
+    "hmget": "KEY 1",
+    "hset": "KEY 1 1",
+    "hsetnx": "KEY 1 1",
+    "incr": "KEY",
+    "incrby": "KEY 1",
+    "info": "",
+    "lrange": "KEY 0 1",
+    "ltrim": "KEY 0 1",
+    "multi": "",
+    "persist": "KEY",
+    "pexpire": "KEY 1",
+    "ping": "",
+    "pttl": "KEY",
+    "publish": "CHANNEL TEXT",
+    "rpush": "KEY 1",
+    "script|load": "TEXT",
+    "set": "KEY 1",
+    "subscribe": "CHANNEL",
+    "time": "",
+    "unlink": "KEY",
+    "unsubscribe": "CHANNEL",
+    "xadd": "KEY * 1 1",
+    "xdel": "KEY 1",
+    "xlen": "KEY",
+    "xrange": "KEY - +",
+    "xrevrange": "KEY + -",
+    "zadd": "KEY 1 1",
+    "zcard": "KEY",
+    "zcount": "KEY 0 1",
+    "zlexcount": "KEY - +",
+    "zrange": "KEY 0 1",
+    "zrangebyscore": "KEY 0 1",
+    "zrem": "KEY 1",
+    "zremrangebyscore": "KEY 0 1",
+    "zrevrangebyscore": "KEY 1 0",
+    "zscore": "KEY 1",
+}
+"""The commands of the store, each with arguments for the check. Only the check uses MULTI."""
+
+_QUEUE = {
+    "dbsize": "",
+    "del": "KEY",
+    "exec": "",
+    "exists": "KEY",
+    "expire": "KEY 1",
+    "get": "KEY",
+    "incr": "KEY",
+    "info": "",
+    "multi": "",
+    "ping": "",
+    "psetex": "KEY 1 1",
+    "set": "KEY 1",
+    "unwatch": "",
+    "watch": "KEY",
+    "zadd": "KEY 1 1",
+    "zcard": "KEY",
+    "zrangebyscore": "KEY 0 1",
+    "zrem": "KEY 1",
+    "zscore": "KEY 1",
+}
+"""The commands of arq, each with arguments for the check."""
+
+ARQ_KEYS = "arq:*"
+"""Keys of arq that have no prefix of their own."""
+
+
+_UNQUEUED = ("exec", "watch", "multi")
+"""Commands that the check sends before its transaction, MULTI last: they cannot be queued in one."""
+
+
+class Permissions:
+    """The permissions for the Redis of the store, of the queue, or of both."""
+
+    def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0) -> None:
+        self._commands: Mapping[str, str] = {
+            **(_STORE if store else {}),
+            **(_QUEUE if queue else {}),
+            **({"select": str(db)} if db else {}),
+        }
+        self._key_patterns: tuple[str, ...] = (f"{keys.prefix}:*", *((ARQ_KEYS,) if queue else ()))
+        self._channel_patterns: tuple[str, ...] = (f"{keys.prefix}:*",) if store else ()
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """The names of the commands, a subcommand as `script|load`."""
+        return frozenset(self._commands)
+
+    def render_rule(self, user: str = "synckairos") -> str:
+        """Render the command that gives a user exactly these permissions. `PASSWORD` stands for the password."""
+        words = [
+            *("ACL", "SETUSER", user, "on", ">PASSWORD"),
+            *("resetkeys", *(f"~{pattern}" for pattern in self._key_patterns)),
+            *("resetchannels", *(f"&{pattern}" for pattern in self._channel_patterns)),
+            *("-@all", *(f"+{command}" for command in sorted(self._commands))),
+        ]
+        return " ".join(words)
+
+    async def find_missing(self, redis: Redis) -> list[str]:
+        """Return the permissions that the client's user lacks, as words of the rule. Changes nothing.
+
+        The commands are queued in a transaction that is never executed: Redis checks permissions when it queues a
+        command. Raises the errors of redis-py if Redis does not answer.
+        """
+        connection: Any = redis.connection_pool.make_connection()
+        missing: dict[str, None] = {}
+        first = [name for name in _UNQUEUED if name in self._commands]
+        queued = [name for name in self._commands if name not in _UNQUEUED]
+        try:
+            await connection.connect()
+            for command in (*first, *queued):
+                if command in queued and "+multi" in missing:
+                    break  # without a transaction, the command would be executed
+                for key in self._key_patterns if "KEY" in self._commands.get(command, "").split() else ("",):
+                    error = await self._send(connection, command, key)
+                    if error is not None:
+                        missing[self._missing_word(command, key, error)] = None
+        finally:
+            await connection.disconnect(nowait=True)
+        return list(missing)
+
+    async def _send(self, connection: Any, command: str, key_pattern: str) -> str | None:
+        """Send a command with sample arguments. Return the text of the refusal if a permission is missing."""
+        channel = self._channel_patterns[0] if self._channel_patterns else ""
+        samples = {"KEY": key_pattern.replace("*", "doctor"), "CHANNEL": channel.replace("*", "doctor")}
+        arguments = [samples.get(word, word) for word in self._commands.get(command, "").split()]
+        await connection.send_command(*command.upper().split("|"), *arguments)
+        try:
+            await connection.read_response()
+        except NoPermissionError as error:
+            return str(error)
+        except ResponseError as error:
+            return str(error) if "NOPERM" in str(error) else None  # EXEC wraps the refusal in an error of its own
+        return None
+
+    def _missing_word(self, command: str, key_pattern: str, error: str) -> str:
+        if " key" in error:
+            return f"~{key_pattern}"
+        if " channel" in error:
+            return f"&{self._channel_patterns[0]}"
+        return f"+{command}"

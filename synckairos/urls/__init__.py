@@ -1,0 +1,1 @@
+"""Readers of the URLs of stores. They open no connection."""

@@ -1,0 +1,185 @@
+"""The reader of Redis URLs. Every connection to Redis and every check of a Redis URL uses it.
+
+redis-py has a reader too. It ignores a wrong database number, passes unknown options on to a constructor, and does not
+verify the host name of a TLS server.
+"""
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+DEFAULT_PORT = 6379
+
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TLS_OPTIONS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
+_OPTIONS = ("db", "username", "password", *_TLS_OPTIONS)
+_CERT_REQS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_HINT = "; in a password, / is written as %2F, # as %23, ? as %3F and @ as %40"
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """How to verify a server, and the client's own certificate. All files are PEM."""
+
+    ca_certs: str | None = None
+    """Trusted authorities. None: those of the system."""
+
+    certfile: str | None = None
+    keyfile: str | None = None
+    """The client's key. None: it is in `certfile`."""
+
+    verify_mode: ssl.VerifyMode = ssl.CERT_REQUIRED
+    check_hostname: bool = True
+
+    def build_context(self) -> ssl.SSLContext:
+        """Read the files and build a TLS context.
+
+        A connection calls it each time it connects. So renewed certificates need no restart.
+
+        Raises: OSError, its text names the option and the file.
+        """
+        for name, path in zip(_FILES, (self.ca_certs, self.certfile, self.keyfile), strict=True):
+            if path is not None:
+                _check_readable(name, path)
+        try:
+            context = ssl.create_default_context(cafile=self.ca_certs)
+        except ssl.SSLError:
+            raise OSError(f"ssl_ca_certs: {self.ca_certs} holds no PEM certificate") from None
+        context.check_hostname = self.check_hostname
+        context.verify_mode = self.verify_mode
+        if self.certfile is not None:
+            try:
+                # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+                context.load_cert_chain(self.certfile, self.keyfile, password="")
+            except ssl.SSLError:
+                key = "the same file" if self.keyfile is None else self.keyfile
+                raise OSError(
+                    f"ssl_certfile: {self.certfile} is no PEM certificate of the unencrypted key in {key}"
+                ) from None
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Everything that a connection to Redis needs. `path` is set for a unix socket, `host` and `port` for TCP."""
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsOptions | None = None
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """The arguments of AUTH: none, a password, or a user and its password."""
+        if self.username:
+            return self.username, self.password or ""
+        return (self.password,) if self.password else ()
+
+
+def parse_redis_url(url: str) -> RedisAddress:
+    """Read a Redis URL: `redis://`, `rediss://` (TLS) or `unix://`.
+
+    User and password are percent-encoded. A TLS server must have a certificate for its host name by a trusted
+    authority, unless an option says otherwise. Files are not read.
+
+    Raises: ValueError, its text begins with "should". It contains nothing of the user, the password or an option.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # the text of this error may contain the password
+        raise ValueError(f"should have a port between 1 and 65535{_HINT}") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("should be a URL that begins with redis:// or rediss:// or unix://")
+    if port == 0:
+        raise ValueError("should have a port between 1 and 65535")
+    if "#" in url:
+        raise ValueError(f"should have no #{_HINT}")
+    options = _read_options(parts)
+    username = options.get("username", _decode(parts.username)) or None
+    password = options.get("password", _decode(parts.password)) or None
+    if parts.scheme == "unix":
+        if parts.hostname or port or len(parts.path) < 2:
+            raise ValueError(f"should have an absolute path after unix://, such as unix:///run/redis.sock{_HINT}")
+        db = _database(options.get("db", "0"))
+        return RedisAddress(path=unquote(parts.path), db=db, username=username, password=password)
+    return RedisAddress(
+        host=unquote(parts.hostname or "localhost"),
+        port=port or DEFAULT_PORT,
+        db=_database(options.get("db") or unquote(parts.path).strip("/") or "0"),
+        username=username,
+        password=password,
+        tls=_read_tls(options) if parts.scheme == "rediss" else None,
+    )
+
+
+def check_redis_url(url: str) -> str:
+    """Return the URL if it is valid and its files are usable. Raises: ValueError, as `parse_redis_url` does."""
+    address = parse_redis_url(url)
+    if address.tls is not None:
+        try:
+            address.tls.build_context()
+        except OSError as error:
+            raise ValueError(str(error)) from None
+    return url
+
+
+def _read_options(parts: SplitResult) -> dict[str, str]:
+    options: dict[str, str] = {}
+    known = _OPTIONS if parts.scheme == "rediss" else tuple(name for name in _OPTIONS if name not in _TLS_OPTIONS)
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in _TLS_OPTIONS and name not in known:
+            raise ValueError(f"should begin with rediss://, because {name} is an option of TLS")
+        if name not in known:
+            # A wrong name can be the end of a password that contains a question mark.
+            shown = f" {name}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
+            raise ValueError(f"should not have the option{shown}; the options are {', '.join(known)}{_HINT}")
+        if name in options:
+            raise ValueError(f"should have {name} once")
+        if not value:
+            raise ValueError(f"should have a value for {name}")
+        options[name] = value
+    return options
+
+
+def _read_tls(options: dict[str, str]) -> TlsOptions:
+    requirement = options.get("ssl_cert_reqs", "required").lower()
+    if requirement not in _CERT_REQS:
+        raise ValueError("should have ssl_cert_reqs none, optional or required")
+    verify_mode = _CERT_REQS[requirement]
+    check = options.get("ssl_check_hostname", "false" if verify_mode is ssl.CERT_NONE else "true").lower()
+    if check not in _BOOLEANS:
+        raise ValueError("should have ssl_check_hostname true or false")
+    if _BOOLEANS[check] and verify_mode is ssl.CERT_NONE:
+        raise ValueError("should not have ssl_check_hostname together with ssl_cert_reqs=none, which verifies nothing")
+    ca_certs, certfile, keyfile = (options.get(name) for name in _FILES)
+    if keyfile is not None and certfile is None:
+        raise ValueError("should have ssl_certfile together with ssl_keyfile")
+    return TlsOptions(ca_certs, certfile, keyfile, verify_mode, _BOOLEANS[check])
+
+
+def _database(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"should have a database number, such as /0 after the host or ?db=0{_HINT}")
+    return int(text)
+
+
+def _decode(text: str | None) -> str | None:
+    try:
+        return None if text is None else unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("should have a user and a password in UTF-8") from None
+
+
+def _check_readable(option: str, path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise OSError(f"{option}: {path}: {error.strerror}") from None

@@ -1,0 +1,71 @@
+"""The rule of the Redis user lists exactly the commands that the code of the store contains."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import synckairos.store
+from synckairos.store.keys import Keys
+from synckairos.store.permissions import Permissions
+
+PACKAGE = Path(synckairos.store.__file__).parent
+
+EXEMPT = {
+    "permissions.py",  # the rule itself
+    "redis_errors.py",  # words of error replies
+    "v2_sessions.py",  # commands to v2's Redis
+}
+
+SENT_BY_LIBRARIES = {"multi", "subscribe", "unsubscribe"}
+"""MULTI by the check of the permissions, the others by redis-py's pub/sub."""
+
+ALWAYS_ALLOWED = {"auth"}
+
+
+def commands_of_scripts() -> set[str]:
+    scripts = [path.read_text() for path in PACKAGE.glob("lua/*.lua")]
+    assert len(scripts) > 10
+    assert not any(re.search(r"redis\.p?call\(\s*[^'\s]", script) for script in scripts), "a command is no literal"
+    return {name.lower() for script in scripts for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", script)}
+
+
+def commands_of_modules() -> set[str]:
+    """Return the commands in calls and tuples that begin with a text in capitals."""
+    found = set()
+    for path in PACKAGE.glob("*.py"):
+        if path.name not in EXEMPT:
+            for node in ast.walk(ast.parse(path.read_text())):
+                found |= set(literal_commands(node))
+    return found
+
+
+def literal_commands(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="call"), args=words) | ast.Tuple(elts=words):
+            texts = [word.value if isinstance(word, ast.Constant) else None for word in words]
+            match texts:
+                case ["SCRIPT", str(subcommand), *_]:
+                    yield f"script|{subcommand.lower()}"
+                case [str(name), *_] if name.isupper():
+                    yield name.lower()
+
+
+def test_rule_for_the_store_has_exactly_the_commands_of_its_code() -> None:
+    used = commands_of_scripts() | commands_of_modules() | SENT_BY_LIBRARIES
+    assert used - ALWAYS_ALLOWED - {"select"} == Permissions(Keys(), store=True, queue=False).commands
+
+
+def test_rule_names_the_prefix_the_user_and_select_only_if_it_is_needed() -> None:
+    rule = Permissions(Keys("club"), store=True, queue=True, db=3).render_rule("clock")
+    start, commands = rule.split(" -@all ")
+    assert start == "ACL SETUSER clock on >PASSWORD resetkeys ~club:* ~arq:* resetchannels &club:*"
+    assert {"+select", "+evalsha", "+script|load", "+psetex"} <= set(commands.split())
+    assert "select" not in Permissions(Keys(), store=True, queue=True).commands
+
+
+def test_rule_for_the_queue_has_no_channels() -> None:
+    rule = Permissions(Keys(), store=False, queue=True).render_rule()
+    assert "resetchannels -@all" in rule
+    assert "~sk:* ~arq:*" in rule
+    assert "+evalsha" not in rule

@@ -1,0 +1,126 @@
+"""Redis URLs: every part that the product understands, and the text for each fault."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from synckairos.urls.redis_url import RedisAddress, TlsOptions, parse_redis_url
+from tests.certificates import Certificates, create_certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return create_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://", RedisAddress()),
+        ("redis://h", RedisAddress("h")),
+        ("redis://h:1/3", RedisAddress("h", 1, db=3)),
+        ("redis://h:1/3?db=4", RedisAddress("h", 1, db=4)),
+        ("redis://:secret@h/0", RedisAddress("h", password="secret")),
+        ("redis://user:p%40%2F%23%3F%25@h", RedisAddress("h", username="user", password="p@/#?%")),
+        ("redis://us%3Aer:%C3%A4@h", RedisAddress("h", username="us:er", password="ä")),
+        ("redis://user:p@ss@h:1", RedisAddress("h", 1, username="user", password="p@ss")),
+        ("redis://user@h", RedisAddress("h", username="user")),
+        ("redis://h?username=user&password=p%40", RedisAddress("h", username="user", password="p@")),
+        ("redis://[::1]:7000/1", RedisAddress("::1", 7000, db=1)),
+        ("redis://[fe80::1%25eth0]", RedisAddress("fe80::1%eth0")),
+        ("unix:///run/redis.sock", RedisAddress(path="/run/redis.sock")),
+        ("unix:///run/my%20redis.sock?db=1", RedisAddress(path="/run/my redis.sock", db=1)),
+        ("unix://user:pw@/r.sock?db=2", RedisAddress(path="/r.sock", db=2, username="user", password="pw")),
+        ("rediss://h", RedisAddress("h", tls=TlsOptions())),
+        ("rediss://h/2?ssl_ca_certs=ca.crt", RedisAddress("h", db=2, tls=TlsOptions("ca.crt"))),
+        (
+            "rediss://h?ssl_certfile=a.crt&ssl_keyfile=%2Fb.key&ssl_check_hostname=False",
+            RedisAddress("h", tls=TlsOptions(None, "a.crt", "/b.key", check_hostname=False)),
+        ),
+        (
+            "rediss://h?ssl_cert_reqs=none",
+            RedisAddress("h", tls=TlsOptions(verify_mode=ssl.CERT_NONE, check_hostname=False)),
+        ),
+    ],
+)
+def test_each_part_of_a_url_is_read(url: str, address: RedisAddress) -> None:
+    assert parse_redis_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://h", "should be a URL that begins with redis://"),
+        ("h:6379", "should be a URL that begins with redis://"),
+        ("redis://h:port", "should have a port between 1 and 65535"),
+        ("redis://h:0", "should have a port between 1 and 65535"),
+        ("redis://h:65536", "should have a port between 1 and 65535"),
+        ("redis://[::1/0", "should have a port between 1 and 65535"),
+        ("redis://:hid/den@h:1/0", "should have a port between 1 and 65535; in a password, / is written as %2F"),
+        ("redis://u:1/hidden@h:1/0", "should have a database number"),
+        ("redis://u:1#hidden@h:1/0", "should have no #"),
+        ("redis://u:1?hidden@h:1/0", "should not have the option; the options are db, username, password;"),
+        ("redis://u:hi℀dden@h", "should have a port"),
+        ("redis://u:%FF@h", "should have a user and a password in UTF-8"),
+        ("redis://h/one", "should have a database number"),
+        ("redis://h?db=-1", "should have a database number"),
+        ("redis://h?socket_timeout=5", "should not have the option socket_timeout; the options are db,"),
+        ("redis://h?db=1&db=2", "should have db once"),
+        ("redis://h?db=", "should have a value for db"),
+        ("redis://h?ssl_ca_certs=ca.crt", "should begin with rediss://, because ssl_ca_certs is an option of TLS"),
+        ("rediss://h?ssl_cert_reqs=maybe", "should have ssl_cert_reqs none, optional or required"),
+        ("rediss://h?ssl_check_hostname=maybe", "should have ssl_check_hostname true or false"),
+        ("rediss://h?ssl_check_hostname=1&ssl_cert_reqs=none", "should not have ssl_check_hostname together with"),
+        ("rediss://h?ssl_keyfile=a.key", "should have ssl_certfile together with ssl_keyfile"),
+        ("unix://run/redis.sock", "should have an absolute path after unix://"),
+        ("unix://", "should have an absolute path after unix://"),
+        ("unix:///a?ssl_cert_reqs=none", "should begin with rediss://"),
+    ],
+)
+def test_fault_is_described_without_the_password(url: str, fault: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the text is compared below
+        parse_redis_url(url)
+    assert str(caught.value).startswith(fault)
+    assert "hid" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_representation_of_an_address_has_no_password() -> None:
+    assert "hidden" not in repr(parse_redis_url("redis://:hidden@h"))
+
+
+def test_context_verifies_the_server_by_the_given_authority_only(certificates: Certificates) -> None:
+    context = TlsOptions(str(certificates.authority)).build_context()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "SyncKairos test CA"),),)]
+
+
+def test_key_may_be_in_the_file_of_the_certificate(certificates: Certificates, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificates.client.read_bytes() + certificates.client_key.read_bytes())
+    TlsOptions(certfile=str(both)).build_context()
+
+
+def test_unusable_file_is_described_with_its_option(certificates: Certificates, tmp_path: Path) -> None:
+    missing, text = tmp_path / "missing", tmp_path / "text"
+    text.write_text("no certificate")
+    cases = [
+        (TlsOptions(str(missing)), f"ssl_ca_certs: {missing}: No such file"),
+        (TlsOptions(str(tmp_path)), f"ssl_ca_certs: {tmp_path}: Is a directory"),
+        (TlsOptions(str(text)), f"ssl_ca_certs: {text} holds no PEM certificate"),
+        (TlsOptions(None, str(certificates.client), str(missing)), f"ssl_keyfile: {missing}: No such file"),
+        (TlsOptions(None, str(certificates.client)), f"ssl_certfile: {certificates.client} is no PEM certificate"),
+        (
+            TlsOptions(None, str(certificates.client), str(certificates.server_key)),
+            f"ssl_certfile: {certificates.client} is no PEM certificate of the unencrypted key in",
+        ),
+        (
+            TlsOptions(None, str(certificates.client), str(certificates.encrypted_client_key)),
+            f"ssl_certfile: {certificates.client} is no PEM certificate of the unencrypted key in",
+        ),
+    ]
+    for options, fault in cases:
+        with pytest.raises(OSError) as caught:  # noqa: PT011  the text is compared below
+            options.build_context()
+        assert str(caught.value).startswith(fault)
