@@ -1,6 +1,6 @@
-"""What operators ask on the command line, as lines of text: `synckairos audit …` and `synckairos verify-audit`.
+"""The work of the commands `synckairos audit …` and `synckairos verify-audit`. Results are lines of text.
 
-Opens the stores, asks the audit, and tells; what is asked and answered is the audit's own.
+Opens the stores and calls the audit.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -19,76 +19,76 @@ from synckairos.wire.instants import render_instant
 
 
 class AuditFaultsFound(SyncKairosError):
-    """The audit doesn't say what the engine says; everything about it was told before."""
+    """Verification found faults, or the session does not exist. The findings were printed before."""
 
     code = "BAD_AUDIT"
 
 
 class NoSuchEntry(SyncKairosError):
-    """Nothing of this id was set aside."""
+    """No entry of this id was set aside."""
 
     code = "NO_SUCH_ENTRY"
 
 
 async def list_failed_entries(settings: Settings) -> list[str]:
-    """Return two lines for each entry that was set aside, oldest failure first; none where nothing was."""
-    async with _open_failed_entries(settings) as isolation:
-        return [line for each in await isolation.load_set_aside() for line in _told(each)]
+    """Return two lines for each entry that was set aside, oldest failure first. The list is empty if there are none."""
+    async with _open_failed_entries(settings) as failed_entries:
+        return [line for each in await failed_entries.load_set_aside() for line in _entry_lines(each)]
 
 
 async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
-    """Have an entry that was set aside, or all of them where none is named, tried again; return how many.
+    """Retry an entry that was set aside, or all of them if `entry_id` is None; return their number.
 
     Raises:
-        NoSuchEntry: the one named isn't there.
-        StoreUnavailable, StoreMismatch: Redis doesn't answer, or isn't ours.
+        NoSuchEntry: No entry of this id was set aside.
+        StoreUnavailable, StoreMismatch: Redis is not reachable, or holds the data of another installation.
     """
-    async with _open_failed_entries(settings) as isolation:
-        sent = await isolation.retry_set_aside(entry_id)
-    if entry_id is not None and not sent:
+    async with _open_failed_entries(settings) as failed_entries:
+        count = await failed_entries.retry_set_aside(entry_id)
+    if entry_id is not None and not count:
         raise NoSuchEntry(f"No entry {entry_id} was set aside: `synckairos audit failed` lists those that were")
-    return sent
+    return count
 
 
 async def verify_audit(settings: Settings, session_id: str | None) -> AsyncIterator[str]:
-    """Verify one session, or all of them where none is named; yield a line for each finding, and a sum at the end.
+    """Verify one session, or all of them if `session_id` is None; yield a line for each finding, and the totals.
 
     Raises:
-        BadAudit: after the last line, where there was any fault; or there is no such session.
-        StoreUnavailable: Postgres isn't reachable, or not migrated.
+        AuditFaultsFound: There were faults (after the last line), or Postgres has no such session.
+        StoreUnavailable: Postgres is not reachable or not migrated.
     """
     sessions = versions = faults = 0
     policy = OutagePolicy.parse(settings.outage_policy)
     async with open_verifier(settings.database_url, policy) as verifier:
-        async for verified in verifier.verify_all() if session_id is None else _one(verifier, session_id):
+        async for verified in verifier.verify_all() if session_id is None else _verify_one(verifier, session_id):
             sessions += 1
             versions += verified.versions
             faults += sum(finding.is_fault for finding in verified.findings)
-            for line in _findings(verified):
+            for line in _finding_lines(verified):
                 yield line
-    yield ", ".join(_counted(*each) for each in ((sessions, "session"), (versions, "version"), (faults, "fault")))
+    yield ", ".join(_count_text(*each) for each in ((sessions, "session"), (versions, "version"), (faults, "fault")))
     if faults:
-        raise AuditFaultsFound("The audit isn't what the engine says: see docs/operate/verify-audit.md")
+        raise AuditFaultsFound("The audit differs from what the engine computes: see docs/operate/verify-audit.md")
 
 
-async def _one(verifier: AuditVerifier, session_id: str) -> AsyncIterator[VerifiedSession]:
+async def _verify_one(verifier: AuditVerifier, session_id: str) -> AsyncIterator[VerifiedSession]:
     try:
         verified = await verifier.verify_session(parse_uuid(session_id))
     except ValueError as fault:
         raise AuditFaultsFound(f"ID {fault}") from None
     if verified is None:
         raise AuditFaultsFound(
-            f"Postgres has nothing of session {session_id}: there was none, or it is on its way, or only archived"
+            f"Postgres has no rows of session {session_id}. It does not exist, or is in the outbox or in cold storage"
         )
     yield verified
 
 
-def _findings(verified: VerifiedSession) -> Iterator[str]:
+def _finding_lines(verified: VerifiedSession) -> Iterator[str]:
     for each in verified.findings:
         yield f"{verified.session_id}  version {each.version} of epoch {each.epoch}: {each.kind}: {each.text}"
 
 
-def _counted(number: int, name: str) -> str:
+def _count_text(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
@@ -96,12 +96,12 @@ def _counted(number: int, name: str) -> str:
 async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntries]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        await open_store(pipe, keys)  # with another number of partitions we would look in the wrong places
+        await open_store(pipe, keys)  # another number of partitions would lead to wrong keys
         yield FailedEntries(pipe, keys)
 
 
-def _told(entry: FailedEntry) -> tuple[str, str]:
-    """Tell which version an entry is, and why Postgres refuses it."""
+def _entry_lines(entry: FailedEntry) -> tuple[str, str]:
+    """Describe an entry: its version, and the reason for which Postgres rejects it."""
     fields = {name.decode(errors="replace"): value for name, value in entry.entry.fields.items()}
     session_id, epoch, version = (
         fields.get(name, b"?").decode(errors="replace") for name in ("session_id", "epoch", "version")
@@ -110,5 +110,5 @@ def _told(entry: FailedEntry) -> tuple[str, str]:
     often = f"{entry.retries + 1} times" if entry.retries else "once"
     return (
         f"{entry.entry.entry_id}  session {session_id}, version {version} of epoch {epoch}",
-        f"    refused {often} since {since}: {' '.join(entry.error.split())}",
+        f"    rejected {often} since {since}: {' '.join(entry.error.split())}",
     )

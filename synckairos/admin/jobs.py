@@ -1,6 +1,6 @@
-"""What operators ask about background jobs, as lines of text: `synckairos jobs …`.
+"""The work of the commands `synckairos jobs …`. Results are lines of text.
 
-Opens Postgres and the queue, asks, and tells; carries nothing out: workers do.
+Opens Postgres and the queue. Runs no job itself: workers do.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import Job, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
 
-COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "WHAT CAME OF IT")
+COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "RESULT")
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 
-_LEFT_TO_SHOW = {"checksum", "session_id", "version"}
-"""Members of results that a table has no room for; what matters of the last two is in the path."""
+_NOT_IN_TABLE = {"checksum", "session_id", "version"}
+"""Members of results that the table has no room for. The path contains the last two."""
 
 
 class NoSuchJob(SyncKairosError):
-    """There is no job of this id, or none that this could be done with."""
+    """There is no job of this id, or its status does not allow the command."""
 
     code = "NO_SUCH_JOB"
 
@@ -34,7 +34,7 @@ class NoSuchJob(SyncKairosError):
 async def list_jobs(
     settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
 ) -> AsyncIterator[str]:
-    """Yield a table of jobs, the newest first, or that there are none; as JSON a line each."""
+    """Yield the lines of a table of jobs, newest first, or one line of JSON for each job."""
     async with _open_jobs(settings) as (job_table, _):
         found = await job_table.list_jobs(status=status, type_=type_, limit=limit)
     if as_json:
@@ -51,18 +51,18 @@ async def list_jobs(
 
 
 async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
-    """Return all there is to say about a job. Raises NoSuchJob."""
+    """Return all values of a job, one per line. Raises NoSuchJob."""
     async with _open_jobs(settings) as (job_table, _):
         job = await _job(job_table, job_id)
     if as_json:
         return [render_job_json(job)]
-    values = {name: value for name, value in _flat(job.to_dict()) if value is not None}
+    values = {name: value for name, value in _flatten(job.to_dict()) if value is not None}
     width = max(len(name) for name in values)
     return [f"{name.ljust(width)}  {_text(value)}" for name, value in values.items()]
 
 
 async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
-    """Queue a job and return its id. Raises ValidationFailed for params that the type doesn't take."""
+    """Enqueue a job and return its id. Raises ValidationFailed if the type does not accept these parameters."""
     async with _open_jobs(settings) as (_, job_queue):
         job_id = await job_queue.enqueue(type_, params)
     assert job_id is not None
@@ -70,25 +70,25 @@ async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any])
 
 
 async def retry_job(settings: Settings, job_id: int) -> None:
-    """Have a failed job tried again, with all its attempts. Raises NoSuchJob."""
+    """Queue a failed job again with all its attempts. Raises NoSuchJob."""
     async with _open_jobs(settings) as (job_table, job_queue):
         if await job_queue.retry(job_id) is None:
             job = await _job(job_table, job_id)
-            raise NoSuchJob(f"Job {job_id} is {job.status}: only a failed one can be tried again")
+            raise NoSuchJob(f"Job {job_id} is {job.status}: only a failed job can be retried")
 
 
 async def wait_for_end(settings: Settings, job_id: int) -> Job:
-    """Wait until a job ended, and return it."""
+    """Wait until a job has ended, and return it. Raises NoSuchJob."""
     async with _open_jobs(settings) as (job_table, _):
         while True:
             job = await _job(job_table, job_id)
             if job.status in ("done", "failed"):
                 return job
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
 
 def parse_range_bound(text: str, name: str, *, end: bool = False) -> str:
-    """Return an instant with a time zone, or the beginning of a UTC day: the `end` of a range is that day's end."""
+    """Parse an option: an instant with a time zone, or a UTC day. Return an instant: the day's begin, or its `end`."""
     try:
         if len(text) == len("2026-01-31"):
             day = date.fromisoformat(text) + timedelta(days=end)
@@ -106,16 +106,16 @@ def render_job_json(job: Job) -> str:
 
 
 def summarize_result(job: Job) -> str:
-    """Say in a few words what came of a job; `show` has the rest."""
+    """Return the result or the error of a job in a few words. `show` prints all of it."""
     if job.error is not None:
         return " ".join(job.error.split())
-    return _text({name: value for name, value in (job.result or {}).items() if name not in _LEFT_TO_SHOW})
+    return _text({name: value for name, value in (job.result or {}).items() if name not in _NOT_IN_TABLE})
 
 
 async def _job(job_table: JobTable, job_id: int) -> Job:
     job = await job_table.get(job_id)
     if job is None:
-        raise NoSuchJob(f"There is no job {job_id}: `synckairos jobs list` shows those there are")
+        raise NoSuchJob(f"There is no job {job_id}: `synckairos jobs list` lists the jobs")
     return job
 
 
@@ -133,13 +133,21 @@ async def _open_jobs(settings: Settings) -> AsyncIterator[tuple[JobTable, JobQue
 
 
 def _row(job: Job) -> Sequence[str]:
-    took = "" if job.duration_ms is None else f"{job.duration_ms / 1000:.1f} s"
-    told = summarize_result(job) or _text(job.params)
-    return (str(job.job_id), job.type, job.status, str(job.attempts), f"{job.created_at:%Y-%m-%d %H:%M:%S}", took, told)
+    duration = "" if job.duration_ms is None else f"{job.duration_ms / 1000:.1f} s"
+    result = summarize_result(job) or _text(job.params)
+    return (
+        str(job.job_id),
+        job.type,
+        job.status,
+        str(job.attempts),
+        f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+        duration,
+        result,
+    )
 
 
-def _flat(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield an object's members, those of an object in it by both names."""
+def _flatten(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield an object's members. Members of an inner object get both names, with a dot between them."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}.{inner}", value[inner]) for inner in value)

@@ -94,7 +94,7 @@ class HistoryReader:
         rows = await self._queries.run("latest_version", {"session_id": _uuid(session_id)})
         if not rows:
             return None
-        epoch, version, document, deleted, recorded_at, commands = rows[0]
+        epoch, version, document, deleted, _, commands = rows[0]
         if document is None:
             return await self._read_cold(session_id, self.cold_reader.latest_version)
         records = {
@@ -102,7 +102,7 @@ class HistoryReader:
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
         }
         snapshot = Snapshot(epoch, version, document, deleted=deleted)
-        return AuditedVersion(session_id, snapshot, instant_ms(recorded_at), records)
+        return AuditedVersion(session_id, snapshot, records)
 
     async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None if Postgres does not have it (yet)."""
@@ -120,9 +120,9 @@ class HistoryReader:
         rows = await self._queries.run("version_at", {"session_id": _uuid(session_id), "at": _to_instant(at_ms)})
         if not rows:
             return await self._read_cold(session_id, lambda records: self.cold_reader.version_at(records, at_ms))
-        epoch, version, document, deleted, recorded_at = rows[0]
+        epoch, version, document, deleted, _ = rows[0]
         snapshot = Snapshot(epoch, version, document, deleted=deleted)
-        return AuditedVersion(session_id, snapshot, instant_ms(recorded_at))
+        return AuditedVersion(session_id, snapshot)
 
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False

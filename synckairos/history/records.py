@@ -28,7 +28,6 @@ class AuditedVersion:
 
     session_id: str
     snapshot: Snapshot
-    audited_at_ms: int
     records: dict[str, bytes] = field(default_factory=dict)
 
 

@@ -22,7 +22,10 @@ MIN_STAY_AFTER_DEADLINE_MS = 3_600_000
 _FIRST_PAGE = 16  # entries may be large: the sizes of the first entries show how many fit
 _MAX_PAGE = 200
 _MAX_SCANNED_ENTRIES = 5_000
-_SETTLED_PER_CALL = 1_000
+
+SETTLED_PER_CALL = 1_000
+"""Sessions that one call of the settle script handles, so that other callers do not wait for long."""
+
 _TALLY_FIELDS = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
@@ -92,8 +95,16 @@ class OutboxBacklog:
 class Outbox:
     """The outbox streams, one for each partition. All methods raise StoreUnavailable if Redis does not answer."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys, limits: OutboxLimits = UNLIMITED) -> None:
+    def __init__(
+        self,
+        pipe: RedisPipe,
+        keys: Keys,
+        limits: OutboxLimits = UNLIMITED,
+        *,
+        settled_per_call: int = SETTLED_PER_CALL,
+    ) -> None:
         self._pipe = pipe
+        self._settled_per_call = settled_per_call
         self.keys = keys
         self._limits = limits
         self._settle_script = LuaScript("outbox_settle")
@@ -157,9 +168,9 @@ class Outbox:
         settled = list(newest)
         entries: Sequence[str] = ()
         removed = 0
-        for first in range(0, max(1, len(settled)), _SETTLED_PER_CALL):
-            some = settled[first : first + _SETTLED_PER_CALL]
-            if first + _SETTLED_PER_CALL >= len(settled):
+        for first in range(0, max(1, len(settled)), self._settled_per_call):
+            some = settled[first : first + self._settled_per_call]
+            if first + self._settled_per_call >= len(settled):
                 entries = entry_ids
             names = list(shared)
             args: list[Any] = [

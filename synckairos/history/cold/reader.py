@@ -51,12 +51,12 @@ class ColdReader:
         record = records[0]
         bundle = await self.read_bundle(record)
         newest = bundle.newest
-        deleted, at_ms = bool(bundle.head["deleted"]), record.archived_at_ms
+        deleted = bool(bundle.head["deleted"])
         idempotency_records = _render_records(
             line for line in bundle.events if line.occurred_at_ms >= record.created_at_ms
         )
         snapshot = Snapshot(*newest.version, newest.document, deleted=deleted)
-        return AuditedVersion(record.session_id, snapshot, at_ms, idempotency_records)
+        return AuditedVersion(record.session_id, snapshot, idempotency_records)
 
     async def version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None if none of these archives has it."""
@@ -73,7 +73,7 @@ class ColdReader:
                 if line.occurred_at_ms <= at_ms:
                     deleted = bool(line.row.get("deleted"))
                     snapshot = Snapshot(*line.version, line.document, deleted=deleted)
-                    return AuditedVersion(each.session_id, snapshot, each.archived_at_ms)
+                    return AuditedVersion(each.session_id, snapshot)
         return None
 
     async def events(

@@ -39,7 +39,7 @@ async def test_a_failed_entry_is_listed_and_written_after_a_retry(audit: AuditPa
     assert code == 1
     entry_id, _, which = entry.partition("  ")
     assert which == f"session {life.session_id}, version 2 of epoch {life.state.epoch}"
-    assert reason.startswith("    refused once since 20")
+    assert reason.startswith("    rejected once since 20")
     assert 'check constraint "broken"' in reason
     code, lines = await run_command(audit.settings, "audit", "retry", "1-1")
     assert (code, len(lines)) == (1, 1)

@@ -389,12 +389,10 @@ async def test_a_session_with_a_conflict_in_its_newest_version_gets_no_ttl(audit
     assert await audit.pipe.call("PTTL", session) > 0
 
 
-async def test_a_batch_of_many_sessions_is_settled_in_slices(
-    audit: AuditParts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("synckairos.store.outbox._SETTLED_PER_CALL", 3)
+async def test_a_batch_of_many_sessions_is_settled_in_slices(audit: AuditParts) -> None:
     lives = [await play(audit, moves=0) for _ in range(7)]
-    assert await audit.drain() == 14
+    outbox = Outbox(audit.pipe, audit.keys, settled_per_call=3)
+    assert await replace(audit, outbox=outbox).drain() == 14
     for life in lives:
         assert await audit.pipe.call("HGET", audit.keys.session(life.session_id), "audited") == b"2"
     assert await audit.outbox.is_empty(0)

@@ -1,4 +1,4 @@
-"""A Postgres that is gone, or silent: a named answer in time, and back by itself."""
+"""Queries of an unreachable or silent Postgres: they fail in time, and work again when it is back."""
 
 import asyncio
 import socket
@@ -27,22 +27,22 @@ CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A port that takes connections and never says a word."""
+def silent_url() -> Iterator[str]:
+    """Give the URL of a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
-        yield f"postgresql://nobody@127.0.0.1:{listener.getsockname()[1]}/none"
+        yield f"postgresql://user@127.0.0.1:{listener.getsockname()[1]}/none"
 
 
-@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", None])
-async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None) -> None:
-    settings = Settings(database_url=url or silent)
+@pytest.mark.parametrize("url", ["postgresql://user@127.0.0.1:1/none", None])
+async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, url: str | None) -> None:
+    settings = Settings(database_url=url or silent_url)
     async with open_history_pool(settings) as pool:
         history = HistoryReader(pool, ColdStorage("nowhere"))
-        # Two seconds is what it promises; more would be allowed only to a machine that is busy with something else.
+        # The limit is two seconds. The rest is for a machine that is busy with other work.
         async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
                 await history.latest_version(SESSION)
-        # Once it is known to be away, the next ones together aren't kept waiting for the same.
+        # After a failure the next reads fail without waiting again.
         async with asyncio.timeout(2):
             for call in CALLS:
                 with pytest.raises(StoreUnavailable):
@@ -50,14 +50,14 @@ async def test_nobody_waits_longer_than_two_seconds(silent: str, url: str | None
             assert not await history.is_reachable()
 
 
-async def test_a_database_without_our_tables_is_named(postgres: Postgres) -> None:
+async def test_a_database_that_is_not_migrated_is_named(postgres: Postgres) -> None:
     async with open_history_pool(Settings(database_url=postgres.database_url("template1"))) as pool:
         with pytest.raises(StoreUnavailable, match="migrate"):
             await HistoryReader(pool, ColdStorage("nowhere")).latest_version(SESSION)
 
 
 @pytest.mark.slow
-async def test_it_comes_back_by_itself(data_dir: Path) -> None:
+async def test_reads_work_again_after_postgres_restarted(data_dir: Path) -> None:
     with Postgres(data_dir / "archive-postgres") as own:
         await migrate(own.url)
         async with open_history_pool(Settings(database_url=own.url)) as pool:
@@ -65,10 +65,10 @@ async def test_it_comes_back_by_itself(data_dir: Path) -> None:
             assert await history.latest_version(SESSION) is None
             own.kill()
 
-            async def is_away() -> bool:
+            async def is_unreachable() -> bool:
                 return not await history.is_reachable()
 
-            await eventually(is_away)  # its children outlive it by a moment
+            await eventually(is_unreachable)  # its child processes live a moment longer
             own.start()
             await eventually(history.is_reachable)
             assert await history.latest_version(SESSION) is None

@@ -1,4 +1,4 @@
-"""Each query of the archive finds its rows by an index, in a database that is large enough to tell."""
+"""Plans of all queries of history in a large database: each query finds its rows by an index."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def uuid_of(text: str) -> UUID:
     return UUID(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest())
 
 
-SESSION, SOMEBODY = uuid_of("s700"), uuid_of("p700")
+SESSION, PARTICIPANT = uuid_of("s700"), uuid_of("p700")
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 ALL = {"before_at": "infinity", "before_id": "f" * 32, "limit": 51}
 CASES: dict[str, dict[str, Any]] = {
@@ -41,24 +41,24 @@ CASES: dict[str, dict[str, Any]] = {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
     },
     "participant_sessions": {
-        **ALL, "participant_id": SOMEBODY, "session_ids": None, "since": NOON - timedelta(days=1),
+        **ALL, "participant_id": PARTICIPANT, "session_ids": None, "since": NOON - timedelta(days=1),
     },
-    "participant_session_starts": {"participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "limit": 1001},
+    "participant_session_starts": {"participant_id": PARTICIPANT, "since": NOON - timedelta(days=1), "limit": 1001},
     "paused_time": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
-    "known_session_starts": {"participant_id": SOMEBODY, "session_ids": [SESSION, uuid_of("s701")]},
+    "known_session_starts": {"participant_id": PARTICIPANT, "session_ids": [SESSION, uuid_of("s701")]},
     "participant_time_slices": {
-        "participant_id": SOMEBODY, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
+        "participant_id": PARTICIPANT, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
         "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_deleted": [False],
         "running": [SESSION], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
         "bounds": [NOON + timedelta(days=at) for at in range(-1, 31)], "by_session": False, "key": "project",
         "limit": 1000,
     },
-    "first_session_created": {"participant_id": SOMEBODY, "until": NOON + timedelta(days=30)},
+    "first_session_created": {"participant_id": PARTICIPANT, "until": NOON + timedelta(days=30)},
 }  # fmt: skip
 
 
 def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """Name each table scan's kind, its table and how many rows it looked at in all."""
+    """Yield the kind of each table scan, its table, and the number of rows that it read."""
     if "Relation Name" in plan:
         looked_at = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
         yield plan["Node Type"], plan["Relation Name"], looked_at * plan["Actual Loops"]
@@ -67,7 +67,7 @@ def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_no_query_looks_at_more_than_it_has_to(large_database: str, name: str) -> None:
+async def test_a_query_reads_at_most_a_thousand_rows_by_an_index(large_database: str, name: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         connection.prepare_threshold = None
         sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")[name]
@@ -80,7 +80,7 @@ async def test_no_query_looks_at_more_than_it_has_to(large_database: str, name: 
         assert rows <= 1000, (kind, table, rows)
 
 
-async def test_what_is_archived_is_not_looked_at_again(large_database: str) -> None:
+async def test_the_query_for_sessions_to_archive_reads_no_archived_session(large_database: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         connection.prepare_threshold = None
         await connection.execute("UPDATE sync_sessions SET archived = session_id <> %s", [SESSION])
@@ -96,7 +96,7 @@ async def test_what_is_archived_is_not_looked_at_again(large_database: str) -> N
     assert {table: rows for _, table, rows in scans(row[0][0]["Plan"])}["sync_sessions"] == 1
 
 
-async def test_named_sessions_are_found_among_all_that_somebody_took_part_in(large_database: str) -> None:
+async def test_given_sessions_of_a_participant_are_found_without_reading_all(large_database: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         connection.prepare_threshold = None
         everywhere = (
@@ -119,7 +119,7 @@ async def test_named_sessions_are_found_among_all_that_somebody_took_part_in(lar
     }
 
 
-async def test_what_a_filter_leaves_out_is_not_looked_at(large_database: str) -> None:
+async def test_a_status_filter_reads_no_session_of_another_status(large_database: str) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")["sessions"]
         values = {**ALL, "status": "running", "sync_mode": None}

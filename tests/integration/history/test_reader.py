@@ -1,4 +1,4 @@
-"""The archive on a real Postgres: what comes back is what was published, and hours add up."""
+"""Reads of history from a real Postgres: the published documents, audit trails, lists and time reports."""
 
 from typing import Any
 from uuid import uuid4
@@ -18,8 +18,8 @@ T0 = 1_700_000_000_123  # 2023-11-14 22:13:20.123 UTC, 23:13:20.123 in Berlin
 DAY_MS = 24 * HOUR_MS
 
 
-async def played(committer: SessionCommitter, at_ms: int = T0, **more: Any) -> SessionLife:
-    """Alice for a minute, Bob for two, a break of five, Bob for another two, Alice for the last."""
+async def play_session(committer: SessionCommitter, at_ms: int = T0, **more: Any) -> SessionLife:
+    """Commit a session: Alice one minute, Bob two, a pause of five, Bob two more, Alice the last one."""
     life = await committer.create(chess(**more), at_ms)
     minute = at_ms + 1
     for minutes, command in (
@@ -34,7 +34,7 @@ async def played(committer: SessionCommitter, at_ms: int = T0, **more: Any) -> S
     return life
 
 
-async def test_the_newest_version_comes_back_with_what_was_decided(audit: AuditParts) -> None:
+async def test_latest_version_has_the_document_and_the_idempotency_records(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0 + 1, command_id="first")
     await audit.committer.apply(life, Switch(), T0 + 2, command_id="second")
@@ -54,7 +54,7 @@ async def test_the_newest_version_comes_back_with_what_was_decided(audit: AuditP
     }
 
 
-async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones_commands(audit: AuditParts) -> None:
+async def test_latest_version_of_a_deleted_and_of_a_recreated_session(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Delete(), T0 + 5, command_id="gone")
     await audit.drain()
@@ -74,15 +74,15 @@ async def test_a_tombstone_comes_back_as_one_and_a_new_life_forgets_the_old_ones
 
 
 @pytest.mark.parametrize("session_id", [str(uuid4()), "no uuid", ""])
-async def test_what_never_was_is_none(audit: AuditParts, session_id: str) -> None:
+async def test_reads_of_an_unknown_session_return_nothing(audit: AuditParts, session_id: str) -> None:
     assert await audit.history.latest_version(session_id) is None
     assert await audit.history.version_document(session_id, "e", 1) is None
     assert await audit.history.version_at(session_id, T0) is None
     assert (await audit.history.events(session_id)).items == ()
 
 
-async def test_time_travel(audit: AuditParts) -> None:
-    life = await played(audit.committer)
+async def test_version_at_returns_the_version_in_effect_at_the_instant(audit: AuditParts) -> None:
+    life = await play_session(audit.committer)
     await audit.drain()
 
     async def version_at(at_ms: int) -> int | None:
@@ -94,7 +94,7 @@ async def test_time_travel(audit: AuditParts) -> None:
     assert await version_at(2**62) == 7
 
 
-async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: AuditParts) -> None:
+async def test_the_trail_is_complete_while_versions_are_in_the_outbox(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0 + 1000)
     await audit.drain()
@@ -117,8 +117,8 @@ async def test_the_trail_is_whole_while_half_of_it_is_on_its_way(audit: AuditPar
     assert (await trail.page(life.session_id)).items[0].document is None
 
 
-async def test_pending_entries_are_the_sessions_own_and_none_once_drained(audit: AuditParts) -> None:
-    life, _ = await played(audit.committer), await played(audit.committer)
+async def test_outbox_entries_of_a_session_are_its_own_and_none_after_a_drain(audit: AuditParts) -> None:
+    life, _ = await play_session(audit.committer), await play_session(audit.committer)
     waiting = await audit.outbox.session_entries(life.session_id)
     assert {entry.version: entry.document for entry in waiting} == life.documents
     assert [entry.version for entry in waiting] == sorted(life.documents)
@@ -149,20 +149,20 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> 
     assert (await audit.history.sessions(sync_mode="global")).items == ()
 
 
-async def test_a_participants_sessions(audit: AuditParts) -> None:
-    old = await played(audit.committer, T0 - 40 * DAY_MS)
-    life = await played(audit.committer, metadata={"project": "x"})
+async def test_participant_sessions_are_listed_newest_first_with_their_values(audit: AuditParts) -> None:
+    old = await play_session(audit.committer, T0 - 40 * DAY_MS)
+    life = await play_session(audit.committer, metadata={"project": "x"})
     paused = await audit.committer.create(chess(), T0 + DAY_MS)
     await audit.committer.apply(paused, Start(), T0 + DAY_MS + 1)
     await audit.committer.apply(paused, Pause(), T0 + DAY_MS + 1001)
-    gone = await played(audit.committer, T0 + DAY_MS)
+    gone = await play_session(audit.committer, T0 + DAY_MS)
     await audit.committer.apply(gone, Delete(), T0 + 2 * DAY_MS)
     await audit.drain()
     now_ms = T0 + 2 * DAY_MS
 
     page = await audit.history.participant_sessions(BOB, since_ms=now_ms - 30 * DAY_MS)
     assert [item.session_id for item in page.items] == [paused.session_id, life.session_id]
-    assert (page.items[0].paused_ms, page.items[0].at_ms) == (0, T0 + DAY_MS + 1001), "the break is under way"
+    assert (page.items[0].paused_ms, page.items[0].at_ms) == (0, T0 + DAY_MS + 1001), "the pause has not ended"
     item = page.items[1]
     assert (item.time_used_ms, item.paused_ms, item.cycle_count) == (4 * 60_000, 5 * 60_000, 1)
     assert (item.sync_mode, item.status, item.version) == ("per_participant", "completed", 7)
@@ -175,7 +175,7 @@ async def test_a_participants_sessions(audit: AuditParts) -> None:
     assert rest.next_cursor is None
 
 
-async def test_who_left_keeps_the_hours(audit: AuditParts) -> None:
+async def test_a_removed_participant_keeps_the_session_and_its_time(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0)
     await audit.committer.apply(life, Switch(), T0 + 7000)
@@ -192,9 +192,9 @@ async def test_who_left_keeps_the_hours(audit: AuditParts) -> None:
     ]
 
 
-async def test_hours_by_session_day_and_week(audit: AuditParts) -> None:
-    first = await played(audit.committer, metadata={"project": "x"})
-    second = await played(audit.committer, T0 + 7 * DAY_MS, metadata={"project": "y"})
+async def test_time_by_session_day_and_week(audit: AuditParts) -> None:
+    first = await play_session(audit.committer, metadata={"project": "x"})
+    second = await play_session(audit.committer, T0 + 7 * DAY_MS, metadata={"project": "y"})
     await audit.drain()
     span: dict[str, Any] = {"from_ms": T0 - DAY_MS, "to_ms": T0 + 30 * DAY_MS, "now_ms": T0 + 30 * DAY_MS}
     four_minutes = 4 * 60_000
@@ -216,8 +216,8 @@ async def test_hours_by_session_day_and_week(audit: AuditParts) -> None:
     ]
 
 
-async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: AuditParts) -> None:
-    # 22:59:50 UTC is ten seconds to midnight in Berlin; Alice runs for 25 h, through it and the next.
+async def test_time_is_split_at_local_midnight_and_cut_to_the_range(audit: AuditParts) -> None:
+    # 22:59:50 UTC is ten seconds before midnight in Berlin. Alice's turn lasts 25 h, over that midnight and the next.
     begin = 1_700_002_790_000
     life = await audit.committer.create(chess(48 * HOUR_MS), begin)
     await audit.committer.apply(life, Start(), begin)
@@ -237,7 +237,7 @@ async def test_days_are_split_at_local_midnight_and_the_range_cuts(audit: AuditP
     assert cut == [TimeSlice("2023-W46", HOUR_MS, 1)]
 
 
-async def test_a_turn_that_runs_counts_up_to_now(audit: AuditParts) -> None:
+async def test_a_running_turn_counts_up_to_now(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0)
     await audit.drain()
@@ -245,7 +245,7 @@ async def test_a_turn_that_runs_counts_up_to_now(audit: AuditParts) -> None:
     assert slot.time_used_ms == 90_000
 
 
-async def test_a_day_of_23_hours(audit: AuditParts) -> None:
+async def test_a_day_of_23_hours_has_23_hours(audit: AuditParts) -> None:
     # Clocks in Berlin went forward on 2024-03-31 at 01:00 UTC.
     begin = 1_711_839_600_000  # 2024-03-31 00:00 in Berlin
     life = await audit.committer.create(chess(48 * HOUR_MS), begin)
@@ -259,13 +259,13 @@ async def test_a_day_of_23_hours(audit: AuditParts) -> None:
 
 
 @pytest.mark.parametrize("tz", ["Mars/Olympus", "", "UTC; DROP", "foo+3", "Europe/Berlin\n"])
-async def test_unknown_time_zones_are_named(audit: AuditParts, tz: str) -> None:
+async def test_an_unknown_time_zone_is_refused(audit: AuditParts, tz: str) -> None:
     with pytest.raises(ValidationFailed):
         await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "ä", "WzEsIm5vdXVpZCJd"])
-async def test_cursors_of_others_are_refused(audit: AuditParts, cursor: str) -> None:
+async def test_an_invalid_cursor_or_limit_is_refused(audit: AuditParts, cursor: str) -> None:
     with pytest.raises(ValidationFailed):
         await audit.history.sessions(cursor=cursor)
     with pytest.raises(ValidationFailed):

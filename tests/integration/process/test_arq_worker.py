@@ -1,4 +1,4 @@
-"""The worker as a process that gets killed and cut off: every acknowledged version once, caught up by itself."""
+"""Worker processes that are killed or lose a store: every acknowledged version is written once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ async def assert_exactly_once(audit: AuditParts, lives: list[SessionLife]) -> No
     }
 
 
-async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: AuditParts, process: Process) -> None:
+async def test_a_worker_drains_at_its_start_and_after_wake_ups(audit: AuditParts, process: Process) -> None:
     lives = [await play(audit, 3)]
     await eventually(lambda: audit.outbox.is_empty(0))
     wakeups = DrainWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
@@ -63,7 +63,7 @@ async def test_it_drains_what_was_there_and_what_it_is_kicked_for(audit: AuditPa
 
 
 @pytest.mark.slow
-async def test_killed_again_and_again_it_writes_every_version_once(audit: AuditParts) -> None:
+async def test_workers_killed_repeatedly_write_every_version_once(audit: AuditParts) -> None:
     lives: list[SessionLife] = []
     for _ in range(5):
         process = Process("worker", env=audit.settings.environ())
@@ -87,7 +87,7 @@ async def test_killed_again_and_again_it_writes_every_version_once(audit: AuditP
     assert await audit.rows("SELECT 1 FROM sync_conflicts") == []
 
 
-async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: AuditParts) -> None:
+async def test_a_worker_settles_a_batch_that_was_committed_before(audit: AuditParts) -> None:
     life = await play(audit, 5)
     batch = await audit.outbox.read(0, 100, 1 << 20)
     async with audit.writer.lock_partition(0) as writer:
@@ -103,7 +103,7 @@ async def test_killed_between_commit_and_settle_it_finds_the_work_done(audit: Au
     assert await audit.pipe.call("PTTL", audit.keys.session(life.session_id)) > 0
 
 
-async def test_without_its_queue_it_sweeps(audit: AuditParts) -> None:
+async def test_a_worker_without_its_queue_drains_by_sweeps(audit: AuditParts) -> None:
     settings = audit.settings.model_copy(update={"queue_redis_url": "redis://127.0.0.1:1/0"})
     task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
     lives = []
@@ -117,7 +117,7 @@ async def test_without_its_queue_it_sweeps(audit: AuditParts) -> None:
 
 
 @pytest.mark.slow
-async def test_it_waits_for_postgres_and_catches_up(audit: AuditParts, data_dir: Path) -> None:
+async def test_a_worker_waits_for_postgres_and_then_drains(audit: AuditParts, data_dir: Path) -> None:
     with Postgres(data_dir / "own-postgres") as own:
         await migrate(own.url)
         own.kill()
@@ -135,10 +135,10 @@ async def test_it_waits_for_postgres_and_catches_up(audit: AuditParts, data_dir:
 
 
 @pytest.mark.slow
-async def test_its_queue_may_restart_under_it(audit: AuditParts, data_dir: Path) -> None:
+async def test_a_worker_takes_wake_ups_again_after_its_queue_restarted(audit: AuditParts, data_dir: Path) -> None:
     with Valkey(data_dir / "own-queue") as own:
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
-        # A sweep so rare that only kicks can be what drains.
+        # Sweeps are so rare that only wake-ups can start a drain.
         task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=1000))
         wakeups = DrainWakeups(own.url, settings.key_prefix, 1.0)
         wakeups.start()

@@ -1,4 +1,4 @@
-"""A backlog that has reached its bound: changes get a clean 503, time goes on, and all is well once it drains."""
+"""A full outbox: commands get a 503, overdue transitions are committed, and a drain makes room."""
 
 from typing import Any
 
@@ -14,33 +14,33 @@ from tests.integration.session_committer import chess
 T0 = 1_700_000_000_123
 
 
-def bounded(settings: Settings, **bounds: int) -> Settings:
-    return settings.model_copy(update=bounds)
+def with_limits(settings: Settings, **limits: int) -> Settings:
+    return settings.model_copy(update=limits)
 
 
-async def refused(server: RestServer, path: str, **options: Any) -> httpx.Response:
+async def assert_refused(server: RestServer, path: str, **options: Any) -> httpx.Response:
     answer = await server.client.post(path, **options)
     assert answer.status_code == 503, answer.text
     assert answer.json()["error"]["code"] == "STORE_UNAVAILABLE"
     return answer
 
 
-async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: Settings) -> None:
-    async with open_rest_server(bounded(settings, outbox_max_entries=4)) as server:
+async def test_a_full_outbox_refuses_commands_but_not_overdue_transitions(settings: Settings) -> None:
+    async with open_rest_server(with_limits(settings, outbox_max_entries=4)) as server:
         first, second = await server.create_started(), await server.create_started()
         path = f"/v1/sessions/{first['session_id']}"
         before = (await server.client.get(path)).content
-        answer = await refused(server, f"{path}/switch", headers={"Idempotency-Key": "again"})
+        answer = await assert_refused(server, f"{path}/switch", headers={"Idempotency-Key": "again"})
         assert answer.headers["retry-after"] == "5"
         assert "the outbox has reached its limit of entries" in answer.json()["detail"]
-        await refused(server, "/v1/sessions", json={"sync_mode": "global", "total_time_ms": 5000})
+        await assert_refused(server, "/v1/sessions", json={"sync_mode": "global", "total_time_ms": 5000})
         for verb, below in (("POST", "/pause"), ("POST", "/cancel"), ("DELETE", "")):
             assert (await server.client.request(verb, path + below)).status_code == 503
         assert (await server.client.patch(path, json={"metadata": {"a": 1}})).status_code == 503
-        # Nothing was decided: it is as it was, and what is refused anyway is refused for what it is.
+        # Nothing changed. A command that the clock refuses still gets that refusal.
         assert (await server.client.get(path)).content == before
         assert (await server.client.post(f"{path}/start")).status_code == 400
-        # What time does is committed, whoever notices it.
+        # Overdue transitions are committed, by a read as well as by the timekeeper.
         await server.parts.rewind(second["session_id"], 3_600_000)
         await server.parts.sessions.expire(second["session_id"])
         assert (await server.client.get(f"/v1/sessions/{second['session_id']}")).json()["data"]["status"] == "expired"
@@ -51,55 +51,57 @@ async def test_beyond_the_bound_changes_are_refused_and_time_goes_on(settings: S
         assert "synckairos_backlog_refusals_total 0.0" not in metrics
 
 
-async def test_what_was_refused_is_taken_once_there_is_room(settings: Settings) -> None:
-    async with open_rest_server(bounded(settings, outbox_max_entries=2)) as server:
+async def test_a_refused_command_is_executed_after_a_drain_and_replayed_while_the_outbox_is_full(
+    settings: Settings,
+) -> None:
+    async with open_rest_server(with_limits(settings, outbox_max_entries=2)) as server:
         session = await server.create_started()
         path = f"/v1/sessions/{session['session_id']}/switch"
-        await refused(server, path, headers={"Idempotency-Key": "again"})
+        await assert_refused(server, path, headers={"Idempotency-Key": "again"})
         await server.drain()
         answer = await server.client.post(path, headers={"Idempotency-Key": "again"})
         assert answer.status_code == 200
         assert answer.json()["data"]["version"] == 3
         assert "idempotency-replayed" not in answer.headers
         await server.client.post(path)
-        # An answer given before is given again, however much waits.
+        # An answer given before is replayed, also while the outbox is full.
         assert (await server.client.post(path, headers={"Idempotency-Key": "again"})).content == answer.content
-        await refused(server, path)
+        await assert_refused(server, path)
 
 
-async def test_bytes_and_age_are_bounds_too(settings: Settings) -> None:
-    async with open_rest_server(bounded(settings, outbox_max_bytes=3_000)) as server:
+async def test_bytes_and_age_are_limits_too(settings: Settings) -> None:
+    async with open_rest_server(with_limits(settings, outbox_max_bytes=3_000)) as server:
         session = await server.create(metadata={"much": "x" * 3_000})
-        answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
+        answer = await assert_refused(server, f"/v1/sessions/{session['session_id']}/start")
         assert "limit of bytes" in answer.json()["detail"]
         (delivery,) = await server.outbox.read(0, 10, 1 << 20)
         assert (await server.outbox.measure_backlog()).bytes == delivery.size_bytes
         await server.drain()
         assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
         await server.drain()
-    async with open_rest_server(bounded(settings, outbox_max_age_s=60)) as server:
+    async with open_rest_server(with_limits(settings, outbox_max_age_s=60)) as server:
         session = await server.create()
         await server.drain()
         outbox = server.parts.store.keys.outbox(0)
         await server.parts.pipe.call("DEL", outbox)
         await server.parts.pipe.call("XADD", outbox, "1-1", "some", "junk")
-        answer = await refused(server, f"/v1/sessions/{session['session_id']}/start")
+        answer = await assert_refused(server, f"/v1/sessions/{session['session_id']}/start")
         assert "limit of age" in answer.json()["detail"]
         await server.drain()
         assert (await server.client.post(f"/v1/sessions/{session['session_id']}/start")).is_success
 
 
 @pytest.mark.parametrize("max_entries", [None, 10])
-async def test_how_full_it_is_is_measured(settings: Settings, max_entries: int | None) -> None:
-    bounds = {} if max_entries is None else {"outbox_max_entries": max_entries}
-    async with open_rest_server(bounded(settings, **bounds)) as server:
+async def test_the_fullness_of_the_outbox_is_measured(settings: Settings, max_entries: int | None) -> None:
+    limits = {} if max_entries is None else {"outbox_max_entries": max_entries}
+    async with open_rest_server(with_limits(settings, **limits)) as server:
         for _ in range(5):
             await server.create()
         backlog = await server.outbox.measure_backlog()
         assert backlog.fullness == pytest.approx(0.5 if max_entries else 0, abs=1e-5)
 
 
-async def test_bytes_are_counted_exactly(audit: AuditParts) -> None:
+async def test_the_bytes_in_the_outbox_are_counted_exactly(audit: AuditParts) -> None:
     async def counted() -> tuple[int, int]:
         waiting = await audit.outbox.read(0, 1000, 1 << 30)
         return (await audit.outbox.measure_backlog()).bytes, sum(delivery.size_bytes for delivery in waiting)
@@ -114,7 +116,7 @@ async def test_bytes_are_counted_exactly(audit: AuditParts) -> None:
     await audit.failed_entries.add(0, one.entry_id, retries=9, error="none", next_attempt_in_ms=None)
     assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size_bytes
     batch = await audit.outbox.read(0, 3, 1 << 30)
-    for _ in range(2):  # a reply that was lost: doing it again takes nothing off again
+    for _ in range(2):  # the second time as after a lost reply: it subtracts nothing
         size = sum(delivery.size_bytes for delivery in batch)
         await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size_bytes=size)
         counter, rest = await counted()
