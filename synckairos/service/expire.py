@@ -1,7 +1,7 @@
 """Commits the overdue transitions of many sessions in one batch.
 
-Each session is decided by itself, and all are committed in one round trip. Thousands of sessions can fall due in one
-second, and a task and a round trip for each were half of the cost of an expiry.
+Each session is decided by itself, and all are committed in one round trip. The reason is that thousands of sessions
+can fall due in one second. A task and a round trip for each session were half of the cost of an expiry.
 """
 
 import time
@@ -37,9 +37,9 @@ class BatchExpirer:
     async def expire(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
         """Commit the overdue transitions of loaded sessions; tell for each whether it is done. One round trip.
 
-        Each commit is atomic by itself. A session that is not done must be expired alone. Reasons: it does not exist,
-        another commit came first, nothing was due, it has more overdue transitions than one decision holds, or it could
-        not be decided. Raises StoreUnavailable; some sessions may then be done.
+        Each commit is atomic by itself. A session that is not done must be expired alone. It does not exist, another
+        commit came first, nothing was due, or it could not be decided. Or one decision cannot hold all its overdue
+        transitions. Raises StoreUnavailable; some sessions may then be done.
         """
         began_s = time.perf_counter()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}

@@ -1,14 +1,14 @@
 """Lists of participants' recent sessions in Redis: a set for each participant and a summary for each session.
 
-A participant's set holds the ids of the sessions of the last 30 days, by the instants at which they began: the newest
-1,000 at most. A session's summary holds what lists show of the newest version that Postgres has; it is the same for all
-participants. Sets and summaries exist only for participants whose lists are read.
+A participant's set holds the ids of the sessions of the last 30 days, at most the newest 1,000. They are sorted by
+the instants at which they began. A session's summary holds the values that lists show, as of the newest version in
+Postgres. It is the same for all participants. Sets and summaries exist only if the participant's list is read.
 
-Each is filled from Postgres once, under a lease. A drain that moves newer versions to Postgres breaks the lease, so
+Each is filled from Postgres once, under a lease. A drain that moves newer versions to Postgres breaks the lease. So
 older data that was read before is never kept. The contents of a summary are bytes here; `history` knows them.
 
 If nothing in a session changes by itself, its row in a participant's list is rendered at the first read. These ready
-rows are kept in one hash for each participant whose list is read. So a page needs one read of that hash, and reads
+rows are kept in one hash for each participant. So a page needs one read of that hash, and reads
 sessions only if something may have changed.
 """
 
@@ -141,7 +141,7 @@ class ParticipantSessionStore:
             page = found if before is None else [key for key in found if key < before]
             if len(page) > limit or len(found) < count:
                 break
-            count *= 4  # so many sessions began in the same millisecond
+            count *= 4  # all of them began in the same millisecond
         if ttl_ms < _TOUCH_MS:
             with translated_errors():
                 await self._pipe.call("PEXPIRE", keys.participant_sessions(participant_id), SPAN_MS)

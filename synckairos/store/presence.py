@@ -5,8 +5,8 @@ each instance once, for all its sessions, by Redis TIME of its last heartbeat. A
 while its fields exist. Fields of watched sessions are removed; the others expire.
 
 An instance's name is in the sorted set before any field of it is written. A removed name never returns: an instance
-that was removed, or does not trust its fields in Redis, continues under a new name. So if a field was read and its
-instance is then missing in the set, that instance is dead for good. Removing the field cannot remove a newer write.
+that was removed, or does not trust its fields in Redis, continues under a new name. So if a field was read and its name
+is missing in the set afterwards, its instance is dead for good. Removing the field cannot remove a newer write.
 """
 
 import asyncio

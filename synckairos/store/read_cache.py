@@ -1,7 +1,7 @@
 """Read cache: answers of Postgres that are kept in Redis until newer versions reach Postgres.
 
 Each participant or session has one hash with an entry for each query. The drain drops the hash when it moves newer
-versions to Postgres. That also breaks the leases of readers that query Postgres at that moment, so an older answer is
+versions to Postgres. That also breaks the leases of readers that query Postgres at that moment. So an older answer is
 not kept afterwards. If Redis does not answer, Postgres is queried. The answers are bytes here; the callers know them.
 """
 

@@ -1,6 +1,6 @@
 -- Claim due sessions and load them. Their scores grow by a lease, so that another instance claims them only if this one
 -- dies. The version check of the commit, not this claim, makes each expiry happen once. The sessions are loaded here
--- because many can fall due in one second, and each load would be a second round trip.
+-- because many can fall due in one second. A load for each of them would be one more round trip.
 --
 -- KEYS  1 deadlines
 -- ARGV  1 maximum number of sessions  2 lease in ms  3 the sessions' keys up to the id (same hash tag)

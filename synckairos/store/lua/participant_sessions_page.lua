@@ -1,4 +1,4 @@
--- Read a page of a participant's set with the data of its sessions, or the data of other sessions for this participant.
+-- Read a page of a participant's set with the data of its sessions, or only the data of other sessions.
 --
 -- KEYS  1 set, or any other key if no page is read  2… two for each other session: summary, session
 -- ARGV  1 participant id  2 maximum number of members of the set (0: no page, and ARGV 3 to 12 are left out)
@@ -11,8 +11,8 @@
 -- Returns {time, ms since which the set is complete (nil: it is missing or being filled), ms that the set stays,
 -- `id score …`, rows, others}. `rows` has a line for each session: its row as JSON. The line is empty if a value in the
 -- row changes by itself, or if Redis has another version than the summary. For each of these sessions `others` has
--- {position, facts, metadata, part, epoch, version, deleted, due, document, audited}, with the document if the session
--- runs or its version is another. (One text is written and parsed much faster than a list.)
+-- {position, facts, metadata, part, epoch, version, deleted, due, document, audited}. The document is there if the
+-- session runs or its version is another. (One text is written and parsed much faster than a list.)
 --
 -- A ready row is made of a summary and the participant's part, and is removed with the summary
 -- (`session_summary_write`). It is valid while no version of its session is in the outbox.

@@ -9,7 +9,7 @@ TEXT = LuaScript("commit").text
 
 
 def names_of(source: str) -> tuple[str, ...]:
-    """Return the names that the script gives to the elements of `KEYS` or `ARGV`, by index from 1 without a gap."""
+    """Return the script's names for the elements of `KEYS` or `ARGV`, and check that no index is missing."""
     found = re.findall(rf"^local (\w+) = {source}\[(\d+)\]", TEXT, re.MULTILINE)
     assert [int(index) for _, index in found] == list(range(1, len(found) + 1))
     return tuple(name for name, _ in found)
