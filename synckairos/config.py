@@ -262,6 +262,11 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         5, ge=0, description="Seconds that open connections may take to close at a shutdown."
     )
+    keep_alive_s: float = Field(
+        75,
+        gt=0,
+        description="Seconds that an idle HTTP connection stays open. Use more than the idle time of load balancers.",
+    )
     webhook_timeout_s: float = Field(
         15,
         gt=0,

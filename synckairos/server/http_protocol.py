@@ -6,6 +6,7 @@ are refused here, and bytes that are no HTTP, get an error response in the same 
 
 import asyncio
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -61,9 +62,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         timings: ServerTimings = DEFAULT_TIMINGS,
+        is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._timings = timings
+        self._is_draining = is_draining
         self._received = 0
         self._header_bytes = 0
         self._header_count = 0
@@ -122,6 +125,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._is_refused:
             super().on_headers_complete()
             self._is_in_body = True
+            if self._is_draining():
+                self.close_after_response()
 
     def on_body(self, body: bytes) -> None:
         if not self._is_refused:
@@ -151,6 +156,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             name = line[1].decode()[:64]
             refusal = MethodNotAllowed(f"{name} is not supported; the methods are {_METHODS.decode()}")
             self._refuse(refusal, b"allow: %b\r\n" % _METHODS)
+
+    def close_after_response(self) -> None:
+        """Send `Connection: close` with the response that is not started yet, because the server drains.
+
+        A load balancer then does not send its next request on a connection that is about to be closed.
+        """
+        cycles: list[RequestResponseCycle | None] = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
+        for cycle in cycles:
+            if cycle is not None and not cycle.response_started:
+                cycle.keep_alive = False
 
     # -- refusals -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """uvicorn server with this product's listening socket, HTTP and WebSocket protocols, and graceful shutdown.
 
-Shutdown: `/ready` fails, then watchers are disconnected in batches, then running HTTP requests end, then the remaining
-connections are cut.
+Shutdown: `/ready` fails and each response ends its connection, then watchers are disconnected in batches, then running
+HTTP requests end, then the remaining connections are cut.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 cast(Any, app),
-                http=cast(Any, partial(BoundedHttpProtocol, timings=timings)),
+                http=cast(Any, partial(BoundedHttpProtocol, timings=timings, is_draining=lambda: self.should_exit)),
                 ws=cast(Any, partial(BoundedWebSocketProtocol, timings=timings)),
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_per_message_deflate=False,
@@ -115,6 +115,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
+                timeout_keep_alive=cast(Any, settings.keep_alive_s),  # uvicorn passes it to `call_later`
                 timeout_graceful_shutdown=None,
             )
         )
@@ -145,6 +146,9 @@ class Server(uvicorn.Server):
         """Start to drain; a second call cuts all connections at once. Safe in a signal handler of the event loop."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        for connection in self.server_state.connections:
+            if isinstance(connection, BoundedHttpProtocol):
+                connection.close_after_response()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -1,18 +1,30 @@
-"""Event loop lag: a blocked event loop appears in the metrics."""
+"""The server: event loop lag as a metric, the time of idle connections, and the last responses before a shutdown."""
 
+import asyncio
 import time
+from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
+from synckairos.config import Settings
 from synckairos.server.uvicorn_server import LOOP_CHECK_S
-from tests.integration.realtime.instances import Instance
+from tests.integration.realtime.instances import Instance, serving
+from tests.integration.realtime.raw_client import raw_client
 from tests.waiting import eventually
 
 STALL_S = 0.2
+REQUEST = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 def lag_s() -> float:
     return REGISTRY.get_sample_value("synckairos_event_loop_lag_seconds_sum") or 0.0
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answer without a body."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def test_blocked_event_loop_adds_its_duration_to_the_lag_metric(instance: Instance) -> None:
@@ -23,3 +35,47 @@ async def test_blocked_event_loop_adds_its_duration_to_the_lag_metric(instance: 
         return lag_s() - before_s >= STALL_S - LOOP_CHECK_S - 0.001
 
     await eventually(is_measured)
+
+
+async def test_idle_connection_is_closed_after_the_set_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(settings.model_copy(update={"keep_alive_s": 0.2})) as instance:
+        monkeypatch.setattr(instance.server.config, "loaded_app", answer)
+        async with raw_client(instance.server.port) as client:
+            for _ in range(2):
+                await client.send(REQUEST)
+                assert b" 204 " in await client.head()
+            answered_s = time.monotonic()
+            async with asyncio.timeout(5):
+                assert await client.rest() == b""
+            assert time.monotonic() - answered_s > 0.15
+
+
+async def test_idle_connections_outlive_those_of_load_balancers_by_default(instance: Instance) -> None:
+    assert instance.server.config.timeout_keep_alive == 75
+
+
+async def test_responses_of_a_stopping_server_end_their_connections(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, finish = asyncio.Event(), asyncio.Event()
+
+    async def answer_later(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            began.set()
+            await finish.wait()
+        await answer(scope, receive, send)
+
+    monkeypatch.setattr(instance.server.config, "loaded_app", answer_later)
+    async with raw_client(instance.server.port) as running, raw_client(instance.server.port) as idle:
+        await idle.send(REQUEST)
+        assert b"connection: close" not in await idle.head()
+        await running.send(REQUEST.replace(b"/health", b"/slow"))
+        await began.wait()
+        instance.server.stop()
+        await idle.send(REQUEST)
+        assert b"\r\nconnection: close" in await idle.head()
+        finish.set()
+        assert b"\r\nconnection: close" in await running.head()
+        assert await running.rest() == await idle.rest() == b""

@@ -82,6 +82,7 @@ IN_CODE = {
     "request body": text(request.MAX_BODY_BYTES),
     "time for the body to arrive": text(SERVER_TIMINGS.body_s),
     "time for the headers to arrive": text(SERVER_TIMINGS.headers_s),
+    "idle time of a connection": setting("keep_alive_s"),
     "headers": text(http_protocol.MAX_HEADERS),
     "one header, or the path": text(http_protocol.MAX_HEADER_BYTES),
     "all headers and the path": text(http_protocol.MAX_HEADERS_BYTES),
