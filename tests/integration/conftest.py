@@ -16,7 +16,7 @@ from synckairos.server.timings import ServerTimings
 from synckairos.store.participant_sessions import MAX_SESSIONS
 from tests.integration.audit_parts import AuditParts, open_audit_parts
 from tests.integration.jobs.job_components import JobComponents, open_job_components
-from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER
+from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER, Instance, serving
 from tests.integration.rest_server import RestServer, open_rest_server
 
 
@@ -87,3 +87,21 @@ async def server(settings: Settings, max_listed: int) -> AsyncIterator[RestServe
 @pytest.fixture
 async def client(server: RestServer) -> httpx.AsyncClient:
     return server.client
+
+
+@pytest.fixture
+async def instance(
+    settings: Settings, realtime_timings: RealtimeTimings, server_timings: ServerTimings
+) -> AsyncIterator[Instance]:
+    """Serve WebSockets in the test's own process."""
+    async with serving(settings, realtime_timings=realtime_timings, server_timings=server_timings) as served:
+        yield served
+
+
+@pytest.fixture
+async def other_instance(
+    settings: Settings, realtime_timings: RealtimeTimings, server_timings: ServerTimings
+) -> AsyncIterator[Instance]:
+    """Serve a second instance on the same stores."""
+    async with serving(settings, realtime_timings=realtime_timings, server_timings=server_timings) as served:
+        yield served
