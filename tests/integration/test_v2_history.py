@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from synckairos.admin.from_v2 import convert_later_rows
+from synckairos.admin.from_v2 import convert_later_rows, import_sessions
 from synckairos.audit.v2_takeover import take_over
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.recovery import OutagePolicy
@@ -17,6 +17,7 @@ from synckairos.config import Settings
 from synckairos.store.store_generation import Generations
 from tests.fixtures.v2 import product
 from tests.fixtures.v2.product import State
+from tests.fixtures.v2.redis import V2Redis
 from tests.integration.audit_parts import open_audit_parts
 from tests.integration.jobs.job_components import open_job_components
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
@@ -234,3 +235,35 @@ async def test_later_rows_of_v2_appear_in_lists_that_redis_keeps(old: RestServer
             assert (first[0]["session_id"], states[0]["status"]) in listed
             assert (await get(path_of(first) + "/events"))["data"][-1]["version"] == states[0]["version"]
     assert listed == [(second[0]["session_id"], "running"), (first[0]["session_id"], "running")]
+
+
+async def test_time_is_counted_once_across_the_move(old: RestServer, get: Callable[..., Any]) -> None:
+    """The audit of v2, its live state and a command here give one time report without a gap."""
+    settings, prefix = old.settings, f"{old.settings.key_prefix}-v2:"
+    began_ms = time.time_ns() // 1_000_000 - 60_000
+    played = [product.create(began_ms, [600_000, 600_000])]
+    for at, step in enumerate(("start", "switch", "switch"), start=1):
+        played.append(getattr(product, step)(played[-1], began_ms + at * 10_000))
+    with psycopg.connect(settings.database_url, autocommit=True, prepare_threshold=None) as v2:
+        for state in played[:-1]:
+            product.record(v2, state, "session_updated", product.milliseconds(state["updated_at"]))
+        await V2Redis(old.parts.pipe, prefix).save(played[-1])
+        async for _ in import_sessions(settings, settings.redis_url, prefix):
+            pass
+        # v2's queue is late: its last row comes after the import.
+        product.record(v2, played[-1], "session_updated", product.milliseconds(played[-1]["updated_at"]))
+    answer = await old.client.post(f"{path_of(played)}/switch")
+    switched_ms = product.milliseconds(answer.json()["data"]["cycle_started_at"])
+    await old.client.post(f"{path_of(played)}/pause")
+    await old.drain()
+    await convert_later_rows(settings)
+    state = (await get(path_of(played)))["data"]
+    for at, each in enumerate(state["participants"]):
+        report = (await get(f"/v1/participants/{participant(played, at)}/time?bucket=session"))["data"]
+        assert report == [{"bucket": state["session_id"], "time_used_ms": each["time_used_ms"], "session_count": 1}]
+    assert state["participants"][0]["time_used_ms"] == 10_000 + switched_ms - (began_ms + 30_000)
+    events = (await get(path_of(played) + "/events"))["data"]
+    assert [(each["actor"], each["version"]) for each in events] == [
+        ("v2", 1), ("v2", 2), ("v2", 3), ("v2", 4), ("import-v2", 5), ("anonymous", 6), ("anonymous", 7),
+    ]  # fmt: skip
+    assert (await findings(settings))[state["session_id"]] == [("imported", False)]
