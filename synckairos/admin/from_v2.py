@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -59,14 +59,16 @@ class _NotImportable(Exception):
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
-async def migrate_database(settings: Settings) -> list[str]:
+async def migrate_database(settings: Settings, print_progress: Callable[[str], None]) -> list[str]:
     """Take over a database of v2, apply the migrations and convert later rows of v2; return a line for each change.
+
+    `print_progress` gets a line from time to time during a takeover.
 
     Raises:
         TakeoverRefused, InvalidMigrations, StoreUnavailable: see `take_over` and `migrate`.
     """
     lines: list[str] = []
-    taken = await take_over(settings.database_url)
+    taken = await take_over(settings.database_url, lambda count: print_progress(f"{count:,} sessions of v2 converted"))
     if taken is not None:
         lines += [
             f"took over v2's database: {_count(taken.sessions, 'session')}, {_count(taken.events, 'event')}",

@@ -31,6 +31,9 @@ from synckairos.wire.v2_session import IMPORT_COMMAND, V2_GENERATION
 V2_SCHEMA = "synckairos_v2"
 """The schema of v2's tables after the takeover."""
 
+PROGRESS_SESSIONS = 1_000
+"""Sessions between two reports of the progress of a takeover."""
+
 _SQL = "v2_takeover.sql"
 _NIL = "00000000-0000-0000-0000-000000000000"
 _PAGE = 100  # sessions
@@ -62,10 +65,11 @@ class TakeoverResult:
     left_out: tuple[str, ...] = ()
 
 
-async def take_over(database_url: str) -> TakeoverResult | None:
+async def take_over(database_url: str, on_progress: Callable[[int], None] | None = None) -> TakeoverResult | None:
     """Take over a database of v2 in one transaction; None if the database is not v2's.
 
     v2's tables are locked only at the end, for the rows that v2 wrote meanwhile and for the exchange of the tables.
+    `on_progress` is called with the number of converted sessions, once per `PROGRESS_SESSIONS`.
 
     Raises:
         TakeoverRefused: privileges are missing, or v2's tables stay in use.
@@ -86,7 +90,7 @@ async def take_over(database_url: str) -> TakeoverResult | None:
         for migration in read_migrations(migrations_dir()):
             await apply_migration(connection, migration)
         converter = _Converter(connection, place)
-        await converter.convert_all()
+        await converter.convert_all(on_progress)
         await _lock(connection, place)
         result = await converter.convert_changed()
         await connection.execute(_statement("move", v2=place, place=place))
@@ -139,12 +143,14 @@ class _Converter:
         self._unreadable: dict[str, None] = {}
         self._written: list[ParticipantRow] | None = None
 
-    async def convert_all(self) -> None:
+    async def convert_all(self, on_progress: Callable[[int], None] | None) -> None:
         """Convert every session, page by page."""
-        after = _NIL
+        after, count = _NIL, 0
         while page := await self._ids("ids", after=after, limit=_PAGE):
             await self._convert(page)
-            after = page[-1]
+            after, count = page[-1], count + len(page)
+            if on_progress is not None and count % PROGRESS_SESSIONS < len(page):
+                on_progress(count)
 
     async def convert_changed(self) -> TakeoverResult:
         """Convert anew the sessions that v2 has written since `convert_all`, and count all sessions and rows."""

@@ -64,7 +64,7 @@ def migrate() -> None:
     settings = command_settings()
     from synckairos.admin.from_v2 import migrate_database
 
-    click.echo("\n".join(run(migrate_database(settings))) or "no migrations to apply")
+    click.echo("\n".join(run(migrate_database(settings, click.echo))) or "no migrations to apply")
 
 
 @click.command()

@@ -213,7 +213,7 @@ async def test_a_role_of_v2_that_owns_nothing_writes_on(v2_url: str) -> None:
     assert await later_rows(v2_url) == TakeoverResult(sessions=1, events=6)
 
 
-async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str) -> None:
+async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with v2_process(v2_url) as v2:
         for _ in range(300):
             record(v2, history())
@@ -225,7 +225,10 @@ async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str) -> Non
                 written.append(await asyncio.to_thread(_write, v2))
 
         writer = asyncio.create_task(write_on())
-        taken = await take_over(v2_url)
+        monkeypatch.setattr("synckairos.audit.v2_takeover.PROGRESS_SESSIONS", 100)
+        reported: list[int] = []
+        taken = await take_over(v2_url, reported.append)
+        assert reported[:3] == [100, 200, 300]
         is_over.set()
         await writer
     assert taken is not None
