@@ -20,7 +20,7 @@ from synckairos.history.reader import parse_archive_record
 from synckairos.jobs.archive_statements import archive_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
-from synckairos.wire.tabular import FORMULA_BEGINNINGS, render_csv_rows
+from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows
 
 ExportFormat = Literal["ndjson", "csv"]
 
@@ -30,7 +30,7 @@ _GZIP_WBITS = 31
 
 # JSON contains no raw control characters. So COPY never quotes, and a line is the unchanged text.
 _NDJSON = "COPY ({lines}) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
-_CSV = "COPY ({lines}) TO STDOUT (FORMAT csv, HEADER)"
+_CSV = "COPY ({lines}) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE ({texts}))"
 _JSON_LINE = (
     "SELECT json_strip_nulls(row_to_json(line))::text FROM (SELECT session_id, {columns} FROM ({rows}) AS e) AS line"
 )
@@ -39,9 +39,13 @@ _JSON_LINE_WITH_STATE = (
     " || '}}' FROM ({rows}) AS e CROSS JOIN LATERAL (SELECT e.session_id, {columns}) AS line"
 )
 _CSV_LINE = "SELECT session_id, {columns} FROM ({rows}) AS e"
-# A text that a spreadsheet would execute as a formula gets a leading quote, as in `wire/tabular.py`.
-_FORMULA_CODES = ", ".join(f"chr({ord(each)})" for each in FORMULA_BEGINNINGS)
-_ESCAPED_FORMULA = f"CASE WHEN left({{0}}, 1) IN ({_FORMULA_CODES}) THEN '''' || {{0}} ELSE {{0}} END AS {{0}}"
+_NUMBERS = frozenset({"version", "time_used_ms", "time_remaining_ms"})
+# As `defuse_text` and `defuse_json` of `wire/tabular.py` do.
+_DEFUSED_TEXT = (
+    f"CASE WHEN {{0}} ~ '{FORMULA_TEXT}' THEN '''' ELSE '' END"
+    rf" || regexp_replace({{0}}, '{FORMULA_AFTER_SEPARATOR}', '\1''', 'g') AS {{0}}"
+)
+_DEFUSED_STATE = r"replace(convert_from(snapshot, 'UTF8'), ';', '\u003b') AS state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +141,16 @@ async def _copied(
 def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
     names = [f"e.{name}" for name in EVENT_COLUMNS]
     if form == "csv":
-        names = [_ESCAPED_FORMULA.format(name) if name in ("group_id", "actor") else name for name in EVENT_COLUMNS]
-        names += ["convert_from(snapshot, 'UTF8') AS state"] if snapshots else []
+        names = [_DEFUSED_TEXT.format(name) if name in ("group_id", "actor") else name for name in EVENT_COLUMNS]
+        names += [_DEFUSED_STATE] if snapshots else []
         line, outer = _CSV_LINE, _CSV
     else:
         line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
     rows = archive_statement("events_in_range").decode()
     for name, value in (("from", from_at), ("to", to_at)):
         rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
-    return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows)))
+    texts = ", ".join(name for name in _columns(snapshots) if name not in _NUMBERS)
+    return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows), texts=texts))
 
 
 def _archived_rows(bundle: Bundle, from_at: datetime, to_at: datetime, snapshots: bool) -> Iterator[dict[str, object]]:

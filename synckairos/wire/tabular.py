@@ -1,35 +1,53 @@
-"""CSV and NDJSON rendering. Texts that a spreadsheet would execute as a formula are prefixed with an apostrophe."""
+"""CSV and NDJSON rendering. CSV texts are changed so that no spreadsheet takes any part of them for a formula.
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+`docs/inside/decisions/0010-csv-for-spreadsheets.md` has the reasons.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""First characters that make a spreadsheet take a text for a formula."""
+# Character classes. They are valid in regular expressions of Python and of Postgres, and have ASCII characters only.
+_SIGNS = r"=+\u002d@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"  # ASCII, full width, small
+_SEPARATORS = r"\u003b\u0009-\u000d"  # where spreadsheets begin a cell, besides the comma: semicolon, tab, line breaks
+_INVISIBLE = (  # control characters, spaces, quotation marks, format characters
+    r"\u0000-\u0020\u0022\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
+)
+
+FORMULA_TEXT = rf"^([{_SEPARATORS}{_INVISIBLE}]*[{_SIGNS}]|[\u0009-\u000d])"
+"""A text that a spreadsheet can execute. It gets an apostrophe in front."""
+
+FORMULA_AFTER_SEPARATOR = rf"([{_SEPARATORS}])(?=[{_INVISIBLE}]*[{_SIGNS}])"
+"""A separator before a formula. In many countries, spreadsheets split a CSV file at semicolons, within quotes too.
+
+The separator gets an apostrophe behind it.
+"""
+
+_FORMULA_TEXT = re.compile(FORMULA_TEXT)
+_FORMULA_AFTER_SEPARATOR = re.compile(FORMULA_AFTER_SEPARATOR)
 
 
 def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows as CSV with a header line. Missing values are empty, objects and arrays are JSON."""
-    return _render([columns, *_cells(columns, rows)], "\r\n")
+    """Render rows as CSV with a header line. Missing values are empty, objects and arrays are JSON.
+
+    The encoding is UTF-8 without a byte order mark. Texts are always quoted, numbers never.
+    """
+    return _render([",".join(columns), *_lines(columns, rows)], "\r\n")
 
 
 def render_csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
     """Render rows as CSV without a header. Lines end with a line feed, as Postgres writes them."""
-    return _render(_cells(columns, rows), "\n")
+    return _render(_lines(columns, rows), "\n")
 
 
-def _cells(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[list[Any]]:
-    for row in rows:
-        yield [_cell(row.get(column)) for column in columns]
+def _lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterable[str]:
+    return (",".join([_cell(row.get(column)) for column in columns]) for row in rows)
 
 
-def _render(lines: Iterable[Sequence[Any]], end: str) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator=end).writerows(lines)
-    return out.getvalue().encode()
+def _render(lines: Iterable[str], end: str) -> bytes:
+    return "".join([line + end for line in lines]).encode()
 
 
 def render_ndjson(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -37,15 +55,31 @@ def render_ndjson(rows: Iterable[dict[str, Any]]) -> bytes:
     return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
-def _cell(value: Any) -> Any:
+def defuse_text(text: str) -> str:
+    """Return a text of which no spreadsheet takes a part for a formula."""
+    defused = _FORMULA_AFTER_SEPARATOR.sub(r"\1'", text)
+    return f"'{defused}" if _FORMULA_TEXT.match(text) else defused
+
+
+def defuse_json(text: str) -> str:
+    """Return the same JSON value without a semicolon, at which a spreadsheet could split it."""
+    return text.replace(";", r"\u003b")
+
+
+def _cell(value: Any) -> str:
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
-        case str() if value.startswith(FORMULA_BEGINNINGS):
-            return f"'{value}"
+        case str():
+            return _quote(defuse_text(value))
         case dict() | list() | orjson.Fragment():
-            return orjson.dumps(value).decode()
+            return _quote(defuse_json(orjson.dumps(value).decode()))
         case _:
-            return value
+            return str(value)
+
+
+def _quote(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'

@@ -112,6 +112,33 @@ async def test_events_are_returned_as_csv_or_json_lines_if_requested(server: Res
     assert orjson.loads(rest.text)["version"] == 2
 
 
+async def test_csv_of_every_route_has_no_formula_and_no_byte_order_mark(server: RestServer) -> None:
+    ada, formula = str(uuid4()), "Zoë;\u00a0＝1+1"
+    session = await server.create_started(
+        sync_mode="count_up",
+        total_time_ms=None,
+        participants=[{"participant_id": ada}],
+        metadata={"project": formula},
+    )
+    await server.client.post(session_url(session, "pause"))
+    await server.drain()
+    found: dict[str, list[dict[str, str]]] = {}
+    for path, params in (
+        (session_url(session, "events"), {"snapshots": "1"}),
+        (f"/v1/participants/{ada}/sessions", {}),
+        (f"/v1/participants/{ada}/time", {"group_by": "metadata.project"}),
+    ):
+        as_csv = await server.client.get(path, params=params, headers={"accept": "text/csv"})
+        text = as_csv.content.decode()
+        assert text.startswith(("epoch,", "session_id,", "bucket,"))
+        assert all(part.startswith("'\u00a0") for part in text.split(";")[1:])
+        found[path.rsplit("/")[-1]] = list(csv.DictReader(io.StringIO(text)))
+        assert formula in (await server.client.get(path, params=params)).text
+    assert {row["key"] for row in found["time"]} == {"Zoë;'\u00a0＝1+1"}
+    assert orjson.loads(found["events"][0]["state"])["metadata"] == {"project": formula}
+    assert orjson.loads(found["sessions"][0]["metadata"]) == {"project": formula}
+
+
 # -- live tails -------------------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,12 @@ import orjson
 
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.jobs.export import ExportFormat
+from synckairos.wire.tabular import defuse_text
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, finish_session
+
+FORMULAS = {2: "=1+1", 3: "ä;\u00a0＝1+1", 4: "\u3000@x", 5: "a\t'-1"}
+"""Actors that a spreadsheet would execute, by version."""
 
 
 async def export_lines(
@@ -36,9 +40,11 @@ def _instant(at_ms: int) -> datetime:
 
 async def test_an_export_has_the_same_lines_before_and_after_retention(audit: AuditParts, jobs: JobComponents) -> None:
     lives = [await finish_session(audit.committer, 3, T0 + each * 100_000) for each in range(3)]
-    await audit.committer.apply(lives[0], UpdateMetadata({"é\n": '\\ "quoted" \t, and = \u0001'}), T0 + 90_000)
+    note = {"é\n": '\\ "quoted" \t, and = \u0001', "formula": "a;=1+1"}
+    await audit.committer.apply(lives[0], UpdateMetadata(note), T0 + 90_000)
     await audit.drain()
-    await audit.database.execute("UPDATE sync_events SET actor = '=1+1' WHERE version = 2")
+    for version, actor in FORMULAS.items():
+        await audit.database.execute("UPDATE sync_events SET actor = %s WHERE version = %s", [actor, version])
     cases: list[tuple[ExportFormat, bool]] = [("ndjson", False), ("ndjson", True), ("csv", False), ("csv", True)]
     for form, snapshots in cases:
         before = await export_lines(audit, jobs, form, snapshots)
@@ -51,7 +57,8 @@ async def test_an_export_has_the_same_lines_before_and_after_retention(audit: Au
                     assert by_id[row["session_id"]].documents[row["version"]] in line
                 assert ("state" in row) is snapshots
         else:
-            assert sum(b",'=1+1," in line for line in before) == 3
+            for actor in FORMULAS.values():
+                assert sum(f',"{defuse_text(actor)}",'.encode() in line for line in before) == 3
     formats: tuple[ExportFormat, ...] = ("ndjson", "csv")
     lines = {form: await export_lines(audit, jobs, form, True) for form in formats}
     for life in lives[:2]:

@@ -1,7 +1,5 @@
 """The event catalogue against the engine: which event comes in which mode, from which command, and what it carries."""
 
-import csv
-import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -189,9 +187,7 @@ def test_the_forms_of_one_event_are_real() -> None:
     trail, webhook, frame = map(orjson.loads, code_blocks(PAGE, "json"))
     (table,) = code_blocks(PAGE, "csv")
     assert trail == trail_event(produced)
-    assert list(csv.reader(io.StringIO(table))) == list(
-        csv.reader(io.StringIO(render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode()))
-    )
+    assert table == render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode().replace("\r\n", "\n")
     session_id = produced.transition.state.session_id
     assert webhook == orjson.loads(
         render_message(session_id, build_trail_event(outbox_entry(produced), snapshots=False))
