@@ -1,9 +1,8 @@
 """Principals: the identities of callers. Every request has one, and every event names its actor."""
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
 
 Role = Literal["viewer", "participant", "controller", "admin"]
 """From the lowest role to the highest. Each role includes the rights of the roles before it."""
@@ -11,9 +10,7 @@ Role = Literal["viewer", "participant", "controller", "admin"]
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """The identity of a caller. `subject` is a participant id if it is known, `address` the IP address of the peer."""
 
     subject: str | None = None

@@ -5,7 +5,7 @@ The replay makes a row of it, as the drain does, and compares it with the stored
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recovery import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
+from synckairos.structs import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event

@@ -6,11 +6,11 @@ they cannot be replayed, because v2 records neither commands nor actors.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec import Struct
 
 from synckairos.audit.entry_rows import ParsedEntry, parse_entry
 from synckairos.clock.clock_systems import SuddenDeath
@@ -26,7 +26,7 @@ from synckairos.clock.model import (
     Transition,
 )
 from synckairos.clock.transitions import make_event, make_session_event
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 from synckairos.wire.field_types import metadata_fault
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
@@ -82,8 +82,7 @@ class V2Participant(NamedTuple):
     total_time_active_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """One event of v2 and its state, None if v2's row has no state that this product can read."""
 
     event: V2Event

@@ -8,7 +8,7 @@ from synckairos.clock.model import EventType, Group, Participant, Session, SyncM
 from synckairos.clock.timing import SUDDEN_DEATH, charge_until, clock_system_for, group_position, time_to_zero_ms
 from synckairos.clock.transitions import make_event, make_session_event, participant_position, with_next_version
 from synckairos.errors import ParticipantNotFound, ValidationFailed
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 Owner = TypeVar("Owner", Participant, Group)
 

@@ -6,17 +6,17 @@ charge it, finish a turn or a flagged turn, and add time. A flagged turn never e
 online-go.com, lichess' scalachess.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from synckairos.fast_dataclass import fast_dataclass, replace
+from msgspec import Struct
+
+from synckairos.structs import replace
 
 Phase = Literal["main", "overtime"]
 """The main time of a budget, or the periods after it (byo-yomi, canadian)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockReading:
+class ClockReading(Struct, frozen=True):
     """The facts of a clock besides its remaining time. The clock system determines which of them are set.
 
     `phase`: main time or overtime (byo-yomi, canadian). `periods_left`: periods that are not lost yet, including the
@@ -43,9 +43,7 @@ class BudgetLike(Protocol):
     def reading(self) -> ClockReading | None: ...
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """A budget as a separate value."""
 
     remaining_ms: int
@@ -86,15 +84,13 @@ class _Countdown:
         return Budget(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
 
 
-@dataclass(frozen=True, slots=True)
-class SuddenDeath(_Countdown):
+class SuddenDeath(_Countdown, Struct, frozen=True):
     """One budget. A turn earns no time."""
 
     name: ClassVar[str] = "sudden_death"
 
 
-@dataclass(frozen=True, slots=True)
-class Fischer(_Countdown):
+class Fischer(_Countdown, Struct, frozen=True):
     """Each finished turn adds `increment_ms`. The increment does not raise the budget above `cap_ms`, if given."""
 
     name: ClassVar[str] = "fischer"
@@ -109,8 +105,7 @@ class Fischer(_Countdown):
         return Budget(raised_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Bronstein(_Countdown):
+class Bronstein(_Countdown, Struct, frozen=True):
     """Each finished turn gives back its used time, at most `delay_ms`. So a turn never gains time."""
 
     name: ClassVar[str] = "bronstein"
@@ -120,8 +115,7 @@ class Bronstein(_Countdown):
         return Budget(budget.remaining_ms + min(turn_used_ms, self.delay_ms))
 
 
-@dataclass(frozen=True, slots=True)
-class Delay(_Countdown):
+class Delay(_Countdown, Struct, frozen=True):
     """US delay: the first `delay_ms` of each turn are free. So the flag falls `delay_ms` later than in bronstein."""
 
     name: ClassVar[str] = "delay"
@@ -142,8 +136,7 @@ class Delay(_Countdown):
         return Budget(budget.remaining_ms - charged_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Byoyomi(_Countdown):
+class Byoyomi(_Countdown, Struct, frozen=True):
     """Main time, then `periods` periods of `period_ms`.
 
     A period that runs out is lost. A turn that ends within a period makes that period full again.
@@ -193,8 +186,7 @@ def _phase_and_periods(budget: BudgetLike) -> tuple[Phase, int]:
     return budget.reading.phase, budget.reading.periods_left
 
 
-@dataclass(frozen=True, slots=True)
-class Canadian(_Countdown):
+class Canadian(_Countdown, Struct, frozen=True):
     """Main time, then periods of `period_ms` for `moves` turns each. Only finished turns count; a pause does not."""
 
     name: ClassVar[str] = "canadian"
@@ -233,8 +225,7 @@ def _is_main_time(budget: BudgetLike) -> bool:
     return budget.reading is not None and budget.reading.phase == "main"
 
 
-@dataclass(frozen=True, slots=True)
-class PerMove(_Countdown):
+class PerMove(_Countdown, Struct, frozen=True):
     """`move_ms` for each turn. The rest of a turn's time survives a pause, but not the end of the turn."""
 
     name: ClassVar[str] = "per_move"
@@ -250,15 +241,13 @@ class PerMove(_Countdown):
         return Budget(self.move_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Hourglass(_Countdown):
+class Hourglass(_Countdown, Struct, frozen=True):
     """Two participants: the time that one uses, the other gains (`timing.charge_until`). Their sum never changes."""
 
     name: ClassVar[str] = "hourglass"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One stage of a time control. Each of its turns adds `increment_ms`. After `moves` turns it adds `add_ms` once."""
 
     moves: int | None = None
@@ -266,8 +255,7 @@ class Stage:
     increment_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stages(_Countdown):
+class Stages(_Countdown, Struct, frozen=True):
     """Several time controls in sequence. The increment of the last stage lasts for the rest of the session."""
 
     name: ClassVar[str] = "stages"

@@ -1,14 +1,15 @@
 """Commands to a session as frozen values. `wire` checks their shapes; `engine` checks them against the state."""
 
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
 
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class NewParticipant:
+class NewParticipant(Struct, frozen=True):
     """A participant that is to be added.
 
     If `index` is None, the participant gets the next index. If `total_time_ms` is None, the mode implies the budget.
@@ -24,16 +25,14 @@ class NewParticipant:
     counts_byoyomi: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NewGroup:
+class NewGroup(Struct, frozen=True):
     """A group that is to be created. If `total_time_ms` is None, its budget is the sum of its members' budgets."""
 
     group_id: str
     total_time_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     """Create a pending session. The mode implies all values that are None (`creation.create`)."""
 
     sync_mode: SyncMode
@@ -54,13 +53,11 @@ class Create:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Start a pending session and its first turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(Struct, frozen=True):
     """End the turn and begin the next turn, as the press of a chess clock does.
 
     With `current_participant_id` the switch is refused if another participant has the turn: this guards against a late
@@ -75,8 +72,7 @@ class Switch:
     measured_lag_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself after that time.
 
     `actor` is the actor of the command, see `with_actor`.
@@ -87,25 +83,21 @@ class Pause:
     actor: str = "anonymous"
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Struct, frozen=True):
     """End one pause reason, or all of them if `reason` is None."""
 
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Struct, frozen=True):
     """End the session as completed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """End the session as cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adjust:
+class Adjust(Struct, frozen=True):
     """Add `delta_ms` to budgets, or subtract it if it is negative.
 
     The command names some participants or one group. If it names neither, all budgets change.
@@ -116,34 +108,29 @@ class Adjust:
     group_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AddParticipant:
+class AddParticipant(Struct, frozen=True):
     """Add a participant to a session that is not final."""
 
     participant: NewParticipant
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveParticipant:
+class RemoveParticipant(Struct, frozen=True):
     """Remove a participant from a session that is not final."""
 
     participant_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateMetadata:
+class UpdateMetadata(Struct, frozen=True):
     """Merge `patch` into the metadata by RFC 7396: null removes a member, objects merge, other values replace."""
 
     patch: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Delete the session: make its last version, a tombstone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(Struct, frozen=True):
     """Commit the overdue transitions and do nothing else. The timekeeper sends it; a read after a deadline does too."""
 
 
@@ -168,8 +155,7 @@ def with_actor(command: Command, actor: str) -> Command:
     return replace(command, actor=actor) if isinstance(command, Pause) else command
 
 
-@dataclass(frozen=True, slots=True)
-class Precondition:
+class Precondition(Struct, frozen=True):
     """The version that the caller expects: `version` alone (`expected_version`), or `etags` (`If-Match`).
 
     An ETag is a version and an epoch. At least one of `etags` must match; an empty tuple sets no condition.

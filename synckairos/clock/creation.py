@@ -17,7 +17,7 @@ from synckairos.clock.model import (
 )
 from synckairos.clock.timing import clock_system_for
 from synckairos.clock.transitions import make_session_event, participant_position
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 MODES_WITH_OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
 """Modes in which a budget belongs to a participant or a group. Only these can use a system other than sudden death."""

@@ -5,7 +5,8 @@ does no I/O, reads no clock and makes no ids.
 """
 
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from synckairos.clock import join_leave, pauses, turns
 from synckairos.clock.adjust import adjust
@@ -39,7 +40,7 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.fast_dataclass import fast_dataclass, replace
+from synckairos.structs import replace
 
 MAX_METADATA_BYTES = 32 * 1024
 """Bytes that the metadata of a session may have as JSON."""
@@ -57,9 +58,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
 """The verb of each command in the text of its refusal. v2 uses the same words."""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The result of a command.
 
     `overdue` holds the transitions that were due before the command. `own` holds the command's transition. `follow_up`

@@ -2,7 +2,7 @@
 
 from synckairos.clock.model import EventType, Session, Transition
 from synckairos.clock.transitions import make_session_event
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 
 def import_session(state: Session, epoch: str, version: int, not_before_ms: int) -> Transition:

@@ -8,7 +8,7 @@ from synckairos.clock.timing import charge_until, group_position
 from synckairos.clock.transitions import make_event, participant_position, with_next_version
 from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_turn_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 MAX_PARTICIPANTS = 1_000
 """Participants of one session."""

@@ -5,10 +5,9 @@ the server measured plus a tolerance. A compensated turn ends earlier by that ti
 compensated time is charged to no budget.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from synckairos.clock.clock_systems import Bronstein, Byoyomi, Canadian, ClockSystem, Delay, Fischer, PerMove, Stages
-from synckairos.fast_dataclass import fast_dataclass
 
 CLAIM_TOLERANCE_MS = 140
 """Milliseconds that a claim may exceed the server's measurement.
@@ -29,9 +28,7 @@ INITIAL_QUOTA_TURNS, MAX_QUOTA_TURNS = 3, 7
 """Turns whose gain the quota holds at the start, and at most."""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class LagAccount:
+class LagAccount(Struct, frozen=True):
     """The lag account of one participant, in ms: remaining quota, gain per turn, and total compensated time."""
 
     quota_ms: int
@@ -39,8 +36,7 @@ class LagAccount:
     compensated_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LagReceipt:
+class LagReceipt(Struct, frozen=True):
     """The charge of one finished turn: `elapsed_ms` since the anchor = `compensated_ms` + `charged_ms`.
 
     `trusted_lag_ms` is the accepted part of the claim. `quota_left_ms` is the quota after the turn.

@@ -14,13 +14,13 @@ transition makes new values and shares the unchanged ones.
 | rotation | the participants that can still get turns, in index order |
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct, field
+
 from synckairos.clock.clock_systems import ClockReading, ClockSystem
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
-from synckairos.fast_dataclass import fast_dataclass
 
 
 class SyncMode(StrEnum):
@@ -93,9 +93,7 @@ MAX_CYCLES = 1_000
 """Cycles of a `per_cycle` session whose creation gives no `max_cycles`."""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Participant:
+class Participant(Struct, frozen=True):
     """A participant and its clock.
 
     In `per_participant`, `remaining_ms` is the budget that runs. In other modes it is the rest of the participant's
@@ -116,9 +114,7 @@ class Participant:
     lag: LagAccount | None = None
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """A team with one budget. The budget runs in `per_group`; in other modes it serves only as a record."""
 
     group_id: str
@@ -128,8 +124,7 @@ class Group:
     reading: ClockReading | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PauseReason:
+class PauseReason(Struct, frozen=True):
     """One reason for which the session is paused. A session can be paused for several reasons at the same time.
 
     If `max_ms` is given, the reason ends by itself `max_ms` after `paused_at_ms`. `paused_by` is the actor that paused,
@@ -147,9 +142,7 @@ class PauseReason:
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """The current turn.
 
     `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
@@ -161,9 +154,7 @@ class Turn:
     warned_ms: tuple[int, ...] = ()
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The settings of a session. They are fixed at creation.
 
     `clock` is the clock system in effect, whether the creation named it or the mode implied it. `warnings_ms` is
@@ -185,9 +176,7 @@ class Rules:
     lag_compensation: bool = False
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """The state of a session after its last transition.
 
     `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `active_position` is
@@ -231,9 +220,7 @@ class Session:
         return None if self.active_position is None else self.participants[self.active_position]
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """The event of one transition, and the participant or group that it concerns.
 
     `used_ms` and `remaining_ms` are the times of that participant or group after the event. If the event concerns
@@ -248,9 +235,7 @@ class Event:
     remaining_ms: int | None = None
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """One fact: an event and the next state, whose version is greater by 1."""
 
     event: Event

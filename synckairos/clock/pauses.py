@@ -8,7 +8,7 @@ from synckairos.clock.model import TIMEOUT_REASON, EventType, PauseReason, Sessi
 from synckairos.clock.timing import charge_until, time_to_zero_ms
 from synckairos.clock.transitions import make_event
 from synckairos.errors import InvalidTransition, ValidationFailed
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 
 def pause(state: Session, command: Pause, now_ms: int) -> Transition:

@@ -4,19 +4,19 @@ The session continues from its last known version, with the next version number 
 policy says whether its clock ran during the outage.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
 from synckairos.clock.timing import charge_until
 from synckairos.clock.transitions import make_session_event, with_next_version
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class OutagePolicy:
+class OutagePolicy(Struct, frozen=True):
     """The time that an outage costs the running budget.
 
     `charge`: the whole outage. `freeze`: no time since the last known version. `credit`: the whole outage minus

@@ -6,6 +6,8 @@ Times are milliseconds since the creation of the session. The module is pure.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, Expire, Precondition
 from synckairos.clock.model import EventType, Session, Transition
@@ -15,8 +17,7 @@ MAX_ROWS = 10_000
 """Rows of a timeline."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimedCommand:
+class TimedCommand(Struct, frozen=True):
     """A command that is applied `at_ms` after the creation of the session."""
 
     at_ms: int
@@ -24,8 +25,7 @@ class TimedCommand:
     precondition: Precondition | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineRow:
+class TimelineRow(Struct, frozen=True):
     """One event at an instant, or the code with which a command was refused at that instant."""
 
     at_ms: int

@@ -3,12 +3,13 @@
 Each function maps a state, and sometimes an instant, to a value. `overdue.py` applies the due events.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeVar
+
+from msgspec import Struct
 
 from synckairos.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, Turn
-from synckairos.fast_dataclass import fast_dataclass, replace
+from synckairos.structs import replace
 
 SUDDEN_DEATH = SuddenDeath()
 
@@ -73,9 +74,7 @@ def deadline_at_ms(state: Session) -> int | None:
 # -- the next due event -----------------------------------------------------------------------------------------------
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class DueEvent:
+class DueEvent(Struct, frozen=True):
     """The next change that time alone causes, and its instant.
 
     `pause_end` is the end of a pause reason by its `max_ms`. `warning_ms` is the threshold of a `warning`.

@@ -26,7 +26,7 @@ from synckairos.clock.timing import (
 )
 from synckairos.clock.transitions import close_session, make_event, participant_position
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 
 
 def start(state: Session, now_ms: int) -> Transition:

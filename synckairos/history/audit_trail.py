@@ -1,9 +1,9 @@
 """A session's audit trail: the versions in Postgres, followed by those in the outbox."""
 
-from dataclasses import fields
 from typing import Any
 
 import orjson
+from msgspec.structs import fields
 
 from synckairos.history.page_cursor import parse_cursor
 from synckairos.history.reader import MAX_PAGE, HistoryReader, build_trail_page

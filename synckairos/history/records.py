@@ -1,9 +1,9 @@
 """Records that reads of history return. Instants are milliseconds since the Unix epoch, durations milliseconds."""
 
-from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct, field
+
 from synckairos.wire.snapshot import Snapshot
 
 Bucket = Literal["session", "day", "week"]
@@ -11,16 +11,14 @@ Bucket = Literal["session", "day", "week"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(Struct, Generic[T], frozen=True):
     """A page of items, and the cursor of the next page; None if there is none."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AuditedVersion:
+class AuditedVersion(Struct, frozen=True):
     """One version as Postgres has it.
 
     `records` are the rendered idempotency records of command ids; only `HistoryReader.latest_version` sets them.
@@ -31,8 +29,7 @@ class AuditedVersion:
     records: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveRecord:
+class ArchiveRecord(Struct, frozen=True):
     """The record of a session's archive: the path and the content of its object. Without a `path` there is no object.
 
     `status` is processing, ready or failed and belongs to the newest attempt. `checksum` is the SHA-256 of the object's
@@ -55,8 +52,7 @@ class ArchiveRecord:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListedSession:
+class ListedSession(Struct, frozen=True):
     """The newest version of a session in a list."""
 
     session_id: str
@@ -64,8 +60,7 @@ class ListedSession:
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class TrailEvent:
+class TrailEvent(Struct, frozen=True):
     """One version in a session's audit trail. `document` is set only if it was requested."""
 
     epoch: str
@@ -85,9 +80,7 @@ class TrailEvent:
         return (self.occurred_at_ms, self.version, self.epoch)
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class ParticipantSession:
+class ParticipantSession(Struct, frozen=True):
     """A session in a participant's list, as of one version, which took effect at `at_ms`.
 
     `time_used_ms` is the participant's used time at that instant. `paused_ms` is the total pause of the session up to
@@ -115,8 +108,7 @@ class ParticipantSession:
         return self.began_at_ms, self.session_id
 
 
-@dataclass(frozen=True, slots=True)
-class TimeSlice:
+class TimeSlice(Struct, frozen=True):
     """The used time in one bucket: a session's id, a local day (`2026-01-31`) or an ISO week (`2026-W05`).
 
     `key` is the value of the metadata member that the report groups by; None if it is missing or not requested.
@@ -128,8 +120,7 @@ class TimeSlice:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxTime:
+class OutboxTime(Struct, frozen=True):
     """A participant's time in those versions of a session that are in the outbox.
 
     `first_version` is (instant, number) of the first of them. From it on, only the spans in `running` count: the

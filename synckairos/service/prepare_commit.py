@@ -5,12 +5,12 @@ Sends no command to a store.
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.timing import next_due_event
 from synckairos.errors import SyncKairosError
-from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
@@ -25,9 +25,7 @@ MAX_ATTEMPTS = 500
 TAG_BYTES = 8
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class CommandOutcome:
+class CommandOutcome(Struct, frozen=True):
     """The outcome of a command with a command id, for its idempotency record; `refusal` None if it was accepted."""
 
     command_id: str
@@ -42,9 +40,7 @@ class CommandOutcome:
         return IdempotencyRecord(self.fingerprint, *snapshot.position, self.expired_participant_id).render()
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class PreparedCommit:
+class PreparedCommit(Struct, frozen=True):
     """A commit, and the session that Redis holds after it."""
 
     commit: Commit

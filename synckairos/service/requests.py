@@ -1,15 +1,14 @@
 """Requests to the session service and their answers: the same types for REST, sockets and the timekeeper."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from synckairos.clock.commands import Command, Create, Precondition
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
-from synckairos.fast_dataclass import fast_dataclass
 from synckairos.principal import Principal
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.stored_session import StoredSession
@@ -51,9 +50,7 @@ def _digest(operation: str, given: Any) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class CommandRequest:
+class CommandRequest(Struct, frozen=True):
     """One command on a session, the same for REST, sockets and the timekeeper.
 
     `verb` is its REST name. `args` are its arguments as JSON values, for the audit, with the values that the server
@@ -116,8 +113,7 @@ class CommandRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
+class CreateRequest(Struct, frozen=True):
     """A session to create. `session_id` None lets the service choose a UUIDv7."""
 
     principal: Principal
@@ -139,9 +135,7 @@ class CreateRequest:
         return fingerprint == self.fingerprint
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The session after a command or read, and Redis TIME (`now_ms`) at the decision.
 
     `audited_version` is the newest version that Postgres was known to have. `expired_participant_id` names the

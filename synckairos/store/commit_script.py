@@ -1,11 +1,11 @@
 """The script that commits: new versions of a session and an idempotency record, atomically and in one round trip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from synckairos.errors import BacklogFull
-from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
@@ -21,18 +21,14 @@ MAX_HISTORY_BYTES = 1 << 20
 `history_length`, but two at least."""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class NewVersion:
+class NewVersion(Struct, frozen=True):
     """One version to commit: its audit event (JSON), and its feed message with the snapshot."""
 
     event: bytes
     message: FeedMessage
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """New versions on top of `base` (None: there is no session), and the record of a command id.
 
     Without new versions only the record is stored. `due_ms` is the instant of the next transition that falls due by
@@ -51,20 +47,17 @@ class Commit:
     by_time: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """The commit was made."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyDecided:
+class AlreadyDecided(Struct, frozen=True):
     """The command id was decided before; `record` is its idempotency record. Nothing was committed."""
 
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """The session is not at `base` any more. `stored` is what it is at `now_ms`, so that no reload is needed."""
 
     now_ms: int

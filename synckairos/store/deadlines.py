@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import Struct
 from redis.asyncio import Redis
 
 from synckairos.store.keys import Keys
@@ -25,8 +25,7 @@ class ClaimedSession(NamedTuple):
     loaded: LoadedSession
 
 
-@dataclass(frozen=True, slots=True)
-class DueClaims:
+class DueClaims(Struct, frozen=True):
     """The claimed sessions, and the next deadline (ms) in the set, None if it is empty.
 
     `sent_at_s` and `received_at_s` are readings of this process' monotonic clock. Redis TIME was `now_ms` at an instant

@@ -4,8 +4,9 @@ They are never dropped. Each failed entry is a hash with the fields it had in th
 instants of the next attempts.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
@@ -14,8 +15,7 @@ from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 
 
-@dataclass(frozen=True, slots=True)
-class FailedEntry:
+class FailedEntry(Struct, frozen=True):
     """An entry outside the stream: its retries so far, its last error, and its next attempt (None: set aside)."""
 
     partition: int

@@ -1,12 +1,12 @@
 """Names of all Redis keys and channels. The partition stands in braces: it is the hash tag of Redis Cluster."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+
+class Keys(Struct, frozen=True):
     """Key names with a prefix. The number of partitions is fixed for the life of a store."""
 
     prefix: str = "sk"

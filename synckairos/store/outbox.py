@@ -5,10 +5,10 @@ module reads them and removes them after Postgres has them. The audit decides wh
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
+
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
@@ -29,9 +29,7 @@ SETTLED_PER_CALL = 1_000
 _TALLY_FIELDS = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
+class StreamEntry(Struct, frozen=True):
     """One entry of the stream: its id there, and its fields as they were written."""
 
     entry_id: str
@@ -52,8 +50,7 @@ class StreamEntry:
         return sum(map(len, self.fields.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class SettledVersion:
+class SettledVersion(Struct, frozen=True):
     """The newest version of a session, among those of a batch, that Postgres has."""
 
     session_id: str
@@ -61,8 +58,7 @@ class SettledVersion:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class DrainTally:
+class DrainTally(Struct, frozen=True):
     """Totals of all drains since the store was created: versions, conflicts, failed entries, batches, busy time.
 
     They are kept in the store, so that every server reports the same totals and a restart loses nothing.
@@ -75,8 +71,7 @@ class DrainTally:
     busy_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxBacklog:
+class OutboxBacklog(Struct, frozen=True):
     """The content of the outbox: entries, the age of the oldest entry in ms (0 without entries), and failed entries.
 
     `retrying` are failed entries with another attempt to come. `set_aside` are those that the operator must handle.

@@ -1,12 +1,11 @@
 """Limits of the outbox. Above them, commits are refused; only overdue transitions are still accepted."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from synckairos.config import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
+class OutboxLimits(Struct, frozen=True):
     """Limits of one partition's outbox: entries, bytes in the entries, and the age of the oldest entry in ms.
 
     None means no limit. The script that commits checks them before it writes.

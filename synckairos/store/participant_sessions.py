@@ -14,10 +14,10 @@ sessions only if something may have changed.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
+
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
@@ -54,9 +54,7 @@ ReadyRow = bytes
 """A session's row in a participant's list, as JSON, in which nothing changes by itself."""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class SessionSummary:
+class SessionSummary(Struct, frozen=True):
     """The part of a session that lists show: its `position` (`<epoch> <version>`), facts and metadata as JSON.
 
     `row_template` is the row without the participant's own values; empty if a value changes by itself.
@@ -68,9 +66,7 @@ class SessionSummary:
     row_template: bytes = b""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class CacheLookup:
+class CacheLookup(Struct, frozen=True):
     """The data of a session for one participant's list: the summary, the participant's part, the live snapshot.
 
     The snapshot has its document if it is of another version than the summary, or if the session runs.
@@ -81,9 +77,7 @@ class CacheLookup:
     live: Snapshot | None
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class CachedPage:
+class CachedPage(Struct, frozen=True):
     """One page of a set, newest first. The set is complete since `complete_since_ms`; `has_more` if it goes on.
 
     `lookups` has the data of the page's sessions, except for sessions of other partitions.

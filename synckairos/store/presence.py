@@ -12,7 +12,8 @@ is missing in the set afterwards, its instance is dead for good. Removing the fi
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
@@ -33,8 +34,7 @@ BATCH_SIZE = 250
 """Sessions in one pipeline and in one message."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatResult:
+class HeartbeatResult(Struct, frozen=True):
     """The result of a heartbeat.
 
     `is_new` says that the instance has a new name. `changes` counts all published changes. `living` are the names of

@@ -1,13 +1,12 @@
 """Rate limits: requests per fixed time window, counted in Redis so that all instances share the counters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.fast_dataclass import fast_dataclass
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, is_missing_script
 from synckairos.store.redis_errors import translated_errors
@@ -16,9 +15,7 @@ from synckairos.store.shared_connection import Command, RedisPipe
 COUNT_SCRIPT = LuaScript("rate_limit_count")
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Struct, frozen=True):
     """At most `limit` requests in each window of `window_ms`, for all requests with the same `scope`."""
 
     scope: str
@@ -36,9 +33,7 @@ def switch_quota(session_id: str, limit: int) -> Quota:
     return Quota(f"switch:{session_id}", limit, 1_000)
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class RateLimitStatus:
+class RateLimitStatus(Struct, frozen=True):
     """The status of a quota after a request: `remaining` requests, and `reset_s` whole seconds to the window's end."""
 
     limit: int

@@ -5,7 +5,8 @@ For timestamps that are shown, such as those of frames and PONGs. Decisions use 
 
 import time
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 SAMPLES = 8
 """Number of the newest samples that are kept."""
@@ -14,8 +15,7 @@ DRIFT = 1e-4
 """Milliseconds per millisecond that two clocks can drift apart: twice the error of a poor quartz."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
+class _Sample(Struct, frozen=True):
     at_s: float
     round_trip_ms: float
     offset_ms: float

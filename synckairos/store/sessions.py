@@ -5,8 +5,9 @@ transition means, and the service decides what to do after a conflict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
@@ -27,8 +28,7 @@ MAX_TIES = 500
 """Sessions beyond a page of live sessions that are read because they may be created in the same millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class EvictedSession:
+class EvictedSession(Struct, frozen=True):
     """A session to restore as it was; Redis may evict it again after `ttl_ms`."""
 
     stored: StoredSession

@@ -4,10 +4,10 @@ Sends no command to Redis.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
+
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import Snapshot
 from synckairos.wire.version_history import walk_back
@@ -16,9 +16,7 @@ FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
 """The fields of a session's hash, in the order that `parse_stored_session` takes; `state` holds the document."""
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class StoredSession:
+class StoredSession(Struct, frozen=True):
     """A session as Redis holds it.
 
     `due_ms` is the instant of the next transition that falls due by time, None if there is none. `audited_version` is
@@ -30,9 +28,7 @@ class StoredSession:
     audited_version: int | None = None
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class LoadedSession:
+class LoadedSession(Struct, frozen=True):
     """The result of a load: Redis TIME, the session (None if there is none) and the record of the command id."""
 
     now_ms: int

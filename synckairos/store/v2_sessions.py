@@ -9,10 +9,10 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 from redis.exceptions import RedisError
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
@@ -42,8 +42,7 @@ class ImportRunning(SyncKairosError):
     code = "IMPORT_RUNNING"
 
 
-@dataclass(frozen=True, slots=True)
-class V2Change:
+class V2Change(Struct, frozen=True):
     """A message of v2: the session was changed, or was deleted. Without a session id, messages may have been lost."""
 
     session_id: str | None

@@ -1,7 +1,8 @@
 """Clock systems as JSON: an object with one member, whose name is the system and whose value is its settings."""
 
-from dataclasses import fields
 from typing import Any
+
+from msgspec.structs import fields
 
 from synckairos.clock.clock_systems import CLOCK_SYSTEMS, ClockSystem, Stage, Stages
 

@@ -3,20 +3,18 @@
 A feed message carries the session's document as the bytes that were stored, or the splices that make these bytes.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from synckairos.clock.model import EventType, Transition
-from synckairos.fast_dataclass import fast_dataclass, replace
+from synckairos.structs import replace
 from synckairos.wire.document_splices import apply_body
 from synckairos.wire.snapshot import Snapshot
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class DocumentChange:
+class DocumentChange(Struct, frozen=True):
     """The change from the version before, whose tag is `base_tag`, to this version.
 
     `splices` make this version's document of the document before (format: `document_splices.py`). `patch` is the merge
@@ -28,9 +26,7 @@ class DocumentChange:
     patch: bytes
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class FeedMessage:
+class FeedMessage(Struct, frozen=True):
     """One version of a session with its event, as the feed sends it and the bounded history keeps it.
 
     `at_ms` is the instant of the event. Watchers receive nothing after a deleted snapshot. With a `change`, the change
@@ -85,9 +81,7 @@ class FeedMessage:
         return b"%b\n%b\n" % (orjson.dumps(header), self.change.patch)
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class PackedMessage:
+class PackedMessage(Struct, frozen=True):
     """A feed message as it is sent or kept: `message` has an empty document, and `body` leads to a document.
 
     In the feed, the body makes this version's document of the document before. In the history, the body leads back: it

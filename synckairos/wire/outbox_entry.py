@@ -1,19 +1,16 @@
 """Outbox entries: what a commit adds to the outbox stream for each version. The worker makes audit rows of them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from synckairos.clock.model import EventType, Transition
-from synckairos.fast_dataclass import fast_dataclass
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import Snapshot
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """The cause of a commit: the actor, the command (as its REST verb), its arguments and its command id.
 
     `fingerprint` is the digest of the request: it distinguishes a repeated command from another command with the same
@@ -28,9 +25,7 @@ class Cause:
     expired_participant_id: str | None = None
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class OutboxEntry:
+class OutboxEntry(Struct, frozen=True):
     """One version in the outbox: `event` is JSON (see `render_event`), `document` the session's JSON.
 
     It has no `Snapshot`: whether the version is a deletion is only in the event, and the tag is not kept.

@@ -13,7 +13,7 @@ import orjson
 
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.model import Session
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_parts import DocumentParts
 from synckairos.wire.document_splices import apply_body, make_splices

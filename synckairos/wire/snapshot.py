@@ -1,13 +1,9 @@
 """The snapshot of a session: the document of one version, with the members that identify it."""
 
-from dataclasses import dataclass
-
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """One version of a session, as all layers pass it on. `document` is the session's JSON, as it was stored.
 
     `tag` is a random name for exactly these bytes, empty if it is not known. After a failover a version number can be

@@ -23,7 +23,7 @@ from synckairos.clock.model import (
     SyncMode,
     Turn,
 )
-from synckairos.fast_dataclass import replace
+from synckairos.structs import replace
 from synckairos.wire.field_types import metadata_fault, parse_uuid
 from synckairos.wire.instants import parse_instant
 

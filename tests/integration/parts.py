@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from synckairos.clock.commands import Create, Start
 from synckairos.clock.recovery import OutagePolicy
@@ -24,6 +24,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_generation import Generations
+from synckairos.structs import replace
 from synckairos.wire.session_json import parse_session, render_session
 
 

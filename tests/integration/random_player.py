@@ -1,7 +1,6 @@
 """Random sessions, played through the real service and the real stores with a clock that the test sets."""
 
 import random
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import LoadedSession
+from synckairos.structs import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.snapshot import Snapshot

@@ -2,9 +2,9 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
+
 from synckairos.history.participant_sessions.summary import (
     build_participant_session,
     build_summary,
@@ -24,9 +24,7 @@ from synckairos.store.participant_sessions import (
 from synckairos.wire.snapshot import Snapshot
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class CachedSession:
+class CachedSession(Struct, frozen=True):
     """The data of one session in a participant's list.
 
     `row` is set if no value changes by itself, and then it is all. Otherwise `session` is the session as Postgres has

@@ -5,26 +5,22 @@ new ones from the outbox.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from synckairos.fast_dataclass import fast_dataclass
+from msgspec import Struct
+
 from synckairos.store.participant_sessions import CachedPage, ListKey
 
 _LOWEST_ID = "00000000-0000-0000-0000-000000000000"
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class ListItem:
+class ListItem(Struct, frozen=True):
     """A session in a participant's list: its position, and its row as JSON."""
 
     key: ListKey
     row: bytes
 
 
-@fast_dataclass
-@dataclass(frozen=True, slots=True)
-class PageRange:
+class PageRange(Struct, frozen=True):
     """The positions of one page: from before `before` to `end`, which is None on the last page, since `since_ms`."""
 
     since_ms: int
@@ -40,16 +36,14 @@ class PageRange:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class OlderQuery:
+class OlderQuery(Struct, frozen=True):
     """The query for sessions that are older than those in Redis: from before a position, up to `limit` of them."""
 
     before: ListKey
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class RecentKeys:
+class RecentKeys(Struct, frozen=True):
     """The sessions of a page that Redis lists. `has_more`: Redis lists more. `older`: the query that Postgres needs."""
 
     keys: tuple[ListKey, ...]

@@ -5,10 +5,11 @@ Each session is on one page. If one store is not reachable, the other answers as
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
+from msgspec.structs import fields
 
 from synckairos.errors import StoreUnavailable
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
@@ -26,6 +27,7 @@ from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import CachedPage, ListKey
 from synckairos.store.read_cache import ReadCache
+from synckairos.structs import replace
 
 DAY_MS = 86_400_000
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from itertools import pairwise
 from uuid import uuid4
 
@@ -12,6 +11,7 @@ from synckairos.clock.commands import Adjust, Create, NewParticipant, Pause
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.service.requests import CommandRequest
+from synckairos.structs import replace
 from tests.integration.background.timekeeping import CALLER, create_started, keeping_time, load_document
 from tests.integration.parts import open_parts
 from tests.waiting import eventually

@@ -1,6 +1,5 @@
 """Restoring sessions: evicted sessions come back as they were, and lost ones under a new epoch."""
 
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,6 +9,7 @@ from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
 from synckairos.service.requests import CommandRequest, CreateRequest
+from synckairos.structs import replace
 from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
 from tests.integration.parts import open_parts
 from tests.waiting import eventually

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -41,6 +40,7 @@ from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import Quota, RateMeter
 from synckairos.store.sessions import SessionStore
+from synckairos.structs import replace
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 

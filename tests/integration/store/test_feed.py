@@ -56,7 +56,7 @@ def document_of(version: int, by: bytes = b"us") -> bytes:
     return b'{"by":"%b","version":%d}' % (by, version)
 
 
-class KeysOfAnotherFeed(Keys):
+class KeysOfAnotherFeed(Keys, frozen=True):
     """Keys with another feed channel: a version that is committed with them is a lost message."""
 
     def feed_channel(self, session_id: str) -> str:

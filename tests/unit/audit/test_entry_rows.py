@@ -1,7 +1,6 @@
 """Rows of outbox entries: their columns, and every kind of invalid entry."""
 
 import hashlib
-from dataclasses import replace
 from uuid import UUID
 
 import orjson
@@ -23,6 +22,7 @@ from synckairos.clock.commands import (
     Switch,
 )
 from synckairos.clock.model import SyncMode
+from synckairos.structs import replace
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
 

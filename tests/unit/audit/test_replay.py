@@ -1,7 +1,6 @@
 """Replay of rows whose lag accounts follow the rule of early versions, which did not count byo-yomi."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +13,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant
 from synckairos.clock.model import Transition
 from synckairos.clock.recovery import OutagePolicy
+from synckairos.structs import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_body, parse_stored_args

@@ -1,11 +1,10 @@
 """The command `adjust`: time added to budgets or subtracted from them, in each mode."""
 
-from dataclasses import replace
-
 import pytest
 
 from synckairos.clock.clock_systems import Byoyomi, ClockReading
 from synckairos.clock.commands import Adjust, NewParticipant
+from synckairos.structs import replace
 from tests.unit.clock.script import T0, play, spec
 
 GROUPS = "A/x B/y C/x"

@@ -1,7 +1,5 @@
 """Each clock system by worked examples from the source of its rules, alone and in a session."""
 
-from dataclasses import replace
-
 import pytest
 
 from synckairos.clock.clock_systems import (
@@ -23,6 +21,7 @@ from synckairos.clock.clock_systems import (
 )
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.timing import deadline_at_ms
+from synckairos.structs import replace
 from tests.unit.clock.script import T0, play, spec
 
 MINUTE = 60_000

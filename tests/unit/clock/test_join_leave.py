@@ -1,11 +1,10 @@
 """Participants that join or leave: the rotation, the budgets and the turn afterwards."""
 
-from dataclasses import replace
-
 import pytest
 
 from synckairos.clock.clock_systems import Byoyomi, ClockReading, ClockSystem, Hourglass, PerMove
 from synckairos.clock.commands import AddParticipant, Create, NewParticipant
+from synckairos.structs import replace
 from tests.unit.clock.script import T0, play, spec
 
 GROUPS = "A/x B/y C/x"

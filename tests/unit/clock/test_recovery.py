@@ -1,7 +1,5 @@
 """Recovery: the next version, a new epoch, and the cost of the outage by the operator's policy."""
 
-from dataclasses import replace
-
 import pytest
 
 from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, Pause, Start
@@ -9,6 +7,7 @@ from synckairos.clock.creation import create
 from synckairos.clock.engine import apply
 from synckairos.clock.model import EventType, Session, Status, SyncMode
 from synckairos.clock.recovery import OutagePolicy, recover
+from synckairos.structs import replace
 
 OUTAGE_MS = 40_000
 TWO = (NewParticipant("a", total_time_ms=60_000), NewParticipant("b", total_time_ms=60_000))

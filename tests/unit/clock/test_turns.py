@@ -1,11 +1,10 @@
 """Turns: start, switch and the rotation, in every mode."""
 
-from dataclasses import replace
-
 import pytest
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.errors import NotActiveParticipant
+from synckairos.structs import replace
 from tests.unit.clock.script import T0, open_session, play, spec
 
 GROUPS = "A/x B/y C/x"

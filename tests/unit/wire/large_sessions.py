@@ -1,12 +1,12 @@
 """Sessions with so many participants that each version is made of the version before, for tests."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Create
 from synckairos.clock.model import Transition
+from synckairos.structs import replace
 from synckairos.wire.rendered_session import SPLICING_MIN_PARTICIPANTS
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0

@@ -1,6 +1,5 @@
 """The session's document: its members, their values in each mode and clock system, and parsing."""
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from synckairos.clock.clock_systems import (
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
 from synckairos.clock.model import SyncMode
+from synckairos.structs import replace
 from synckairos.wire.instants import render_instant
 from synckairos.wire.session_json import (
     extract_participants,
