@@ -34,7 +34,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.rate_limits import COUNT_SCRIPT
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.stored_session import FIELDS
+from synckairos.store.stored_session import SESSION_FIELDS
 from synckairos.wire.outbox_entry import Cause
 
 CONCURRENCY = (1, 32)
@@ -111,7 +111,7 @@ class BareSwitch:
     def load_commands(self, session_id: str) -> list[tuple[Any, ...]]:
         return [
             ("TIME",),
-            ("HMGET", self._keys.session(session_id), *FIELDS),
+            ("HMGET", self._keys.session(session_id), *SESSION_FIELDS),
             ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit("general:bare"), 60_000),
             ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit(f"switch:{session_id}"), 1_000),
         ]

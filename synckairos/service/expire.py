@@ -20,7 +20,7 @@ from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession
 
-BY_TIME = Cause(TIMEKEEPER.actor, "expire")
+CAUSED_BY_TIME = Cause(TIMEKEEPER.actor, "expire")
 """The cause of overdue transitions."""
 
 logger = log.get_logger(__name__)
@@ -73,6 +73,6 @@ class BatchExpirer:
         decision = engine.apply(before.session, Expire(), loaded.now_ms)
         if not decision.overdue or decision.has_more_overdue:
             return None
-        causes = (BY_TIME for _ in decision.overdue)
+        causes = (CAUSED_BY_TIME for _ in decision.overdue)
         versions, rendered = build_versions(decision.overdue, causes, before, stored.snapshot.tag)
         return prepare(stored, versions, rendered.session, by_time=True), rendered

@@ -17,7 +17,7 @@ from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.session_json import parse_session
 from synckairos.wire.v2_session import is_v2_epoch
 
-BY_RECOVERY = Cause("recovery", "recover")
+CAUSED_BY_RECOVERY = Cause("recovery", "recover")
 """The cause of the first version after data loss."""
 
 logger = log.get_logger(__name__)
@@ -82,7 +82,7 @@ class SessionRestorer:
         """Continue a session whose newest versions are lost. If another instance was first, its epoch counts."""
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
-        prepared = prepare(None, [build_version(transition, BY_RECOVERY)], recovered, by_time=True)
+        prepared = prepare(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
         await self._store.add_records(state.session_id, audited.records)
         outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, Conflict):

@@ -18,7 +18,7 @@ from synckairos.clock.model import Status
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.create import SessionCreator
-from synckairos.service.expire import BY_TIME, BatchExpirer
+from synckairos.service.expire import CAUSED_BY_TIME, BatchExpirer
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, PreparedCommit, build_versions, prepare
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
@@ -219,9 +219,9 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
 def _causes(decision: Decision, request: CommandRequest) -> list[Cause]:
     """Return the cause of each transition. Overdue and follow-up transitions are caused by time, not by the caller."""
     causes = [
-        *(BY_TIME for _ in decision.overdue),
+        *(CAUSED_BY_TIME for _ in decision.overdue),
         *(request.cause for _ in decision.own),
-        *(BY_TIME for _ in decision.follow_up),
+        *(CAUSED_BY_TIME for _ in decision.follow_up),
     ]
     if causes and request.command_id is not None and decision.refusal is None and not decision.has_more_overdue:
         # An accepted command's last row has its command id, so that a replay is possible after an eviction.

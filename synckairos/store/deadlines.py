@@ -11,7 +11,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import raise_lost_cancellation, translated_errors
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.stored_session import FIELDS, LoadedSession, parse_stored_session
+from synckairos.store.stored_session import SESSION_FIELDS, LoadedSession, parse_stored_session
 
 LISTEN_TIMEOUT_S = 30.0
 """Seconds that one wait for a wake-up lasts at most."""
@@ -56,7 +56,7 @@ class Deadlines:
             now, head, *due = await self._claim_script(
                 self._pipe,
                 [self._keys.deadlines(partition)],
-                [count, lease_ms, self._keys.session_prefix(partition), *FIELDS],
+                [count, lease_ms, self._keys.session_prefix(partition), *SESSION_FIELDS],
             )
         now_ms = int(now)
         claimed = tuple(

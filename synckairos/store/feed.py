@@ -21,8 +21,8 @@ from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.server_time import ServerTime
-from synckairos.store.shared_connection import Command, RedisPipe
-from synckairos.store.stored_session import FIELDS, parse_history, parse_stored_session
+from synckairos.store.shared_connection import RedisCommand, RedisPipe
+from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse_stored_session
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, PackedMessage
@@ -284,7 +284,7 @@ class Feed:
     async def _load_positions(self, ids: list[str], extend_ttl: bool = False) -> list[Snapshot | None]:
         """Return the stored snapshots without their documents, None if there is no session; one round trip."""
         keys = self._keys
-        commands: list[Command] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
+        commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
         if extend_ttl:
             kept = (
                 key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.idempotency_records)
@@ -299,9 +299,9 @@ class Feed:
 
     async def _load_with_history(self, ids: list[str]) -> list[tuple[Snapshot | None, Iterator[FeedMessage]]]:
         """Return the stored snapshots and their version histories, newest first; one round trip."""
-        commands: list[Command] = []
+        commands: list[RedisCommand] = []
         for session_id in ids:
-            commands.append(("HMGET", self._keys.session(session_id), *FIELDS))
+            commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
             commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
         with translated_errors():
             replies = await self._pipe.call_many(commands)

@@ -13,7 +13,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import Command, RedisPipe, parse_time_ms
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
 from synckairos.wire.outbox_entry import OutboxEntry
 
 MIN_STAY_AFTER_DEADLINE_MS = 3_600_000
@@ -211,7 +211,7 @@ class Outbox:
         the newest 5,000 entries of each partition, as `session_entries` does.
         """
         # Sent as text, not by its hash: a second attempt with the text would run after later commands of the caller.
-        commands: list[Command] = [
+        commands: list[RedisCommand] = [
             (
                 "EVAL",
                 self._participant_script.text,
@@ -229,7 +229,7 @@ class Outbox:
     async def measure_backlog(self) -> OutboxBacklog:
         """Measure the content of all partitions' outboxes together, in one round trip."""
         keys = self.keys
-        commands: list[Command] = [("TIME",)]
+        commands: list[RedisCommand] = [("TIME",)]
         for partition in range(keys.partitions):
             commands += [
                 ("XLEN", keys.outbox(partition)),

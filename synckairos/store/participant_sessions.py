@@ -41,7 +41,7 @@ MAX_READY_ROW_BYTES = 2_048
 LEASE_MS = 60_000
 """Milliseconds that a lease on filling a set or a summary lasts."""
 
-TIES = 50
+MAX_TIES = 50
 """Sessions beyond a page that are read because they may have begun in the same millisecond."""
 
 _TOUCH_MS = SPAN_MS - 86_400_000  # extending a set's life once a day is enough
@@ -119,7 +119,7 @@ class ParticipantSessionStore:
             *(keys.outbox(partition), keys.failed_entries(partition)),
             *(READY_ROWS_TTL_MS, SPAN_MS, self.max_sessions, MAX_READY_ROW_BYTES),
         ]
-        top, count = ("+inf", limit + 1) if before is None else (str(before[0]), limit + 1 + TIES)
+        top, count = ("+inf", limit + 1) if before is None else (str(before[0]), limit + 1 + MAX_TIES)
         while True:
             time, complete, ttl_ms, members, rows, others = await self._run(
                 self._page_script,

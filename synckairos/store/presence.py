@@ -19,7 +19,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.store.shared_connection import RedisCommand, RedisPipe
 
 HEARTBEAT_S = 1.0
 """Seconds between two heartbeats of an instance."""
@@ -81,7 +81,7 @@ class PresenceStore:
 
     async def write(self, values: dict[str, bytes]) -> None:
         """Write this instance's counts of some sessions; an empty value removes its field. One round trip."""
-        commands: list[Command] = []
+        commands: list[RedisCommand] = []
         for session_id, value in values.items():
             key = self._keys.presence(session_id)
             if value:
@@ -104,7 +104,7 @@ class PresenceStore:
 
         One round trip, two if there are fields to remove.
         """
-        commands: list[Command] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
+        commands: list[RedisCommand] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
         with translated_errors():
             # The set is read last: an instance with a field that is missing in the set is dead for good.
             *hashes, members = await self._pipe.call_many([*commands, ("ZRANGE", self._keys.instances, 0, -1)])

@@ -10,7 +10,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, is_missing_script
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.store.shared_connection import RedisCommand, RedisPipe
 
 COUNT_SCRIPT = LuaScript("rate_limit_count")
 
@@ -62,7 +62,7 @@ class RateMeter:
         self.quotas += (quota,)
         self.is_due = True
 
-    def count_commands(self, keys: Keys) -> list[Command]:
+    def count_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that count the request: one reply for each quota, for `record`."""
         self.is_due = False
         return [
@@ -131,7 +131,7 @@ async def refund(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
     meter.waive()
 
 
-async def call_with_scripts(pipe: RedisPipe, commands: list[Command], *scripts: LuaScript) -> list[Any]:
+async def call_with_scripts(pipe: RedisPipe, commands: list[RedisCommand], *scripts: LuaScript) -> list[Any]:
     """Send commands that call the counting script, or other `scripts`, in one round trip.
 
     If the server lost a script, all scripts are loaded and all commands are sent again. So the commands must be safe to

@@ -15,8 +15,14 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.rate_limits import RateMeter, call_with_scripts, refund
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import Command, RedisPipe, parse_time_ms
-from synckairos.store.stored_session import FIELDS, LoadedSession, StoredSession, parse_history, parse_stored_session
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
+from synckairos.store.stored_session import (
+    SESSION_FIELDS,
+    LoadedSession,
+    StoredSession,
+    parse_history,
+    parse_stored_session,
+)
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import Snapshot
@@ -67,7 +73,7 @@ class SessionStore:
         If the document is large and the caller holds it already (`held`), it is not sent again. A request with a record
         is a replay and free; undoing the count takes a second round trip. Raises RateLimitExceeded.
         """
-        commands: list[Command] = [("TIME",), self._load_command(session_id, held)]
+        commands: list[RedisCommand] = [("TIME",), self._load_command(session_id, held)]
         if command_id is not None:
             commands.append(("HGET", self.keys.idempotency_records(session_id), command_id))
         counts_from = len(commands)
@@ -84,11 +90,11 @@ class SessionStore:
                 await refund(self._pipe, self.keys, meter)
         return LoadedSession(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
-    def _load_command(self, session_id: str, held: Snapshot | None) -> Command:
+    def _load_command(self, session_id: str, held: Snapshot | None) -> RedisCommand:
         key = self.keys.session(session_id)
         if held is None or not held.tag or len(held.document) < LARGE_DOCUMENT_BYTES:
-            return ("HMGET", key, *FIELDS)
-        return ("EVALSHA", self._load_script.sha, 1, key, held.tag, held.version, *FIELDS)
+            return ("HMGET", key, *SESSION_FIELDS)
+        return ("EVALSHA", self._load_script.sha, 1, key, held.tag, held.version, *SESSION_FIELDS)
 
     async def commit(self, commit: Commit) -> CommitOutcome:
         """Commit all new versions and the record, or nothing. Atomic, one round trip.
@@ -147,7 +153,7 @@ class SessionStore:
         with translated_errors():
             fields, kept = await self._pipe.call_many(
                 [
-                    ("HMGET", self.keys.session(session_id), *FIELDS),
+                    ("HMGET", self.keys.session(session_id), *SESSION_FIELDS),
                     ("LRANGE", self.keys.history(session_id), 0, -1),
                 ]
             )
@@ -185,7 +191,9 @@ class SessionStore:
         while len(found) < limit and (keys := await self._live_keys(limit - len(found), before)):
             before = keys[-1]
             with translated_errors():
-                rows = await self._pipe.call_many([("HMGET", self.keys.session(sid), *FIELDS) for _, sid in keys])
+                rows = await self._pipe.call_many(
+                    [("HMGET", self.keys.session(sid), *SESSION_FIELDS) for _, sid in keys]
+                )
             stored = [
                 (at_ms, session_id, parse_stored_session(row))
                 for (at_ms, session_id), row in zip(keys, rows, strict=True)

@@ -21,7 +21,7 @@ from synckairos.urls.redis_url import parse_redis_url
 
 Argument = str | bytes | float
 
-Command = tuple[Argument, ...]
+RedisCommand = tuple[Argument, ...]
 """A Redis command: its name and its arguments."""
 
 RECONNECT_S = (0.02, 0.5)
@@ -62,7 +62,7 @@ class RedisPipe:
         (reply,) = await self.call_many((command,))
         return reply
 
-    async def call_many(self, commands: Iterable[Command]) -> list[Any]:
+    async def call_many(self, commands: Iterable[RedisCommand]) -> list[Any]:
         """Send several commands together and return their replies in order. Raises the first error reply."""
         connection = self._connection
         if connection is None:
@@ -116,7 +116,7 @@ class RedisPipe:
             else:
                 tls = None if address.tls is None else address.tls.build_context()
                 await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
-            commands: list[Command] = []
+            commands: list[RedisCommand] = []
             if address.credentials:
                 commands.append(("AUTH", *address.credentials))
             if address.db:
@@ -133,7 +133,7 @@ def parse_time_ms(reply: Sequence[Any]) -> int:
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
 
 
-def _pack(command: Command) -> bytes:
+def _pack(command: RedisCommand) -> bytes:
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its type stub allows only one argument
     return packed
 

@@ -12,7 +12,7 @@ from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import Snapshot
 from synckairos.wire.version_history import walk_back
 
-FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
+SESSION_FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
 """The fields of a session's hash, in the order that `parse_stored_session` takes; `state` holds the document."""
 
 

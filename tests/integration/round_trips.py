@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.store.shared_connection import RedisCommand, RedisPipe
 
 
 class RoundTrips:
@@ -15,7 +15,7 @@ class RoundTrips:
         self.count = 0
         call_many = pipe.call_many
 
-        async def counted(commands: Iterable[Command]) -> list[Any]:
+        async def counted(commands: Iterable[RedisCommand]) -> list[Any]:
             sent = list(commands)
             self.count += any(session_id in str(argument) for command in sent for argument in command)
             return await call_many(sent)

@@ -9,7 +9,7 @@ from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recovery import recover
 from synckairos.clock.timing import next_due_event
-from synckairos.service.restore import BY_RECOVERY
+from synckairos.service.restore import CAUSED_BY_RECOVERY
 from synckairos.store.commit_script import Commit, Committed, NewVersion
 from synckairos.store.sessions import SessionStore
 from synckairos.wire.feed_message import FeedMessage
@@ -75,7 +75,7 @@ class SessionCommitter:
         """Recover a session that the store lost, under a new epoch."""
         transition = recover(life.state, epoch, at_ms)
         after = SessionLife(transition.state, life.snapshot, {})
-        await self._commit(after, [transition], BY_RECOVERY, None)
+        await self._commit(after, [transition], CAUSED_BY_RECOVERY, None)
         return after
 
     async def _commit(

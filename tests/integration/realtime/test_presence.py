@@ -21,7 +21,7 @@ from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
 from synckairos.store.presence import HeartbeatResult, PresenceStore
 from synckairos.store.pubsub_connection import PubSubConnection
-from synckairos.store.shared_connection import Command, RedisPipe
+from synckairos.store.shared_connection import RedisCommand, RedisPipe
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 from synckairos.wire.websocket_frames import text_payload
 from tests.integration.realtime.instances import SHORT_REALTIME, Instance, receive, receive_presence, serving, watching
@@ -330,7 +330,7 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
         clearing, is_written = asyncio.Event(), asyncio.Event()
         call_many = other.parts.pipe.call_many
 
-        async def delayed(commands: list[Command]) -> list[Any]:
+        async def delayed(commands: list[RedisCommand]) -> list[Any]:
             if any(command[0] == "HDEL" for command in commands):
                 clearing.set()
                 await is_written.wait()
