@@ -173,7 +173,7 @@ class ParticipantSessions:
         cached = await self._cache.load_sessions(participant_id, unready, recent.lookups, live_ids)
         if in_outbox:
             begins = await self._load_begins(participant_id, sources)
-            # A session that a store lists is on the page of its position. It was drained meanwhile if that is this page.
+            # A listed session is on the page of its position. It was drained after the lookup if that is this page.
             drained = [
                 key for each in in_outbox if each in begins and sources.page_range.contains(key := (begins[each], each))
             ]
