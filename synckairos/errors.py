@@ -141,7 +141,7 @@ class HeadersTooLarge(SyncKairosError):
 
 
 class UpgradeRequired(SyncKairosError):
-    """The request asked for a WebSocket version other than 13 (RFC 6455)."""
+    """A request for the WebSocket has no upgrade, or asks for a version other than 13 (RFC 6455)."""
 
     code = "UPGRADE_REQUIRED"
     status = 426

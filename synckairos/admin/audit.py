@@ -14,7 +14,6 @@ from synckairos.store.connect import open_store
 from synckairos.store.failed_entries import FailedEntries, FailedEntry
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.instants import render_instant
 
 
@@ -72,10 +71,7 @@ async def verify_audit(settings: Settings, session_id: str | None) -> AsyncItera
 
 
 async def _verify_one(verifier: AuditVerifier, session_id: str) -> AsyncIterator[VerifiedSession]:
-    try:
-        verified = await verifier.verify_session(parse_uuid(session_id))
-    except ValueError as fault:
-        raise AuditFaultsFound(f"ID {fault}") from None
+    verified = await verifier.verify_session(session_id)
     if verified is None:
         raise AuditFaultsFound(
             f"Postgres has no rows of session {session_id}. It does not exist, or is in the outbox or in cold storage"

@@ -1,6 +1,7 @@
 """Commands `synckairos jobs …`: list, run and retry background jobs."""
 
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -70,7 +71,7 @@ def jobs_run() -> None:
 
 
 @jobs_run.command("archive")
-@click.argument("session_id", metavar="[ID]", required=False)
+@click.argument("session_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option(
     "--after",
     "after_s",
@@ -80,13 +81,13 @@ def jobs_run() -> None:
     help="Only sessions that ended at least this many seconds ago.",
 )
 @_wait
-def jobs_run_archive(session_id: str | None, after_s: int, wait: bool) -> None:
+def jobs_run_archive(session_id: UUID | None, after_s: int, wait: bool) -> None:
     """Archive the finished session ID, or all finished sessions. Archives that are up to date are not written again."""
     _enqueue("archive", _session_params(session_id, after_s), wait)
 
 
 @jobs_run.command("retention")
-@click.argument("session_id", metavar="[ID]", required=False)
+@click.argument("session_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option(
     "--after",
     "after_s",
@@ -96,7 +97,7 @@ def jobs_run_archive(session_id: str | None, after_s: int, wait: bool) -> None:
     help="Only sessions that ended at least this many seconds ago.",
 )
 @_wait
-def jobs_run_retention(session_id: str | None, after_s: int, wait: bool) -> None:
+def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> None:
     """Archive session ID, or all sessions, verify the archives, and delete the rows from Postgres."""
     _enqueue("retention", _session_params(session_id, after_s), wait)
 
@@ -124,8 +125,8 @@ def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, wait: bo
     _enqueue("export", {**time_range, "format": format_, "snapshots": snapshots}, wait)
 
 
-def _session_params(session_id: str | None, after_s: int) -> dict[str, Any]:
-    return {"after_s": after_s} if session_id is None else {"session_id": session_id, "after_s": after_s}
+def _session_params(session_id: UUID | None, after_s: int) -> dict[str, Any]:
+    return {"after_s": after_s} if session_id is None else {"session_id": str(session_id), "after_s": after_s}
 
 
 def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:

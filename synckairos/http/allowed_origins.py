@@ -17,9 +17,14 @@ from synckairos.config import Settings
 ALLOWED_METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
 EXPOSED_HEADERS = (
-    b"ETag, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Idempotency-Replayed, "
-    b"SyncKairos-Audited-Version, X-Request-Id"
+    b"Allow, ETag, Link, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
+    b"Idempotency-Replayed, SyncKairos-Audited-Version, SyncKairos-History, X-Request-Id"
 )
+"""Headers of responses that a script of another origin may read. A test compares them with all headers that are sent.
+
+A browser shows further headers without this list, such as `Content-Type`.
+"""
+
 PREFLIGHT_MAX_AGE_S = b"600"
 
 MAX_CACHED_DECISIONS = 1_024

@@ -89,6 +89,18 @@ class OperationTable:
             node = found
         return node.get("", {}), values
 
+    def names_beside(self, path: str, method: str) -> list[str]:
+        """Return the segments that `method` knows in place of the first unknown segment of a path, sorted."""
+        node = self._root
+        for segment in _segments(path):
+            found = (node.get(segment) if segment not in ("", _PARAMETER) else None) or node.get(_PARAMETER)
+            if found is None:
+                break
+            node = found
+        return sorted(
+            name for name, child in node.items() if name not in ("", _PARAMETER) and method in child.get("", {})
+        )
+
 
 def _segments(path: str) -> list[str]:
     return path.removesuffix("/").split("/")[1:]

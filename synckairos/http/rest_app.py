@@ -41,6 +41,9 @@ KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONN
 UNMATCHED_ROUTE = "unmatched"
 """Route label in metrics and logs for paths without an operation."""
 
+UNBUFFERED = (b"x-accel-buffering", b"no")
+"""Header of streams. nginx and proxies that follow it pass each piece on at once, and do not wait for a full buffer."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _FOREIGN_HOST = "The Host header does not name this server. Add its origin to SYNCKAIROS_ALLOWED_ORIGINS"
@@ -132,7 +135,7 @@ class RestApp:
             outcome = self._respond_without_operation(method, methods, headers)
         else:
             route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
-            outcome = NotFound(f"There is nothing at {path}")
+            outcome = self._not_found(method, path)
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal = self._caller_identity.principal_for(scope)
@@ -143,6 +146,12 @@ class RestApp:
         elif method not in SAFE_METHODS and not self._origins.admits(scope):
             outcome = Forbidden(_FOREIGN_ORIGIN)
         return request, outcome
+
+    def _not_found(self, method: str, path: str) -> NotFound:
+        """Return the error for an unknown path of the API, with the known names in place of the unknown one."""
+        names = self._operations.names_beside(path, "GET" if method == "HEAD" else method)
+        known = f". Known names for {method}: {', '.join(names)}" if names and path.startswith("/v1/") else ""
+        return NotFound(f"There is nothing at {path}{known}")
 
     def _respond_without_operation(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
@@ -282,6 +291,7 @@ async def _send(response: RestResponse, common: HeaderList, scope: Scope, receiv
     if response.status != 204:
         headers.append((b"content-type", response.content_type))
     if response.stream is not None:
+        headers.append(UNBUFFERED)
         is_head = scope["method"] == "HEAD"
         await send_stream(response.stream, response.status, headers, receive, send, headers_only=is_head)
         return

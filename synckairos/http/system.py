@@ -7,10 +7,11 @@ from importlib import resources
 import orjson
 
 from synckairos import __version__
-from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.errors import StoreUnavailable, SyncKairosError, UpgradeRequired
 from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
+from synckairos.http.problem_responses import render_problem
 from synckairos.http.request import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
@@ -82,6 +83,7 @@ class SystemRoutes:
                 is_rate_limited=False, media_types=("text/html",),
             ),
             Operation("GET", "/", self.redirect_to_docs, "", "", is_rate_limited=False),
+            Operation("GET", "/ws", self.require_upgrade, "", "", is_rate_limited=False),
             # The addresses of the description and of its page in v2.
             Operation("GET", "/api-docs.json", self.openapi, "", "", is_rate_limited=False),
             Operation("GET", "/api-docs", self._file_handler("index.html"), "", "", is_rate_limited=False),
@@ -102,6 +104,11 @@ class SystemRoutes:
     async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
         """Redirect from the root to the page that shows the API."""
         return RestResponse(b"", 307, headers=[(b"location", b"/docs")])
+
+    async def require_upgrade(self, request: RestRequest) -> RestResponse:
+        """Refuse a request to the path of the WebSocket that does not ask for an upgrade (RFC 9110, section 7.8)."""
+        detail = "This is the path of the WebSocket. A proxy in between must pass Upgrade and Connection on"
+        return render_problem(UpgradeRequired(detail), [(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
 
     async def health(self, request: RestRequest) -> RestResponse:
         return RestResponse(b'{"status":"ok"}')

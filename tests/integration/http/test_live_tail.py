@@ -67,6 +67,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
         session_url(session, "events"), headers={"accept": "text/event-stream", "last-event-id": switched["id"]}
     )
     assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["x-accel-buffering"] == "no"
     events = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
     assert events == ["session_paused", "session_deleted"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from synckairos.config import Settings
 from tests.integration.problems import problem_of
-from tests.integration.rest_server import HOST, RestServer, chess_body, open_rest_server
+from tests.integration.rest_server import HOST, RestServer, chess_body, open_rest_server, session_url
 
 FOREIGN_PAGE = {"origin": "http://evil.example"}
 OWN_PAGE = {"origin": HOST}
@@ -176,6 +176,32 @@ async def test_unknown_routes_and_methods_are_refused(client: httpx.AsyncClient)
     assert problem_of(await client.post("/demo/")) == (405, "METHOD_NOT_ALLOWED")
     plain = await client.options(session)
     assert (plain.status_code, plain.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, PATCH")
+
+
+async def test_unknown_verb_is_refused_with_the_known_verbs(client: httpx.AsyncClient) -> None:
+    session = f"/v1/sessions/{uuid4()}"
+    refused = await client.post(f"{session}/begin")
+    assert problem_of(refused) == (404, "NOT_FOUND")
+    verbs = "adjust, cancel, complete, participants, pause, resume, start, switch"
+    assert refused.json()["detail"] == f"There is nothing at {session}/begin. Known names for POST: {verbs}"
+    assert (await client.get(f"{session}/history")).json()["detail"].endswith("GET: archive, events")
+    assert "Known" not in (await client.get("/nope")).json()["detail"]
+
+
+async def test_path_of_the_websocket_requires_an_upgrade(client: httpx.AsyncClient) -> None:
+    for path in ("/ws", "/ws/", f"/ws?sessionId={uuid4()}"):
+        refused = await client.get(path)
+        assert problem_of(refused) == (426, "UPGRADE_REQUIRED")
+        assert (refused.headers["upgrade"], refused.headers["connection"]) == ("websocket", "upgrade")
+    assert problem_of(await client.post("/ws")) == (405, "METHOD_NOT_ALLOWED")
+
+
+async def test_if_match_without_quotes_is_refused(server: RestServer) -> None:
+    path = session_url(await server.create())
+    for method, where in (("GET", path), ("POST", f"{path}/start"), ("PATCH", path), ("DELETE", path)):
+        refused = await server.client.request(method, where, json={"metadata": {}}, headers={"if-match": "banana"})
+        assert problem_of(refused) == (400, "VALIDATION_ERROR"), (method, refused.text)
+    assert (await server.client.get(path)).json()["data"]["version"] == 1
 
 
 async def test_head_returns_the_headers_of_get_without_a_body(server: RestServer) -> None:

@@ -40,6 +40,21 @@ def test_invalid_setting_is_reported_in_one_line(command: str, monkeypatch: pyte
     assert len(result.output.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("verify-audit banana", "session watch banana", "audit retry banana", "audit retry 5"),
+        *("jobs show banana", "jobs retry banana", "jobs run archive banana", "jobs run retention banana"),
+        *(f"webhooks {name} banana" for name in ("remove", "rotate", "deliveries", "test")),
+    ],
+)
+def test_argument_that_is_no_id_is_an_error_of_usage(command: str) -> None:
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == 2
+    assert command.rpartition(" ")[2] in result.output
+    assert "Usage: main" in result.output
+
+
 @pytest.mark.parametrize("command", ["dev", "serve"])
 def test_non_loopback_address_without_insecure_is_refused(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--host", "0.0.0.0"])

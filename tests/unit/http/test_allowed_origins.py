@@ -1,9 +1,13 @@
 """The allow-list for CORS and upgrades: the own origin and listed ones are allowed, all others are refused."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
+from synckairos import http
 from synckairos.config import Settings
-from synckairos.http.allowed_origins import MAX_CACHED_DECISIONS, AllowedOrigins
+from synckairos.http.allowed_origins import EXPOSED_HEADERS, MAX_CACHED_DECISIONS, AllowedOrigins
 
 
 def scope(origin: str | None = None, host: str | None = "127.0.0.1:3000", **more: object) -> dict[str, object]:
@@ -94,3 +98,30 @@ def test_cached_decisions_are_bounded() -> None:
         assert not origins.allows_origin(b"http://evil%d.example" % at, b"localhost")
         assert not origins.trusts_host(b"evil%d.example" % at)
     assert origins.allows_origin(b"http://localhost", b"localhost")
+
+
+READABLE_WITHOUT_LISTING = {"cache-control", "content-language", "content-length", "content-type", "last-modified"}
+"""Headers that a browser shows to every allowed origin (Fetch, "CORS-safelisted response-header name")."""
+
+FOR_BROWSERS_AND_PROXIES = {
+    *("connection", "content-security-policy", "referrer-policy", "upgrade", "vary", "x-accel-buffering"),
+    *("x-content-type-options",),
+}
+"""Headers that no script needs."""
+
+
+def sent_headers() -> set[str]:
+    """Return the names of all headers that the package `http` puts into responses: pairs of bytes in its code."""
+    found = set()
+    for module in Path(http.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            match node:
+                case ast.Tuple(elts=[ast.Constant(value=bytes(name)), _]):
+                    found.add(name.decode())
+    return {name for name in found if not name.startswith("access-control-")}
+
+
+def test_pages_of_other_origins_can_read_all_headers_that_scripts_need() -> None:
+    exposed = {name.strip().lower() for name in EXPOSED_HEADERS.decode().split(",")}
+    assert {"link", "synckairos-history", "etag", "ratelimit-remaining"} <= exposed
+    assert exposed == sent_headers() - READABLE_WITHOUT_LISTING - FOR_BROWSERS_AND_PROXIES

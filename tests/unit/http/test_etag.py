@@ -2,6 +2,7 @@
 
 import pytest
 
+from synckairos.errors import ValidationFailed
 from synckairos.http.etag import UNMATCHABLE, is_not_modified, parse_etags, render_etag
 
 TAG = '"7-abc"'
@@ -31,11 +32,20 @@ def test_if_none_match_without_the_etag_is_modified(header: str | None) -> None:
         (f"W/{TAG}", [UNMATCHABLE]),
         (f'W/{TAG}, "8-x"', [(8, "x")]),
         ('"abc"', [UNMATCHABLE]),
-        ("7-abc", [UNMATCHABLE]),
-        ("", [UNMATCHABLE]),
+        (f", {TAG},,", [(7, "abc")]),
         ('"٧-abc"', [UNMATCHABLE]),
         ('"99999999999999999999-abc"', [UNMATCHABLE]),
     ],
 )
 def test_if_match_allows_the_versions_that_it_lists(header: str | None, pairs: list[tuple[int, str]]) -> None:
     assert parse_etags(header) == pairs
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["banana", "7-abc", "", ",", '"7-abc', "'7-abc'", f"{TAG} {TAG}", f"*, {TAG}", f"W/ {TAG}", f"{TAG}x", "W/7"],
+)
+def test_if_match_that_is_no_list_of_tags_is_refused(header: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        parse_etags(header)
+    assert refused.value.details[0]["path"] == "If-Match"

@@ -41,6 +41,24 @@ def test_operations_are_found_by_path_and_method() -> None:
         assert table.find(unknown)[0] == {}, unknown
 
 
+def test_names_beside_an_unknown_segment_are_those_of_the_method() -> None:
+    table = OperationTable(
+        [
+            operation("GET", "/v1/sessions"),
+            operation("GET", "/v1/sessions/{session_id}"),
+            operation("GET", "/v1/sessions/{session_id}/events"),
+            operation("POST", "/v1/sessions/{session_id}/start"),
+            operation("POST", "/v1/sessions/{session_id}/pause"),
+        ]
+    )
+    assert table.names_beside("/v1/sessions/abc/foo", "POST") == ["pause", "start"]
+    assert table.names_beside("/v1/sessions/abc/foo/bar", "POST") == ["pause", "start"]
+    assert table.names_beside("/v1/sessions/abc//", "GET") == ["events"]
+    assert table.names_beside("/v1/sessions/abc/start/foo", "POST") == []
+    assert table.names_beside("/v1/nope", "GET") == ["sessions"]
+    assert table.names_beside("/nope", "GET") == []
+
+
 def test_route_has_the_parameter_names_of_v2() -> None:
     path = "/v1/sessions/{session_id}/participants/{participant_id}"
     assert operation("GET", path).route == "/v1/sessions/:id/participants/:pid"
