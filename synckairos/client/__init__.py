@@ -8,7 +8,13 @@ The package needs only `websockets` and the pure modules of `clock` and `wire`. 
 
 from synckairos.client.client import Client
 from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.errors import CommandRefused, ConnectionEnded, SessionDeleted, TooManyConnections
+from synckairos.client.errors import (
+    CommandRefused,
+    ConnectionEnded,
+    ServerTimeUnknown,
+    SessionDeleted,
+    TooManyConnections,
+)
 from synckairos.client.pending_commands import Ack
 from synckairos.client.replica import Happened, Present, Update
 from synckairos.client.watch import Watch
@@ -22,6 +28,7 @@ __all__ = [
     "Present",
     "Sample",
     "ServerClock",
+    "ServerTimeUnknown",
     "SessionDeleted",
     "TooManyConnections",
     "Update",

@@ -14,7 +14,8 @@ from websockets.typing import Subprotocol
 from synckairos.backoff import Backoff
 from synckairos.client import errors
 from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.connection import Connection, local_ms
+from synckairos.client.connection import Connection
+from synckairos.client.local_clock import LocalClock
 from synckairos.client.pending_commands import Ack, PendingCommands
 from synckairos.client.replica import Message, ReplicaGap
 from synckairos.client.server_url import socket_url
@@ -65,12 +66,14 @@ class Client:
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         open_timeout_s: float = OPEN_TIMEOUT_S,
+        local_clock: LocalClock | None = None,
     ) -> None:
         """Make a client for the server at `url`, such as `ws://host:3000/ws` or `http://host:3000`.
 
         `participant_id` identifies this client to other watchers; a server with authentication ignores it. `headers`
         are sent with the handshake. `proxy` is the URL of a proxy. `open_timeout_s` is the time for a connection and
-        its handshake. Raises ValueError if `url` is not valid.
+        its handshake. `local_clock` replaces the clock of this machine in tests. Raises ValueError if `url` is not
+        valid.
         """
         self.url = socket_url(url)
         self.clock = ServerClock()
@@ -80,6 +83,8 @@ class Client:
         self._headers = headers
         self._proxy = proxy
         self._open_timeout_s = open_timeout_s
+        self._local_clock = local_clock or LocalClock.of_machine()
+        self._known_sleeps = self._local_clock.count_sleeps()
         self._backoff = Backoff()
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
@@ -108,14 +113,27 @@ class Client:
         """Return whether there is a connection now."""
         return self._connection is not None
 
+    @property
+    def is_time_known(self) -> bool:
+        """Return whether the server's time is known: measured, and this machine has not slept since."""
+        self._forget_time_after_sleep()
+        return self.clock.is_known
+
     def now_ms(self) -> float:
-        """Return the server's time, ms since the Unix epoch. Raises ValueError before the server's first answer."""
-        return self.clock.now_ms(local_ms())
+        """Return the server's time, ms since the Unix epoch.
+
+        Raises ServerTimeUnknown before the server's first answer, and until an answer after this machine has slept.
+        """
+        local_ms = self._local_clock.now_ms()
+        if not self.is_time_known:
+            raise errors.ServerTimeUnknown
+        return self.clock.now_ms(local_ms)
 
     @property
     def error_ms(self) -> float:
-        """Return the largest possible error of `now_ms` in either direction, ms; infinite before the first answer."""
-        return self.clock.error_ms(local_ms())
+        """Return the largest possible error of `now_ms` in either direction, ms; infinite if the time is not known."""
+        self._forget_time_after_sleep()
+        return self.clock.error_ms(self._local_clock.now_ms())
 
     async def measure(self) -> Sample:
         """Measure the server's time now, in addition to the measurement every 10 seconds."""
@@ -152,7 +170,9 @@ class Client:
         watch.users += 1
         try:
             await watch.reach(0)
-            await self._time_known.wait()
+            while not self.is_time_known:
+                self._raise_if_ended()
+                await self._time_known.wait()
             self._raise_if_ended()
             yield watch
         finally:
@@ -241,7 +261,8 @@ class Client:
                 if socket.subprotocol != SUBPROTOCOL:
                     self._fail(errors.ConnectionEnded(101, f"without {SUBPROTOCOL}"))
                     return None
-                return await self._run_connection(Connection(socket, self._add_sample, self._receive))
+                connection = Connection(socket, self._local_clock, self._add_sample, self._receive)
+                return await self._run_connection(connection)
         except InvalidStatus as refused:
             if failure := errors.error_for_status(refused.response.status_code):
                 self._fail(failure)
@@ -275,7 +296,19 @@ class Client:
             return max(0.0, connection.reconnect_at - asyncio.get_running_loop().time())
         return self._backoff.next_s()
 
+    def _forget_time_after_sleep(self) -> None:
+        sleeps = self._local_clock.count_sleeps()
+        if sleeps == self._known_sleeps:
+            return
+        self._known_sleeps = sleeps
+        self.clock.forget()
+        if self._failure is None:
+            self._time_known.clear()
+        if self._connection is not None:
+            self._connection.check_sleep()
+
     def _add_sample(self, sample: Sample) -> None:
+        self._forget_time_after_sleep()
         self.clock.add_sample(sample)
         self._time_known.set()
 

@@ -62,6 +62,10 @@ class ServerClock:
                 break
         self._samples.append(new)
 
+    def forget(self) -> None:
+        """Remove all samples: the local clock has stood still, so they give a wrong time."""
+        self._samples.clear()
+
     def best_sample(self, at_ms: float) -> Sample:
         """Return the sample with the smallest error at a local instant, ms. Raises ValueError if there is none."""
         return min(self._samples, key=lambda sample: sample.error_at(at_ms))

@@ -1,18 +1,21 @@
 """One WebSocket connection: sends at a limited rate, measures the server's time, and detects a silent server.
 
-The connection knows no sessions. It passes on all messages except PONG and GOAWAY.
+The connection knows no sessions. It passes on all messages except PONG and GOAWAY. After this machine has slept, it
+measures at once. A server that does not answer then, as behind a network that is gone, counts as silent after 2 s.
 """
 
 import asyncio
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import orjson
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from synckairos.client.clock_offset import Sample
+from synckairos.client.local_clock import LocalClock
 from synckairos.client.replica import Message
 
 INITIAL_PINGS = 4
@@ -24,6 +27,12 @@ PING_INTERVAL_S = 10.0
 PONG_TIMEOUT_S = 15.0
 """Seconds without a PONG after which the server counts as silent."""
 
+WAKE_PONG_TIMEOUT_S = 2.0
+"""Seconds without a PONG after which the server counts as silent if this machine has just slept."""
+
+SLEEP_CHECK_INTERVAL_S = 1.0
+"""Seconds between two checks whether this machine has slept. Each reading checks it too."""
+
 MAX_MESSAGES_PER_S = 150.0
 """Messages per second. The server allows more and closes connections that exceed its limit."""
 
@@ -31,9 +40,8 @@ MESSAGE_BURST = 300.0
 """Messages that may be sent at once. The server's limit is higher, see `MAX_MESSAGES_PER_S`."""
 
 
-def local_ms() -> float:
-    """Return the local monotonic clock, ms. Offsets refer to it."""
-    return time.monotonic() * 1000
+class _MachineSlept(Exception):
+    """This machine slept between a PING and its PONG, so they measure nothing."""
 
 
 class Connection:
@@ -42,6 +50,7 @@ class Connection:
     def __init__(
         self,
         socket: ClientConnection,
+        local_clock: LocalClock,
         on_sample: Callable[[Sample], None],
         on_message: Callable[[Message], None],
     ) -> None:
@@ -50,11 +59,16 @@ class Connection:
         self.reconnect_at: float | None = None
         """Instant at which the client should return after a GOAWAY, by the clock of the event loop, s."""
         self._socket = socket
+        self._local_clock = local_clock
+        self._known_sleeps = local_clock.count_sleeps()
         self._on_sample = on_sample
         self._on_message = on_message
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
         self._numbers = itertools.count(1)
-        self._pings: dict[str, tuple[float, asyncio.Future[Sample]]] = {}
+        self._pings: dict[str, tuple[int, float, asyncio.Future[Sample]]] = {}
+        """Unanswered PINGs: the number of sleeps and the local instant at which each was sent, and its result."""
+        self._has_slept = asyncio.Event()
+        self._patience_s = PONG_TIMEOUT_S
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, frame: bytes) -> None:
@@ -65,7 +79,8 @@ class Connection:
         """Read until the connection ends; return its close code, or 1006 if there was none, and the reason."""
         try:
             async with asyncio.TaskGroup() as group:
-                self._tasks = {group.create_task(self._write()), group.create_task(self._measure_time())}
+                tasks = (self._write(), self._measure_time(), self._watch_for_sleep())
+                self._tasks = {group.create_task(each) for each in tasks}
                 try:
                     while True:
                         self._dispatch(orjson.loads(await self._socket.recv(decode=False)), group)
@@ -74,33 +89,55 @@ class Connection:
                 for task in self._tasks:
                     task.cancel()
         finally:
-            for _, future in self._pings.values():
-                if not future.done():
-                    future.set_exception(ConnectionResetError("the connection ended"))
+            self._fail_pings(ConnectionResetError("the connection ended"))
         return self._socket.close_code or 1006, self._socket.close_reason or ""
 
     async def ping(self) -> Sample:
-        """Measure the server's time with one PING.
+        """Measure the server's time with one PING, or with another one if this machine sleeps meanwhile.
 
         Raises:
             TimeoutError: the server did not answer in time.
             ConnectionClosed, ConnectionResetError: the connection ended before the answer.
         """
+        while True:
+            with suppress(_MachineSlept):
+                return await self._ping_once()
+
+    async def _ping_once(self) -> Sample:
         ping_id = f"ping-{next(self._numbers)}"
         future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        sent_ms = local_ms()
-        self._pings[ping_id] = sent_ms, future
+        sleeps = self.check_sleep()
+        sent_ms = self._local_clock.now_ms()
+        self._pings[ping_id] = sleeps, sent_ms, future
         try:
             await self._socket.send(orjson.dumps({"type": "PING", "id": ping_id, "t0": sent_ms}), text=True)
-            async with asyncio.timeout(PONG_TIMEOUT_S):
+            async with asyncio.timeout(self._patience_s):
                 return await future
         finally:
             del self._pings[ping_id]
 
+    def check_sleep(self) -> int:
+        """If this machine has slept, drop all measurements under way and start new ones. Return the number of sleeps.
+
+        It is called often, so that a connection that broke during the sleep is noticed soon.
+        """
+        sleeps = self._local_clock.count_sleeps()
+        if sleeps != self._known_sleeps:
+            self._known_sleeps = sleeps
+            self._patience_s = WAKE_PONG_TIMEOUT_S
+            self._has_slept.set()
+            self._fail_pings(_MachineSlept())
+        return sleeps
+
+    def _fail_pings(self, fault: Exception) -> None:
+        for _, _, future in self._pings.values():
+            if not future.done():
+                future.set_exception(fault)
+
     def _dispatch(self, message: Message, group: asyncio.TaskGroup) -> None:
         match message["type"]:
             case "PONG":
-                self._receive_pong(message, local_ms())
+                self._receive_pong(message, self._local_clock.now_ms())
             case "GOAWAY":
                 self.reconnect_at = asyncio.get_running_loop().time() + message["retry_after_ms"] / 1000
                 self._tasks.add(group.create_task(self._close_at(self.reconnect_at)))
@@ -112,7 +149,10 @@ class Connection:
         ping = self._pings.get(message.get("reply_to", ""))
         if ping is None:
             return
-        sent_ms, future = ping
+        sleeps, sent_ms, future = ping
+        if self.check_sleep() != sleeps:
+            return
+        self._patience_s = PONG_TIMEOUT_S
         # None means that the server itself does not know the time yet.
         error_ms = message["error_ms"]
         server_error_ms = float("inf") if error_ms is None else error_ms
@@ -137,15 +177,28 @@ class Connection:
 
     async def _measure_time(self) -> None:
         try:
-            for _ in range(INITIAL_PINGS):
-                await self.ping()
             while True:
-                await asyncio.sleep(PING_INTERVAL_S)
-                await self.ping()
+                self._has_slept.clear()
+                for _ in range(INITIAL_PINGS):
+                    await self.ping()
+                while not await self._wait_for_sleep(PING_INTERVAL_S):
+                    await self.ping()
         except TimeoutError:
             await self._socket.close(1001, "silent")
         except ConnectionClosed:
             pass
+
+    async def _wait_for_sleep(self, seconds: float) -> bool:
+        """Wait, but not beyond the end of a sleep of this machine. Return whether it has slept."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._has_slept.wait()
+        return self._has_slept.is_set()
+
+    async def _watch_for_sleep(self) -> None:
+        while True:
+            await asyncio.sleep(SLEEP_CHECK_INTERVAL_S)
+            self.check_sleep()
 
     async def _close_at(self, at: float) -> None:
         """Close the connection after a GOAWAY, at the instant for the reconnection. The server may close it before."""

@@ -21,6 +21,15 @@ class CommandRefused(SyncKairosError):
         self.code = code
 
 
+class ServerTimeUnknown(SyncKairosError, ValueError):
+    """The server's time is not measured yet, or not measured again since this machine slept."""
+
+    code = "SERVER_TIME_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__("The server's time is not known yet; await `Client.measure()`")
+
+
 class SubscriptionRefused(CommandRefused):
     """The server does not let this client watch an existing session."""
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import shutil
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TextIO
 
 from synckairos.client.client import Client
+from synckairos.client.errors import ServerTimeUnknown
 from synckairos.client.text_view import draw
 from synckairos.client.watch import Watch
 from synckairos.errors import SyncKairosError
@@ -86,8 +87,16 @@ def _paint(client: Client, session: Watch, out: TextIO) -> None:
 
 def _lines(client: Client, session: Watch) -> list[str]:
     columns, lines = shutil.get_terminal_size()
-    footer = f"server time ± {client.error_ms:.1f} ms" if client.is_connected else f"reconnecting ({client.trouble})"
+    now_ms = None
+    with suppress(ServerTimeUnknown):
+        now_ms = client.now_ms()
+    if not client.is_connected:
+        footer = f"reconnecting ({client.trouble})"
+    elif now_ms is None:
+        footer = "measuring the server's time"
+    else:
+        footer = f"server time ± {client.error_ms:.1f} ms"
     if session.present is not None:
         footer = f"{session.present.clients} connected · {footer}"
     # The last line stays free for the cursor.
-    return draw(session.state, client.now_ms(), columns=columns, lines=lines - 1, footer=footer)
+    return draw(session.state, now_ms, columns=columns, lines=lines - 1, footer=footer)

@@ -1,6 +1,6 @@
 """A session as lines of plain text for one screen, drawn for one instant. Pure: reads no clock and writes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
 
 from synckairos.client.readings import participant_remaining_ms, session_at
@@ -10,6 +10,9 @@ from synckairos.clock.timing import active_group
 
 TENTHS_BELOW_MS = 20_000
 """Milliseconds below which a clock face shows tenths of a second."""
+
+UNKNOWN_FACE = "-:--"
+"""Clock face while the server's time is not known."""
 
 NAME_COLUMNS = 32
 """Columns of the name before a clock face."""
@@ -25,17 +28,21 @@ class _Row:
     is_turn: bool = False
 
 
-def draw(state: Session, now_ms: float, *, columns: int, lines: int, footer: str = "") -> list[str]:
+def draw(state: Session, now_ms: float | None, *, columns: int, lines: int, footer: str = "") -> list[str]:
     """Return at most `lines` lines of at most `columns` columns: a header, the clocks, a footer.
 
-    `now_ms` is the server's time, ms since the Unix epoch. If not all clocks fit, the lines show those next to the
-    active participant.
+    `now_ms` is the server's time, ms since the Unix epoch. If it is None and a clock runs, no time is shown. If not all
+    clocks fit, the lines show those next to the active participant.
     """
-    charged = session_at(state, now_ms)
+    is_known = now_ms is not None or state.anchor_ms is None
+    charged = state if now_ms is None else session_at(state, now_ms)
     rules = charged.rules
     header = [f"session {rules.session_id}", f"{rules.sync_mode}, {charged.status}, version {charged.version}", ""]
     shared, own = _rows(charged)
-    end = ["", f"used {clock_face(charged.used_ms)}" + (f" · {footer}" if footer else "")]
+    if not is_known:
+        shared, own = _without_times(shared), _without_times(own)
+    used = clock_face(charged.used_ms) if is_known else UNKNOWN_FACE
+    end = ["", f"used {used}" + (f" · {footer}" if footer else "")]
     room = max(1, lines - len(header) - len(shared) - len(end))
     drawn = [*header, *map(_line, shared), *_window(own, room), *end]
     return [cut_to_columns(line, columns).rstrip() for line in drawn[:lines]]
@@ -80,6 +87,10 @@ def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
             note = "" if charged.remaining_ms is None else f"{clock_face(charged.remaining_ms)} left"
             shared = [_Row("session", clock_face(charged.used_ms), note), _Row("", "")]
     return shared, [_used_row(charged, each) for each in people]
+
+
+def _without_times(rows: list[_Row]) -> list[_Row]:
+    return [replace(each, face=UNKNOWN_FACE, note="") if each.name else each for each in rows]
 
 
 def _clock_row(charged: Session, each: Participant, left_ms: int | None) -> _Row:

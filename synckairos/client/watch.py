@@ -68,13 +68,24 @@ class Watch:
     def remaining_ms(self, participant_id: str | None = None) -> int | None:
         """Return the current reading of the running clock, or of a participant's own clock, ms.
 
-        It is None if nothing limits the time. The client calculates it without a request. Raises ParticipantNotFound.
+        It is None if nothing limits the time. The client calculates it without a request.
+
+        Raises:
+            ParticipantNotFound: the session has no such participant.
+            ServerTimeUnknown: a clock runs, and the server's time is not measured since this machine slept.
         """
-        return readings.remaining_ms(self.state, self._now_ms(), participant_id)
+        return readings.remaining_ms(self.state, self._reading_at_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
-        """Return the time that the session, or one participant, has used until now, ms. Raises ParticipantNotFound."""
-        return readings.used_ms(self.state, self._now_ms(), participant_id)
+        """Return the time that the session, or one participant, has used until now, ms.
+
+        Raises ParticipantNotFound and ServerTimeUnknown, as `remaining_ms` does.
+        """
+        return readings.used_ms(self.state, self._reading_at_ms(), participant_id)
+
+    def _reading_at_ms(self) -> float:
+        """Return the instant of a reading. If no clock runs, it is the same at each instant."""
+        return self.state.updated_at_ms if self.state.anchor_ms is None else self._now_ms()
 
     async def updates(self) -> AsyncGenerator[Update, None]:
         """Yield the current state, then each newer state with the events before it, in order.

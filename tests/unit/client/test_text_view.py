@@ -106,3 +106,21 @@ def test_thousand_participants_fit_the_screen_around_the_active_one(lines: int) 
         assert "> Player 500" in drawn
     if lines > 7:
         assert any("above" in line for line in drawn)
+
+
+def test_no_time_of_a_running_clock_is_drawn_while_the_server_time_is_unknown() -> None:
+    state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
+    assert draw(state, None, columns=80, lines=24, footer="footer") == [
+        "session s",
+        "per_participant, running, version 2",
+        "",
+        "> Player 0                               -:--",
+        "  Player 1                               -:--",
+        "",
+        "used -:-- · footer",
+    ]
+
+
+def test_times_of_a_clock_that_stands_are_drawn_without_the_server_time() -> None:
+    state = creation.create(Create(SyncMode.PER_PARTICIPANT, people(2)), "s", "e", T0).state
+    assert draw(state, None, columns=80, lines=24) == draw(state, T0 + 5_000, columns=80, lines=24)

@@ -1,0 +1,64 @@
+"""The local monotonic clock, and the detection of times at which this machine slept.
+
+The monotonic clock stands still while a machine sleeps, so the offset of the server's clock changes. Another clock that
+continues during the sleep shows it: `CLOCK_BOOTTIME` on Linux, elsewhere the wall clock. If the wall clock is set, it
+looks like sleep. This costs one measurement, and no reading is wrong.
+"""
+
+import time
+from collections.abc import Callable
+
+MAX_WALL_STEP_S = 0.25
+"""Seconds that the wall clock may differ between two looks at it. Time synchronization moves it by less."""
+
+MAX_BOOT_STEP_S = 0.001
+"""Seconds that `CLOCK_BOOTTIME` may differ between two looks at it. It has the same source as the monotonic clock."""
+
+
+class LocalClock:
+    """The local monotonic clock, compared with one that continues during sleep.
+
+    `max_step_s` is the difference between both clocks, s, that does not count as sleep.
+    """
+
+    def __init__(
+        self, monotonic_s: Callable[[], float], continuous_s: Callable[[], float], max_step_s: float = MAX_WALL_STEP_S
+    ) -> None:
+        self._monotonic_s = monotonic_s
+        self._continuous_s = continuous_s
+        self._max_step_s = max_step_s
+        self._sleeps = 0
+        self._lead_s = self._measure_lead_s()
+
+    @classmethod
+    def of_machine(cls) -> "LocalClock":
+        """Return the clock of this machine."""
+        boot_clock = getattr(time, "CLOCK_BOOTTIME", None)
+        if boot_clock is None:
+            return cls(time.monotonic, time.time)
+        return cls(time.monotonic, lambda: time.clock_gettime(boot_clock), MAX_BOOT_STEP_S)
+
+    def now_ms(self) -> float:
+        """Return the local monotonic clock, ms. Offsets refer to it."""
+        return self._monotonic_s() * 1000
+
+    def count_sleeps(self) -> int:
+        """Look whether the machine has slept since the last look. Return the number of sleeps so far.
+
+        Measurements and offsets from before a change of this number are not valid after it.
+        """
+        least_s, most_s = self._measure_lead_s()
+        before_least_s, before_most_s = self._lead_s
+        if least_s > before_most_s + self._max_step_s or most_s < before_least_s - self._max_step_s:
+            self._sleeps += 1
+        self._lead_s = least_s, most_s
+        return self._sleeps
+
+    def _measure_lead_s(self) -> tuple[float, float]:
+        """Return the least and the most by which the other clock can be ahead, s.
+
+        The clocks cannot be read at one instant: this process may be interrupted in between.
+        """
+        before_s = self._monotonic_s()
+        continuous_s = self._continuous_s()
+        return continuous_s - self._monotonic_s(), continuous_s - before_s
