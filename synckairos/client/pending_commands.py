@@ -17,7 +17,8 @@ class Ack:
     """The answer to an accepted command: it made `version` of `epoch`, or an expiry consumed it.
 
     In the second case `expired_participant_id` names the participant whose time ran out. `lag_receipt` is the charge of
-    the turn that a switch ended, if the session compensates lag.
+    the turn that a switch ended, if the session compensates lag. `warnings` list the arguments without effect, each
+    with its `path` and a `message`.
     """
 
     command_id: str
@@ -25,6 +26,7 @@ class Ack:
     epoch: str
     expired_participant_id: str | None = None
     lag_receipt: LagReceipt | None = None
+    warnings: tuple[dict[str, str], ...] = ()
 
 
 class PendingCommands:
@@ -63,7 +65,10 @@ class PendingCommands:
         if message["type"] == "ACK":
             expired_id, receipt = message.get("expired_participant_id"), message.get("lag_receipt")
             lag_receipt = None if receipt is None else LagReceipt(**receipt)
-            future.set_result(Ack(message["reply_to"], message["version"], message["epoch"], expired_id, lag_receipt))
+            warnings = tuple(message.get("warnings", ()))
+            future.set_result(
+                Ack(message["reply_to"], message["version"], message["epoch"], expired_id, lag_receipt, warnings)
+            )
         else:
             future.set_exception(CommandRefused(message["code"], message["message"], message.get("details")))
         return True

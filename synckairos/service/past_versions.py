@@ -71,15 +71,17 @@ class PastVersions:
         """Return the participant whose turn it was when a session expired, None if it was no participant's turn.
 
         The event of the expiry names the participant. If the version history no longer has that event, the version
-        before the expiry shows the turn.
+        before the expiry shows the turn. The result is None too if no store has that version.
         """
         for message in await self._store.history(expired.session_id):
             if message.event_type is EventType.SESSION_EXPIRED:
                 return message.participant_id
         assert expired.completed_at_ms is not None
-        before = await self.answer_at(expired.session_id, expired.completed_at_ms - 1)
-        active = before.session.active_participant
-        return None if active is None else active.participant_id
+        with suppress(SessionNotFound):
+            before = await self.answer_at(expired.session_id, expired.completed_at_ms - 1)
+            active = before.session.active_participant
+            return None if active is None else active.participant_id
+        return None
 
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
         """Return the session at an instant from Postgres; `oldest` is the oldest version known after that instant.

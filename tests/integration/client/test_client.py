@@ -70,10 +70,12 @@ async def test_command_is_acknowledged_or_refused(instance: Instance) -> None:
         assert refused.value.code == "CONFLICT"
         assert refused.value.details["actual_version"] == 2
         with pytest.raises(CommandRefused, match="validation"):
-            await session.command("switch", {"nonsense": 1})
+            await session.command("adjust", {"nonsense": 1})
         with pytest.raises(PayloadTooLarge):
             await session.command("update_metadata", {"metadata": {"a": "b" * 70_000}})
         assert session.state.version == 2
+        warned = await session.command("switch", {"nonsense": 1})
+        assert [each["path"] for each in warned.warnings] == ["nonsense"]
 
 
 async def test_many_concurrent_commands_all_take_effect(instance: Instance) -> None:

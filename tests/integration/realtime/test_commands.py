@@ -42,3 +42,31 @@ async def test_an_error_has_the_instant_of_the_version_that_the_command_was_refu
         await client.request("COMMAND", session_id=session_id, command="start")
         assert first["server_time_ms"] == updated_at_ms
         assert await client.request("COMMAND", **command) == first
+
+
+async def test_ack_warns_of_arguments_without_effect_and_its_replay_too(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        command = {"id": "one", "session_id": session_id, "command": "start", "args": {"by": "board 7", "": None}}
+        ack = await client.request("COMMAND", **command)
+        assert (ack["type"], ack["version"]) == ("ACK", 2)
+        assert [each["path"] for each in ack["warnings"]] == ["by", ""]
+        assert await client.request("COMMAND", **command) == ack
+        assert "warnings" not in await client.request("COMMAND", session_id=session_id, command="switch")
+
+
+async def test_switch_after_the_end_by_time_is_acknowledged_with_the_participant(instance: Instance) -> None:
+    session_id = await instance.create()
+    async with v3_client(instance) as client:
+        await client.request("COMMAND", session_id=session_id, command="start")
+        state = (await instance.sessions.read(session_id)).session
+        first, second = (each.participant_id for each in state.participants)
+        await instance.parts.rewind(session_id, 300_000)
+        for command_id, args in (("a", {}), ("b", {"current_participant_id": first}), ("a", {})):
+            ack = await client.request("COMMAND", id=command_id, session_id=session_id, command="switch", args=args)
+            assert (ack["type"], ack["version"], ack["expired_participant_id"]) == ("ACK", 3, first)
+        other = {"current_participant_id": second}
+        refused = await client.request("COMMAND", session_id=session_id, command="switch", args=other)
+        assert (refused["type"], refused["code"]) == ("ERROR", "INVALID_STATE_TRANSITION")
+        ended = await client.request("COMMAND", session_id=session_id, command="complete")
+        assert (ended["type"], ended["code"]) == ("ERROR", "INVALID_STATE_TRANSITION")

@@ -250,7 +250,7 @@ async def test_pong_carries_redis_time(instance: Instance) -> None:
         (f'{{"type":"COMMAND","session_id":"{uuid4()}","command":"start"}}', "VALIDATION_ERROR"),
         (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"nope"}}', "VALIDATION_ERROR"),
         (
-            f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start","args":{{"x":1}}}}',
+            f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"cancel","args":{{"x":1}}}}',
             "VALIDATION_ERROR",
         ),
         (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start"}}', "SESSION_NOT_FOUND"),
