@@ -37,7 +37,7 @@ def body_of(mode: str, budget_ms: int) -> dict[str, Any]:
     }
     fields = MODES[mode]
     sync_mode = fields.get("sync_mode", "per_participant")
-    budget = budgets.get(sync_mode, {"total_time_ms": budget_ms})
+    budget: dict[str, Any] = budgets.get(sync_mode, {"total_time_ms": budget_ms})
     members: dict[str, Any] = {"session_id": str(uuid4()), "sync_mode": sync_mode, "participants": participants}
     return members | fields | budget
 
