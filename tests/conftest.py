@@ -75,19 +75,20 @@ def redis_url(valkey: Valkey) -> str:
 @pytest.fixture
 def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
     """Create a new, migrated database. It is dropped after the test."""
-    with _database(postgres, template_database) as url:
+    with copied_database(postgres, template_database) as url:
         yield url
 
 
 @pytest.fixture
 def bare_database_url(postgres: Postgres) -> Iterator[str]:
     """Create a new database without migrations. It is dropped after the test."""
-    with _database(postgres, "template1") as url:
+    with copied_database(postgres, "template1") as url:
         yield url
 
 
 @contextmanager
-def _database(postgres: Postgres, template: str) -> Iterator[str]:
+def copied_database(postgres: Postgres, template: str) -> Iterator[str]:
+    """Create a database as a copy of another one, and drop it at the end. Yields its URL."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())

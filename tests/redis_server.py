@@ -53,6 +53,7 @@ class RedisServer:
             "bind": "127.0.0.1 -::1",
             "port": self.port,
             "unixsocket": self.socket,
+            "aclfile": self.folder / "users.acl",
             "dir": self.folder,
             "appendonly": "yes",
             "save": "",
@@ -60,6 +61,7 @@ class RedisServer:
         if (files := self._certificates) is not None:
             tls = {"port": 0, "tls-port": self.port, "tls-ca-cert-file": files.authority}
             options |= tls | {"tls-cert-file": files.server, "tls-key-file": files.server_key}
+        (self.folder / "users.acl").touch()
         with (self.folder / "redis.log").open("ab") as output:
             self._child = ChildProcess([self._binary, *_arguments(options)], stdout=output, stderr=output)
         wait_until(self._answers, monotonic() + START_TIMEOUT_S, "the server does not answer")
@@ -68,6 +70,11 @@ class RedisServer:
         """Stop the server. Its data is on disk when this returns."""
         if self._child is not None:
             self._child.stop()
+
+    def restart(self) -> None:
+        """Stop the server, and start it on its data."""
+        self.stop()
+        self.start()
 
     def admin(self) -> Redis:
         """Return a client with all permissions, through the unix socket."""
