@@ -111,6 +111,11 @@ export class Board {
   paint(serverNowMs) {
     const { state } = this.link;
     if (!this.player) return;
+    if (serverNowMs === null && state.cycle_started_at !== null) {
+      for (const each of [this.main, this["opponent-time"]]) setText(each, "-:--");
+      setText(this.tenths, "");
+      return;
+    }
     const ms = readingMs(state, this.player, serverNowMs);
     const shown = formatReading(ms);
     setText(this.main, shown.digits);

@@ -183,7 +183,7 @@ function paint() {
     board.paintWait(performance.now());
   }
   const state = newestState();
-  if (state && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
+  if (state && nowMs !== null && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
     formulaPaintedMs = nowMs;
     paintFormula(state, nowMs);
   }

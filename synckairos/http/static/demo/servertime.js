@@ -4,14 +4,34 @@
 
 const DRIFT = 1e-4; // Ratio: 100 parts per million. The clock of a phone drifts less.
 const MAX_SAMPLES = 32;
+const MAX_STEP_MS = 500; // Milliseconds that the wall clock may differ between two looks. More counts as sleep.
 
 export class ServerTime {
   #samples = [];
   #monotonic;
+  #wall;
+  #differenceMs;
+  #sleeps = 0;
 
-  /** `monotonic` returns milliseconds of a clock that is never set. Readings never use the wall clock of the device. */
-  constructor(monotonic = () => performance.now()) {
+  /**
+   * `monotonic` returns milliseconds of a clock that is never set. It can stand still while the device sleeps. `wall`,
+   * the clock of the device, shows that. Readings never use it.
+   */
+  constructor(monotonic = () => performance.now(), wall = () => Date.now()) {
     this.#monotonic = monotonic;
+    this.#wall = wall;
+    this.#differenceMs = wall() - monotonic();
+  }
+
+  /** The number of sleeps so far. A change removes all samples: they are wrong after a sleep. */
+  get sleeps() {
+    const differenceMs = this.#wall() - this.#monotonic();
+    if (Math.abs(differenceMs - this.#differenceMs) > MAX_STEP_MS) {
+      this.#sleeps += 1;
+      this.#samples = [];
+    }
+    this.#differenceMs = differenceMs;
+    return this.#sleeps;
   }
 
   /** Add a sample: `sentMs` and `receivedMs` are times of this device, `serverMs` is the server's time in between. */
@@ -21,12 +41,8 @@ export class ServerTime {
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
 
-  /** Remove all samples. They are wrong after a sleep in which the monotonic clock of the device stopped. */
-  reset() {
-    this.#samples = [];
-  }
-
   get isKnown() {
+    this.sleeps;
     return this.#samples.length > 0;
   }
 
@@ -37,30 +53,26 @@ export class ServerTime {
     return rated.reduce((a, b) => (b.errorMs < a.errorMs ? b : a), { offsetMs: 0, rttMs: 0, errorMs: Infinity });
   }
 
-  /** Milliseconds since 1970 by the server's clock. Before the first sample the device's clock is used. */
+  /** Milliseconds since 1970 by the server's clock; null before the first sample, and after a sleep until the next. */
   now() {
-    return this.isKnown ? this.#monotonic() + this.best.offsetMs : Date.now();
+    return this.isKnown ? this.#monotonic() + this.best.offsetMs : null;
   }
 }
 
 /** Request `GET /v1/time` six times now, then every 15 s, and again when the device wakes up or goes online. */
 export function keepSynchronized(time) {
-  const wallMinusMonotonicMs = () => Date.now() - performance.now();
-  let differenceMs = wallMinusMonotonicMs();
+  let sleeps = time.sleeps;
 
   async function requestSample() {
+    const sleepsBefore = time.sleeps;
     const sentMs = performance.now();
     const response = await fetch("/v1/time", { cache: "no-store" });
     const receivedMs = performance.now();
     const { timestamp_ms: serverMs } = await response.json();
-    if (response.ok) time.addSample(sentMs, serverMs, receivedMs);
+    if (response.ok && time.sleeps === sleepsBefore) time.addSample(sentMs, serverMs, receivedMs);
   }
 
   async function requestSamples(count) {
-    if (Math.abs(wallMinusMonotonicMs() - differenceMs) > 500) {
-      differenceMs = wallMinusMonotonicMs();
-      time.reset();
-    }
     try {
       for (let at = 0; at < count; at += 1) await requestSample();
     } catch {
@@ -69,6 +81,11 @@ export function keepSynchronized(time) {
   }
 
   setInterval(() => requestSamples(2), 15_000);
+  setInterval(() => {
+    if (time.sleeps === sleeps) return;
+    sleeps = time.sleeps;
+    requestSamples(5);
+  }, 500);
   addEventListener("online", () => requestSamples(5));
   document.addEventListener("visibilitychange", () => document.hidden || requestSamples(5));
   return requestSamples(6);

@@ -15,8 +15,9 @@ export class Tape {
   addReceived({ state, type, bytes }, event) {
     this.frames += 1;
     const isUpdate = type === "STATE_UPDATE";
-    const delayMs = this.time.now() - Date.parse(state.updated_at);
-    const [name, size] = isUpdate ? [event, formatMs(delayMs)] : ["state_sync", formatKb(bytes)];
+    const nowMs = this.time.now();
+    const delay = nowMs === null ? "" : formatMs(nowMs - Date.parse(state.updated_at));
+    const [name, size] = isUpdate ? [event, delay] : ["state_sync", formatKb(bytes)];
     this.#add("in", `v${state.version}`, name, size);
   }
 
