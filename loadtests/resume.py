@@ -18,7 +18,7 @@ from loadtests.report import percentile, print_result
 from loadtests.sessions import ANONYMOUS, start_session
 from loadtests.stores import valkey_only
 from synckairos.client import Client
-from synckairos.client.watch import Watch
+from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Switch
 from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log

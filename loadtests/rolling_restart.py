@@ -20,7 +20,7 @@ from loadtests.report import percentile, print_result
 from loadtests.resume import address, connect_watchers
 from loadtests.sessions import start_session
 from loadtests.stores import valkey_only
-from synckairos.client.watch import Watch
+from synckairos.client.watched_session import Watch
 from synckairos.config import Settings
 from synckairos.telemetry import log
 from tests.balancer import Balancer, run_balancer

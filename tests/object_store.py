@@ -16,7 +16,7 @@ import httpx
 import obstore
 from obstore.store import S3Store
 
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 
 KEY_ID, SECRET, REGION = "archive:keeper", "kept", "nowhere-1"
 

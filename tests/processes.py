@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Self
 
 from synckairos.config import Settings, variables
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.process.ready_line import parse_ready
 
 DEADLINE_S = 30.0

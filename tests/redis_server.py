@@ -12,8 +12,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from synckairos.embedded.child_process import ChildProcess
-from synckairos.embedded.startup import wait_until
+from synckairos.embedded.data_dirs import wait_until
+from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.embedded.valkey import valkey_binary
 from tests.certificates import Certificates
 

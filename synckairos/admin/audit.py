@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from synckairos.audit.verify import AuditVerifier, VerifiedSession, open_verifier
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.store.connect import open_store

@@ -13,7 +13,7 @@ from synckairos.audit.arq_wakeups import DrainWakeups
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
 from synckairos.clock.commands import Delete, Precondition
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage

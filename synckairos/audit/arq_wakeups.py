@@ -27,7 +27,7 @@ _PAUSE_AFTER_FAULT_S = 1.0
 logger = log.get_logger(__name__)
 
 
-def open_arq_queue(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
+def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
     """Return a client of an arq queue. It connects when it is first used.
 
     Messages are JSON. Unpickling, which is arq's default, would execute code that a message contains.
@@ -63,7 +63,7 @@ class DrainWakeups:
     """
 
     def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
-        self._queue = open_arq_queue(queue_redis_url, key_prefix, timeout_s)
+        self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s)
         self._requested: set[int] = set()
         self._has_requests = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -17,9 +17,9 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.recovery import OutagePolicy, recover
+from synckairos.clock.recover_lost_session import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from synckairos.audit.entry_rows import ParsedEntry, parse_entry
 from synckairos.clock.clock_systems import SuddenDeath
+from synckairos.clock.make_transition import make_event, make_session_event
 from synckairos.clock.model import (
     Event,
     EventType,
@@ -25,8 +26,7 @@ from synckairos.clock.model import (
     SyncMode,
     Transition,
 )
-from synckairos.clock.transitions import make_event, make_session_event
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.field_types import metadata_fault
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event

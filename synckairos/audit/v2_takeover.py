@@ -17,13 +17,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from synckairos.audit.entry_rows import EventRow, ParsedEntry, ParticipantRow, build_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
 from synckairos.errors import SyncKairosError
-from synckairos.postgres.migrate import (
-    MIGRATION_LOCK_KEY,
-    apply_migration,
-    create_migrations_table,
-    read_migrations,
-)
-from synckairos.postgres.migration_files import migrations_dir
+from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, create_migrations_table, read_migrations
+from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
 from synckairos.wire.v2_session import IMPORT_COMMAND, V2_GENERATION

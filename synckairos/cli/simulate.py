@@ -10,7 +10,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the `data` of the response of POST /v1/simulate.")
 def simulate(file: BinaryIO, as_json: bool) -> None:
     """Simulate a session and print its timeline. FILE has the body of POST /v1/simulate; - reads standard input."""
-    from synckairos.admin import simulate
+    from synckairos.admin import simulation_text
 
-    for line in simulate.timeline_lines(file.read(), as_json=as_json):
+    for line in simulation_text.timeline_lines(file.read(), as_json=as_json):
         click.echo(line)

@@ -17,7 +17,7 @@ from synckairos.client.errors import (
 )
 from synckairos.client.pending_commands import Ack
 from synckairos.client.replica import Happened, Present, Update
-from synckairos.client.watch import Watch
+from synckairos.client.watched_session import Watch
 
 __all__ = [
     "Ack",

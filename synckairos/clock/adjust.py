@@ -4,11 +4,11 @@ from typing import TypeVar
 
 from synckairos.clock.clock_systems import Budget, ClockSystem
 from synckairos.clock.commands import Adjust
+from synckairos.clock.make_transition import make_event, make_session_event, participant_position, with_next_version
 from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
 from synckairos.clock.timing import SUDDEN_DEATH, charge_until, clock_system_for, group_position, time_to_zero_ms
-from synckairos.clock.transitions import make_event, make_session_event, participant_position, with_next_version
 from synckairos.errors import ParticipantNotFound, ValidationFailed
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 Owner = TypeVar("Owner", Participant, Group)
 

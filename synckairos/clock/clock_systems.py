@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 Phase = Literal["main", "overtime"]
 """The main time of a budget, or the periods after it (byo-yomi, canadian)."""

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 class NewParticipant(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.lag_compensation import open_lag_account
+from synckairos.clock.make_transition import make_session_event, participant_position
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -16,8 +17,7 @@ from synckairos.clock.model import (
     Transition,
 )
 from synckairos.clock.timing import clock_system_for
-from synckairos.clock.transitions import make_session_event, participant_position
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 MODES_WITH_OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
 """Modes in which a budget belongs to a participant or a group. Only these can use a system other than sudden death."""

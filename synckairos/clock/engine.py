@@ -26,12 +26,12 @@ from synckairos.clock.commands import (
     Switch,
     UpdateMetadata,
 )
+from synckairos.clock.make_transition import close_session, make_session_event, with_next_version
 from synckairos.clock.merge_patch import is_same_json, merge_patch
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_until
-from synckairos.clock.transitions import close_session, make_session_event, with_next_version
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
@@ -40,7 +40,7 @@ from synckairos.errors import (
     ValidationFailed,
     VersionConflict,
 )
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 MAX_METADATA_BYTES = 32 * 1024
 """Bytes that the metadata of a session may have as JSON."""

@@ -1,8 +1,8 @@
 """Imports: a session of another product continues in this one, under an epoch and a version of this product."""
 
+from synckairos.clock.make_transition import make_session_event
 from synckairos.clock.model import EventType, Session, Transition
-from synckairos.clock.transitions import make_session_event
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 def import_session(state: Session, epoch: str, version: int, not_before_ms: int) -> Transition:

@@ -3,12 +3,12 @@
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
-from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, Turn
+from synckairos.clock.make_transition import make_event, participant_position, with_next_version
+from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, TurnProgress
 from synckairos.clock.timing import charge_until, group_position
-from synckairos.clock.transitions import make_event, participant_position, with_next_version
 from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_turn_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 MAX_PARTICIPANTS = 1_000
 """Participants of one session."""
@@ -112,7 +112,7 @@ def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition
     if state.rules.sync_mode is SyncMode.PER_GROUP:
         # The budget stays with the group, so its clock system ends this turn like any other turn.
         charged = end_turn(charged, has_flagged(charged))
-    rest = replace(_without_participant(charged, position), turn=Turn(cycles=charged.turn.cycles))
+    rest = replace(_without_participant(charged, position), turn=TurnProgress(cycles=charged.turn.cycles))
     following = next_in_rotation(rest, position - 1)
     if following is None and rest.participants:
         following = position % len(rest.participants)

@@ -142,7 +142,7 @@ class PauseReason(Struct, frozen=True):
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
-class Turn(Struct, frozen=True):
+class TurnProgress(Struct, frozen=True):
     """The current turn.
 
     `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
@@ -199,7 +199,7 @@ class Session(Struct, frozen=True):
     active_position: int | None = None
     used_ms: int = 0
     remaining_ms: int | None = None
-    turn: Turn = Turn()
+    turn: TurnProgress = TurnProgress()
     pauses: tuple[PauseReason, ...] = ()
     pauses_taken: dict[str, int] = field(default_factory=dict)
     lag_receipt: LagReceipt | None = None

@@ -3,6 +3,7 @@
 Each takes effect at its own instant, however late it is found.
 """
 
+from synckairos.clock.make_transition import close_session, make_event, with_next_version
 from synckairos.clock.model import (
     TIMEOUT_REASON,
     EventType,
@@ -15,9 +16,8 @@ from synckairos.clock.model import (
 )
 from synckairos.clock.pauses import add_pause, lift_pauses
 from synckairos.clock.timing import DueEvent, active_group_position, charge_until, next_due_event, replace_item
-from synckairos.clock.transitions import close_session, make_event, with_next_version
 from synckairos.clock.turns import begin_turn, end_turn, is_last_cycle, next_in_rotation, next_turn_budget_ms
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
 """Overdue transitions of one decision. The rest follows in further decisions, so that each commit is bounded."""

@@ -4,11 +4,11 @@ One reason belongs to the clock: under `on_timeout: pause` it pauses at zero. It
 """
 
 from synckairos.clock.commands import Pause, Resume
+from synckairos.clock.make_transition import make_event
 from synckairos.clock.model import TIMEOUT_REASON, EventType, PauseReason, Session, Status, Transition
 from synckairos.clock.timing import charge_until, time_to_zero_ms
-from synckairos.clock.transitions import make_event
 from synckairos.errors import InvalidTransition, ValidationFailed
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 def pause(state: Session, command: Pause, now_ms: int) -> Transition:

@@ -8,8 +8,8 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 
 from synckairos.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
-from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, Turn
-from synckairos.structs import replace
+from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, TurnProgress
+from synckairos.frozen_replace import replace
 
 SUDDEN_DEATH = SuddenDeath()
 
@@ -127,7 +127,7 @@ def charge_until(state: Session, at_ms: int) -> Session:
         groups=_charge_groups(state, elapsed_ms),
         used_ms=state.used_ms + elapsed_ms,
         remaining_ms=None if state.remaining_ms is None else state.remaining_ms - elapsed_ms,
-        turn=Turn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms),
+        turn=TurnProgress(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms),
         anchor_ms=at_ms,
     )
 

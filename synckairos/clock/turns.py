@@ -3,6 +3,7 @@
 from synckairos.clock.clock_systems import BudgetLike, ClockSystem
 from synckairos.clock.commands import Switch
 from synckairos.clock.lag_compensation import compensate, trust_lag_claim
+from synckairos.clock.make_transition import close_session, make_event, participant_position
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -12,7 +13,7 @@ from synckairos.clock.model import (
     Status,
     SyncMode,
     Transition,
-    Turn,
+    TurnProgress,
 )
 from synckairos.clock.pauses import is_paused_at_zero, lift_pause_at_zero
 from synckairos.clock.timing import (
@@ -24,9 +25,8 @@ from synckairos.clock.timing import (
     replace_item,
     time_to_zero_ms,
 )
-from synckairos.clock.transitions import close_session, make_event, participant_position
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 def start(state: Session, now_ms: int) -> Transition:
@@ -181,7 +181,7 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
         groups = replace_item(groups, position, group)
-    return replace(charged, participants=participants, groups=groups, turn=Turn(cycles=charged.turn.cycles + 1))
+    return replace(charged, participants=participants, groups=groups, turn=TurnProgress(cycles=charged.turn.cycles + 1))
 
 
 def _finish(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged: bool) -> BudgetLike:
@@ -203,7 +203,7 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
     )
     if reached := reached_warnings_ms(begun):
         # A turn that begins below a threshold does not cross it, so it gets no warning for it.
-        return replace(begun, turn=Turn(0, state.turn.cycles, reached))
+        return replace(begun, turn=TurnProgress(0, state.turn.cycles, reached))
     return begun
 
 

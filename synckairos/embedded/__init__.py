@@ -4,8 +4,8 @@ The binaries are started here with explicit options. The Python wrappers of the 
 defaults differ. Both stores end with the process that started them.
 """
 
+from synckairos.embedded.data_dirs import EmbeddedStoreFailed, make_data_dir, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.postgres import Postgres, postgres_home
-from synckairos.embedded.startup import EmbeddedStoreFailed, make_data_dir, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.valkey import Valkey, valkey_binary
 
 __all__ = [

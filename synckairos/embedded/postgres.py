@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from synckairos.embedded.child_process import ChildProcess
-from synckairos.embedded.startup import (
+from synckairos.embedded.data_dirs import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
     EmbeddedStoreFailed,
@@ -22,6 +21,7 @@ from synckairos.embedded.startup import (
     package_dir,
     wait_until,
 )
+from synckairos.embedded.guarded_child import ChildProcess
 
 _SOCKET_PATH_MAX = 100  # bytes; the limit of Linux is 107, of macOS 103
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from synckairos.embedded.child_process import ChildProcess
-from synckairos.embedded.startup import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
+from synckairos.embedded.data_dirs import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
+from synckairos.embedded.guarded_child import ChildProcess
 
 
 def valkey_binary() -> Path:

@@ -33,7 +33,7 @@ from synckairos.history.time_buckets import build_time_buckets
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 from synckairos.wire.time_zones import parse_time_zone
 from synckairos.wire.v2_session import V2_GENERATION
 

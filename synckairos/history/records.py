@@ -4,7 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 Bucket = Literal["session", "day", "week"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from synckairos import __version__
-from synckairos.wire.simulation_timeline import run_simulation
+from synckairos.wire.simulation_run import run_simulation
 
 Json = dict[str, Any]
 

@@ -7,14 +7,14 @@ import orjson
 
 from synckairos.config import Settings
 from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
-from synckairos.history.cold.bundle import Bundle
+from synckairos.history.cold.archive_format import Bundle
 from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.etag import is_not_modified
 from synckairos.http.operations import Operation
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models

@@ -21,7 +21,7 @@ from synckairos.http.live_tail import CommitSignals, LiveTail
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
-from synckairos.http.session_list import SessionList
+from synckairos.http.session_list_pages import SessionList
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.system import SystemRoutes

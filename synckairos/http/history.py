@@ -19,8 +19,8 @@ from synckairos.history.time_report import TimeReport
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.live_tail import LiveTail
 from synckairos.http.operations import Operation
-from synckairos.http.request import RestRequest, RestResponse
-from synckairos.http.session_list import SessionList
+from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.http.session_list_pages import SessionList
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.wire.field_types import StrictModel
 
 Handler = Callable[[RestRequest], Awaitable[RestResponse]]

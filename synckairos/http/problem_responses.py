@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Sequence
 
 from synckairos.errors import InternalError, SyncKairosError
-from synckairos.http.request import HeaderList, RestResponse
+from synckairos.http.request_response import HeaderList, RestResponse
 from synckairos.store.rate_limits import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from synckairos.errors import ValidationFailed
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.operations import Operation
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire.field_types import StrictModel
 

@@ -29,7 +29,7 @@ from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.caller_identity import CallerIdentity
 from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
-from synckairos.http.request import ClientDisconnected, HeaderList, RestRequest, RestResponse
+from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.store.rate_limits import RateLimits, RateMeter, general_quota
 from synckairos.telemetry import log

@@ -11,7 +11,7 @@ import orjson
 from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.etag import is_not_modified, parse_etags, render_etag
 from synckairos.http.operations import Handler, Operation
-from synckairos.http.request import RestRequest, RestResponse, render_data
+from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import switch_quota

@@ -10,12 +10,12 @@ import orjson
 from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError
 from synckairos.http.operations import Operation
-from synckairos.http.request import RestRequest, RestResponse, render_data
+from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
-from synckairos.wire.simulation_timeline import NIL_SESSION_ID, timed_commands, timeline_json
+from synckairos.wire.simulation_run import NIL_SESSION_ID, timed_commands, timeline_json
 
 MAX_SLICE_S = 0.002
 """Seconds that a simulation runs before it yields to other tasks of the event loop."""

@@ -12,7 +12,7 @@ from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.wire import response_models

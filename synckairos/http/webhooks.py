@@ -7,7 +7,7 @@ import orjson
 
 from synckairos.errors import Forbidden, ValidationFailed
 from synckairos.http.operations import Operation
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.store.rate_limits import RateLimits
 from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint

@@ -9,9 +9,9 @@ from typing import Any
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
-from synckairos.history.cold.bundle import Bundle, BundleWriter, render_bundle_line
-from synckairos.jobs.archive_statements import archive_statement
-from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_ended_session
+from synckairos.history.cold.archive_format import Bundle, BundleWriter, render_bundle_line
+from synckairos.jobs.load_ended_session import EndedSession, SessionRecreated, load_ended_session
+from synckairos.jobs.session_job_statements import archive_statement
 from synckairos.postgres.pool import PostgresPool
 
 _FIRST_ROWS = 20  # documents may be large: the size of the first rows decides how many are fetched at once

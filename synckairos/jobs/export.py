@@ -13,11 +13,11 @@ from typing import Literal
 import orjson
 from psycopg import AsyncConnection, IsolationLevel, sql
 
-from synckairos.history.cold.bundle import Bundle
+from synckairos.history.cold.archive_format import Bundle
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
-from synckairos.jobs.archive_statements import archive_statement
+from synckairos.jobs.session_job_statements import archive_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows

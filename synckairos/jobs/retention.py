@@ -9,14 +9,14 @@ import orjson
 from psycopg import AsyncConnection
 
 from synckairos.errors import SyncKairosError
-from synckairos.history.cold.bundle import Bundle, BundleLine, find_version_gaps
+from synckairos.history.cold.archive_format import Bundle, BundleLine, find_version_gaps
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.archive import Archiver
-from synckairos.jobs.archive_statements import archive_statement
-from synckairos.jobs.ended_session import SessionNotFinished
+from synckairos.jobs.load_ended_session import SessionNotFinished
+from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
@@ -33,7 +33,7 @@ class SessionRetained(SyncKairosError):
     """The session has to stay for now. Scheduled jobs try it again after an hour."""
 
     code = "STAYS"
-    stored_as = "Stays"  # `archives.sql` looks for it
+    stored_as = "Stays"  # `session_jobs.sql` looks for it
 
 
 class SessionRows:

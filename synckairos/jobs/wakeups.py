@@ -4,7 +4,7 @@ import asyncio
 
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import WAKEUP_EXPIRES_S, open_arq_queue
+from synckairos.audit.arq_wakeups import WAKEUP_EXPIRES_S, make_arq_client
 from synckairos.jobs.table import DueJob
 from synckairos.telemetry import log
 
@@ -18,7 +18,7 @@ class JobWakeups:
     """Wakes workers for jobs. Never raises: a sweep finds every due job in the job table."""
 
     def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
-        self._queue = open_arq_queue(queue_redis_url, key_prefix, timeout_s, "job")
+        self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s, "job")
 
     async def close(self) -> None:
         """Disconnect from the queue."""

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.errors import DuplicateObject, DuplicateTable
 
 from synckairos.errors import SyncKairosError
-from synckairos.postgres.migration_files import migrations_dir
+from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")

@@ -24,7 +24,7 @@ import click
 from synckairos import __version__
 from synckairos.config import BadSettings, Settings, is_set, redact, variables
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.process.ready_line import parse_ready
 

@@ -17,7 +17,7 @@ from synckairos.audit.arq_wakeups import DrainWakeups
 from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage

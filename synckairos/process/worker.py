@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from synckairos.backoff import Backoff
 from synckairos.config import Settings
-from synckairos.process import arq_worker
+from synckairos.process import drain_and_job_loops
 from synckairos.process.gc_tuning import tune_gc
 from synckairos.telemetry import log
 from synckairos.webhooks import dispatcher
@@ -29,7 +29,7 @@ async def run_worker(
     tune_gc()
     tasks = [asyncio.create_task(_keep_running("webhooks", dispatch, settings, restart_s))]
     try:
-        await arq_worker.run_arq_worker(settings)
+        await drain_and_job_loops.run_arq_worker(settings)
     finally:
         for task in tasks:
             task.cancel()

@@ -11,7 +11,7 @@ from synckairos.principal import Principal
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
-from synckairos.realtime.watcher import Subscription
+from synckairos.realtime.watcher_interface import Subscription
 from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
 from synckairos.wire.websocket_frames import PING_FRAME
 

@@ -16,13 +16,13 @@ from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.shared_read import SharedRead
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
-from synckairos.realtime.watcher import Subscription, Watcher
+from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 DRAIN_BATCH = 100
 """Connections closed together while this instance drains."""

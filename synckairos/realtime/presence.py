@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from synckairos.errors import Forbidden, StoreUnavailable
 from synckairos.principal import Principal
-from synckairos.realtime.presence_sync import Reread, SyncState, SyncStep, finish_beat, receive_message
+from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, finish_beat
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
-from synckairos.realtime.watcher import Subscription, Watcher
+from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, PresenceStore
-from synckairos.store.server_time import ServerTime
+from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.wire import v3_messages
@@ -247,7 +247,7 @@ class PresenceTracker:
     # -- the other instances ------------------------------------------------------------------------------------------
 
     def _receive(self, number: int, instance: str, session_ids: list[str]) -> None:
-        self._apply(receive_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
+        self._apply(after_change_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
 
     async def _send_beats(self) -> None:
         """Send heartbeats, and write all counts again before they expire."""

@@ -5,9 +5,9 @@ from itertools import count
 
 from synckairos.clock.model import EventType
 from synckairos.wire import document_merge_patch
-from synckairos.wire.document_parts import DocumentParts
+from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 EVENTS_SENT = frozenset(
     {

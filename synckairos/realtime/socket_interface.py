@@ -1,4 +1,4 @@
-"""Interfaces between a WebSocket and its connection: `Socket` and `AdoptableSocket` down, `SocketClient` up.
+"""Interfaces between a WebSocket and its connection: `Socket` and `AdoptableSocket` down, `SocketEventReceiver` up.
 
 The server's WebSocket protocol implements the sockets. Frames are whole WebSocket frames, with their header.
 """
@@ -33,14 +33,14 @@ class Socket(Protocol):
     def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
         """Send `last_frames` and a close frame, then disconnect, soon also if the client does not read.
 
-        `SocketClient.connection_lost` follows.
+        `SocketEventReceiver.connection_lost` follows.
         """
 
     def abort(self) -> None:
         """Disconnect at once."""
 
 
-class SocketClient(Protocol):
+class SocketEventReceiver(Protocol):
     """Receiver of a socket's events. All methods are called synchronously."""
 
     @property
@@ -60,5 +60,5 @@ class SocketClient(Protocol):
 class AdoptableSocket(Socket, Protocol):
     """A socket that can hand its messages to a client directly, without ASGI."""
 
-    def adopt(self, client: SocketClient) -> None:
-        """Send all further messages to `client`, until `SocketClient.connection_lost`."""
+    def adopt(self, client: SocketEventReceiver) -> None:
+        """Send all further messages to `client`, until `SocketEventReceiver.connection_lost`."""

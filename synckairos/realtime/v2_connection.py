@@ -7,7 +7,7 @@ from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import presence_identity
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
-from synckairos.realtime.watcher import Subscription
+from synckairos.realtime.watcher_interface import Subscription
 from synckairos.telemetry import log
 from synckairos.wire import v2_messages
 

@@ -23,7 +23,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import Protocol
 
-from synckairos.realtime.socket_interface import SOCKET_EXTENSION, Message, SocketClient
+from synckairos.realtime.socket_interface import SOCKET_EXTENSION, Message, SocketEventReceiver
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
 from synckairos.wire.websocket_frames import close_frame
 
@@ -80,13 +80,13 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.ready = False
         self.last_received_s = time.monotonic()
         self._close_s = timings.close_s
-        self._client: SocketClient | None = None
+        self._client: SocketEventReceiver | None = None
         self._is_adopted = False
         self._abort_timer: asyncio.TimerHandle | None = None
 
     # -- AdoptableSocket ----------------------------------------------------------------------------------------------
 
-    def adopt(self, client: SocketClient) -> None:
+    def adopt(self, client: SocketEventReceiver) -> None:
         """Send all further messages to `client`; the ASGI application may return."""
         self._client = client
         self._is_adopted = True

@@ -17,7 +17,7 @@ from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.rendered_session import RenderedSession
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 MAX_ATTEMPTS = 500
 """Attempts of one command before it fails with a 503. Each attempt lost a race, so another command succeeded."""

@@ -1,7 +1,7 @@
 """Restores evicted sessions from Postgres, and recovers sessions after data loss."""
 
 from synckairos.clock.model import Session
-from synckairos.clock.recovery import OutagePolicy, recover
+from synckairos.clock.recover_lost_session import OutagePolicy, recover
 from synckairos.errors import SessionLeftInV2, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion

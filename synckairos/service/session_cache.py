@@ -5,7 +5,7 @@ used only if Redis still holds the same bytes.
 """
 
 from synckairos.wire.rendered_session import RenderedSession
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 MAX_BYTES = 8 << 20
 """Bytes of all documents in the cache. The sessions parsed from them need a few times as much memory."""

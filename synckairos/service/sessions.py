@@ -16,6 +16,7 @@ from synckairos.clock.commands import Command, Expire, Switch, with_actor
 from synckairos.clock.engine import Decision
 from synckairos.clock.model import Status
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.frozen_replace import replace
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import CAUSED_BY_TIME, BatchExpirer
@@ -29,7 +30,6 @@ from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import LoadedSession, StoredSession
-from synckairos.structs import replace
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession

@@ -47,7 +47,7 @@ class Deadlines:
         self._redis = redis
         self._keys = keys
         self._claim_script = LuaScript("deadlines_claim")
-        self._realign_script = LuaScript("deadline_realign")
+        self._realign_script = LuaScript("deadline_set_from_session")
 
     async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
         """Claim up to `count` due sessions for `lease_ms`, and load them. Atomic, one round trip."""

@@ -20,13 +20,13 @@ from synckairos.errors import StoreUnavailable
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.server_time import ServerTime
+from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
 from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse_stored_session
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
-from synckairos.wire.feed_message import FeedMessage, PackedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.feed_message import FeedMessage, MessageWithBody
+from synckairos.wire.session_version import Snapshot
 
 COMPARE_S = 2.0
 """Seconds between two comparisons of the watched versions with the stored versions."""
@@ -80,7 +80,7 @@ class _WatchedSession:
         self.is_rereading = False
         self.needs_renewal = False
         """Whether a watcher joined that could not be offered `at`."""
-        self.backlog: list[PackedMessage] = []
+        self.backlog: list[MessageWithBody] = []
 
     def is_at(self, snapshot: Snapshot | None) -> bool:
         """Tell whether the watchers have this snapshot. The tag detects a version number that was issued again."""
@@ -175,7 +175,7 @@ class Feed:
     # -- versions -----------------------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, payload: bytes) -> None:
-        packed = PackedMessage.parse(payload)
+        packed = MessageWithBody.parse(payload)
         FEED_MESSAGES.inc()
         FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - packed.message.at_ms) / 1000))
         self._take(packed)
@@ -185,7 +185,7 @@ class Feed:
         if watched := self._watched.get(session_id):
             self._request_reread(session_id, watched)
 
-    def _take(self, packed: PackedMessage) -> None:
+    def _take(self, packed: MessageWithBody) -> None:
         message = packed.message
         watched = self._watched.get(message.session_id)
         if watched is None:

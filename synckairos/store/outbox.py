@@ -102,9 +102,9 @@ class Outbox:
         self._settled_per_call = settled_per_call
         self.keys = keys
         self._limits = limits
-        self._settle_script = LuaScript("outbox_settle")
-        self._session_script = LuaScript("outbox_by_session")
-        self._participant_script = LuaScript("outbox_by_participant")
+        self._settle_script = LuaScript("outbox_finish_batch")
+        self._session_script = LuaScript("outbox_entries_of_session")
+        self._participant_script = LuaScript("outbox_sessions_of_participant")
 
     async def read(
         self, partition: int, max_entries: int, max_bytes: int, after: str | None = None

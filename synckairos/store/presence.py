@@ -55,7 +55,7 @@ class PresenceStore:
         self._subscriber = subscriber
         self._keys = keys
         self._heartbeat_script = LuaScript("presence_heartbeat")
-        self._publish_script = LuaScript("presence_publish")
+        self._publish_script = LuaScript("presence_publish_numbered")
 
     async def heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
         """Report that this instance lives, and remove dead instances if `may_remove_dead`. One round trip.

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
 from synckairos.store.redis_errors import raise_lost_cancellation
-from synckairos.store.server_time import ServerTime
+from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_RECONNECTS

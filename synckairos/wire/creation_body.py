@@ -11,7 +11,7 @@ from synckairos.clock.commands import Create, NewGroup, NewParticipant
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import OnTimeout, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
-from synckairos.wire.clock_models import Clock
+from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.field_types import (
     DAY_MS,
     MAX_WARNINGS,

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.wire.document_parts import DocumentParts, changed_parts
+from synckairos.wire.document_split import DocumentParts, changed_parts
 
 Json = dict[str, Any]
 

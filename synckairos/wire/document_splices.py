@@ -21,7 +21,7 @@ with a digit, so the first byte decides. Feed messages and the history in Redis 
 
 from collections.abc import Iterator
 
-from synckairos.wire.document_parts import DocumentParts, PartPositions
+from synckairos.wire.document_split import DocumentParts, PartPositions
 
 _METADATA, _TURN = b',"metadata":', b',"turn":{"used_ms":'
 

@@ -9,9 +9,9 @@ import orjson
 from msgspec import Struct
 
 from synckairos.clock.model import EventType, Transition
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.document_splices import apply_body
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 
 class DocumentChange(Struct, frozen=True):
@@ -81,7 +81,7 @@ class FeedMessage(Struct, frozen=True):
         return b"%b\n%b\n" % (orjson.dumps(header), self.change.patch)
 
 
-class PackedMessage(Struct, frozen=True):
+class MessageWithBody(Struct, frozen=True):
     """A feed message as it is sent or kept: `message` has an empty document, and `body` leads to a document.
 
     In the feed, the body makes this version's document of the document before. In the history, the body leads back: it
@@ -92,7 +92,7 @@ class PackedMessage(Struct, frozen=True):
     body: bytes
 
     @classmethod
-    def parse(cls, packed: bytes) -> "PackedMessage":
+    def parse(cls, packed: bytes) -> "MessageWithBody":
         """Parse the header and cut off the body without reading it."""
         line, _, body = packed.partition(b"\n")
         header = orjson.loads(line)

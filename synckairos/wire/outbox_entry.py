@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 
 class Cause(Struct, frozen=True):

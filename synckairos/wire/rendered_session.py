@@ -13,10 +13,10 @@ import orjson
 
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.model import Session
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire import document_merge_patch
-from synckairos.wire.document_parts import DocumentParts
 from synckairos.wire.document_splices import apply_body, make_splices
+from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.session_json import (
     group_json,
     parse_session,

@@ -11,9 +11,19 @@ import orjson
 
 from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReading, ClockSystem, Delay, Hourglass
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
-from synckairos.clock.model import Group, OnTimeout, Participant, PauseReason, Rules, Session, Status, SyncMode, Turn
+from synckairos.clock.model import (
+    Group,
+    OnTimeout,
+    Participant,
+    PauseReason,
+    Rules,
+    Session,
+    Status,
+    SyncMode,
+    TurnProgress,
+)
 from synckairos.clock.timing import active_group, active_group_position, clock_system_for, deadline_at_ms
-from synckairos.wire.clock_json import parse_clock, render_clock
+from synckairos.wire.clock_system_json import parse_clock_system, render_clock_system
 from synckairos.wire.instants import parse_instant, render_instant
 
 DOCUMENT_SCHEMA = 1
@@ -76,7 +86,7 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
             document["lag_receipt"] = receipt_json(state.lag_receipt)
     document |= {
         "max_cycles": rules.max_cycles,
-        "clock": render_clock(rules.clock),
+        "clock": render_clock_system(rules.clock),
         "on_timeout": rules.on_timeout,
         "warnings_ms": rules.warnings_ms,
         "pauses": [_pause_json(pause) for pause in state.pauses],
@@ -144,7 +154,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
         del document["group_id"]
     if mode is SyncMode.PER_PARTICIPANT:
         if participant.clock is not None:
-            document["clock"] = render_clock(participant.clock)
+            document["clock"] = render_clock_system(participant.clock)
         system = clock_system_for(state, participant)
         if participant.reading is not None or isinstance(system, SYSTEMS_WITH_DERIVED_READING):
             document["reading"] = _reading_json(state, system, participant.reading, is_turn)
@@ -247,7 +257,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         sync_mode=SyncMode(d["sync_mode"]),
         on_timeout=OnTimeout(d["on_timeout"]),
         created_at_ms=parse_instant(d["created_at"]),
-        clock=parse_clock(d["clock"]),
+        clock=parse_clock_system(d["clock"]),
         increment_ms=d.get("increment_ms"),
         extend_on_switch_ms=d.get("extend_on_switch_ms"),
         pause_budget=d.get("pause_budget"),
@@ -273,7 +283,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
         remaining_ms=None if own else d["time_remaining_ms"],
-        turn=Turn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
+        turn=TurnProgress(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
         pauses=tuple(
             PauseReason(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
         ),
@@ -300,7 +310,7 @@ def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tupl
             d["has_expired"],
             d["display_name"],
             d.get("group_id"),
-            parse_clock(d["clock"]) if "clock" in d else None,
+            parse_clock_system(d["clock"]) if "clock" in d else None,
             _parse_reading(d["reading"]) if "reading" in d else None,
             LagAccount(**d["lag"]) if "lag" in d else None,
         )

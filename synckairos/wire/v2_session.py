@@ -21,9 +21,9 @@ from synckairos.clock.model import (
     Session,
     Status,
     SyncMode,
-    Turn,
+    TurnProgress,
 )
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.field_types import metadata_fault, parse_uuid
 from synckairos.wire.instants import parse_instant
 
@@ -178,7 +178,7 @@ class _StateParser:
             active_position=self._active_position(),
             used_ms=self._used_ms,
             remaining_ms=self._session_remaining_ms(rules),
-            turn=Turn(cycles=self._cycles),
+            turn=TurnProgress(cycles=self._cycles),
             pauses=(PauseReason(_PAUSE_REASON, updated_ms, paused_by=V2_ACTOR),) if is_paused else (),
             anchor_ms=anchor_ms,
             started_at_ms=state.optional_instant_ms("session_started_at"),

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from synckairos.config import Settings, variables
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.embedded.valkey import valkey_binary
 from tests.processes import Process
 
@@ -84,7 +84,7 @@ def test_wheel_has_all_files_of_the_package_and_all_migrations(wheel: Path) -> N
 
 @pytest.mark.slow
 def test_every_production_process_runs_from_the_wheel(run: Run, program: Path, bare_database_url: str) -> None:
-    print_paths = "import synckairos.postgres.migration_files as found; print(found.__file__, found.migrations_dir())"
+    print_paths = "import synckairos.postgres.migrations_dir as found; print(found.__file__, found.migrations_dir())"
     printed = subprocess.run(
         [program.parent / "python", "-c", print_paths], cwd="/", capture_output=True, text=True, check=True
     )

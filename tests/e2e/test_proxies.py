@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from synckairos.config import Settings
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 from tests.integration.realtime.v3_client import V3
 from tests.integration.rest_server import chess_body
 from tests.processes import Process

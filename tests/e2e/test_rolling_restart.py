@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from synckairos.client import Ack, Client, CommandRefused
-from synckairos.client.watch import Watch
+from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings

@@ -9,7 +9,7 @@ from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.process import arq_worker
+from synckairos.process import drain_and_job_loops
 from synckairos.service.requests import CommandRequest, CreateRequest
 from tests.integration.parts import Parts
 from tests.waiting import eventually
@@ -20,7 +20,7 @@ CALLER = Principal()
 @asynccontextmanager
 async def draining(settings: Settings) -> AsyncIterator[None]:
     """Run a worker."""
-    task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.05))
+    task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=0.05))
     try:
         yield
     finally:

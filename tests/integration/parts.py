@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.clock.commands import Create, Start
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.clock.timing import next_due_event
 from synckairos.config import Settings
+from synckairos.frozen_replace import replace
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.reader import HistoryReader, open_history_pool
@@ -24,7 +25,6 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_generation import Generations
-from synckairos.structs import replace
 from synckairos.wire.session_json import parse_session, render_session
 
 

@@ -5,16 +5,16 @@ from typing import Any
 from uuid import UUID
 
 from synckairos.errors import SyncKairosError
+from synckairos.frozen_replace import replace
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import LoadedSession
-from synckairos.structs import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 T0 = 1_800_000_000_000
 

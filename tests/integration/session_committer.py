@@ -7,7 +7,7 @@ from uuid import uuid4
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
-from synckairos.clock.recovery import recover
+from synckairos.clock.recover_lost_session import recover
 from synckairos.clock.timing import next_due_event
 from synckairos.service.restore import CAUSED_BY_RECOVERY
 from synckairos.store.commit_script import Commit, Committed, NewVersion
@@ -15,7 +15,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.session_json import render_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
 BOB = "bbbbbbbb-0000-4000-8000-000000000002"

@@ -10,7 +10,7 @@ import pytest
 from synckairos.admin import from_v2
 from synckairos.admin.from_v2 import ImportsFailed, import_sessions
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.store.v2_sessions import LEASE_KEY, ImportRunning

@@ -12,7 +12,7 @@ import pytest
 from synckairos.admin.from_v2 import convert_later_rows, import_sessions
 from synckairos.audit.v2_takeover import take_over
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.store.store_generation import Generations
 from tests.fixtures.v2 import product

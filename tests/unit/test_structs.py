@@ -3,7 +3,7 @@
 import pytest
 from msgspec import Struct, field
 
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 class Value(Struct, frozen=True):

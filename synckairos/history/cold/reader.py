@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.history.cold.bundle import Bundle, BundleDamaged, BundleLine, parse_bundle
+from synckairos.history.cold.archive_format import Bundle, BundleDamaged, BundleLine, parse_bundle
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.records import ArchiveRecord, AuditedVersion, TrailEvent
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 COLD_TIMEOUT_S = 10.0
 """Seconds after which the read of one archive fails."""

@@ -12,9 +12,10 @@ import orjson
 from msgspec.structs import fields
 
 from synckairos.errors import StoreUnavailable
+from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
-from synckairos.history.participant_sessions.live_items import LiveItemBuilder, build_item_from_postgres
+from synckairos.history.participant_sessions.current_items import CurrentItemBuilder, build_item_from_postgres
 from synckairos.history.participant_sessions.page_merge import (
     ListItem,
     OlderQuery,
@@ -27,7 +28,6 @@ from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import CachedPage, ListKey
 from synckairos.store.read_cache import ReadCache
-from synckairos.structs import replace
 
 DAY_MS = 86_400_000
 
@@ -78,7 +78,7 @@ class ParticipantSessions:
         self._outbox = outbox
         self._cache = cache
         self._read_cache = read_cache
-        self._live_items = LiveItemBuilder(history, outbox)
+        self._live_items = CurrentItemBuilder(history, outbox)
 
     async def look_up(self, participant_id: str, *, cursor: str | None, limit: int) -> PageLookup | None:
         """Read the cached page and the outbox from Redis. One round trip. Returns None if Redis is not reachable.

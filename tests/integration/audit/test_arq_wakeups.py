@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from synckairos.audit.arq_wakeups import DRAIN_JOB, DrainWakeups, open_arq_queue, send_drain_wakeup
+from synckairos.audit.arq_wakeups import DRAIN_JOB, DrainWakeups, make_arq_client, send_drain_wakeup
 from synckairos.config import Settings
 from tests.waiting import eventually
 
@@ -14,7 +14,7 @@ async def test_many_wake_ups_for_a_partition_become_one_json_message(settings: S
     wakeups.start()
     for _ in range(100):
         wakeups.wake_up(3)
-    async with open_arq_queue(settings.queue_redis_url, settings.key_prefix, 2.0) as queue:
+    async with make_arq_client(settings.queue_redis_url, settings.key_prefix, 2.0) as queue:
         jobs = await eventually(queue.queued_jobs)
         assert [(job.function, tuple(job.args)) for job in jobs] == [(DRAIN_JOB, (3,))]
         wakeups.wake_up(3)
@@ -29,7 +29,7 @@ async def test_many_wake_ups_for_a_partition_become_one_json_message(settings: S
 
 
 async def test_a_wake_up_after_the_drain_began_is_queued_again(settings: Settings) -> None:
-    queue = open_arq_queue(settings.queue_redis_url, settings.key_prefix, 2.0)
+    queue = make_arq_client(settings.queue_redis_url, settings.key_prefix, 2.0)
     await send_drain_wakeup(queue, 0)
     await send_drain_wakeup(queue, 0)
     assert len(await queue.queued_jobs()) == 1

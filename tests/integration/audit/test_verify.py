@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.audit.replay import ReplayFinding
 from synckairos.audit.verify import VerifiedSession, open_verifier
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions

@@ -10,8 +10,8 @@ import orjson
 from synckairos.clock.commands import Adjust, Create, NewParticipant, Pause
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
+from synckairos.frozen_replace import replace
 from synckairos.service.requests import CommandRequest
-from synckairos.structs import replace
 from tests.integration.background.timekeeping import CALLER, create_started, keeping_time, load_document
 from tests.integration.parts import open_parts
 from tests.waiting import eventually

@@ -13,9 +13,9 @@ from starlette.types import Scope
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.http.caller_identity import CallerIdentity
-from synckairos.jobs.archive import Archiver
 from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.table import open_job_pool
+from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal, Role
 from tests.integration.rest_server import RestServer, open_rest_server

@@ -9,12 +9,12 @@ from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord, TrailEvent
-from synckairos.jobs.archive import Archiver
 from synckairos.jobs.archive_packer import ArchivePacker
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.table import JobTable, open_job_pool
+from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit_parts import AuditParts

@@ -6,9 +6,9 @@ import pytest
 
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, UpdateMetadata
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.history.cold.reader import ArchiveDamaged
-from synckairos.jobs.ended_session import SessionNotFinished
+from synckairos.jobs.load_ended_session import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import (

@@ -11,7 +11,7 @@ import pytest
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.postgres.migrate import InvalidMigrations, migrate, pending_migrations, read_migrations
-from synckairos.postgres.migration_files import migrations_dir
+from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.named_sql import load_statements
 from tests.integration.admin.test_audit import run_command
 from tests.integration.history.test_query_plans import scans, uuid_of
@@ -111,7 +111,8 @@ async def test_a_filled_database_of_an_older_version_keeps_its_rows(
         # Retention runs this query for each session. It must not scan all webhook deliveries.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("archives.sql", "synckairos.jobs")["lock_session"]
+        statements = load_statements("session_jobs.sql", "synckairos.jobs")
+        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statements["lock_session"]
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None
     found = {table: (kind, rows) for kind, table, rows in scans(row[0][0]["Plan"])}

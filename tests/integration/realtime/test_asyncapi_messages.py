@@ -10,7 +10,7 @@ from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
-from synckairos.wire.close_codes import V2_CLOSE_CODES, V3_CLOSE_CODES
+from synckairos.wire.close_code_docs import V2_CLOSE_CODES, V3_CLOSE_CODES
 from tests.integration.realtime.asyncapi_check import check_message, message_types
 from tests.integration.realtime.instances import Instance, receive, receive_presence, watching
 from tests.integration.realtime.v3_client import v3_client

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from synckairos.client import Client
-from synckairos.client.watch import Watch
+from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey

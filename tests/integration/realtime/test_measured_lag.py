@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Start
 from synckairos.clock.lag_compensation import CLAIM_TOLERANCE_MS
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.service.requests import CreateRequest
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body

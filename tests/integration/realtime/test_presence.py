@@ -16,7 +16,7 @@ from synckairos.principal import Principal
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.timings import RealtimeTimings
-from synckairos.realtime.watcher import Subscription
+from synckairos.realtime.watcher_interface import Subscription
 from synckairos.store.connect import open_redis
 from synckairos.store.keys import Keys
 from synckairos.store.presence import HeartbeatResult, PresenceStore

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime.session_update import SessionUpdate
-from synckairos.realtime.watcher import Subscription
+from synckairos.realtime.watcher_interface import Subscription
 from tests.integration.realtime.instances import CALLER, Instance, receive, serving, watching
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.realtime.store_proxy import store_proxy

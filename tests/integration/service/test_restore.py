@@ -8,8 +8,8 @@ from synckairos.clock.commands import Cancel, Create, Start
 from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
+from synckairos.frozen_replace import replace
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.structs import replace
 from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
 from tests.integration.parts import open_parts
 from tests.waiting import eventually

@@ -35,12 +35,12 @@ from synckairos.errors import (
     SyncKairosError,
     VersionConflict,
 )
+from synckairos.frozen_replace import replace
 from synckairos.principal import Principal
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import Quota, RateMeter
 from synckairos.store.sessions import SessionStore
-from synckairos.structs import replace
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 

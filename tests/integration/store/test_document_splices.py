@@ -12,8 +12,8 @@ from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.feed_message import DocumentChange, FeedMessage, PackedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.feed_message import DocumentChange, FeedMessage, MessageWithBody
+from synckairos.wire.session_version import Snapshot
 from tests.vectors import SpliceVector, splice_vectors
 
 EPOCH = "e"
@@ -44,7 +44,7 @@ class ScriptBench:
     async def history_bodies(self) -> list[bytes]:
         """Return the bodies of the session's history, oldest version first."""
         packed = await self.pipe.call("LRANGE", self.keys.history(self.session_id), 0, -1)
-        return [PackedMessage.parse(each).body for each in packed]
+        return [MessageWithBody.parse(each).body for each in packed]
 
 
 @pytest.fixture

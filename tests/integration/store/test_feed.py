@@ -18,7 +18,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 from tests.waiting import eventually
 
 RECOVERS_WITHIN_S = 5.0

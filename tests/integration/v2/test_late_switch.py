@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.recovery import OutagePolicy
+from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.wire.instants import parse_instant
 from tests.integration.audit_parts import AuditParts

@@ -22,7 +22,7 @@ from synckairos.clock.commands import (
     Switch,
 )
 from synckairos.clock.model import SyncMode
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
 

@@ -12,8 +12,8 @@ from synckairos.audit.replay import AuditReplay
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant
 from synckairos.clock.model import Transition
-from synckairos.clock.recovery import OutagePolicy
-from synckairos.structs import replace
+from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_body, parse_stored_args

@@ -4,7 +4,7 @@ import pytest
 
 from synckairos.clock.clock_systems import Byoyomi, ClockReading
 from synckairos.clock.commands import Adjust, NewParticipant
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
 
 GROUPS = "A/x B/y C/x"

@@ -21,7 +21,7 @@ from synckairos.clock.clock_systems import (
 )
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.timing import deadline_at_ms
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
 
 MINUTE = 60_000

@@ -7,7 +7,7 @@ from synckairos.clock.commands import Expire, Precondition, Switch
 from synckairos.clock.overdue import MAX_OVERDUE
 from synckairos.clock.timing import deadline_at_ms, next_due_event
 from synckairos.errors import InvalidTransition
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
 from tests.unit.clock.script import T0, command, play, spec
 

@@ -4,7 +4,7 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.errors import NotActiveParticipant
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, open_session, play, spec
 
 GROUPS = "A/x B/y C/x"

@@ -8,7 +8,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.recovery import recover
+from synckairos.clock.recover_lost_session import recover
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.request_bodies import parse_body, parse_command

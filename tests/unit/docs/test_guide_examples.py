@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from synckairos.wire.simulation_timeline import run_simulation
+from synckairos.wire.simulation_run import run_simulation
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "guides" / "examples"
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from synckairos.clock import engine, join_leave, simulation
 from synckairos.config import Settings
 from synckairos.history import reader
-from synckairos.http import request
+from synckairos.http import request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
 from synckairos.realtime import connection, v3_connection
@@ -79,7 +79,7 @@ def same(*texts: str) -> str:
 
 IN_CODE = {
     # HTTP
-    "request body": text(request.MAX_BODY_BYTES),
+    "request body": text(request_response.MAX_BODY_BYTES),
     "time for the body to arrive": text(SERVER_TIMINGS.body_s),
     "time for the headers to arrive": text(SERVER_TIMINGS.headers_s),
     "idle time of a connection": setting("keep_alive_s"),

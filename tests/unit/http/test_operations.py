@@ -1,7 +1,7 @@
 """The table of operations: paths, methods, and routes of metrics."""
 
 from synckairos.http.operations import Operation, OperationTable
-from synckairos.http.request import RestRequest, RestResponse
+from synckairos.http.request_response import RestRequest, RestResponse
 
 
 async def respond(request: RestRequest) -> RestResponse:

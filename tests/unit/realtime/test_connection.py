@@ -9,7 +9,7 @@ from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.timings import DEFAULT_TIMINGS
-from synckairos.realtime.watcher import Subscription
+from synckairos.realtime.watcher_interface import Subscription
 
 TOO_SLOW = 4001
 STUCK_AFTER_S = DEFAULT_TIMINGS.stuck_after_s

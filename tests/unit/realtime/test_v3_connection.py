@@ -11,7 +11,7 @@ from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.v3_connection import MAX_INBOX_CHARACTERS, V3Connection
-from synckairos.realtime.watcher import Subscription
+from synckairos.realtime.watcher_interface import Subscription
 
 TOO_MANY = 1008
 

@@ -6,7 +6,7 @@ from synckairos.clock.model import Session, SyncMode
 from synckairos.service.session_cache import SessionCache
 from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import render_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 
 
 def session(name: str, display_name: str = ',"groups":[') -> Session:

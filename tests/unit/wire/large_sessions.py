@@ -6,7 +6,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Create
 from synckairos.clock.model import Transition
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.rendered_session import SPLICING_MIN_PARTICIPANTS
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0

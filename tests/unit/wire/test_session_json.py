@@ -19,7 +19,7 @@ from synckairos.clock.clock_systems import (
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
 from synckairos.clock.model import SyncMode
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 from synckairos.wire.instants import render_instant
 from synckairos.wire.session_json import (
     extract_participants,

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.http.request import MAX_BODY_BYTES
+from synckairos.http.request_response import MAX_BODY_BYTES
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.field_types import StrictModel
 from synckairos.wire.json_decode import decode_json

@@ -17,10 +17,10 @@ from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.jobs.archive import Archiver
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.table import open_job_pool
+from synckairos.jobs.write_archive import Archiver
 from tests.integration.rest_server import RestServer, open_rest_server
 from tests.object_store import ObjectStore
 from tests.processes import Process

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.commands import UpdateMetadata
-from synckairos.history.cold.bundle import BundleDamaged, parse_bundle
+from synckairos.history.cold.archive_format import BundleDamaged, parse_bundle
 from synckairos.history.cold.reader import ArchiveDamaged
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, count_rows, finish_and_drain, object_path

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 
 from synckairos.wire.document_splices import apply_body
-from synckairos.wire.feed_message import FeedMessage, PackedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.feed_message import FeedMessage, MessageWithBody
+from synckairos.wire.session_version import Snapshot
 
 
 def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage]:
@@ -20,10 +20,10 @@ def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage
     """
     tag, document = newest.tag, newest.document
 
-    def is_newer(kept: PackedMessage) -> bool:
+    def is_newer(kept: MessageWithBody) -> bool:
         return kept.message.snapshot.position != newest.position
 
-    for kept in dropwhile(is_newer, map(PackedMessage.parse, reversed(packed))):
+    for kept in dropwhile(is_newer, map(MessageWithBody.parse, reversed(packed))):
         if not kept.message.snapshot.tag:
             return  # written by an old release that kept whole states, which do not lead back
         if tag and kept.message.snapshot.tag != tag:

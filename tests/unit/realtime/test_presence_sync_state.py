@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.realtime.presence_sync import Reread, SyncState, SyncStep, finish_beat, receive_message
+from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, finish_beat
 
 A_B = frozenset({"a", "b"})
 START = SyncState()
@@ -45,7 +45,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize(("state", "number", "is_own", "expected"), MESSAGES.values(), ids=MESSAGES)
 def test_change_message_causes_its_transition(state: SyncState, number: int, is_own: bool, expected: SyncStep) -> None:
-    assert receive_message(state, number, is_own=is_own) == expected
+    assert after_change_message(state, number, is_own=is_own) == expected
 
 
 BEATS = {
@@ -141,11 +141,11 @@ def test_two_heartbeats_after_the_last_message_every_message_is_covered(seed: in
                 in_transit.append(counter)
         if in_transit and chance.random() < 0.6:
             number = in_transit.pop(0)
-            state = take(receive_message(state, number, is_own=False), number)
+            state = take(after_change_message(state, number, is_own=False), number)
         if chance.random() < 0.2:
             state = beat()
     for number in in_transit:
-        state = take(receive_message(state, number, is_own=False), number)
+        state = take(after_change_message(state, number, is_own=False), number)
     state = beat()
     state = beat()
     assert unread == set()

@@ -14,7 +14,7 @@ from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
 from synckairos.postgres.migrate import migrate
-from synckairos.process import arq_worker
+from synckairos.process import drain_and_job_loops
 from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import SessionLife, chess
 from tests.processes import Process
@@ -105,7 +105,7 @@ async def test_a_worker_settles_a_batch_that_was_committed_before(audit: AuditPa
 
 async def test_a_worker_without_its_queue_drains_by_sweeps(audit: AuditParts) -> None:
     settings = audit.settings.model_copy(update={"queue_redis_url": "redis://127.0.0.1:1/0"})
-    task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
+    task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=0.02))
     lives = []
     for _ in range(3):
         lives.append(await play(audit, 3))
@@ -122,7 +122,7 @@ async def test_a_worker_waits_for_postgres_and_then_drains(audit: AuditParts, da
         await migrate(own.url)
         own.kill()
         settings = audit.settings.model_copy(update={"database_url": own.url})
-        task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=0.02))
+        task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=0.02))
         life = await play(audit, 3)
         assert (await audit.outbox.measure_backlog()).entries == 5
         own.start()
@@ -139,7 +139,7 @@ async def test_a_worker_takes_wake_ups_again_after_its_queue_restarted(audit: Au
     with Valkey(data_dir / "own-queue") as own:
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
         # Sweeps are so rare that only wake-ups can start a drain.
-        task = asyncio.create_task(arq_worker.run_arq_worker(settings, sweep_s=1000))
+        task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=1000))
         wakeups = DrainWakeups(own.url, settings.key_prefix, 1.0)
         wakeups.start()
 

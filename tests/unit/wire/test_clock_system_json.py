@@ -17,7 +17,7 @@ from synckairos.clock.clock_systems import (
     Stages,
     SuddenDeath,
 )
-from synckairos.wire.clock_json import parse_clock, render_clock
+from synckairos.wire.clock_system_json import parse_clock_system, render_clock_system
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ from synckairos.wire.clock_json import parse_clock, render_clock
     ],
 )
 def test_a_clock_system_renders_to_json_and_back(clock: ClockSystem, shown: dict[str, Any]) -> None:
-    assert render_clock(clock) == shown
-    assert parse_clock(shown) == clock
+    assert render_clock_system(clock) == shown
+    assert parse_clock_system(shown) == clock

@@ -6,8 +6,8 @@ from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, 
 from synckairos.clock.creation import create
 from synckairos.clock.engine import apply
 from synckairos.clock.model import EventType, Session, Status, SyncMode
-from synckairos.clock.recovery import OutagePolicy, recover
-from synckairos.structs import replace
+from synckairos.clock.recover_lost_session import OutagePolicy, recover
+from synckairos.frozen_replace import replace
 
 OUTAGE_MS = 40_000
 TWO = (NewParticipant("a", total_time_ms=60_000), NewParticipant("b", total_time_ms=60_000))

@@ -1,4 +1,4 @@
-"""Text output of `synckairos simulate`. `wire/simulation_timeline.py` runs the simulation."""
+"""Text output of `synckairos simulate`. `wire/simulation_run.py` runs the simulation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import orjson
 
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.wire.json_decode import decode_json
-from synckairos.wire.simulation_timeline import run_simulation
+from synckairos.wire.simulation_run import run_simulation
 
 
 class InvalidSimulation(SyncKairosError):

@@ -7,7 +7,7 @@ from hashlib import sha256
 import orjson
 import pytest
 
-from synckairos.history.cold.bundle import BundleDamaged, BundleWriter, parse_bundle, render_bundle_line
+from synckairos.history.cold.archive_format import BundleDamaged, BundleWriter, parse_bundle, render_bundle_line
 
 DOCUMENTS = [orjson.dumps({"filler": f"{number} " * 300_000}) for number in range(3)]
 

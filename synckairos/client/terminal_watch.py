@@ -8,7 +8,7 @@ from typing import TextIO
 from synckairos.client.client import Client
 from synckairos.client.errors import ServerTimeUnknown
 from synckairos.client.text_view import draw
-from synckairos.client.watch import Watch
+from synckairos.client.watched_session import Watch
 from synckairos.errors import SyncKairosError
 
 FIRST_STATE_TIMEOUT_S = 10.0

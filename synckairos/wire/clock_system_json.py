@@ -10,15 +10,15 @@ SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*CLOC
 """Names of the settings of each clock system, and of a stage."""
 
 
-def render_clock(system: ClockSystem) -> dict[str, Any]:
+def render_clock_system(system: ClockSystem) -> dict[str, Any]:
     """Return a clock system as JSON values, such as `{"fischer": {"increment_ms": 2000}}`, without unset settings."""
     if isinstance(system, Stages):
         return {"stages": [_settings(stage) for stage in system.stages]}
     return {system.name: _settings(system)}
 
 
-def parse_clock(document: dict[str, Any]) -> ClockSystem:
-    """Parse the result of `render_clock`, or a clock of a request that `clock_models` validated."""
+def parse_clock_system(document: dict[str, Any]) -> ClockSystem:
+    """Parse the result of `render_clock`, or a clock of a request that `clock_system_models` validated."""
     (name, settings), *_ = document.items()
     if name == "stages":
         return Stages(tuple(Stage(**stage) for stage in settings))

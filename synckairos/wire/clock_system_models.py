@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from synckairos.clock.clock_systems import ClockSystem
-from synckairos.wire.clock_json import parse_clock
+from synckairos.wire.clock_system_json import parse_clock_system
 from synckairos.wire.field_types import MAX_STAGES, BudgetMs, DurationMs, Omittable, StrictModel
 
 MoveCount = Annotated[int, Field(ge=1, le=1_000, description="Number of turns")]
@@ -76,7 +76,7 @@ class Clock(StrictModel):
 
     def to_system(self) -> ClockSystem:
         """Return the clock's value for this model."""
-        return parse_clock(self.as_json())
+        return parse_clock_system(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """Return the system as JSON values, without the members that the request omitted."""

@@ -6,21 +6,21 @@ from typing import Any
 import orjson
 
 from synckairos.errors import StoreUnavailable
+from synckairos.frozen_replace import replace
 from synckairos.history.participant_sessions.cache import CachedSession
 from synckairos.history.participant_sessions.page_merge import ListItem
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import ListKey
-from synckairos.structs import replace
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.outbox_entry import OutboxEntry
 from synckairos.wire.participant_session_json import render_pieces, render_row
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.session_version import Snapshot
 from synckairos.wire.v2_session import is_v2_epoch
 
 
-class LiveItemBuilder:
+class CurrentItemBuilder:
     """Builds items as of now. Raises StoreUnavailable if a store that it needs is not reachable."""
 
     def __init__(self, history: HistoryReader, outbox: Outbox) -> None:

@@ -56,7 +56,7 @@ class SyncStep:
     dead: frozenset[str] = frozenset()
 
 
-def receive_message(state: SyncState, number: int, *, is_own: bool) -> SyncStep:
+def after_change_message(state: SyncState, number: int, *, is_own: bool) -> SyncStep:
     """Take a change message. `is_own`: this instance published it."""
     suspects_loss = state.suspects_loss
     if state.last_message is not None and number <= state.last_message:

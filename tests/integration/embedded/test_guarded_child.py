@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 from tests.processes import is_running
 
 # Prints the pid of its child. The test then kills it.
 PARENT = """
 import subprocess, sys
-from synckairos.embedded.child_process import ChildProcess
+from synckairos.embedded.guarded_child import ChildProcess
 child = ChildProcess([sys.executable, "-c", {code!r}], stdout=subprocess.PIPE)
 child.process.stdout.readline()
 print(child.pid, flush=True)

@@ -2,7 +2,7 @@
 
 from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
 from synckairos.errors import ParticipantNotFound
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 def with_next_version(state: Session, at_ms: int) -> Session:

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from synckairos.config import Settings
-from synckairos.http import request
-from synckairos.http.request import LARGE_BODY_BYTES, MAX_BODY_BYTES
+from synckairos.http import request_response
+from synckairos.http.request_response import LARGE_BODY_BYTES, MAX_BODY_BYTES
 from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 
@@ -125,6 +125,6 @@ async def test_large_body_is_counted_before_it_is_parsed(settings: Settings, mon
         for left in (2, 1, 0):
             bad = await server.client.post("/v1/sessions", content=b"[" + large, headers=headers)
             assert (bad.status_code, bad.headers["ratelimit-remaining"]) == (400, str(left))
-        monkeypatch.setattr(request, "decode_json", None)
+        monkeypatch.setattr(request_response, "decode_json", None)
         over = await server.client.post("/v1/sessions", content=large, headers=headers)
         assert (over.status_code, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")

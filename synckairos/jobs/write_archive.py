@@ -15,8 +15,8 @@ from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.history.records import ArchiveRecord
 from synckairos.jobs.archive_packer import ArchivePacker, load_event_extent
-from synckairos.jobs.archive_statements import archive_statement
-from synckairos.jobs.ended_session import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
+from synckairos.jobs.load_ended_session import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
+from synckairos.jobs.session_job_statements import archive_statement
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 
@@ -63,7 +63,7 @@ class Archiver:
     async def record_failure(self, session_id: str, fault: Exception) -> None:
         """Save the reason of a failure. Scheduled jobs then skip the session for an hour.
 
-        The text begins with the fault's `stored_as`, or with its class name: `archives.sql` compares that beginning.
+        The text begins with the fault's `stored_as`, or with its class name: `session_jobs.sql` compares it.
         """
         name = getattr(fault, "stored_as", type(fault).__name__)
         with suppress(psycopg.Error):

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.simulation_timeline import NIL_SESSION_ID, run_simulation
+from synckairos.wire.simulation_run import NIL_SESSION_ID, run_simulation
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 

@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.client import SessionDeleted, Update, Watch
 from synckairos.client.pending_commands import Ack
-from synckairos.client.watch import MAX_QUEUED_UPDATES
+from synckairos.client.watched_session import MAX_QUEUED_UPDATES
 from synckairos.wire.document_merge_patch import Json
 from synckairos.wire.session_json import session_json
 from tests.unit.client.messages import event, history

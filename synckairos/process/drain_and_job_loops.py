@@ -17,7 +17,7 @@ import orjson
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import DRAIN_JOB, arq_queue_name, open_arq_queue, serialize_job, wakeup_key
+from synckairos.audit.arq_wakeups import DRAIN_JOB, arq_queue_name, make_arq_client, serialize_job, wakeup_key
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import OutboxDrain
 from synckairos.audit.lag_alerts import LagAlerts
@@ -209,7 +209,7 @@ async def _run_arq_loop(function: Function, settings: Settings, queue: str, max_
     while True:
         worker = Worker(
             [function],
-            redis_pool=open_arq_queue(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue),
+            redis_pool=make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue),
             queue_name=arq_queue_name(settings.key_prefix, queue),
             job_serializer=serialize_job,
             job_deserializer=orjson.loads,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synckairos.wire.document_merge_patch import key_by_id, make_patch
-from synckairos.wire.document_parts import DocumentParts, changed_parts
+from synckairos.wire.document_split import DocumentParts, changed_parts
 from synckairos.wire.session_json import render_session
 from tests.unit.clock.histories import Bytes
 from tests.unit.wire.large_sessions import random_large_history

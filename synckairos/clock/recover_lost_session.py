@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
+from synckairos.clock.make_transition import make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
 from synckairos.clock.timing import charge_until
-from synckairos.clock.transitions import make_session_event, with_next_version
-from synckairos.structs import replace
+from synckairos.frozen_replace import replace
 
 
 class OutagePolicy(Struct, frozen=True):
