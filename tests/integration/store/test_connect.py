@@ -9,7 +9,7 @@ import orjson
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from synckairos.audit.arq_wakeups import open_arq_queue
+from synckairos.audit.arq_wakeups import make_arq_client
 from synckairos.store.connect import open_redis, open_store
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
@@ -45,7 +45,7 @@ async def check_all_connections(url: str) -> None:
     async with open_redis(url, 1) as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe("sk:a")
         assert (await pubsub.get_message(timeout=1))["type"] == "subscribe"
-    queue = open_arq_queue(url, "sk", 1)
+    queue = make_arq_client(url, "sk", 1)
     assert await queue.enqueue_job("nothing") is not None
     await queue.aclose(close_connection_pool=True)
 
@@ -57,7 +57,7 @@ async def errors_of_all_connections(url: str) -> list[str]:
         with pytest.raises(RedisConnectionError) as caught:
             await pipe.call("PING")
         errors.append(str(caught.value))
-    for client in (open_redis(url, 1), open_arq_queue(url, "sk", 1)):
+    for client in (open_redis(url, 1), make_arq_client(url, "sk", 1)):
         with pytest.raises(RedisConnectionError) as caught:
             await client.ping()
         errors.append(str(caught.value))
