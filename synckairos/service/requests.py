@@ -27,14 +27,18 @@ FORMER_ROUTES = {
 
 
 def command_fingerprint(verb: str, session_id: str, given: Any) -> str:
-    """Digest a command: its verb, its session and the arguments `given` as JSON values by the caller."""
+    """Digest a command: its verb, its session and the arguments `given` as JSON values by the caller.
+
+    This is the form of the next release. It is accepted already and not written yet: instances of the previous
+    release, which may serve on the same store during an upgrade, know only `former_fingerprint`.
+    """
     return _digest(f"{verb} {session_id}", given)
 
 
 def former_fingerprint(verb: str, session_id: str, given: Any) -> str:
     """Digest a command as the first edition did, by the method and path of its REST route.
 
-    Idempotency records with these digests stay valid for as long as their sessions are kept.
+    This form is written, so that a retry that reaches an instance of the previous release is a replay there too.
     """
     method, end = FORMER_ROUTES.get(verb, ("POST", f"/{verb}"))
     return rest_fingerprint(method, f"/v1/sessions/{session_id}{end}", given)
@@ -96,7 +100,7 @@ class CommandRequest(Struct, frozen=True):
             args=args or None,
             precondition=Precondition(version, etags) if etags or version is not None else None,
             command_id=command_id,
-            fingerprint=command_fingerprint(verb, session_id, given) if command_id is not None else "",
+            fingerprint=former_fingerprint(verb, session_id, given) if command_id is not None else "",
             given=given,
             meter=meter,
         )
@@ -107,8 +111,8 @@ class CommandRequest(Struct, frozen=True):
         return Cause(self.principal.actor, self.verb, self.args)
 
     def matches(self, fingerprint: str) -> bool:
-        """Tell whether a stored fingerprint is this request's, in the present form or in that of the first edition."""
-        return fingerprint == self.fingerprint or fingerprint == former_fingerprint(
+        """Return whether a stored fingerprint is this request's, in the form that is written or in the next one."""
+        return fingerprint == self.fingerprint or fingerprint == command_fingerprint(
             self.verb, self.session_id, self.given
         )
 

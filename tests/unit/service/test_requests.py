@@ -38,6 +38,7 @@ FIRST_EDITION: list[tuple[str, dict[str, Any], str]] = [
 def test_a_fingerprint_of_the_first_edition_matches_the_same_command_only(
     verb: str, given: dict[str, Any], stored: str
 ) -> None:
+    assert request(verb, given).fingerprint == stored, "an instance of the previous release could not replay it"
     assert request(verb, given).matches(stored)
     assert not request(verb, given | {"expected_version": 9}).matches(stored)
     assert not request("pause", {"reason": "another"}).matches(stored)
@@ -55,8 +56,7 @@ def test_a_fingerprint_depends_on_verb_session_and_arguments_but_not_on_their_or
         command_fingerprint("switch", PARTICIPANT, given),
         command_fingerprint("switch", SESSION, given | {"expected_version": 4}),
     ]
-    assert request("switch", given).fingerprint == same
-    assert request("switch", given).matches(same)
+    assert request("switch", given).matches(same), "the form of the next release is accepted already"
     assert not any(map(request("switch", given).matches, others))
 
 
