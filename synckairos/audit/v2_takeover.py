@@ -256,7 +256,7 @@ def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
-    """Return a statement of the file; `v2` names a schema, `place` is a text."""
+    """Return a statement of the file; `v2` is a schema name, `place` becomes an SQL literal."""
     text = load_statements(_SQL, "synckairos.audit")[name].decode()
     return SQL(text).format(v2=Identifier(v2), place=Literal(place))
 

@@ -153,9 +153,11 @@ def has_flagged(charged: Session) -> bool:
 
 
 def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> Session:
-    """Count the turn, and apply the clock system's end of a turn to the budget. `turn` is then a new, unused turn.
+    """Add one to the cycle count, and apply the clock system's end of a turn to the budget.
 
-    Expects that elapsed time is charged. If the turn `flagged`, the clock system adds no time. If the owner
+    `turn` is then a new, unused turn.
+
+    The elapsed time must be charged before. If the turn `flagged`, the clock system adds no time. If the owner
     `leaves_rotation`, its budget stays as it is, because it gets no next turn.
     """
     participants, groups = charged.participants, charged.groups

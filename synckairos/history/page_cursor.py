@@ -53,7 +53,7 @@ def _invalid_cursor() -> ValidationFailed:
 
 
 def _is_allowed(member: int | str) -> bool:
-    """Return whether a store accepts this member. A caller can send any cursor."""
+    """Return whether a store accepts this value of a cursor. The check is needed because callers may invent cursors."""
     if isinstance(member, str):
         return len(member) <= MAX_TEXT and "\0" not in member
     return -MAX_NUMBER <= member <= MAX_NUMBER

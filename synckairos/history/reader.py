@@ -88,8 +88,8 @@ class HistoryReader:
     async def latest_version(self, session_id: str) -> AuditedVersion | None:
         """Return the newest version of a session with the idempotency records of its newest 100 commands.
 
-        Returns None if the session never existed. A tombstone is `deleted`. One round trip, and a read of cold storage
-        if the session is only there.
+        Returns None if the session never existed, and the tombstone of a deleted session. One round trip, and a read of
+        cold storage if the session is only there.
         """
         rows = await self._queries.run("latest_version", {"session_id": _uuid(session_id)})
         if not rows:

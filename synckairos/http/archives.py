@@ -42,7 +42,7 @@ class ArchiveRoutes:
         self._events_role = settings.archive_events_role
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table."""
+        """Return the REST operations of this class."""
         return [
             Operation(
                 "GET", "/v1/sessions/{session_id}/archive", self.read,

@@ -63,7 +63,7 @@ class HistoryRoutes:
         self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table."""
+        """Return the REST operations of this class."""
         tag = "history"
         return [
             Operation(

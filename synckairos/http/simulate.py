@@ -32,7 +32,7 @@ class SimulateRoutes:
         self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table."""
+        """Return the REST operations of this class."""
         return [
             Operation(
                 "POST", "/v1/simulate", self.simulate, "Simulate a session; nothing is stored", "simulation",

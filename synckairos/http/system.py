@@ -51,7 +51,7 @@ class SystemRoutes:
         self._asyncapi = render_asyncapi()
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table."""
+        """Return the REST operations of this class."""
         files = ("docs.js", "schema.js", "sockets.js", "docs.css")
         return [
             Operation(

@@ -28,7 +28,7 @@ class WebhookRoutes:
         self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table."""
+        """Return the REST operations of this class."""
         tag = "webhooks"
         return [
             Operation(

@@ -1,7 +1,8 @@
 """Commits the overdue transitions of many sessions in one batch.
 
-Each session is decided by itself, and all are committed in one round trip. The reason is that thousands of sessions
-can fall due in one second. A task and a round trip for each session were half of the cost of an expiry.
+The transitions of each session are calculated separately. All are committed in one round trip. The reason is that
+thousands of sessions can fall due in one second. A task and a round trip for each session were half of the cost of an
+expiry.
 """
 
 import time

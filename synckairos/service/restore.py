@@ -92,7 +92,7 @@ class SessionRestorer:
         return prepared.stored
 
     async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
-        """Restore a session; None if it never existed, was deleted, or is left in v2."""
+        """Restore a session; None if it never existed, was deleted, or is unfinished in v2 and was not imported."""
         try:
             stored = await self.restore(session_id)
         except SessionLeftInV2:

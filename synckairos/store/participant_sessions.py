@@ -4,8 +4,9 @@ A participant's set holds the ids of the sessions of the last 30 days, at most t
 the instants at which they began. A session's summary holds the values that lists show, as of the newest version in
 Postgres. It is the same for all participants. Sets and summaries exist only if the participant's list is read.
 
-Each is filled from Postgres once, under a lease. A drain that moves newer versions to Postgres breaks the lease. So
-older data that was read before is never kept. The contents of a summary are bytes here; `history` knows them.
+Each set and summary is filled from Postgres once, under a lease. A drain that moves newer versions ends the lease. So
+older data that was read before is never kept. This module does not
+read the bytes of a summary; package `history` does.
 
 If nothing in a session changes by itself, its row in a participant's list is rendered at the first read. These ready
 rows are kept in one hash for each participant. So a page needs one read of that hash, and reads

@@ -19,13 +19,13 @@ ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
 
 def creation_faults(value: Any) -> Iterator[Fault]:
-    """Yield the faults between members of the body of a creation."""
+    """Yield the faults that concern several JSON members of the body of a creation."""
     if isinstance(value, dict):
         yield from _Creation(value).faults()
 
 
 def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
-    """Yield the faults between members of a clock in a request."""
+    """Yield the faults that concern several JSON members of a clock in a request."""
     if not isinstance(clock, dict):
         return
     if len(clock) != 1:

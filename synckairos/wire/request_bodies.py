@@ -322,7 +322,7 @@ def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -
 
 
 def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
-    """Yield the faults between members of a request, also if single members are wrong."""
+    """Yield the faults that concern several JSON members of a request, also if single members are wrong."""
     if model is CreateSession:
         return creation_faults(value)
     if model is JoinBody and isinstance(value, dict):
@@ -333,7 +333,7 @@ def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
 
 
 def _simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
-    """Yield the faults between members of a simulation, with their paths."""
+    """Yield the faults that concern several JSON members of a simulation, with their paths."""
     for each in creation_faults(value.get("session")):
         yield fault(("session", each["path"]), each["message"])
     commands, until_ms = value.get("commands"), value.get("until_ms")

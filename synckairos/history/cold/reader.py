@@ -25,7 +25,7 @@ class ArchiveDamaged(SyncKairosError):
 
 
 class ColdReader:
-    """Reads archives by their records. Raises StoreUnavailable and ArchiveDamaged."""
+    """Reads the archives that archive records point to. Raises StoreUnavailable and ArchiveDamaged."""
 
     def __init__(self, cold_storage: ColdStorage, timeout_s: float = COLD_TIMEOUT_S) -> None:
         self._cold_storage = cold_storage

@@ -58,7 +58,7 @@ class SummaryRefresh:
         )
 
     async def refresh_imported(self, participants: Sequence[ParticipantRow]) -> None:
-        """Refresh the caches of sessions that came to Postgres without the drain, and place them in existing sets.
+        """Drop the caches of sessions that came to Postgres without the drain. Place these sessions in existing sets.
 
         Two round trips per partition.
         """
