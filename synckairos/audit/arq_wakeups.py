@@ -13,7 +13,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from synckairos.store.connect import connection_options
-from synckairos.telemetry import log
+from synckairos.telemetry.outages import StoreOutage
 
 DRAIN_JOB = "drain"
 
@@ -24,7 +24,12 @@ _COALESCE_S = 0.2  # seconds within which several wake-ups for a partition becom
 _SUPPRESS_S = 5.0  # seconds for which a queued wake-up suppresses others; after that it counts as lost
 _PAUSE_AFTER_FAULT_S = 1.0
 
-logger = log.get_logger(__name__)
+
+def queue_outage() -> StoreOutage:
+    """Return the outage of the queue's Redis. Sweeps of the workers find all work without it."""
+    return StoreOutage(
+        "queue redis", "QUEUE_REDIS_URL", "drains and jobs start up to two seconds later; nothing else waits"
+    )
 
 
 def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
@@ -62,8 +67,11 @@ class DrainWakeups:
     The process coalesces its own wake-ups. A key in the queue's Redis coalesces those of all processes.
     """
 
-    def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
+    ) -> None:
         self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s)
+        self._outage = outage or queue_outage()
         self._requested: set[int] = set()
         self._has_requests = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -100,8 +108,10 @@ class DrainWakeups:
                     await send_drain_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
                 # No retry: before the queue is reachable again, a sweep has drained these partitions.
-                logger.warning("drain wake-up not sent", error=str(fault))
+                self._outage.began("drain wake-ups", fault)
                 pause_s = _PAUSE_AFTER_FAULT_S
+            else:
+                self._outage.ended("drain wake-ups")
             if self._task is None:
                 return
             await asyncio.sleep(pause_s)

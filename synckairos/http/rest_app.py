@@ -34,6 +34,7 @@ from synckairos.http.streaming_response import send_stream
 from synckairos.store.rate_limits import RateLimits, RateMeter, general_quota
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
+from synckairos.telemetry.outages import QuietPeriod
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
@@ -83,6 +84,7 @@ class RestApp:
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
         self._timers: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._refusal_lines: dict[tuple[str, str | None], QuietPeriod] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -199,8 +201,16 @@ class RestApp:
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
         if error.status >= 500:
-            logger.warning("request refused", code=error.code, route=request.route, cause=repr(error.__cause__))
+            self._log_refusal(request, error)
         return render_problem(error)
+
+    def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
+        """Log a refusal with a 5xx, once a minute for each store: during an outage, every request is refused."""
+        store = error.setting if isinstance(error, StoreUnavailable) else None
+        quiet = self._refusal_lines.setdefault((error.code, store), QuietPeriod())
+        if (suppressed := quiet.next_line()) is not None:
+            cause = repr(error.__cause__)
+            logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
 
     async def _count(self, request: RestRequest) -> None:
         """Count a request that no handler has counted. If the store is unavailable, the request is not counted."""

@@ -15,6 +15,7 @@ from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
+from synckairos.telemetry.outages import QuietPeriod
 from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
@@ -47,6 +48,7 @@ class SystemRoutes:
         self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
         self._refresh_gauges = tuple(refresh_gauges)
+        self._stale_gauges = QuietPeriod()
         self._openapi = b""
         self._asyncapi = render_asyncapi()
 
@@ -142,7 +144,8 @@ class SystemRoutes:
             async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
                 await asyncio.gather(*(refresh() for refresh in self._refresh_gauges))
         except (StoreUnavailable, TimeoutError):
-            logger.warning("some gauges are stale: a store is not reachable")
+            if (more_before := self._stale_gauges.next_line()) is not None:
+                logger.warning("some gauges are stale: a store is not reachable", more_before=more_before)
         return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
 
     async def openapi(self, request: RestRequest) -> RestResponse:

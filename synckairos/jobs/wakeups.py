@@ -4,21 +4,22 @@ import asyncio
 
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import WAKEUP_EXPIRES_S, make_arq_client
+from synckairos.audit.arq_wakeups import WAKEUP_EXPIRES_S, make_arq_client, queue_outage
 from synckairos.jobs.table import DueJob
-from synckairos.telemetry import log
+from synckairos.telemetry.outages import StoreOutage
 
 RUN_JOB = "carry_out"
 """Name of the arq function that runs a job."""
-
-logger = log.get_logger(__name__)
 
 
 class JobWakeups:
     """Wakes workers for jobs. Never raises: a sweep finds every due job in the job table."""
 
-    def __init__(self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
+    ) -> None:
         self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s, "job")
+        self._outage = outage or queue_outage()
 
     async def close(self) -> None:
         """Disconnect from the queue."""
@@ -32,4 +33,6 @@ class JobWakeups:
                 self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.wakeup_id, _expires=WAKEUP_EXPIRES_S)
             )
         except (RedisError, OSError) as fault:
-            logger.warning("job wake-up not sent", job_id=due.job_id, error=str(fault))
+            self._outage.began("job wake-ups", fault)
+        else:
+            self._outage.ended("job wake-ups")

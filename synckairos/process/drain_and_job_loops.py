@@ -17,7 +17,14 @@ import orjson
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import DRAIN_JOB, arq_queue_name, make_arq_client, serialize_job, wakeup_key
+from synckairos.audit.arq_wakeups import (
+    DRAIN_JOB,
+    arq_queue_name,
+    make_arq_client,
+    queue_outage,
+    serialize_job,
+    wakeup_key,
+)
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.audit.drain import OutboxDrain
 from synckairos.audit.lag_alerts import LagAlerts
@@ -39,6 +46,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
+from synckairos.telemetry.outages import StoreOutage
 
 SWEEP_INTERVAL_S = 2.0
 """Seconds between two sweeps: drains of every partition, for entries that no wake-up announced."""
@@ -53,6 +61,7 @@ _JOB_POLL_S = 0.5
 # A day, because a long drain or export is no fault. arq blocks a dead worker's message id as long; ids are used once.
 _JOB_TIMEOUT_S = 86_400
 _RESTART_S = (0.2, 5.0)  # limits of the first and of the longest delay before arq's loop is started again
+_EFFECT = "drains and jobs wait, and nothing in the outbox is lost; webhooks are sent"
 
 logger = log.get_logger(__name__)
 
@@ -71,7 +80,10 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
     writer = AuditWriter(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
     await writer.open()
     try:
-        async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+        pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
+        pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
+        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
+        async with pipe:
             await _wait_for_store(pipe, keys, sweep_s)
             outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))
             drain = OutboxDrain(
@@ -82,15 +94,16 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
                 max_concurrent=_MAX_DRAINS,
                 after_commit=SummaryRefresh(pipe, keys).refresh_committed,
             )
-            drains = _Drains(drain, writer)
+            drains = _Drains(drain, writer, pipe.outage)
             max_messages = _MAX_DRAINS + 2 * settings.partitions
             drain_function = _drain_function(drains)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_sweep(drains, outbox, sweep_s), name="sweep")
                 group.create_task(
-                    _run_arq_loop(drain_function, settings, "drain", max_messages, _POLL_S), name="drain wake-ups"
+                    _run_arq_loop(drain_function, settings, at_queue, "drain", max_messages, _POLL_S),
+                    name="drain wake-ups",
                 )
-                group.create_task(_run_jobs(settings, pipe, outbox, sweep_s), name="jobs")
+                group.create_task(_run_jobs(settings, pipe, outbox, at_queue, sweep_s), name="jobs")
     finally:
         await writer.close()
 
@@ -100,9 +113,10 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
         try:
             await open_store(pipe, keys)
         except StoreUnavailable as fault:
-            logger.warning("worker waits for redis", setting="REDIS_URL", error=str(fault.__cause__ or fault))
+            pipe.outage.began("start", fault.__cause__ or fault)
             await asyncio.sleep(pause_s)
         else:
+            pipe.outage.ended("start")
             logger.info("worker started", partitions=keys.partitions)
             return
 
@@ -110,9 +124,10 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 class _Drains:
     """Runs drains, and logs once when they are interrupted and once when they continue."""
 
-    def __init__(self, drain: OutboxDrain, writer: AuditWriter) -> None:
+    def __init__(self, drain: OutboxDrain, writer: AuditWriter, redis_outage: StoreOutage) -> None:
         self._drain = drain
         self._writer = writer
+        self._redis_outage = redis_outage
         self._interrupted = False
 
     async def drain_partition(self, partition: int) -> None:
@@ -120,7 +135,12 @@ class _Drains:
         try:
             await self._drain.drain_partition(partition)
         except StoreUnavailable as fault:
-            self._log_interruption(fault)
+            if fault.setting == "REDIS_URL":
+                self._redis_outage.began("drain", fault.__cause__ or fault)
+            else:
+                self._log_interruption(fault)
+        else:
+            self._redis_outage.ended("drain")
 
     async def is_postgres_reachable(self) -> bool:
         """Return whether Postgres is reachable. One check per sweep, instead of one in each partition."""
@@ -154,7 +174,7 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
             await asyncio.sleep(sweep_s)
 
 
-async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s: float) -> None:
+async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, at_queue: StoreOutage, sweep_s: float) -> None:
     """Run background jobs, and enqueue the scheduled jobs that have work."""
     async with open_job_pool(settings.database_url) as pool:
         job_table = JobTable(pool)
@@ -163,12 +183,14 @@ async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, sweep_s
             pool, ColdStorage(settings.archive_url), job_table, store, outbox, SummaryRefresh(pipe, outbox.keys)
         )
         runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")
-        wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
         function = _job_function(runner)
         queue = JobQueue(job_table, wakeups)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_run_arq_loop(function, settings, "job", _MAX_JOBS, _JOB_POLL_S), name="job wake-ups")
+                group.create_task(
+                    _run_arq_loop(function, settings, at_queue, "job", _MAX_JOBS, _JOB_POLL_S), name="job wake-ups"
+                )
                 group.create_task(_sweep_jobs(runner, queue, wakeups, settings, sweep_s), name="job sweep")
         finally:
             await wakeups.close()
@@ -203,13 +225,25 @@ def _drain_function(drains: _Drains) -> Function:
     return func(drain_partition, name=DRAIN_JOB)
 
 
-async def _run_arq_loop(function: Function, settings: Settings, queue: str, max_jobs: int, poll_s: float) -> None:
+async def _run_arq_loop(
+    function: Function, settings: Settings, outage: StoreOutage, queue: str, max_jobs: int, poll_s: float
+) -> None:
     """Run arq's worker on a queue. Start it again with back-off when it ends."""
     backoff = Backoff(*_RESTART_S)
+    part = f"{queue} queue"
     while True:
+        client = make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue)
+        try:
+            await client.ping()
+        except (RedisError, OSError) as error:
+            outage.began(part, error)
+            await client.aclose(close_connection_pool=True)
+            await asyncio.sleep(backoff.next_s())
+            continue
+        outage.ended(part)
         worker = Worker(
             [function],
-            redis_pool=make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue),
+            redis_pool=client,
             queue_name=arq_queue_name(settings.key_prefix, queue),
             job_serializer=serialize_job,
             job_deserializer=orjson.loads,
@@ -228,7 +262,10 @@ async def _run_arq_loop(function: Function, settings: Settings, queue: str, max_
         finally:
             await _close(worker, loop)
         fault = None if loop.cancelled() else loop.exception()
-        logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
+        if isinstance(fault, RedisError | OSError):
+            outage.began(part, fault)
+        else:
+            logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
         await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))
 
 

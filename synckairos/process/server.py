@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
-from synckairos.audit.arq_wakeups import DrainWakeups
+from synckairos.audit.arq_wakeups import DrainWakeups, queue_outage
 from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
@@ -53,10 +53,13 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
+from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
 
 logger = log.get_logger(__name__)
+
+_REDIS_EFFECT = "requests get a 503 until it is back; sockets stay open, and running clocks lose no time"
 
 BackgroundLoop = Coroutine[Any, Any, None]
 
@@ -99,11 +102,14 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
         await open_store(pipe, keys)
+        # Not earlier: if the first connection fails, the process ends with an error of its own.
+        pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)
+        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
-        wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
         wakeups.start()
         stack.push_async_callback(wakeups.close)
 

@@ -227,10 +227,11 @@ class Feed:
                 try:
                     await self._reread(ids)
                 except _ERRORS as error:
-                    logger.warning("feed cannot read sessions again yet", cause=repr(error))
+                    self._pipe.outage.began("reads of watched sessions", error)
                     self._to_reread.update((each, None) for each in ids if self._is_rereading(each))
                     await asyncio.sleep(backoff.next_s())
                 else:
+                    self._pipe.outage.ended("reads of watched sessions")
                     backoff.reset()
 
     def _is_rereading(self, session_id: str) -> bool:

@@ -117,7 +117,7 @@ class PubSubConnection:
                 await self._run_connection()
             except (RedisError, OSError, _ConnectionSilent) as cause:
                 FEED_RECONNECTS.inc()
-                logger.warning("feed connection lost", cause=repr(cause))
+                self._pipe.outage.began("feed", cause)
             finally:
                 self.is_connected = False
             raise_lost_cancellation()
@@ -181,6 +181,7 @@ class PubSubConnection:
         del self._unconfirmed[channel]
         if channel == self._heartbeat_channel:
             self.is_connected = True
+            self._pipe.outage.ended("feed")
         elif found := self._channels.get(channel):
             found.confirmed.set()
             if found.interrupted:

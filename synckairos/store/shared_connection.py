@@ -17,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.backoff import Backoff
+from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
 from synckairos.urls.redis_url import parse_redis_url
 
 Argument = str | bytes | float
@@ -31,8 +32,12 @@ RECONNECT_S = (0.02, 0.5)
 class RedisPipe:
     """A pipelined connection that reconnects by itself; open it with `async with`."""
 
+    outage: StoreOutage
+    """Receives the failures of this connection. Other users of the same Redis report theirs to it too."""
+
     def __init__(self, url: str, timeout_s: float) -> None:
         """Take the URL of Redis, and the seconds that a reply or a connection may take."""
+        self.outage = UnreportedOutage()
         self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
         self._connection: _Connection | None = None
@@ -89,14 +94,17 @@ class RedisPipe:
                 connection = await self._connect()
             except (OSError, TimeoutError, RedisError) as error:
                 self._last_error = str(error) or f"no answer within {self._timeout_s:g} s"
+                self.outage.began("commands", self._last_error)
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
             self._connection = connection
             self._connected.set()
+            self.outage.ended("commands")
             await connection.lost.wait()
             self._connection = None
             self._connected.clear()
+            self.outage.began("commands", connection.reason)
 
     async def _connect(self) -> "_Connection":
         """Open a connection, authenticate, and check that the server answers."""
@@ -143,6 +151,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, timeout_s: float) -> None:
         self.lost = asyncio.Event()
+        self.reason: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._reader = hiredis.Reader(replyError=ResponseError)
@@ -171,6 +180,7 @@ class _Connection(asyncio.Protocol):
         """Close the connection and raise `reason` in all callers that wait for a reply."""
         if self.lost.is_set():
             return
+        self.reason = reason
         self.lost.set()
         if self._timer is not None:
             self._timer.cancel()

@@ -14,7 +14,7 @@ DEFAULT_PORT = 6379
 
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_OPTIONS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
-_OPTIONS = ("db", "username", "password", *_TLS_OPTIONS)
+OPTIONS = ("db", "username", "password", *_TLS_OPTIONS)
 _CERT_REQS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _HINT = "; in a password, / is written as %2F, # as %23, ? as %3F and @ as %40"
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -132,7 +132,7 @@ def check_redis_url(url: str) -> str:
 
 def _read_options(parts: SplitResult) -> dict[str, str]:
     options: dict[str, str] = {}
-    known = _OPTIONS if parts.scheme == "rediss" else tuple(name for name in _OPTIONS if name not in _TLS_OPTIONS)
+    known = OPTIONS if parts.scheme == "rediss" else tuple(name for name in OPTIONS if name not in _TLS_OPTIONS)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name in _TLS_OPTIONS and name not in known:
             raise ValueError(f"should begin with rediss://, because {name} is an option of TLS")

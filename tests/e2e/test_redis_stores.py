@@ -254,3 +254,31 @@ async def test_conversation_survives_a_restart_of_redis(deployment: Deployment) 
         assert "Traceback" not in process.output
         assert PASSWORD not in process.output
         assert ENCODED_PASSWORD not in process.output
+
+
+@pytest.mark.parametrize("deployment", ["valkey"], indirect=True)
+async def test_outage_of_redis_is_logged_once_by_each_process_and_its_end_too(deployment: Deployment) -> None:
+    """The processes are new, because those of the deployment may have logged another outage within a minute."""
+    env = deployment.settings.model_copy(update={"redis_timeout_s": 0.5}).environ()
+    server, worker = Process("serve", "--port", "0", env=env), Process("worker", env=env)
+    try:
+        server.wait_ready()
+        worker.wait_for_line(lambda line: "worker started" in line)
+        await asyncio.to_thread(deployment.store.stop)
+        for process in (server, worker):
+            line = orjson.loads(process.wait_for_line(lambda line: "store is unavailable" in line))
+            assert (line["store"], line["setting"]) == ("redis", "REDIS_URL")
+        async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as rest:
+            for _ in range(3):  # each waits for the connection until its timeout, during several attempts to connect
+                assert (await rest.get("/v1/sessions")).status_code == 503
+        await asyncio.to_thread(deployment.store.start)
+        for process in (server, worker):
+            process.wait_for_line(lambda line: "store is available again" in line)
+    finally:
+        for process in (server, worker):
+            process.stop()
+    assert [orjson.loads(line)["event"] for line in server.output.splitlines() if '"level":"warning"' in line] == [
+        "store is unavailable",
+        "request refused",
+    ]
+    assert worker.output.count('"level":"warning"') == 1

@@ -1,0 +1,91 @@
+"""Log lines about a store that is unavailable: one at the start, at most one a minute after it, and one at the end.
+
+Several connections and loops of a process notice the same outage, and each tries again several times a second. They
+report to one `StoreOutage`, so that the log has one line for all of them.
+"""
+
+import time
+from collections.abc import Callable
+
+from synckairos.telemetry import log
+
+REPEAT_S = 60.0
+"""Seconds between two lines about the outages of one store."""
+
+logger = log.get_logger(__name__)
+
+
+class QuietPeriod:
+    """Allows one line in `quiet_s` seconds, and counts the lines that it does not allow."""
+
+    def __init__(self, quiet_s: float = REPEAT_S, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_s = quiet_s
+        self._clock = clock
+        self._next_s = float("-inf")
+        self._suppressed = 0
+
+    def next_line(self) -> int | None:
+        """Return None if no line is allowed now, else the number of lines that were not allowed since the last one."""
+        now_s = self._clock()
+        if now_s < self._next_s:
+            self._suppressed += 1
+            return None
+        self._next_s = now_s + self._quiet_s
+        suppressed, self._suppressed = self._suppressed, 0
+        return suppressed
+
+
+class StoreOutage:
+    """The outage of one store as this process sees it. It lasts until every part that noticed it has recovered."""
+
+    def __init__(self, store: str, setting: str, effect: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`setting` names the variable with the URL. `effect` describes what works and what waits during an outage."""
+        self._store = store
+        self._setting = setting
+        self._effect = effect
+        self._clock = clock
+        self._quiet = QuietPeriod(clock=clock)
+        self._parts: set[str] = set()
+        self._began_s = 0.0
+        self._is_logged = False
+
+    def began(self, part: str, cause: object) -> None:
+        """Report that a part of the process cannot use the store. Further reports about the same outage are allowed."""
+        now_s = self._clock()
+        if not self._parts:
+            self._began_s = now_s
+            self._is_logged = False
+        self._parts.add(part)
+        if self._quiet.next_line() is not None:
+            self._is_logged = True
+            logger.warning(
+                "store is unavailable",
+                store=self._store,
+                setting=self._setting,
+                part=part,
+                cause=str(cause) or type(cause).__name__,
+                effect=self._effect,
+                seconds=round(now_s - self._began_s),
+            )
+
+    def ended(self, part: str) -> None:
+        """Report that a part of the process can use the store."""
+        if part not in self._parts:
+            return
+        self._parts.discard(part)
+        if not self._parts and self._is_logged:
+            seconds = round(self._clock() - self._began_s)
+            logger.info("store is available again", store=self._store, setting=self._setting, seconds=seconds)
+
+
+class UnreportedOutage(StoreOutage):
+    """An outage that is not logged, for commands that print their error themselves."""
+
+    def __init__(self) -> None:
+        super().__init__("", "", "")
+
+    def began(self, part: str, cause: object) -> None:
+        pass
+
+    def ended(self, part: str) -> None:
+        pass
