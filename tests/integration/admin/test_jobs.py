@@ -38,11 +38,16 @@ async def test_a_queued_job_is_listed_and_shown(settings: Settings, job_table: J
     assert [line.split()[1:] for line in lines if line.startswith("params.session_id ")] == [[unknown]]
 
 
+async def test_an_id_of_a_wrong_form_is_a_usage_error(settings: Settings) -> None:
+    for command in ("archive", "retention"):
+        code, lines = await run_command(settings, "jobs", "run", command, "no-uuid", "--after", "1")
+        assert (code, lines[-1]) == (2, "Error: Invalid value for '[ID]': 'no-uuid' is not a valid UUID.")
+
+
 async def test_an_impossible_command_prints_one_line_and_exits_1(settings: Settings) -> None:
     for args, expected in (
         (("show", "7"), "no job 7"),
         (("retry", "7"), "no job 7"),
-        (("run", "archive", "no-uuid"), "session_id: should be a UUID"),
         (("run", "retention", "--after", "9" * 12), "after_s: should be"),
         (("run", "export", "--from", "yesterday", "--to", "2026-01-31"), "--from: should be an instant"),
         (("run", "export", "--from", "2026-01-31", "--to", "2026-01-30"), "to: should be later than from"),
