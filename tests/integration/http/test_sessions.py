@@ -10,6 +10,7 @@ import httpx
 import orjson
 import pytest
 
+from synckairos.service.requests import command_fingerprint
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.response_models import Problem, SessionAnswer, SwitchAnswer
 from tests.integration.rest_server import RestServer, chess_body, session_url
@@ -335,15 +336,18 @@ async def test_refused_command_with_a_key_takes_two_round_trips(
     assert trips.count == 2
 
 
-async def test_idempotency_record_with_a_fingerprint_of_the_first_edition_is_replayed(server: RestServer) -> None:
+async def test_idempotency_record_is_replayed_with_the_fingerprint_of_the_previous_or_the_next_release(
+    server: RestServer,
+) -> None:
     session = await server.create_started()
     key = {"idempotency-key": "press-1"}
     first = await server.client.post(session_url(session, "switch"), headers=key)
     records = server.parts.store.keys.idempotency_records(session["session_id"])
     record = IdempotencyRecord.parse(await server.parts.pipe.call("HGET", records, "press-1"))
     digest = blake2b(f"POST {session_url(session, 'switch')}\n{{}}".encode(), digest_size=16).hexdigest()
-    assert record.fingerprint != digest
-    await server.parts.pipe.call("HSET", records, "press-1", replace(record, fingerprint=digest).render())
+    assert record.fingerprint == digest, "an instance of the previous release could not replay it"
+    following = command_fingerprint("switch", session["session_id"], {})
+    await server.parts.pipe.call("HSET", records, "press-1", replace(record, fingerprint=following).render())
     again = await server.client.post(session_url(session, "switch"), headers=key)
     assert (again.status_code, again.content, again.headers["idempotency-replayed"]) == (200, first.content, "true")
     other = await server.client.post(session_url(session, "switch"), json={"expected_version": 1}, headers=key)
