@@ -1,1 +1,1 @@
-"""WebSocket side of an instance: watchers get every version of a session, whichever instance committed it."""
+"""WebSocket connections of an instance, and the fan-out of the updates of all instances to their watchers."""

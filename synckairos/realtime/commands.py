@@ -1,4 +1,4 @@
-"""Execution of socket commands: the same requests, idempotency records and rate limits as for REST commands."""
+"""Execution of socket commands with the requests, idempotency records and rate limits that REST commands also use."""
 
 from synckairos.config import Settings
 from synckairos.principal import Principal
@@ -10,7 +10,11 @@ from synckairos.wire.request_bodies import SwitchBody, parse_command
 
 
 class CommandHandler:
-    """Executes commands. The id of a command is its idempotency key; socket and REST commands share one key space."""
+    """Executor of socket commands.
+
+    The `id` of a socket command and the `Idempotency-Key` of a REST command are both command ids. A command that a
+    client sends through a socket and repeats through REST is executed once.
+    """
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:
         self._sessions = sessions
@@ -20,9 +24,11 @@ class CommandHandler:
     async def execute(
         self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
     ) -> Answer:
-        """Execute a command, once for its id. `round_trip_ms` is the measured time to the client and back.
+        """Execute a command and return its answer. A repeated command id returns the saved answer.
 
-        Raises: SyncKairosError. A saved refusal has the document that it was decided on.
+        `round_trip_ms` is the measured round-trip time of the client in milliseconds; None if it is not measured.
+
+        Raises: SyncKairosError if the command is refused. A saved refusal has the document on which it is based.
         """
         arguments = dict(message.args)
         if message.expected_version is not None:

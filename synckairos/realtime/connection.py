@@ -1,6 +1,8 @@
-"""One WebSocket client: the newest unsent state of each session, and a short queue of frames that must not be dropped.
+"""WebSocket connection of one client, common to both dialects: backpressure, message rate limit and liveness.
 
-The socket's backpressure controls all writes, so no buffer grows. The subclasses implement the two dialects.
+For a slow client the connection keeps the newest unsent state of each session, and a short queue of frames that must
+not be dropped. Only the socket's backpressure starts and stops writes, so no buffer grows. `V2Connection` and
+`V3Connection` implement the dialects.
 """
 
 import time
@@ -16,18 +18,21 @@ from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, 
 from synckairos.wire.websocket_frames import PING_FRAME
 
 MAX_QUEUED_FRAMES = 64
-"""Frames queued for a client, at most. They are small, so a client with more queued frames is too slow."""
+"""Maximum number of frames in the queue of one client.
+
+Queued frames are small. A client that does not receive even these frames is too slow.
+"""
 
 MESSAGES_A_SECOND = 200
-"""Messages a second that a client may send on average."""
+"""Maximum average number of messages per second from one client."""
 
 MESSAGES_AT_ONCE = 400
-"""Messages that a client may send in a burst."""
+"""Maximum number of messages from one client in a burst, before the average rate applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class DialectCloseCodes:
-    """Close codes of a dialect, by reason."""
+    """WebSocket close codes of a dialect, by the reason for the close."""
 
     going_away: int
     too_slow: int
@@ -37,7 +42,7 @@ class DialectCloseCodes:
 
 
 class SocketConnection:
-    """A WebSocket client: a `SocketClient` for its socket, and a `Watcher` for the hub."""
+    """WebSocket connection of one client. Implements `SocketEventReceiver` and `Watcher`."""
 
     __slots__ = (
         *("_allowance", "_allowance_at_s", "_is_pinged", "_queue", "_stalled_at_s", "_stalled_bytes"),
@@ -69,13 +74,16 @@ class SocketConnection:
 
     @property
     def queue_space(self) -> int:
-        """Return the number of frames that can still be queued."""
+        """Return the number of further frames that the queue can take."""
         return MAX_QUEUED_FRAMES - len(self._queue or ())
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:
-        """Send or queue a frame that must not be dropped; close the connection if the queue is full."""
+        """Send a frame that must not be dropped, or queue the frame if the socket is not ready.
+
+        If the queue is full, close the connection instead.
+        """
         if self.socket.ready:
             self.socket.write(frame)
         elif not self.is_lost:
@@ -87,7 +95,10 @@ class SocketConnection:
                 self._queue.append(frame)
 
     def send_update(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Send a newer state, or keep it as the newest unsent state in place of an older one."""
+        """Send an update, or keep the update as the newest unsent state if the socket is not ready.
+
+        The kept update replaces an older unsent state of the same session.
+        """
         if self.socket.ready:
             self.socket.write(self.render_update(subscription, update))
             subscription.sent = update
@@ -97,19 +108,20 @@ class SocketConnection:
             subscription.unsent = update
 
     def send_if_ready(self, frame: bytes) -> bool:
-        """Send a frame if the socket is ready; return whether it was sent."""
+        """Send a frame if the socket is ready. Return whether the frame was sent."""
         if not self.socket.ready:
             return False
         self.socket.write(frame)
         return True
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
-        """Render a state for this client, at the moment when it is written."""
+        """Return the frame of an update in this dialect. Called immediately before the frame is written."""
         raise NotImplementedError
 
     def write_resumed(self) -> None:
-        """Write queued frames and unsent states, because the socket takes more."""
-        self._stalled_at_s = 0.0  # the socket made progress, although as many bytes may be queued at the next check
+        """Write queued frames and unsent states, until the socket is not ready any more."""
+        # The socket made progress. The next liveness check can still find the same number of unsent bytes.
+        self._stalled_at_s = 0.0
         socket, queue = self.socket, self._queue
         while queue and socket.ready:
             socket.write(queue.popleft())
@@ -121,14 +133,17 @@ class SocketConnection:
                     self.send_update(subscription, update)
 
     def announce_shutdown(self, spread_s: float) -> None:
-        """Announce that this instance stops; it closes all connections within `spread_s` seconds."""
+        """Do nothing. A dialect with an announcement of the shutdown overrides this method."""
 
     def close_for_shutdown(self) -> None:
-        """Unsubscribe from all sessions and close the connection, because this instance stops."""
+        """Unsubscribe from all sessions and close the connection at shutdown of the instance."""
         self.close(self.codes.going_away, "going away")
 
     def close(self, code: int, reason: str) -> None:
-        """Unsubscribe from all sessions, send the queued frames, unless the client is too slow, and close."""
+        """Unsubscribe from all sessions, send the queued frames and close the connection.
+
+        Queued frames are dropped if `code` says that the client is too slow.
+        """
         if not self.is_lost:
             WEBSOCKET_CLOSED.labels(code).inc()
         last_frames = tuple(self._queue or ()) if code != self.codes.too_slow else ()
@@ -136,7 +151,7 @@ class SocketConnection:
         self.socket.close(code, reason, last_frames)
 
     async def open(self) -> None:
-        """Start the dialect after the handshake, before the client's first message."""
+        """Do what the dialect requires after the handshake. The endpoint calls this method one time."""
 
     # -- from the client ----------------------------------------------------------------------------------------------
 
@@ -147,20 +162,20 @@ class SocketConnection:
         raise NotImplementedError
 
     def pong_received(self, payload: bytes) -> None:
-        """Take the payload of a pong."""
+        """Ignore a pong. A dialect that measures the round-trip time overrides this method."""
 
     def connection_lost(self) -> None:
-        """Remove this connection from the hub, because the socket is closed."""
+        """Unsubscribe from all sessions and remove this connection from the hub, after the socket was closed."""
         self._unsubscribe_all()
         self.hub.remove(self)
 
     def allow_message(self) -> bool:
-        """Count a message. Return False, after closing the connection, if the client sent too many."""
+        """Count a received message. If the client sent too many messages, close the connection and return False."""
         WEBSOCKET_MESSAGES.inc()
         return self.allow_frame()
 
     def allow_frame(self) -> bool:
-        """Count a frame. Return False, after closing the connection, if the client sent too many."""
+        """Count a received frame. If the client sent too many frames, close the connection and return False."""
         now_s = time.monotonic()
         refill = (now_s - self._allowance_at_s) * MESSAGES_A_SECOND
         self._allowance, self._allowance_at_s = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now_s
@@ -171,13 +186,13 @@ class SocketConnection:
     # -- from the hub -------------------------------------------------------------------------------------------------
 
     def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Take a version that is newer than all before."""
+        """Send an update to the client, or keep the update for later. See `Watcher.notify`."""
         raise NotImplementedError
 
     def check_liveness(self, now_s: float) -> None:
         """Ping a quiet client, and close the connection of a silent or stuck client.
 
-        `now_s` is `time.monotonic()`. A client is stuck if it takes no byte of the unsent data.
+        `now_s` is `time.monotonic()`. A client is stuck if the number of unsent bytes does not fall.
         """
         socket, timings = self.socket, self.hub.timings
         if not socket.ready:

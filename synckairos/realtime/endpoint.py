@@ -1,6 +1,6 @@
-"""ASGI application behind `/ws`: accepts or refuses the handshake and selects the dialect.
+"""ASGI application for `/ws`: accepts or refuses the WebSocket handshake and selects the dialect (v2 or v3).
 
-It handles only the handshake. Afterwards the connection adopts the server's socket and ASGI is not used.
+The application handles only the handshake. Then a connection adopts the server's socket, and ASGI is not used.
 """
 
 import re
@@ -21,20 +21,23 @@ from synckairos.wire.v3_messages import SUBPROTOCOL
 PATH = "/ws"
 
 CREDENTIAL_PREFIX = "synckairos.bearer."
-"""Begin of a subprotocol that carries a token, because browsers cannot send headers with a WebSocket."""
+"""Prefix of a subprotocol that contains a token. Browsers cannot send an Authorization header with a WebSocket."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""A subprotocol's name by RFC 6455: a token of RFC 9110."""
+"""Pattern of a valid subprotocol name. RFC 6455 allows the characters of a token of RFC 9110."""
 
 RETRY_AFTER_S = 5
+"""Seconds in `Retry-After` of a handshake that is refused because the instance has too many connections."""
+
 DRAINING_RETRY_AFTER_S = 1
-"""Seconds in `Retry-After` while this instance drains: load balancers soon use other instances."""
+"""Seconds in `Retry-After` while this instance drains. Short, because load balancers soon use other instances."""
 
 
 class WebSocketEndpoint:
-    """Accepts WebSockets for a hub.
+    """ASGI application that accepts WebSockets and adds their connections to a hub.
 
-    `allows_origin` decides on the Origin of an ASGI scope; `principal_for` returns its principal.
+    `allows_origin` returns whether the `Origin` header of an ASGI scope is allowed. `principal_for` returns the
+    principal of an ASGI scope.
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class WebSocketEndpoint:
         self._principal_for = principal_for
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one WebSocket. The server must provide an `AdoptableSocket` and HTTP responses as extensions."""
+        """Handle the handshake of one WebSocket.
+
+        The server must support two ASGI extensions: `SOCKET_EXTENSION` and `websocket.http.response`.
+        """
         await receive()  # websocket.connect
         principal = self._principal_for(scope)
         uses_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
@@ -69,13 +75,13 @@ class WebSocketEndpoint:
             await self._accept_v2(principal, scope, send)
 
     async def _accept_v2(self, principal: Principal, scope: Scope, send: Send) -> None:
-        # Name the first offered subprotocol, as v2 does. Some clients fail the handshake if the answer names none.
+        # Select the first offered subprotocol, as v2 does. Some clients fail if the response selects no subprotocol.
         await send({"type": "websocket.accept", "subprotocol": _first_name(scope.get("subprotocols", ()))})
         text = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("sessionId", [""])[0]
         try:
             session_id = parse_uuid(text)
         except ValueError:
-            # Closed after the handshake, because a browser does not see a close code before it.
+            # Close after the handshake, because a browser does not show a close code of a refused handshake.
             if text:
                 await _close(send, *v2_connection.NO_UUID)
             else:
@@ -93,7 +99,7 @@ class WebSocketEndpoint:
         await self._connect(scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands))
 
     async def _connect(self, scope: Scope, build: Callable[[Socket], SocketConnection]) -> None:
-        """Give an accepted socket to a new connection; return when the dialect has started."""
+        """Build a connection that adopts the accepted socket. Return after `SocketConnection.open`."""
         socket: AdoptableSocket = scope["extensions"][SOCKET_EXTENSION]
         connection = build(socket)
         self._hub.add(connection)
@@ -102,7 +108,10 @@ class WebSocketEndpoint:
 
 
 def _first_name(subprotocols: Iterable[str]) -> str | None:
-    """Return the first offered subprotocol, None if none is a valid name. Credentials are never repeated."""
+    """Return the first offered subprotocol with a valid name; None if there is no such subprotocol.
+
+    Subprotocols with credentials are skipped, because the response would repeat the credentials.
+    """
     names = (each for each in subprotocols if _TOKEN.fullmatch(each))
     return next((each for each in names if not each.startswith(CREDENTIAL_PREFIX)), None)
 
@@ -112,7 +121,7 @@ async def _close(send: Send, code: int, reason: str) -> None:
 
 
 async def _refuse(send: Send, status: int, reason: bytes, retry_after_s: int | None = None) -> None:
-    """Refuse the handshake with an HTTP response."""
+    """Refuse the handshake with a plain-text HTTP response. `retry_after_s` None sends no `Retry-After`."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if retry_after_s is not None:
         headers.append((b"retry-after", str(retry_after_s).encode()))

@@ -1,7 +1,7 @@
-"""Connections and watched sessions of this instance, and the fan-out of each update to its watchers.
+"""Hub: the connections and watched sessions of this instance, and the fan-out of updates to watchers.
 
-The fan-out never waits for a watcher. The hub knows clients only as watchers, Redis only through the feed, and sessions
-only through one read function.
+The fan-out never waits for a watcher. The hub depends on three interfaces: `Watcher` for clients, `Feed` for Redis, and
+one read function for sessions.
 """
 
 import asyncio
@@ -25,18 +25,19 @@ from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_version import Snapshot
 
 DRAIN_BATCH = 100
-"""Connections closed together while this instance drains."""
+"""Number of connections that a draining instance closes together."""
 
 DRAIN_A_SECOND = 2_500
-"""Connections closed a second while this instance drains: their clients reconnect to the other instances."""
+"""Connections per second that a draining instance closes. The limit protects the other instances from reconnects."""
 
 logger = log.get_logger(__name__)
 
 ReadSession = Callable[[str], Awaitable[Answer]]
+"""Function that reads a session by its id."""
 
 
 class _WatchedSession:
-    """A session with watchers or change events on this instance."""
+    """A session that has watchers or change events on this instance."""
 
     __slots__ = ("change_events", "ended_epoch", "latest", "shared_read", "subscriptions")
 
@@ -45,12 +46,15 @@ class _WatchedSession:
         self.subscriptions: set[Subscription] = set()
         self.latest: SessionUpdate | None = None
         self.ended_epoch = ""
-        """An epoch known to be over before its end was received. Only watchers of that epoch still get its updates."""
+        """Epoch that a read of the store proved to be ended, although its end did not arrive through the feed yet.
+
+        Only watchers that have a state of this epoch still get updates of this epoch. Empty if there is no such epoch.
+        """
         self.shared_read: SharedRead[SessionUpdate] = SharedRead()
 
 
 class Hub:
-    """All connections of this instance and the sessions that they watch. The hub is the feed's listener."""
+    """The connections of this instance and the sessions that they watch. Implements the feed's listener interface."""
 
     def __init__(
         self,
@@ -62,9 +66,13 @@ class Hub:
         max_per_address: int,
         timings: RealtimeTimings = DEFAULT_TIMINGS,
     ) -> None:
-        """Take the feed of versions, the function that reads a session for a new watcher, and the presence tracker.
+        """Create a hub without connections.
 
-        `max_per_address` limits the connections from one IP address.
+        - `feed`: the source of updates.
+        - `read_session`: reads a session for a new watcher.
+        - `presence`: counts the watchers.
+        - `max_connections`: maximum number of connections of this instance.
+        - `max_per_address`: maximum number of connections from one IP address.
         """
         self.server_time = feed.server_time
         self.presence = presence
@@ -80,13 +88,16 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_full(self, address: str) -> bool:
-        """Return whether no further connection is allowed, in all or from this address. Unix sockets have none ("")."""
+        """Return whether a further connection from this IP address would exceed a connection limit.
+
+        The address of a client on a unix socket is empty. Then only the limit of the whole instance applies.
+        """
         if len(self.connections) >= self._max_connections:
             return True
         return bool(address) and self._by_address[address] >= self._max_per_address
 
     def now_ms(self) -> int:
-        """Return Redis time, estimated from the feed's heartbeats."""
+        """Return the present Redis time in milliseconds, estimated from the feed's heartbeats."""
         return self.server_time.now_ms()
 
     # -- connections --------------------------------------------------------------------------------------------------
@@ -107,7 +118,7 @@ class Hub:
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def spawn(self, request: Awaitable[None]) -> None:
-        """Run a client's request as a task; the request must handle its own errors."""
+        """Run a client's request as a task. The request must handle its errors; other errors are only logged."""
         task = asyncio.ensure_future(request)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -120,10 +131,11 @@ class Hub:
     # -- subscriptions ------------------------------------------------------------------------------------------------
 
     async def subscribe(self, subscription: Subscription) -> SessionUpdate | None:
-        """Add a subscription, then return the session's current version, None if there is no session.
+        """Add a subscription. Return the current version of its session; None if the session does not exist.
 
-        From this call on no version is missed: until `activate`, versions are kept in the subscription's backlog.
-        Raises: StoreUnavailable. The subscription then stays, and gets the state when the store is available.
+        Updates that arrive between this call and `activate` are collected in the subscription's backlog.
+
+        Raises: StoreUnavailable. The subscription stays added and gets the state when the store is available again.
         """
         session_id = subscription.session_id
         self._watch(session_id).subscriptions.add(subscription)
@@ -132,7 +144,8 @@ class Hub:
             current = await self.read_current(session_id)
             backlog = subscription.backlog or []
             while current is not None and any(each.epoch != current.epoch for each in backlog):
-                # One of the two epochs is over. A read that begins now shows which, and includes the whole backlog.
+                # One of the two epochs has ended. A read that begins now returns the other epoch, and a version that
+                # is at least as new as the whole backlog.
                 backlog.clear()
                 current = await self.read_current(session_id)
         except Exception:
@@ -141,10 +154,12 @@ class Hub:
         return current
 
     async def read_current(self, session_id: str) -> SessionUpdate | None:
-        """Return a session's current version or a newer one, None if there is no session. Raises: StoreUnavailable.
+        """Return a version of a session that is at least as new as the stored version at the time of this call.
 
-        Concurrent callers share a read that began after each call. A version that the store lost is not returned,
-        even before the watchers that got it are corrected.
+        Return None if the session does not exist. Concurrent calls share one read, which begins after all of these
+        calls. Versions that the store lost are never returned, even if watchers got such a version.
+
+        Raises: StoreUnavailable.
         """
         session = self._sessions.get(session_id) or _WatchedSession()
         known = session.latest
@@ -152,7 +167,7 @@ class Hub:
             update = await self._read_shared(session_id, session)
             before = session.latest
             if before is not None and before.epoch != update.epoch:
-                # One of the two epochs is over. A read that begins now shows which.
+                # One of the two epochs has ended. A read that begins now returns the other epoch.
                 update = await self._read_shared(session_id, session)
                 if before.epoch != update.epoch:
                     session.ended_epoch = before.epoch
@@ -172,7 +187,10 @@ class Hub:
         return await session.shared_read.join(read)
 
     async def read_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
-        """Return the kept versions of a session, newest first, from the current one. Raises: StoreUnavailable."""
+        """Return the version history of a session that Redis keeps, newest first, beginning with `current`.
+
+        Raises: StoreUnavailable.
+        """
         now_ms = self.now_ms()
         return (
             SessionUpdate.from_message(message, now_ms)
@@ -180,7 +198,10 @@ class Hub:
         )
 
     def activate(self, subscription: Subscription, current: SessionUpdate | None) -> None:
-        """Start direct notification: the watcher has `current` and gets the newer versions of its backlog."""
+        """Notify a watcher of the newer versions in its backlog. Later updates are then passed to the watcher directly.
+
+        `current` is the version that the watcher has; None if the session does not exist.
+        """
         backlog, subscription.backlog = subscription.backlog or [], None
         subscription.notified = current
         for update in backlog:
@@ -192,7 +213,7 @@ class Hub:
                     return  # the watcher has unsubscribed
 
     def unsubscribe(self, subscriptions: list[Subscription]) -> None:
-        """Remove subscriptions. Stop watching sessions that have no watcher any more."""
+        """Remove subscriptions. Unwatch the sessions that have no subscription and no change event any more."""
         for subscription in subscriptions:
             self.presence.remove(subscription)
             session = self._sessions.get(subscription.session_id)
@@ -202,7 +223,10 @@ class Hub:
 
     @asynccontextmanager
     async def change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
-        """Give an event that is set at each version of a session, and when this instance drains. For long polls."""
+        """Yield an `asyncio.Event` for a long poll of a session.
+
+        The hub sets the event at each new version of the session, and when this instance begins to drain.
+        """
         event = asyncio.Event()
         session = self._watch(session_id)
         session.change_events.add(event)
@@ -228,23 +252,23 @@ class Hub:
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
     def publish(self, message: FeedMessage) -> None:
-        """Notify all watchers of a version."""
+        """Notify all watchers of the version in a feed message."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
     def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
-        """Notify all watchers of a state that was read again because feed messages were lost.
+        """Notify all watchers of a state that the feed read from the store because feed messages were lost.
 
-        `went_back`: the store lost versions, so the state may have a lower version than before.
+        `went_back`: whether the store lost versions. The state can then have a lower version than the watchers have.
         """
         if (session := self._sessions.get(session_id)) is not None:
             if session.ended_epoch == snapshot.epoch:
-                session.ended_epoch = ""  # a failover lost the epoch that followed it
+                session.ended_epoch = ""  # a failover lost the later epoch, so this epoch continues
             for subscription in session.subscriptions if went_back else ():
                 subscription.notified = None
         self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
 
     def absent(self, session_id: str) -> None:
-        """Read a watched session that is no longer in Redis: the read restores an evicted session."""
+        """Read a watched session that Redis does not hold any more. The read restores an evicted session."""
         self.spawn(self._restore(session_id))
 
     async def _restore(self, session_id: str) -> None:
@@ -267,7 +291,7 @@ class Hub:
             subscriptions = tuple(each for each in subscriptions if each.notified or each.backlog is not None)
         for event in session.change_events:
             event.set()
-        # Hot path: the cost of each watcher. Everything that can be outside of this loop is outside.
+        # Hot path: the loop runs for each watcher. All work that is the same for all watchers is outside of the loop.
         for subscription in subscriptions:
             notified = subscription.notified
             if subscription.backlog is not None:
@@ -295,7 +319,8 @@ class Hub:
     async def drain(self, within_s: float) -> None:
         """Close all connections in random order, spread over at most half of `within_s` seconds.
 
-        Running requests end first. A client that does not answer the close frame is cut `ServerTimings.close_s` later.
+        Before the first close, wait until all running requests of clients end, for at most half of `within_s` seconds.
+        A client that does not answer the close frame is disconnected after `ServerTimings.close_s` seconds.
         """
         self.is_draining = True
         for session in self._sessions.values():

@@ -1,8 +1,9 @@
-"""Presence: counts the watchers of each session on all instances, and sends them PRESENCE frames.
+"""Presence tracker: counts the watchers of each session on all instances, and sends PRESENCE frames to the watchers.
 
-Counts are written, read and sent in rounds, so that a thousand new watchers cost a few frames each. States never wait
-for a round. A slow client gets only the newest frame, when its socket is ready. While Redis is unavailable no frame is
-sent; the next successful round catches up.
+The tracker writes, reads and sends counts in rounds. If a thousand watchers arrive in one round, each watcher gets one
+frame instead of a thousand. Session states are sent at once and never wait for a round. A slow client gets only the
+newest PRESENCE frame, when its socket is ready. If Redis is unavailable, no frame is sent. The next successful round
+sends the newest counts.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from synckairos.errors import Forbidden, StoreUnavailable
 from synckairos.principal import Principal
-from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, finish_beat
+from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, after_heartbeat
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, PresenceStore
@@ -26,19 +27,22 @@ from synckairos.wire import v3_messages
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 
 FRAMES_AT_ONCE = 200
-"""Frames written before other tasks of the event loop may run."""
+"""Number of frames that the tracker writes before it lets other tasks of the event loop run."""
 
 REFRESH_S = FIELD_TTL_S / 3
-"""Seconds between two writes of unchanged counts, before the store's copies expire."""
+"""Seconds between two writes of unchanged counts. Shorter than the TTL of the counts in the store."""
 
 logger = log.get_logger(__name__)
 
 
 def presence_identity(principal: Principal, declared_id: str | None = None) -> PresenceIdentity:
-    """Return a client's identity as presence shows it. `declared_id` is the participant that the client claims to be.
+    """Return the identity under which presence counts a client.
 
-    Without authentication the claim is accepted, and the role only shows whether a participant was named.
-    Raises: Forbidden if the client is authenticated as another subject.
+    `declared_id` is the participant id that the client sends in SUBSCRIBE; None if it sends no id. For a client
+    without authentication, `declared_id` is accepted unchecked. The role is then `participant` if there is an id, and
+    otherwise `viewer`.
+
+    Raises: Forbidden if the client is authenticated and `declared_id` is not its subject.
     """
     if principal.subject is None:
         return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
@@ -54,12 +58,12 @@ class _WatcherEntry(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _watcher_entry(identity: PresenceIdentity, wants_frames: bool) -> _WatcherEntry:
-    # Shared, so that ten thousand viewers need the memory of one entry.
+    # Equal entries share one object, so that ten thousand viewers need the memory of one entry.
     return _WatcherEntry(identity, wants_frames)
 
 
 class _SessionPresence:
-    """Presence of a session watched here: the watchers of this instance, and the total of all instances."""
+    """Presence of one session: the watchers on this instance, and the total of all instances."""
 
     __slots__ = (
         *("entries", "frame", "is_changed", "local_counts", "next_frame_s", "other_instances", "owed"),
@@ -70,18 +74,19 @@ class _SessionPresence:
         self.entries: dict[Subscription, _WatcherEntry] = {}
         self.local_counts: Counter[PresenceIdentity] = Counter()
         self.owed: set[Subscription] = set()
-        """Subscriptions that have not got `frame` yet."""
+        """Subscriptions that must still get `frame`."""
         self.written: bytes | None = b""
-        """The counts of this instance as last written to Redis; None if Redis may have lost them."""
+        """The latest counts that this instance wrote to Redis. None if Redis may have lost these counts."""
         self.other_instances: tuple[str, ...] = ()
         """Names of the other instances with watchers of this session."""
         self.total: PresenceCounts | None = None
+        """Sum of the counts of all instances. None before the first round."""
         self.frame = b""
-        """The newest PRESENCE frame, with `total`; empty before the first round."""
+        """The newest PRESENCE frame, which contains `total`. Empty before the first round."""
         self.is_changed = False
-        """Whether `frame` is new, so that all watchers must get it."""
+        """Whether `frame` changed and its sending to all watchers has not begun."""
         self.next_frame_s = 0.0
-        """The earliest instant of the next frame, by `time.monotonic()`."""
+        """The earliest instant at which a changed frame may be sent, in seconds by `time.monotonic()`."""
 
     def local(self) -> PresenceCounts:
         return PresenceCounts.count(self.local_counts)
@@ -97,7 +102,7 @@ class PresenceTracker:
         self._server_time = server_time
         self._timings = timings
         self._sessions: dict[str, _SessionPresence] = {}
-        # Session ids for the next round, in order: counts to write, counts to read, frames to send.
+        # Session ids for the next round, in order of insertion: counts to write, counts to read, frames to send.
         self._to_write: dict[str, None] = {}
         self._to_read: dict[str, None] = {}
         self._to_send: dict[str, None] = {}
@@ -108,7 +113,10 @@ class PresenceTracker:
     # -- watchers of this instance ------------------------------------------------------------------------------------
 
     def add(self, subscription: Subscription, identity: PresenceIdentity, *, wants_frames: bool) -> None:
-        """Count a watcher that has got its first answer, and send it PRESENCE frames if it wants them."""
+        """Start to count a watcher. Call this after the watcher got the session's state.
+
+        `wants_frames`: whether the watcher gets PRESENCE frames.
+        """
         session_id = subscription.session_id
         if subscription.watcher.subscriptions.get(session_id) is not subscription:
             return  # unsubscribed in the meantime
@@ -122,7 +130,7 @@ class PresenceTracker:
         self._schedule_write(session_id)
 
     def remove(self, subscription: Subscription) -> None:
-        """Stop counting a watcher, if it was counted."""
+        """Stop to count a watcher. Does nothing for a watcher that is not counted."""
         session = self._sessions.get(subscription.session_id)
         if session is None or (entry := session.entries.pop(subscription, None)) is None:
             return
@@ -132,8 +140,8 @@ class PresenceTracker:
         session.owed.discard(subscription)
         self._schedule_write(subscription.session_id)
 
-    def send_owed(self, watcher: Watcher) -> None:
-        """Send a watcher whose socket is ready again the frames that it has not got."""
+    def send_unsent_frames(self, watcher: Watcher) -> None:
+        """Send a watcher its unsent PRESENCE frames. Call this when the watcher's socket is ready again."""
         for session_id, subscription in watcher.subscriptions.items():
             session = self._sessions.get(session_id)
             if session is None or subscription not in session.owed:
@@ -148,21 +156,24 @@ class PresenceTracker:
     # -- rounds -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Send heartbeats and run rounds until cancelled."""
+        """Send heartbeats and run presence rounds until cancelled."""
         self._store.listen(self._receive)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_beats())
+            group.create_task(self._send_heartbeats())
             group.create_task(self._run_rounds())
 
     async def flush(self) -> None:
-        """Run a last round at shutdown. Otherwise the other instances must first find this instance dead."""
+        """Run a final round at shutdown, so that the other instances stop to count the watchers of this instance.
+
+        Without this round they count these watchers until the heartbeats of this instance are overdue.
+        """
         try:
             await self._run_round()
         except StoreUnavailable as fault:
             logger.debug("last presence round failed", cause=fault.code)
 
     async def _run_rounds(self) -> None:
-        await self._is_registered.wait()  # the other instances clear counts of a name that is not registered
+        await self._is_registered.wait()  # other instances remove the counts of an instance that is not registered
         while True:
             await self._has_work.wait()
             self._has_work.clear()
@@ -192,7 +203,8 @@ class PresenceTracker:
             self._to_write.update(dict.fromkeys(sessions))
             raise
         for session_id, session in sessions.items():
-            # After a new registration the write was under the old name, which the store has removed.
+            # If a heartbeat registered a new name in the meantime, the counts were written under the old name. The
+            # store has removed the old name with its counts.
             session.written = values[session_id] if registrations == self._sync.registrations else None
             if session.entries:
                 self._to_read[session_id] = None
@@ -209,7 +221,7 @@ class PresenceTracker:
             session = self._sessions.get(session_id)
             if session is None:
                 continue
-            by_instance.pop(self._store.instance, None)  # the local counts are newer
+            by_instance.pop(self._store.instance, None)  # the counts in memory are newer than the stored counts
             session.other_instances = tuple(by_instance)
             total = PresenceCounts.sum((session.local(), *map(PresenceCounts.parse, by_instance.values())))
             if total != session.total:
@@ -218,13 +230,13 @@ class PresenceTracker:
             self._to_send[session_id] = None
 
     async def _send_frames(self) -> None:
-        """Send new frames to all watchers that want them, and the current frame to new watchers."""
+        """Send changed PRESENCE frames to all watchers that want frames, and unchanged frames to new watchers."""
         now_s = time.monotonic()
         count = 0
         for session_id in tuple(self._to_send):
             session = self._sessions.get(session_id)
             if session is None or not session.frame:
-                # All watchers left, and new ones may have come; or the round of `flush` ran in the meantime.
+                # All watchers unsubscribed, or `flush` ran a round in the meantime. A new watcher gets its own round.
                 self._to_send.pop(session_id, None)
                 continue
             if session.is_changed and now_s >= session.next_frame_s:
@@ -249,8 +261,8 @@ class PresenceTracker:
     def _receive(self, number: int, instance: str, session_ids: list[str]) -> None:
         self._apply(after_change_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
 
-    async def _send_beats(self) -> None:
-        """Send heartbeats, and write all counts again before they expire."""
+    async def _send_heartbeats(self) -> None:
+        """Send heartbeats until cancelled. Schedule writes of all counts before the counts expire in the store."""
         beat_s, refreshed_s = float("-inf"), time.monotonic()
         while True:
             now_s = time.monotonic()
@@ -264,7 +276,7 @@ class PresenceTracker:
                 beat_s = now_s
                 INSTANCES.set(len(beat.living))
                 self._apply(
-                    finish_beat(
+                    after_heartbeat(
                         self._sync,
                         is_new_name=beat.is_new,
                         counter=beat.changes,
@@ -279,7 +291,10 @@ class PresenceTracker:
             await asyncio.sleep(self._timings.presence_beat_s)
 
     def _apply(self, step: SyncStep, named_ids: Iterable[str] = ()) -> None:
-        """Take the new state and schedule the work that it causes. `named_ids` are the sessions of a message."""
+        """Save the new synchronisation state and schedule the work of `step`.
+
+        `named_ids` are the session ids that a change message names.
+        """
         self._sync = step.state
         if step.rewrites_all:
             for session in self._sessions.values():
@@ -306,7 +321,10 @@ class PresenceTracker:
 
 
 def _take_batch(session_ids: dict[str, None]) -> list[str]:
-    """Remove and return the first ids. An id that is added again during the work waits for the next batch."""
+    """Remove the first `BATCH_SIZE` session ids from `session_ids` and return them.
+
+    An id that is added again during the work on the batch is part of a later batch.
+    """
     batch = list(islice(session_ids, BATCH_SIZE))
     for session_id in batch:
         del session_ids[session_id]

@@ -1,8 +1,9 @@
-"""State machine of presence synchronisation: the known change messages and the known other instances. Pure.
+"""State machine of presence synchronisation between instances. Pure functions without I/O.
 
-Each instance writes its counts to the presence store, then publishes a change message. A counter in the store numbers
-the messages of all instances. Messages can be lost, and the store can lose writes in a failover. The functions decide
-when counts must be read again. They also decide when this instance must write its counts again under a new name.
+Each instance writes its watcher counts to the presence store, then publishes a change message. A counter in the store
+numbers the change messages of all instances. Messages can be lost, and the store can lose writes in a failover. The
+functions decide when an instance must read counts again. They also decide when an instance must write its own counts
+again under a new name.
 """
 
 from dataclasses import dataclass, replace
@@ -11,43 +12,45 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """Knowledge of this instance about the presence store."""
+    """State of the presence store, as far as this instance has received it."""
 
     registrations: int = 0
-    """Names that this instance has had in the store. Under a new name the store has none of its counts."""
+    """Number of names that this instance has registered in the store. The store has no counts for a new name."""
 
     living: frozenset[str] = frozenset()
-    """Names of the living instances at the last heartbeat."""
+    """Names of the living instances at the latest heartbeat of this instance."""
 
     last_message: int | None = None
-    """Number of the last change message received. None before the first one, and after the counter went back."""
+    """Number of the latest received change message. None before the first message and after the counter went back."""
 
     covered: int = 0
-    """All messages up to this number were received, or all counts were marked to be read again after them."""
+    """Highest number without lost messages: each message up to this number was received or replaced by a reread."""
 
     counter: int = 0
-    """The store's counter of messages at the last heartbeat."""
+    """The store's counter of change messages at the latest heartbeat of this instance."""
 
     suspects_loss: bool = False
-    """Whether the store may have lost counts of this instance. The next heartbeat then registers a new name."""
+    """Whether the store may have lost counts of this instance. If so, the next heartbeat registers a new name."""
 
 
 class Reread(Enum):
-    """Sessions whose counts must be read again."""
+    """Which sessions' counts must be read again."""
 
     NONE = "none"
     NAMED = "named"
-    """The sessions that the message names."""
+    """The sessions that the change message names."""
     ALL = "all"
-    """All sessions watched here."""
+    """All sessions with watchers on this instance."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncStep:
-    """A transition: the new state, and the work that it causes.
+    """Result of a message or heartbeat: the new synchronisation state, and the work that the instance must do.
 
-    `rewrites_all`: all counts of this instance must be written again. `dead` are instances that died since
-    the last heartbeat: sessions with their counts must be read again.
+    - `reread`: the sessions whose counts must be read again.
+    - `rewrites_all`: whether all counts of this instance must be written again.
+    - `dead`: names of the instances that died after the heartbeat before. Sessions with counts of these instances must
+      be read again.
     """
 
     state: SyncState
@@ -57,24 +60,31 @@ class SyncStep:
 
 
 def after_change_message(state: SyncState, number: int, *, is_own: bool) -> SyncStep:
-    """Take a change message. `is_own`: this instance published it."""
+    """Return the step that a received change message causes.
+
+    `number` is the message's number. `is_own` is True if this instance published the message.
+    """
     suspects_loss = state.suspects_loss
     if state.last_message is not None and number <= state.last_message:
         suspects_loss = True  # the counter went back: the store lost writes
     elif number <= state.covered:
-        return SyncStep(replace(state, last_message=number))  # late; all counts were marked after it was published
+        return SyncStep(replace(state, last_message=number))  # a late message, already covered by a reread of all
     after = replace(state, last_message=number, covered=number, suspects_loss=suspects_loss)
     if number != state.covered + 1:
         return SyncStep(after, Reread.ALL)  # messages in between were lost
     return SyncStep(after, Reread.NONE if is_own else Reread.NAMED)
 
 
-def finish_beat(
+def after_heartbeat(
     state: SyncState, *, is_new_name: bool, counter: int, living: frozenset[str], covered_before: int
 ) -> SyncStep:
-    """Take the reply to a heartbeat: whether it registered a new name, the counter, and the living instances.
+    """Return the step that the store's reply to a heartbeat causes.
 
-    `covered_before` is `SyncState.covered` when the heartbeat was sent: messages may have been received since.
+    - `is_new_name`: whether the heartbeat registered a new name for this instance.
+    - `counter`: the store's counter of change messages.
+    - `living`: names of the living instances.
+    - `covered_before`: `SyncState.covered` at the moment when the heartbeat was sent. `state.covered` can be higher,
+      because messages can arrive during the heartbeat.
     """
     went_back = counter < max(covered_before, state.counter)  # after a failover, or after a loss of all data
     misses_messages = state.covered < state.counter or went_back
@@ -85,7 +95,7 @@ def finish_beat(
             last_message=None if went_back else state.last_message,
             covered=counter if misses_messages else state.covered,
             counter=counter,
-            # A message received since the heartbeat was sent may have set it.
+            # A message that arrived during the heartbeat can have set this flag.
             suspects_loss=(went_back or state.suspects_loss) and not is_new_name,
         ),
         reread=Reread.ALL if misses_messages else Reread.NONE,

@@ -1,7 +1,8 @@
-"""Round-trip time to one client, measured by pings: the part of a turn that the network took.
+"""Round-trip time to one client, measured with WebSocket pings, for lag compensation.
 
-A client's turn begins when the update arrives there, and ends when its switch arrives here. That is one way there and
-one way back. A client can delay its pong, and the lag quota limits the gain; it cannot send a pong too early.
+The network adds one round trip to each turn: the update travels to the client, and the switch travels back. A client
+can delay its pong to appear slower; the lag quota limits this gain. A client cannot answer a ping before it arrives,
+because the payload is random.
 """
 
 from secrets import token_bytes
@@ -9,17 +10,17 @@ from secrets import token_bytes
 from synckairos.wire.websocket_frames import ping_frame
 
 MAX_SAMPLE_MS = 2_000
-"""Milliseconds of a sample, at most. Networks usually need less; a longer time is a busy or lying client."""
+"""Maximum milliseconds of one sample. A longer measured time comes from a busy or dishonest client, not the network."""
 
 SAMPLE_WEIGHT = 0.1
-"""Part of the difference to a new sample by which the mean moves, from the second sample on, as in lichess' lila-ws.
+"""Weight of a new sample in the mean, from the second sample on. The value is the one of lichess' lila-ws.
 
-One delayed pong therefore changes little.
+The weight is low, so that one delayed pong changes the mean only a little.
 """
 
 
 class RoundTripTime:
-    """Running mean of a client's round-trip time. At most one ping is open at a time."""
+    """Running mean of a client's round-trip time. At most one ping is unanswered at a time."""
 
     __slots__ = ("_mean_ms", "_sent_at_s", "_token")
 
@@ -30,18 +31,24 @@ class RoundTripTime:
 
     @property
     def mean_ms(self) -> int | None:
-        """Return the mean in whole milliseconds; None before the first pong."""
+        """Return the mean round-trip time in whole milliseconds; None before the first pong."""
         return None if self._mean_ms is None else round(self._mean_ms)
 
     def start_ping(self, now_s: float) -> bytes:
-        """Return a ping frame to write now; empty if a ping is open. `now_s` is `time.monotonic()`."""
+        """Return a ping frame for the socket; empty bytes if an earlier ping is unanswered.
+
+        `now_s` is the instant of the write in seconds, by `time.monotonic()`.
+        """
         if self._token:
             return b""
         self._token, self._sent_at_s = token_bytes(4), now_s
         return ping_frame(self._token)
 
     def receive_pong(self, payload: bytes, now_s: float) -> None:
-        """Add the sample of a pong. Pongs that do not answer the open ping are ignored."""
+        """Add the sample that a pong gives to the mean. Ignore a pong that does not answer the unanswered ping.
+
+        `payload` is the payload of the pong. `now_s` is its arrival in seconds, by `time.monotonic()`.
+        """
         if not self._token or payload != self._token:
             return
         self._token = b""

@@ -1,4 +1,4 @@
-"""One version of a session for its watchers, with a cache of the frames rendered from it."""
+"""Update: one version of a session for its watchers, with a cache of the frames rendered from this version."""
 
 from collections.abc import Callable, Hashable
 from itertools import count
@@ -19,17 +19,22 @@ EVENTS_SENT = frozenset(
         EventType.SESSION_DELETED,
     }
 )
-"""Event types that v3 sends as EVENT: no command caused them, and a client that gets a later state would miss them."""
+"""Event types for which v3 sends an EVENT message before the state.
+
+Most of these events come without a command. A slow client skips states, and would miss the events without the messages.
+"""
 
 _serials = count()
 
 
 class SessionUpdate:
-    """A version of a session.
+    """One version of a session, with cached frames.
 
-    `message` is the feed message, None if only the state is known. `is_event`: v3 also sends an EVENT.
-    `serial` is unique in this process. `epoch` and `version` are those of the snapshot: the fan-out compares them for
-    each watcher. `server_time_ms` is the Redis time, as estimated here, at which this instance got the version.
+    - `message`: the feed message of this version. None if the snapshot was read from the store.
+    - `is_event`: whether v3 also sends an EVENT message for this version.
+    - `serial`: a number that is unique in this process.
+    - `epoch` and `version`: copies from the snapshot, because the fan-out compares them for each watcher.
+    - `server_time_ms`: estimated Redis time at which this instance received the version.
     """
 
     __slots__ = (
@@ -60,7 +65,7 @@ class SessionUpdate:
         self._frames: dict[Hashable, bytes] = {}
         self._parts: DocumentParts | None = None
         self.deltas: dict[int, bytes] = {}
-        """Frames that lead to this version, by the serial of the update that was sent before."""
+        """v3 frames with the change from an earlier version to this version, by the `serial` of the earlier update."""
 
     @classmethod
     def from_message(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
@@ -68,23 +73,25 @@ class SessionUpdate:
 
     @property
     def is_found_tombstone(self) -> bool:
-        """Return whether this deletion was read from the store, without its feed message.
+        """Return whether this update is a deletion that was read from the store instead of the feed.
 
-        A watcher that never had a state ignores it and waits until the session is created again.
+        A watcher that never had a state of the session ignores such an update. The watcher waits until the session is
+        created again.
         """
         return self.snapshot.deleted and self.message is None
 
     def frame(self, kind: Hashable, render: Callable[["SessionUpdate"], bytes]) -> bytes:
-        """Return the frame of one kind; `render` is called only for the first watcher."""
+        """Return the cached frame of one kind. `render` creates the frame at the first call with this `kind`."""
         frame = self._frames.get(kind)
         if frame is None:
             frame = self._frames[kind] = render(self)
         return frame
 
     def patch_from(self, before: "SessionUpdate") -> bytes | None:
-        """Return the merge patch from another version to this one; None if only the full state can express the change.
+        """Return the merge patch from the document of `before` to the document of this update.
 
-        The patch comes from the feed message if that starts at `before`; otherwise it is built from both documents.
+        Return None if a merge patch cannot express the change. The patch is taken from the feed message if the message
+        is based on `before`. Otherwise the patch is calculated from both documents.
         """
         change = None if self.message is None else self.message.change
         if change is not None and change.base_tag == before.snapshot.tag:
@@ -92,19 +99,23 @@ class SessionUpdate:
         return document_merge_patch.render_patch(before.parts(), self.parts())
 
     def parts(self) -> DocumentParts:
-        """Return the parts of the document; it is parsed at the first call."""
+        """Return the parts of the session document. The first call parses the document."""
         if self._parts is None:
             self._parts = DocumentParts.parse(self.snapshot.document)
         return self._parts
 
     def is_covered_by(self, other: "SessionUpdate | None") -> bool:
-        """Return whether a watcher that has `other` needs this version no more. Compares versions of one epoch only."""
+        """Return whether `other` has the same epoch as this update and the same or a later version.
+
+        A watcher that has `other` then needs no update to this version.
+        """
         return other is not None and other.epoch == self.epoch and other.version >= self.version
 
     def shows_loss_of(self, known: "SessionUpdate") -> bool:
-        """Return whether this update, read after `known` was committed, shows that the store lost `known`.
+        """Return whether this update proves that the store lost the version of `known`.
 
-        The store went back to an earlier version. It may have issued the version number again with other content.
+        This update must be read after `known` was committed. In the same epoch, a lower version is a proof. The same
+        version with another tag is also a proof: the store issued the version number again with other content.
         """
         if self.epoch != known.epoch or self.version > known.version:
             return False

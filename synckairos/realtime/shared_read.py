@@ -1,4 +1,4 @@
-"""Single-flight reads: concurrent callers share a read that began after all their calls."""
+"""Single-flight reads: concurrent calls share one read, which begins after all of these calls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class SharedRead(Generic[T]):
-    """Runs at most one read at a time, and at most one read after it.
+    """Single-flight execution of a read: at most one read runs, and at most one further read is scheduled.
 
-    A caller that comes while a read runs gets the result of the next read: the running read may have begun before a
-    change that the caller must see. All callers of the next read share it.
+    A call during a running read gets the result of the scheduled read. The running read may have begun before a change
+    that the new call must see. All calls during one running read share the scheduled read.
     """
 
     __slots__ = ("_current", "_next")
@@ -21,9 +21,12 @@ class SharedRead(Generic[T]):
         self._next: asyncio.Task[T] | None = None
 
     async def join(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a read that begins now or later; the callers that share it use one caller's `read`.
+        """Return the result of a read that begins at this call or later.
 
-        A cancelled caller does not cancel the read. Raises: the exceptions of `read`.
+        Only the first of the calls that share a read has its `read` function called. If a call is cancelled, the read
+        continues for the other calls.
+
+        Raises: The exceptions of the `read` function that was called.
         """
         if self._current is None:
             task = self._current = asyncio.create_task(self._run(read))

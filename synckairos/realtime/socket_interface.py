@@ -1,6 +1,7 @@
-"""Interfaces between a WebSocket and its connection: `Socket` and `AdoptableSocket` down, `SocketEventReceiver` up.
+"""Interfaces between the server's WebSocket protocol and the connections of the two dialects.
 
-The server's WebSocket protocol implements the sockets. Frames are whole WebSocket frames, with their header.
+The protocol implements `Socket` and `AdoptableSocket`. The connections implement `SocketEventReceiver`. A frame here is
+a complete WebSocket frame with its header.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -12,43 +13,47 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 SOCKET_EXTENSION = "synckairos.socket"
-"""Key in `scope["extensions"]` of the ASGI scope, under which the server provides the `AdoptableSocket`."""
+"""Name of the ASGI extension in `scope["extensions"]`. The extension's value is the `AdoptableSocket`."""
 
 
 class Socket(Protocol):
     """A WebSocket after its handshake."""
 
     ready: bool
-    """Whether a frame written now is sent at once, without a queue in this process."""
+    """Whether the operating system accepts a frame at once, so that no frame waits in this process."""
 
     last_received_s: float
-    """Instant of the last data from the client, by `time.monotonic()`."""
+    """Instant of the latest data from the client in seconds, by `time.monotonic()`."""
 
     def write(self, frame: bytes, /) -> None:
-        """Write a whole frame without blocking. Clears `ready` if the client does not take more."""
+        """Write a complete frame without blocking. Set `ready` to False if further frames must wait."""
 
     def unsent_bytes(self) -> int:
-        """Return the bytes that the client has not taken yet, as far as the operating system shows."""
+        """Return the number of written bytes that the client has not acknowledged.
+
+        The number includes bytes in this process, and bytes in the kernel if the operating system reports them.
+        """
 
     def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
-        """Send `last_frames` and a close frame, then disconnect, soon also if the client does not read.
+        """Send `last_frames` and a close frame with `code` and `reason`, then disconnect.
 
-        `SocketEventReceiver.connection_lost` follows.
+        A timer disconnects a client that does not read or does not answer the close frame. After the disconnection
+        the socket calls `SocketEventReceiver.connection_lost`.
         """
 
     def abort(self) -> None:
-        """Disconnect at once."""
+        """Disconnect at once, without a close frame."""
 
 
 class SocketEventReceiver(Protocol):
-    """Receiver of a socket's events. All methods are called synchronously."""
+    """Receiver of the events of one socket. The methods are synchronous and must not block."""
 
     @property
     def message_too_big_code(self) -> int:
-        """Return the close code for a message that is too large."""
+        """Return the WebSocket close code for a message that is too large."""
 
     def allow_frame(self) -> bool:
-        """Count a frame that is not a whole message: ping, pong or fragment. Return False to discard the frame."""
+        """Count a received ping, pong or fragment for the message rate limit. Return False to discard the frame."""
 
     def text_received(self, text: str) -> None: ...
     def bytes_received(self, data: bytes) -> None: ...
@@ -58,7 +63,7 @@ class SocketEventReceiver(Protocol):
 
 
 class AdoptableSocket(Socket, Protocol):
-    """A socket that can hand its messages to a client directly, without ASGI."""
+    """A socket that can pass its messages to a `SocketEventReceiver` directly, without ASGI."""
 
     def adopt(self, client: SocketEventReceiver) -> None:
-        """Send all further messages to `client`, until `SocketEventReceiver.connection_lost`."""
+        """Pass all further messages and events of this socket to `client`, until the connection is lost."""

@@ -1,4 +1,4 @@
-"""Time limits and rates of the hub, of its connections and of presence."""
+"""Time limits and rates for the hub, for WebSocket connections and for presence frames."""
 
 from dataclasses import dataclass
 
@@ -7,31 +7,31 @@ from synckairos.store.presence import HEARTBEAT_S
 
 @dataclass(frozen=True, slots=True)
 class RealtimeTimings:
-    """Time limits in seconds, and the rate of presence frames."""
+    """Time limits in seconds for connections and presence, and the byte rate of presence frames."""
 
     check_s: float = 2.5
-    """Seconds between two checks of every connection."""
+    """Seconds between two liveness checks of a connection. Each check covers all connections of the instance."""
 
     ping_after_s: float = 20.0
-    """Seconds without data from a client after which the client is pinged."""
+    """Seconds without data from a client after which the instance pings the client."""
 
     silent_after_s: float = 40.0
-    """Seconds without data from a client after which the connection is closed."""
+    """Seconds without data from a client after which the instance closes the connection."""
 
     stuck_after_s: float = 15.0
-    """Seconds in which a client takes no byte of its unsent data, after which the connection is closed."""
+    """Seconds in which a client with unsent data receives no byte. Then the instance closes the connection."""
 
     presence_round_s: float = 0.5
-    """Seconds between two rounds of presence: a watcher gets at most one presence frame of a session in this time."""
+    """Seconds between two presence rounds. In one round a watcher gets at most one presence frame for each session."""
 
     presence_beat_s: float = HEARTBEAT_S
-    """Seconds between two heartbeats of this instance in the presence store."""
+    """Seconds between two heartbeats that this instance writes to the presence store."""
 
     presence_longest_pause_s: float = 2.0
-    """Seconds between two presence frames of a session, at most, however many watchers the session has."""
+    """Maximum pause in seconds between two presence frames of a session, for any number of watchers."""
 
     presence_bytes_per_s: float = 20_000_000
-    """Bytes of presence frames that one session may send in a second; above that its pauses get longer."""
+    """Maximum bytes per second of all presence frames of one session. Larger sessions get longer pauses."""
 
 
 DEFAULT_TIMINGS = RealtimeTimings()

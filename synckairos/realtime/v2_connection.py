@@ -1,4 +1,4 @@
-"""Connection of the v2 dialect: one session for each socket, full states, only messages that v2 clients know."""
+"""Connection of the v2 dialect: one session for each socket, full states, and only the messages of v2."""
 
 from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError
 from synckairos.principal import Principal
@@ -20,7 +20,7 @@ logger = log.get_logger(__name__)
 
 
 class V2Connection(SocketConnection):
-    """A client that watches the session named in its URL."""
+    """Connection of a v2 client. The client watches the one session that its URL names."""
 
     __slots__ = ("_session_id",)
 
@@ -31,7 +31,10 @@ class V2Connection(SocketConnection):
         self._session_id = session_id
 
     async def open(self) -> None:
-        """Send CONNECTED, then the state. If the session does not exist, the client waits until it is created."""
+        """Send CONNECTED, then the session's state.
+
+        If the session does not exist, the connection stays open and sends the state when the session is created.
+        """
         session_id = self._session_id
         self.send(v2_messages.connected_frame(session_id, self.hub.now_ms()))
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
@@ -39,9 +42,9 @@ class V2Connection(SocketConnection):
         try:
             current = await self.hub.subscribe(subscription)
         except SyncKairosError as fault:
-            # The client keeps its connection and gets the state as soon as the store is available.
+            # The connection stays open. The client gets the state when the store is available again.
             logger.warning("a watcher subscribed without a state", session_id=session_id, cause=fault.code)
-        except Exception as fault:  # the client still gets later versions
+        except Exception as fault:  # the connection stays open, because later versions can still be sent
             logger.error("a watcher subscribed without a state", session_id=session_id, exc_info=fault)
         if self.is_lost:
             return
@@ -61,7 +64,7 @@ class V2Connection(SocketConnection):
         self._handle(text)
 
     def bytes_received(self, data: bytes) -> None:
-        """Handle a binary frame as a text frame: v2 reads both, and some of its clients send binary frames."""
+        """Handle a binary message like a text message, because some v2 clients send binary messages."""
         self._handle(data)
 
     def _handle(self, message: str | bytes) -> None:
@@ -79,7 +82,7 @@ class V2Connection(SocketConnection):
                 self.hub.spawn(self._resync())
 
     async def _resync(self) -> None:
-        """Answer RECONNECT with STATE_SYNC."""
+        """Answer a RECONNECT message with STATE_SYNC, or with an error if the state cannot be read."""
         for session_id, subscription in tuple(self.subscriptions.items()):
             try:
                 current = await self.hub.read_current(session_id)
@@ -94,7 +97,7 @@ class V2Connection(SocketConnection):
                 continue
             if not self.is_lost:
                 if not current.is_covered_by(subscription.notified):
-                    subscription.notified = current  # later feed messages of earlier versions are then ignored
+                    subscription.notified = current  # the hub then ignores late feed messages of earlier versions
                 subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
                 self.send_update(subscription, current)
 
@@ -102,7 +105,7 @@ class V2Connection(SocketConnection):
         if update.snapshot.deleted:
             self.send(update.frame("v2 deleted", _render_session_deleted))
             self.close(*DELETED)
-        elif self.socket.ready:  # then there is no unsent state, and no STATE_SYNC is due
+        elif self.socket.ready:  # a ready socket has no unsent state, and no RECONNECT waits for its STATE_SYNC
             self.socket.write(update.frame("v2", _render_state_update))
         else:
             self.send_update(subscription, update)

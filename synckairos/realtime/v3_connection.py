@@ -1,4 +1,4 @@
-"""Connection of the dialect `synckairos.v3`: many sessions for each socket, deltas, resuming, idempotent commands."""
+"""Connection of the dialect `synckairos.v3`: many sessions for each socket, deltas, resumption, idempotent commands."""
 
 import asyncio
 import itertools
@@ -27,14 +27,19 @@ from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import extract_updated_at_ms, may_compensate_lag
 
 InboxRequest = v3_messages.Subscribe | v3_messages.Unsubscribe | v3_messages.Command
-"""Requests that are handled in order. PING is answered at once."""
+"""Requests that a connection handles in the order of arrival. PING is answered at once and is not such a request."""
 
 MAX_SUBSCRIPTIONS = 32
+"""Maximum number of sessions that one connection can watch."""
+
 MAX_INBOX = 512
-"""Requests in a client's inbox, at most."""
+"""Maximum number of requests in the inbox of one connection. The inbox holds requests that are not started."""
 
 MAX_INBOX_CHARACTERS = 8 << 20
-"""Characters of all requests in an inbox, at most: 256 times the largest metadata. Parsed, they take 20 times more."""
+"""Maximum characters of all requests in one inbox: 256 times the largest metadata.
+
+The parsed requests take up to 20 times this size in memory.
+"""
 
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
@@ -44,7 +49,7 @@ logger = log.get_logger(__name__)
 
 
 class V3Connection(SocketConnection):
-    """A client of the v3 dialect. Its requests are handled in order, PINGs at once."""
+    """Connection of a v3 client. Answers PING at once and handles all other requests in the order of arrival."""
 
     __slots__ = ("_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time")
 
@@ -54,11 +59,14 @@ class V3Connection(SocketConnection):
         super().__init__(hub, socket, principal)
         self._commands = commands
         self._inbox: deque[tuple[InboxRequest, int]] | None = None
-        """Requests that are not started, each with its characters. None while no task handles them."""
+        """Requests that are not started, each with its number of characters. None if no task handles requests."""
         self._close_when_idle: tuple[int, str] | None = None
-        """Code and reason to close with when the inbox is empty, unless the client watches a session then."""
+        """Close code and reason for the moment when the inbox is empty.
+
+        The connection is then closed if the client watches no session. None if no close is planned.
+        """
         self._queue_empty: asyncio.Future[None] | None = None
-        """Done when no frame is queued for the client; None if no request waits for that."""
+        """Future that ends when no frame is queued for the client. None if no request waits for this moment."""
         self._round_trip_time: RoundTripTime | None = None
 
     # -- from the client ----------------------------------------------------------------------------------------------
@@ -89,7 +97,10 @@ class V3Connection(SocketConnection):
             self.send(v3_messages.error_frame(refusal, self.hub.now_ms()))
 
     async def _handle_inbox(self) -> None:
-        """Handle the requests in order. The task ends when the inbox is empty, so that an idle client has no task."""
+        """Handle the requests of the inbox in order, until the inbox is empty.
+
+        The task of this method then ends, so that an idle client has no task.
+        """
         inbox = self._inbox
         assert inbox is not None
         try:
@@ -97,7 +108,7 @@ class V3Connection(SocketConnection):
                 request, _ = inbox.popleft()
                 try:
                     await self._handle(request)
-                except Exception as fault:  # the client must get an answer, also to its later requests
+                except Exception as fault:  # the client must get an answer to this request and to later requests
                     logger.error("a client's request failed", session_id=request.session_id, exc_info=fault)
                     if isinstance(request, v3_messages.Subscribe):
                         self._drop_subscription(request.session_id)
@@ -122,9 +133,10 @@ class V3Connection(SocketConnection):
                 self._unsubscribe(request)
 
     async def _wait_for_empty_queue(self) -> None:
-        """Wait until no frame is queued.
+        """Wait until no frame is queued for the client.
 
-        The missed versions of one session fit into the queue. Those of all sessions of a slow client would not.
+        The queue can hold the missed versions of one session. It cannot hold the missed versions of all sessions of a
+        slow client at the same time.
         """
         while self.has_queued_frames:
             self._queue_empty = asyncio.get_running_loop().create_future()
@@ -137,7 +149,10 @@ class V3Connection(SocketConnection):
             self._queue_empty = None
 
     def _close_if_unused(self, close_with: tuple[int, str]) -> None:
-        """Close the connection if it watches no session, after all requests in the inbox are answered."""
+        """Close the connection with this code and reason if the client watches no session.
+
+        If the connection still handles requests, make this check after the last request instead.
+        """
         if self.subscriptions:
             return
         if self._inbox is None:
@@ -149,7 +164,7 @@ class V3Connection(SocketConnection):
         try:
             answer = await self._commands.execute(self.principal, request, self._round_trip_ms_for(request))
         except SyncKairosError as refusal:
-            # A saved refusal is the same at each replay, so its time is that of the state it was decided on.
+            # Each replay of a saved refusal must be identical. The instant is therefore the one of the saved document.
             at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
             self.send(v3_messages.error_frame(refusal, at_ms, request.id, request.session_id))
             return
@@ -170,14 +185,18 @@ class V3Connection(SocketConnection):
             self._round_trip_time.receive_pong(payload, self.socket.last_received_s)
 
     def _measure_round_trip(self) -> None:
-        """Ping the client to measure the round-trip time."""
+        """Send the client a ping that measures the round-trip time, if no such ping is unanswered."""
         if self._round_trip_time is None:
             self._round_trip_time = RoundTripTime()
         if self.socket.ready and (ping := self._round_trip_time.start_ping(time.monotonic())):
             self.socket.write(ping)
 
     def _round_trip_ms_for(self, request: v3_messages.Command) -> int | None:
-        """Return the measured round-trip time if a command claims lag, and measure again for the next claim."""
+        """Return the measured round-trip time in milliseconds if a command claims lag.
+
+        Return None if the command claims no lag, or if no pong has arrived yet. A claim also starts the measurement
+        for the next claim.
+        """
         if "lag_ms" not in request.args:
             return None
         self._measure_round_trip()
@@ -228,9 +247,11 @@ class V3Connection(SocketConnection):
             self.hub.unsubscribe([subscription])
 
     async def _read_missed(self, request: v3_messages.Subscribe, current: SessionUpdate) -> list[SessionUpdate] | None:
-        """Return the versions from the client's own to the current one; None if not all of them are kept.
+        """Return the updates from the client's version to the current version, both included, oldest first.
 
-        A kept version with another tag is not the client's: the store lost that one and issued its number again.
+        Return None if the request names no version, or if one of these versions is not in the version history. Also
+        return None if the version has another tag than the client's version: then the store lost the client's version
+        and issued its number again.
         """
         if request.version is None or request.epoch != current.epoch or request.version > current.version:
             return None
@@ -240,7 +261,10 @@ class V3Connection(SocketConnection):
         return missed if request.tag in (None, missed[0].snapshot.tag) else None
 
     async def _read_kept(self, version: int, current: SessionUpdate) -> list[SessionUpdate]:
-        """Return the kept versions from `version` to the current one, oldest first."""
+        """Return the updates of the version history from `version` to `current`, oldest first.
+
+        The list is shorter if the version history does not reach back to `version`.
+        """
         kept: list[SessionUpdate] = []
         for each in await self.hub.read_history(current):
             if each.epoch != current.epoch or each.version < version:
@@ -249,7 +273,10 @@ class V3Connection(SocketConnection):
         return kept
 
     def _send_missed(self, request: v3_messages.Subscribe, missed: list[SessionUpdate]) -> None:
-        """Send the missed versions, each with its event. If no version was missed, send an empty delta."""
+        """Send all missed versions as answer to `request`, each with its event.
+
+        `missed` begins with the version that the client has. If this is also the current version, send an empty delta.
+        """
         members = {"recovered": True} if request.id is None else {"reply_to": request.id, "recovered": True}
         if len(missed) == 1:
             (update,) = missed
@@ -281,10 +308,11 @@ class V3Connection(SocketConnection):
 
     def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
         sent, socket = subscription.sent, self.socket
-        if sent is not None and not update.is_event and socket.ready:  # so no state is unsent, and no STATE_SYNC is due
+        # A ready socket has no unsent state, and no SUBSCRIBE waits for its STATE_SYNC.
+        if sent is not None and not update.is_event and socket.ready:
             frame = update.deltas.get(sent.serial)
             if frame is not None:
-                # Hot path: the whole cost of a watcher, except the first one with the same version sent before.
+                # Hot path for all watchers except the first watcher with this sent version, which renders the delta.
                 socket.write(frame)
                 subscription.sent = update
                 return
@@ -301,7 +329,7 @@ class V3Connection(SocketConnection):
         if isinstance(request, v3_messages.Subscribe):
             subscription.sync_request = None
             return _render_state_sync(request, update, self.hub.now_ms())
-        # After the store lost versions, the version may go back. Send the full state: a delta would look outdated.
+        # After data loss the version can go back. Clients would ignore a delta to a lower version as outdated.
         if sent is None or sent.epoch != update.epoch or sent.version >= update.version:
             return update.frame("v3", _render_state_update)
         frame = update.deltas.get(sent.serial)
@@ -311,7 +339,7 @@ class V3Connection(SocketConnection):
 
     def write_resumed(self) -> None:
         super().write_resumed()
-        self.hub.presence.send_owed(self)
+        self.hub.presence.send_unsent_frames(self)
         self._wake_if_queue_empty()
 
     def _unsubscribe_all(self) -> None:
@@ -319,13 +347,13 @@ class V3Connection(SocketConnection):
         self._wake_if_queue_empty()
 
     def announce_shutdown(self, spread_s: float) -> None:
-        # The client reconnects at a random instant; the latest one is after the last connection was closed.
+        # Each client reconnects after a random delay. The maximum is later than the close of all connections.
         retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
         self.send(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
 
 
 def _count_frames(missed: Sequence[SessionUpdate]) -> int:
-    """Return the number of frames from the first of these versions to the last."""
+    """Return the number of frames that `V3Connection._send_missed` sends for these updates."""
     return max(1, sum(1 + each.is_event for each in missed[1:]))
 
 
@@ -334,7 +362,7 @@ def _render_event(update: SessionUpdate) -> bytes:
 
 
 def _deletion_message(update: SessionUpdate) -> FeedMessage:
-    """Return the feed message of a deletion of which only the tombstone is known."""
+    """Build the feed message of a deletion from its tombstone, for an update without a feed message."""
     at_ms = extract_updated_at_ms(update.snapshot.document)
     return FeedMessage(update.session_id, update.snapshot, EventType.SESSION_DELETED, at_ms)
 
@@ -355,9 +383,9 @@ def _render_state_update(update: SessionUpdate) -> bytes:
 
 
 def _render_change(sent: SessionUpdate, update: SessionUpdate) -> bytes:
-    """Render the delta from the state sent before, or the full state if it is not larger.
+    """Return a frame with the delta from `sent` to `update`, or a frame with the full state if it is not larger.
 
-    A full state that skips versions names the version sent before.
+    A frame with the full state also names the version of `sent`, if versions between the two were skipped.
     """
     patch = update.patch_from(sent)
     if patch is not None:

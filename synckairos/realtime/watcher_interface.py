@@ -1,6 +1,6 @@
-"""Watchers, as the hub and presence see them, and their subscriptions to sessions.
+"""Interface between the hub and the connections: `Watcher`, and `Subscription` to one session.
 
-The connections of both dialects are watchers. The hub does not know the dialect nor the socket.
+The connections of both dialects (v2 and v3) implement `Watcher`. The hub is independent of dialects and sockets.
 """
 
 from typing import Protocol
@@ -10,7 +10,7 @@ from synckairos.realtime.session_update import SessionUpdate
 
 
 class Subscription:
-    """A watcher's subscription to a session, with the positions in the sequence of its versions."""
+    """A watcher's subscription to one session, with the latest versions that the watcher got and sent."""
 
     __slots__ = ("backlog", "notified", "sent", "session_id", "sync_request", "unsent", "watcher")
 
@@ -18,35 +18,41 @@ class Subscription:
         self.watcher = watcher
         self.session_id = session_id
         self.notified: SessionUpdate | None = None
-        """The last version given to the watcher."""
+        """The latest version that the hub passed to the watcher. None before the first version."""
         self.sent: SessionUpdate | None = None
-        """The last version written to the socket."""
+        """The latest version that the watcher wrote to its socket. None before the first version."""
         self.unsent: SessionUpdate | None = None
-        """The newest version, if it is not written yet."""
+        """The newest version, which waits until the socket is ready. None if no version waits."""
         self.sync_request: object | None = None
-        """The request, in the dialect's form, that the next full state answers."""
+        """The client's request that the next full state must answer, as the dialect's class. None without a request."""
         self.backlog: list[SessionUpdate] | None = []
-        """Updates that came during the first read; None after it."""
+        """Updates that arrived before `Hub.activate` was called; None after this call."""
 
 
 class Watcher(Protocol):
-    """A connection subscribed to sessions. All methods are called synchronously and must not block."""
+    """A connection that can subscribe to sessions. The methods are synchronous and must not block."""
 
     principal: Principal
     subscriptions: dict[str, Subscription]
-    """By session id."""
+    """Subscriptions of this connection, by session id."""
 
     def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Take a version that is newer than all before."""
+        """Send an update to the client, or keep the update for later.
+
+        The hub calls this only with a version that is newer than the versions it passed before.
+        """
 
     def send_if_ready(self, frame: bytes) -> bool:
-        """Send a frame if the socket is ready; return whether it was sent."""
+        """Send a frame if the socket is ready. Return whether the frame was sent."""
 
     def check_liveness(self, now_s: float) -> None:
         """Ping or close a connection whose client does not respond. `now_s` is `time.monotonic()`."""
 
     def announce_shutdown(self, spread_s: float) -> None:
-        """Announce that this instance stops; it closes all connections within `spread_s` seconds."""
+        """Send the client an announcement of the shutdown, if the dialect has one.
+
+        `spread_s` is the number of seconds over which the instance closes its connections.
+        """
 
     def close_for_shutdown(self) -> None:
-        """Unsubscribe from all sessions and close the connection, because this instance stops."""
+        """Unsubscribe from all sessions and close the connection at shutdown of the instance."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, finish_beat
+from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, after_heartbeat
 
 A_B = frozenset({"a", "b"})
 START = SyncState()
@@ -112,7 +112,9 @@ BEATS = {
 def test_heartbeat_causes_its_transition(
     state: SyncState, is_new_name: bool, counter: int, living: frozenset[str], covered_before: int, expected: SyncStep
 ) -> None:
-    step = finish_beat(state, is_new_name=is_new_name, counter=counter, living=living, covered_before=covered_before)
+    step = after_heartbeat(
+        state, is_new_name=is_new_name, counter=counter, living=living, covered_before=covered_before
+    )
     assert step == expected
 
 
@@ -131,7 +133,9 @@ def test_two_heartbeats_after_the_last_message_every_message_is_covered(seed: in
         return step.state
 
     def beat() -> SyncState:
-        return take(finish_beat(state, is_new_name=False, counter=counter, living=A_B, covered_before=state.covered))
+        return take(
+            after_heartbeat(state, is_new_name=False, counter=counter, living=A_B, covered_before=state.covered)
+        )
 
     for _ in range(60):
         if chance.random() < 0.5:
