@@ -1,7 +1,8 @@
-"""Settings: every variable with its default and meaning. `.env.example` and the settings page are rendered from here.
+"""Settings of one process: each environment variable with its default and its meaning.
 
-Reads only the environment, and a file if the caller names it. Opens no connection and holds no global state.
-Never prints a value that may hold a secret.
+`.env.example` and the settings page are rendered from this module. The module reads only the environment, and a file if
+the caller names a file. The module opens no connection, holds no global state, and never prints a value that could be a
+secret.
 """
 
 import os
@@ -23,7 +24,8 @@ from synckairos.urls.redis_url import check_redis_url
 
 PREFIX = "SYNCKAIROS_"
 
-# These names also work without the prefix, as in v2. If both are set, the prefixed name wins.
+# The variables of these settings also work without the prefix, as in v2. If both variables are set, the variable with
+# the prefix wins.
 UNPREFIXED = frozenset(
     {
         "port",
@@ -39,18 +41,18 @@ UNPREFIXED = frozenset(
     }
 )
 
-# v2 logged with pino, which has other names for some levels.
+# The logger of v2, pino, has other names for some levels.
 _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 
 
 class BadSettings(SyncKairosError):
-    """A setting has an invalid value. The message has one line per fault, each naming its variable."""
+    """A setting has an invalid value. The message has one line for each fault, with the name of the variable."""
 
     code = "BAD_SETTINGS"
 
 
 def variables(field: str) -> tuple[str, ...]:
-    """Return the environment variables that set `field`, the one with precedence first."""
+    """Return the environment variables that set `field`. The first variable takes precedence."""
     prefixed = PREFIX + field.upper()
     return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
 
@@ -60,7 +62,7 @@ def _url_with(*schemes: str) -> AfterValidator:
         try:
             parts = urlsplit(value)
             _ = parts.port
-        except ValueError:  # the text of this error may contain the password
+        except ValueError:  # the text of this error can contain the password
             raise ValueError("should have a host, and a port between 0 and 65535") from None
         if parts.scheme not in schemes:
             raise ValueError(f"should be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
@@ -138,10 +140,10 @@ settings in the code, and a test keeps both current.
 - A name without the prefix `SYNCKAIROS_` also works with it. If both are set, the prefixed name wins.
 - An empty value counts as unset.
 - Only `synckairos dev` reads the file `.env`. All other commands read the environment alone.
-- A list is separated by commas.
-- A process with a wrong value does not start. It names each wrong variable in one line.
-- `synckairos doctor` also names each variable that starts with `SYNCKAIROS_` and sets nothing.
-- `--host`, `--port` and `--insecure` of `serve` and `dev` override their variables.
+- The items of a list are separated by commas.
+- A process with a wrong value does not start. The process prints one line for each wrong variable.
+- `synckairos doctor` also names each variable that starts with `SYNCKAIROS_` but is not a setting.
+- `--host`, `--port` and `--insecure` of `serve` and `dev` override the variables of the same names.
 - `DATABASE_POOL_MIN` must not exceed `DATABASE_POOL_MAX`.
 
 The page [limits](limits.md) lists the bounds that no setting changes.
@@ -153,11 +155,17 @@ The page [limits](limits.md) lists the bounds that no setting changes.
 
 
 LONGEST_S = 100 * 365 * 86_400
-"""Seconds in 100 years. Much longer durations overflow Postgres timestamps and Redis expiry times."""
+"""Seconds in 100 years: the maximum of the settings that are durations.
+
+Much longer durations overflow Postgres timestamps and Redis expiry times.
+"""
 
 
 class Settings(BaseSettings):
-    """The settings of one process. Frozen. `environ()` gives a child process the same settings."""
+    """The settings of one process. The object is frozen.
+
+    `environ()` returns variables that give a child process the same settings.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -174,38 +182,48 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0",
         description="Redis URL of the primary store: redis://, rediss:// (TLS) or unix://, with options. "
-        "If unset, `dev` starts an embedded one.",
+        "If unset, `dev` starts an embedded Redis.",
     )
     database_url: PostgresUrl = Field(
         "postgresql://127.0.0.1:5432/synckairos",
-        description="Postgres URL of the audit database. If unset, `dev` starts an embedded one.",
+        description="Postgres URL of the audit database. If unset, `dev` starts an embedded Postgres.",
     )
     queue_redis_url: RedisUrl = Field(
         default_factory=lambda data: data["redis_url"], description="Redis URL of the job queue. Default: REDIS_URL."
     )
-    database_pool_min: int = Field(1, ge=0, description="Minimum number of open Postgres connections per pool.")
-    database_pool_max: int = Field(10, ge=1, description="Maximum number of open Postgres connections per pool.")
+    database_pool_min: int = Field(
+        1, ge=0, description="Number of Postgres connections that each pool always keeps open."
+    )
+    database_pool_max: int = Field(10, ge=1, description="Maximum number of Postgres connections in each pool.")
     jwt_secret: SecretStr | None = Field(
-        None, description="Key that signs bearer tokens. Unused while SYNCKAIROS_AUTH is none."
+        None, description="Secret that signs bearer tokens. Unused if SYNCKAIROS_AUTH is none."
     )
     log_level: LogLevel = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
-    rate_limit_general: int = Field(100, ge=1, description="Maximum number of requests per minute and client address.")
-    rate_limit_switch: int = Field(10, ge=1, description="Maximum number of switch commands per second and session.")
+    rate_limit_general: int = Field(
+        100, ge=1, description="Maximum number of requests per minute from one client address."
+    )
+    rate_limit_switch: int = Field(10, ge=1, description="Maximum number of switch commands per second in one session.")
     partitions: int = Field(
-        1, ge=1, le=16384, description="Number of partitions of the store. Fixed for the life of the store."
+        1,
+        ge=1,
+        le=16384,
+        description="Number of partitions of the store. Never change the number of a store that has data.",
     )
     auth: Auth = Field(
         "none", description="Authentication mode. `none`: every caller that can connect has full access."
     )
-    insecure: bool = Field(False, description="Allow a non-loopback address although SYNCKAIROS_AUTH is none.")
+    insecure: bool = Field(
+        False, description="Allow an address that other machines can reach although SYNCKAIROS_AUTH is none."
+    )
     allowed_origins: Origins = Field(
-        [], description="Origins that browsers may send, separated by commas. Empty: only the server's own origin."
+        [],
+        description="Origins of web pages that may connect, separated by commas. Empty: only the origin of the server.",
     )
     trusted_proxies: Networks = Field(
         [],
-        description="Proxies whose X-Forwarded-For or Forwarded counts: addresses or networks, separated by commas.",
+        description="Proxies with a trusted X-Forwarded-For or Forwarded: addresses or networks, separated by commas.",
     )
     dev: bool = Field(
         False, description="Readable logs, and stack traces in error responses. `synckairos dev` sets it."
@@ -217,16 +235,19 @@ class Settings(BaseSettings):
         description="Number of latest versions per session that Redis keeps, for clients that resume.",
     )
     session_ttl_s: int = Field(
-        3600, ge=1, le=LONGEST_S, description="Seconds that a session stays in Redis after its last audited version."
+        3600,
+        ge=1,
+        le=LONGEST_S,
+        description="Seconds that a session stays in Redis after its newest version is in Postgres.",
     )
     outbox_max_entries: int = Field(
         2_000_000,
         ge=1,
-        description="Maximum number of versions in the outbox. At this limit, changes are refused with 503.",
+        description="Maximum number of versions in the outbox. If the outbox is full, commands are refused with 503.",
     )
     outbox_max_bytes: int = Field(2 << 30, ge=1, description="Maximum size of the outbox in bytes of Redis memory.")
     outbox_max_age_s: int = Field(
-        0, ge=0, description="Maximum age in seconds of the oldest version in the outbox. 0: no limit."
+        0, ge=0, description="Maximum age in seconds of the oldest version in the outbox. 0: no maximum."
     )
     archive_url: ArchiveUrl = Field(
         "archive",
@@ -244,24 +265,24 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=LONGEST_S,
-        description="Seconds after a session's end until its rows are removed from Postgres, once archived. 0: never.",
+        description="Seconds after a session's end until its archived rows are removed from Postgres. 0: never.",
     )
     alarm_webhook_url: WebUrl | None = Field(
-        None, description="URL to which alerts are POSTed as JSON, in addition to the log."
+        None, description="URL that receives each alert as JSON by POST. Alerts are also logged."
     )
     sentry_dsn: SecretStr | None = Field(
-        None, description="Sentry DSN to which alerts are sent. Needs the extra synckairos[sentry]."
+        None, description="Sentry DSN that receives each alert. Needs the extra synckairos[sentry]."
     )
     outage_policy: OutagePolicy = Field(
         "charge",
-        description="How the time of an outage is charged after data loss in Redis: charge, freeze or credit:<ms>.",
+        description="How the duration of an outage is charged after data loss in Redis: charge, freeze or credit:<ms>.",
     )
     key_prefix: KeyPrefix = Field("sk", description="Prefix of every Redis key.")
     redis_timeout_s: float = Field(
-        2.0, gt=0, description="Seconds after which an unanswered Redis command counts as failed."
+        2.0, gt=0, description="Seconds after which a Redis command without an answer counts as failed."
     )
     drain_timeout_s: float = Field(
-        5, ge=0, description="Seconds that open connections may take to close at a shutdown."
+        5, ge=0, description="Maximum seconds that a shutdown waits for open connections to close."
     )
     keep_alive_s: float = Field(
         75,
@@ -275,32 +296,35 @@ class Settings(BaseSettings):
         description="Timeout in seconds of one webhook request, from connecting to the end of the response.",
     )
     webhook_log_days: int = Field(
-        30, ge=1, le=LONGEST_S // 86_400, description="Days that webhook deliveries and their attempts are kept."
+        30, ge=1, le=LONGEST_S // 86_400, description="Days that Postgres keeps webhook deliveries and their attempts."
     )
     webhook_allowed_networks: Networks = Field(
         [],
         description="Private networks that webhooks may be sent to, separated by commas.",
     )
     webhook_allow_http: bool = Field(False, description="Allow webhook URLs with http:// in addition to https://.")
-    ws_max_connections: int = Field(20_000, ge=1, description="Maximum number of open sockets per process.")
+    ws_max_connections: int = Field(20_000, ge=1, description="Maximum number of open sockets of one process.")
     ws_max_connections_per_address: int = Field(
         15_000,
         ge=1,
-        description="Maximum number of sockets per IPv4 address or IPv6 /64. An untrusted proxy is one address.",
+        description="Maximum number of sockets from one IPv4 address or IPv6 /64. "
+        "All clients of an untrusted proxy count as one address.",
     )
 
     @property
     def exposed(self) -> bool:
-        """Whether other machines can reach the address to listen on."""
+        """Whether other machines can reach the address that the process listens on."""
         try:
             return not ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
 
     def refuse_exposure(self) -> Self:
-        """Return self if it is safe to listen on the address: it is loopback, or `insecure` is set.
+        """Return the settings if the process can listen on `host` without risk.
 
-        Raises: BadSettings.
+        That is so if `host` is a loopback address, or if `insecure` is set.
+
+        Raises: BadSettings if neither is true.
         """
         if self.auth == "none" and self.exposed and not self.insecure:
             raise BadSettings(
@@ -310,18 +334,21 @@ class Settings(BaseSettings):
         return self
 
     def environ(self) -> dict[str, str]:
-        """Return environment variables that give a child process the same settings.
+        """Return the environment variables that give a child process the same settings.
 
-        The values include secrets. Use them only as the environment of a child process.
+        The values include secrets. Use the variables only as the environment of a child process.
         """
         values = self.model_dump(mode="python", exclude_none=True)
         return {variables(field)[0]: _to_text(value) for field, value in values.items()}
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
-    """Load the settings. Precedence: `overrides` (by field name), the environment, `env_file` if it exists.
+    """Load the settings.
 
-    Raises: BadSettings, with one line per fault.
+    The first source that sets a field wins: `overrides` (by field name), the environment, `env_file`. `env_file` is
+    ignored if it is None or the file does not exist.
+
+    Raises: BadSettings, whose message has one line for each fault.
     """
     try:
         settings = Settings(**{**_from_file(env_file), **overrides})
@@ -336,24 +363,31 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
 
 
 def is_set(settings: Settings, field: str) -> bool:
-    """Return whether `field` was given a value, even one equal to its default."""
+    """Return whether a source set `field`, also if the value is equal to the default."""
     return field in settings.model_fields_set
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that start with our prefix but set nothing: most likely misspelled names."""
+    """Return the variables in `environ` that start with `SYNCKAIROS_` but are no settings, sorted.
+
+    Most of such names are misspelled.
+    """
     known = {name for field in Settings.model_fields for name in variables(field)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
 def redact(url: str) -> str:
-    """Hide the password of a URL, even if it is not percent-encoded, and every query parameter that may carry one."""
+    """Return the URL without its secrets.
+
+    The password is replaced by `***`, even if the password is not percent-encoded. So is the value of each query
+    parameter whose name contains `pass`, `secret` or `token`.
+    """
     url = re.sub(r"(://[^@\s:]*:)\S*@", r"\1***@", url)
     return re.sub(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
 
 
 def render_example() -> str:
-    """Render `.env.example`: every variable with its default and one line of meaning."""
+    """Return the text of `.env.example`: each variable with its default and one line of meaning."""
     lines = [
         "# Every setting with its default. Only `synckairos dev` reads .env. Other commands read only the environment.",
         f"# Names without {PREFIX} also work with this prefix. If both are set, the prefixed name wins.",
@@ -366,7 +400,7 @@ def render_example() -> str:
 
 
 def render_settings_page() -> str:
-    """Render `docs/reference/settings.md`: the table of every variable, its default, its values and its meaning."""
+    """Return the text of `docs/reference/settings.md`: one row for each variable, with default, values and meaning."""
     rows = []
     for field, info in Settings.model_fields.items():
         default = None if info.default_factory or info.default is None else _to_text(info.default)
@@ -377,7 +411,7 @@ def render_settings_page() -> str:
 
 
 def _allowed_values(field: str, info: FieldInfo) -> str:
-    """Describe the values of a setting: its bounds if it is a number, its choices if it has some, else its kind."""
+    """Return a text for the values of a setting: its choices, its bounds if it is a number, or else its type."""
     kind = info.annotation
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
@@ -399,7 +433,10 @@ def _bounds(constraint: object) -> Iterator[tuple[str, float]]:
 
 
 def _from_file(env_file: Path | None) -> dict[str, str]:
-    """Read from the file the fields that the environment does not set, under any of a field's names."""
+    """Return the values in the file for all fields that the environment does not set, by field name.
+
+    The file and the environment can use each of the names of a field.
+    """
     if env_file is None or not env_file.is_file():
         return {}
     values = dotenv_values(env_file)
@@ -420,9 +457,10 @@ def _faults(error: ValidationError) -> list[str]:
             continue  # a consequence of another fault in the same list
         name = str(fault["loc"][0])
         field = name.removeprefix(PREFIX).lower()
-        # If the environment does not set it, the value is from the file, most likely under the name in .env.example.
+        # If the environment does not set the field, the value is from the file, most likely under the name in
+        # .env.example.
         shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[-1])
-        # URLs may hold passwords, so only other values are shown.
+        # URLs can contain passwords, so the message shows no value of a URL or a secret.
         given = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
         lines.append(f"{shown}: {_fault_text(fault['type'], fault['msg'], fault.get('ctx', {}))}{given}")
     return lines
