@@ -1,4 +1,4 @@
-"""The command `adjust`: add time to budgets, or subtract it, in one version."""
+"""The command `adjust`, which adds time to budgets or subtracts time from budgets."""
 
 from typing import TypeVar
 
@@ -14,13 +14,15 @@ Owner = TypeVar("Owner", Participant, Group)
 
 
 def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
-    """Add `delta_ms` to the named budgets. No budget falls below 0. A running budget that reaches 0 is due at once.
+    """Apply the command `adjust`: add `delta_ms`, which can be negative, to the budgets that the command names.
 
-    Returns None if all budgets stay as they are.
+    No budget falls below 0. If the running budget reaches 0, its timeout is due at `now_ms`.
+
+    Returns None if no budget changes.
 
     Raises:
-        ParticipantNotFound: the session has no such participant.
-        ValidationFailed: the names do not fit the mode, the group does not exist, or nothing limits the time.
+        ParticipantNotFound: the session has no participant with a given id.
+        ValidationFailed: the mode does not have the named budgets, the group does not exist, or there is no budget.
     """
     charged = with_next_version(charge_until(state, now_ms), now_ms)
     match state.rules.sync_mode:
@@ -69,7 +71,7 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
 
 def _adjust_groups(state: Session, command: Adjust) -> Session:
     if command.participant_ids is not None:
-        raise ValidationFailed.at("participant_ids", "in per_group the budgets belong to groups: use group_id")
+        raise ValidationFailed.at("participant_ids", "in per_group the budgets belong to groups; use group_id")
     if command.group_id is not None and group_position(state, command.group_id) is None:
         raise ValidationFailed.at("group_id", "this group is not in this session")
     return replace(
@@ -87,9 +89,11 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
     for path, value in (("participant_ids", command.participant_ids), ("group_id", command.group_id)):
         if value is not None:
             mode = state.rules.sync_mode
-            raise ValidationFailed.at(path, f"in {mode} one budget serves the whole session: omit this member")
+            raise ValidationFailed.at(path, f"in {mode} one budget serves the whole session; omit this member")
     if state.remaining_ms is None:
-        raise ValidationFailed.at("delta_ms", "this session counts up without max_time_ms: nothing limits its time")
+        raise ValidationFailed.at(
+            "delta_ms", "this session counts up without max_time_ms, so there is no budget to adjust"
+        )
     adjusted = SUDDEN_DEATH.add_time(Budget(state.remaining_ms), command.delta_ms)
     return replace(state, remaining_ms=adjusted.remaining_ms)
 
@@ -101,7 +105,10 @@ def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
 
 
 def _rearm_warnings(state: Session) -> Session:
-    """Arm again the warnings whose thresholds are now below the time to zero."""
+    """Return the state in which no warning below the time to zero counts as sent.
+
+    The clock will reach the thresholds of these warnings again in this turn.
+    """
     left_ms = time_to_zero_ms(state)
     if left_ms is None:
         return state

@@ -1,8 +1,8 @@
-"""Clock systems: how elapsed time is charged to a budget, and what a finished turn adds to it.
+"""Clock systems: rules for how elapsed time is charged to a budget, and how much time a finished turn adds.
 
-Each system is data with six pure operations on a budget, all in closed form. They open a budget, give its time to zero,
-charge it, finish a turn or a flagged turn, and add time. A flagged turn never earns time.
-`docs/reference/clock-systems.md` has the formula, an example and the source of each system: FIDE, US Chess,
+Each clock system is a frozen value with six pure operations, all in closed form: open a budget, return its time to
+zero, charge it, finish a turn, finish a flagged turn, and add time. A flagged turn earns no time.
+`docs/reference/clock-systems.md` has the formula, an example and the source of each clock system: FIDE, US Chess,
 online-go.com, lichess' scalachess.
 """
 
@@ -13,15 +13,15 @@ from msgspec import Struct
 from synckairos.frozen_replace import replace
 
 Phase = Literal["main", "overtime"]
-"""The main time of a budget, or the periods after it (byo-yomi, canadian)."""
+"""Phase of a budget: main time, or the overtime periods after main time (byo-yomi, canadian)."""
 
 
 class ClockReading(Struct, frozen=True):
-    """The facts of a clock besides its remaining time. The clock system determines which of them are set.
+    """The facts of a budget other than its remaining time. Each clock system sets only the fields that it uses.
 
-    `phase`: main time or overtime (byo-yomi, canadian). `periods_left`: periods that are not lost yet, including the
-    running one. `moves_left`: turns until the period is full again (canadian) or until the stage ends (stages).
-    `stage`: the number of the stage, from 0.
+    `phase`: main time or overtime periods (byo-yomi, canadian). `periods_left`: number of periods that are not lost,
+    including the running period. `moves_left`: number of turns until the period is full again (canadian) or until the
+    stage ends (stages). `stage`: number of the stage, counted from 0.
     """
 
     phase: Phase | None = None
@@ -33,7 +33,7 @@ class ClockReading(Struct, frozen=True):
 class BudgetLike(Protocol):
     """A budget at the anchor: the remaining time, and the other facts of the clock.
 
-    Participants and groups have these two fields. `Budget` is the same as a separate value.
+    `Participant` and `Group` also have these two fields. `Budget` has no other fields.
     """
 
     @property
@@ -44,14 +44,14 @@ class BudgetLike(Protocol):
 
 
 class Budget(Struct, frozen=True):
-    """A budget as a separate value."""
+    """A budget that is not part of a participant or a group."""
 
     remaining_ms: int
     reading: ClockReading | None = None
 
 
 class _Countdown:
-    """The operations of a budget that only counts down. The clock systems override some of them."""
+    """The six operations of a plain countdown. Each clock system overrides the operations in which it differs."""
 
     __slots__ = ()
 
@@ -60,38 +60,48 @@ class _Countdown:
         return Budget(budget_ms)
 
     def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
-        """Return the running time until the flag falls, ms, if the turn has already used `turn_used_ms`.
+        """Return the running time from the anchor until the flag falls, ms.
 
-        It is below 0 only in overtime, by the time since the zero.
+        `turn_used_ms` is the time that the turn used before the anchor. The result is below 0 only if the session is in
+        overtime (`on_timeout: overtime`). It is then minus the time since the zero.
         """
         return budget.remaining_ms
 
     def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
-        """Return the budget after `elapsed_ms` more of the turn. It is below 0 only if overtime is allowed."""
+        """Return the budget after the turn has used `elapsed_ms` more.
+
+        `turn_used_ms` is the time that the turn used before. The result is below 0 only under `on_timeout: overtime`.
+        """
         return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
 
     def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
-        """Return the budget after a turn of `turn_used_ms` in total that ended before its flag fell."""
+        """Return the budget after a turn that ended before its flag fell. The turn used `turn_used_ms` in total."""
         return budget
 
     def finish_flagged_turn(self, budget: BudgetLike) -> BudgetLike:
-        """Return the budget after a turn that ended at or after its zero. Such a turn earns no time."""
+        """Return the budget after a turn that ended at or after its zero. A turn that ends so late earns no time."""
         return budget
 
     def add_time(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
-        """Return the budget with `delta_ms` added. Subtraction stops at 0, and does not change a negative budget."""
+        """Return the budget with `delta_ms` added.
+
+        A negative `delta_ms` lowers the budget to 0 at most. It leaves a budget below 0 unchanged.
+        """
         floor_ms = min(budget.remaining_ms, 0)
         return Budget(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
 
 
 class SuddenDeath(_Countdown, Struct, frozen=True):
-    """One budget. A turn earns no time."""
+    """One budget for all turns. A turn earns no time."""
 
     name: ClassVar[str] = "sudden_death"
 
 
 class Fischer(_Countdown, Struct, frozen=True):
-    """Each finished turn adds `increment_ms`. The increment does not raise the budget above `cap_ms`, if given."""
+    """Each finished turn adds `increment_ms`.
+
+    If `cap_ms` is set, the increment does not raise the budget above `cap_ms`.
+    """
 
     name: ClassVar[str] = "fischer"
     increment_ms: int
@@ -100,13 +110,13 @@ class Fischer(_Countdown, Struct, frozen=True):
     def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         raised_ms = budget.remaining_ms + self.increment_ms
         if self.cap_ms is not None:
-            # Time above the cap, from the initial budget or an adjustment, is not taken away.
+            # Time above the cap comes from the initial budget or an adjustment, and is not taken away.
             raised_ms = max(budget.remaining_ms, min(raised_ms, self.cap_ms))
         return Budget(raised_ms)
 
 
 class Bronstein(_Countdown, Struct, frozen=True):
-    """Each finished turn gives back its used time, at most `delay_ms`. So a turn never gains time."""
+    """Each finished turn gives back its used time, at most `delay_ms`. So a turn cannot increase the budget."""
 
     name: ClassVar[str] = "bronstein"
     delay_ms: int
@@ -122,12 +132,13 @@ class Delay(_Countdown, Struct, frozen=True):
     delay_ms: int
 
     def free_time_left_ms(self, turn_used_ms: int) -> int:
-        """Return the rest of this turn's free time, ms."""
+        """Return the remaining free time of this turn, ms."""
         return max(0, self.delay_ms - turn_used_ms)
 
     def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
         if budget.remaining_ms < 0:
-            # In overtime the zero is in the past. Free time only delays the growth of the debt.
+            # In overtime the zero is in the past. Free time then only delays the growth of the debt, so it moves no
+            # zero.
             return budget.remaining_ms
         return self.free_time_left_ms(turn_used_ms) + budget.remaining_ms
 
@@ -137,7 +148,7 @@ class Delay(_Countdown, Struct, frozen=True):
 
 
 class Byoyomi(_Countdown, Struct, frozen=True):
-    """Main time, then `periods` periods of `period_ms`.
+    """Main time, then `periods` periods of `period_ms` each.
 
     A period that runs out is lost. A turn that ends within a period makes that period full again.
     """
@@ -163,7 +174,8 @@ class Byoyomi(_Countdown, Struct, frozen=True):
         rest_ms = self.time_to_zero_ms(budget, turn_used_ms) - elapsed_ms
         if rest_ms <= 0:
             return Budget(rest_ms, ClockReading(phase="overtime", periods_left=0))
-        # A period that has run out exactly is lost. So the number of periods is the rest, rounded up to whole periods.
+        # A period that has run out exactly is lost. So the number of periods is the remaining time divided by
+        # `period_ms`, rounded up.
         left = min(left, -(-rest_ms // self.period_ms))
         return Budget(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
 
@@ -174,7 +186,7 @@ class Byoyomi(_Countdown, Struct, frozen=True):
     def add_time(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
         adjusted = _Countdown.add_time(self, budget, delta_ms)
         if adjusted.remaining_ms > 0 and _phase_and_periods(budget) == ("overtime", 0):
-            # If all periods are lost, added time makes one last period.
+            # If all periods are lost, the added time becomes one final period.
             return Budget(adjusted.remaining_ms, ClockReading(phase="overtime", periods_left=1))
         return adjusted
 
@@ -187,7 +199,10 @@ def _phase_and_periods(budget: BudgetLike) -> tuple[Phase, int]:
 
 
 class Canadian(_Countdown, Struct, frozen=True):
-    """Main time, then periods of `period_ms` for `moves` turns each. Only finished turns count; a pause does not."""
+    """Main time, then periods of `period_ms`, each for `moves` finished turns.
+
+    A pause inside a turn does not finish the turn.
+    """
 
     name: ClassVar[str] = "canadian"
     moves: int
@@ -226,7 +241,10 @@ def _is_main_time(budget: BudgetLike) -> bool:
 
 
 class PerMove(_Countdown, Struct, frozen=True):
-    """`move_ms` for each turn. The rest of a turn's time survives a pause, but not the end of the turn."""
+    """A new budget of `move_ms` for each turn.
+
+    A pause keeps the remaining time of the turn; the end of the turn drops it.
+    """
 
     name: ClassVar[str] = "per_move"
     move_ms: int
@@ -242,13 +260,19 @@ class PerMove(_Countdown, Struct, frozen=True):
 
 
 class Hourglass(_Countdown, Struct, frozen=True):
-    """Two participants: the time that one uses, the other gains (`timing.charge_until`). Their sum never changes."""
+    """Two participants: each millisecond that one participant uses is added to the other (`timing.charge_until`).
+
+    So the sum of the two budgets never changes.
+    """
 
     name: ClassVar[str] = "hourglass"
 
 
 class Stage(Struct, frozen=True):
-    """One stage of a time control. Each of its turns adds `increment_ms`. After `moves` turns it adds `add_ms` once."""
+    """One stage of a time control.
+
+    Each turn in the stage adds `increment_ms`. After `moves` turns the stage adds `add_ms` once and ends.
+    """
 
     moves: int | None = None
     add_ms: int = 0
@@ -256,7 +280,7 @@ class Stage(Struct, frozen=True):
 
 
 class Stages(_Countdown, Struct, frozen=True):
-    """Several time controls in sequence. The increment of the last stage lasts for the rest of the session."""
+    """Several time controls in sequence. After the last stage, its increment continues for the rest of the session."""
 
     name: ClassVar[str] = "stages"
     stages: tuple[Stage, ...]
@@ -274,7 +298,7 @@ class Stages(_Countdown, Struct, frozen=True):
             return Budget(raised_ms, budget.reading)
         if left > 1:
             return Budget(raised_ms, replace(budget.reading, moves_left=left - 1))
-        # The stage is complete: it adds its bonus once. After the last stage, only its increments continue.
+        # The stage is complete, so its bonus `add_ms` is added once. After the last stage only the increment continues.
         following = min(number + 1, len(self.stages) - 1)
         moves = self.stages[following].moves if following > number else None
         return Budget(raised_ms + stage.add_ms, ClockReading(stage=following, moves_left=moves))
@@ -286,4 +310,4 @@ CLOCK_SYSTEMS: dict[str, type[ClockSystem]] = {
     system.name: system
     for system in (SuddenDeath, Fischer, Bronstein, Delay, Byoyomi, Canadian, PerMove, Hourglass, Stages)
 }
-"""The clock systems by their names in JSON."""
+"""Clock system classes by their names in JSON."""

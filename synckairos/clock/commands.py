@@ -1,4 +1,7 @@
-"""Commands to a session as frozen values. `wire` checks their shapes; `engine` checks them against the state."""
+"""Commands to a session as frozen values.
+
+`wire` checks the shape of each command. `engine` checks each command against the state of the session.
+"""
 
 from typing import Any
 
@@ -10,10 +13,11 @@ from synckairos.frozen_replace import replace
 
 
 class NewParticipant(Struct, frozen=True):
-    """A participant that is to be added.
+    """The data of a participant to add.
 
-    If `index` is None, the participant gets the next index. If `total_time_ms` is None, the mode implies the budget.
-    `counts_byoyomi` is the rule of the lag account (`open_lag_account`). It is False only in a replay of old rows.
+    If `index` is None, the participant gets the next free index. If `total_time_ms` is None, the mode implies the
+    budget. `counts_byoyomi` selects the rule of the lag account (`open_lag_account`). It is False only for a replay of
+    old event rows.
     """
 
     participant_id: str
@@ -26,14 +30,17 @@ class NewParticipant(Struct, frozen=True):
 
 
 class NewGroup(Struct, frozen=True):
-    """A group that is to be created. If `total_time_ms` is None, its budget is the sum of its members' budgets."""
+    """The data of a group to create.
+
+    If `total_time_ms` is None, the budget is the sum of the budgets of the group's participants.
+    """
 
     group_id: str
     total_time_ms: int | None = None
 
 
 class Create(Struct, frozen=True):
-    """Create a pending session. The mode implies all values that are None (`creation.create`)."""
+    """Create a pending session. `creation.create` replaces each None by the value that the mode implies."""
 
     sync_mode: SyncMode
     participants: tuple[NewParticipant, ...] = ()
@@ -54,16 +61,17 @@ class Create(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """Start a pending session and its first turn."""
+    """Start a pending session, and its first turn."""
 
 
 class Switch(Struct, frozen=True):
-    """End the turn and begin the next turn, as the press of a chess clock does.
+    """End the current turn and begin the next turn, as a press on a chess clock does.
 
-    With `current_participant_id` the switch is refused if another participant has the turn: this guards against a late
-    press. `next_participant_id` overrides the order of the rotation. `lag_ms` is the network's part of the turn as the
-    client claims it. `measured_lag_ms` is that part as the server measured it, None without a measurement. Only
-    sessions that compensate lag use these two.
+    If `current_participant_id` is given and another participant has the turn, the switch is refused. This guards
+    against a late press. `next_participant_id` selects the next participant instead of the rotation.
+
+    `lag_ms` is the network delay in the turn as the client claims it, in ms. `measured_lag_ms` is the delay that the
+    server measured, None without a measurement. Only sessions with lag compensation use these two fields.
     """
 
     next_participant_id: str | None = None
@@ -73,9 +81,9 @@ class Switch(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself after that time.
+    """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself after `max_ms`.
 
-    `actor` is the actor of the command, see `with_actor`.
+    `actor` is the actor of the command, which `with_actor` sets.
     """
 
     reason: str = "manual"
@@ -84,7 +92,7 @@ class Pause(Struct, frozen=True):
 
 
 class Resume(Struct, frozen=True):
-    """End one pause reason, or all of them if `reason` is None."""
+    """End one pause reason of the session. If `reason` is None, end all of its pause reasons."""
 
     reason: str | None = None
 
@@ -98,9 +106,9 @@ class Cancel(Struct, frozen=True):
 
 
 class Adjust(Struct, frozen=True):
-    """Add `delta_ms` to budgets, or subtract it if it is negative.
+    """Add `delta_ms` to budgets. A negative `delta_ms` subtracts time.
 
-    The command names some participants or one group. If it names neither, all budgets change.
+    The command names participants or one group. If it names neither, it changes all budgets of the session.
     """
 
     delta_ms: int
@@ -109,29 +117,29 @@ class Adjust(Struct, frozen=True):
 
 
 class AddParticipant(Struct, frozen=True):
-    """Add a participant to a session that is not final."""
+    """Add a participant to a session whose status is not final."""
 
     participant: NewParticipant
 
 
 class RemoveParticipant(Struct, frozen=True):
-    """Remove a participant from a session that is not final."""
+    """Remove a participant from a session whose status is not final."""
 
     participant_id: str
 
 
 class UpdateMetadata(Struct, frozen=True):
-    """Merge `patch` into the metadata by RFC 7396: null removes a member, objects merge, other values replace."""
+    """Merge `patch` into the metadata by RFC 7396: null removes a JSON member, objects merge, other values replace."""
 
     patch: dict[str, Any]
 
 
 class Delete(Struct, frozen=True):
-    """Delete the session: make its last version, a tombstone."""
+    """Delete the session: make its last version, which is a tombstone."""
 
 
 class Expire(Struct, frozen=True):
-    """Commit the overdue transitions and do nothing else. The timekeeper sends it; a read after a deadline does too."""
+    """Commit only the overdue transitions. The timekeeper sends this command, and so does a read after a deadline."""
 
 
 Command = (
@@ -151,14 +159,18 @@ Command = (
 
 
 def with_actor(command: Command, actor: str) -> Command:
-    """Return the command with its actor, if the session keeps that. It does for pauses, which have a budget."""
+    """Return the command with its actor if it is a pause, else return the command unchanged.
+
+    Only pauses store their actor, because each actor has a pause budget.
+    """
     return replace(command, actor=actor) if isinstance(command, Pause) else command
 
 
 class Precondition(Struct, frozen=True):
-    """The version that the caller expects: `version` alone (`expected_version`), or `etags` (`If-Match`).
+    """The version of the session that the caller expects.
 
-    An ETag is a version and an epoch. At least one of `etags` must match; an empty tuple sets no condition.
+    `version` comes from `expected_version`. `etags` come from `If-Match`: each ETag is a version and an epoch, and at
+    least one of them must match. A None `version` and empty `etags` set no condition.
     """
 
     version: int | None = None

@@ -1,4 +1,4 @@
-"""Creation of a session: its rules, participants and groups. The mode implies the values that the command omits."""
+"""Creation of a session with its rules, participants and groups. The mode implies each value that the command omits."""
 
 from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
@@ -20,13 +20,16 @@ from synckairos.clock.timing import clock_system_for
 from synckairos.frozen_replace import replace
 
 MODES_WITH_OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})
-"""Modes in which a budget belongs to a participant or a group. Only these can use a system other than sudden death."""
+"""Modes in which each budget belongs to a participant or a group.
+
+Only these modes allow a clock system other than sudden death.
+"""
 
 
 def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition:
-    """Create a pending session at version 1. The mode implies the values that `spec` leaves out.
+    """Create a pending session at version 1. The mode implies each value that `spec` omits.
 
-    Expects a consistent `spec`, which `wire` has checked: ids are unique, and the mode has the budgets that it needs.
+    Expects a `spec` that `wire` has checked: ids are unique, and the budgets that the mode needs are given.
     """
     mode = spec.sync_mode
     rules = Rules(
@@ -62,7 +65,11 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
 
 
 def _clock_in_effect(spec: Create) -> ClockSystem:
-    """Return the named clock system. `increment_ms` alone means fischer in the modes with own budgets."""
+    """Return the clock system that `spec` names, or else the clock system that its other fields imply.
+
+    `increment_ms` without a clock system means fischer, in modes with budgets of participants or groups. The default is
+    sudden death.
+    """
     if spec.clock is not None:
         return spec.clock
     if spec.increment_ms and spec.sync_mode in MODES_WITH_OWN_BUDGETS:
@@ -71,7 +78,10 @@ def _clock_in_effect(spec: Create) -> ClockSystem:
 
 
 def _session_budget_ms(spec: Create) -> int | None:
-    """Return the session's own budget, None if it has none."""
+    """Return the budget of the session itself in ms.
+
+    None if the budgets belong to participants or groups, or if there is no time limit.
+    """
     match spec.sync_mode:
         case SyncMode.GLOBAL:
             return spec.total_time_ms or spec.time_per_cycle_ms
@@ -87,7 +97,10 @@ def _session_budget_ms(spec: Create) -> int | None:
 
 
 def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
-    """Return the participants in index order. The default index is the position in the list."""
+    """Return the participants in index order.
+
+    The default index of a participant is its position in `spec.participants`.
+    """
     group_budgets = {group.group_id: group.total_time_ms for group in spec.groups}
     created = (
         new_participant(
@@ -102,7 +115,7 @@ def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
 
 
 def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | None]) -> int:
-    """Return a participant's own budget, or else the budget that the mode implies for all participants."""
+    """Return the initial budget of a participant in ms: its given budget, or else the budget that the mode implies."""
     if spec.sync_mode is SyncMode.PER_CYCLE:
         return 0
     if new.total_time_ms is not None:
@@ -117,7 +130,7 @@ def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[st
 
 
 def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: int) -> Participant:
-    """Make a participant with a new budget of `budget_ms`."""
+    """Return a participant with an unused budget of `budget_ms`."""
     participant = Participant(
         participant_id=new.participant_id,
         index=index,
@@ -140,9 +153,9 @@ def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: 
 
 
 def _groups(spec: Create, state: Session, participants: tuple[Participant, ...]) -> tuple[Group, ...]:
-    """Return the listed groups, then the groups that only participants name.
+    """Return the groups that `spec` lists, followed by the groups that only participants name.
 
-    A group without a budget gets the sum of its members' budgets.
+    The default budget of a group is the sum of the budgets of its participants.
     """
     budgets = {group.group_id: group.total_time_ms for group in spec.groups}
     sums = dict.fromkeys(budgets, 0)
@@ -157,7 +170,7 @@ def _groups(spec: Create, state: Session, participants: tuple[Participant, ...])
 
 
 def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
-    """Make a group with a new budget of `budget_ms`."""
+    """Return a group with an unused budget of `budget_ms`."""
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)
     budget = state.rules.clock.open_budget(budget_ms)

@@ -1,7 +1,7 @@
 """The engine: `apply` turns a state, a command and an instant into transitions.
 
-Overdue transitions (`overdue.py`) come first, each at its own deadline. The command follows. The module is pure: it
-does no I/O, reads no clock and makes no ids.
+Overdue transitions (`overdue.py`) come first, each at its own deadline. The transition of the command follows. The
+module is pure: it does no I/O, reads no clock and makes no ids.
 """
 
 import json
@@ -43,7 +43,7 @@ from synckairos.errors import (
 from synckairos.frozen_replace import replace
 
 MAX_METADATA_BYTES = 32 * 1024
-"""Bytes that the metadata of a session may have as JSON."""
+"""Bytes: maximum size of a session's metadata as JSON."""
 
 REFUSED_VERBS: dict[type[Command], str] = {
     Start: "started",
@@ -55,17 +55,18 @@ REFUSED_VERBS: dict[type[Command], str] = {
     AddParticipant: "joined",
     RemoveParticipant: "left",
 }
-"""The verb of each command in the text of its refusal. v2 uses the same words."""
+"""The verb of each command in the error text of its refusal. v2 uses the same words."""
 
 
 class Decision(Struct, frozen=True):
     """The result of a command.
 
-    `overdue` holds the transitions that were due before the command. `own` holds the command's transition. `follow_up`
-    holds the transitions that the command made due at once. `refusal` is the reason of a refusal, else None; the
-    overdue transitions are valid in both cases. `expired_participant_id` names the participant whose time ran out, if
-    an expiry consumed the switch. `has_more_overdue` means that one decision cannot hold all overdue transitions.
-    Commit these and apply the command again.
+    `overdue`: transitions that were due before the command. `own`: the transition of the command, empty if it changed
+    nothing. `follow_up`: transitions that the command made due at the same instant. `refusal`: the reason of the
+    refusal, None if the command is accepted; the overdue transitions are valid in both cases.
+
+    `expired_participant_id`: the participant whose time ran out, if an expiry consumed the switch. `has_more_overdue`:
+    this decision contains only a part of the overdue transitions. Commit that part and apply the command again.
     """
 
     overdue: tuple[Transition, ...] = ()
@@ -77,7 +78,7 @@ class Decision(Struct, frozen=True):
 
     @property
     def transitions(self) -> tuple[Transition, ...]:
-        """Return all transitions in the order in which they take effect."""
+        """Return all transitions of the decision in the order in which they take effect."""
         return (*self.overdue, *self.own, *self.follow_up)
 
 
@@ -90,12 +91,13 @@ def apply(
 ) -> Decision:
     """Decide a command at an instant.
 
-    Time never runs backwards: if `now_ms` is before the state's last transition, that transition's instant counts. The
-    checks come in this order: final status, version, conditions of the command. A decision that refuses the command
-    still carries the overdue transitions. Never raises and never changes `state`.
+    If `now_ms` is before the last transition of `state`, the instant of that transition is used, so time never runs
+    backwards. The checks come in this order: final status, expected version, conditions of the command. A decision that
+    refuses the command still contains the overdue transitions. The function raises no error and does not change
+    `state`.
 
-    If `state` has expired, `out_of_time_id` is the participant whose turn it was then, None if it was no turn. Only a
-    switch needs it, and the state alone does not say it.
+    `out_of_time_id` matters only for a switch on an expired `state`. It is the participant that had the turn at the
+    expiry, None if no participant had it. `state` does not contain this id.
     """
     now_ms = max(now_ms, state.updated_at_ms)
     overdue, has_more = overdue_transitions(state, now_ms)
@@ -109,8 +111,9 @@ def apply(
             return Decision(overdue, expired_participant_id=out_of_time_id)
     try:
         _check_allowed(reached, command, precondition)
-        # A plain switch was meant for the turn that has just run out. It must not end the next turn. A switch that
-        # names its turn is decided by the state that it meets. So its result is the same if the timekeeper came first.
+        # A switch without `current_participant_id` was meant for the turn that has just run out, so it must not end the
+        # next turn. A switch with `current_participant_id` is decided after the overdue transitions. So its result is
+        # the same if the timekeeper committed them first.
         if isinstance(command, Switch) and command.current_participant_id is None:
             at_timeout = state_before_first_timeout(state, overdue)
             if at_timeout is not None:
@@ -130,8 +133,8 @@ def _is_consumed_by_end(
 ) -> bool:
     """Return whether a switch was meant for the turn in which the session expired.
 
-    The player pressed, and the clock was faster. So the switch is not refused, however long ago that was. A switch with
-    the name of another participant, or for another version, is refused like every command on a final session.
+    Such a switch is not refused, even long after the expiry: the participant pressed, but the clock was faster. A
+    switch that names another participant or expects another version is refused like every command on a final session.
     """
     if expired.deleted or command.current_participant_id not in (None, out_of_time_id):
         return False
@@ -139,7 +142,7 @@ def _is_consumed_by_end(
 
 
 def _check_allowed(state: Session, command: Command, precondition: Precondition | None) -> None:
-    """Raise the first refusal in this order: final status, version, other status."""
+    """Raise the refusal of the first failed check, in this order: final status, expected version, other status."""
     if isinstance(command, Expire):
         return
     if state.deleted:
@@ -154,7 +157,7 @@ def _check_allowed(state: Session, command: Command, precondition: Precondition 
 
 
 def _unmet_precondition(state: Session, precondition: Precondition) -> SyncKairosError | None:
-    """Return the refusal of a command for another version, None if the state has the expected version."""
+    """Return the refusal of a command that expects another version, None if `state` has the expected version."""
     if precondition.etags and (state.version, state.epoch) not in precondition.etags:
         return PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
     if precondition.version is not None and precondition.version != state.version:
@@ -169,7 +172,10 @@ def _wrong_status(state: Session, command: Command) -> InvalidTransition:
 
 
 def _apply_command(state: Session, command: Command, now_ms: int) -> Transition | None:
-    """Return the transition of the command itself, None if it changes nothing."""
+    """Return the transition of the command without overdue transitions, None if the command changes nothing.
+
+    Raises: the refusal, a SyncKairosError.
+    """
     match command:
         case Start():
             return turns.start(state, now_ms)
@@ -201,7 +207,7 @@ def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Tr
     metadata = merge_patch(state.metadata, command.patch)
     if is_same_json(metadata, state.metadata):
         return None
-    # `wire` has limited the size of the patch. Many small patches must not exceed the same limit together.
+    # `wire` limits the size of one patch. This check applies the same limit to the sum of all patches.
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
         raise ValidationFailed.at("metadata", f"all metadata together would exceed {MAX_METADATA_BYTES} bytes of JSON")
     updated = replace(with_next_version(state, now_ms), metadata=metadata)
@@ -209,7 +215,7 @@ def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Tr
 
 
 def _delete(state: Session, now_ms: int) -> Transition:
-    """Make the tombstone, which is a version like any other. A session that has not ended counts as cancelled."""
+    """Return the tombstone, which has its own version. A session that has not ended also becomes cancelled."""
     if state.status.is_final:
         last = with_next_version(state, now_ms)
     else:

@@ -1,4 +1,4 @@
-"""Imports: a session of another product continues in this one, under an epoch and a version of this product."""
+"""Import of a session from another product. The session continues under an epoch and a version of this product."""
 
 from synckairos.clock.make_transition import make_session_event
 from synckairos.clock.model import EventType, Session, Transition
@@ -6,10 +6,10 @@ from synckairos.frozen_replace import replace
 
 
 def import_session(state: Session, epoch: str, version: int, not_before_ms: int) -> Transition:
-    """Give an imported state its epoch and version.
+    """Return the first transition of an imported session: `state` with `epoch` and `version`.
 
-    It takes effect at the instant of the other product's last transition, but not before `not_before_ms`. So no clock
-    loses or gains time, and a deadline that has passed since keeps its instant.
+    The transition takes effect at the instant of the last transition in the other product, but not before
+    `not_before_ms`. So no clock loses or gains time. A deadline that has passed in the meantime keeps its instant.
     """
     at_ms = max(state.updated_at_ms, not_before_ms)
     imported = replace(state, epoch=epoch, version=version, updated_at_ms=at_ms)

@@ -1,4 +1,4 @@
-"""Participants that join or leave a session that is not final. The rotation continues unchanged."""
+"""Participants that join or leave a session whose status is not final. The order of the other participants stays."""
 
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
@@ -11,15 +11,15 @@ from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFa
 from synckairos.frozen_replace import replace
 
 MAX_PARTICIPANTS = 1_000
-"""Participants of one session."""
+"""Maximum number of participants of one session."""
 
 
 def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
-    """Add a participant at its place in index order. The current turn and all other budgets stay as they are.
+    """Add a participant at its position in index order. The current turn and the budgets of other participants stay.
 
     Raises:
-        ParticipantExists: the session already has this participant.
-        ValidationFailed: the session is full, the index is taken, or a budget or group that the mode needs is missing.
+        ParticipantExists: the session already has a participant with this id.
+        ValidationFailed: the session is full, the index is in use, or a budget or group that the mode needs is missing.
     """
     if any(p.participant_id == new.participant_id for p in state.participants):
         raise ParticipantExists(new.participant_id)
@@ -57,14 +57,14 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
             raise ValidationFailed.at("group_id", "a participant needs a group in per_group")
         if group_position(state, new.group_id) is None and not has_budget:
             raise ValidationFailed.at(
-                "total_time_ms", "the group is new: give the budget of the group with its first participant"
+                "total_time_ms", "the group is new; give the budget of the group with its first participant"
             )
 
 
 def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
-    """Return the budget of a new participant, as `creation.create` does.
+    """Return the initial budget of a new participant in ms, by the rules of `creation.create`.
 
-    If one budget serves the whole session, its rest is the share of each participant.
+    If one budget serves the whole session, the participant gets the remaining time of that budget as its share.
     """
     match state.rules.sync_mode:
         case SyncMode.PER_CYCLE:
@@ -76,14 +76,16 @@ def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
 
 
 def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
-    """Remove a participant. If it has the turn, the next turn begins, in `per_cycle` with a full budget.
+    """Remove a participant.
 
-    If no participant has time left, the next participant in index order gets the turn. Its clock is at zero, so this
-    turn times out at once.
+    If this participant has the turn, the next turn begins. In `per_cycle` it has a full budget.
+
+    If no participant in the rotation is left, the next participant in index order gets the turn. The clock of this turn
+    is at zero, so it times out at once.
 
     Raises:
         ParticipantNotFound: the session has no such participant.
-        InvalidTransition: it is the last participant, or one of the two participants of an hourglass.
+        InvalidTransition: the mode needs the last participant, or an hourglass needs both participants.
     """
     position = participant_position(state, participant_id)
     if len(state.participants) == 1 and state.rules.sync_mode is not SyncMode.GLOBAL:
@@ -97,7 +99,7 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
 
 
 def _without_participant(state: Session, position: int) -> Session:
-    """Return the state without the participant at `position`. Another active participant stays active."""
+    """Return the state without the participant at `position`. If another participant is active, it stays active."""
     active = state.active_position
     if active is not None:
         active = None if position == active else active - (position < active)
@@ -110,7 +112,7 @@ def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition
     charged = charge_until(state, now_ms)
     leaver = charged.participants[position]
     if state.rules.sync_mode is SyncMode.PER_GROUP:
-        # The budget stays with the group, so its clock system ends this turn like any other turn.
+        # The budget stays with the group. So the clock system finishes this turn like any other turn of the group.
         charged = end_turn(charged, has_flagged(charged))
     rest = replace(_without_participant(charged, position), turn=TurnProgress(cycles=charged.turn.cycles))
     following = next_in_rotation(rest, position - 1)

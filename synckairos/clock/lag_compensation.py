@@ -1,8 +1,8 @@
-"""Lag compensation: the network's part of a turn is not charged, within a quota that false claims cannot exceed.
+"""Lag compensation: network delay is not charged, within a quota that false claims cannot exceed.
 
-The rules follow lichess. The time control determines the gain of the quota. A client's claim counts up to the lag that
-the server measured plus a tolerance. A compensated turn ends earlier by that time, in every clock system. The
-compensated time is charged to no budget.
+The rules follow lichess. The time control determines how fast the quota grows. The claim of a client is accepted up to
+the lag that the server measured plus a tolerance. A compensated turn ends earlier by the accepted time, in every clock
+system. The compensated time is charged to no budget.
 """
 
 from msgspec import Struct
@@ -10,26 +10,26 @@ from msgspec import Struct
 from synckairos.clock.clock_systems import Bronstein, Byoyomi, Canadian, ClockSystem, Delay, Fischer, PerMove, Stages
 
 CLAIM_TOLERANCE_MS = 140
-"""Milliseconds that a claim may exceed the server's measurement.
+"""Milliseconds by which an accepted claim can exceed the lag that the server measured.
 
-The tolerance covers the client's own delay and the variation of the network.
+The tolerance covers the delay inside the client and the variation of network delay.
 """
 
 EXPECTED_TURNS = 40
-"""Turns that a session is assumed to have for each participant."""
+"""Number of turns that each participant is assumed to have in a session."""
 
 MIN_GAIN_MS, MAX_GAIN_MS = 150, 1_000
 """Milliseconds that each turn adds to the quota: smallest and largest value."""
 
 GAIN_MS_PER_S = 4
-"""Milliseconds of gain for each second of the expected time of a participant."""
+"""Milliseconds that the quota gains per turn, for each second of the expected total time of a participant."""
 
 INITIAL_QUOTA_TURNS, MAX_QUOTA_TURNS = 3, 7
 """Turns whose gain the quota holds at the start, and at most."""
 
 
 class LagAccount(Struct, frozen=True):
-    """The lag account of one participant, in ms: remaining quota, gain per turn, and total compensated time."""
+    """The lag account of one participant in ms: remaining quota, gain of the quota per turn, total compensated time."""
 
     quota_ms: int
     gain_ms: int
@@ -37,9 +37,9 @@ class LagAccount(Struct, frozen=True):
 
 
 class LagReceipt(Struct, frozen=True):
-    """The charge of one finished turn: `elapsed_ms` since the anchor = `compensated_ms` + `charged_ms`.
+    """The charge of one finished turn in ms: `elapsed_ms` since the anchor = `compensated_ms` + `charged_ms`.
 
-    `trusted_lag_ms` is the accepted part of the claim. `quota_left_ms` is the quota after the turn.
+    `trusted_lag_ms` is the accepted part of the client's claim. `quota_left_ms` is the quota after the turn.
     """
 
     participant_id: str
@@ -51,10 +51,11 @@ class LagReceipt(Struct, frozen=True):
 
 
 def open_lag_account(system: ClockSystem, budget_ms: int, *, counts_byoyomi: bool = True) -> LagAccount:
-    """Return a new account.
+    """Return a new lag account for a participant with a budget of `budget_ms`.
 
-    Its gain is 150 ms per turn plus 4 ms for each second of the time control, at most 1 s. Without `counts_byoyomi`,
-    byo-yomi adds nothing to the time control. This is the rule of early versions, whose audit rows must replay.
+    The gain per turn is 150 ms plus 4 ms for each second of the time control, at most 1,000 ms. If `counts_byoyomi` is
+    False, byo-yomi periods add nothing to the time control. This is the rule of early versions, whose event rows must
+    still replay.
     """
     is_counted = counts_byoyomi or not isinstance(system, Byoyomi)
     expected_ms = budget_ms + (EXPECTED_TURNS * _time_per_turn_ms(system) if is_counted else 0)
@@ -63,16 +64,16 @@ def open_lag_account(system: ClockSystem, budget_ms: int, *, counts_byoyomi: boo
 
 
 def trust_lag_claim(claimed_ms: int | None, measured_ms: int | None) -> int:
-    """Return the part of a claim that is accepted, ms. Without a measurement it is at most the tolerance."""
+    """Return the accepted part of a client's claim, ms. Without a measurement it is at most the tolerance."""
     return min(claimed_ms or 0, (measured_ms or 0) + CLAIM_TOLERANCE_MS)
 
 
 def compensate(
     account: LagAccount, participant_id: str, elapsed_ms: int, trusted_lag_ms: int
 ) -> tuple[LagAccount, LagReceipt]:
-    """Return the account after a turn, and the turn's receipt.
+    """Return the account after a turn of `elapsed_ms`, and the receipt of the turn.
 
-    The compensated time is at most the quota and at most the time of the turn.
+    The compensated time is the least of `trusted_lag_ms`, the quota, and the time of the turn.
     """
     compensated_ms = min(trusted_lag_ms, account.quota_ms, elapsed_ms)
     quota_ms = min(account.quota_ms + account.gain_ms - compensated_ms, MAX_QUOTA_TURNS * account.gain_ms)
@@ -82,7 +83,7 @@ def compensate(
 
 
 def _time_per_turn_ms(system: ClockSystem) -> int:
-    """Return the time that each turn adds in this clock system, ms."""
+    """Return the time that the clock system adds for each turn, ms."""
     match system:
         case Fischer():
             return system.increment_ms

@@ -1,4 +1,4 @@
-"""Construction of transitions and of their events."""
+"""Construction of transitions and their events."""
 
 from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
 from synckairos.errors import ParticipantNotFound
@@ -11,9 +11,10 @@ def with_next_version(state: Session, at_ms: int) -> Session:
 
 
 def make_event(event_type: EventType, state: Session, at_ms: int, subject: Participant | Group | None = None) -> Event:
-    """Make the event that led to `state`.
+    """Return the event whose transition led to `state`.
 
-    The event concerns `subject`. If there is none, it concerns the active participant, or else the session.
+    The event concerns `subject`. If `subject` is None, the event concerns the active participant. If no participant is
+    active either, it concerns the session.
     """
     match subject or state.active_participant:
         case Participant() as participant:
@@ -29,15 +30,15 @@ def make_event(event_type: EventType, state: Session, at_ms: int, subject: Parti
 
 
 def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Event:
-    """Make an event that concerns the session as a whole."""
+    """Return an event that concerns the session as a whole."""
     return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
 
 
 def close_session(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
-    """End the session with a final status.
+    """Return the transition that ends the session with the final `status`.
 
-    Expects that elapsed time is charged. Afterwards no clock runs and no participant is active. The event concerns the
-    participant that was active.
+    Expects a state in which elapsed time is charged. Afterwards no clock runs and no participant is active. The event
+    concerns the participant that was active before.
     """
     ended = replace(
         charged,
@@ -53,7 +54,10 @@ def close_session(charged: Session, status: Status, event_type: EventType, at_ms
 
 
 def participant_position(state: Session, participant_id: str) -> int:
-    """Return the position of a participant in `state.participants`. Raises ParticipantNotFound."""
+    """Return the position of a participant in `state.participants`.
+
+    Raises: ParticipantNotFound.
+    """
     for position, participant in enumerate(state.participants):
         if participant.participant_id == participant_id:
             return position

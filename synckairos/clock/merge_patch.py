@@ -4,9 +4,9 @@ from typing import Any
 
 
 def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Return `target` with `patch` merged in: null removes a member, objects merge, other values replace.
+    """Return `target` with `patch` merged in: null removes a JSON member, objects merge, other values replace.
 
-    Both arguments stay unchanged. The result shares the parts that the patch does not touch.
+    Neither argument is changed. The result shares with `target` the parts that `patch` does not contain.
     """
     merged = dict(target)
     for name, value in patch.items():
@@ -21,9 +21,9 @@ def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]
 
 
 def is_same_json(a: Any, b: Any) -> bool:
-    """Return whether two JSON values are equal, including their types.
+    """Return whether two JSON values are equal, including the types of numbers and booleans.
 
-    The types count because Python treats `1`, `1.0` and `True` as equal.
+    Plain `==` is not enough, because Python treats `1`, `1.0` and `True` as equal.
     """
     if type(a) is not type(b):
         return False

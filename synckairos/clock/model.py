@@ -1,7 +1,7 @@
-"""The facts of a session as frozen values. `timing.py` calculates readings from them, so no reading is stored.
+"""The facts of a session as frozen values. Readings are not stored; `timing.py` calculates them from the facts.
 
 All durations are whole milliseconds (`_ms`). All instants are whole milliseconds since the Unix epoch (`_at_ms`). A
-transition makes new values and shares the unchanged ones.
+transition makes new values and shares the unchanged values with the state before.
 
 | term | meaning |
 |---|---|
@@ -10,7 +10,7 @@ transition makes new values and shares the unchanged ones.
 | budget | the remaining time that a clock charges; its owner is a participant, a group or the session |
 | charge | to subtract elapsed time from a budget |
 | zero | the instant at which the running clock has no time left |
-| flagged | the turn has run to its zero or past it |
+| flagged | the turn has run to its zero or past its zero |
 | rotation | the participants that can still get turns, in index order |
 """
 
@@ -24,7 +24,7 @@ from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 
 
 class SyncMode(StrEnum):
-    """The owner of the running clock."""
+    """The mode of a session. It determines which budget runs: of the participant, group, cycle or session, or none."""
 
     PER_PARTICIPANT = "per_participant"
     PER_CYCLE = "per_cycle"
@@ -34,7 +34,7 @@ class SyncMode(StrEnum):
 
 
 class Status(StrEnum):
-    """The status of a session. `status_table` says which commands each status allows."""
+    """The status of a session. `status_table` lists the commands that each status allows."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -45,16 +45,16 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Return whether the session has ended."""
+        """Return whether a session with this status has ended."""
         return self in FINAL
 
 
 FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
-"""The statuses that a session never leaves."""
+"""Statuses of ended sessions. The status of an ended session never changes."""
 
 
 class OnTimeout(StrEnum):
-    """The action at the zero of the running clock."""
+    """The action when the running clock reaches zero."""
 
     EXPIRE = "expire"
     ADVANCE = "advance"
@@ -87,18 +87,19 @@ class EventType(StrEnum):
 
 
 TIMEOUT_REASON = "timeout"
-"""The reason of the pause that the clock makes at zero under `on_timeout: pause`. Callers cannot use it."""
+"""Reason of the pause that begins at zero under `on_timeout: pause`. Callers cannot use this reason."""
 
 MAX_CYCLES = 1_000
-"""Cycles of a `per_cycle` session whose creation gives no `max_cycles`."""
+"""Maximum number of cycles of a `per_cycle` session that was created without `max_cycles`."""
 
 
 class Participant(Struct, frozen=True):
     """A participant and its clock.
 
-    In `per_participant`, `remaining_ms` is the budget that runs. In other modes it is the rest of the participant's
-    share; it serves only as a record and never falls below 0. `used_ms` is all time of its turns, including the free
-    time of a delay. `clock` is the participant's own clock system, None if it uses the session's.
+    In `per_participant`, `remaining_ms` is the budget that runs. In other modes `remaining_ms` is the unused part of
+    the participant's share. That part is only informative and never falls below 0. `used_ms` is the time of all turns
+    of the participant, including the free time of a delay. `clock` is the participant's own clock system, None if the
+    participant uses the session's clock system.
     """
 
     participant_id: str
@@ -115,7 +116,7 @@ class Participant(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """A team with one budget. The budget runs in `per_group`; in other modes it serves only as a record."""
+    """A team with one budget. The budget runs only in `per_group`. In other modes it is only informative."""
 
     group_id: str
     remaining_ms: int
@@ -127,8 +128,8 @@ class Group(Struct, frozen=True):
 class PauseReason(Struct, frozen=True):
     """One reason for which the session is paused. A session can be paused for several reasons at the same time.
 
-    If `max_ms` is given, the reason ends by itself `max_ms` after `paused_at_ms`. `paused_by` is the actor that paused,
-    as the audit records it; None if the clock itself paused at zero.
+    If `max_ms` is given, the reason ends by itself `max_ms` after `paused_at_ms`. `paused_by` is the actor of the pause
+    as the audit records it, None if the clock paused the session at zero.
     """
 
     reason: str
@@ -138,15 +139,16 @@ class PauseReason(Struct, frozen=True):
 
     @property
     def lifts_at_ms(self) -> int | None:
-        """Return the instant at which this reason ends by itself, None if it does not."""
+        """Return the instant at which this reason ends by itself, None if only a command ends it."""
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
 class TurnProgress(Struct, frozen=True):
-    """The current turn.
+    """The progress of the current turn.
 
     `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
-    before this turn. `warned_ms` holds the warning thresholds that this turn has passed, or had passed when it began.
+    before this turn. `warned_ms` holds the warning thresholds that the clock had passed at the start of this turn or
+    has passed since, in ms before zero.
     """
 
     used_ms: int = 0
@@ -155,10 +157,11 @@ class TurnProgress(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """The settings of a session. They are fixed at creation.
+    """The settings of a session, fixed at creation.
 
-    `clock` is the clock system in effect, whether the creation named it or the mode implied it. `warnings_ms` is
-    sorted, greatest first. `pause_budget` is the number of pauses that each actor may make; None means no limit.
+    `clock` is the clock system in effect, named at creation or implied by the mode. `warnings_ms` holds the warning
+    thresholds in ms before zero, the greatest first. `pause_budget` is the number of pauses that each actor is allowed,
+    None without a maximum.
     """
 
     session_id: str
@@ -179,14 +182,14 @@ class Rules(Struct, frozen=True):
 class Session(Struct, frozen=True):
     """The state of a session after its last transition.
 
-    `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `active_position` is
-    the position of the active participant in `participants`, which are in index order.
+    `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `participants` is in
+    index order. `active_position` is the position of the active participant in `participants`.
 
-    `remaining_ms` is the session's own budget. It is the rest of the whole time in `global`, of the current cycle in
-    `per_cycle`, of the cap in `count_up` (None without a cap). It is None in the other modes.
+    `remaining_ms` is the budget of the session itself: the remaining time of the session in `global`, of the current
+    cycle in `per_cycle`, and until the maximum in `count_up` (None without a maximum). It is None in the other modes.
 
-    `pauses_taken` counts the pauses of each actor, if there is a pause budget. `lag_receipt` is the charge of the last
-    finished turn, if the session compensates lag. `deleted` marks a tombstone.
+    `pauses_taken` holds the number of pauses of each actor, if there is a pause budget. `lag_receipt` is the charge of
+    the last finished turn, if the session uses lag compensation. `deleted` is True in a tombstone.
     """
 
     rules: Rules
@@ -216,15 +219,15 @@ class Session(Struct, frozen=True):
 
     @property
     def active_participant(self) -> Participant | None:
-        """Return the participant that has the turn, None if the turn has no owner."""
+        """Return the participant that has the turn, None if no participant has it."""
         return None if self.active_position is None else self.participants[self.active_position]
 
 
 class Event(Struct, frozen=True):
-    """The event of one transition, and the participant or group that it concerns.
+    """The event of one transition, and the participant or group that the event concerns.
 
-    `used_ms` and `remaining_ms` are the times of that participant or group after the event. If the event concerns
-    neither, they are the times of the session.
+    `used_ms` and `remaining_ms` belong to that participant or group, after the event. If the event concerns neither,
+    they belong to the session.
     """
 
     type: EventType
@@ -236,7 +239,10 @@ class Event(Struct, frozen=True):
 
 
 class Transition(Struct, frozen=True):
-    """One fact: an event and the next state, whose version is greater by 1."""
+    """One fact: an event, and the state after the event.
+
+    The version of `state` is greater by 1 than the version before.
+    """
 
     event: Event
     state: Session

@@ -1,6 +1,6 @@
-"""Overdue transitions: changes that time alone causes.
+"""Overdue transitions: changes that become due by time without a command.
 
-Each takes effect at its own instant, however late it is found.
+Each overdue transition takes effect at the instant at which it was due, even if it is committed much later.
 """
 
 from synckairos.clock.make_transition import close_session, make_event, with_next_version
@@ -20,20 +20,24 @@ from synckairos.clock.turns import begin_turn, end_turn, is_last_cycle, next_in_
 from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
-"""Overdue transitions of one decision. The rest follows in further decisions, so that each commit is bounded."""
+"""Maximum number of overdue transitions in one decision.
+
+Further transitions follow in further decisions, so that each commit has a bounded size.
+"""
 
 ADVANCE_EVENTS = {
     SyncMode.PER_PARTICIPANT: EventType.PARTICIPANT_EXPIRED,
     SyncMode.PER_GROUP: EventType.GROUP_EXPIRED,
     SyncMode.PER_CYCLE: EventType.CYCLE_EXPIRED,
 }
-"""The event of a timeout under `on_timeout: advance`, in the modes that have a next turn to advance to."""
+"""Type of the timeout event under `on_timeout: advance`. Modes without a next turn to begin are missing."""
 
 
 def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, ...], bool]:
-    """Return the transitions that are overdue at `now_ms`, in order, and whether there are more of them.
+    """Return the transitions that are overdue at `now_ms`, in order, and whether more transitions are overdue.
 
-    The list ends early only before a timeout. So a command that meets the rest still meets an expiry.
+    If more are overdue, the first missing transition is a timeout. So a command that is decided later still meets that
+    timeout.
     """
     overdue: list[Transition] = []
     while (due := next_due_event(state)) is not None and due.at_ms <= now_ms:
@@ -45,7 +49,7 @@ def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, 
 
 
 def state_before_first_timeout(before: Session, overdue: tuple[Transition, ...]) -> Session | None:
-    """Return the state in which the clock first reached its zero, None if no transition is a timeout."""
+    """Return the state just before the clock first reached zero, None if no transition in `overdue` is a timeout."""
     state = before
     for transition in overdue:
         if transition.event.type not in (EventType.TIME_WARNING, EventType.SESSION_RESUMED):
@@ -55,7 +59,8 @@ def state_before_first_timeout(before: Session, overdue: tuple[Transition, ...])
 
 
 def _make_due_transition(state: Session, due: DueEvent) -> Transition:
-    # A recovered session can have an event that was due before its recovery. It takes effect at the recovery.
+    # A recovered session can have a transition that was due before its recovery. Such a transition takes effect at the
+    # instant of the recovery.
     at_ms = max(due.at_ms, state.updated_at_ms)
     match due.kind:
         case "warning":
@@ -67,7 +72,7 @@ def _make_due_transition(state: Session, due: DueEvent) -> Transition:
 
 
 def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
-    """Make the warning of a threshold. The clock continues: the anchor stays and no time is charged."""
+    """Return the transition of a warning. The clock continues: the anchor stays and no time is charged."""
     turn = replace(state.turn, warned_ms=(*state.turn.warned_ms, threshold_ms))
     warned = replace(with_next_version(state, at_ms), turn=turn)
     event = make_event(EventType.TIME_WARNING, charge_until(warned, at_ms), at_ms)
@@ -75,7 +80,7 @@ def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
 
 
 def _time_out(charged: Session, at_ms: int) -> Transition:
-    """Apply `on_timeout` at the deadline."""
+    """Apply the action `on_timeout` at the zero of the clock. Expects a state in which elapsed time is charged."""
     expired = _mark_expired(charged)
     match charged.rules.on_timeout:
         case OnTimeout.ADVANCE:
@@ -87,7 +92,11 @@ def _time_out(charged: Session, at_ms: int) -> Transition:
 
 
 def _mark_expired(state: Session) -> Session:
-    """Mark the owner of the running budget as expired: the active participant, or its group in `per_group`."""
+    """Return the state in which the owner of the running budget is marked as expired.
+
+    The owner is the active participant in `per_participant`, or its group in `per_group`. In other modes the state is
+    unchanged.
+    """
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT if state.active_position is not None:
             flagged = replace(state.participants[state.active_position], has_expired=True)
@@ -100,10 +109,10 @@ def _mark_expired(state: Session) -> Session:
 
 
 def _advance(expired: Session, at_ms: int) -> Transition:
-    """End the turn and begin the next turn at the same instant.
+    """End the turn, and begin the next turn at the same instant.
 
-    The session expires if no participant or cycle is left. It also expires if the budget belongs to the whole session,
-    because then no other budget can run.
+    If no participant or cycle is left, the session expires instead. It also expires if the budget belongs to the whole
+    session, because then no other budget can run.
     """
     ended = end_turn(expired, flagged=True, leaves_rotation=True)
     position = next_in_rotation(ended, ended.active_position)

@@ -1,6 +1,7 @@
-"""Pauses: a set of reasons. The clock runs only if the set is empty.
+"""Pauses: a session has a set of pause reasons. The clock runs only if the set is empty.
 
-One reason belongs to the clock: under `on_timeout: pause` it pauses at zero. It can end only after time was added.
+The clock itself adds one reason: under `on_timeout: pause` it pauses the session at zero. That pause can end only after
+time was added.
 """
 
 from synckairos.clock.commands import Pause, Resume
@@ -12,7 +13,7 @@ from synckairos.frozen_replace import replace
 
 
 def pause(state: Session, command: Pause, now_ms: int) -> Transition:
-    """Pause the session, or add a reason to a paused session.
+    """Pause the session for a reason, or add a reason to a paused session.
 
     Raises:
         InvalidTransition: the session is already paused for this reason, or the actor's pause budget is used up.
@@ -30,7 +31,12 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
 
 
 def _take_from_pause_budget(state: Session, actor: str) -> Session:
-    """Subtract one pause from the actor's budget, if there is one. An additional reason counts like the first."""
+    """Return the state with one pause more taken by the actor, if the session has a pause budget.
+
+    A second reason in a paused session also counts as one pause.
+
+    Raises: InvalidTransition if the actor has no pause left.
+    """
     budget, taken = state.rules.pause_budget, state.pauses_taken.get(actor, 0)
     if budget is None:
         return state
@@ -42,7 +48,7 @@ def _take_from_pause_budget(state: Session, actor: str) -> Session:
 
 
 def add_pause(charged: Session, reason: PauseReason) -> Transition:
-    """Add a pause reason at its instant. Expects that elapsed time is charged."""
+    """Return the transition that adds a pause reason. Expects a state in which elapsed time is charged."""
     at_ms = reason.paused_at_ms
     paused = replace(
         charged,
@@ -56,7 +62,7 @@ def add_pause(charged: Session, reason: PauseReason) -> Transition:
 
 
 def resume(state: Session, command: Resume, now_ms: int) -> Transition:
-    """End one pause reason, or all of them. If none is left, the clock runs again.
+    """End one pause reason of the session, or all pause reasons. If no reason is left, the clock runs again.
 
     Raises:
         InvalidTransition: the session is not paused for this reason, or it is paused at zero and no time was added.
@@ -75,7 +81,7 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
 
 
 def lift_pauses(state: Session, lifted: tuple[PauseReason, ...], at_ms: int) -> Transition:
-    """End these pause reasons."""
+    """Return the transition that removes the pause reasons in `lifted`."""
     rest = tuple(pause for pause in state.pauses if pause not in lifted)
     resumed = replace(
         state,
@@ -89,12 +95,12 @@ def lift_pauses(state: Session, lifted: tuple[PauseReason, ...], at_ms: int) -> 
 
 
 def is_paused_at_zero(state: Session) -> bool:
-    """Return whether the clock ran to its zero and paused the session there."""
+    """Return whether the session is paused because its clock reached zero."""
     return bool(state.pauses) and any(pause.reason == TIMEOUT_REASON for pause in state.pauses)
 
 
 def lift_pause_at_zero(state: Session, now_ms: int) -> Session:
-    """End the pause at zero if the clock of the new turn has time. Other pause reasons stay."""
+    """Return the state without the pause at zero if the clock of the new turn has time. Other pause reasons stay."""
     if not _has_time(state):
         return replace(state, anchor_ms=None)
     rest = tuple(pause for pause in state.pauses if pause.reason != TIMEOUT_REASON)

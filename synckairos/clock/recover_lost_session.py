@@ -1,7 +1,7 @@
-"""Recovery of a session whose newest versions the store has lost.
+"""Recovery of a session whose latest versions Redis has lost.
 
-The session continues from its last known version, with the next version number and a new epoch. The operator's outage
-policy says whether its clock ran during the outage.
+The session continues from the last version that Postgres has, with the next version number and a new epoch. The
+operator's outage policy determines whether its clock ran during the outage.
 """
 
 from typing import Literal
@@ -17,10 +17,10 @@ from synckairos.frozen_replace import replace
 
 
 class OutagePolicy(Struct, frozen=True):
-    """The time that an outage costs the running budget.
+    """The policy that determines how much of an outage is charged to the running budget.
 
-    `charge`: the whole outage. `freeze`: no time since the last known version. `credit`: the whole outage minus
-    `credit_ms`.
+    `charge`: the whole outage. `freeze`: nothing since the last version before the outage. `credit`: the whole outage,
+    after `credit_ms` are added to the budget.
     """
 
     kind: Literal["charge", "freeze", "credit"] = "charge"
@@ -28,7 +28,10 @@ class OutagePolicy(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "OutagePolicy":
-        """Parse `charge`, `freeze` or `credit:<ms>`. Raises ValueError for any other text."""
+        """Parse `charge`, `freeze` or `credit:<ms>`.
+
+        Raises: ValueError for any other text.
+        """
         match text.split(":"):
             case ["charge"]:
                 return cls("charge")
@@ -43,10 +46,11 @@ CHARGE = OutagePolicy()
 
 
 def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHARGE) -> Transition:
-    """Continue a session from its last known version under a new epoch.
+    """Continue a session from `state`, its last version that was not lost, under a new epoch.
 
-    The recovery takes effect at the instant of that version, so deadlines during the outage keep their instants.
-    Frozen time continues at `now_ms`. Expects a session that is not final.
+    The recovery takes effect at the instant of that version, so deadlines during the outage keep their instants. Under
+    `freeze` a running clock continues at `now_ms`, which is then the instant of the recovery. Expects a session whose
+    status is not final.
     """
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:
@@ -62,7 +66,7 @@ def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHAR
 
 
 def _credit(state: Session, policy: OutagePolicy) -> Adjust | None:
-    """Return the command that credits the running budget, None if nothing limits the time."""
+    """Return the command that adds the credit to the running budget, None if no budget runs."""
     active = state.active_participant
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:

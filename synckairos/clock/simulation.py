@@ -1,6 +1,6 @@
-"""Simulation: a session and its timed commands, run through the engine. Nothing is stored.
+"""Simulation: the engine runs a session and its timed commands, and nothing is stored.
 
-Times are milliseconds since the creation of the session. The module is pure.
+All times are milliseconds since the creation of the session. The module is pure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 
 MAX_ROWS = 10_000
-"""Rows of a timeline."""
+"""Maximum number of rows of a timeline."""
 
 
 class TimedCommand(Struct, frozen=True):
-    """A command that is applied `at_ms` after the creation of the session."""
+    """A command that is applied `at_ms` milliseconds after the creation of the session."""
 
     at_ms: int
     command: Command
@@ -26,7 +26,7 @@ class TimedCommand(Struct, frozen=True):
 
 
 class TimelineRow(Struct, frozen=True):
-    """One event at an instant, or the code with which a command was refused at that instant."""
+    """One row of a timeline: an event, or the code of a refused command, with its instant."""
 
     at_ms: int
     event_type: EventType | None = None
@@ -37,20 +37,22 @@ class TimelineRow(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Simulation:
-    """A simulation in progress: the timeline `rows` until now, and the `state` after them."""
+    """A running simulation: the timeline `rows` so far, and the `state` after the last row."""
 
     rows: list[TimelineRow] = field(default_factory=list)
     state: Session | None = None
     out_of_time_id: str | None = None
-    """The participant whose turn it was when the session expired."""
+    """The participant that had the turn when the session expired."""
 
     def run_stepwise(
         self, spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str, epoch: str = "simulation"
     ) -> Iterator[None]:
         """Run the simulation, and yield after each decision so that other tasks can run.
 
-        Commands are applied in the order of their instants. A command at the instant of a deadline is decided as if the
-        timekeeper had not found that deadline yet. Raises ValidationFailed if the timeline has too many rows.
+        Commands are applied in the order of their instants. A command at the instant of a deadline is decided before
+        the timekeeper commits that deadline.
+
+        Raises: ValidationFailed if the timeline has more than `MAX_ROWS` rows.
         """
         state = self._record(creation.create(spec, session_id, epoch, 0))
         for timed in sorted(commands, key=lambda each: each.at_ms):
@@ -70,7 +72,7 @@ class Simulation:
             yield
 
     def _run_until(self, state: Session, at_ms: int) -> Iterator[Session]:
-        """Apply all transitions that are due until an instant, and yield the state after each decision."""
+        """Apply all transitions that are due until `at_ms`, and yield the state after each decision."""
         has_more = True
         while has_more:
             decision = engine.apply(state, Expire(), at_ms)
@@ -91,12 +93,15 @@ class Simulation:
 
     def _add_row(self, row: TimelineRow) -> None:
         if len(self.rows) >= MAX_ROWS:
-            raise ValidationFailed.at("until_ms", f"the timeline has more than {MAX_ROWS} rows: use an earlier end")
+            raise ValidationFailed.at("until_ms", f"the timeline has more than {MAX_ROWS} rows; use an earlier end")
         self.rows.append(row)
 
 
 def simulate(spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str) -> Simulation:
-    """Run a whole simulation without a break. Raises ValidationFailed if the timeline has too many rows."""
+    """Run a whole simulation without a break.
+
+    Raises: ValidationFailed if the timeline has more than `MAX_ROWS` rows.
+    """
     simulation = Simulation()
     for _ in simulation.run_stepwise(spec, commands, until_ms, session_id):
         pass

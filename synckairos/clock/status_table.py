@@ -1,6 +1,7 @@
-"""The status table: the commands that each status allows, and the statuses that they lead to.
+"""The status table: the commands that each status allows, and the statuses to which each command leads.
 
-A command that is missing under a status is refused in that status. `docs/reference/status.md` is made from this table.
+A command that the table omits for a status is refused in that status. `docs/reference/status.md` is rendered from this
+table.
 """
 
 import re
@@ -23,7 +24,7 @@ from synckairos.clock.commands import (
 from synckairos.clock.model import FINAL, Status
 
 NextStatuses = dict[type[Command], frozenset[Status]]
-"""For one status: each allowed command, and the statuses that it can lead to."""
+"""For one status: each allowed command with the set of statuses that the command can lead to."""
 
 
 def _to(*statuses: Status) -> frozenset[Status]:
@@ -62,15 +63,18 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
         Expire: _to(Status.PAUSED, Status.RUNNING),
     },
 } | {final: _allowed_always(final) for final in FINAL}
-"""The statuses that each command can lead to, for each status.
+"""For each status: each allowed command with the set of statuses that the command can lead to.
 
-`Expire` stands for overdue transitions: warnings, timeouts and ends of pauses. A `switch` in a paused session is
-allowed only if the session is paused at zero, see `turns.switch`.
+`Expire` stands for overdue transitions: warnings, timeouts and ends of pauses. In a paused session `switch` is allowed
+only if the session is paused at zero (`turns.switch`).
 """
 
 
 def command_name(command: type[Command]) -> str:
-    """Return the name of a command, such as `add_participant`. `Expire`, which no caller sends, is named `time`."""
+    """Return the name of a command, such as `add_participant`.
+
+    The name of `Expire`, which no caller sends, is `time`.
+    """
     if command is Expire:
         return "time"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", command.__name__).lower()

@@ -1,6 +1,6 @@
 """Readings of the clock, the next due event, and the charge of elapsed time.
 
-Each function maps a state, and sometimes an instant, to a value. `overdue.py` applies the due events.
+Each function maps a state, and in some functions an instant, to a value. `overdue.py` applies the due events.
 """
 
 from typing import Literal, TypeVar
@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 def clock_system_for(state: Session, participant: Participant | None = None) -> ClockSystem:
-    """Return the clock system of a participant, or the session's if no participant is given."""
+    """Return the clock system of `participant`.
+
+    If the participant has none or is None, return the session's clock system.
+    """
     return state.rules.clock if participant is None or participant.clock is None else participant.clock
 
 
@@ -29,21 +32,22 @@ def group_position(state: Session, group_id: str | None) -> int | None:
 
 
 def active_group(state: Session) -> Group | None:
-    """Return the group of the active participant, in any mode."""
+    """Return the group of the active participant, None if there is none. Works in every mode."""
     position = active_group_position(state)
     return None if position is None else state.groups[position]
 
 
 def active_group_position(state: Session) -> int | None:
-    """Return the position in `state.groups` of the active participant's group."""
+    """Return the position in `state.groups` of the active participant's group, None if there is none."""
     active = state.active_participant if state.groups else None
     return None if active is None else group_position(state, active.group_id)
 
 
 def time_to_zero_ms(state: Session) -> int | None:
-    """Return the running time from the anchor to the zero of the running clock, ms; None if nothing limits the time.
+    """Return the running time from the anchor to the zero of the running clock, ms. None if there is no time limit.
 
-    If no clock runs, the value is that of the clock that would run. It is below 0 only in overtime.
+    If no clock runs, the result is for the clock that would run after a start or resume. The result is below 0 only in
+    overtime.
     """
     mode = state.rules.sync_mode
     if mode is SyncMode.PER_PARTICIPANT:
@@ -56,10 +60,10 @@ def time_to_zero_ms(state: Session) -> int | None:
 
 
 def deadline_at_ms(state: Session) -> int | None:
-    """Return the instant of the running clock's zero.
+    """Return the instant at which the running clock reaches zero.
 
-    It is None if no clock runs, if nothing limits the time, or if overtime has begun. An expired session keeps the
-    deadline that ended it.
+    None if no clock runs, if there is no time limit, or if overtime has begun. For an expired session, return the
+    deadline at which it expired.
     """
     if state.status is Status.EXPIRED:
         return state.completed_at_ms
@@ -75,9 +79,10 @@ def deadline_at_ms(state: Session) -> int | None:
 
 
 class DueEvent(Struct, frozen=True):
-    """The next change that time alone causes, and its instant.
+    """The next change that becomes due by time without a command, and the instant at which it is due.
 
-    `pause_end` is the end of a pause reason by its `max_ms`. `warning_ms` is the threshold of a `warning`.
+    `timeout`: the clock reaches zero. `warning`: the clock reaches the threshold `warning_ms`. `pause_end`: a pause
+    reason ends by its `max_ms`.
     """
 
     at_ms: int
@@ -86,7 +91,7 @@ class DueEvent(Struct, frozen=True):
 
 
 def next_due_event(state: Session) -> DueEvent | None:
-    """Return the next event that is due if no command comes, None if time alone changes nothing."""
+    """Return the next event that becomes due by time without a command, None if there is none."""
     if state.status is Status.PAUSED:
         ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
         return DueEvent(min(ends), "pause_end") if ends else None
@@ -95,7 +100,7 @@ def next_due_event(state: Session) -> DueEvent | None:
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
             if threshold_ms not in state.turn.warned_ms:
-                # Subtracted time can jump over a threshold. Its warning is then due at once.
+                # A subtraction of time can jump over a threshold. The warning is then due at once.
                 return DueEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return None
@@ -103,7 +108,10 @@ def next_due_event(state: Session) -> DueEvent | None:
 
 
 def reached_warnings_ms(state: Session) -> tuple[int, ...]:
-    """Return the warning thresholds at or above the time to zero of the running clock, ms."""
+    """Return the warning thresholds that the running clock has reached, in ms before zero.
+
+    These are the thresholds that are not below the time to zero.
+    """
     if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
         return ()
     return tuple(threshold_ms for threshold_ms in state.rules.warnings_ms if threshold_ms >= left_ms)
@@ -113,9 +121,9 @@ def reached_warnings_ms(state: Session) -> tuple[int, ...]:
 
 
 def charge_until(state: Session, at_ms: int) -> Session:
-    """Charge the time from the anchor to `at_ms` and move the anchor to `at_ms`.
+    """Charge the time from the anchor to `at_ms`, and move the anchor to `at_ms`.
 
-    Returns the state unchanged if no clock runs or the anchor is not before `at_ms`.
+    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`.
     """
     if state.anchor_ms is None or at_ms <= state.anchor_ms:
         return state
@@ -168,5 +176,5 @@ def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
 
 
 def replace_item(items: tuple[T, ...], position: int, item: T) -> tuple[T, ...]:
-    """Return a copy of `items` with another item at `position`."""
+    """Return a copy of `items` with `item` at `position`."""
     return (*items[:position], item, *items[position + 1 :])

@@ -30,7 +30,7 @@ from synckairos.frozen_replace import replace
 
 
 def start(state: Session, now_ms: int) -> Transition:
-    """Start the session with the designated participant, or with the first in index order."""
+    """Start the session with the participant that creation designated, or else the first participant in index order."""
     first = state.active_position if state.active_position is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
@@ -42,7 +42,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
 
     Raises:
         InvalidTransition: the session is paused, but not at zero; or no participant has time left.
-        NotActiveParticipant: another participant than `current_participant_id` has the turn.
+        NotActiveParticipant: the participant `current_participant_id` does not have the turn.
         ParticipantNotFound: the session has no participant `next_participant_id`.
         ParticipantExpired: the participant `next_participant_id` has no time left.
     """
@@ -68,9 +68,9 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
 
 
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
-    """Make the lag receipt of the turn that ends, if the session compensates lag.
+    """Return the state with the lag receipt of the ending turn, if the active participant has a lag account.
 
-    The turn then ends by the compensated time before `now_ms`.
+    The receipt holds the compensated time. The turn ends by that time before `now_ms`.
     """
     active = state.active_participant
     if active is None or active.lag is None:
@@ -84,10 +84,9 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
 
 
 def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
-    """Return the session's own budget for the next turn: the full cycle in `per_cycle`, else the rest of the budget.
+    """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining budget.
 
-    In a soft close (`extend_on_switch_ms`), an accepted switch leaves at least that much time. A switch at zero is too
-    late for that.
+    With `extend_on_switch_ms` (soft close), a switch before zero raises the budget to at least `extend_on_switch_ms`.
     """
     left_ms, at_least_ms = next_turn_budget_ms(ended), ended.rules.extend_on_switch_ms
     if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
@@ -99,7 +98,10 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 
 
 def is_in_rotation(state: Session, participant: Participant) -> bool:
-    """Return whether this participant can still get turns: its time, or its group's time, has not run out."""
+    """Return whether this participant can still get turns.
+
+    It can if its own time, or in `per_group` the time of its group, has not run out. In overtime it always can.
+    """
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return True
     if state.rules.sync_mode is SyncMode.PER_GROUP:
@@ -111,7 +113,8 @@ def is_in_rotation(state: Session, participant: Participant) -> bool:
 def next_in_rotation(state: Session, after: int | None) -> int | None:
     """Return the position of the next participant in the rotation after position `after`, None if there is none.
 
-    The search follows the index order and continues at the first participant. The result can be `after` itself.
+    If `after` is None, the search starts at the first participant. The search follows the index order and wraps around.
+    The result can be `after`, if no other participant is in the rotation.
     """
     count = len(state.participants)
     first = 0 if after is None else after + 1
@@ -140,9 +143,9 @@ def _next_position(ended: Session, next_participant_id: str | None) -> int | Non
 
 
 def has_flagged(charged: Session) -> bool:
-    """Return whether the turn has reached its zero: the session is paused there, or it is in overtime.
+    """Return whether the turn has reached its zero: the session is paused at zero, or it is in overtime.
 
-    No other case needs a check, because overdue transitions are applied before a command.
+    No other case needs a check, because overdue transitions are applied before each command.
     """
     if is_paused_at_zero(charged):
         return True
@@ -153,12 +156,11 @@ def has_flagged(charged: Session) -> bool:
 
 
 def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> Session:
-    """Add one to the cycle count, and apply the clock system's end of a turn to the budget.
+    """Return the state after the end of the turn. `turn` of the result is a new, unused turn.
 
-    `turn` is then a new, unused turn.
-
-    The elapsed time must be charged before. If the turn `flagged`, the clock system adds no time. If the owner
-    `leaves_rotation`, its budget stays as it is, because it gets no next turn.
+    The number of finished turns grows by 1, and the clock system finishes the turn of the budget's owner. Expects a
+    state in which elapsed time is charged. If `flagged`, the clock system adds no time. If the owner `leaves_rotation`,
+    its budget stays unchanged, because the owner gets no next turn.
     """
     participants, groups = charged.participants, charged.groups
     used_ms, mode = charged.turn.used_ms, charged.rules.sync_mode
@@ -191,9 +193,9 @@ def _finish(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged:
 
 
 def begin_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
-    """Begin a turn at `at_ms` with the next version.
+    """Return the state, with the next version, after the beginning of a turn at `at_ms`.
 
-    `active_position` is the position of its participant. `remaining_ms` is the session's own budget.
+    `active_position` is the position of the participant of the new turn. `remaining_ms` is the session's own budget.
     """
     begun = replace(
         state,
@@ -204,18 +206,18 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
         anchor_ms=at_ms,
     )
     if reached := reached_warnings_ms(begun):
-        # A turn that begins below a threshold does not cross it, so it gets no warning for it.
+        # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold.
         return replace(begun, turn=TurnProgress(0, state.turn.cycles, reached))
     return begun
 
 
 def next_turn_budget_ms(state: Session) -> int | None:
-    """Return the session's own budget for the next turn: the full cycle in `per_cycle`, else the rest of the budget."""
+    """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining time."""
     is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
     return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms
 
 
 def is_last_cycle(ended: Session) -> bool:
-    """Return whether the turn that ended was the last cycle of a `per_cycle` session."""
+    """Return whether the turn that has just ended was the last cycle of a `per_cycle` session."""
     limit = ended.rules.max_cycles or MAX_CYCLES
     return ended.rules.sync_mode is SyncMode.PER_CYCLE and ended.turn.cycles >= limit
