@@ -1,1 +1,1 @@
-"""Operating-system processes: `server`, `worker` and `dev`, each built from its components here."""
+"""Operating-system processes `server`, `worker` and `dev`: each module builds one process from its components."""

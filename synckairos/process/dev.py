@@ -1,7 +1,7 @@
-"""The `dev` process: starts embedded stores, migrations, a server and a worker, and stops them in the right order.
+"""The `dev` process: starts embedded stores, migrates Postgres, starts a server and a worker, and stops all of them.
 
-The server and the worker are separate processes, as in production. They get all settings through their environment.
-Every process that is started here is stopped here. A guard stops it if this process is killed.
+The server and the worker are separate processes, as in production. They get all settings through environment variables.
+This module stops every process that it starts. If this process is killed, a guard process stops the others.
 """
 
 import asyncio
@@ -28,16 +28,19 @@ from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.process.ready_line import parse_ready
 
-# Seconds. Ctrl-C stops everything within ten: the server drains in two, its process has six, the stores have two more.
+# Ctrl-C stops all processes within 10 seconds: at most 6 seconds for server and worker, then at most 2 for the stores.
 _DRAIN_S = 2.0
+"""Seconds in which the server must drain."""
 _PROCESS_STOP_S = 6.0
+"""Seconds in which the server process and the worker process must end."""
 
-_ARCHIVE_AFTER_S = 60  # seconds; short, so that a developer sees archives
+_ARCHIVE_AFTER_S = 60
+"""Seconds from the end of a session to its archive. Short, so that a developer sees archives."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stores:
-    """The URLs of the stores. `embedded` has the processes of the embedded ones, by class name."""
+    """URLs of Redis and Postgres. `embedded` has the processes of embedded stores by class name: Valkey, Postgres."""
 
     redis_url: str
     database_url: str
@@ -45,11 +48,12 @@ class _Stores:
 
 
 async def run_dev(settings: Settings, data: Path | None) -> int:
-    """Run everything until Ctrl-C or SIGTERM, or until one of the processes ends. Returns the exit code, 0 or 1.
+    """Run stores, server and worker until Ctrl-C or SIGTERM, or until one of the processes ends.
 
-    `data` is the directory that keeps the data of the stores. None uses a temporary directory, removed at the end.
+    `data` is the directory for the data of the embedded stores. None uses a temporary directory, which is removed at
+    the end. Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
 
-    Raises: PortTaken, BadSettings, EmbeddedStoreFailed. No process is left running then.
+    Raises: PortTaken, BadSettings, EmbeddedStoreFailed. All started processes are stopped before the exception leaves.
     """
     stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -78,7 +82,10 @@ async def run_dev(settings: Settings, data: Path | None) -> int:
 
 
 def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Settings:
-    """Return the settings for server and worker. Settings that are not set get values for a developer's machine."""
+    """Return the settings for server and worker.
+
+    Store URLs and time limits that are not set get values for a developer's machine. All set values stay.
+    """
     defaults = {
         "redis_url": stores.redis_url,
         "database_url": stores.database_url,
@@ -91,7 +98,10 @@ def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Set
 
 
 def _refuse_taken_port(settings: Settings) -> None:
-    """Check the port before any process is started. Raises: PortTaken, BadSettings."""
+    """Check that this process can listen on the configured host and port.
+
+    Raises: PortTaken if the port is in use. BadSettings if listening fails for another reason.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,7 +122,7 @@ def _data_dir(data: Path | None) -> AbstractContextManager[Path]:
 
 @contextmanager
 def _persistent_data_dir(data: Path) -> Iterator[Path]:
-    """Yield the directory of `--data`. Raises: BadSettings if it cannot be used."""
+    """Yield the data directory for the option `--data`. Raises: BadSettings if the directory cannot be used."""
     with ExitStack() as stack:
         try:
             directory = stack.enter_context(persistent_data_dir(data.absolute()))
@@ -124,7 +134,10 @@ def _persistent_data_dir(data: Path) -> Iterator[Path]:
 
 
 def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Stores:
-    """Start the stores that are not set by a URL, in parallel. `stack` stops them."""
+    """Start an embedded store for each store without a configured URL, in parallel. `stack` stops the started stores.
+
+    Return the URLs of both stores, embedded or configured.
+    """
     redis_url, database_url = settings.redis_url, settings.database_url
     valkey = None if is_set(settings, "redis_url") else Valkey(directory / "valkey")
     postgres = None if is_set(settings, "database_url") else Postgres(directory / "postgres")
@@ -140,7 +153,7 @@ def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Sto
 
 
 def _spawn(command: str, settings: Settings) -> ChildProcess:
-    """Start `synckairos COMMAND`. Its environment has only these settings."""
+    """Start the process `synckairos COMMAND` with `settings` and without settings of this process's environment."""
     known = {name for field in Settings.model_fields for name in variables(field)}
     without_settings = {name: value for name, value in os.environ.items() if name not in known}
     return ChildProcess(
@@ -151,7 +164,10 @@ def _spawn(command: str, settings: Settings) -> ChildProcess:
 
 
 def _relay_output(server: ChildProcess, settings: Settings, stores: _Stores, data_text: str) -> None:
-    """Print the output of the server, and before its ready line the banner. Ends when the server ends."""
+    """Print each line of the server's output, and print the banner before the ready line. Return when the server ends.
+
+    `data_text` describes the data directory.
+    """
     assert server.process.stdout is not None
     for line in server.process.stdout:
         if urls := parse_ready(line):
@@ -160,7 +176,10 @@ def _relay_output(server: ChildProcess, settings: Settings, stores: _Stores, dat
 
 
 def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_text: str) -> str:
-    """Render the table of URLs, and the variables with which other commands find embedded stores."""
+    """Return the start banner: a table of URLs, and a shell command that exports the URLs of embedded stores.
+
+    `urls` are the URLs of the ready line.
+    """
     rows = {
         "http": urls["http"],
         "ws": urls["ws"],
@@ -185,7 +204,7 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
 
 
 async def _wait_for_first_end(stop_requested: asyncio.Event, children: dict[str, ChildProcess]) -> str | None:
-    """Wait until a stop is requested or a child ends. Returns the name of the child, or None at a stop."""
+    """Wait until a stop is requested or a child process ends. Return the name of the child; None after a stop."""
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, changed.set)
@@ -206,7 +225,10 @@ async def _wait_for_first_end(stop_requested: asyncio.Event, children: dict[str,
 
 
 def _run_in_parallel(functions: list[Callable[[], object]]) -> None:
-    """Call all functions in parallel and wait for all of them. Raises the first exception in the order of the list."""
+    """Call the functions in parallel and wait until all have returned or raised.
+
+    Raises: The exception of the first failed function, in the order of the list.
+    """
     with ThreadPoolExecutor(max_workers=max(len(functions), 1)) as pool:
         futures = [pool.submit(function) for function in functions]
     for future in futures:

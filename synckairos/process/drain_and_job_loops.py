@@ -1,8 +1,9 @@
-"""Drains and background jobs of a worker process. The other module that imports arq.
+"""Loops of a worker process that drain the outbox and run background jobs.
 
-Wake-ups come through arq, and sweeps cover those that are lost. arq's loop ends at the first Redis fault, so it is
-supervised here. While it is down, the sweeps drain alone. Jobs have a loop of their own, so that no drain waits behind
-a job.
+Wake-ups through arq start most drains and jobs. A sweep starts them periodically, so that a lost wake-up causes only
+delay. arq's loop ends at the first Redis fault, so this module starts the loop again with back-off. Until then only
+the sweep starts drains and jobs. Drains and jobs have separate arq loops, so that a long job delays no drain. Besides
+this module, only `audit.arq_wakeups` imports arq.
 """
 
 import asyncio
@@ -49,34 +50,45 @@ from synckairos.telemetry import log
 from synckairos.telemetry.outages import StoreOutage
 
 SWEEP_INTERVAL_S = 2.0
-"""Seconds between two sweeps: drains of every partition, for entries that no wake-up announced."""
+"""Seconds between two sweeps. A sweep drains all partitions, for outbox entries whose wake-up was lost."""
 
 SCHEDULE_INTERVAL_S = 30.0
 """Seconds between two checks whether a scheduled job (archive, retention) has work."""
 
 _MAX_DRAINS = 4
+"""Maximum number of partitions that one worker drains at the same time."""
 _MAX_JOBS = 2
+"""Maximum number of background jobs that one worker runs at the same time."""
 _POLL_S = 0.05
+"""Seconds between two reads of the drain queue by arq."""
 _JOB_POLL_S = 0.5
-# A day, because a long drain or export is no fault. arq blocks a dead worker's message id as long; ids are used once.
+"""Seconds between two reads of the job queue by arq."""
 _JOB_TIMEOUT_S = 86_400
-_RESTART_S = (0.2, 5.0)  # limits of the first and of the longest delay before arq's loop is started again
+"""Seconds after which arq cancels a drain or job. One day, because a long drain or export is not a fault.
+
+arq also blocks the message id of a dead worker for this time. This has no effect, because each id is used one time.
+"""
+_RESTART_S = (0.2, 5.0)
+"""Seconds before arq's loop is started again: maximum of the first delay, and maximum of all later delays."""
 _EFFECT = "drains and jobs wait, and nothing in the outbox is lost; webhooks are sent"
+"""Effect of a Redis outage on the worker, for the log."""
 
 logger = log.get_logger(__name__)
 
 
 async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_S) -> None:
-    """Drain the outbox and run background jobs until cancelled. Waits for a store that is not reachable.
+    """Drain the outbox and run background jobs until cancelled.
 
-    Cancelling abandons the current batch. Its entries are still in the outbox, so the next worker writes them.
+    If Redis or Postgres is unreachable, wait until it is reachable again. `sweep_s` is the number of seconds between
+    two sweeps. Cancellation stops a drain in the middle of a batch. The entries of the batch stay in the outbox, and
+    the next drain writes them to Postgres.
 
     Raises:
-        StoreMismatch: Redis holds the data of another installation or layout.
+        StoreMismatch: The data in Redis belongs to other settings, or Redis is unsafe to write to.
     """
-    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # arq logs two lines for each of many jobs a second
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
-    # One more connection than drains may hold, for the check whether Postgres is reachable.
+    # Each drain can hold one connection. The additional connection checks whether Postgres is reachable.
     writer = AuditWriter(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
     await writer.open()
     try:
@@ -122,7 +134,7 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 
 
 class _Drains:
-    """Runs drains, and logs once when they are interrupted and once when they continue."""
+    """Runner of drains that logs an outage of a store one time at its begin and one time at its end."""
 
     def __init__(self, drain: OutboxDrain, writer: AuditWriter, redis_outage: StoreOutage) -> None:
         self._drain = drain
@@ -131,7 +143,7 @@ class _Drains:
         self._interrupted = False
 
     async def drain_partition(self, partition: int) -> None:
-        """Drain a partition, as far as its stores are reachable."""
+        """Drain one partition of the outbox. If a store becomes unreachable, log the outage and return."""
         try:
             await self._drain.drain_partition(partition)
         except StoreUnavailable as fault:
@@ -143,7 +155,10 @@ class _Drains:
             self._redis_outage.ended("drain")
 
     async def is_postgres_reachable(self) -> bool:
-        """Return whether Postgres is reachable. One check per sweep, instead of one in each partition."""
+        """Return whether Postgres is reachable, and log a begin or an end of an outage.
+
+        The sweep calls this one time, so that an outage does not fail the drain of each partition.
+        """
         try:
             await self._writer.check_reachable()
         except StoreUnavailable as fault:
@@ -161,21 +176,21 @@ class _Drains:
 
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
-    """Start a drain of every partition every `sweep_s` seconds, and measure the outbox."""
+    """Measure the outbox and start a drain of every partition, every `sweep_s` seconds until cancelled."""
     lag_alerts = LagAlerts()
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
                 lag_alerts.observe(await outbox.measure_backlog())
             if await drains.is_postgres_reachable():
-                # The sweep does not wait for the drains: a partition that is never empty must not delay the others.
+                # Do not wait for the drains. A partition that is never empty must not delay the other partitions.
                 for partition in range(outbox.keys.partitions):
                     group.create_task(drains.drain_partition(partition))
             await asyncio.sleep(sweep_s)
 
 
 async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, at_queue: StoreOutage, sweep_s: float) -> None:
-    """Run background jobs, and enqueue the scheduled jobs that have work."""
+    """Run background jobs and enqueue scheduled jobs that have work, until cancelled."""
     async with open_job_pool(settings.database_url) as pool:
         job_table = JobTable(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
@@ -199,10 +214,14 @@ async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, at_queu
 async def _sweep_jobs(
     runner: JobRunner, job_queue: JobQueue, wakeups: JobWakeups, settings: Settings, sweep_s: float
 ) -> None:
-    """Every `sweep_s` seconds, wake workers for due jobs and reclaim the jobs of dead workers."""
+    """Sweep the job table every `sweep_s` seconds until cancelled.
+
+    A sweep sends a wake-up for each due job and returns the jobs of dead workers to the queue. Every
+    `SCHEDULE_INTERVAL_S` seconds it also enqueues the scheduled jobs that have work.
+    """
     next_schedule_s = 0.0
     while True:
-        with suppress(StoreUnavailable):  # the drain logs it
+        with suppress(StoreUnavailable):  # the drain logs the outage
             await runner.sweep(wakeups.wake_up)
             if (now_s := asyncio.get_running_loop().time()) >= next_schedule_s:
                 await job_queue.enqueue_scheduled(settings.archive_after_s, settings.retention_s)
@@ -228,7 +247,10 @@ def _drain_function(drains: _Drains) -> Function:
 async def _run_arq_loop(
     function: Function, settings: Settings, outage: StoreOutage, queue: str, max_jobs: int, poll_s: float
 ) -> None:
-    """Run arq's worker on a queue. Start it again with back-off when it ends."""
+    """Run arq's worker on `queue` until cancelled. Start the worker again with back-off when it ends.
+
+    `max_jobs` is the maximum number of messages in work. `poll_s` is the number of seconds between two reads.
+    """
     backoff = Backoff(*_RESTART_S)
     part = f"{queue} queue"
     while True:
@@ -270,10 +292,13 @@ async def _run_arq_loop(
 
 
 async def _close(worker: Worker, loop: asyncio.Task[None]) -> None:
-    """Cancel arq's loop and its tasks without waiting for an unreachable Redis. Their work will be done again."""
+    """Cancel arq's loop and its tasks, and close arq's Redis connections.
+
+    arq's own `close` would wait for Redis, also if Redis is unreachable. The cancelled work is repeated later.
+    """
     remaining: set[asyncio.Task[Any]] = {loop, *worker.tasks.values()}
     while remaining:
-        # Cancel repeatedly: arq and redis-py swallow a cancellation in some places.
+        # Repeat the cancellation, because arq and redis-py ignore a single cancellation in some places.
         for task in remaining:
             task.cancel()
         done, remaining = await asyncio.wait(remaining, timeout=0.2)

@@ -1,13 +1,13 @@
-"""Tuning of the garbage collector for long-running processes."""
+"""Tuning of Python's garbage collector for long-running processes."""
 
 import gc
 
 
 def tune_gc() -> None:
-    """Exclude the objects of the start from later collections, and make collections rarer.
+    """Exclude all existing objects from later garbage collections, and reduce the frequency of collections.
 
-    Almost no object here is part of a reference cycle. By default the collector runs after every 700 new objects, which
-    is a few requests or rows.
+    By default the collector runs after 700 new objects, which a few requests create. Almost no object of this program
+    is part of a reference cycle, so rare collections are enough.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,7 @@
-"""The ready line: one line on stdout by which a parent process learns that the server is ready, and its URLs."""
+"""Format of the ready line: one line on stdout with which a server announces to its parent that it is ready.
+
+The line contains the URLs of the server.
+"""
 
 from collections.abc import Mapping
 
@@ -8,12 +11,12 @@ READY_PREFIX = b"SYNCKAIROS_READY "
 
 
 def render_ready(url: str) -> bytes:
-    """Render the ready line of a server at `url`, such as `http://127.0.0.1:3000`, without a newline."""
+    """Return the ready line without a newline. `url` is the server's base URL, such as `http://127.0.0.1:3000`."""
     return READY_PREFIX + orjson.dumps({"http": url, "ws": url.replace("http", "ws", 1) + "/ws"})
 
 
 def parse_ready(line: bytes) -> Mapping[str, str] | None:
-    """Return the URLs `http` and `ws` of a ready line, or None for any other line."""
+    """Return the URLs of a ready line under the keys `http` and `ws`; None for any other line."""
     if not line.startswith(READY_PREFIX):
         return None
     urls: dict[str, str] = orjson.loads(line.removeprefix(READY_PREFIX))

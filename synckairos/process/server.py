@@ -1,6 +1,6 @@
-"""The server process: opens its stores and components in order, serves, and closes them in reverse order.
+"""The server process: opens stores and components in order, serves requests, and closes them in reverse order.
 
-This module is the composition root. It has no logic: it gives each component its dependencies.
+This module is the composition root of an instance. It only creates components and passes dependencies to them.
 """
 
 import asyncio
@@ -65,13 +65,13 @@ BackgroundLoop = Coroutine[Any, Any, None]
 
 
 async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return.
+    """Serve requests until SIGTERM or SIGINT arrives, then drain and return.
 
-    `on_ready` is called when the server accepts connections, with its base URL without a trailing slash.
+    `on_ready` is called when the server accepts connections. Its argument is the base URL without a trailing slash.
 
     Raises:
         PortTaken: Another process listens on the port.
-        StoreMismatch: Redis is unsafe to write to.
+        StoreMismatch: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
     listener = listen(settings.host, settings.port)
@@ -97,12 +97,13 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
 @asynccontextmanager
 async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[BackgroundLoop]]]:
-    """Open the stores and build all components. Yields the server and the loops that run beside it."""
+    """Open the stores and build all components. Yield the server and the background loops of the instance."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
         await open_store(pipe, keys)
-        # Not earlier: if the first connection fails, the process ends with an error of its own.
+        # Set the outage log after the first connection. If the first connection fails, the process ends with an error
+        # and needs no message about an outage.
         pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
         redis = open_redis(settings.redis_url, settings.redis_timeout_s)
@@ -167,7 +168,10 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
 @contextlib.contextmanager
 def _stop_on_signals(server: Server) -> Iterator[None]:
-    """Start the drain at SIGTERM or SIGINT. A second signal closes all connections at once."""
+    """Handle SIGTERM and SIGINT inside the block: the first signal starts the drain.
+
+    A second signal aborts all connections.
+    """
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:

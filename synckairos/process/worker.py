@@ -1,4 +1,4 @@
-"""Composition root of a worker process: drains and jobs, and webhooks beside them."""
+"""The worker process: runs the loops for drains, background jobs and webhook deliveries."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from synckairos.telemetry import log
 from synckairos.webhooks import dispatcher
 
 RESTART_S = 5.0
-"""Seconds before a background loop that ended is started again: limit of the longest delay."""
+"""Maximum seconds before a background loop that ended is started again."""
 
 logger = log.get_logger(__name__)
 
@@ -22,9 +22,12 @@ async def run_worker(
     dispatch: Callable[[Settings], Awaitable[None]] = dispatcher.run_dispatcher,
     restart_s: float = RESTART_S,
 ) -> None:
-    """Drain, run jobs and send webhooks until cancelled. Raises the errors of `run_arq_worker`; no other error ends it.
+    """Drain the outbox, run background jobs and send webhooks until cancelled.
 
-    A dispatcher of webhooks that fails is started again and never interrupts the drain.
+    `dispatch` is the loop that sends webhooks. If it fails, it is started again after at most `restart_s` seconds, and
+    drains and jobs continue.
+
+    Raises: The exceptions of `run_arq_worker`.
     """
     tune_gc()
     tasks = [asyncio.create_task(_keep_running("webhooks", dispatch, settings, restart_s))]
@@ -39,7 +42,10 @@ async def run_worker(
 async def _keep_running(
     name: str, loop: Callable[[Settings], Awaitable[None]], settings: Settings, restart_s: float
 ) -> None:
-    """Run a background loop. Start it again with back-off when it ends."""
+    """Run `loop` until cancelled. Start the loop again with back-off when it returns or fails.
+
+    `name` is for the log. `restart_s` is the maximum delay in seconds.
+    """
     backoff = Backoff(longest_s=restart_s)
     while True:
         began_s = asyncio.get_running_loop().time()

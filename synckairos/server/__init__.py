@@ -1,1 +1,1 @@
-"""uvicorn with bounded HTTP and WebSocket protocols, used by REST and by the WebSocket endpoint."""
+"""uvicorn server with HTTP and WebSocket protocols that limit the size and the duration of requests."""

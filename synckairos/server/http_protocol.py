@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with limits on a request: size, number and time of its headers, time of its body.
+"""uvicorn's HTTP protocol with limits on a request: size, number and duration of headers, duration of the body.
 
-Without the limits a client may send for ever, and a WebSocket handshake with one header too many hangs. Requests that
-are refused here, and bytes that are no HTTP, get an error response in the same format as REST errors.
+Without the limits a client could send a request for ever, and a WebSocket handshake with too many headers would hang.
+This module answers refused requests, and bytes that are not HTTP, with the error format of the REST API.
 """
 
 import asyncio
@@ -26,32 +26,39 @@ from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 MAX_HEADERS = 100
+"""Maximum number of headers of a request."""
+
 MAX_HEADER_BYTES = 8_000
-"""Bytes of one header, and of the request target, at most. `websockets` reads lines of up to 8 KiB."""
+"""Maximum bytes of one header, and of the request target. The `websockets` library reads lines of up to 8 KiB."""
 
 MAX_HEADERS_BYTES = 32_768
+"""Maximum bytes of the request target and all headers of a request together."""
 
 WEBSOCKET_VERSION = b"13"
-"""The only supported version. RFC 6455, section 4.4, requires it in the response to a request for another version."""
+"""The supported WebSocket version. By RFC 6455, section 4.4, a refusal of another version must name this version."""
 
 BORROWED_METHODS = (
     *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "send_400_response"),
     *("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
 )
-"""Private methods of uvicorn that this class overrides; a test checks that they exist."""
+"""Internal methods of uvicorn that `BoundedHttpProtocol` overrides. A test checks that uvicorn has these methods."""
 
 BORROWED_ATTRIBUTES = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "transport", "url")
+"""Internal attributes of uvicorn that `BoundedHttpProtocol` uses. A test checks that uvicorn has these attributes."""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/1\.[01]\r?\n")
 _METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-"""All methods of all paths: the parser stops at an unknown method, before it reads the path."""
+"""The HTTP methods of all paths together, for the `Allow` header of a refusal.
+
+The parser stops at an unknown method before it reads the path, so the methods of the path are not available.
+"""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One HTTP connection. A timer limits the headers, another timer limits the body.
+    """Protocol of one HTTP connection. One timer limits the duration of the headers, another that of the body.
 
-    The header timer starts with the connection, and later with the first byte of each request. The body timer starts
-    when the headers are complete, and does not depend on the application reading the body.
+    The header timer of the first request starts with the connection. For later requests it starts with the first byte
+    of the request. The body timer starts when the headers are complete.
     """
 
     def __init__(
@@ -91,11 +98,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._latest_data = data
         super().data_received(data)
         self._latest_data = b""
-        # Started here and not when the headers are complete: most bodies arrive with the headers and need no timer.
+        # Start the timer here, after all received bytes are parsed. Most bodies arrive together with the headers, are
+        # already complete here, and need no timer.
         if self._is_in_body and self._body_timer is None:
             self._start_body_timer()
         if self._header_timer is not None:
-            # All of these bytes were headers; the parser reports a header only when it is complete.
+            # The headers are incomplete, so all received bytes are headers. The parser reports only complete headers.
             self._received += len(data)
             if self._received > MAX_HEADERS_BYTES:
                 self._refuse_headers()
@@ -111,8 +119,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._count_header_bytes(len(url), len(self.url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer, after the body, must not count as a header (RFC 9110, section 6.5.1). uvicorn would append it to
-        # the headers that the application reads, where it could forge `X-Forwarded-For` behind a trusted proxy.
+        # The parser also reports trailers, which follow the body. A trailer must not be used as a header (RFC 9110,
+        # section 6.5.1). uvicorn would append the trailer to the headers that the application reads. A trailer could
+        # then forge `X-Forwarded-For` behind a trusted proxy.
         if not self._is_in_body:
             super().on_header(name, value)
         self._header_count += 1
@@ -158,9 +167,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(refusal, b"allow: %b\r\n" % _METHODS)
 
     def close_after_response(self) -> None:
-        """Send `Connection: close` with the response that is not started yet, because the server drains.
+        """Add `Connection: close` to each response of this connection that is not started.
 
-        A load balancer then does not send its next request on a connection that is about to be closed.
+        The server calls this when it drains. A load balancer then sends its next request through another connection,
+        and not through a connection that is about to be closed.
         """
         cycles: list[RequestResponseCycle | None] = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
         for cycle in cycles:
@@ -170,13 +180,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # -- refusals -----------------------------------------------------------------------------------------------------
 
     def _count_header_bytes(self, added: int, size: int) -> None:
-        """Add to the sum of header bytes; refuse the request if the sum, the number, or one `size` is too large."""
+        """Add `added` to the sum of header bytes. Refuse the request if a header limit is exceeded.
+
+        `size` is the number of bytes of this header, or of the part of the request target that has arrived.
+        """
         self._header_bytes += added
         if size > MAX_HEADER_BYTES or self._header_bytes > MAX_HEADERS_BYTES or self._header_count > MAX_HEADERS:
             self._refuse_headers()
 
     def _refuse_wrong_host(self) -> None:
-        """Refuse a request that does not name one host (RFC 9112, section 3.2). HTTP/1.0 has requests without one."""
+        """Refuse a request that has no `Host` header or several (RFC 9112, section 3.2).
+
+        HTTP/1.0 allows requests without a `Host` header.
+        """
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
             self._refuse(ValidationFailed.at("Host", "should be sent exactly once"))
@@ -186,7 +202,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(HeadersTooLarge(detail))
 
     def _refuse(self, error: SyncKairosError, headers: bytes = b"") -> None:
-        """Send an error response to an incomplete or invalid request and close the connection."""
+        """Send `error` with additional `headers` as response to the current request, then close the connection.
+
+        Send no response if an earlier response is incomplete, see `_is_response_due`.
+        """
         if self._is_refused:
             return
         self._is_refused = True
@@ -198,7 +217,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def _is_response_due(self) -> bool:
-        """Return whether an earlier response is not complete: the client would read the error as a part of it."""
+        """Return whether an earlier response on this connection is incomplete.
+
+        A client would read an error response as a part of the earlier response.
+        """
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
             return False
@@ -229,13 +251,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _body_overdue(self) -> None:
         if self.flow.read_paused:
-            self._start_body_timer()  # the application does not read; the client is not to blame
+            self._start_body_timer()  # the application does not read the body, so the client does not cause the delay
         else:
             self._refuse(RequestTimeout(f"The body did not arrive within {self._timings.body_s:.0f} s"))
 
 
 def _render_response(error: SyncKairosError, headers: bytes) -> bytes:
-    """Render an error response after which the connection is closed."""
+    """Return the bytes of an HTTP error response with `Connection: close`. Each of `headers` ends with CRLF."""
     body = problem_json(error)
     return b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
         error.status,

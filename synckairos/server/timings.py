@@ -1,25 +1,28 @@
-"""Time limits of the server and of its HTTP and WebSocket protocols."""
+"""Time limits for HTTP requests, for the close of WebSockets, and for graceful shutdown."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTimings:
-    """Time limits, in seconds."""
+    """Time limits of the server in seconds."""
 
     headers_s: float = 5.0
-    """Seconds until all headers must have arrived, counted from the connection or from a request's first byte."""
+    """Maximum seconds until all headers of a request have arrived.
+
+    For the first request the seconds count from the connection, for later requests from the first byte of the request.
+    """
 
     body_s: float = 15.0
-    """Seconds until the whole body must have arrived, counted from the end of the headers."""
+    """Maximum seconds from the end of a request's headers until the whole body has arrived."""
 
     close_s: float = 2.0
-    """Seconds that a client may take to answer a close frame before its connection is cut."""
+    """Maximum seconds in which a client must answer a close frame. Then the server aborts the connection."""
 
     not_ready_s: float = 1.0
-    """Seconds for which a draining server still answers at least, so that load balancers see `/ready` fail.
+    """Minimum seconds for which a draining server still accepts requests, so that load balancers see `/ready` fail.
 
-    At most a quarter of the drain time is spent on this.
+    The server uses a quarter of the drain time instead if that is shorter.
     """
 
 

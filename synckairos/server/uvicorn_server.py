@@ -1,7 +1,11 @@
 """uvicorn server with this product's listening socket, HTTP and WebSocket protocols, and graceful shutdown.
 
-Shutdown: `/ready` fails and each response ends its connection, then watchers are disconnected in batches, then running
-HTTP requests end, then the remaining connections are cut.
+Graceful shutdown has four steps:
+
+1. `/ready` answers 503, and each HTTP response closes its connection.
+2. The hub closes all WebSocket connections in batches.
+3. The server waits for the end of running HTTP requests.
+4. The server aborts the remaining connections.
 """
 
 import asyncio
@@ -26,25 +30,40 @@ from synckairos.telemetry import log
 from synckairos.telemetry.metrics import LOOP_LAG
 
 BACKLOG = 4_096
-"""Connections that may wait to be accepted, at most."""
+"""Maximum number of connections that wait in the kernel until the server accepts them."""
 
 MAX_FRAME_BYTES = 65_536
+"""Maximum bytes of one WebSocket message from a client."""
+
 SEND_BUFFER_BYTES = 65_536
-"""Bytes that the kernel buffers for a client that does not read (Linux doubles it). Accepted sockets inherit it."""
+"""Bytes of the kernel's send buffer for one client (`SO_SNDBUF`). Linux doubles the number.
+
+The listening socket has this option, and accepted sockets inherit it.
+"""
 
 UNSENT_BYTES = 16_384
-"""Bytes of the send buffer that may be unsent. Unsent data beyond this is better replaced by newer data."""
+"""Maximum bytes in the kernel's send buffer that are not sent yet (`TCP_NOTSENT_LOWAT`).
+
+Further data stays in this process, where a newer state can still replace it.
+"""
 
 USER_TIMEOUT_MS = 25_000
-"""Milliseconds that sent bytes may stay unacknowledged, or a window closed, before the kernel ends the connection."""
+"""Milliseconds after which the kernel ends a connection whose client acknowledges no data (`TCP_USER_TIMEOUT`).
+
+The limit also applies to a client that keeps its receive window closed.
+"""
 
 RESERVED_FILES = 256
-"""Open files that are not WebSocket clients: stores, HTTP requests, and refusals while the instance is full."""
+"""Number of open files that are reserved for other uses than WebSocket clients.
+
+Such uses are store connections, HTTP requests, and connections that are refused because the instance is full.
+"""
 
 LOOP_CHECK_S = 0.025
-"""Seconds between two measurements of the event loop's lag; a measured stall is too short by at most this time."""
+"""Seconds between two measurements of the event loop's lag. A stall can be longer by this time than its measurement."""
 
 _TASK_GRACE_S = 0.5
+"""Seconds to wait for the end of request tasks at shutdown, before and after they are cancelled."""
 
 logger = log.get_logger(__name__)
 
@@ -52,7 +71,10 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
-    """Open the listening socket; port 0 selects a free port. Raises: PortTaken."""
+    """Open and return the listening socket. Port 0 selects a free port. `user_timeout_ms` is in milliseconds.
+
+    Raises: PortTaken if another process listens on the port.
+    """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -75,9 +97,11 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
 
 
 def raise_open_file_limit(sockets: int) -> int:
-    """Raise this process's limit of open files for `sockets` clients; return the number of clients that it permits.
+    """Raise the limit of open files of this process, so that `sockets` clients can connect.
 
-    The usual soft limit of 1,024 files protects programs that use `select`. The hard limit is the operator's decision.
+    Return the number of clients that the new limit allows. It is smaller than `sockets` if the hard limit is too low.
+    The usual soft limit of 1,024 files protects programs that use `select`, so this program does not need it. The hard
+    limit is the operator's decision and stays.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = sockets + RESERVED_FILES
@@ -90,7 +114,7 @@ def raise_open_file_limit(sockets: int) -> int:
 
 
 class Server(uvicorn.Server):
-    """Serves an ASGI application and a hub on one listening socket."""
+    """uvicorn server for an ASGI application and the WebSocket connections of a hub, on one listening socket."""
 
     def __init__(
         self,
@@ -134,16 +158,20 @@ class Server(uvicorn.Server):
     async def run_until_stopped(
         self, *, on_ready: Callable[[], None] = lambda: None, on_drain: Callable[[], None] = lambda: None
     ) -> None:
-        """Serve until `stop`, then drain; return when no client is connected, after `drain_timeout_s` at most.
+        """Serve until `stop` is called, then drain. Return when no client is connected.
 
-        `on_ready` is called when requests are served, `on_drain` before the first client is disconnected.
+        After `drain_timeout_s` seconds of draining, abort the remaining connections. The server calls `on_ready` when
+        it accepts requests, and `on_drain` before it disconnects the first client.
         """
         self._on_drain = on_drain
         self._on_ready = on_ready
         await self.serve([self._listener])
 
     def stop(self) -> None:
-        """Start to drain; a second call cuts all connections at once. Safe in a signal handler of the event loop."""
+        """Start to drain. A second call aborts all connections at once.
+
+        Event-loop signal handlers may call this method.
+        """
         self.force_exit = self.should_exit
         self.should_exit = True
         for connection in self.server_state.connections:
@@ -156,7 +184,7 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     def _schedule_lag_check(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Observe how late the event loop runs a callback, repeatedly until shutdown."""
+        """Measure how late the event loop runs a callback, and repeat the measurement until shutdown."""
 
         def observe() -> None:
             LOOP_LAG.observe(max(0.0, loop.time() - self._lag_check.when()))
@@ -187,13 +215,13 @@ class Server(uvicorn.Server):
         self._lag_check.cancel()
 
     async def _cut_connections(self) -> None:
-        """Abort the remaining connections and end their requests."""
+        """Abort the remaining connections, wait for their request tasks, and cancel tasks that do not end."""
         remaining = len(self.server_state.connections)
         if remaining:
             logger.warning("clients cut at shutdown", connections=remaining)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        # A request of a disconnected client ends without help. Requests that do not end are cancelled.
+        # Most request tasks end when their client is disconnected. Cancel the tasks that do not end in time.
         if self.server_state.tasks:
             await asyncio.wait(tuple(self.server_state.tasks), timeout=_TASK_GRACE_S)
         for task in list(self.server_state.tasks):
@@ -203,5 +231,8 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the composition root: uvicorn would raise them again after shutdown."""
+        """Disable uvicorn's signal handlers, because `process.server` handles the signals.
+
+        uvicorn would raise a captured signal again after shutdown.
+        """
         yield

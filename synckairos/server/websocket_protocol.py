@@ -1,7 +1,7 @@
-"""uvicorn's WebSocket protocol with direct access to its transport: frames out and messages in, without ASGI's cost.
+"""uvicorn's WebSocket protocol with direct writes to the transport and direct delivery of messages, without ASGI.
 
-uvicorn and `websockets` still do the handshake and the parsing. `BORROWED_METHODS` and `BORROWED_ATTRIBUTES` list the
-private names of uvicorn in use. A test checks every name, so an upgrade that moves a name fails there.
+uvicorn and the `websockets` library still do the handshake and parse the frames. ASGI would cost a queue and a task for
+each connection.
 """
 
 import asyncio
@@ -33,20 +33,29 @@ BORROWED_METHODS = (
     *("run_asgi", "send_500_response"),
     *("send_receive_event_to_app", "receive", "send"),
 )
+"""Internal methods of uvicorn that `BoundedWebSocketProtocol` overrides or calls.
+
+A test checks that uvicorn has these methods, so that an upgrade of uvicorn without them fails in the tests.
+"""
+
 BORROWED_ATTRIBUTES = (
     *("app", "close_sent", "close_timer", "conn", "curr_msg_data_type", "frames", "handshake_complete"),
     *("handshake_initiated", "logger", "loop", "queue", "read_paused", "transport"),
 )
+"""Internal attributes of uvicorn that `BoundedWebSocketProtocol` uses. A test checks that uvicorn has them."""
 
 MAX_FRAGMENTS = 64
-"""Fragments of a message that are kept separate; a tiny fragment takes forty times the memory of its content."""
+"""Maximum number of separately stored fragments of a message. More fragments are joined.
+
+A separate tiny fragment takes forty times the memory of its content.
+"""
 
 LOGGER_NAME = "synckairos.websocket"
-"""Logger given to uvicorn and `websockets`; only their warnings and errors are logged."""
+"""Name of the logger that uvicorn and `websockets` use here. Only warnings and errors of this logger are written."""
 
 
 class _Discard:
-    """Replaces the ASGI queue and event, to which uvicorn keeps writing after the socket was adopted."""
+    """Replacement for the ASGI queue and event of an adopted socket. Ignores everything that uvicorn writes to them."""
 
     def put_nowait(self, message: object) -> None: ...
     def set(self) -> None: ...
@@ -57,10 +66,12 @@ _DISCARD = _Discard()
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket. Until `adopt` it works as uvicorn's class; afterwards without ASGI's queue, task and scope.
+    """Protocol of one WebSocket. Implements `AdoptableSocket`.
 
-    Backpressure is the transport's. The high-water mark is 0, so `pause_writing` is called as soon as the kernel does
-    not take a whole frame. So at most one frame is buffered in this process.
+    Before `adopt` is called, the protocol works like uvicorn's class. After `adopt` it works without ASGI's queue, task
+    and scope, and the transport controls backpressure. The transport's high-water mark is then 0 bytes. asyncio
+    therefore calls `pause_writing` when the kernel does not accept a whole frame, and at most one frame is buffered in
+    this process.
     """
 
     write: Callable[[bytes], None]
@@ -75,7 +86,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         timings: ServerTimings = DEFAULT_TIMINGS,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        # uvicorn's logger would log two lines for each connection, one with the query, which may contain a ticket.
+        # uvicorn's logger would write two lines for each connection. One line has the query string, which can contain
+        # a credential.
         self.logger = self.conn.logger = logging.getLogger(LOGGER_NAME)
         self.ready = False
         self.last_received_s = time.monotonic()
@@ -87,7 +99,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     # -- AdoptableSocket ----------------------------------------------------------------------------------------------
 
     def adopt(self, client: SocketEventReceiver) -> None:
-        """Send all further messages to `client`; the ASGI application may return."""
+        """Pass all further messages and events of this socket to `client`, until the connection is lost.
+
+        The ASGI application of this socket can then return, and the socket stays open.
+        """
         self._client = client
         self._is_adopted = True
         self.transport.set_write_buffer_limits(high=0)
@@ -98,14 +113,17 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         while not self.queue.empty():
             self._forward(cast(Message, self.queue.get_nowait()))
-        # An idle connection needs none of these attributes; together they are a third of its memory.
+        # An adopted socket does not use these attributes. Together they take a third of an idle connection's memory.
         self.queue = self.writable = cast(Any, _DISCARD)
         del self.request, self.response
         if self.transport.is_closing():
             self._disconnect_client()
 
     def unsent_bytes(self) -> int:
-        """Return the bytes that the client has not taken, in this process and, on Linux, in the kernel."""
+        """Return the number of written bytes that the client has not acknowledged.
+
+        The number includes the bytes in this process and, on Linux, the bytes in the kernel.
+        """
         in_process: int = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
         if sock is None or sys.platform != "linux":
@@ -122,7 +140,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.conn.send_close(code, reason)
             self.transport.write(b"".join((*last_frames, *self.conn.data_to_send())))
             self.close_sent = True
-            # uvicorn's timer never ends if the client does not read.
+            # Replace uvicorn's timer, which never ends if the client does not read.
             self.close_timer = self.loop.call_later(self._close_s, self.transport.abort)
         self._abort_soon()
 
@@ -173,10 +191,11 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.conn.reader.buffer:
-            # The parser keeps the request as long as it runs. After the handshake a new parser works as well.
+            # Replace the parser, because a running parser keeps the handshake request in memory. A new parser also
+            # works after the handshake.
             self.conn.parser = Protocol.parse(self.conn)
             next(self.conn.parser)
-        if not self.handshake_complete:  # if it is complete, the handshake was refused and there is no scope
+        if not self.handshake_complete:  # here a complete handshake means that it was refused and has no scope
             cast(dict[str, Any], self.scope["extensions"])[SOCKET_EXTENSION] = self
 
     def handle_cont(self, event: Frame) -> None:
@@ -186,14 +205,17 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self.frames = [b"".join(self.frames)]
 
     def _allows_frame(self) -> bool:
-        """Count a frame that is not a whole message: unlimited, these would cost as much, and fragments pile up."""
+        """Count a received ping or fragment for the message rate limit. Return False to discard the frame.
+
+        Without this count a client could send any number of such frames, and fragments would fill the memory.
+        """
         return self._client is None or self._client.allow_frame()
 
     def handle_ping(self) -> None:
         if not self._allows_frame():
             return
         if self.transport.get_write_buffer_size():
-            self.conn.data_to_send()  # discards the pong: pongs must not pile up for a client that does not read
+            self.conn.data_to_send()  # discards the pong, so that pongs for a client that does not read fill no memory
         else:
             super().handle_ping()
 
@@ -207,7 +229,11 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def handle_parser_exception(self) -> None:
-        """Send a close frame and discard further bytes: closing with unread bytes would reset the connection first."""
+        """Send a close frame after invalid data, and discard all further bytes of the client.
+
+        The connection stays open for a short time. A close at once, with unread bytes, would reset the connection
+        before the client receives the close frame.
+        """
         self.ready = False
         if self.close_sent:
             return
@@ -239,7 +265,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self._client.text_received(text)
 
     def _forward(self, message: Message) -> None:
-        """Give the client a message that arrived before it adopted the socket."""
+        """Pass an ASGI message that arrived before `adopt` to the client."""
         if message["type"] != "websocket.receive" or self._client is None:
             return
         if (text := message.get("text")) is not None:
