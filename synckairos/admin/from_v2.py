@@ -13,7 +13,6 @@ from synckairos.audit.arq_wakeups import DrainWakeups
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
 from synckairos.clock.commands import Delete, Precondition
-from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
@@ -21,18 +20,13 @@ from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate
 from synckairos.principal import Principal
+from synckairos.service.assembly import build_session_service
 from synckairos.service.imports import ImportOutcome, ImportRequest, SessionImporter
-from synckairos.service.past_versions import PastVersions
 from synckairos.service.requests import CommandRequest
-from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_store
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.store_generation import Generations
 from synckairos.store.v2_sessions import V2Change, V2Store
 from synckairos.wire.v2_session import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
@@ -284,14 +278,8 @@ async def _open(settings: Settings, redis_url: str, prefix: str) -> AsyncIterato
         wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         wakeups.start()
         stack.push_async_callback(wakeups.close)
-        outbox_limits = OutboxLimits.from_settings(settings)
-        store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
-        outbox = Outbox(pipe, keys, outbox_limits)
-        generations = Generations(pipe, keys)
-        policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wakeups.wake_up)
-        stack.push_async_callback(sessions.drain)
-        importer = SessionImporter(store, restorer, generations, wakeups.wake_up)
+        service = build_session_service(settings, pipe, keys, history, wakeups.wake_up)
+        stack.push_async_callback(service.sessions.drain)
+        importer = SessionImporter(service.store, service.restorer, service.generations, wakeups.wake_up)
         v2 = V2Store(theirs, redis_url, settings.redis_timeout_s, prefix)
-        yield _Imports(v2, importer, sessions)
+        yield _Imports(v2, importer, service.sessions)

@@ -17,7 +17,6 @@ from synckairos.audit.arq_wakeups import DrainWakeups, queue_outage
 from synckairos.audit.lag_alerts import LagAlerts
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
-from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
@@ -36,22 +35,16 @@ from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
-from synckairos.service.past_versions import PastVersions
-from synckairos.service.restore import SessionRestorer
-from synckairos.service.sessions import Sessions
+from synckairos.service.assembly import build_session_service
 from synckairos.store.connect import open_redis, open_store
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
-from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
 from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks.metrics import WebhookGauges
@@ -114,13 +107,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         wakeups.start()
         stack.push_async_callback(wakeups.close)
 
-        outbox_limits = OutboxLimits.from_settings(settings)
-        store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
-        outbox = Outbox(pipe, keys, outbox_limits)
-        generations = Generations(pipe, keys)
-        policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wakeups.wake_up)
+        service = build_session_service(settings, pipe, keys, history, wakeups.wake_up)
+        sessions, outbox = service.sessions, service.outbox
         stack.push_async_callback(sessions.drain)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
@@ -144,7 +132,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         application = http.build_application(
             http.RestDependencies(
                 sessions=sessions,
-                store=store,
+                store=service.store,
                 history=history,
                 audit_trail=AuditTrail(history, outbox, read_cache),
                 participant_sessions=ParticipantSessions(
@@ -162,7 +150,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             commit_signals=hub.change_event,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
-        recovery = RecoveryLoop(sessions, history, generations, keys)
+        recovery = RecoveryLoop(sessions, history, service.generations, keys)
         yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
 
 

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.clock.commands import Create, Start
-from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.clock.timing import next_due_event
 from synckairos.config import Settings
 from synckairos.frozen_replace import replace
@@ -14,17 +13,13 @@ from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
-from synckairos.service.past_versions import PastVersions
+from synckairos.service.assembly import build_session_service
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import open_store
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Outbox
-from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.store_generation import Generations
 from synckairos.wire.session_json import parse_session, render_session
 
 
@@ -66,13 +61,7 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         await open_store(pipe, keys)
-        store = SessionStore(pipe, keys, settings.history_length, OutboxLimits.from_settings(settings))
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
-        generations = Generations(pipe, keys)
-        policy = OutagePolicy.parse(settings.outage_policy)
-        restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-        sessions = Sessions(
-            store, PastVersions(store, Outbox(pipe, keys), history), restorer, generations, lambda partition: None
-        )
-        yield Parts(pipe, store, pool, cold_storage, history, sessions)
+        service = build_session_service(settings, pipe, keys, history, lambda partition: None)
+        yield Parts(pipe, service.store, pool, cold_storage, history, service.sessions)

@@ -1,0 +1,48 @@
+"""Composition of the session service from the settings, the Redis connection and the history reader.
+
+Used by the server process and by commands that change sessions. This module opens and closes no connection.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.config import Settings
+from synckairos.history.reader import HistoryReader
+from synckairos.service.past_versions import PastVersions
+from synckairos.service.restore import SessionRestorer
+from synckairos.service.sessions import Sessions
+from synckairos.store.keys import Keys
+from synckairos.store.outbox import Outbox
+from synckairos.store.outbox_limits import OutboxLimits
+from synckairos.store.sessions import SessionStore
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.store_generation import Generations
+
+
+@dataclass(frozen=True, slots=True)
+class SessionService:
+    """The session service and the objects it is built from. Call `await sessions.drain()` before closing the stores."""
+
+    store: SessionStore
+    outbox: Outbox
+    generations: Generations
+    restorer: SessionRestorer
+    sessions: Sessions
+
+
+def build_session_service(
+    settings: Settings, pipe: RedisPipe, keys: Keys, history: HistoryReader, wake_up: Callable[[int], None]
+) -> SessionService:
+    """Return the session service on an open Redis connection and an open history pool.
+
+    `wake_up` gets the number of a partition after each commit to the partition. It must not block.
+    """
+    outbox_limits = OutboxLimits.from_settings(settings)
+    store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
+    outbox = Outbox(pipe, keys, outbox_limits)
+    generations = Generations(pipe, keys)
+    policy = OutagePolicy.parse(settings.outage_policy)
+    restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
+    sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wake_up)
+    return SessionService(store, outbox, generations, restorer, sessions)
