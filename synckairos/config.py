@@ -45,6 +45,18 @@ UNPREFIXED = frozenset(
 _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 
 
+OWN_SEGMENTS = frozenset(
+    {
+        *("v1", "ws", "health", "ready", "metrics", "docs", "openapi.json", "asyncapi.json"),
+        *("api-docs", "api-docs.json", "demo", "demo-qr.svg"),
+    }
+)
+"""First segments of the server's own paths. A sub-path that begins with one of them would be ambiguous."""
+
+MAX_ROOT_PATH_LENGTH = 64
+"""Characters of the longest sub-path. The QR code of a link has room for it."""
+
+
 class BadSettings(SyncKairosError):
     """A setting has an invalid value. The message has one line for each fault, with the name of the variable."""
 
@@ -98,6 +110,18 @@ def _check_network(value: str) -> str:
     return value
 
 
+def _check_root_path(value: str) -> str:
+    path = value.removesuffix("/")
+    if not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*", path) or len(path) > MAX_ROOT_PATH_LENGTH:
+        raise ValueError(
+            "should be a path such as /clock: segments of letters, digits, dots, hyphens, underscores and tildes, each "
+            f"after a slash, {MAX_ROOT_PATH_LENGTH} characters at most"
+        )
+    if path.split("/")[1:2] and path.split("/")[1] in OWN_SEGMENTS:
+        raise ValueError(f"should not begin with /{path.split('/')[1]}, which is a path of the server itself")
+    return path
+
+
 def _check_archive_url(value: str) -> str:
     scheme = urlsplit(value).scheme
     if scheme not in ("", "file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss"):
@@ -119,6 +143,7 @@ RedisUrl = Annotated[str, AfterValidator(check_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
 WebUrl = Annotated[str, _url_with("http", "https")]
+RootPath = Annotated[str, AfterValidator(_check_root_path)]
 ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
 Auth = Annotated[str, AfterValidator(_check_auth)]
 OutagePolicy = Annotated[
@@ -220,6 +245,11 @@ class Settings(BaseSettings):
     allowed_origins: Origins = Field(
         [],
         description="Origins of web pages that may connect, separated by commas. Empty: only the origin of the server.",
+    )
+    root_path: RootPath = Field(
+        "",
+        description="Sub-path under which a proxy serves this server, such as /clock. "
+        "The proxy may pass it on or remove it.",
     )
     trusted_proxies: Networks = Field(
         [],

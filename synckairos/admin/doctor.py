@@ -106,12 +106,21 @@ async def _check_port(settings: Settings) -> Check:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE and (version := await _running_version(address)) is not None:
-                return Check("port", True, f"SyncKairos {version} listens on {address}")
+                return await _check_root_path(address, version, settings)
             if error.errno == errno.EADDRINUSE:
                 remedy = f"stop the program that listens there, or set {PREFIX}PORT"
                 return Check("port", False, f"{address} is taken", remedy)
             return Check("port", False, f"{address}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT")
     return Check("port", True, f"{address} is free")
+
+
+async def _check_root_path(address: str, version: str, settings: Settings) -> Check:
+    """Check that the running server has the same sub-path: it answers every path without it, and those with it."""
+    result = f"SyncKairos {version} listens on {address}"
+    if settings.root_path and await _running_version(f"{address}{settings.root_path}") is None:
+        remedy = f"restart it with {PREFIX}ROOT_PATH={settings.root_path}"
+        return Check("port", False, f"{result}, but not under {settings.root_path}", remedy)
+    return Check("port", True, f"{result}{f', also under {settings.root_path}' if settings.root_path else ''}")
 
 
 async def _running_version(address: str) -> str | None:

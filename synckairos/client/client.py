@@ -68,7 +68,7 @@ class Client:
         open_timeout_s: float = OPEN_TIMEOUT_S,
         local_clock: LocalClock | None = None,
     ) -> None:
-        """Make a client for the server at `url`, such as `ws://host:3000/ws` or `http://host:3000`.
+        """Make a client for the server at `url`, such as `ws://host:3000/ws` or `https://host/clock`.
 
         `participant_id` identifies this client to other watchers; a server with authentication ignores it. `headers`
         are sent with the handshake. `proxy` is the URL of a proxy. `open_timeout_s` is the time for a connection and

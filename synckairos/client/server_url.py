@@ -6,9 +6,13 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
 def socket_url(url: str) -> str:
-    """Return the URL of the WebSocket, such as `ws://host:3000/ws` for `http://host:3000`. Raises ValueError."""
+    """Return the URL of the WebSocket, such as `wss://host/clock/ws` for `https://host/clock`. Raises ValueError.
+
+    A path that ends with `/ws` is the WebSocket already. Any other path is a sub-path of the server.
+    """
     parts = urlsplit(url)
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None or not parts.hostname:
         raise ValueError(f"{url} is not the URL of a server; an example is ws://127.0.0.1:3000/ws")
-    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") or "/ws", parts.query, ""))
+    path = parts.path.rstrip("/")
+    return urlunsplit((scheme, parts.netloc, path if path.endswith("/ws") else f"{path}/ws", parts.query, ""))

@@ -2,11 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 from starlette.routing import BaseRoute, Mount, Router
-from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
@@ -16,6 +14,7 @@ from synckairos.history.time_report import TimeReport
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, LiveTail
 from synckairos.http.operations import Operation, OperationTable
@@ -24,6 +23,7 @@ from synckairos.http.rest_app import RestApp
 from synckairos.http.session_list_pages import SessionList
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
+from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.service.sessions import Sessions
@@ -60,14 +60,14 @@ def build_application(
     is_draining: Callable[[], bool] = lambda: False,
     commit_signals: CommitSignals | None = None,
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
-) -> RestApp:
-    """Build the ASGI application.
+) -> ASGIApp:
+    """Build the ASGI application. If a sub-path is set, its paths work with and without it.
 
     `origins` and `caller_identity` are shared with the WebSocket endpoint, which uses them to check upgrades. While
     `is_draining` returns true, `/ready` returns 503 and live tails end. `commit_signals` wakes live tails; without it
     they poll every second. `refresh_gauges` run before `/metrics` is rendered.
     """
-    settings = dependencies.settings
+    settings, root_path = dependencies.settings, dependencies.settings.root_path
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
     rate_limits = dependencies.rate_limits
     origins = origins or AllowedOrigins.from_settings(settings)
@@ -75,7 +75,9 @@ def build_application(
     async def count_live_sessions() -> None:
         ACTIVE_SESSIONS.set(await store.count_live())
 
-    system = SystemRoutes(sessions, history.is_reachable, is_draining, (count_live_sessions, *refresh_gauges))
+    system = SystemRoutes(
+        sessions, history.is_reachable, is_draining, (count_live_sessions, *refresh_gauges), root_path
+    )
     operations: list[Operation] = [
         *SessionRoutes(sessions, settings.rate_limit_switch).operations(),
         *HistoryRoutes(
@@ -91,12 +93,12 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
         *SimulateRoutes(store, rate_limits).operations(),
-        *QrCodeRoutes(origins, rate_limits).operations(),
+        *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),
     ]
     system.set_openapi(operations)
-    static = [Mount(DEMO_PATH, StaticFiles(directory=demo_folder(), html=True))] if demo_folder().is_dir() else []
-    return RestApp(
+    static = [Mount(DEMO_PATH, DemoFiles(root_path))] if demo_folder().is_dir() else []
+    rest = RestApp(
         OperationTable(operations),
         rate_limits,
         origins,
@@ -105,8 +107,4 @@ def build_application(
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],
     )
-
-
-def demo_folder() -> Path:
-    """Return the folder with the files of the demo page."""
-    return Path(str(resources.files("synckairos.http").joinpath("static", "demo")))
+    return SubPathApp(rest, root_path) if root_path else rest

@@ -43,8 +43,8 @@ V2_DESCRIPTION = (
 
 
 @cache
-def render_asyncapi() -> bytes:
-    """Render the description of both dialects. It is cached because it does not change while the process runs."""
+def render_asyncapi(root_path: str = "") -> bytes:
+    """Render the description of both dialects, at a public sub-path. It is cached: it does not change in a process."""
     v3_sent, v2_received, v2_sent = map(
         _by_type,
         (
@@ -71,6 +71,7 @@ def render_asyncapi() -> bytes:
             "servers": {
                 "here": {
                     "host": "{host}",
+                    **({"pathname": root_path} if root_path else {}),
                     "protocol": "ws",
                     "description": "The host that returned this description; the protocol is `wss` behind TLS",
                     "variables": {"host": {"default": "127.0.0.1:3000"}},

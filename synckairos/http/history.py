@@ -222,4 +222,4 @@ def _next_page_link(request: RestRequest, next_cursor: str | None) -> list[tuple
         return []
     pairs = [pair for pair in parse_qsl(request.scope["query_string"].decode("ascii")) if pair[0] != "cursor"]
     query = urlencode([*pairs, ("cursor", next_cursor)])
-    return [(b"link", f'<{request.scope["path"]}?{query}>; rel="next"'.encode())]
+    return [(b"link", f'<{request.public_path(request.scope["path"])}?{query}>; rel="next"'.encode())]

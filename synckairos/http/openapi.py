@@ -37,8 +37,8 @@ TAG_DESCRIPTIONS = [
 ]
 
 
-def render_openapi(operations: Sequence[Operation]) -> bytes:
-    """Render the description of all operations that have a summary, as JSON."""
+def render_openapi(operations: Sequence[Operation], root_path: str = "") -> bytes:
+    """Render the description of all operations that have a summary, as JSON. `root_path` is the public sub-path."""
     described = [operation for operation in operations if operation.summary]
     return orjson.dumps(
         {
@@ -49,7 +49,7 @@ def render_openapi(operations: Sequence[Operation]) -> bytes:
                 "description": "Timed sessions that clients share. Durations are whole milliseconds, and instants are "
                 "ISO 8601 in UTC.",
             },
-            "servers": [{"url": "/"}],
+            "servers": [{"url": root_path or "/"}],
             "tags": TAG_DESCRIPTIONS,
             "paths": _paths(described),
             "components": {

@@ -22,7 +22,8 @@ MAX_LINK_BYTES = 180
 CACHE_S = 86_400
 """Seconds for which a browser may keep a code. The code of a link never changes."""
 
-_LINK = re.compile(r"(https?://[A-Za-z0-9.:\[\]_-]+)/demo(?:[/?][!-~]*)?")
+_LINK = r"(https?://[A-Za-z0-9.:\[\]_-]+)(?:{root_path})?/demo(?:[/?][!-~]*)?"
+"""A link to the demo page, with or without the sub-path: the page is served at both paths."""
 
 BORDER = 4
 """Modules of the light border that a reader needs around the code (ISO/IEC 18004)."""
@@ -43,7 +44,10 @@ class QrCodeRoutes:
     link the appearance of one from this server.
     """
 
-    def __init__(self, origins: AllowedOrigins, rate_limits: RateLimits) -> None:
+    def __init__(self, origins: AllowedOrigins, rate_limits: RateLimits, root_path: str = "") -> None:
+        """Create the routes. `root_path` is the public sub-path."""
+        self._link = re.compile(_LINK.format(root_path=re.escape(root_path)))
+        self._demo_path = f"{root_path}/demo"
         self._origins = origins
         self._rate_limits = rate_limits
 
@@ -53,9 +57,9 @@ class QrCodeRoutes:
 
     async def draw(self, request: RestRequest) -> RestResponse:
         query = request.read_query(QrCodeQuery)
-        link = _LINK.fullmatch(query.link)
+        link = self._link.fullmatch(query.link)
         if link is None or not self._origins.allows_origin(link[1].encode(), request.headers.get(b"host")):
-            raise ValidationFailed.at("link", "should be a link to /demo of this server")
+            raise ValidationFailed.at("link", f"should be a link to {self._demo_path} of this server")
         await self._rate_limits.count(request.meter)
         # A code takes milliseconds. A thread lets the event loop serve other requests meanwhile.
         svg = await asyncio.to_thread(render_qr_code, query.link)

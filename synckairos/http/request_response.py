@@ -8,6 +8,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from synckairos.http.sub_path import public_path
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
@@ -172,6 +173,10 @@ class RestRequest:
         if is_compressed or not fits or not (is_declared or accepts_others):
             raise UnsupportedMediaType(f"Send {' or '.join(media_types)} in UTF-8, not compressed")
         return is_declared
+
+    def public_path(self, path: str) -> str:
+        """Return a path of this server as clients see it."""
+        return public_path(self.scope, path)
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
+from synckairos.http.sub_path import public_path
 from synckairos.store.rate_limits import RateLimits, RateMeter, general_quota
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
@@ -137,7 +138,7 @@ class RestApp:
             outcome = self._respond_without_operation(method, methods, headers)
         else:
             route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
-            outcome = self._not_found(method, path)
+            outcome = self._not_found(method, path, scope)
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal = self._caller_identity.principal_for(scope)
@@ -149,11 +150,11 @@ class RestApp:
             outcome = Forbidden(_FOREIGN_ORIGIN)
         return request, outcome
 
-    def _not_found(self, method: str, path: str) -> NotFound:
+    def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:
         """Return the error for an unknown path of the API, with the known names in place of the unknown one."""
         names = self._operations.names_beside(path, "GET" if method == "HEAD" else method)
         known = f". Known names for {method}: {', '.join(names)}" if names and path.startswith("/v1/") else ""
-        return NotFound(f"There is nothing at {path}{known}")
+        return NotFound(f"There is nothing at {public_path(scope, path)}{known}")
 
     def _respond_without_operation(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
@@ -239,7 +240,8 @@ class RestApp:
         try:
             # Serve a folder's index page without a redirect; the links of that page are absolute.
             path = scope["path"] + "/" if scope["path"] in self._fallback_prefixes else scope["path"]
-            await self._fallback({**scope, "path": path}, receive, send_with_headers)
+            # Starlette takes `root_path` for a beginning of `path`, which is without it here.
+            await self._fallback({**scope, "path": path, "root_path": ""}, receive, send_with_headers)
         except Exception as failure:
             if status:
                 raise
@@ -250,7 +252,7 @@ class RestApp:
 
     def _render_fallback_failure(self, failure: Exception, scope: Scope) -> RestResponse:
         if isinstance(failure, HTTPException) and failure.status_code == 404:
-            return render_problem(NotFound(f"There is nothing at {scope['path']}"))
+            return render_problem(NotFound(f"There is nothing at {public_path(scope, scope['path'])}"))
         if isinstance(failure, HTTPException) and failure.status_code == 405:
             return render_problem(_method_not_allowed(scope["method"], "GET, HEAD"), [(b"allow", b"GET, HEAD")])
         logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)

@@ -13,6 +13,7 @@ from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.http.sub_path import add_sub_path
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.telemetry.outages import QuietPeriod
@@ -42,15 +43,20 @@ class SystemRoutes:
         is_postgres_reachable: Callable[[], Awaitable[bool]],
         is_draining: Callable[[], bool],
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
+        root_path: str = "",
     ) -> None:
-        """Create the routes. `refresh_gauges` read gauges from the stores; they run before each scrape."""
+        """Create the routes.
+
+        `refresh_gauges` read gauges from the stores; they run before each scrape. `root_path` is the public sub-path.
+        """
         self._sessions = sessions
         self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
         self._refresh_gauges = tuple(refresh_gauges)
         self._stale_gauges = QuietPeriod()
+        self._root_path = root_path
         self._openapi = b""
-        self._asyncapi = render_asyncapi()
+        self._asyncapi = render_asyncapi(root_path)
 
     def operations(self) -> list[Operation]:
         """Return the REST operations of this class."""
@@ -105,7 +111,7 @@ class SystemRoutes:
 
     async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
         """Redirect from the root to the page that shows the API."""
-        return RestResponse(b"", 307, headers=[(b"location", b"/docs")])
+        return RestResponse(b"", 307, headers=[(b"location", request.public_path("/docs").encode())])
 
     async def require_upgrade(self, request: RestRequest) -> RestResponse:
         """Refuse a request to the path of the WebSocket that does not ask for an upgrade (RFC 9110, section 7.8)."""
@@ -156,7 +162,7 @@ class SystemRoutes:
 
     def set_openapi(self, operations: Sequence[Operation]) -> None:
         """Render the description of `operations`, which `/openapi.json` returns."""
-        self._openapi = render_openapi(operations)
+        self._openapi = render_openapi(operations, self._root_path)
 
     def _file_handler(self, name: str) -> Handler:
         content_types = {
@@ -165,6 +171,8 @@ class SystemRoutes:
             "css": b"text/css",
         }
         body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
+        if name.endswith(".html"):
+            body = add_sub_path(body, self._root_path)
         content_type = content_types[name.rpartition(".")[2]]
 
         async def handle(request: RestRequest) -> RestResponse:

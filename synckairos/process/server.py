@@ -77,7 +77,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
             tune_gc()
             logger.info("serving", host=settings.host, port=server.port)
             if on_ready is not None:
-                on_ready(f"http://{host}:{server.port}")
+                on_ready(f"http://{host}:{server.port}{settings.root_path}")
 
         with _stop_on_signals(server):
             async with asyncio.TaskGroup() as tasks:

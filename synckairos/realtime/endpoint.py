@@ -62,7 +62,7 @@ class WebSocketEndpoint:
         principal = self._principal_for(scope)
         uses_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
         if scope["path"] != PATH:
-            await _refuse(send, 404, b"The WebSocket is at /ws")
+            await _refuse(send, 404, f"The WebSocket is at {scope.get('root_path', '')}{PATH}".encode())
         elif not self._allows_origin(scope):
             await _refuse(send, 403, b"This Origin may not connect")
         elif self._hub.is_draining:

@@ -55,6 +55,24 @@ def test_list_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.trusted_proxies == ["10.0.0.0/8", "::1"]
 
 
+@pytest.mark.parametrize(
+    ("given", "root_path"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("/clock", "/clock"),
+        ("/clock/", "/clock"),
+        ("/a.b/c-d_e~1", "/a.b/c-d_e~1"),
+        ("/..a", "/..a"),
+    ],
+)
+def test_slash_at_the_end_of_the_root_path_does_not_matter(
+    given: str, root_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNCKAIROS_ROOT_PATH", given)
+    assert config.load().root_path == root_path
+
+
 @pytest.mark.parametrize(("value", "level"), [("INFO", "info"), ("warn", "warning"), ("fatal", "critical")])
 def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", value)
@@ -81,6 +99,32 @@ def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pyte
         ("SYNCKAIROS_AUTH", "jwt", "SYNCKAIROS_AUTH: should be none"),
         ("SYNCKAIROS_ALLOWED_ORIGINS", "https://a.example/", "SYNCKAIROS_ALLOWED_ORIGINS: "),
         ("SYNCKAIROS_TRUSTED_PROXIES", "10.0.0.0/33", "SYNCKAIROS_TRUSTED_PROXIES: should be addresses or networks"),
+        *(
+            ("SYNCKAIROS_ROOT_PATH", value, "SYNCKAIROS_ROOT_PATH: should be a path such as /clock: ")
+            for value in (
+                *(
+                    "clock",
+                    "//",
+                    "//clock",
+                    "/a//b",
+                    "/.",
+                    "/..",
+                    "/a/../b",
+                    "/a/./b",
+                    "/a b",
+                    "/a?b",
+                    "/a#b",
+                    "/a%2fb",
+                ),
+                *("http://h/clock", "/é", "/a\\b", "/a:b", "/{a}", '/a"b', "/" + "a" * 64),
+            )
+        ),
+        (
+            "SYNCKAIROS_ROOT_PATH",
+            "/v1",
+            "SYNCKAIROS_ROOT_PATH: should not begin with /v1, which is a path of the server",
+        ),
+        ("SYNCKAIROS_ROOT_PATH", "/ws/x", "SYNCKAIROS_ROOT_PATH: should not begin with /ws, which is a path of the"),
         ("SYNCKAIROS_KEY_PREFIX", "a\n", "SYNCKAIROS_KEY_PREFIX: should be 1 to 64 letters"),
         ("SYNCKAIROS_KEY_PREFIX", "a{b}", "SYNCKAIROS_KEY_PREFIX: should be 1 to 64 letters"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: should be 'debug', 'info'"),

@@ -1,8 +1,9 @@
 """The doctor reports each fault with its remedy, and reports no fault in a healthy installation."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -114,6 +115,23 @@ async def test_port_taken_by_this_product_passes_and_names_its_version(
     assert await failed_checks() == {}
     results = [check.result for check in await doctor.run_checks() if check.name == "port"]
     assert results[0].startswith(f"SyncKairos {__version__} listens on 127.0.0.1:")
+
+
+async def test_running_server_with_another_sub_path_is_reported(
+    healthy: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    start_server: Callable[[Settings], Process],
+    settings: Settings,
+) -> None:
+    server = start_server(settings.model_copy(update={"root_path": "/clock"}))
+    monkeypatch.setenv("SYNCKAIROS_PORT", str(urlsplit(server.base_url).port))
+    monkeypatch.setenv("SYNCKAIROS_ROOT_PATH", "/clock")
+    results = [check.result for check in await doctor.run_checks() if check.name == "port"]
+    assert results[0].endswith(", also under /clock")
+    monkeypatch.setenv("SYNCKAIROS_ROOT_PATH", "/chess")
+    (found,) = (await failed_checks()).values()
+    assert found.result.endswith(", but not under /chess")
+    assert found.remedy == "restart it with SYNCKAIROS_ROOT_PATH=/chess"
 
 
 async def test_every_invalid_setting_is_reported(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

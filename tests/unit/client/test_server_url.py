@@ -11,7 +11,12 @@ from synckairos.client.server_url import socket_url
         ("ws://h:1/ws", "ws://h:1/ws"),
         ("http://h:1", "ws://h:1/ws"),
         ("https://h/", "wss://h/ws"),
-        ("wss://h/live?a=b", "wss://h/live?a=b"),
+        ("ws://h:1/ws/", "ws://h:1/ws"),
+        ("wss://h/live?a=b", "wss://h/live/ws?a=b"),
+        ("https://h/clock", "wss://h/clock/ws"),
+        ("https://h/clock/", "wss://h/clock/ws"),
+        ("wss://h/apps/clock/ws", "wss://h/apps/clock/ws"),
+        ("https://h/news", "wss://h/news/ws"),
         ("http://[::1]:3000", "ws://[::1]:3000/ws"),
     ],
 )

@@ -12,7 +12,7 @@ export function seatUrl(sessionId, seat) {
 export function showQrCode(image, link) {
   image.onload = () => (image.hidden = false);
   image.onerror = () => (image.hidden = true);
-  image.src = `/demo-qr.svg?link=${encodeURIComponent(link)}`;
+  image.src = new URL(`../demo-qr.svg?link=${encodeURIComponent(link)}`, import.meta.url);
 }
 
 /** Connect the join dialog with its button. `currentSessionId` returns the id of the game that is shown. */

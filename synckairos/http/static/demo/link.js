@@ -44,7 +44,7 @@ export class Link extends EventTarget {
   }
 
   #connect() {
-    const url = new URL(`/ws?sessionId=${encodeURIComponent(this.#sessionId)}`, location.href);
+    const url = new URL(`../ws?sessionId=${encodeURIComponent(this.#sessionId)}`, import.meta.url);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     this.#socket = socket;

@@ -1,5 +1,6 @@
 // Commands over REST. All attempts of one command have the same Idempotency-Key, so that it takes effect only once.
 
+const SERVER = new URL("../", import.meta.url); // The server's address, with the sub-path if a proxy serves it under one.
 const ATTEMPTS = 4;
 const FIRST_WAIT_MS = 400;
 const UNKNOWN_OUTCOME = new Set([502, 503, 504]); // The command may have taken effect or not. Retry with the same key.
@@ -34,7 +35,7 @@ export function uuid() {
 export function createGame(preset) {
   const { budgetMs, incrementMs } = PRESETS[preset];
   const participant = (name) => ({ participant_id: uuid(), display_name: name, total_time_ms: budgetMs });
-  return send("POST", "/v1/sessions", {
+  return send("POST", "v1/sessions", {
     sync_mode: "per_participant",
     participants: [participant("White"), participant("Black")],
     ...(incrementMs && { increment_ms: incrementMs }),
@@ -43,17 +44,17 @@ export function createGame(preset) {
 }
 
 /** Send a command of a session: `start`, `switch`, `pause`, `resume`, `adjust` or `cancel`. */
-export const sendCommand = (sessionId, verb, body = {}) => send("POST", `/v1/sessions/${sessionId}/${verb}`, body);
+export const sendCommand = (sessionId, verb, body = {}) => send("POST", `v1/sessions/${sessionId}/${verb}`, body);
 
 /** Merge `metadata` into the metadata of a session. */
-export const mergeMetadata = (sessionId, metadata) => send("PATCH", `/v1/sessions/${sessionId}`, { metadata });
+export const mergeMetadata = (sessionId, metadata) => send("PATCH", `v1/sessions/${sessionId}`, { metadata });
 
 async function send(method, path, body) {
   const headers = { "Content-Type": "application/json" };
   if (method === "POST") headers["Idempotency-Key"] = uuid();
   const request = { method, headers, body: JSON.stringify(body) };
   for (let attempt = 1; ; attempt += 1) {
-    const response = await fetch(path, request).catch(() => null);
+    const response = await fetch(new URL(path, SERVER), request).catch(() => null);
     if (response?.ok) return (await response.json()).data;
     if (attempt === ATTEMPTS || (response && !UNKNOWN_OUTCOME.has(response.status))) throw await readRefusal(response);
     await sleep(Math.random() * FIRST_WAIT_MS * 2 ** (attempt - 1));

@@ -66,7 +66,7 @@ export function keepSynchronized(time) {
   async function requestSample() {
     const sleepsBefore = time.sleeps;
     const sentMs = performance.now();
-    const response = await fetch("/v1/time", { cache: "no-store" });
+    const response = await fetch(new URL("../v1/time", import.meta.url), { cache: "no-store" });
     const receivedMs = performance.now();
     const { timestamp_ms: serverMs } = await response.json();
     if (response.ok && time.sleeps === sleepsBefore) time.addSample(sentMs, serverMs, receivedMs);

@@ -1,10 +1,13 @@
 // The page: REST from /openapi.json and the sockets from /asyncapi.json.
 
-import { Schemas, example, formatJson, make, paragraph, prose } from "/docs/schema.js";
-import { renderSockets } from "/docs/sockets.js";
+import { Schemas, example, formatJson, make, paragraph, prose } from "./schema.js";
+import { renderSockets } from "./sockets.js";
+
+// The server's address without a slash at the end. It has the sub-path if a proxy serves it under one.
+const SERVER = new URL("..", import.meta.url).href.slice(0, -1);
 
 const curl = (method, path, body, type) => {
-  const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${location.origin}${path}`];
+  const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${SERVER}${path}`];
   if (body !== undefined) lines.push(`  -H 'Content-Type: ${type}'`, `  -d '${formatJson(body, "  ")}'`);
   return lines.join(" \\\n");
 };
@@ -75,10 +78,10 @@ const showAnchor = () => {
 const load = (url) => fetch(url).then((response) => (response.ok ? response.json() : Promise.reject(new Error(`${url}: HTTP ${response.status}`))));
 
 for (const node of document.querySelectorAll("[data-origin]"))
-  node.textContent = node.textContent.replaceAll(node.dataset.origin, location.origin);
+  node.textContent = node.textContent.replaceAll(node.dataset.origin, SERVER);
 
 try {
-  const [openapi, asyncapi] = await Promise.all([load("/openapi.json"), load("/asyncapi.json")]);
+  const [openapi, asyncapi] = await Promise.all([load(`${SERVER}/openapi.json`), load(`${SERVER}/asyncapi.json`)]);
   document.getElementById("about").replaceChildren(`${openapi.info.description} Version ${openapi.info.version}.`);
   const parts = [renderRest(openapi), renderSockets(asyncapi)];
   document.getElementById("reference").replaceChildren(...parts.flatMap((part) => part.nodes));

@@ -1,6 +1,6 @@
 // The sockets from /asyncapi.json: messages in both directions and close codes of each dialect.
 
-import { Schemas, example, formatJson, make, paragraph, prose } from "/docs/schema.js";
+import { Schemas, example, formatJson, make, paragraph, prose } from "./schema.js";
 
 const CONNECT_EXAMPLES = {
   v3: (url) => [
@@ -39,7 +39,7 @@ const channel = (schemas, dialect, described, operations) => {
   const replies = Object.fromEntries(
     mine.filter((each) => each.action === "receive").map((each) => [nameOf(each.messages[0]), each.reply.messages.map(nameOf)]),
   );
-  const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${described.address}`;
+  const url = new URL(`..${described.address}`, import.meta.url).href.replace(/^http/, "ws");
   const isSent = (name) => name in replies;
   const all = Object.entries(described.messages).map(([name, reference]) => [name, schemas.resolve(reference)]);
   const codes = Object.entries(described["x-close-codes"]).map(([code, meaning]) =>

@@ -1,0 +1,36 @@
+"""The files of the demo page. The links of its HTML get the sub-path under which a proxy serves this server."""
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
+
+from synckairos.http.sub_path import add_sub_path
+
+_INDEX = "index.html"
+
+
+class DemoFiles(StaticFiles):
+    """Serves the folder of the demo page. Its HTML is rendered once, with the sub-path."""
+
+    def __init__(self, root_path: str) -> None:
+        super().__init__(directory=demo_folder(), html=True)
+        self._page = add_sub_path((demo_folder() / _INDEX).read_bytes(), root_path)
+        self._etag = f'"{hashlib.md5(self._page, usedforsecurity=False).hexdigest()}"'
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path not in (".", _INDEX) or scope["method"] not in ("GET", "HEAD"):
+            return await super().get_response(path, scope)
+        response = Response(self._page, media_type="text/html", headers={"etag": self._etag})
+        if self.is_not_modified(response.headers, Headers(scope=scope)):
+            return NotModifiedResponse(response.headers)
+        return response
+
+
+def demo_folder() -> Path:
+    """Return the folder with the files of the demo page."""
+    return Path(str(resources.files("synckairos.http").joinpath("static", "demo")))
