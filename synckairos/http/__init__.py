@@ -1,1 +1,1 @@
-"""The REST interface: ASGI application, routes, requests and responses, API descriptions and web pages."""
+"""REST API of an instance: ASGI application, routes, requests and responses, API descriptions and web pages."""

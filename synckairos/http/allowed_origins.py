@@ -1,8 +1,8 @@
-"""Origins of web pages that may use this server: one allow-list for CORS and for WebSocket upgrades.
+"""Allow-list of the origins whose web pages can use this server, for CORS and for WebSocket upgrades.
 
-Without authentication only the browser's rules stop a foreign page from using a server on loopback. So requests that
-change state are refused for foreign pages. A foreign domain name that resolves to this server (DNS rebinding) does not
-count as the server's own origin.
+Without authentication only the browser's rules protect a server on loopback from foreign web pages. The server
+therefore refuses requests of foreign pages that change state. A domain name of an attacker can resolve to this server
+(DNS rebinding). Such a name does not count as the origin of this server.
 """
 
 from collections.abc import Iterable
@@ -20,15 +20,19 @@ EXPOSED_HEADERS = (
     b"Allow, ETag, Link, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
     b"Idempotency-Replayed, SyncKairos-Audited-Version, SyncKairos-History, X-Request-Id"
 )
-"""Headers of responses that a script of another origin may read. A test compares them with all headers that are sent.
+"""Names of response headers that scripts of another origin can read, in addition to headers such as `Content-Type`.
 
-A browser shows further headers without this list, such as `Content-Type`.
+A test compares this list with the headers that the server sends.
 """
 
 PREFLIGHT_MAX_AGE_S = b"600"
+"""Seconds for which a browser is allowed to cache the answer to a preflight request."""
 
 MAX_CACHED_DECISIONS = 1_024
-"""Number of cached decisions. It is bounded because clients can send any number of different headers."""
+"""Maximum number of cached decisions.
+
+The cache has a limit because clients can send any number of different headers.
+"""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -36,10 +40,14 @@ K = TypeVar("K")
 
 
 class AllowedOrigins:
-    """The allow-list. It always includes the server's own origin."""
+    """Allow-list of origins. It always includes the origin of this server."""
 
     def __init__(self, allowed: Iterable[str] = (), checks_hosts: bool = True) -> None:
-        """Create the list. `allowed` are additional origins; `checks_hosts` refuses unlisted names in Host."""
+        """Create the allow-list.
+
+        `allowed` are origins in addition to this server's origin. `checks_hosts`: whether a `Host` header with an
+        unlisted name is refused.
+        """
         self._allowed = {_normalize(origin) for origin in allowed}
         self._listed_hosts = {urlsplit(origin).hostname for origin in self._allowed}
         self._checks_hosts = checks_hosts
@@ -48,15 +56,19 @@ class AllowedOrigins:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "AllowedOrigins":
-        """Build the list from the settings.
+        """Build the allow-list from the settings.
 
-        Host names are checked if the server listens on loopback only, or if origins are configured. In an attack by
-        DNS rebinding the page is of the same origin as its requests; only its host name shows that it is foreign.
+        `Host` is checked if the server listens on loopback only, or if origins are configured. The check stops DNS
+        rebinding: for the browser, the attacker's page and this server have the same origin. Only the name in `Host`
+        shows the attack.
         """
         return cls(settings.allowed_origins, checks_hosts=not settings.exposed or bool(settings.allowed_origins))
 
     def admits(self, scope: Scope) -> bool:
-        """Return whether a request or upgrade is allowed: it has no Origin, the server's own, or a listed one."""
+        """Return whether a request or WebSocket upgrade is allowed by its `Host` and `Origin` headers.
+
+        A request without `Origin` does not come from a web page and is allowed.
+        """
         origin = host = None
         for name, value in scope["headers"]:
             if name == b"origin":
@@ -66,10 +78,11 @@ class AllowedOrigins:
         return self.trusts_host(host) and (origin is None or self.allows_origin(origin, host))
 
     def trusts_host(self, host: bytes | None) -> bool:
-        """Return whether a Host header names this server: an IP address, `localhost` or a listed name.
+        """Return whether the `Host` header has an IP address, `localhost` or a listed name.
 
-        Other names are not trusted: the owner of any domain can let it resolve to this server. Names without a dot are
-        no exception, because a local network may complete or resolve them. Only HTTP/1.0 has requests without a Host.
+        Other names are not trusted, because the owner of a domain can let its name resolve to this server. Names
+        without a dot are also not trusted, because a local network can resolve them. `host` is None for HTTP/1.0
+        requests without `Host`, which are trusted.
         """
         if host is None or not self._checks_hosts:
             return True
@@ -92,9 +105,9 @@ class AllowedOrigins:
         return True
 
     def allows_origin(self, origin: bytes, host: bytes | None) -> bool:
-        """Return whether pages of this origin are allowed.
+        """Return whether web pages of this origin are allowed.
 
-        An origin that equals the Host of its request is the server's own.
+        An origin that is equal to the request's `Host` is the origin of this server and is allowed.
         """
         decision = self._origin_decisions.get((origin, host))
         if decision is None:
@@ -106,7 +119,7 @@ class AllowedOrigins:
             text = _normalize(origin.decode("ascii"))
             if text in self._allowed:
                 return True
-            # The scheme is not compared: behind a proxy that terminates TLS the page's scheme is unknown.
+            # Do not compare the scheme. Behind a proxy that terminates TLS, the server does not know the page's scheme.
             scheme, _, rest = text.partition("://")
             own = _normalize(f"{scheme}://{host.decode('ascii')}").partition("://")[2] if host else ""
         except ValueError:
@@ -114,7 +127,7 @@ class AllowedOrigins:
         return scheme in _DEFAULT_PORTS and rest == own and self.trusts_host(host)
 
     def cors_headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
-        """Return the CORS headers of a response to a request from this origin."""
+        """Return the CORS headers of a response to a request with this `Origin` and `Host`."""
         headers = [(b"vary", b"Origin")]
         if origin is not None and self.trusts_host(host) and self.allows_origin(origin, host):
             headers += [
@@ -125,7 +138,7 @@ class AllowedOrigins:
         return headers
 
     def preflight_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the additional headers of a response to an allowed preflight request."""
+        """Return the headers that the response to an allowed preflight request has in addition to `cors_headers`."""
         return [
             (b"access-control-allow-methods", ALLOWED_METHODS),
             (b"access-control-allow-headers", ALLOWED_HEADERS),
@@ -134,7 +147,10 @@ class AllowedOrigins:
 
 
 def _normalize(origin: str) -> str:
-    """Return an origin in lower case, without the default port of its scheme. Raises ValueError if it is invalid."""
+    """Return an origin in lower case and without the default port of its scheme.
+
+    Raises: ValueError if `origin` is not an origin.
+    """
     parts = urlsplit(origin.strip().lower())
     if not parts.hostname or parts.path or parts.query or parts.username is not None:
         raise ValueError(origin)

@@ -1,6 +1,6 @@
-"""Examples in the API descriptions, all from one chess session: request bodies, responses and socket messages.
+"""Examples for the API descriptions: request bodies, responses and socket messages, all about one chess session.
 
-Tests check every example against its model. The engine calculates the state from the commands of the examples.
+Tests validate every example with its model. The clock engine calculates the session state from example commands.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ BLACK_ID = "0198c0de-0000-7000-8000-00000000000b"
 LATE_PLAYER_ID = "0198c0de-0000-7000-8000-00000000000c"
 EPOCH = "5f3a9c0e71d2b846"
 VERSION_TAGS = {2: "c41e07b9d3a86f52", 3: "08d7f2e6519bca34", 4: "7ab3916c0ef85d2b"}
-"""Tags of the session's versions, by version."""
+"""Tags of the example session, by version."""
 NOW_MS = 1_769_860_804_321
 
 CREATE_BODY: Json = {
@@ -52,15 +52,15 @@ REQUEST_BODIES: Json = {
         "until_ms": 400_000,
     },
 }
-"""Request bodies, by the name of their model."""
+"""Example request bodies, by the name of their model."""
 
 
 @cache
 def example_state() -> Json:
-    """Return the session after the first move."""
+    """Return the JSON object of the example session after the first move."""
     moves = [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}]
     final = run_simulation({"session": CREATE_BODY, "commands": moves, "until_ms": 4_321})["final"]
-    # A simulation begins at the Unix epoch.
+    # Replace the date, because a simulation begins at the Unix epoch.
     text = orjson.dumps(final | {"epoch": EPOCH}).replace(b"1970-01-01T00:", b"2026-01-31T12:")
     state: Json = orjson.loads(text)
     return state
@@ -68,7 +68,7 @@ def example_state() -> Json:
 
 @cache
 def example_answers() -> Json:
-    """Return response bodies, by the name of their model."""
+    """Return example response bodies, by the name of their model."""
     switched = ("session_id", "active_participant_id", "cycle_started_at", "participants", "status", "version")
     return {
         "SessionAnswer": {"data": example_state()},
@@ -78,7 +78,7 @@ def example_answers() -> Json:
 
 
 def v3_message_examples() -> Json:
-    """Return one example of each message of `synckairos.v3`, by type."""
+    """Return one example of each `synckairos.v3` message, by message type."""
     at = {"session_id": SESSION_ID, "version": 3, "server_time_ms": NOW_MS, "epoch": EPOCH}
     tagged = at | {"tag": VERSION_TAGS[3]}
     timed = {"session_id": SESSION_ID, "server_time_ms": NOW_MS}
@@ -118,7 +118,7 @@ def v3_message_examples() -> Json:
 
 
 def v2_message_examples() -> Json:
-    """Return one example of each message of the v2 dialect, by type."""
+    """Return one example of each message of the v2 dialect, by message type."""
     timed = {"sessionId": SESSION_ID, "timestamp": NOW_MS}
     examples: list[Json] = [
         {"type": "PING"},

@@ -1,4 +1,7 @@
-"""REST route that reads the archive of a finished session from cold storage, limited by the caller's role."""
+"""REST route that reads the archive of a finished session from cold storage.
+
+The caller's role decides which parts of the archive the response contains.
+"""
 
 import asyncio
 from typing import Any, Literal
@@ -25,14 +28,17 @@ from synckairos.wire.query_parameters import ArchiveQuery
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 _MAX_EVENTS_ON_LOOP = 100
-"""Events that are rendered on the event loop. The rendering of more events takes too long and runs in a thread."""
+"""Maximum number of events that are rendered in the event loop. More events take too long and use a thread."""
 
 ReadableScope = Literal["all", "events", "state"]
-"""Part of an archive that a caller may read: everything, events and final state, or the final state only."""
+"""Part of an archive that a caller is allowed to read.
+
+`all`: events, final state and storage data. `events`: events and final state. `state`: only the final state.
+"""
 
 
 class ArchiveRoutes:
-    """The operation that reads an archive."""
+    """REST operation that reads the archive of a session."""
 
     def __init__(self, sessions: Sessions, history: HistoryReader, rate_limits: RateLimits, settings: Settings) -> None:
         self._sessions = sessions
@@ -63,7 +69,7 @@ class ArchiveRoutes:
         try:
             return await self._respond(request, record, media_type, query.snapshots)
         except ArchiveDamaged:
-            # A newer archive may have replaced this one, and the old object is deleted then.
+            # A newer archive can have replaced this archive in the meantime. Its object is then deleted.
             newer = await self._newest_record(session_id)
             if newer == record:
                 raise
@@ -88,7 +94,13 @@ class ArchiveRoutes:
         return response
 
     async def _newest_record(self, session_id: str) -> ArchiveRecord:
-        """Return the newest archive of a session. Raises SessionNotFound, NotArchived, ArchiveProcessing."""
+        """Return the newest archive record of a session whose object is stored.
+
+        Raises:
+            SessionNotFound: There is no such session.
+            NotArchived: The session has no archive, or its archiving failed.
+            ArchiveProcessing: A worker writes the archive now.
+        """
         records = await self._history.archive_records(session_id)
         stored = next((each for each in records if each.path is not None), None)
         if stored is not None:
@@ -123,7 +135,10 @@ def _render_json(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, sn
 
 
 def _render_ndjson(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, snapshots: bool) -> bytes:
-    """Render JSON lines: those of the archive itself, one for each readable event, or the final state only."""
+    """Return JSON lines: the archive's lines, one line for each event, or one line with the final state.
+
+    `scope` selects one of these three forms.
+    """
     match scope:
         case "all":
             return bundle.raw

@@ -1,4 +1,4 @@
-"""Construction of the REST application: all operations, WebSocket routes and the demo page in one ASGI application."""
+"""Construction of the ASGI application of an instance from REST operations, WebSocket routes and the demo page."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ DEMO_PATH = "/demo"
 
 @dataclass(frozen=True, slots=True)
 class RestDependencies:
-    """Services and stores that the REST operations use. The caller opens and closes them."""
+    """Services and stores that the REST operations use. The code that builds this object opens and closes them."""
 
     sessions: Sessions
     store: SessionStore
@@ -61,11 +61,13 @@ def build_application(
     commit_signals: CommitSignals | None = None,
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> ASGIApp:
-    """Build the ASGI application. If a sub-path is set, its paths work with and without it.
+    """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
-    `origins` and `caller_identity` are shared with the WebSocket endpoint, which uses them to check upgrades. While
-    `is_draining` returns true, `/ready` returns 503 and live tails end. `commit_signals` wakes live tails; without it
-    they poll every second. `refresh_gauges` run before `/metrics` is rendered.
+    - `origins` and `caller_identity`: objects that the WebSocket endpoint also uses. None: build them.
+    - `websocket_routes`: routes for WebSocket scopes.
+    - `is_draining`: if it returns True, `/ready` answers 503 and live tails end.
+    - `commit_signals`: wakes a live tail after a commit. Without it, live tails poll every second.
+    - `refresh_gauges`: functions that run before `/metrics` is rendered.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history

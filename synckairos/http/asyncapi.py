@@ -1,7 +1,7 @@
-"""The AsyncAPI 3.0 description of the sockets at `/ws`, generated from the models of all socket messages.
+"""AsyncAPI 3.0 description of the sockets at `/ws`, generated from the models of all socket messages.
 
-It has one channel for each dialect, both at the same address. `receive` operations are messages that clients send;
-the `send` operation lists messages that the server sends without a request.
+The description has one channel for each dialect, with the same address. A `receive` operation is a message that clients
+send, with its replies. The `send` operation of a dialect lists the messages that the server sends without a request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,8 +33,8 @@ V2_UNSOLICITED = ("CONNECTED", "STATE_SYNC", "STATE_UPDATE", "SESSION_DELETED", 
 V3_DESCRIPTION = (
     "Up to 32 sessions on one socket, deltas, and commands that can be repeated safely. Each text frame holds one JSON "
     "object of at most 64 KiB. The reply to a message with an `id` has the same value in `reply_to`. Send SUBSCRIBE "
-    "first. Then send PING a few times to estimate the offset of the server's clock: between two messages the client "
-    "calculates all readings."
+    "first. Then send PING a few times to estimate the offset of the server's clock. The client needs this offset to "
+    "calculate readings between two messages."
 )
 V2_DESCRIPTION = (
     "The dialect of v2 clients, without a subprotocol. The URL names the session of the socket, and each change is "
@@ -44,7 +44,10 @@ V2_DESCRIPTION = (
 
 @cache
 def render_asyncapi(root_path: str = "") -> bytes:
-    """Render the description of both dialects, at a public sub-path. It is cached: it does not change in a process."""
+    """Return the AsyncAPI description of both dialects as JSON. The result is cached, because it never changes.
+
+    `root_path` is the public sub-path, such as `/clock`. Empty if there is no sub-path.
+    """
     v3_sent, v2_received, v2_sent = map(
         _by_type,
         (
@@ -73,7 +76,7 @@ def render_asyncapi(root_path: str = "") -> bytes:
                     "host": "{host}",
                     **({"pathname": root_path} if root_path else {}),
                     "protocol": "ws",
-                    "description": "The host that returned this description; the protocol is `wss` behind TLS",
+                    "description": "The host that returned this description. Behind TLS the protocol is `wss`",
                     "variables": {"host": {"default": "127.0.0.1:3000"}},
                 }
             },
@@ -112,12 +115,12 @@ def render_asyncapi(root_path: str = "") -> bytes:
 
 
 def _by_type(models: Iterable[type[BaseModel]]) -> dict[str, type[BaseModel]]:
-    """Return the models by the constant value of their member `type`."""
+    """Return the message models by message type, which is the constant value of their field `type`."""
     return {model.model_json_schema()["properties"]["type"]["const"]: model for model in models}
 
 
 def _arguments_by_command() -> Json:
-    """Return the part of the schema that gives each command its arguments: the members of its REST body."""
+    """Return the part of the COMMAND schema that defines `args` for each command by the model of its REST body."""
     return {
         "allOf": [
             {
@@ -143,7 +146,11 @@ def _messages(dialect: str, models: dict[str, type[BaseModel]], examples: Json) 
 
 
 def _operations(dialect: str, replies: dict[str, tuple[str, ...]], unsolicited: Sequence[str]) -> Json:
-    """Return one operation for each client message, with its replies, and one for all unsolicited server messages."""
+    """Return the AsyncAPI operations of a dialect.
+
+    Each client message has an operation with the message types of its replies. All unsolicited server messages have
+    one operation together.
+    """
     channel = {"$ref": f"#/channels/{dialect}"}
 
     def message_refs(*names: str) -> list[dict[str, str]]:

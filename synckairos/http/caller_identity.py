@@ -1,4 +1,4 @@
-"""Identity of a caller: the client address of a request, behind trusted proxies, and its principal."""
+"""Identity of a caller: the principal of a request, and the client's address behind trusted proxies."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,20 @@ from starlette.types import Scope
 from synckairos.principal import Principal
 
 IPV6_CLIENT_PREFIX = 64
-"""Bits of an IPv6 address that identify a client: the smallest network of a subscriber (RFC 6177).
+"""Bits of the part of an IPv6 address that identifies a client.
 
-One client can use all addresses of its network. So limits count the network and not the single address.
+An internet provider gives each customer at least a /64 network (RFC 6177). One client can use all addresses of this
+network, so limits count networks instead of single IPv6 addresses.
 """
 
 MAX_CACHED_ADDRESSES = 4_096
-"""Number of parsed addresses that are cached. It is bounded because clients have any number of addresses."""
+"""Maximum number of cached addresses. The cache has a limit because the number of client addresses has none."""
 
 _MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
-"""IPv4 addresses as a dual-stack socket reports them: `::ffff:10.0.0.5` is 10.0.0.5 (RFC 4291, section 2.5.5.2)."""
+"""IPv6 network of IPv4-mapped addresses (RFC 4291, section 2.5.5.2).
+
+A dual-stack socket reports the IPv4 address 10.0.0.5 as `::ffff:10.0.0.5`.
+"""
 
 _BRACKETED_IPV6 = re.compile(r"\[([^\]]*)\](?::\S*)?")
 _IPV4_WITH_PORT = re.compile(r"([0-9]+(?:\.[0-9]+){3}):[^:\s]*")
@@ -30,20 +34,23 @@ Network = IPv4Network | IPv6Network
 
 
 class CallerIdentity:
-    """Finds the principal of a request. Without authentication every caller is anonymous and has the role `admin`."""
+    """Determines the principal of a request.
+
+    Without authentication every caller is anonymous and has the role `admin`.
+    """
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
-        """Create it. `trusted_proxies` are the networks whose `X-Forwarded-For` or `Forwarded` is trusted."""
+        """Save the networks of trusted proxies. From other peers, `X-Forwarded-For` and `Forwarded` are ignored."""
         self._proxies: list[Network] = [_parse_network(each) for each in trusted_proxies]
 
     def principal_for(self, scope: Scope) -> Principal:
-        """Return the principal of a request or WebSocket upgrade."""
+        """Return the principal of an HTTP request or a WebSocket upgrade."""
         return Principal(address=self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
-        """Return the address by which limits count the client: an IPv4 address, or the /64 network of an IPv6 address.
+        """Return the client's address in the form that limits count: an IPv4 address, or an IPv6 /64 network.
 
-        The client is the nearest host that is not a trusted proxy. The address is empty for a Unix socket.
+        The client is the nearest host on the request's path that is not a trusted proxy. For a Unix socket, return "".
         """
         peer: str = (scope.get("client") or ("", 0))[0]
         address = parse_address(peer)
@@ -54,7 +61,11 @@ class CallerIdentity:
         return _client_key(address)
 
     def _client_behind_proxies(self, scope: Scope, address: Address) -> Address:
-        """Follow the forwarded addresses from the nearest one, until an address is not a proxy or cannot be read."""
+        """Return the nearest forwarded address that is not a trusted proxy.
+
+        `address` is the proxy that connected to this server. If a forwarded address is invalid, return the address
+        before it. If all addresses are trusted proxies, return the farthest address.
+        """
         for hop in _forwarded_hops(scope):
             parsed = parse_address(hop)
             if parsed is None:
@@ -70,9 +81,9 @@ class CallerIdentity:
 
 @lru_cache(MAX_CACHED_ADDRESSES)
 def parse_address(text: str) -> Address | None:
-    """Parse an address as sockets and proxies write it: with or without port, brackets and quotes; None if it is none.
+    """Parse an IP address that a socket or proxy wrote. Return None if `text` is not an IP address.
 
-    An IPv4 address that is mapped to IPv6 is returned as IPv4.
+    `text` can have a port, brackets and quotes. An IPv4-mapped IPv6 address is returned as an IPv4 address.
     """
     text = text.strip().strip('"')
     found = _BRACKETED_IPV6.fullmatch(text) or _IPV4_WITH_PORT.fullmatch(text)
@@ -99,10 +110,11 @@ def _client_key(address: Address) -> str:
 
 
 def _forwarded_hops(scope: Scope) -> Iterator[str]:
-    """Return the addresses that proxies appended, the nearest first.
+    """Yield the client addresses that proxies added to the request headers, the nearest first.
 
-    `Forwarded` (RFC 7239) counts only without `X-Forwarded-For`: most proxies append to the latter and pass the former
-    on as the client sent it. No address contains a comma, so quotes in other parameters cannot hide an element.
+    `X-Forwarded-For` has priority over `Forwarded` (RFC 7239). Most proxies change only `X-Forwarded-For`, and forward
+    a `Forwarded` header of the client unchanged. Splitting at commas is safe, also inside quotes: no address contains a
+    comma.
     """
     if (values := _header_values(scope, b"x-forwarded-for")) is not None:
         yield from reversed(values.split(","))

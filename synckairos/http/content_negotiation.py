@@ -1,13 +1,16 @@
-"""Selection of the response's media type by the Accept header (RFC 9110, section 12.5.1)."""
+"""Selection of a response's media type by the request's `Accept` header (RFC 9110, section 12.5.1)."""
 
 from collections.abc import Sequence
 
-# JSON lines have no registered media type, and clients use several names for them.
+# The format JSON lines has no registered media type, so clients use several names.
 _ALIASES = dict.fromkeys(("application/ndjson", "application/jsonl"), "application/x-ndjson")
 
 
 def preferred_media_type(accept: str | None, offered: Sequence[str]) -> str:
-    """Return the offered media type that the client prefers, or the first one if the client accepts none of them."""
+    """Return the offered media type that the client prefers.
+
+    Return the first offered media type if `accept` is None, or if the client accepts no offered media type.
+    """
     if not accept:
         return offered[0]
     ranges = [_parse_range(each) for each in accept.lower().split(",") if each.strip()]
@@ -29,7 +32,10 @@ def _parse_range(text: str) -> tuple[str, float]:
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Return the quality value of a media type: that of the most specific range that includes it, or 0."""
+    """Return the quality value of a media type, from the most specific matching range of the `Accept` header.
+
+    Return 0 if no range matches.
+    """
     group = media_type.partition("/")[0]
     for name in (media_type, f"{group}/*", "*/*"):
         found = [quality for range_name, quality in ranges if range_name == name]

@@ -1,4 +1,4 @@
-"""The files of the demo page. The links of its HTML get the sub-path under which a proxy serves this server."""
+"""Static files of the demo page. The links in its HTML get the public sub-path of this server."""
 
 import hashlib
 from importlib import resources
@@ -15,7 +15,7 @@ _INDEX = "index.html"
 
 
 class DemoFiles(StaticFiles):
-    """Serves the folder of the demo page. Its HTML is rendered once, with the sub-path."""
+    """Static files of the demo page. The HTML with the sub-path is rendered one time, at construction."""
 
     def __init__(self, root_path: str) -> None:
         super().__init__(directory=demo_folder(), html=True)
@@ -32,5 +32,5 @@ class DemoFiles(StaticFiles):
 
 
 def demo_folder() -> Path:
-    """Return the folder with the files of the demo page."""
+    """Return the path of the folder with the files of the demo page."""
     return Path(str(resources.files("synckairos.http").joinpath("static", "demo")))

@@ -1,4 +1,4 @@
-"""ETags of the form `"<version>-<epoch>"`, and the headers If-Match and If-None-Match (RFC 9110, section 13)."""
+"""ETags of sessions, with the form `"<version>-<epoch>"`, and parsers of `If-Match` and `If-None-Match` (RFC 9110)."""
 
 import re
 
@@ -7,7 +7,7 @@ from synckairos.errors import ValidationFailed
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 
 UNMATCHABLE = (-1, "")
-"""Version and epoch of no session. They stand for an If-Match that no session can meet."""
+"""Version and epoch that no session has. Represents an `If-Match` header that matches no session."""
 
 
 def render_etag(version: int, epoch: str) -> str:
@@ -15,7 +15,10 @@ def render_etag(version: int, epoch: str) -> str:
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
-    """Return whether If-None-Match lists this ETag, so that the response is 304. Uses the weak comparison."""
+    """Return whether the header `If-None-Match` lists `etag`, so that the response must be 304.
+
+    Uses weak comparison (RFC 9110, section 8.8.3.2). `if_none_match` is None if the request has no such header.
+    """
     if if_none_match is None:
         return False
     if if_none_match.strip() == "*":
@@ -24,10 +27,12 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
 
 
 def parse_etags(if_match: str | None) -> list[tuple[int, str]]:
-    """Return the versions and epochs that If-Match allows; an empty list allows every version.
+    """Return the pairs of version and epoch that the header `If-Match` allows. An empty list allows every version.
 
-    Uses the strong comparison: weak tags, and tags of another form, match no session. Raises ValidationFailed if the
-    header is no list of quoted tags.
+    `if_match` is None if the request has no such header. Uses strong comparison, so a weak tag matches no session. A
+    tag without version and epoch also matches no session.
+
+    Raises: ValidationFailed if the header is not a list of quoted tags.
     """
     if if_match is None or if_match.strip() == "*":
         return []
@@ -38,8 +43,8 @@ def parse_etags(if_match: str | None) -> list[tuple[int, str]]:
 
 
 def _is_tag_list(header: str) -> bool:
-    """Return whether a header is a list of entity tags; elements may be empty (RFC 9110, section 5.6.1)."""
-    placeholder = "\0"  # a header cannot contain it
+    """Return whether a header is a list of entity tags. Empty elements are allowed (RFC 9110, section 5.6.1)."""
+    placeholder = "\0"  # a character that cannot occur in a header
     elements = [each.strip() for each in _ENTITY_TAG.sub(placeholder, header).split(",")]
     return placeholder in elements and all(each in ("", placeholder) for each in elements)
 

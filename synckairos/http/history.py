@@ -1,6 +1,6 @@
-"""REST routes of history: lists of sessions, events, and the sessions and time report of a participant.
+"""REST routes of history: lists of sessions, events of a session, and sessions and time report of a participant.
 
-The `Accept` header selects JSON, CSV, JSON lines or Server-Sent Events.
+The request's `Accept` header selects JSON, CSV, JSON lines or Server-Sent Events, if the route offers the format.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ TIME_REPORT_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
 
 
 class HistoryRoutes:
-    """Operations that read history from Postgres, completed by the versions that are still in the outbox."""
+    """REST operations that read history from Postgres, and add the versions that are still in the outbox."""
 
     def __init__(
         self,
@@ -123,7 +123,8 @@ class HistoryRoutes:
         query = request.read_query(ParticipantSessionsQuery)
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
-        # Run both in one round trip to Redis: a page of recent sessions then costs little more than one session.
+        # Run the rate limit count and the look-up in one round trip to Redis. A page of recent sessions then costs
+        # little more than a read of one session.
         _, lookup = await asyncio.gather(
             self._count_if_possible(request),
             self._participant_sessions.look_up(participant_id, cursor=query.cursor, limit=query.limit),
@@ -143,7 +144,10 @@ class HistoryRoutes:
         return response
 
     async def _count_if_possible(self, request: RestRequest) -> None:
-        """Count a request that can be answered without Redis. While Redis is unavailable, it is not counted."""
+        """Count a request against its rate limits. If Redis is unavailable, do not count the request.
+
+        For requests that can be answered without Redis.
+        """
         with suppress(StoreUnavailable):
             await self._rate_limits.count(request.meter)
 
@@ -184,9 +188,10 @@ class HistoryRoutes:
 
 
 def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
-    """Return the header that names the only store that answered, if one is unavailable.
+    """Return the header `SyncKairos-History` if only one store answered; an empty list if both stores answered.
 
-    Redis alone knows only sessions since an instant; the header then has that instant, too.
+    The header names the store that answered. Redis has only sessions after a certain instant. If only Redis answered,
+    the header also has this instant.
     """
     if listed.only_store is None:
         return []
@@ -201,7 +206,10 @@ def _page_response(
     rows: Sequence[dict[str, Any]],
     next_cursor: str | None,
 ) -> RestResponse:
-    """Render a page as `media_type`. All forms have a `Link` to the next page; JSON also has `next_cursor`."""
+    """Build the response with a page of rows as `media_type`: CSV, JSON lines, or JSON for other types.
+
+    Each format has a `Link` header to the next page, if there is a next page. JSON also has `next_cursor`.
+    """
     match media_type:
         case "text/csv":
             response = _csv_response(columns, rows)

@@ -1,4 +1,4 @@
-"""JSON Schemas of the wire models, for both API descriptions: OpenAPI and AsyncAPI."""
+"""JSON Schemas of the wire models, for the OpenAPI and AsyncAPI descriptions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,9 +13,9 @@ SCHEMA_REF_TEMPLATE = "#/components/schemas/{model}"
 
 
 class SchemaGenerator(GenerateJsonSchema):
-    """Pydantic's generator with two changes for API readers.
+    """Pydantic's generator of JSON Schemas with two changes for readers of the API description.
 
-    Defaults that only mean "absent" (null, an empty text, 0) are left out, and patterns use the syntax of JavaScript.
+    The generator omits defaults that only mean "absent": null, an empty text and 0. Patterns use JavaScript's syntax.
     """
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
@@ -33,7 +33,7 @@ class SchemaGenerator(GenerateJsonSchema):
 
 
 def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """Return the schemas of the models and of all models inside them, by name."""
+    """Return the JSON Schemas of the models and of all models that they contain, by model name."""
     _, document = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)],
         ref_template=SCHEMA_REF_TEMPLATE,
@@ -46,19 +46,22 @@ def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
 
 
 def add_field_docs(schema: Any) -> None:
-    """Add the descriptions of known field names to the members that have no description in their model."""
+    """Add the descriptions of `FIELD_DESCRIPTIONS` to the properties of `schema`, in place.
+
+    A property that has a description, a `$ref` or a constant value stays unchanged.
+    """
     for name, member in schema.get("properties", {}).items():
         if name in FIELD_DESCRIPTIONS and not member.keys() & {"description", "$ref", "const"}:
             member["description"] = FIELD_DESCRIPTIONS[name]
 
 
 def schema_ref(model: type[BaseModel]) -> dict[str, str]:
-    """Return a reference to the schema of a model."""
+    """Return a JSON reference to the schema of a model."""
     return {"$ref": SCHEMA_REF_TEMPLATE.format(model=model.__name__)}
 
 
 def without_titles(schema: Any) -> Any:
-    """Remove the titles that pydantic derives from names: they only repeat the name."""
+    """Return a copy of a schema without titles. Pydantic's titles only repeat the name of the model or property."""
     match schema:
         case dict():
             return {

@@ -1,7 +1,8 @@
-"""Live tail of a session's events as Server-Sent Events: the audit trail so far, then each event after its commit.
+"""Live tail: a stream of a session's events as Server-Sent Events, first the past events, then each new event.
 
-A commit signal only wakes the tail. The events themselves are read from the audit trail, so each is sent exactly once.
-Event ids are cursors of the trail: a client that reconnects with `Last-Event-ID` continues where it stopped.
+A commit signal only starts the next read. The tail reads all events from the audit trail, so it sends each event
+exactly once. The id of an event in the stream is a cursor of the audit trail. A client that reconnects with
+`Last-Event-ID` therefore gets the events after the event with this id.
 """
 
 import asyncio
@@ -19,19 +20,23 @@ from synckairos.history.records import TrailEvent
 from synckairos.wire.event_json import event_json
 
 CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
-"""Returns, for a session id, an event that is set after each possible commit to that session."""
+"""Function from a session id to a context manager that yields an `asyncio.Event`.
+
+The event is set after each commit to the session, and possibly at other times.
+"""
 
 POLL_INTERVAL_S = 1.0
-"""Seconds between reads of the trail if there is no commit signal, or if a signal was lost."""
+"""Maximum seconds between two reads of the audit trail, if no commit signal arrives or a signal was lost."""
 
 KEEPALIVE_INTERVAL_S = 15.0
-"""Seconds without an event after which a comment is sent. It shows that the connection still works."""
+"""Seconds without an event after which the tail sends a comment. The comment shows that the connection works."""
 
 PAGE_SIZE = 200
+"""Maximum number of events in one read of the audit trail."""
 
 
 class LiveTail:
-    """Streams events of sessions. A stream ends when its session was deleted or when the server drains."""
+    """Source of event streams of sessions. A stream ends after the deletion of its session, or at a drain."""
 
     def __init__(
         self, audit_trail: AuditTrail, is_draining: Callable[[], bool], commit_signals: CommitSignals | None = None
@@ -43,7 +48,11 @@ class LiveTail:
     async def stream(
         self, session_id: str, first_page: Sequence[TrailEvent], cursor: str | None, snapshots: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the events of `first_page`, which is the page after `cursor`, and then all later events."""
+        """Yield Server-Sent Events as bytes: first the events of `first_page`, then all later events.
+
+        `first_page` is the page of the audit trail after `cursor`; `cursor` None means the begin of the audit trail.
+        `snapshots`: whether the events contain the session's document.
+        """
         yield b"retry: 1000\n\n"
         events = first_page
         loop = asyncio.get_running_loop()
@@ -58,7 +67,7 @@ class LiveTail:
                         return
                 if self._is_draining():
                     return
-                # Clear the signal before the read: a commit after the read sets it again.
+                # Clear the signal before the read. A commit after the read then sets the signal again.
                 signal.clear()
                 events = await self._events_after(session_id, cursor, snapshots)
                 if not events:
@@ -73,7 +82,10 @@ class LiveTail:
                 await signal.wait()
 
     async def _events_after(self, session_id: str, cursor: str | None, snapshots: bool) -> Sequence[TrailEvent]:
-        """Return the page after `cursor`; empty if a store is unavailable, because the next read tries again."""
+        """Return the page of the audit trail after `cursor`.
+
+        Return no events if a store is unavailable. The stream then continues with the next read.
+        """
         try:
             return (await self._audit_trail.page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)).items
         except StoreUnavailable:

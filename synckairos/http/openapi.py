@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of REST, generated from the table that routes and the models that validate."""
+"""OpenAPI 3.1 description of REST, generated from the table of operations and the models that validate requests."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 from synckairos.wire.request_bodies import COMMAND_BODIES
 
 COMMON_REFUSALS = (400, 500, 503)
-"""Error statuses of every operation that uses the stores. Rate-limited operations also return 403 and 429."""
+"""Error statuses of each rate-limited operation, in addition to 403 and 429."""
 
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -32,13 +32,16 @@ TAG_DESCRIPTIONS = [
         "name": "webhooks",
         "description": "Endpoints that receive events as signed HTTP requests. Only administrators manage them.",
     },
-    {"name": "simulation", "description": "Simulation of a session by the same engine; nothing is stored."},
+    {"name": "simulation", "description": "Simulation of a session with the server's rules. Nothing is stored."},
     {"name": "system", "description": "Time, health, metrics and API descriptions of the server."},
 ]
 
 
 def render_openapi(operations: Sequence[Operation], root_path: str = "") -> bytes:
-    """Render the description of all operations that have a summary, as JSON. `root_path` is the public sub-path."""
+    """Return the OpenAPI description as JSON. Operations without a summary are omitted.
+
+    `root_path` is the public sub-path, such as `/clock`. Empty if there is no sub-path.
+    """
     described = [operation for operation in operations if operation.summary]
     return orjson.dumps(
         {
@@ -70,7 +73,7 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     return _cached_schemas(tuple(models))
 
 
-# Cached: models do not change while the process runs, and their schemas are the slowest part of a start.
+# The result is cached, because models never change in a process and the schemas are the slowest part of its start.
 @cache
 def _cached_schemas(models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     return schemas_for(models)
@@ -123,7 +126,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         )
     if operation.method == "POST" and operation.tag in ("sessions", "webhooks"):
         key = _header(
-            "Idempotency-Key", "Makes a retry safe: the same key gets the same answer, and nothing happens twice."
+            "Idempotency-Key",
+            "Unique id of the request. A retry with the same key gets the same answer and has no further effect.",
         )
         key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         parameters.append(key)

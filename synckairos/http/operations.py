@@ -1,6 +1,7 @@
-"""The table of REST operations, by method and path. Routing and the OpenAPI description both use it.
+"""Table of REST operations, by method and path, for routing and for the OpenAPI description.
 
-Because there is one table, the description lists exactly the operations that are served.
+Routing and description use the same `Operation` objects. The description therefore lists exactly the operations that
+the instance serves.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,13 +25,16 @@ _ROUTE_PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One REST operation: how it is routed and handled, and what OpenAPI shows of it.
+    """One REST operation, for routing and for the OpenAPI description.
 
-    `path` has its parameters in braces. `response_model` describes the JSON that is returned with `success_status`;
-    `media_types` are the other forms of that response. `refusal_statuses` are the error statuses of this operation, in
-    addition to those of all operations. An operation with an empty `summary` is not described. `is_rate_limited` is
-    true if requests count against the general rate limit. `can_be_unready` is true for the readiness check, which
-    also returns its JSON with status 503.
+    - `path`: the path with its parameters in braces.
+    - `handle`: the function that handles a request.
+    - `summary` and `tag`: texts of OpenAPI. An operation with an empty `summary` is not in the description.
+    - `response_model`: the JSON of the response with `success_status`.
+    - `media_types`: other media types of this response, and of the request if the type ends with `+json`.
+    - `refusal_statuses`: error statuses of this operation, in addition to the error statuses of all operations.
+    - `is_rate_limited`: whether requests count against the general rate limit.
+    - `can_be_unready`: whether the JSON of the response is also returned with status 503, as by the readiness check.
     """
 
     method: str
@@ -50,7 +54,7 @@ class Operation:
 
     @property
     def route(self) -> str:
-        """Return the path as metrics and v2 write it: `/v1/sessions/:id`."""
+        """Return the path in the form of v2 and of metric labels, such as `/v1/sessions/:id`."""
         return "/".join(_ROUTE_PARAMETERS.get(segment, segment) for segment in self.path.split("/"))
 
 
@@ -58,7 +62,7 @@ _PARAMETER = "*"
 
 
 class OperationTable:
-    """Finds operations by path. A search costs one dictionary look-up for each segment of the path."""
+    """Search tree of operations by path. A search needs one dictionary look-up for each segment of the path."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._root: dict[str, Any] = {}
@@ -70,14 +74,15 @@ class OperationTable:
             node.setdefault("", {})[operation.method] = (operation, names)
 
     def find(self, path: str) -> tuple[dict[str, tuple[Operation, tuple[str, ...]]], list[str]]:
-        """Return the operations of a path, by method, with the names of their parameters, and the parameters' values.
+        """Return the operations of a path by HTTP method, and the values of the path's parameters in order.
 
-        The table is empty if the path is unknown. A slash at the end of the path is ignored, as in v2.
+        Each operation comes with the names of its parameters, in the order of the values. Return no operations if the
+        path is unknown. A slash at the end of the path is ignored, as in v2.
         """
         node = self._root
         values: list[str] = []
         for segment in _segments(path):
-            # An empty segment is refused: the key "" of a node holds its methods.
+            # Refuse an empty segment, because the key "" of a node has the operations of its path.
             if not segment:
                 return {}, []
             found = node.get(segment) if segment != _PARAMETER else None
@@ -90,7 +95,10 @@ class OperationTable:
         return node.get("", {}), values
 
     def names_beside(self, path: str, method: str) -> list[str]:
-        """Return the segments that `method` knows in place of the first unknown segment of a path, sorted."""
+        """Return the valid names for the first unknown segment of a path, sorted.
+
+        A name is valid if the path that ends with this name has an operation with the HTTP method `method`.
+        """
         node = self._root
         for segment in _segments(path):
             found = (node.get(segment) if segment not in ("", _PARAMETER) else None) or node.get(_PARAMETER)

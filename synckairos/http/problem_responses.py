@@ -1,4 +1,4 @@
-"""Errors as HTTP responses in `application/problem+json`, and the rate-limit headers of all responses."""
+"""Error responses in `application/problem+json` (RFC 9457), and the rate-limit headers of all responses."""
 
 import traceback
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 
 def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> RestResponse:
-    """Render an error of this project, with additional `headers`."""
+    """Return the response for an error, with the error's status, `Retry-After` if useful, and additional `headers`."""
     response = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
     retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
     if retry_after_s is not None:
@@ -22,13 +22,19 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
 
 
 def render_internal_error(failure: Exception, dev: bool) -> RestResponse:
-    """Render an unexpected exception as status 500. Its stack trace is included in dev mode only."""
+    """Return the response with status 500 for an unexpected exception.
+
+    `dev`: whether the response contains the stack trace.
+    """
     stack = "".join(traceback.format_exception(failure)) if dev else None
     return RestResponse(problem_json(InternalError(), stack), 500, MEDIA_TYPE)
 
 
 def rate_limit_headers(statuses: Sequence[RateLimitStatus]) -> HeaderList:
-    """Return the headers for the limit that is closest to its end; empty if the request was not counted."""
+    """Return the `RateLimit-*` headers for the rate limit with the fewest remaining requests.
+
+    Return no headers if the request was not counted against a rate limit.
+    """
     if not statuses:
         return []
     tightest = min(statuses, key=lambda each: (not each.exceeded, each.remaining, -each.reset_s))

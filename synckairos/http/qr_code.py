@@ -1,4 +1,4 @@
-"""REST route that draws the QR code of a link to the demo page, by which another device joins the same session."""
+"""REST route that draws a QR code of a link to the demo page. A device that scans the code joins the session."""
 
 import asyncio
 import re
@@ -17,42 +17,42 @@ from synckairos.wire.field_types import StrictModel
 QR_CODE_PATH = "/demo-qr.svg"
 
 MAX_LINK_BYTES = 180
-"""Bytes of the longest link. It fills a code of version 9 (53 modules), which is still easy to scan."""
+"""Maximum bytes of a link. The longest link needs a QR code of version 9 (53 modules), which is easy to scan."""
 
 CACHE_S = 86_400
-"""Seconds for which a browser may keep a code. The code of a link never changes."""
+"""Seconds for which a browser is allowed to cache a QR code. The QR code of a link never changes."""
 
 _LINK = r"(https?://[A-Za-z0-9.:\[\]_-]+)(?:{root_path})?/demo(?:[/?][!-~]*)?"
-"""A link to the demo page, with or without the sub-path: the page is served at both paths."""
+"""Pattern of a link to the demo page. The sub-path is optional, because the page is served at both paths."""
 
 BORDER = 4
-"""Modules of the light border that a reader needs around the code (ISO/IEC 18004)."""
+"""Width in modules of the light border that a scanner needs around the QR code (ISO/IEC 18004)."""
 
 _DARK, _LIGHT = "#10160f", "#fffef8"
 
 
 class QrCodeQuery(StrictModel):
-    """`link` is the complete URL of the demo page, with its query string."""
+    """Query of the QR code route. `link` is the complete URL of the demo page with its query string."""
 
     link: Annotated[str, Field(min_length=1, max_length=MAX_LINK_BYTES)]
 
 
 class QrCodeRoutes:
-    """The operation that draws a QR code.
+    """REST operation that draws a QR code.
 
-    It draws only links to the demo page of this server or of a listed origin. So it cannot be used to give a foreign
-    link the appearance of one from this server.
+    The operation accepts only links to the demo page of this server or of an allowed origin. An attacker therefore
+    cannot present a foreign link as a QR code of this server.
     """
 
     def __init__(self, origins: AllowedOrigins, rate_limits: RateLimits, root_path: str = "") -> None:
-        """Create the routes. `root_path` is the public sub-path."""
+        """Create the routes. `root_path` is the public sub-path, such as `/clock`. Empty if there is no sub-path."""
         self._link = re.compile(_LINK.format(root_path=re.escape(root_path)))
         self._demo_path = f"{root_path}/demo"
         self._origins = origins
         self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
-        """Return the operation for the table. It has no summary: it belongs to the demo page and not to the API."""
+        """Return the REST operation of this class. It has no summary, because it is a part of the demo page."""
         return [Operation("GET", QR_CODE_PATH, self.draw, "", "")]
 
     async def draw(self, request: RestRequest) -> RestResponse:
@@ -61,7 +61,7 @@ class QrCodeRoutes:
         if link is None or not self._origins.allows_origin(link[1].encode(), request.headers.get(b"host")):
             raise ValidationFailed.at("link", f"should be a link to {self._demo_path} of this server")
         await self._rate_limits.count(request.meter)
-        # A code takes milliseconds. A thread lets the event loop serve other requests meanwhile.
+        # Rendering takes milliseconds. It runs in a thread, so that the event loop serves other requests.
         svg = await asyncio.to_thread(render_qr_code, query.link)
         headers = [
             (b"cache-control", b"private, max-age=%d" % CACHE_S),
@@ -71,7 +71,7 @@ class QrCodeRoutes:
 
 
 def render_qr_code(link: str) -> bytes:
-    """Return the QR code of a link as SVG, with error correction M and one unit of length for each module."""
+    """Return the QR code of a link as SVG. The error correction level is M. One module has the size of one SVG unit."""
     modules = segno.make_qr(link, error="m", boost_error=False).matrix
     size = len(modules) + 2 * BORDER
     squares = (

@@ -1,4 +1,4 @@
-"""Requests and responses as the route modules see them: headers, path parameters, query, and bounded JSON bodies."""
+"""Request and response classes of the REST routes: headers, path parameters, query string, and bounded JSON bodies."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +20,13 @@ from synckairos.wire.request_bodies import V2CommandBody, parse_body
 from synckairos.wire.validation_faults import Fault, fault
 
 MAX_BODY_BYTES = 1 << 20
+"""Maximum bytes of a request body."""
 
 LARGE_BODY_BYTES = 1 << 16
-"""Bytes above which a body takes milliseconds to parse. Such a request is counted before it is parsed."""
+"""Maximum bytes of a body that is parsed before its request counts against the rate limits.
+
+A larger body takes milliseconds to parse, so its request is counted first.
+"""
 
 Model = TypeVar("Model", bound=StrictModel)
 
@@ -30,12 +34,12 @@ HeaderList = list[tuple[bytes, bytes]]
 
 
 class ClientDisconnected(Exception):
-    """The client disconnected before it sent the whole request. No response is possible."""
+    """The client disconnected before it sent the whole request, so that no response is possible."""
 
 
 @dataclass(slots=True)
 class RestResponse:
-    """A response with a complete `body`, or with a `stream` that yields the body in pieces."""
+    """A response with a complete `body`. If `stream` is set, it yields the body in pieces instead."""
 
     body: bytes = b""
     status: int = 200
@@ -45,12 +49,15 @@ class RestResponse:
 
 
 def render_data(document: bytes, warnings: Sequence[Fault]) -> bytes:
-    """Render the JSON of a successful answer: its data, and the warnings if there are any."""
+    """Return the JSON of a successful answer with the members `data` and `warnings`.
+
+    `document` is the JSON of `data`. If there are no warnings, the member `warnings` is omitted.
+    """
     return b'{"data":%b,"warnings":%b}' % (document, orjson.dumps(warnings)) if warnings else b'{"data":%b}' % document
 
 
 class RestRequest:
-    """A routed request. Its `meter` counts it and holds the rate-limit status for the response."""
+    """A request to a route. Its `meter` counts the request and has the rate-limit status for the response."""
 
     __slots__ = (
         *("_rate_limits", "_receive"),
@@ -68,7 +75,13 @@ class RestRequest:
         meter: RateMeter,
         rate_limits: RateLimits,
     ) -> None:
-        """Create the request. `route` is the path as metrics write it; `meter` has the quotas of the request."""
+        """Create a request.
+
+        - `headers`: the request's headers by lower-case name.
+        - `route`: the path in the form of metric labels, such as `/v1/sessions/:id`.
+        - `path_parameters`: the values of the path's parameters by name.
+        - `meter`: the quotas that the request counts against.
+        """
         self.scope = scope
         self.headers = headers
         self.route = route
@@ -78,19 +91,25 @@ class RestRequest:
         self._receive = receive
         self._rate_limits = rate_limits
         self.body_json: Any = None
-        """The JSON values of the body, after `read_body`."""
+        """The parsed JSON body. None before `read_body`."""
         self.warnings: list[Fault] = []
-        """The parts of the body that have no effect, after `read_body`."""
+        """A warning for each part of the body that has no effect. Empty before `read_body`."""
 
     # -- parameters and body ------------------------------------------------------------------------------------------
 
     def header(self, name: bytes) -> str | None:
-        """Return a header by its lower-case name. Values of a repeated header are joined by commas."""
+        """Return the value of a header by its lower-case name; None if the request does not have the header.
+
+        The values of a repeated header are joined by commas.
+        """
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     def path_uuid(self, name: str) -> str:
-        """Return a path parameter as a lower-case UUID. Raises ValidationFailed."""
+        """Return the path parameter `name` as a lower-case UUID.
+
+        Raises: ValidationFailed if a path parameter is not a UUID.
+        """
         faults = self._path_faults()
         if faults:
             raise ValidationFailed(faults)
@@ -106,17 +125,20 @@ class RestRequest:
         return faults
 
     def read_query(self, model: type[Model]) -> Model:
-        """Parse the query string. Raises ValidationFailed."""
+        """Return the query string as an instance of `model`. Raises: ValidationFailed."""
         return parse_query(model, self.scope["query_string"], self._path_faults())
 
     async def read_body(self, model: type[Model], *media_types: str) -> Model:
-        """Read and parse the JSON body. An empty body counts as an empty object.
+        """Read the JSON body and return it as an instance of `model`. An empty body counts as an empty object.
 
-        On the routes of v2's commands, JSON is accepted with every Content-Type, and a body of another type that is no
-        JSON object is ignored, because v2 ignores it too. The check of Origin is what protects browsers there.
+        `media_types` are the accepted values of `Content-Type`; the default is `application/json`. Routes of v2
+        commands accept JSON with every `Content-Type`. If the type is not JSON and the body is not a JSON object, these
+        routes ignore the body, as v2 does. On these routes the check of `Origin` protects users of browsers.
 
-        Raises PayloadTooLarge, UnsupportedMediaType, ValidationFailed and ClientDisconnected. For a large body it also
-        raises RateLimitExceeded and StoreUnavailable.
+        Raises:
+            PayloadTooLarge, UnsupportedMediaType, ValidationFailed: The body is refused.
+            ClientDisconnected: The body is incomplete.
+            RateLimitExceeded, StoreUnavailable: The request has a large body and was counted before parsing.
         """
         raw = await self._read_bytes()
         accepts_others = issubclass(model, V2CommandBody)
@@ -125,13 +147,19 @@ class RestRequest:
             return self._parse(raw, model, is_declared)
         await self._rate_limits.count(self.meter)
         parsed = self._parse(raw, model, is_declared)
-        # The handler counts the request again, with all its quotas; a replay is free. So this count is taken back.
+        # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
         await self._rate_limits.refund(self.meter)
         self.meter.reset()
         return parsed
 
     def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:
-        """Parse a body. If it is not `is_declared` to be JSON, it is ignored unless it is a JSON object."""
+        """Parse a body and return it as an instance of `model`. Fill `body_json` and `warnings`.
+
+        `is_declared`: whether `Content-Type` says that the body is JSON. If not, a body that is not a JSON object is
+        ignored.
+
+        Raises: ValidationFailed.
+        """
         faults = self._path_faults()
         try:
             self.body_json = decode_json(raw)
@@ -164,7 +192,12 @@ class RestRequest:
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _is_declared_as(self, media_types: tuple[str, ...], accepts_others: bool) -> bool:
-        """Return whether the body has one of the media types. Raises UnsupportedMediaType if the body is refused."""
+        """Return whether the request's `Content-Type` is one of `media_types`.
+
+        `accepts_others`: whether another media type is allowed.
+
+        Raises: UnsupportedMediaType if the media type or the encoding of the body is refused.
+        """
         name, *parameters = (self.header(b"content-type") or "").lower().split(";")
         charsets = [p.strip() for p in parameters if p.strip().startswith("charset=")]
         is_declared = name.strip() in media_types
@@ -175,13 +208,16 @@ class RestRequest:
         return is_declared
 
     def public_path(self, path: str) -> str:
-        """Return a path of this server as clients see it."""
+        """Return a path of this server with the public sub-path, as clients must request it."""
         return public_path(self.scope, path)
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
 
     def command_id(self) -> str | None:
-        """Return the Idempotency-Key, or None if the request has none. Raises ValidationFailed."""
+        """Return the header `Idempotency-Key`; None if the request does not have it.
+
+        Raises: ValidationFailed if the header is empty, too long, or has other than visible ASCII characters.
+        """
         key = self.headers.get(b"idempotency-key")
         if key is None:
             return None
@@ -190,6 +226,9 @@ class RestRequest:
         return key.decode()
 
     def fingerprint(self) -> str:
-        """Return the digest of method, path and parsed body. One Idempotency-Key is valid for one fingerprint."""
-        path = self.scope["path"].lower().removesuffix("/")  # letter case and a last slash do not matter
+        """Return the digest of the request's method, path and parsed body.
+
+        Two requests with the same `Idempotency-Key` must have the same fingerprint. Call this after `read_body`.
+        """
+        path = self.scope["path"].lower().removesuffix("/")  # ignores letter case and a slash at the end
         return rest_fingerprint(self.scope["method"], path, self.body_json)

@@ -1,8 +1,8 @@
 """REST as one ASGI application: routing, origin checks, rate limits, error responses, metrics and the request log.
 
-For each request it finds the operation, checks Host and Origin, calls the handler and sends the response. It turns
-errors into problem responses and adds the headers that every response has. What an operation does is in the route
-modules.
+For each request the application finds the operation, checks `Host` and `Origin`, calls the handler and sends the
+response. It turns errors into problem responses and adds the headers that every response has. The route modules
+contain the handlers.
 """
 
 import logging
@@ -41,10 +41,13 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
 
 UNMATCHED_ROUTE = "unmatched"
-"""Route label in metrics and logs for paths without an operation."""
+"""Value of the label `route` in metrics for paths without an operation."""
 
 UNBUFFERED = (b"x-accel-buffering", b"no")
-"""Header of streams. nginx and proxies that follow it pass each piece on at once, and do not wait for a full buffer."""
+"""Response header of streams. nginx and other proxies that support this header forward each piece at once.
+
+Without the header they would wait until a buffer is full.
+"""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -55,13 +58,13 @@ logger = log.get_logger(__name__)
 _enabled = logging.getLogger(__name__).isEnabledFor
 
 Outcome = Handler | RestResponse | SyncKairosError
-"""Result of routing: the handler to call, a finished response, or the error to respond with."""
+"""Result of routing: a handler to call, a complete response, or an error for the response."""
 
 
 class RestApp:
-    """REST as an ASGI application.
+    """ASGI application for REST requests.
 
-    Everything that is not a REST operation (sockets, static files, lifespan) goes to the fallback application.
+    WebSockets, static files and lifespan events are passed to the fallback application.
     """
 
     def __init__(
@@ -74,7 +77,10 @@ class RestApp:
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
     ) -> None:
-        """Create the application. `fallback` serves all paths under `fallback_prefixes`."""
+        """Create the application.
+
+        `fallback` serves all HTTP paths that begin with one of `fallback_prefixes`, and all other ASGI scopes.
+        """
         self._operations = operations
         self._rate_limits = rate_limits
         self._origins = origins
@@ -121,7 +127,7 @@ class RestApp:
     # -- responses ----------------------------------------------------------------------------------------------------
 
     def _match(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> tuple[RestRequest, Outcome]:
-        """Return the request with the handler of its operation, or with the response or error that replaces it."""
+        """Build the request, and determine its outcome: the handler of its operation, a response, or an error."""
         method: str = scope["method"]
         path: str = scope["path"]
         methods, values = self._operations.find(path)
@@ -151,7 +157,7 @@ class RestApp:
         return request, outcome
 
     def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:
-        """Return the error for an unknown path of the API, with the known names in place of the unknown one."""
+        """Return the error for an unknown path. For paths under `/v1/` the error lists the valid names."""
         names = self._operations.names_beside(path, "GET" if method == "HEAD" else method)
         known = f". Known names for {method}: {', '.join(names)}" if names and path.startswith("/v1/") else ""
         return NotFound(f"There is nothing at {public_path(scope, path)}{known}")
@@ -159,7 +165,10 @@ class RestApp:
     def _respond_without_operation(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
     ) -> RestResponse | SyncKairosError:
-        """Respond to OPTIONS, and to methods that the path does not have."""
+        """Return the response to OPTIONS, or to another HTTP method without an operation at this path.
+
+        `methods` are the operations of the path by HTTP method.
+        """
         names = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
         allow = (b"allow", ", ".join(names).encode())
         if method != "OPTIONS":
@@ -172,10 +181,15 @@ class RestApp:
         return RestResponse(status=204, headers=[allow, *self._origins.preflight_headers()])
 
     async def _respond(self, request: RestRequest, outcome: Outcome) -> RestResponse:
-        """Call the handler, turn errors into problem responses, and count the request against its rate limits."""
+        """Return the response to a request: call its handler, or use the response or error that `outcome` is.
+
+        Errors become problem responses. A request that its handler did not count is counted against its rate limits.
+
+        Raises: ClientDisconnected.
+        """
         try:
             if isinstance(outcome, RestResponse):
-                # OPTIONS is not counted: browsers send preflights automatically.
+                # Do not count OPTIONS, because browsers send preflight requests automatically.
                 response = outcome
                 if request.scope["method"] != "OPTIONS":
                     await self._count(request)
@@ -206,7 +220,10 @@ class RestApp:
         return render_problem(error)
 
     def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
-        """Log a refusal with a 5xx, once a minute for each store: during an outage, every request is refused."""
+        """Log a refusal with a 5xx status, at most once a minute for each code and store.
+
+        During an outage of a store every request is refused, which would fill the log.
+        """
         store = error.setting if isinstance(error, StoreUnavailable) else None
         quiet = self._refusal_lines.setdefault((error.code, store), QuietPeriod())
         if (suppressed := quiet.next_line()) is not None:
@@ -214,7 +231,7 @@ class RestApp:
             logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
 
     async def _count(self, request: RestRequest) -> None:
-        """Count a request that no handler has counted. If the store is unavailable, the request is not counted."""
+        """Count a request against its rate limits, if its handler has not counted it and Redis is available."""
         if request.meter.is_due:
             with suppress(StoreUnavailable):
                 await self._rate_limits.count(request.meter)
@@ -222,12 +239,15 @@ class RestApp:
     # -- fallback application -----------------------------------------------------------------------------------------
 
     def _fallback_prefix(self, path: str) -> str | None:
-        """Return the prefix under which the fallback application serves this path, or None for REST paths."""
+        """Return the prefix of `path` that belongs to the fallback application; None for REST paths."""
         prefixes = (each for each in self._fallback_prefixes if path == each or path.startswith(f"{each}/"))
         return next(prefixes, None)
 
     async def _serve_by_fallback(self, scope: Scope, receive: Receive, send: Send, common: HeaderList) -> int:
-        """Serve a request by the fallback application, with the common headers added. Returns the status."""
+        """Serve a request through the fallback application. Return the status of the response.
+
+        `common` are headers that are added to the response.
+        """
         status = 0
 
         async def send_with_headers(message: Message) -> None:
@@ -238,9 +258,10 @@ class RestApp:
             await send(message)
 
         try:
-            # Serve a folder's index page without a redirect; the links of that page are absolute.
+            # Serve the index page of a folder without a redirect. This is possible because the page's links are
+            # absolute.
             path = scope["path"] + "/" if scope["path"] in self._fallback_prefixes else scope["path"]
-            # Starlette takes `root_path` for a beginning of `path`, which is without it here.
+            # Starlette expects that `path` begins with `root_path`. Here `path` has no sub-path, so clear `root_path`.
             await self._fallback({**scope, "path": path, "root_path": ""}, receive, send_with_headers)
         except Exception as failure:
             if status:
@@ -261,7 +282,10 @@ class RestApp:
     # -- metrics and log ----------------------------------------------------------------------------------------------
 
     def _record(self, scope: Scope, route: str, status: int, elapsed_s: float, is_stream: bool) -> None:
-        """Count and log the request. Streams are not timed: they last as long as the client reads them."""
+        """Write the metrics and the log line of a request.
+
+        The duration of a stream is not observed, because it depends on how long the client reads the stream.
+        """
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
         count = self._counters.get((method, route, status))
         if count is None:
@@ -284,7 +308,7 @@ def _method_not_allowed(method: str, allowed: str) -> MethodNotAllowed:
 
 
 def _headers_by_name(scope: Scope) -> dict[bytes, bytes]:
-    """Return the request's headers by name. Values of a repeated header are joined by commas."""
+    """Return the request's headers by lower-case name. The values of a repeated header are joined by commas."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b", " + value if name in headers else value
@@ -295,7 +319,7 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode()
-    return f"{getrandbits(128):032x}"  # identifies a line of the log; it need not be unpredictable
+    return f"{getrandbits(128):032x}"  # only identifies log lines, so a predictable value is no risk
 
 
 async def _send(response: RestResponse, common: HeaderList, scope: Scope, receive: Receive, send: Send) -> None:

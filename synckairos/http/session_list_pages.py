@@ -1,4 +1,4 @@
-"""Pages of the list of sessions, merged from Postgres and Redis: each session once, in its current state."""
+"""Pages of the list of sessions, merged from Postgres and Redis. Each session is listed once, in its current state."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from synckairos.store.stored_session import StoredSession
 from synckairos.wire.query_parameters import ListQuery
 
 LIVE_BATCH_SIZE = 200
-"""Number of live sessions that are read together if the list has a filter."""
+"""Number of live sessions that one read of Redis returns if the list has a filter. A live session has not ended."""
 
 MAX_LIVE_BATCHES = 10
-"""Number of batches of live sessions that are read for one page if a filter excludes most of them."""
+"""Maximum number of such reads for one page. A filter can exclude most of the live sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsPage:
-    """Documents of sessions, newest creation first, and the cursor of the next page."""
+    """Session documents, newest creation first, and the cursor of the next page; None on the final page."""
 
     documents: list[bytes]
     next_cursor: str | None
 
 
 class SessionList:
-    """Reads pages of sessions from both stores."""
+    """List of all sessions, merged from the audited sessions in Postgres and the live sessions in Redis."""
 
     def __init__(
         self,
@@ -49,20 +49,21 @@ class SessionList:
         self._max_live_batches = max_live_batches
 
     async def page(self, query: ListQuery) -> SessionsPage:
-        """Return a page of sessions, newest creation first. Only the last page can be empty.
+        """Return a page of sessions, newest creation first. Only the final page can be empty.
 
-        Raises ValidationFailed for an invalid cursor, and StoreUnavailable.
+        Raises: ValidationFailed if the cursor is invalid. StoreUnavailable.
         """
         while True:
             page = await self._page(query)
             if page.documents or page.next_cursor is None:
                 return page
-            # All sessions of this page have been deleted meanwhile. Continue with the next one.
+            # All sessions of this page were deleted in the meantime. Continue with the next page.
             query = query.model_copy(update={"cursor": page.next_cursor})
 
     async def _page(self, query: ListQuery) -> SessionsPage:
         before = parse_list_cursor(query.cursor)
-        # Read live sessions first. A session that ends between the two reads is then in both results, never in none.
+        # Read Redis before Postgres. A session that ends between the two reads is then in both results, and cannot be
+        # missing in both.
         live, live_end = await self._live_sessions(query, before)
         audited = await self._history.sessions(
             cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
@@ -76,8 +77,8 @@ class SessionList:
             )
             if document is not None and _matches(document, query):
                 found[item.created_at_ms, item.session_id] = document
-        # A source that was not read to its end may have more sessions after its last key. So the page ends at the
-        # newest of these keys: older sessions of the other source belong to a later page.
+        # A store that was not read to its end can have more sessions after the oldest key read from it. The page
+        # therefore ends at the newer one of these two keys. Older sessions of the other store belong to a later page.
         ends = [] if live_end is None else [live_end]
         if audited.next_cursor is not None:
             last = audited.items[-1]
@@ -92,9 +93,10 @@ class SessionList:
     async def _live_sessions(
         self, query: ListQuery, before: ListKey | None
     ) -> tuple[list[tuple[ListKey, bytes]], ListKey | None]:
-        """Return at most one page of matching live sessions, and the key that the read reached.
+        """Return live sessions that match the query, at most one page, and the key of the last session read.
 
-        The key is None if all live sessions were read.
+        `before` is the key at which the previous page ended; None for the first page. The returned key is None if all
+        live sessions were read.
         """
         found: list[tuple[ListKey, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
@@ -117,9 +119,10 @@ class SessionList:
     async def _current_document(
         self, session_id: str, stored: StoredSession | None, now_ms: int, audited: bytes | None
     ) -> bytes | None:
-        """Return the current document of a session, or None if the session was deleted.
+        """Return the current document of a session; None if the session was deleted.
 
-        A session with a passed deadline is read by the service, which first commits the overdue transitions.
+        `stored` is the session in Redis; None if Redis does not have it, so that `audited` is current. If a deadline
+        of the session has passed, the service reads the session and first commits the overdue transitions.
         """
         if stored is None:
             return audited

@@ -1,6 +1,6 @@
-"""REST routes of sessions: create, read, commands, metadata, delete.
+"""REST routes that create, read, change and delete one session.
 
-They parse requests, call the service and render its answers. All decisions are made by the service.
+The routes parse requests, call the session service, and render the answers. The service makes all decisions.
 """
 
 from contextlib import suppress
@@ -37,14 +37,14 @@ SESSION_PATH = "/v1/sessions/{session_id}"
 
 
 class SessionRoutes:
-    """Operations that create, read, change and delete one session."""
+    """REST operations that create, read, change and delete one session."""
 
     def __init__(self, sessions: Sessions, switches_per_s: int) -> None:
         self._sessions = sessions
         self._switches_per_s = switches_per_s
 
     def operations(self) -> list[Operation]:
-        """Return the operations for the table, in the order in which a session usually meets them."""
+        """Return the REST operations of this class, in the order of their use in the life of a session."""
         tag, model = "sessions", response_models.SessionAnswer
 
         def command(verb: str, summary: str) -> Operation:
@@ -182,7 +182,7 @@ class SessionRoutes:
         etags = tuple(parse_etags(request.header(b"if-match")))
         if verb == "switch":
             request.meter.add(switch_quota(session_id, self._switches_per_s))
-        # The command is completed even if its client disconnects meanwhile.
+        # The service completes the command even if the client disconnects in the meantime.
         return await self._sessions.execute(
             CommandRequest.for_command(
                 request.principal,
@@ -198,7 +198,10 @@ class SessionRoutes:
 
 
 def _session_response(answer: Answer, warnings: list[Fault], document: bytes | None = None) -> RestResponse:
-    """Build the response with the session's document, or with `document` instead, and the headers of its version."""
+    """Build the response to a request about one session, with headers such as `ETag` and `Idempotency-Replayed`.
+
+    The body contains the session's document, or `document` if it is given.
+    """
     snapshot = answer.snapshot
     headers = [(b"etag", render_etag(snapshot.version, snapshot.epoch).encode())]
     if answer.audited_version is not None:
@@ -209,7 +212,7 @@ def _session_response(answer: Answer, warnings: list[Fault], document: bytes | N
 
 
 def render_switch(answer: Answer) -> bytes:
-    """Render the answer to a switch. The participants are copied as bytes from the session's document."""
+    """Return the JSON of the answer to a switch. The participants' JSON is copied from the session's document."""
     session = answer.session
     active = session.active_participant
     result: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""REST route `POST /v1/simulate`: plays a session by the engine, without storing it.
+"""REST route `POST /v1/simulate`: runs a session through the clock engine in simulated time and stores nothing.
 
-A long simulation yields to other requests of the instance in between.
+During a long simulation the instance also serves other requests.
 """
 
 import asyncio
@@ -18,14 +18,17 @@ from synckairos.wire.request_bodies import SimulationBody
 from synckairos.wire.simulation_run import NIL_SESSION_ID, timed_commands, timeline_json
 
 MAX_SLICE_S = 0.002
-"""Seconds that a simulation runs before it yields to other tasks of the event loop."""
+"""Maximum seconds for which a simulation runs before other tasks of the event loop can run."""
 
 REPLAY_KEY_TTL_S = 3_600
-"""Seconds for which the fingerprint of an Idempotency-Key is kept. The answer is not kept: it is computed again."""
+"""Seconds for which Redis keeps an `Idempotency-Key` with the fingerprint of its request.
+
+The answer is not kept. A repeated request runs the simulation again, which always has the same result.
+"""
 
 
 class SimulateRoutes:
-    """The operation that simulates a session."""
+    """REST operation that simulates a session."""
 
     def __init__(self, store: SessionStore, rate_limits: RateLimits) -> None:
         self._store = store
@@ -57,7 +60,12 @@ class SimulateRoutes:
         return RestResponse(render_data(result, request.warnings), headers=replayed)
 
     async def _is_replay(self, request: RestRequest) -> bool:
-        """Return whether this request was sent before with its Idempotency-Key. Raises IdempotencyKeyReused."""
+        """Return whether an equal request with the same `Idempotency-Key` was received before.
+
+        Return False if the request has no `Idempotency-Key`.
+
+        Raises: IdempotencyKeyReused if the key was used for another request.
+        """
         command_id = request.command_id()
         if command_id is None:
             return False

@@ -1,4 +1,4 @@
-"""Streaming HTTP responses: pieces are sent as they are produced, until the stream or the connection ends."""
+"""Streaming of HTTP response bodies: each piece is sent when it is produced, until stream or connection ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -15,7 +15,13 @@ async def send_stream(
     *,
     headers_only: bool,
 ) -> None:
-    """Send each piece of `stream`. If the client disconnects, the stream is cancelled at once, even while it waits."""
+    """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
+
+    If the client disconnects, cancel the stream at once, also if it waits for its next piece. `headers_only` sends no
+    body, for HEAD requests.
+
+    Raises: The exceptions of `stream`.
+    """
     await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     if headers_only:
         await send({"type": "http.response.body", "body": b""})

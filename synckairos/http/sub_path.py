@@ -1,7 +1,8 @@
-"""A sub-path of a public host, such as `/clock`, under which a proxy serves this server.
+"""Support for a public sub-path, such as `/clock`, under which a proxy serves this server.
 
-The proxy may pass the sub-path on or remove it: both forms of a path lead to the same operation. So probes that connect
-directly need no sub-path. Everything that the server sends to clients has the sub-path.
+A path with the sub-path and the same path without it lead to the same operation. The proxy can therefore keep or remove
+the sub-path, and probes that connect directly need no sub-path. All paths that the server sends to clients have the
+sub-path.
 """
 
 import re
@@ -12,7 +13,7 @@ _LOCAL_LINK = re.compile(rb'\b(href|src)="/(?!/)')
 
 
 class SubPathApp:
-    """Removes the sub-path from the paths of requests and sockets, and names it to the application as `root_path`."""
+    """ASGI middleware that removes the sub-path from `path` of HTTP and WebSocket scopes, and sets `root_path`."""
 
     def __init__(self, application: ASGIApp, root_path: str) -> None:
         self._application = application
@@ -31,11 +32,11 @@ class SubPathApp:
 
 
 def public_path(scope: Scope, path: str) -> str:
-    """Return a path of this server as clients see it, with the sub-path if there is one."""
+    """Return a path of this server with the sub-path of the scope, as clients must request it."""
     root_path: str = scope.get("root_path", "")
     return root_path + path
 
 
 def add_sub_path(html: bytes, root_path: str) -> bytes:
-    """Return a page whose links to this server have the sub-path."""
+    """Return the HTML page with the sub-path `root_path` in all links to this server."""
     return _LOCAL_LINK.sub(rb'\1="%b/' % root_path.encode(), html)

@@ -1,4 +1,4 @@
-"""REST routes of the server itself: time, health, readiness, metrics, API descriptions and their web page."""
+"""REST routes that concern the instance: time, health, readiness, metrics, API descriptions and their web page."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,10 +20,13 @@ from synckairos.telemetry.outages import QuietPeriod
 from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
-"""Milliseconds. A constant member of `GET /v1/time` since v2; the server does not use it."""
+"""Milliseconds in the member `drift_tolerance_ms` of `GET /v1/time`.
+
+Clients of v2 expect this member. The server does not use the value.
+"""
 
 STORE_CHECK_TIMEOUT_S = 2.0
-"""Seconds after which a store that does not answer counts as unreachable."""
+"""Seconds without an answer of a store after which the store counts as unreachable."""
 
 PAGE_HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
@@ -35,7 +38,7 @@ logger = log.get_logger(__name__)
 
 
 class SystemRoutes:
-    """Operations that concern the server and not a session."""
+    """REST operations for time, health, readiness, metrics and API descriptions."""
 
     def __init__(
         self,
@@ -47,7 +50,10 @@ class SystemRoutes:
     ) -> None:
         """Create the routes.
 
-        `refresh_gauges` read gauges from the stores; they run before each scrape. `root_path` is the public sub-path.
+        - `is_postgres_reachable`: returns whether Postgres answers.
+        - `is_draining`: returns whether the instance drains, so that `/ready` must answer 503.
+        - `refresh_gauges`: functions that read values from the stores into gauges. They run before each `/metrics`.
+        - `root_path`: the public sub-path, such as `/clock`. Empty if there is no sub-path.
         """
         self._sessions = sessions
         self._is_postgres_reachable = is_postgres_reachable
@@ -92,7 +98,7 @@ class SystemRoutes:
             ),
             Operation("GET", "/", self.redirect_to_docs, "", "", is_rate_limited=False),
             Operation("GET", "/ws", self.require_upgrade, "", "", is_rate_limited=False),
-            # The addresses of the description and of its page in v2.
+            # The paths of the API description and of its web page in v2.
             Operation("GET", "/api-docs.json", self.openapi, "", "", is_rate_limited=False),
             Operation("GET", "/api-docs", self._file_handler("index.html"), "", "", is_rate_limited=False),
             *(
@@ -110,11 +116,11 @@ class SystemRoutes:
         return RestResponse(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
 
     async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
-        """Redirect from the root to the page that shows the API."""
+        """Redirect from `/` to `/docs`."""
         return RestResponse(b"", 307, headers=[(b"location", request.public_path("/docs").encode())])
 
     async def require_upgrade(self, request: RestRequest) -> RestResponse:
-        """Refuse a request to the path of the WebSocket that does not ask for an upgrade (RFC 9110, section 7.8)."""
+        """Refuse an HTTP request to `/ws` without a WebSocket upgrade (RFC 9110, section 7.8)."""
         detail = "This is the path of the WebSocket. A proxy in between must pass Upgrade and Connection on"
         return render_problem(UpgradeRequired(detail), [(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
 
@@ -131,7 +137,7 @@ class SystemRoutes:
             except (SyncKairosError, TimeoutError):
                 reason = "redis is not reachable"
         if reason is not None:
-            # v2 clients read the same text as `error`.
+            # v2 clients read the reason from the member `error`.
             body = {"status": "not_ready", "reason": reason, "error": reason}
             return RestResponse(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
         if not is_postgres_up:
@@ -161,7 +167,7 @@ class SystemRoutes:
         return RestResponse(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
     def set_openapi(self, operations: Sequence[Operation]) -> None:
-        """Render the description of `operations`, which `/openapi.json` returns."""
+        """Set the operations that the OpenAPI description at `/openapi.json` lists."""
         self._openapi = render_openapi(operations, self._root_path)
 
     def _file_handler(self, name: str) -> Handler:

@@ -1,4 +1,4 @@
-"""Time range of a time report: `from` and `to` as instants, as ms, or as days of a time zone, with defaults."""
+"""Parser of a time report's range: the query parameters `from` and `to` as instants, as milliseconds or as days."""
 
 import re
 from datetime import date, timedelta
@@ -13,15 +13,18 @@ from synckairos.wire.validation_faults import Fault, fault
 DAY_MS = 86_400_000
 
 DEFAULT_DAYS = 30
+"""Length in days of a range without `from`."""
 
 _MS_SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
 
 
 def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
-    """Return the begin and the end of the range, in ms since the Unix epoch. The end is not included.
+    """Return the begin (included) and the end (excluded) of the range, in milliseconds since the Unix epoch.
 
-    A day in `from` begins at its local midnight; a day in `to` is included up to its end. The default of `to` is now,
-    and the default of `from` is 30 days before the end. Raises ValidationFailed.
+    A day in `from` means its midnight in the time zone `tz`. A day in `to` means the midnight after this day. `now_ms`
+    is the default of `to`. The default of `from` is 30 days before the end of the range.
+
+    Raises: ValidationFailed.
     """
     faults: list[Fault] = []
     try:
@@ -33,7 +36,8 @@ def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int
     from_ms = to_ms - DEFAULT_DAYS * DAY_MS
     if query.from_ is not None:
         from_ms = _parse_instant_or_day("from", query.from_, zone, faults, add_days=0)
-    # If both are days and the begin equals the end, then `from` is the day after `to`. Equal instants are allowed.
+    # If `from` and `to` are days and begin and end are equal, then `from` is the day after `to`, which is a fault. An
+    # empty range between two equal instants is allowed.
     is_day_after = from_ms == to_ms and _is_day(query.from_) and _is_day(query.to)
     if not faults and (from_ms > to_ms or is_day_after):
         faults.append(fault(("from",), "should not be after to"))
@@ -47,12 +51,16 @@ def _is_day(text: str | None) -> bool:
 
 
 def _parse_instant_or_day(name: str, text: str, zone: ZoneInfo, faults: list[Fault], *, add_days: int) -> int:
-    """Return the instant in ms, with `add_days` added if it is a day. Appends to `faults` if it is neither."""
+    """Parse `text` as an instant or a day. Return milliseconds since the Unix epoch.
+
+    A day means the midnight that begins the day `add_days` days later. If `text` is invalid, add a fault for the query
+    parameter `name` to `faults` and return 0.
+    """
     try:
         if _is_day(text):
             return day_start_ms(date.fromisoformat(text) + timedelta(days=add_days), zone)
         if _MS_SINCE_EPOCH.fullmatch(text):
-            return instant_ms(to_datetime(int(text)))  # raises if no calendar has this instant
+            return instant_ms(to_datetime(int(text)))  # the conversion raises for instants outside the calendar
         # In a query string a plus sign that is not escaped is decoded as a space.
         return parse_instant(text.replace(" ", "+"))
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""REST routes of webhooks: endpoints, their secrets, test messages, and the log of deliveries."""
+"""REST routes for webhook endpoints, signing secrets, test messages, and the delivery log."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,7 +20,7 @@ ENDPOINT_PATH = "/v1/webhooks/{webhook_id}"
 
 
 class WebhookRoutes:
-    """Operations on webhook endpoints and deliveries. They require the role `admin`."""
+    """REST operations on webhook endpoints and deliveries. All of them require the role `admin`."""
 
     def __init__(self, registry: WebhookRegistry, guard: AddressGuard, rate_limits: RateLimits) -> None:
         self._registry = registry
@@ -165,7 +165,10 @@ class WebhookRoutes:
             raise ValidationFailed.at("url", refused.message) from None
 
     async def _authorize(self, request: RestRequest) -> None:
-        """Count the request and check the caller's role. Raises RateLimitExceeded, Forbidden, StoreUnavailable."""
+        """Count the request against its rate limits and check that the caller has the role `admin`.
+
+        Raises: RateLimitExceeded, Forbidden, StoreUnavailable.
+        """
         await self._rate_limits.count(request.meter)
         if request.principal.role != "admin":
             raise Forbidden("Only administrators manage webhooks")
@@ -173,9 +176,9 @@ class WebhookRoutes:
     async def _run_once(
         self, request: RestRequest, change: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
     ) -> RestResponse:
-        """Run `change` in one transaction and return its result.
+        """Run `change` in a transaction. Return a response with `status` and the result of `change`.
 
-        If the Idempotency-Key was used for the same request before, nothing runs and the first result is returned.
+        If an equal request with the same `Idempotency-Key` was executed before, return the saved result instead.
         """
         await self._authorize(request)
 
@@ -194,7 +197,7 @@ class WebhookRoutes:
 
 
 def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """Return an endpoint as JSON values."""
+    """Return the JSON object of a webhook endpoint in REST answers."""
     return {
         "webhook_id": endpoint.endpoint_id,
         "url": endpoint.url,
@@ -211,7 +214,7 @@ def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
 
 
 def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
-    """Return a delivery and its attempts as JSON values."""
+    """Return the JSON object of a delivery with its attempts in REST answers."""
     return {
         "delivery_id": delivery.delivery_id,
         "session_id": delivery.session_id,
