@@ -1,1 +1,1 @@
-"""Formats: every message, document and record that enters or leaves the process, parsed and rendered. No I/O."""
+"""External formats: parsing and rendering of every request, message, document and stored record. No I/O."""

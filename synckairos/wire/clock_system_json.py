@@ -1,4 +1,7 @@
-"""Clock systems as JSON: an object with one member, whose name is the system and whose value is its settings."""
+"""Clock systems as JSON objects.
+
+Each object has one member: its name is the clock system, its value is the settings.
+"""
 
 from typing import Any
 
@@ -11,14 +14,17 @@ SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*CLOC
 
 
 def render_clock_system(system: ClockSystem) -> dict[str, Any]:
-    """Return a clock system as JSON values, such as `{"fischer": {"increment_ms": 2000}}`, without unset settings."""
+    """Return a clock system as JSON values, such as `{"fischer": {"increment_ms": 2000}}`.
+
+    Unset settings are absent.
+    """
     if isinstance(system, Stages):
         return {"stages": [_settings(stage) for stage in system.stages]}
     return {system.name: _settings(system)}
 
 
 def parse_clock_system(document: dict[str, Any]) -> ClockSystem:
-    """Parse the result of `render_clock`, or a clock of a request that `clock_system_models` validated."""
+    """Return the clock system of JSON values from `render_clock_system`, or from a request that is already valid."""
     (name, settings), *_ = document.items()
     if name == "stages":
         return Stages(tuple(Stage(**stage) for stage in settings))

@@ -1,4 +1,4 @@
-"""Pydantic models of clock systems in requests: an object with one member, whose name is the system."""
+"""Pydantic models of clock systems in requests. Each is an object with one member, named after the clock system."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ MoveCount = Annotated[int, Field(ge=1, le=1_000, description="Number of turns")]
 
 
 class NoSettings(StrictModel):
-    """This clock system has no settings."""
+    """The settings of a clock system without settings: an empty object."""
 
 
 class FischerSettings(StrictModel):
@@ -23,7 +23,7 @@ class FischerSettings(StrictModel):
 
 
 class DelaySettings(StrictModel):
-    """The first `delay_ms` of each turn are given back at its end (bronstein) or are free (delay)."""
+    """Bronstein gives back the first `delay_ms` of each turn when the turn ends. Delay does not charge them."""
 
     delay_ms: DurationMs
 
@@ -36,22 +36,22 @@ class ByoyomiSettings(StrictModel):
 
 
 class CanadianSettings(StrictModel):
-    """Main time, then `moves` turns in each period of `period_ms`."""
+    """Main time, then periods of `period_ms`. Each period is for `moves` turns."""
 
     moves: MoveCount
     period_ms: BudgetMs
 
 
 class PerMoveSettings(StrictModel):
-    """Each turn has `move_ms`."""
+    """Each turn has a new budget of `move_ms`."""
 
     move_ms: BudgetMs
 
 
 class StageSettings(StrictModel):
-    """A stage: each turn adds `increment_ms`, and after `moves` turns `add_ms` is added.
+    """A stage: each turn adds `increment_ms`, and `add_ms` is added once after `moves` turns.
 
-    All stages but the last need `moves`.
+    Each stage except the last stage needs `moves`.
     """
 
     moves: Omittable[MoveCount] = None
@@ -75,9 +75,9 @@ class Clock(StrictModel):
     stages: Omittable[Annotated[list[StageSettings], Field(min_length=1, max_length=MAX_STAGES)]] = None
 
     def to_system(self) -> ClockSystem:
-        """Return the clock's value for this model."""
+        """Return the clock system as a value of `clock`."""
         return parse_clock_system(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the system as JSON values, without the members that the request omitted."""
+        """Return the clock system as JSON values, without the members that the request omitted."""
         return self.model_dump(exclude_none=True)

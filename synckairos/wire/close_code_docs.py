@@ -1,4 +1,4 @@
-"""Descriptions of the WebSocket close codes, for AsyncAPI. `realtime` chooses the code."""
+"""Descriptions of the WebSocket close codes, for AsyncAPI. `realtime` selects the close code of a connection."""
 
 V3_CLOSE_CODES = {
     1002: "the client sent an invalid WebSocket frame",

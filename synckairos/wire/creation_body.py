@@ -1,6 +1,6 @@
-"""Pydantic models of the body that creates a session. They validate it, and OpenAPI is generated from them.
+"""Pydantic models of the request body that creates a session. OpenAPI is generated from the same models.
 
-`creation_rules.py` checks the rules that concern more than one member.
+`creation_rules.py` checks the rules that concern several JSON members.
 """
 
 from typing import Annotated, Any, Literal
@@ -46,11 +46,11 @@ WarningTimes = Annotated[
     list[Annotated[int, Field(ge=1, le=DAY_MS)]],
     Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
-PauseBudget = Annotated[int, Field(ge=0, le=1_000, description="Number of pauses that each actor may take")]
+PauseBudget = Annotated[int, Field(ge=0, le=1_000, description="Maximum number of pauses of each actor")]
 
 
 class Participant(StrictModel):
-    """A participant of the new session, or one that joins."""
+    """A participant of a new session, or a participant that joins a session."""
 
     participant_id: Uuid
     participant_index: Omittable[RotationIndex] = None
@@ -60,7 +60,11 @@ class Participant(StrictModel):
     clock: Omittable[Clock] = None
 
     def to_new_participant(self, group_id: str | None = None) -> NewParticipant:
-        """Return the clock's value; `group_id` is used if only the list of a group names the participant's group."""
+        """Return the participant as a value of `clock`.
+
+        `group_id` is the group that lists the participant in its `members`. It is used only if the participant names no
+        group.
+        """
         return NewParticipant(
             participant_id=self.participant_id,
             index=self.participant_index,
@@ -72,9 +76,9 @@ class Participant(StrictModel):
 
 
 class Group(StrictModel):
-    """A team with one budget. Without `total_time_ms`, its budget is the sum of its participants' budgets.
+    """A team with one budget. Without `total_time_ms`, the budget is the sum of its participants' budgets.
 
-    `members` lists its participants, as in v2.
+    `members` lists the ids of the participants, as in v2.
     """
 
     group_id: Uuid
@@ -83,7 +87,7 @@ class Group(StrictModel):
 
 
 class TimeoutAction(StrictModel):
-    """What happens at zero, by a name of v2. If `on_timeout` is also given, `on_timeout` wins."""
+    """The action when the time reaches zero, by a name of v2. If `on_timeout` is also given, `on_timeout` wins."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -91,7 +95,7 @@ class TimeoutAction(StrictModel):
 
 
 V2_UNREAD_MEMBERS = ("active_participant_id", "active_group_id", "auto_advance", "action_on_timeout")
-"""Members of a creation that v2 documents but does not read. So its clients can send null in them."""
+"""JSON members of a creation that v2 documents but does not read. Clients of v2 can send null in these members."""
 
 
 class CreateSession(StrictModel):
@@ -123,13 +127,16 @@ class CreateSession(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls_of_v2(cls, value: Any) -> Any:
-        """Drop the members of v2 that are null. The answer warns of them (`input_warnings.py`)."""
+        """Return the body without the members in `V2_UNREAD_MEMBERS` that are null.
+
+        The response contains a warning for each dropped member (`input_warnings.py`).
+        """
         if isinstance(value, dict) and any(value.get(name, ...) is None for name in V2_UNREAD_MEMBERS):
             return {name: each for name, each in value.items() if each is not None or name not in V2_UNREAD_MEMBERS}
         return value
 
     def to_create(self) -> Create:
-        """Return the clock's value for this creation. Names of v2 become the names of this version."""
+        """Return the creation as a value of `clock`. Names of v2 are replaced by the names of this version."""
         group_of = {member: group.group_id for group in self.groups for member in group.members or ()}
         participants = tuple(each.to_new_participant(group_of.get(each.participant_id)) for each in self.participants)
         if not participants:
@@ -159,11 +166,11 @@ class CreateSession(StrictModel):
         )
 
     def _v2_cycle_ms(self) -> int | None:
-        # v2 required total_time_ms in every mode. If it is the only time given, it is the budget of each cycle.
+        # v2 required total_time_ms in every mode. If no other time is given, total_time_ms is the budget of each cycle.
         return self.total_time_ms if self.sync_mode == "per_cycle" else None
 
     def timeout(self) -> OnTimeout | None:
-        """Return what happens at zero, None if the body does not say it."""
+        """Return the action when the time reaches zero, None if the body does not set the action."""
         if self.on_timeout is not None:
             return OnTimeout(self.on_timeout)
         match self.action_on_timeout:

@@ -1,7 +1,7 @@
-"""Rules of a creation that concern more than one member. They are checked even if single members are malformed.
+"""Rules of a creation that concern several JSON members. They are checked even if single members are malformed.
 
-They read the JSON values before validation, so that one refusal lists all faults. A malformed member counts as absent
-or as valid, whichever adds no second fault to the fault that the models find.
+The rules read the JSON values before validation by the models, so that one refusal lists all faults. A malformed member
+counts as absent or as valid, so that no second fault is reported for the fault of that member.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
 
 def creation_faults(value: Any) -> Iterator[Fault]:
-    """Yield the faults that concern several JSON members of the body of a creation."""
+    """Yield the faults in the body of a creation that concern several JSON members."""
     if isinstance(value, dict):
         yield from _Creation(value).faults()
 
 
 def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
-    """Yield the faults that concern several JSON members of a clock in a request."""
+    """Yield the faults in a clock system of a request that concern several JSON members."""
     if not isinstance(clock, dict):
         return
     if len(clock) != 1:
@@ -36,12 +36,15 @@ def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterat
 
 
 def _first(limit: int, value: Any) -> list[Any]:
-    """Return the first items of an array, none if it is not an array. The models refuse a longer array."""
+    """Return the first `limit` items of an array. Return no items if `value` is not an array.
+
+    The models refuse a longer array.
+    """
     return value[:limit] if isinstance(value, list) else []
 
 
 def _objects(limit: int, value: Any) -> list[tuple[int, dict[str, Any]]]:
-    """Return the objects among the first items of an array, each with its position."""
+    """Return the objects among the first `limit` items of an array, each with its position in the array."""
     return [(at, item) for at, item in enumerate(_first(limit, value)) if isinstance(item, dict)]
 
 
@@ -54,7 +57,7 @@ def _is_int(value: Any) -> bool:
 
 
 class _Creation:
-    """The JSON values of one creation, read without errors for malformed members."""
+    """The JSON values of one creation. Reading a malformed member raises no error."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
@@ -80,7 +83,8 @@ class _Creation:
             if self.mode not in ("per_participant", None):
                 yield fault(("lag_compensation",), "only per_participant supports lag compensation")
             elif self.clock_name == "hourglass":
-                # Time that is not charged to one participant would be taken from the other.
+                # In an hourglass, time that is not charged to one participant would be taken from the other
+                # participant.
                 yield fault(("lag_compensation",), "an hourglass does not support lag compensation")
         yield from self._warnings()
 
@@ -98,7 +102,7 @@ class _Creation:
                 yield fault(("participants", at, "participant_id"), "this participant is named twice")
             seen.add(participant_id)
             if _is_int(place) and place in places:
-                yield fault(("participants", at, "participant_index"), "this place in the rotation is taken")
+                yield fault(("participants", at, "participant_index"), "another participant has this index")
             if _is_int(place):
                 places.add(place)
 
@@ -174,7 +178,10 @@ class _Creation:
                 return
 
     def _min_budget(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
-        """Check a participant's budget against the minimum. v2 documents 0 for modes that do not use the budget."""
+        """Yield a fault if a participant's budget is less than one second.
+
+        v2 documents 0 for modes that do not use the budget.
+        """
         budget = participant.get("total_time_ms")
         if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget < SECOND_MS:
             return
@@ -223,12 +230,12 @@ class _Creation:
             if name is not None and name != "hourglass" and self.clock_name == "hourglass":
                 yield fault(path, "the session's clock is an hourglass, which both participants share")
             if name == "hourglass" and self.clock_name != "hourglass":
-                yield fault(path, "both participants share an hourglass: make it the session's clock")
+                yield fault(path, "both participants share an hourglass; set it as the session's clock")
         increment = self.value.get("increment_ms")
         if "increment_ms" in self.value and clock is not None:
             settings = clock.get("fischer") if isinstance(clock, dict) else None
             if not isinstance(settings, dict) or settings.get("increment_ms") != increment:
-                yield fault(("increment_ms",), "contradicts clock: leave it out")
+                yield fault(("increment_ms",), "contradicts clock; omit this member")
 
     # -- timeouts -----------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Merge patches (RFC 7396) between two versions of a session's document.
 
-Patches apply to the keyed form of a document: participants and groups are objects by their ids instead of arrays, and
-an absent member means null. A merge patch cannot set a member to null, so a null inside `metadata` requires the full
-state. Clients apply patches with `clock.merge_patch`.
+A patch applies to the keyed form of a document. In the keyed form, participants and groups are objects by their ids
+instead of arrays, and an absent JSON member means null. A merge patch cannot set a JSON member to null, so a null
+inside `metadata` requires the full state. Clients apply patches with `clock.merge_patch`.
 """
 
 import operator
@@ -21,7 +21,7 @@ _NULLABLE = (
     *("active_participant_id", "active_group_id", "time_remaining_ms", "time_per_cycle_ms", "max_cycles"),
     *("deadline_at", "cycle_started_at", "session_started_at", "session_completed_at"),
 )
-"""Members that every document has. A patch removes them if they are null."""
+"""JSON members that every document has and that can be null. A patch removes the members that become null."""
 
 
 def key_by_id(document: bytes) -> Json:
@@ -30,12 +30,12 @@ def key_by_id(document: bytes) -> Json:
 
 
 def index_lists(state: Json) -> Json:
-    """Return the keyed form of a document's JSON values. It shares all values except the two arrays."""
+    """Return the keyed form of a document that is already parsed. All values except the two arrays are shared."""
     return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
 
 
 def restore_lists(state: Json) -> Json:
-    """Return the document of a keyed form: arrays again, and the nulls that merging removed."""
+    """Return the document of a keyed form, with arrays and with the nulls that a merge removed."""
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
     arrays = {"participants": whole, "groups": list(state["groups"].values())}
@@ -43,7 +43,7 @@ def restore_lists(state: Json) -> Json:
 
 
 def render_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
-    """Render the patch from one document to another, None if only the full state can express the change.
+    """Render the patch that leads from one document to another, None if the change needs the full state.
 
     Only the participants and groups that differ are parsed.
     """
@@ -53,10 +53,10 @@ def render_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
 
 
 def make_patch(before: Json, after: Json) -> Json | None:
-    """Return the patch between two keyed forms, None if only the full state can express the change."""
+    """Return the patch between two keyed forms, None if the change needs the full state."""
     if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
         return None
-    # In free JSON 1, 1.0 and true differ, as their bytes do. The other members never change their types.
+    # In metadata 1, 1.0 and true are different values, as their bytes are. All other members keep their JSON types.
     metadata = _diff(before["metadata"], after["metadata"], _same_bytes)
     patch = _diff(before | {"metadata": None}, after | {"metadata": None}, operator.eq)
     return patch | {"metadata": metadata} if metadata else patch

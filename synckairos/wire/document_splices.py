@@ -1,22 +1,22 @@
 """Document splices: the format of a partial update of a session's document by byte ranges.
 
-One place defines the format. Python makes and applies splices here; `store/lua/commit.lua` applies them in Redis and
-makes the splices that lead back. `tests/vectors/document_splices.json` has test vectors for both.
+This module defines the format, and makes and applies splices. `store/lua/commit.lua` applies them in Redis and
+makes the reverse splices. `tests/vectors/document_splices.json` has test vectors for both implementations.
 
     splices  = line LF texts
     line     = length *( SP offset SP removed SP inserted )      decimal numbers, single spaces
     length   = number of bytes of the document before
-    offset   = position in the document before, in bytes, where a splice begins; ascending, ranges do not overlap
-    removed  = number of bytes removed there
-    inserted = number of bytes inserted there, taken from `texts` in order
+    offset   = position in bytes in the document before, at which a splice begins; ascending, no ranges overlap
+    removed  = number of bytes removed at the offset
+    inserted = number of bytes inserted at the offset, taken from `texts` in order
     texts    = the inserted bytes of all splices, without separators
 
 Readers ignore a space at the end of the line, which the script writes if there are no splices.
 
 For example `10 2 1 3\\nabc` replaces the byte at position 2 of a document of 10 bytes by `abc`.
 
-A *body* is splices or a whole document, which replaces the document before. A document begins with `{`, splices begin
-with a digit, so the first byte decides. Feed messages and the history in Redis carry bodies.
+A *body* is either splices or a whole document. A document begins with `{`, splices begin with a digit, so the first byte
+distinguishes them. Feed messages and the version history in Redis contain bodies.
 """
 
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ _METADATA, _TURN = b',"metadata":', b',"turn":{"used_ms":'
 
 
 def apply_body(before: bytes, body: bytes) -> bytes:
-    """Return the document that a body makes of the document before.
+    """Return the document that results from `body` and the document `before`. If `body` is a document, return `body`.
 
     Raises:
-        ValueError: the splices were made for a document of another length.
+        ValueError: the splices are for a document of another length.
     """
     if body.startswith(b"{"):
         return body
@@ -47,10 +47,10 @@ def apply_body(before: bytes, body: bytes) -> bytes:
 
 
 def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int) -> bytes:
-    """Return the splices that lead from one document to the next.
+    """Return the splices that lead from the document `before` to the document `after`.
 
-    The document before has `length` bytes. Both documents have equally many participants and groups, and participants
-    and groups differ only at `positions`.
+    The document `before` has `length` bytes. The documents have the same numbers of participants and groups.
+    Participants and groups differ only at `positions`.
     """
     numbers, texts = [length], list[bytes]()
     for offset, old, new in _candidates(before, after, positions, length):
@@ -63,7 +63,7 @@ def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPos
 def _candidates(
     before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int
 ) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield the ranges that may differ: offset in the document before, bytes before, bytes after."""
+    """Yield the ranges that can differ: offset in the document before, bytes before, bytes after."""
     yield 0, before.head, after.head
     tail = length - len(before.tail)
     groups = tail - len(b",".join(before.groups))
@@ -72,14 +72,15 @@ def _candidates(
         for at in some:
             offset, passed = offset + sum(map(len, old[passed:at])) + at - passed, at
             yield offset, old[at], new[at]
-    # The metadata may be large and rarely changes, so it is a separate range. Any cut of the tail gives valid splices.
+    # The metadata can be large and rarely changes, so it is a range by itself. Splices are valid for every cut of the
+    # tail.
     for part, new_part in zip(_cut_tail(before.tail), _cut_tail(after.tail), strict=True):
         yield tail, part, new_part
         tail += len(part)
 
 
 def _cut_tail(tail: bytes) -> tuple[bytes, bytes, bytes]:
-    """Cut a tail into the members before `metadata`, `metadata`, and the members after it."""
+    """Cut a document's tail into three parts: the members before `metadata`, `metadata`, and the members after it."""
     end = max(0, tail.rfind(_TURN))
     begin = max(0, tail.find(_METADATA, 0, end))
     return tail[:begin], tail[begin:end], tail[end:]

@@ -1,7 +1,8 @@
-"""A session's document cut into parts: head, participants, groups, tail. So a change of a few parts costs little.
+"""A session's document cut into parts: head, participants, groups, tail. A change of few parts then costs little.
 
-Works on bytes and does not parse JSON. It finds the parts by the text with which they begin. This is safe: a text
-inside a JSON string holds no unescaped quote, and only names and numbers of this server stand before the participants.
+The module works on bytes and does not parse JSON. It finds each part by the text with which the part begins. This is
+safe: a JSON string contains no unescaped quote, and the members before `participants` contain only names and numbers
+that this server writes.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ _BETWEEN = b'],"groups":['
 _CLOSING = b'],"active_participant_id":'
 
 PartPositions = tuple[Sequence[int], Sequence[int]]
-"""Ascending positions of participants and of groups in their arrays, from 0."""
+"""Ascending positions of participants in their array and of groups in their array, counted from 0."""
 
 
 class DocumentParts(NamedTuple):
-    """The parts of a document: `head` ends before the first participant, `tail` begins behind the last group."""
+    """The parts of a document. `head` ends before the first participant; `tail` begins after the last group."""
 
     head: bytes
     participants: Sequence[bytes]
@@ -28,7 +29,10 @@ class DocumentParts(NamedTuple):
 
     @classmethod
     def parse(cls, document: bytes) -> "DocumentParts":
-        """Cut a document into its parts. Raises ValueError if it is not a session's document."""
+        """Cut a document into its parts.
+
+        Raises: ValueError if the bytes are not a session's document.
+        """
         begin = document.index(_OPENING) + len(_OPENING)
         between = document.index(_BETWEEN, begin)
         groups = between + len(_BETWEEN)
@@ -41,11 +45,11 @@ class DocumentParts(NamedTuple):
         )
 
     def join(self) -> bytes:
-        """Return the document that these parts make."""
+        """Return the document that consists of these parts."""
         return b"".join((self.head, b",".join(self.participants), _BETWEEN, b",".join(self.groups), self.tail))
 
     def select(self, positions: PartPositions) -> "DocumentParts":
-        """Return the parts with only the participants and groups at these positions."""
+        """Return the parts with only the participants and groups at the given positions."""
         participants, groups = ([rows[at] for at in some] for rows, some in zip(self[1:3], positions, strict=True))
         return DocumentParts(self.head, participants, groups, self.tail)
 
@@ -58,7 +62,7 @@ def _split(text: bytes, opening: bytes) -> list[bytes]:
 
 
 def changed_parts(before: DocumentParts, after: DocumentParts) -> tuple[DocumentParts, DocumentParts]:
-    """Return both documents' parts without the participants and groups that are equal in both."""
+    """Return the parts of both documents, without the participants and groups that are equal in both."""
     participants = _differing(before.participants, after.participants)
     groups = _differing(before.groups, after.groups)
     return (

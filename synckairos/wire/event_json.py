@@ -1,4 +1,4 @@
-"""Events of the audit trail as JSON. All responses, exports and webhooks use the same members."""
+"""Events of the audit as JSON. All responses, exports and webhooks use the same JSON members."""
 
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ EVENT_COLUMNS = (
 
 
 class EventRow(Protocol):
-    """The attributes of an event that rendering reads. `occurred_at_ms` is ms since the Unix epoch."""
+    """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch."""
 
     @property
     def epoch(self) -> str: ...
@@ -38,7 +38,7 @@ class EventRow(Protocol):
 
 
 def event_json(event: EventRow) -> dict[str, Any]:
-    """Return an event as JSON values, without members that are None. `state` holds the document's stored bytes."""
+    """Return an event as JSON values, without the members that are None. `state` is the document as stored bytes."""
     members: dict[str, Any] = {
         "epoch": event.epoch,
         "version": event.version,

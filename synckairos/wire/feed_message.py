@@ -1,6 +1,6 @@
-"""Feed messages: one committed version, as instances send it to each other and as the history in Redis keeps it.
+"""Feed messages: one committed version of a session, in the feed between instances and in the version history in Redis.
 
-A feed message carries the session's document as the bytes that were stored, or the splices that make these bytes.
+A feed message contains the session's document as the stored bytes, or the splices that result in these bytes.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ from synckairos.wire.session_version import Snapshot
 class DocumentChange(Struct, frozen=True):
     """The change from the version before, whose tag is `base_tag`, to this version.
 
-    `splices` make this version's document of the document before (format: `document_splices.py`). `patch` is the merge
-    patch for clients (`document_merge_patch.py`). It is empty if only the full state can express the change.
+    `splices` turn the document before into this version's document (format: `document_splices.py`). `patch` is the
+    merge patch for clients (`document_merge_patch.py`). `patch` is empty if the change needs the full state.
     """
 
     base_tag: str
@@ -27,10 +27,10 @@ class DocumentChange(Struct, frozen=True):
 
 
 class FeedMessage(Struct, frozen=True):
-    """One version of a session with its event, as the feed sends it and the bounded history keeps it.
+    """One version of a session with its event, as it is in the feed and in the version history.
 
-    `at_ms` is the instant of the event. Watchers receive nothing after a deleted snapshot. With a `change`, the change
-    is sent and the document is not.
+    `at_ms` is the instant of the event. Watchers receive no message after a deleted snapshot. If `change` is set, the
+    message is sent with the change and without the document.
     """
 
     session_id: str
@@ -44,7 +44,7 @@ class FeedMessage(Struct, frozen=True):
     def from_transition(
         cls, transition: Transition, document: bytes, tag: str = "", change: DocumentChange | None = None
     ) -> "FeedMessage":
-        """Build the message for a transition; `document` is the rendered state after it."""
+        """Return the feed message of a transition. `document` is the rendered state after the transition."""
         event, after = transition.event, transition.state
         return cls(
             after.session_id,
@@ -57,7 +57,7 @@ class FeedMessage(Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        """Return the bytes to send: the document, or splices that make it of the document before."""
+        """Return the bytes to send: the document, or the splices that lead to it from the document before."""
         return self.snapshot.document if self.change is None else self.change.splices
 
     def render_header(self) -> bytes:
@@ -82,10 +82,10 @@ class FeedMessage(Struct, frozen=True):
 
 
 class MessageWithBody(Struct, frozen=True):
-    """A feed message as it is sent or kept: `message` has an empty document, and `body` leads to a document.
+    """A feed message as it is sent or stored: `message` has an empty document, `body` leads to a document.
 
-    In the feed, the body makes this version's document of the document before. In the history, the body leads back: it
-    makes the document before of this version's document, and it is empty for the first version.
+    In the feed, the body leads from the document before to this version's document. In the version history, the body
+    leads from this version's document back to the document before. There it is empty for the first version.
     """
 
     message: FeedMessage
@@ -93,7 +93,7 @@ class MessageWithBody(Struct, frozen=True):
 
     @classmethod
     def parse(cls, packed: bytes) -> "MessageWithBody":
-        """Parse the header and cut off the body without reading it."""
+        """Parse the header. The bytes after the header become the body, which is not parsed."""
         line, _, body = packed.partition(b"\n")
         header = orjson.loads(line)
         change, base_tag = None, header.get("base")
@@ -111,9 +111,12 @@ class MessageWithBody(Struct, frozen=True):
         return cls(message, body)
 
     def unpack(self, document_before: bytes) -> FeedMessage:
-        """Return the feed's message with its document. Raises ValueError if splices are for another document."""
+        """Return the feed message with its document, for a message from the feed.
+
+        Raises: ValueError if the splices are for another document.
+        """
         return self.with_document(apply_body(document_before, self.body))
 
     def with_document(self, document: bytes) -> FeedMessage:
-        """Return the message with this document."""
+        """Return the feed message with `document` as its document."""
         return replace(self.message, snapshot=replace(self.message.snapshot, document=document))

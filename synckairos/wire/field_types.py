@@ -1,4 +1,4 @@
-"""Types of the members of requests: strict, bounded, and with their descriptions for OpenAPI."""
+"""Types of the JSON members of requests: strict, with bounds, and with descriptions for OpenAPI."""
 
 import re
 from typing import Annotated, Any, TypeVar
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class StrictModel(BaseModel):
-    """Base of the models of requests: no unknown members, and exact types (`1.0` and `true` are not integers)."""
+    """Base of the models of requests: unknown JSON members are faults, and `1.0` and `true` are not integers."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, json_schema_serialization_defaults_required=True
@@ -31,7 +31,7 @@ class StrictModel(BaseModel):
 
 
 class _NeverNull:
-    """Remove null from the allowed values of an optional member."""
+    """Annotation that removes null from the allowed values of an optional JSON member."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler(source)
@@ -40,15 +40,18 @@ class _NeverNull:
 
 
 Omittable = Annotated[T | None, _NeverNull()]
-"""A member that may be absent. It is then None in Python, but null in JSON is a fault."""
+"""A JSON member that can be absent. An absent member is None in Python, but a null in JSON is a fault."""
 
 
 UntilFaultLimit = Annotated[T, WrapValidator(FaultLimit.validate_item)]
-"""An item of a long list. Validation of the list stops after `MAX_FAULTS` faults."""
+"""An item of a long array. Validation of the array stops after `MAX_FAULTS` faults."""
 
 
 def parse_uuid(text: str) -> str:
-    """Return a UUID of any version in lower case. Raises ValueError."""
+    """Return a UUID of any version in lower case.
+
+    Raises: ValueError if the text is not a UUID.
+    """
     lowered = text.lower()
     if _UUID.fullmatch(lowered) is None:
         raise ValueError("should be a UUID")
@@ -63,7 +66,10 @@ def _check_uuid(text: str) -> str:
 
 
 def metadata_fault(metadata: dict[str, Any]) -> str | None:
-    """Return the fault in a session's metadata (too deep or too large as JSON), None if there is none."""
+    """Return the fault in a session's metadata, None if there is none.
+
+    Faults are: nested too deep, too large as JSON, or a number that cannot be stored.
+    """
     if _is_deeper(metadata, MAX_METADATA_DEPTH):
         return f"nested more than {MAX_METADATA_DEPTH} levels deep"
     try:
@@ -92,11 +98,20 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 Uuid = Annotated[str, AfterValidator(_check_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=DAY_MS, description="Budget in ms, 1 s to 24 h")]
 DurationMs = Annotated[int, Field(ge=0, le=DAY_MS, description="Duration in ms, at most 24 h")]
-IncrementMs = Annotated[int, Field(ge=0, le=60_000, description="ms added after each turn, at most 60,000")]
-RotationIndex = Annotated[int, Field(ge=0, le=2**31 - 1, description="Position in the rotation")]
+IncrementMs = Annotated[
+    int, Field(ge=0, le=60_000, description="Time in ms that is added after each turn, at most 60,000")
+]
+RotationIndex = Annotated[
+    int, Field(ge=0, le=2**31 - 1, description="Position of the participant in the order of turns")
+]
 CycleCount = Annotated[int, Field(ge=1, le=1_000_000)]
 ExpectedVersion = Annotated[
-    int, Field(ge=0, le=2**53 - 1, description="Newest version that the caller knows. If it is outdated: CONFLICT")
+    int,
+    Field(
+        ge=0,
+        le=2**53 - 1,
+        description="Version that the caller expects. If the session has another version: CONFLICT",
+    ),
 ]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]

@@ -1,6 +1,8 @@
-"""The bounded history of a session in Redis: the newest document, and for each version a body that leads back.
+"""Reader of a session's version history in Redis.
 
-So a switch in a session of 1,000 participants takes 2 KB in the history instead of 250 KB.
+The history is the newest document, and for each version reverse splices.
+
+With reverse splices, a switch in a session of 1,000 participants takes 2 KB in the history instead of 250 KB.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +14,13 @@ from synckairos.wire.session_version import Snapshot
 
 
 def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage]:
-    """Yield the versions from this one back to the oldest in the history, newest first, each made on demand.
+    """Yield the feed messages of `newest` and all earlier versions in the history, newest first.
 
-    `packed` are the packed messages of the history, oldest first. They were read together with the document or after
-    it. They lead back from exactly the bytes that the tag names. So there are no versions if the store lost these bytes
-    in the meantime and issued the version again.
+    Each is made on demand.
+
+    `packed` has the stored messages of the history, oldest first. They were read together with the document of `newest`
+    or later. The messages lead back from the document with the tag of `newest`. Nothing is yielded if the store has
+    lost that document in the meantime and used its version number again.
     """
     tag, document = newest.tag, newest.document
 
@@ -25,10 +29,10 @@ def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage
 
     for kept in dropwhile(is_newer, map(MessageWithBody.parse, reversed(packed))):
         if not kept.message.snapshot.tag:
-            return  # written by an old release that kept whole states, which do not lead back
+            return  # from an old release that stored whole states instead of reverse splices
         if tag and kept.message.snapshot.tag != tag:
             return
-        tag = ""  # the newer version leads to each older version, so only the first tag needs the check
+        tag = ""  # each version leads to the version before, so only the first tag needs the check
         yield kept.with_document(document)
         if not kept.body:
             return

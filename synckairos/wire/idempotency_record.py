@@ -1,7 +1,7 @@
 """Idempotency records: the saved decision for a command id.
 
-A record is small: it holds the number of the version, not the answer. A replay renders the answer again from the
-document of that version, so it has the same bytes.
+An idempotency record is small: it has the number of the version, but not the answer. A replay renders the answer again
+from the document of that version, so the answer has the same bytes.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ from synckairos.errors import ReplayedRefusal, SyncKairosError
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """The saved decision for a command id. `refusal` is the error's code, HTTP status, message and details."""
+    """The saved decision for a command id. `refusal` has the error's code, HTTP status, message and details.
+
+    `refusal` is None if the command was accepted.
+    """
 
     fingerprint: str
     epoch: str

@@ -1,6 +1,6 @@
-"""Warnings: accepted input that has no effect, with the path to each member.
+"""Warnings: accepted input that has no effect, with the path to each JSON member.
 
-Warnings follow from the body alone, so a replay has the same warnings. They have the form of faults.
+Warnings follow from the request body alone, so a replay has the same warnings. They have the same form as faults.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,14 @@ from synckairos.wire.request_bodies import CommandBody, SimulationBody, V2Comman
 from synckairos.wire.validation_faults import Fault, Path, fault
 
 MAX_WARNINGS = 200
-"""Warnings of one answer. A creation of 1,000 participants can have more."""
+"""Maximum number of warnings in one response. A creation of 1,000 participants can have more warnings."""
 
 
 def input_warnings(body: StrictModel, value: Any) -> list[Fault]:
-    """Return the warnings of a valid body: its parsed model, and the JSON values that it was parsed from."""
+    """Return the warnings of a valid request.
+
+    `body` is the parsed model; `value` has the JSON values of the request.
+    """
     if not value:
         return []
     found = list(islice(_warnings(body, value), MAX_WARNINGS + 1))
@@ -29,10 +32,10 @@ def input_warnings(body: StrictModel, value: Any) -> list[Fault]:
 
 
 def command_warnings(model: type[CommandBody], args: dict[str, Any]) -> Iterator[Fault]:
-    """Yield the warnings of the valid arguments of a command; `model` is the model of its body."""
+    """Yield the warnings of the valid arguments of a command. `model` is the model of the command's body."""
     if issubclass(model, V2CommandBody):
         for name in unknown_members(model, args):
-            yield fault((name,), "unknown member: it has no effect")
+            yield fault((name,), "unknown member; it has no effect")
 
 
 def _warnings(body: StrictModel, value: Any) -> Iterator[Fault]:
@@ -49,7 +52,7 @@ def _warnings(body: StrictModel, value: Any) -> Iterator[Fault]:
 
 
 def _under(path: Path, found: list[Fault]) -> Iterator[Fault]:
-    """Yield warnings of a part of the body with their paths in the whole body."""
+    """Yield the warnings of a part of the body, with `path` before their paths."""
     for each in found:
         yield fault((*path, each["path"]) if each["path"] else path, each["message"])
 
@@ -68,13 +71,13 @@ class _Creation:
     def warnings(self) -> Iterator[Fault]:
         for name in V2_UNREAD_MEMBERS:
             if self.value.get(name, ...) is None:
-                yield fault((name,), "null has no effect: leave this member out")
+                yield fault((name,), "null has no effect; omit this member")
         yield from self._participant_budgets()
         yield from self._group_budgets()
         yield from self._session_times()
         yield from self._timeout()
         if self.body.auto_advance is not None:
-            yield fault(("auto_advance",), "no effect: use on_timeout")
+            yield fault(("auto_advance",), "no effect; use on_timeout")
         yield from self._action_on_timeout()
 
     # -- budgets ------------------------------------------------------------------------------------------------------
@@ -85,7 +88,7 @@ class _Creation:
                 yield fault(("participants", at, "total_time_ms"), text)
 
     def _unused_budget(self, participant: Participant) -> str | None:
-        """Return why a participant's own budget has no effect, None if it has one."""
+        """Return the reason why a participant's own budget has no effect, None if the budget has an effect."""
         match self.mode:
             case "global":
                 return "no effect in global: one budget serves the whole session"
@@ -132,12 +135,13 @@ class _Creation:
         if body.increment_ms and mode not in MODES_WITH_OWN_BUDGETS:
             yield fault(("increment_ms",), f"no effect in {mode}: only per_participant and per_group add increments")
         if body.max_time_ms is not None and mode != "count_up":
-            yield fault(("max_time_ms",), f"no effect in {mode}: only count_up counts to it")
+            yield fault(("max_time_ms",), f"no effect in {mode}: only count_up has a maximum")
 
     def _unused_total(self) -> str | None:
-        """Return why the session's `total_time_ms` has no effect, None if it has one.
+        """Return the reason why the session's `total_time_ms` has no effect, None if there is no warning.
 
-        v2 requires this member in each mode. So it has no warning if it agrees with the budgets that count.
+        v2 requires this member in each mode. So there is no warning if its value is equal to the budgets that take
+        effect.
         """
         body = self.body
         match self.mode:
@@ -184,4 +188,4 @@ class _Creation:
         if self.body.timeout() is None:
             yield fault(("action_on_timeout", "type"), f"{action.type} has no effect in {self.mode}: use on_timeout")
         for name in unknown_members(type(action), self.value["action_on_timeout"]):
-            yield fault(("action_on_timeout", name), "unknown member: it has no effect")
+            yield fault(("action_on_timeout", name), "unknown member; it has no effect")

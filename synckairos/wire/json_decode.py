@@ -1,4 +1,7 @@
-"""Strict JSON parsing. It refuses input that JSON parsers interpret differently, such as a repeated member name."""
+"""Strict JSON parsing.
+
+It refuses input that different JSON parsers read differently, such as a repeated member name.
+"""
 
 import json
 from collections import Counter
@@ -22,19 +25,20 @@ from synckairos.wire.validation_faults import (
 
 
 def decode_json(body: bytes) -> Any:
-    """Parse a JSON text. An empty text counts as an empty object.
+    """Parse a JSON text. An empty text is parsed as an empty object.
 
     Raises:
-        ValidationFailed: the text is not JSON (for example it holds NaN or a lone surrogate), an object repeats a
+        ValidationFailed: the text is not JSON (for example it contains NaN or a lone surrogate), an object repeats a
             member name, the nesting is too deep, or there are too many values.
     """
     if not body or body == b"{}":
         return {}
     try:
-        # orjson decides whether the text is JSON, but it accepts repeated names and inexact integers. So `json` parses
-        # the text again. Texts with too many values are refused first, because to build many arrays takes long.
+        # orjson decides whether the text is JSON. But orjson accepts repeated member names and inexact integers, so
+        # `json` parses the text a second time. Texts with too many values are refused first, because building many
+        # arrays takes long.
         if body.count(b"[") > MAX_VALUES:
-            raise ValidationFailed.at("", f"a body holds at most {MAX_VALUES} values")
+            raise ValidationFailed.at("", f"a body has at most {MAX_VALUES} values")
         value = orjson.loads(body)
         if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
             raise_faults(excess_value_faults(value))
@@ -44,7 +48,8 @@ def decode_json(body: bytes) -> Any:
     except RecursionError:
         raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
     except _RepeatedName:
-        # A bounded number: a path in deep nesting takes long to build. Several faults can be at the same place.
+        # The number of faults is bounded, because the path of a fault in deep nesting takes long to build. Twice
+        # MAX_FAULTS, because several faults can have the same path.
         raise_faults(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
         raise
     except _TooManyMembers:
@@ -62,7 +67,7 @@ class _TooManyMembers(Exception):
 
 
 class _Members(list[tuple[str, Any]]):
-    """An object as it was written: all members, including those with the same name."""
+    """An object with all members of the JSON text in their order, including members with the same name."""
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _repeated(value: Any) -> Iterator[Fault]:
-    """Yield a fault for every name that one object repeats."""
+    """Yield a fault for each member name that appears twice in one object."""
     unread: list[tuple[Any, Any]] = [(value, None)]
     while unread:
         each, place = unread.pop()

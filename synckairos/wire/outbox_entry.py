@@ -1,4 +1,7 @@
-"""Outbox entries: what a commit adds to the outbox stream for each version. The worker makes audit rows of them."""
+"""Outbox entries: the data that a commit adds to the outbox for each version.
+
+The worker turns each entry into an audit row.
+"""
 
 from typing import Any
 
@@ -11,10 +14,10 @@ from synckairos.wire.session_version import Snapshot
 
 
 class Cause(Struct, frozen=True):
-    """The cause of a commit: the actor, the command (as its REST verb), its arguments and its command id.
+    """The cause of a commit: the actor, the command (its REST verb), the arguments and the command id.
 
-    `fingerprint` is the digest of the request: it distinguishes a repeated command from another command with the same
-    id. These members and `expired_participant_id` are all that a replay of the command's answer needs.
+    `fingerprint` is the digest of the request. It distinguishes a repeated command from another command with the same
+    command id. A replay of the command's answer needs only these members and `expired_participant_id`.
     """
 
     actor: str
@@ -26,9 +29,9 @@ class Cause(Struct, frozen=True):
 
 
 class OutboxEntry(Struct, frozen=True):
-    """One version in the outbox: `event` is JSON (see `render_event`), `document` the session's JSON.
+    """One version in the outbox. `event` is JSON from `render_event`; `document` is the session's JSON.
 
-    It has no `Snapshot`: whether the version is a deletion is only in the event, and the tag is not kept.
+    An outbox entry has no `Snapshot`: only the event says whether the version is a deletion, and the tag is not stored.
     """
 
     session_id: str
@@ -38,7 +41,7 @@ class OutboxEntry(Struct, frozen=True):
     document: bytes
 
     def to_feed_message(self) -> FeedMessage:
-        """Return the feed message of this version, without its tag and change."""
+        """Return the feed message of this version, without a tag and without a change."""
         fields = orjson.loads(self.event)
         return FeedMessage(
             self.session_id,
@@ -52,7 +55,7 @@ class OutboxEntry(Struct, frozen=True):
 def render_event(transition: Transition, cause: Cause) -> bytes:
     """Render the `event` of an outbox entry as a JSON object.
 
-    Members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
+    JSON members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
     command, args, command_id, fingerprint, expired_participant_id. Members without a value are absent.
     """
     event = transition.event

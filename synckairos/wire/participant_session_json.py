@@ -1,7 +1,7 @@
-"""The JSON of a session in the list of a participant's sessions, rendered in pieces around two numbers.
+"""The JSON of a session in the list of a participant's sessions, rendered as pieces of text around two numbers.
 
-Only the time used and the count of cycles differ between participants. So the pieces are rendered once per session and
-are stored.
+Only the used time and the cycle count differ between participants. So the pieces are rendered once per session and are
+stored.
 """
 
 import orjson
@@ -9,7 +9,7 @@ import orjson
 from synckairos.wire.instants import render_instant
 
 Pieces = tuple[bytes, bytes, bytes]
-"""The text before the time used, between it and the count of cycles, and after the count. Without line feeds."""
+"""The text before the used time, between used time and cycle count, and after the cycle count. Without line feeds."""
 
 
 def render_pieces(
@@ -23,7 +23,7 @@ def render_pieces(
     metadata: bytes,
     synced: bool,
 ) -> Pieces:
-    """Render the pieces of a session that are the same for all participants; `metadata` is JSON without line feeds."""
+    """Render the texts of a session that are the same for all participants. `metadata` is JSON without line feeds."""
     head = {
         "session_id": session_id,
         "sync_mode": sync_mode,
@@ -36,5 +36,5 @@ def render_pieces(
 
 
 def render_row(pieces: Pieces, time_used_ms: bytes, cycle_count: bytes) -> bytes:
-    """Render the row of a participant: the pieces with the participant's two numbers between them."""
+    """Render the session for one participant: the pieces, with the participant's two numbers between them."""
     return b"%b%b%b%b%b" % (pieces[0], time_used_ms, pieces[1], cycle_count, pieces[2])

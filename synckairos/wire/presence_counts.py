@@ -1,4 +1,4 @@
-"""Presence counts: the clients that watch a session, counted by each instance and summed over all instances."""
+"""Presence counts: numbers of clients that watch a session, counted by each instance and added over all instances."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,12 @@ from typing import Self
 import orjson
 
 MAX_LISTED = 1_000
-"""Maximum number of participants listed, in order of their ids. A session has at most this many."""
+"""Maximum number of participants in the list, in the order of their ids. A session has no more participants."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceIdentity:
-    """The identity of a client in the counts: its role, and its participant id if it is a participant."""
+    """The identity of a client for presence: its role, and its participant id if it is a participant."""
 
     role: str
     participant_id: str | None = None
@@ -21,18 +21,19 @@ class PresenceIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PresenceCounts:
-    """The number of clients by role, and the ids of the participants among them, sorted, each once."""
+    """The number of clients by role, and the sorted ids of the participants among them without repetition."""
 
     roles: dict[str, int]
     participants: tuple[str, ...] = ()
 
     @property
     def clients(self) -> int:
+        """Return the number of all clients."""
         return sum(self.roles.values())
 
     @classmethod
     def count(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
-        """Count clients; `clients` maps each identity to its number of connections."""
+        """Return the counts of clients. `clients` maps each identity to its number of connections."""
         roles: Counter[str] = Counter()
         for identity, number in clients.items():
             roles[identity.role] += number
@@ -40,7 +41,10 @@ class PresenceCounts:
 
     @classmethod
     def sum(cls, parts: Iterable[Self]) -> Self:
-        """Add the counts of several instances. A participant connected to two instances is listed once."""
+        """Return the sum of the counts of several instances.
+
+        A participant with clients on two instances is listed once.
+        """
         roles: Counter[str] = Counter()
         participants: set[str] = set()
         for part in parts:
@@ -58,6 +62,6 @@ class PresenceCounts:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Parse the result of `render`."""
+        """Parse the JSON object that `render` returns."""
         members = orjson.loads(text)
         return cls(members["roles"], tuple(members["participants"]))

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457) of a refusal as JSON, with the member `error` of v2."""
+"""Problem details (RFC 9457) of a refusal as JSON, with the JSON member `error` of v2."""
 
 from http import HTTPStatus
 from typing import Any
@@ -11,12 +11,15 @@ MEDIA_TYPE = b"application/problem+json"
 
 
 def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
-    """Render an error. The same error gives the same bytes, so replays do too. `stack` is only for development."""
+    """Render the problem details of an error. The same error always gives the same bytes, as replays need.
+
+    `stack` is the stack trace, which only development mode includes.
+    """
     body: dict[str, Any] = {"code": error.code, "message": error.message}
     if (details := error_details(error)) is not None:
         body["details"] = details
     if isinstance(error, RateLimitExceeded):
-        body["retry_after_seconds"] = error.retry_after_s  # the place of this member in v2
+        body["retry_after_seconds"] = error.retry_after_s  # the position of this JSON member in v2
     if stack is not None:
         body["stack"] = stack
     problem = {
@@ -30,7 +33,7 @@ def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
 
 
 def error_details(error: SyncKairosError) -> Any:
-    """Return the details of an error, None if it has none. For CONFLICT they include the current `state`."""
+    """Return the details of an error, None if it has none. The details of CONFLICT include the current `state`."""
     if error.code == "CONFLICT" and error.document is not None:
         return {**(error.details or {}), "state": orjson.Fragment(error.document)}
     return error.details

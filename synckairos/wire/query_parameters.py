@@ -37,17 +37,17 @@ def _metadata_key(text: str) -> str:
 
 
 LAST_INSTANT_MS = 253_402_300_799_999
-"""ms since the Unix epoch: the last millisecond of the year 9999."""
+"""Milliseconds since the Unix epoch: the last millisecond of the year 9999."""
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Limit = Annotated[int, Field(ge=1, le=200, description="Maximum number of entries on a page"), BeforeValidator(_number)]
-Days = Annotated[int, Field(ge=1, le=3_660, description="Number of days back from now"), BeforeValidator(_number)]
+Limit = Annotated[int, Field(ge=1, le=200, description="Maximum number of items on a page"), BeforeValidator(_number)]
+Days = Annotated[int, Field(ge=1, le=3_660, description="Number of days before now"), BeforeValidator(_number)]
 InstantMs = Annotated[
     int,
     Field(
         ge=0,
         le=LAST_INSTANT_MS,
-        description="The session as it was at this instant, ms since the Unix epoch",
+        description="Instant in ms since the Unix epoch. The response has the session as it was at this instant",
     ),
     BeforeValidator(_number),
 ]
@@ -57,16 +57,18 @@ MetadataKey = Annotated[
     str,
     AfterValidator(_metadata_key),
     Field(
-        description="Member of the metadata, as `metadata.<key>`. Each of its values gets separate sums",
+        description="JSON member of the metadata, as `metadata.<key>`. Each value of the member gets separate sums",
         json_schema_extra={"pattern": f"^{_METADATA_KEY.pattern}$"},
     ),
 ]
 
 
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
-    """Parse a query string. Raises ValidationFailed with every fault; `known` faults come first.
+    """Parse a query string into a model.
 
-    Only the queries of v2's routes (`V2Query`) ignore parameters that the model does not name.
+    Queries of routes that v2 has (`V2Query`) ignore parameters that the model does not name. Other queries refuse them.
+
+    Raises: ValidationFailed with every fault. The faults in `known` come first.
     """
     if issubclass(model, V2Query):
         return parse_body(model, *_read_named_parameters(model, query, known))
@@ -86,7 +88,10 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
 def _read_named_parameters(
     model: type[StrictModel], query: bytes, known: list[Fault] | None
 ) -> tuple[dict[str, str], list[Fault]]:
-    """Return the parameters that the model names, and the faults. Other parameters can have any form."""
+    """Return the parameters that the model names, and the faults.
+
+    Parameters that the model does not name can have any form.
+    """
     faults = list(known or ())
     values: dict[str, str] = {}
     for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace"):
@@ -98,49 +103,49 @@ def _read_named_parameters(
 
 
 class V2Query(StrictModel):
-    """The query of a route that v2 has. Parameters without a meaning are ignored: v2 clients add `_=<time>`."""
+    """The query of a route that v2 has. Unknown parameters are ignored, because v2 clients add `_=<time>`."""
 
 
 class ReadQuery(V2Query):
-    """Read a session, as it is or as it was at the instant `at`."""
+    """The query for one session, in its latest state or as it was at the instant `at`."""
 
     at: Omittable[InstantMs] = None
 
 
 class PageQuery(StrictModel):
-    """Read one page of a list."""
+    """The query for one page of a list."""
 
     limit: Limit = 50
     cursor: Omittable[Cursor] = None
 
 
 class ListQuery(PageQuery):
-    """List sessions, newest first."""
+    """The query for a list of sessions, newest first."""
 
     status: Omittable[StatusName] = None
     sync_mode: Omittable[SyncModeName] = None
 
 
 class EventsQuery(PageQuery):
-    """List a session's events, oldest first. `snapshots` adds the state after each event."""
+    """The query for the events of a session, oldest first. `snapshots` adds the state after each event."""
 
     snapshots: Flag = False
 
 
 class ArchiveQuery(StrictModel):
-    """Read a session's archive. `snapshots` adds the state after each event."""
+    """The query for the archive of a session. `snapshots` adds the state after each event."""
 
     snapshots: Flag = False
 
 
 class ParticipantSessionsQuery(PageQuery):
-    """List a participant's sessions of the last `days` days, newest first."""
+    """The query for the sessions of a participant in the last `days` days, newest first."""
 
     days: Days = 30
 
 
 class ParticipantTimeQuery(StrictModel):
-    """Report a participant's time in buckets. `from` and `to` are instants or days of the time zone `tz`."""
+    """The query for a participant's time report. `from` and `to` are instants, or days in the time zone `tz`."""
 
     from_: Omittable[InstantOrDay] = Field(
         default=None,

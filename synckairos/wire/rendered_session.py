@@ -1,8 +1,8 @@
-"""Rendered sessions: a session with its document, and the fast path to the next version's document.
+"""Rendered sessions: a session with its document, and a fast way to render the next version.
 
-In a session with many participants, a switch changes only two of them. So only these two are rendered. The change is
-given as splices, for receivers that have the document before, and as a merge patch, for clients. The document always
-has the same bytes as `render_session` gives.
+In a session with many participants, a switch changes only two participants. So only these two are rendered again. The
+change is available as splices, for receivers that have the document before, and as a merge patch, for clients. The
+document always has the same bytes as the result of `render_session`.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ from synckairos.wire.session_json import (
 )
 
 SPLICING_MIN_PARTICIPANTS = 32
-"""Participants from which a version is made of the version before. With fewer, rendering the document is faster."""
+"""Minimum number of participants for splices. With fewer participants, rendering the whole document is faster."""
 
 
 class RenderedSession:
-    """A session and its document, and the change from the version that it was made of.
+    """A session with its document and, if the version before was reused, the change from that version.
 
-    `splices` and `patch` are empty if the document was rendered as a whole. `patch` is also empty if only the full
-    state can express the change (see `document_merge_patch.py`).
+    `splices` and `patch` are empty if the whole document was rendered. `patch` is also empty if the change needs the
+    full state (see `document_merge_patch.py`).
     """
 
     __slots__ = ("_parts", "document", "patch", "session", "splices")
@@ -47,7 +47,7 @@ class RenderedSession:
         splices: bytes = b"",
         patch: bytes = b"",
     ) -> None:
-        """Take a session and the result of `render_session` for it."""
+        """Take a session and the document that `render_session` returns for the session."""
         self.session = session
         self.document = document
         self.splices = splices
@@ -61,14 +61,20 @@ class RenderedSession:
 
     @classmethod
     def parse(cls, document: bytes, known: "RenderedSession | None" = None) -> "RenderedSession":
-        """Parse a document. If it has many participants, parse only those that differ from the version `known`."""
+        """Parse a document.
+
+        If the document has many participants, parse only the participants that differ from the version `known`.
+        """
         parsed = None
         if known is not None and len(known.session.participants) >= SPLICING_MIN_PARTICIPANTS:
             parsed = known._parse_changed(document)
         return parsed or cls(parse_session(document), document)
 
     def _parse_changed(self, document: bytes) -> "RenderedSession | None":
-        """Parse a document whose session differs from this one in few participants, None if it differs in more."""
+        """Parse a document that differs from this version in few participants.
+
+        Return None if more participants differ.
+        """
         before, old, new = self.session, self.parts(), DocumentParts.parse(document)
         if len(new.participants) != len(old.participants):
             return None
@@ -85,19 +91,21 @@ class RenderedSession:
         return RenderedSession(session, document, new)
 
     def parts(self) -> DocumentParts:
-        """Return the document's parts. They are cut on the first call."""
+        """Return the parts of the document. The first call cuts the document."""
         if self._parts is None:
             self._parts = DocumentParts.parse(self.document)
         return self._parts
 
     def render_next(self, after: Session) -> "RenderedSession":
-        """Render the next version. It reuses this version if there are many participants and few of them changed."""
+        """Render the next version. If there are many participants and few of them changed, reuse this version."""
         before = self.session
         if (
             not len(before.participants) == len(after.participants) >= SPLICING_MIN_PARTICIPANTS
             or len(before.groups) != len(after.groups)
             or before.rules is not after.rules
-            or isinstance(after.rules.clock, Hourglass)  # every reading shows whether the clock runs, so all change
+            or isinstance(
+                after.rules.clock, Hourglass
+            )  # each reading shows whether the clock runs, so all readings change
         ):
             return RenderedSession.render(after)
         (turn_before, group_turn_before), (turn, group_turn) = shown_turns(before), shown_turns(after)
@@ -119,5 +127,8 @@ class RenderedSession:
 
 
 def _positions_to_render(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:
-    """Return the positions whose JSON may differ: replaced objects, and the turns before and after."""
+    """Return the positions of the items whose JSON can differ: replaced items, and the items in `turns`.
+
+    `turns` has the positions of the items that had the turn before and have it after, None for no turn.
+    """
     return sorted({*compress(count(), map(is_not, before, after)), *(at for at in turns if at is not None)})

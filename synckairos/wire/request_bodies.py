@@ -1,7 +1,7 @@
 """Pydantic models of request bodies: commands and simulations. OpenAPI is generated from the same models.
 
-REST and WebSocket parse commands here. A body becomes a value of `clock.commands`. The clock checks whether the command
-fits the state of the session.
+REST and WebSocket both parse commands here. A body becomes a value of `clock.commands`. The clock then checks whether
+the state of the session allows the command.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,19 +64,20 @@ def _each_once(values: list[str]) -> list[str]:
 
 
 class CommandBody(StrictModel):
-    """The members that every command has."""
+    """The JSON members that every command has."""
 
     expected_version: Omittable[ExpectedVersion] = None
 
     def to_command(self) -> Command:
-        """Return the clock's value for this command."""
+        """Return the command as a value of `clock`."""
         raise NotImplementedError
 
 
 class V2CommandBody(CommandBody):
-    """Body of a command that v2 has. v2 hardly reads these bodies, so its clients can send anything in them.
+    """Body of a command that v2 has. v2 reads only few members of these bodies, so its clients can send any members.
 
-    Unknown members are ignored, and the answer warns of them (`input_warnings.py`). Stored arguments have none.
+    Unknown members are ignored, and the response has a warning for each (`input_warnings.py`). The stored arguments do
+    not contain unknown members.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -104,7 +105,7 @@ class CancelBody(CommandBody):
 
 
 class DeleteBody(V2CommandBody):
-    """Deletes the session. Unknown members are faults: the answer has no body that could warn of them."""
+    """Deletes the session. Unknown members are faults, because the response has no body that could contain warnings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -113,10 +114,10 @@ class DeleteBody(V2CommandBody):
 
 
 class SwitchBody(V2CommandBody):
-    """Ends the turn and begins the next turn. `current_participant_id` guards against a late second press.
+    """Ends the current turn and begins the next turn. `current_participant_id` guards against a late second press.
 
-    `next_participant_id` overrides the order of turns. `lag_ms` is the network's part of the turn in ms, as the client
-    measured it; only sessions with `lag_compensation` use it.
+    `next_participant_id` selects the next participant instead of the order of turns. `lag_ms` is the network delay in
+    the turn as the client measured it, in ms; only sessions with `lag_compensation` use it.
     """
 
     next_participant_id: Omittable[Uuid] = None
@@ -127,7 +128,7 @@ class SwitchBody(V2CommandBody):
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
 
     def with_measured_lag(self, lag_ms: int) -> "MeasuredSwitch":
-        """Return this body with the lag in ms that the server measured."""
+        """Return this body with the network delay that the server measured, in ms."""
         return MeasuredSwitch(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
 
 
@@ -141,7 +142,10 @@ class MeasuredSwitch(SwitchBody):
 
 
 class PauseBody(V2CommandBody):
-    """Pauses the session for a reason. With `max_ms` the reason ends automatically. `timeout` is reserved."""
+    """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.
+
+    The reason `timeout` is reserved.
+    """
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
     max_ms: Omittable[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
@@ -151,7 +155,7 @@ class PauseBody(V2CommandBody):
 
 
 class ResumeBody(V2CommandBody):
-    """Ends one pause reason, or all of them without `reason`."""
+    """Ends the pause reason `reason`. Without `reason`, ends all pause reasons."""
 
     reason: Omittable[PauseReasonName] = None
 
@@ -160,7 +164,7 @@ class ResumeBody(V2CommandBody):
 
 
 class AdjustBody(CommandBody):
-    """Adds `delta_ms` to the budgets of some participants, of one group, or of all without either member."""
+    """Adds `delta_ms` to budgets: of the named participants or of one group. Without both members, of all."""
 
     delta_ms: Annotated[
         int,
@@ -191,7 +195,7 @@ class JoinBody(CommandBody, Participant):
 
 
 class RemovalBody(CommandBody):
-    """The body of a removal: the path of the request names the participant."""
+    """The body of a request that removes a participant. The path of the request names the participant."""
 
 
 class LeaveBody(CommandBody):
@@ -225,10 +229,10 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "update_metadata": MetadataBody,
     "delete": DeleteBody,
 }
-"""The model of each command's body, by the name of the command."""
+"""The model of each command's request body, by the name of the command."""
 
 STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": MeasuredSwitch}
-"""The models of the arguments that the audit stores. They include members that the server adds."""
+"""The model of each command's arguments in the audit. These models include members that the server adds."""
 
 
 MAX_COMMANDS = 10_000
@@ -248,12 +252,12 @@ def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
 
 
 class TimedCommand(StrictModel):
-    """A command of a simulation, executed `at_ms` ms after the creation."""
+    """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
 
     at_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
     command: Annotated[str, AfterValidator(_known_command)]
     args: Annotated[
-        Any,  # the model of that command's body after validation
+        Any,  # the model of the command's body after validation
         PlainValidator(_parse_args),
         Field(default_factory=dict, validate_default=True),
         WithJsonSchema({"type": "object", "additionalProperties": True}),
@@ -261,7 +265,10 @@ class TimedCommand(StrictModel):
 
 
 class SimulationBody(StrictModel):
-    """A session to simulate and its commands. Nothing is stored. The timeline ends `until_ms` ms after the creation."""
+    """A session to simulate, and its commands. The server stores nothing.
+
+    The timeline ends `until_ms` ms after the creation of the session.
+    """
 
     session: CreateSession
     commands: Annotated[list[UntilFaultLimit[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(
@@ -273,14 +280,14 @@ class SimulationBody(StrictModel):
 Model = TypeVar("Model", bound=StrictModel)
 
 _EMPTY_BODIES: dict[type[StrictModel], StrictModel] = {}
-"""The parsed empty object of each model. Most commands have an empty body, and models are frozen."""
+"""The parsed empty JSON object of each model. Most commands have an empty body, and models are frozen."""
 
 
 def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
     """Parse JSON values into a model.
 
     Raises:
-        ValidationFailed: with every fault; the `known` faults come first.
+        ValidationFailed: with every fault. The faults in `known` come first.
     """
     if not known and value == {} and model in _EMPTY_BODIES:
         return cast(Model, _EMPTY_BODIES[model])
@@ -298,19 +305,25 @@ def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> M
 
 
 def parse_command(verb: str, args: Any) -> CommandBody:
-    """Parse a command by its name and the JSON values of its arguments. Raises ValidationFailed."""
+    """Parse a command from its name and the JSON values of its arguments.
+
+    Raises: ValidationFailed with every fault.
+    """
     return _parse_by_verb(COMMAND_BODIES, verb, args)
 
 
 def parse_stored_args(verb: str, args: Any) -> CommandBody:
-    """Parse a command as the audit stores it. Unknown members are always faults. Raises ValidationFailed."""
+    """Parse a command from its name and its arguments in the audit. Unknown members are always faults.
+
+    Raises: ValidationFailed with every fault.
+    """
     body = _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
     raise_faults(fault((name,), "unknown field") for name in unknown_members(type(body), args))
     return body
 
 
 def unknown_members(model: type[StrictModel], value: dict[str, Any]) -> list[str]:
-    """Return the names of the members that a model does not have, in the order of the JSON."""
+    """Return the names of the JSON members that the model does not have, in the order of the JSON text."""
     return [name for name in value if name not in model.model_fields]
 
 
@@ -322,7 +335,7 @@ def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -
 
 
 def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
-    """Yield the faults that concern several JSON members of a request, also if single members are wrong."""
+    """Yield the faults that concern several JSON members of a request. Single members can be malformed."""
     if model is CreateSession:
         return creation_faults(value)
     if model is JoinBody and isinstance(value, dict):

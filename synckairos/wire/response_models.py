@@ -1,6 +1,6 @@
-"""Pydantic models of responses. OpenAPI is generated from them, and tests validate rendered responses with them.
+"""Pydantic models of responses. OpenAPI is generated from the models, and tests validate rendered responses with them.
 
-They render nothing: `session_json.py` renders a session's document.
+The models render nothing: `session_json.py` renders a session's document.
 """
 
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from synckairos.wire.creation_body import OnTimeoutName, SyncModeName
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 Ms = int
-"""Milliseconds. `field_docs.py` describes the members."""
+"""Milliseconds. `field_docs.py` has the descriptions of the JSON members."""
 StatusName = Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
 EventTypeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(each) for each in EventType]})]
 
@@ -21,18 +21,22 @@ EventTypeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(ea
 class WarningView(BaseModel):
     """One part of an accepted request that has no effect."""
 
-    path: str = Field(description="Path to the member, with dots; empty for the whole body")
-    message: str = Field(description="Why it has no effect")
+    path: str = Field(description="Path to the JSON member, with dots; empty for the whole body")
+    message: str = Field(description="Reason why the member has no effect")
 
 
-Warnings = Annotated[list[WarningView], Field(description="Parts of the body without effect; absent if there are none")]
+Warnings = Annotated[
+    list[WarningView], Field(description="Parts of the body that have no effect; absent if there are none")
+]
 
 
 class Reading(BaseModel):
-    """Facts of a clock whose reading is not just remaining − elapsed. The clock system defines the members."""
+    """Facts of a clock whose reading is not simply remaining − elapsed. The clock system determines the members."""
 
-    rate_ms: int = Field(default=0, description="Change of the reading in ms per second: −1000, 0 or 1000")
-    free_until_at: Instant | None = Field(default=None, description="End of the free time; null if no clock runs")
+    rate_ms: int = Field(default=0, description="Speed of the reading in ms per second: −1000, 0 or 1000")
+    free_until_at: Instant | None = Field(
+        default=None, description="Instant at which the free time of this turn ends; null if no clock runs"
+    )
     phase: Literal["main", "overtime"] = "main"
     periods_left: int = 0
     period_ms: Ms = 0
@@ -41,7 +45,10 @@ class Reading(BaseModel):
 
 
 class LagView(BaseModel):
-    """Lag account: remaining quota, gain per turn, total compensated. Absent if lag compensation is off."""
+    """Lag account of a participant: remaining quota, gain per turn, total compensated time.
+
+    Absent if the session does not use lag compensation.
+    """
 
     quota_ms: Ms = 0
     gain_ms: Ms = 0
@@ -49,7 +56,10 @@ class LagView(BaseModel):
 
 
 class ReceiptView(BaseModel):
-    """Charge of the last finished turn: elapsed = compensated + charged. Absent if lag compensation is off."""
+    """Charge of the last finished turn: elapsed = compensated + charged.
+
+    Absent if the session does not use lag compensation.
+    """
 
     participant_id: Id = ""
     elapsed_ms: Ms = 0
@@ -72,9 +82,12 @@ class ParticipantView(BaseModel):
     cycle_count: int
     is_active: bool
     has_expired: bool
-    clock: dict[str, Any] = Field(default_factory=dict, description="Clock system, if it is not the session's")
+    clock: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The participant's own clock system; absent if the session's clock system applies",
+    )
     reading: Reading = Field(
-        default_factory=Reading, description="Facts of the clock; absent if the reading is remaining − elapsed"
+        default_factory=Reading, description="Facts of the clock; absent if the reading is simply remaining − elapsed"
     )
     lag: LagView = Field(default_factory=LagView)
 
@@ -101,7 +114,7 @@ class PauseView(BaseModel):
 
 
 class TurnView(BaseModel):
-    """Facts of the current turn: time used before the anchor, earlier turns, and warnings already sent."""
+    """Facts of the current turn: time used before the anchor, number of earlier turns, warnings already sent."""
 
     used_ms: Ms
     cycles: int
@@ -109,7 +122,7 @@ class TurnView(BaseModel):
 
 
 class SessionView(BaseModel):
-    """A session as of its last change. A running clock reads `time_remaining_ms − (now − cycle_started_at)`."""
+    """A session at its last change. A running clock reads `time_remaining_ms − (now − cycle_started_at)`."""
 
     session_id: Id
     sync_mode: SyncModeName
@@ -124,8 +137,10 @@ class SessionView(BaseModel):
     time_used_ms: Ms
     time_remaining_ms: Ms | None
     time_per_cycle_ms: Ms | None
-    increment_ms: Ms = Field(default=0, description="ms added after each turn; absent if unset")
-    max_time_ms: Ms = Field(default=0, description="Time in ms at which `count_up` ends; absent if unset")
+    increment_ms: Ms = Field(default=0, description="Time in ms that is added after each turn; absent if unset")
+    max_time_ms: Ms = Field(
+        default=0, description="Maximum time in ms, at which a `count_up` session expires; absent if unset"
+    )
     max_cycles: int | None
     clock: dict[str, Any]
     on_timeout: OnTimeoutName
@@ -133,12 +148,14 @@ class SessionView(BaseModel):
     extend_on_switch_ms: Ms = Field(
         default=0, description="Minimum remaining time in ms after each switch; absent if unset"
     )
-    pause_budget: int = Field(default=0, description="Number of pauses that each actor may take; absent if unset")
-    pauses_taken: dict[str, int] = Field(default_factory=dict, description="Pauses taken by each actor")
+    pause_budget: int = Field(default=0, description="Maximum number of pauses of each actor; absent if unset")
+    pauses_taken: dict[str, int] = Field(default_factory=dict, description="Number of pauses that each actor has taken")
     lag_compensation: bool = Field(default=False, description="Always true; absent if lag compensation is off")
     lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
     pauses: list[PauseView]
-    deadline_at: Instant | None = Field(description="Instant when the running clock reaches zero; null without one")
+    deadline_at: Instant | None = Field(
+        description="Instant when the running clock reaches zero; null if there is no such instant"
+    )
     cycle_started_at: Instant | None = Field(
         description="Anchor: instant from which the running clock is measured; null if no clock runs"
     )
@@ -156,7 +173,7 @@ class SessionAnswer(BaseModel):
 
 
 class SwitchView(BaseModel):
-    """The result of a switch: the members of the session that it changes."""
+    """The result of a switch: the JSON members of the session that a switch changes."""
 
     session_id: Id
     active_participant_id: Id | None
@@ -192,7 +209,9 @@ class EventView(BaseModel):
     occurred_at: Instant
     time_used_ms: Ms = 0
     time_remaining_ms: Ms = 0
-    state: SessionView | None = Field(default=None, description="The session after the event; only with `snapshots`")
+    state: SessionView | None = Field(
+        default=None, description="The session after the event; only if the query has `snapshots`"
+    )
 
 
 class EventPage(BaseModel):
@@ -201,7 +220,7 @@ class EventPage(BaseModel):
 
 
 class ArchiveView(BaseModel):
-    """A session's archive. The members depend on the role of the caller."""
+    """A session's archive. The role of the caller determines the members."""
 
     session_id: Id
     version: int
@@ -209,7 +228,9 @@ class ArchiveView(BaseModel):
     archived_at: Instant = Field(description="Instant when the archive was written")
     event_count: int = Field(description="Number of events in the archive")
     session: SessionView
-    events: list[EventView] = Field(default=[], description="Only for roles that the server's settings allow")
+    events: list[EventView] = Field(
+        default=[], description="Events of the session; only for roles that the server's settings allow"
+    )
     path: str = Field(default="", description="Path in cold storage; only for admins")
     size_bytes: int = Field(default=0, description="Size in bytes; only for admins")
     checksum: str = Field(default="", description="SHA-256 of the archive; only for admins")
@@ -240,10 +261,12 @@ class ParticipationPage(BaseModel):
 
 
 class TimeBucket(BaseModel):
-    """The sum of a participant's time in one bucket."""
+    """The sum of a participant's time in one bucket: a session, a day or an ISO week."""
 
     bucket: str = Field(description="Session id, day, or ISO week")
-    key: str | None = Field(default=None, description="Value of the `group_by` member; only with `group_by`")
+    key: str | None = Field(
+        default=None, description="Value of the metadata member that `group_by` names; only with `group_by`"
+    )
     time_used_ms: Ms
     session_count: int
 
@@ -253,7 +276,7 @@ class TimeBuckets(BaseModel):
 
 
 class TimelineRow(BaseModel):
-    """One event of the simulation, or one refused command with its code."""
+    """One event of the simulation, or one refused command with the code of the refusal."""
 
     at_ms: Ms
     event_type: EventTypeName = ""
@@ -263,7 +286,7 @@ class TimelineRow(BaseModel):
 
 
 class Timeline(BaseModel):
-    """The result of a simulation: its events and the session at its end."""
+    """The result of a simulation: its events and refused commands, and the session at the end."""
 
     timeline: list[TimelineRow]
     final: SessionView
@@ -275,7 +298,7 @@ class SimulationAnswer(BaseModel):
 
 
 class TimeView(BaseModel):
-    """The server's time."""
+    """The time and the version of the server."""
 
     timestamp_ms: int = Field(description="Time of Redis in ms since the Unix epoch")
     server_version: str = Field(description="Version of the server")
@@ -283,36 +306,38 @@ class TimeView(BaseModel):
 
 
 class Health(BaseModel):
-    """The answer of a running process."""
+    """The answer of a process that runs."""
 
     status: Literal["ok"] = Field(description="Always `ok`")
 
 
 class Readiness(BaseModel):
-    """Whether the instance can serve requests."""
+    """The readiness of the instance to serve requests."""
 
     status: Literal["ready", "degraded", "not_ready"] = Field(description="Readiness of the instance")
-    reason: str = Field(default="", description="Why the instance is degraded or not ready")
+    reason: str = Field(default="", description="Reason why the instance is degraded or not ready")
 
 
 class FaultView(BaseModel):
     """One fault of a refused request."""
 
-    path: str = Field(description="Path to the member, with dots; empty for the whole body")
-    message: str = Field(description="What is wrong with it")
+    path: str = Field(description="Path to the JSON member, with dots; empty for the whole body")
+    message: str = Field(description="Description of the fault")
 
 
 class ErrorView(BaseModel):
-    """The error in the form of v2."""
+    """The error in the form that v2 clients read."""
 
     code: str
     message: str
-    details: Any = Field(default=None, description="For VALIDATION_ERROR: every fault, as `[{path, message}]`")
-    retry_after_seconds: int = Field(default=1, description="Seconds to wait; only for RATE_LIMIT_EXCEEDED")
+    details: Any = Field(default=None, description="For VALIDATION_ERROR: all faults, as `[{path, message}]`")
+    retry_after_seconds: int = Field(
+        default=1, description="Seconds to wait before the next request; only for RATE_LIMIT_EXCEEDED"
+    )
 
 
 class Problem(BaseModel):
-    """Problem details (RFC 9457), with the member `error` of v2."""
+    """Problem details (RFC 9457), with the JSON member `error` of v2."""
 
     type: str = Field(description="Always `about:blank`")
     title: str = Field(description="Phrase of the HTTP status")

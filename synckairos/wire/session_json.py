@@ -1,7 +1,7 @@
 """The session's document: the JSON that is stored, published, audited and returned, always with the same bytes.
 
-`render_session` and `parse_session` are inverse: rendering a parsed document gives the same bytes. All members are
-facts as of the last transition, so the document of a version never changes.
+`render_session` and `parse_session` are inverse: rendering a parsed document gives the same bytes. All JSON members are
+facts at the last transition, so the document of a version never changes.
 """
 
 from operator import attrgetter
@@ -27,17 +27,17 @@ from synckairos.wire.clock_system_json import parse_clock_system, render_clock_s
 from synckairos.wire.instants import parse_instant, render_instant
 
 DOCUMENT_SCHEMA = 1
-"""Number of the document's layout. Redis stores it with the document."""
+"""Number of the document's schema. Redis stores this number with the document."""
 
 
 SYSTEMS_WITH_DERIVED_READING = (Delay, Hourglass)
-"""Clock systems whose `reading` has no facts: it follows from the system and the turn."""
+"""Clock systems whose `reading` contains no facts, because it follows from the clock system and the turn."""
 
 RECEIPT_MEMBERS = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
-"""Members of a lag receipt, in order."""
+"""Names of the JSON members of a lag receipt, in order."""
 
 READING_FACTS = ("phase", "periods_left", "moves_left", "stage")
-"""Members of a `reading` that are facts. The other members are only for clients."""
+"""Names of the JSON members of a `reading` that are facts. The other members only help clients."""
 
 
 _REMAINING_MS = attrgetter("remaining_ms")
@@ -49,7 +49,10 @@ def render_session(state: Session) -> bytes:
 
 
 def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
-    """Return the session's document as JSON values. `with_lists=False` leaves participants and groups empty."""
+    """Return the session's document as JSON values.
+
+    If `with_lists` is False, the arrays of participants and groups are empty.
+    """
     rules = state.rules
     total_ms, remaining_ms = _totals(state)
     group = active_group(state)
@@ -70,7 +73,7 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "time_remaining_ms": remaining_ms,
         "time_per_cycle_ms": rules.time_per_cycle_ms,
     }
-    # v2 clients validate strictly: these members are absent if unset, never null.
+    # v2 clients validate strictly. So these JSON members are absent if they are unset, and never null.
     if rules.increment_ms is not None:
         document["increment_ms"] = rules.increment_ms
     if rules.max_time_ms is not None:
@@ -103,7 +106,10 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
 
 
 def _totals(state: Session) -> tuple[int, int | None]:
-    """Return the session's total and remaining time in ms; remaining is None if there is no limit."""
+    """Return the total time and the remaining time of the session in ms.
+
+    The remaining time is None without a time limit.
+    """
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             remaining_ms: int | None = sum(map(_REMAINING_MS, state.participants))
@@ -115,7 +121,7 @@ def _totals(state: Session) -> tuple[int, int | None]:
 
 
 def shown_turns(state: Session) -> tuple[int | None, int | None]:
-    """Return the positions of the participant and the group whose turn is shown, None before the start."""
+    """Return the positions of the participant and of the group whose turn the document shows. None before the start."""
     return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_position(state))
 
 
@@ -132,11 +138,12 @@ def groups_json(state: Session) -> list[dict[str, Any]]:
 
 
 def participant_json(state: Session, participant: Participant, is_turn: bool) -> dict[str, Any]:
-    """Return a participant as JSON values; `is_turn` says whether it is the participant's turn."""
+    """Return a participant as JSON values. `is_turn` is whether this participant has the turn."""
     mode = state.rules.sync_mode
     remaining_ms = participant.remaining_ms
     if mode is SyncMode.PER_CYCLE:
-        # Each cycle has the same budget: the active participant shows its rest, the others the full budget.
+        # Each cycle has the same budget. The active participant shows the remaining time; other participants show the
+        # full budget.
         remaining_ms = (state.remaining_ms if is_turn else state.rules.time_per_cycle_ms) or 0
     document: dict[str, Any] = {
         "participant_id": participant.participant_id,
@@ -170,7 +177,7 @@ def receipt_json(receipt: LagReceipt) -> dict[str, Any]:
 
 
 def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
-    """Return a group as JSON values; `is_turn` says whether it is the group's turn."""
+    """Return a group as JSON values. `is_turn` is whether this group has the turn."""
     document: dict[str, Any] = {
         "group_id": group.group_id,
         "total_time_ms": group.used_ms + group.remaining_ms,
@@ -186,7 +193,7 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
 
 
 def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | None, is_turn: bool) -> dict[str, Any]:
-    """Return the facts that a client needs if the reading is not remaining − elapsed."""
+    """Return the facts that a client needs to calculate a reading that is not simply remaining − elapsed."""
     reading: dict[str, Any] = {}
     if facts is not None:
         values = ((name, getattr(facts, name)) for name in READING_FACTS)
@@ -222,14 +229,15 @@ def _render_optional(at_ms: int | None) -> str | None:
 
 
 def extract_participants(document: bytes) -> bytes:
-    """Return the bytes of the participants' array in a document, without parsing it."""
-    # Only names and numbers of this server stand before the array, and no text in it can hold an unescaped quote.
+    """Return the bytes of the array of participants in a document, without parsing the document."""
+    # The members before the array contain only names and numbers that this server writes. No text inside the array
+    # contains an unescaped quote.
     return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
 
 
 def extract_updated_at_ms(document: bytes) -> int:
-    """Return the instant of a document's version, ms since the Unix epoch, without parsing the document."""
-    # No text before this member can hold an unescaped quote, so the first match is the member itself.
+    """Return the instant of a document's version in ms since the Unix epoch, without parsing the document."""
+    # No text before this member contains an unescaped quote, so the first match is the member itself.
     begin = document.index(b'"updated_at":"') + 14
     return parse_instant(document[begin : document.index(b'"', begin)].decode())
 
@@ -238,15 +246,19 @@ def extract_updated_at_ms(document: bytes) -> int:
 
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
-    """Parse the result of `render_session`.
+    """Parse a document that `render_session` rendered.
 
-    The document of a deleted session shows its last state, so `deleted` is stored separately.
+    The document of a deleted session shows the state before the deletion. So `deleted` is stored outside of the
+    document.
     """
     return parse_session_values(orjson.loads(document), deleted)
 
 
 def may_compensate_lag(document: bytes) -> bool:
-    """Return whether a session may compensate lag, without parsing it. True can be wrong, because of metadata."""
+    """Return whether a session possibly uses lag compensation, without parsing the document.
+
+    False is always correct. True can be wrong, because metadata can contain the same text.
+    """
     return b'"lag_compensation":true' in document
 
 
@@ -298,7 +310,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
 
 
 def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:
-    # Positional arguments: with 1,000 participants, keyword arguments take a third longer.
+    # The arguments are positional, because keyword arguments take a third longer with 1,000 participants.
     is_per_cycle = mode is SyncMode.PER_CYCLE
     return tuple(
         Participant(

@@ -1,14 +1,14 @@
-"""The snapshot of a session: the document of one version, with the members that identify it."""
+"""The snapshot of a session: the document of one version, with the values that identify it."""
 
 from msgspec import Struct
 
 
 class Snapshot(Struct, frozen=True):
-    """One version of a session, as all layers pass it on. `document` is the session's JSON, as it was stored.
+    """One version of a session, in the form that all layers use. `document` is the session's JSON as stored.
 
-    `tag` is a random name for exactly these bytes, empty if it is not known. After a failover a version number can be
-    issued again with other content, so that epoch and version alone do not identify the bytes. `deleted` marks the last
-    version of a deleted session.
+    `tag` is a random name for exactly these bytes, empty if the tag is unknown. After a failover, Redis can issue a
+    version number again with other content. Then epoch and version alone do not identify the bytes. `deleted` is True
+    for the last version of a deleted session.
     """
 
     epoch: str
@@ -19,5 +19,5 @@ class Snapshot(Struct, frozen=True):
 
     @property
     def position(self) -> tuple[str, int]:
-        """Return the epoch and the version."""
+        """Return the epoch and the version number."""
         return self.epoch, self.version

@@ -1,4 +1,4 @@
-"""Simulations: conversion of a request to the clock's values, and of the result to a timeline in JSON."""
+"""Simulations: conversion of a request to values of `clock`, and of the result to a timeline in JSON."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_bo
 from synckairos.wire.session_json import session_json
 
 NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
-"""The nil UUID: the session id of a simulation that gives no id."""
+"""The nil UUID: the session id of a simulation whose request has no session id."""
 
 
 def timed_commands(body: SimulationBody) -> list[TimedCommand]:
-    """Return the clock's values for a simulation's commands."""
+    """Return the commands of a simulation as values of `clock`."""
     commands = []
     for each in body.commands:
         args: CommandBody = each.args
@@ -23,7 +23,7 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
 
 
 def timeline_json(simulation: Simulation) -> dict[str, Any]:
-    """Return the timeline as JSON values: its rows and the final session."""
+    """Return the timeline as JSON values: its rows, and the session at the end."""
     assert isinstance(simulation.state, Session)
     return {"timeline": [_row_json(row) for row in simulation.rows], "final": session_json(simulation.state)}
 
@@ -38,9 +38,9 @@ def _row_json(row: TimelineRow) -> dict[str, Any]:
 
 
 def run_simulation(value: Any) -> dict[str, Any]:
-    """Run the simulation of a request's JSON values to its end, and return the timeline as JSON values.
+    """Run the simulation that a request describes to its end, and return the timeline as JSON values.
 
-    Raises ValidationFailed with every fault.
+    Raises: ValidationFailed with every fault.
     """
     body = parse_body(SimulationBody, value)
     session_id = body.session.session_id or NIL_SESSION_ID

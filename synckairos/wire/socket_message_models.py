@@ -1,7 +1,7 @@
-"""Pydantic models of WebSocket messages. AsyncAPI is generated from them, and tests validate frames with them.
+"""Pydantic models of WebSocket messages. AsyncAPI is generated from the models, and tests validate frames with them.
 
-They render nothing: `v3_messages.py` and `v2_messages.py` render the frames. The messages that v3 clients send are
-models in `v3_messages.py`, which AsyncAPI includes too.
+The models render nothing: `v3_messages.py` and `v2_messages.py` render the frames. The models of messages from v3
+clients are in `v3_messages.py`. AsyncAPI includes these models too.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,10 +14,16 @@ from synckairos.wire.v3_messages import Tag
 
 ServerTime = Annotated[int, Field(description="Time of Redis in ms since the Unix epoch")]
 VersionNumber = Annotated[int, Field(ge=1)]
-Epoch = Annotated[str, Field(description="Random id of the session's life in the store, in which versions grow")]
+Epoch = Annotated[
+    str, Field(description="Random id of the session's life in the store. Versions grow within one epoch")
+]
 ReplyTo = Annotated[str, Field(description="The `id` of the message that this message answers")]
-JumpedFrom = Annotated[int, Field(description="The version sent before, if versions in between were skipped")]
-Recovered = Annotated[bool, Field(description="Whether the client gets all versions since the position that it sent")]
+JumpedFrom = Annotated[
+    int, Field(description="The version that was sent before, if versions between them were skipped")
+]
+Recovered = Annotated[
+    bool, Field(description="Whether the client receives all versions after the position in its SUBSCRIBE")
+]
 VersionAfter = Annotated[
     int, Field(ge=1, description="The session's version after the command; absent for UNSUBSCRIBE")
 ]
@@ -25,7 +31,7 @@ V2Id = Annotated[Id, Field(alias="sessionId", description="Id of the session")]
 
 
 class StateSync(BaseModel):
-    """The full state, as the answer to a SUBSCRIBE."""
+    """The full state of the session, as the answer to a SUBSCRIBE."""
 
     type: Literal["STATE_SYNC"]
     session_id: Id
@@ -39,7 +45,7 @@ class StateSync(BaseModel):
 
 
 class StateUpdate(BaseModel):
-    """A newer full state. It is sent if a STATE_DELTA is not possible or not smaller."""
+    """The full state of a newer version. It is sent if a STATE_DELTA is not possible or not smaller."""
 
     type: Literal["STATE_UPDATE"]
     session_id: Id
@@ -54,7 +60,7 @@ class StateUpdate(BaseModel):
 
 
 class StateDelta(BaseModel):
-    """The difference between two versions. An empty patch means that no version was missed."""
+    """The difference between two versions. An empty patch means that the client has missed no version."""
 
     type: Literal["STATE_DELTA"]
     session_id: Id
@@ -71,7 +77,7 @@ class StateDelta(BaseModel):
 
 
 class Event(BaseModel):
-    """An event that no command caused, such as a timeout. It is sent before the state that includes it."""
+    """An event that no command caused, such as a timeout. It is sent before the state that includes the event."""
 
     type: Literal["EVENT"]
     session_id: Id
@@ -84,18 +90,25 @@ class Event(BaseModel):
 
 
 class Presence(BaseModel):
-    """The clients that watch a session, on all instances. Sent after the answer to a SUBSCRIBE and on each change."""
+    """The clients that watch a session, on all instances.
+
+    Sent after the answer to a SUBSCRIBE and after each change.
+    """
 
     type: Literal["PRESENCE"]
     session_id: Id
     server_time_ms: ServerTime
     clients: int = Field(ge=0, description="Number of connections that watch the session")
-    roles: dict[str, int] = Field(description="Number of these connections by role, without roles that have none")
-    participants: list[Id] = Field(max_length=1_000, description="Ids of the connected participants, each once")
+    roles: dict[str, int] = Field(
+        description="Number of these connections by role. Roles without connections are absent"
+    )
+    participants: list[Id] = Field(
+        max_length=1_000, description="Ids of the connected participants, without repetition"
+    )
 
 
 class Ack(BaseModel):
-    """The answer to an accepted COMMAND or UNSUBSCRIBE. A repeated COMMAND gets exactly the same answer."""
+    """The answer to an accepted COMMAND or UNSUBSCRIBE. A repeated COMMAND gets the same answer again."""
 
     type: Literal["ACK"]
     session_id: Id
@@ -111,7 +124,7 @@ class Ack(BaseModel):
 
 
 class Error(BaseModel):
-    """A message was refused. The connection stays open. The codes are the same as in REST."""
+    """The refusal of a message. The connection stays open. The codes are the same as in REST."""
 
     type: Literal["ERROR"]
     session_id: Omittable[Id] = None
@@ -119,23 +132,33 @@ class Error(BaseModel):
     reply_to: Omittable[ReplyTo] = None
     code: str
     message: str
-    details: Any = Field(default=None, description="As in REST. For CONFLICT with the current `state`")
+    details: Any = Field(default=None, description="The same details as in REST. CONFLICT has the current `state`")
 
 
 class Pong(BaseModel):
-    """The answer to a PING: the time of Redis when the PING arrived and when this answer left, in whole ms."""
+    """The answer to a PING, with the time of Redis when the PING arrived and when this answer was sent, in whole ms."""
 
     type: Literal["PONG"]
     server_time_ms: ServerTime
     reply_to: Omittable[ReplyTo] = None
     t0: float = Field(description="The `t0` of the PING")
-    t1: Annotated[int, Field(description="Arrival of the PING: time of Redis in ms since the Unix epoch")]
-    t2: Annotated[int, Field(description="Departure of this answer: time of Redis in ms since the Unix epoch")]
-    error_ms: float | None = Field(description="Maximum error in ms of `t1` and `t2`; null if it is not yet known")
+    t1: Annotated[
+        int, Field(description="Instant at which the PING arrived, by the time of Redis, in ms since the Unix epoch")
+    ]
+    t2: Annotated[
+        int,
+        Field(description="Instant at which this answer was sent, by the time of Redis, in ms since the Unix epoch"),
+    ]
+    error_ms: float | None = Field(
+        description="Maximum error of `t1` and `t2` in ms; null if the instance has not measured it yet"
+    )
 
 
 class Goaway(BaseModel):
-    """The instance stops and closes the connection with 4000. Reconnect after `retry_after_ms`, which is randomized."""
+    """The instance stops and closes the connection with 4000.
+
+    Reconnect after `retry_after_ms`, which is a random delay.
+    """
 
     type: Literal["GOAWAY"]
     server_time_ms: ServerTime
@@ -143,19 +166,19 @@ class Goaway(BaseModel):
 
 
 class V2Ping(BaseModel):
-    """Asks for a PONG."""
+    """Requests a PONG."""
 
     type: Literal["PING"]
 
 
 class V2Reconnect(BaseModel):
-    """Asks for the full state again."""
+    """Requests the full state again."""
 
     type: Literal["RECONNECT"]
 
 
 class V2Connected(BaseModel):
-    """The first message after the connection is open."""
+    """The first message of a connection."""
 
     type: Literal["CONNECTED"]
     session_id: V2Id
@@ -163,7 +186,7 @@ class V2Connected(BaseModel):
 
 
 class V2StateSync(BaseModel):
-    """The full state. Sent after CONNECTED if the session exists, and as the answer to a RECONNECT."""
+    """The full state of the session. Sent after CONNECTED if the session exists, and as the answer to a RECONNECT."""
 
     type: Literal["STATE_SYNC"]
     session_id: V2Id
@@ -172,7 +195,7 @@ class V2StateSync(BaseModel):
 
 
 class V2StateUpdate(BaseModel):
-    """A newer full state."""
+    """The full state of a newer version."""
 
     type: Literal["STATE_UPDATE"]
     session_id: V2Id
@@ -196,7 +219,7 @@ class V2Pong(BaseModel):
 
 
 class V2Error(BaseModel):
-    """A message was refused. The connection stays open."""
+    """The refusal of a message. The connection stays open."""
 
     type: Literal["ERROR"]
     code: str

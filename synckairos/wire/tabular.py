@@ -1,4 +1,4 @@
-"""CSV and NDJSON rendering. CSV texts are changed so that no spreadsheet takes any part of them for a formula.
+"""CSV and NDJSON rendering. Texts in CSV are changed so that no spreadsheet interprets a part of them as a formula.
 
 `docs/inside/decisions/0010-csv-for-spreadsheets.md` has the reasons.
 """
@@ -9,20 +9,21 @@ from typing import Any
 
 import orjson
 
-# Character classes. They are valid in regular expressions of Python and of Postgres, and have ASCII characters only.
+# The constants are character classes. They are valid in regular expressions of Python and of Postgres, and contain only
+# ASCII.
 _SIGNS = r"=+\u002d@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"  # ASCII, full width, small
-_SEPARATORS = r"\u003b\u0009-\u000d"  # where spreadsheets begin a cell, besides the comma: semicolon, tab, line breaks
+_SEPARATORS = r"\u003b\u0009-\u000d"  # separators of cells other than the comma: semicolon, tab, line breaks
 _INVISIBLE = (  # control characters, spaces, quotation marks, format characters
     r"\u0000-\u0020\u0022\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
 )
 
 FORMULA_TEXT = rf"^([{_SEPARATORS}{_INVISIBLE}]*[{_SIGNS}]|[\u0009-\u000d])"
-"""A text that a spreadsheet can execute. It gets an apostrophe in front."""
+"""Pattern of a text that a spreadsheet can execute. Such a text gets an apostrophe before it."""
 
 FORMULA_AFTER_SEPARATOR = rf"([{_SEPARATORS}])(?=[{_INVISIBLE}]*[{_SIGNS}])"
-"""A separator before a formula. In many countries, spreadsheets split a CSV file at semicolons, within quotes too.
+"""Pattern of a separator before a formula. Such a separator gets an apostrophe after it.
 
-The separator gets an apostrophe behind it.
+In many countries, spreadsheets split a CSV file at semicolons, even within quotes.
 """
 
 _FORMULA_TEXT = re.compile(FORMULA_TEXT)
@@ -30,9 +31,9 @@ _FORMULA_AFTER_SEPARATOR = re.compile(FORMULA_AFTER_SEPARATOR)
 
 
 def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows as CSV with a header line. Missing values are empty, objects and arrays are JSON.
+    """Render rows as CSV with a header line. Missing values are empty; objects and arrays are JSON.
 
-    The encoding is UTF-8 without a byte order mark. Texts are always quoted, numbers never.
+    The encoding is UTF-8 without a byte order mark. Texts are always quoted, numbers are never quoted.
     """
     return _render([",".join(columns), *_lines(columns, rows)], "\r\n")
 
@@ -51,18 +52,18 @@ def _render(lines: Iterable[str], end: str) -> bytes:
 
 
 def render_ndjson(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render each row as a line of JSON."""
+    """Render each row as one line of JSON."""
     return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
 def defuse_text(text: str) -> str:
-    """Return a text of which no spreadsheet takes a part for a formula."""
+    """Return the text, changed so that no spreadsheet interprets a part of it as a formula."""
     defused = _FORMULA_AFTER_SEPARATOR.sub(r"\1'", text)
     return f"'{defused}" if _FORMULA_TEXT.match(text) else defused
 
 
 def defuse_json(text: str) -> str:
-    """Return the same JSON value without a semicolon, at which a spreadsheet could split it."""
+    """Return a JSON text with the same value but without semicolons, at which a spreadsheet could split it."""
     return text.replace(";", r"\u003b")
 
 

@@ -1,7 +1,7 @@
-"""Time zones by their IANA names, and the instants at which their days begin. All data is from the `tzdata` package.
+"""Time zones by their IANA names, and the instants at which their days begin. All data is from the package `tzdata`.
 
-The operating system and Postgres have time-zone databases of other versions, which can differ. If all days of an answer
-come from one database, they neither overlap nor leave a gap.
+The operating system and Postgres have time-zone databases of other versions, which can differ. If all days in an answer
+come from one database, they do not overlap and leave no gap.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,13 +16,16 @@ _MS = timedelta(milliseconds=1)
 
 @cache
 def time_zone_names() -> frozenset[str]:
-    """Return the names of all time zones, with links such as `Japan`."""
+    """Return the names of all time zones, including aliases such as `Japan`."""
     return frozenset(resources.files("tzdata").joinpath("zones").read_text().split())
 
 
 @cache
 def parse_time_zone(name: str) -> ZoneInfo:
-    """Return the time zone with this IANA name. Raises ValueError if there is none."""
+    """Return the time zone with this IANA name.
+
+    Raises: ValueError if there is no such time zone.
+    """
     if name not in time_zone_names():
         raise ValueError(f"{name!r} is not the name of a time zone")
     with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
@@ -30,20 +33,21 @@ def parse_time_zone(name: str) -> ZoneInfo:
 
 
 def day_start_ms(day: date, zone: ZoneInfo) -> int:
-    """Return the instant at which a local day begins, ms since the Unix epoch.
+    """Return the instant at which a day begins in a time zone, ms since the Unix epoch.
 
-    If midnight occurs twice, the day begins at the first one. If clocks skip midnight, the day begins when they are set
-    forward.
+    If midnight occurs twice, the day begins at the first midnight. If the clocks skip midnight, the day begins when the
+    clocks are set forward.
     """
     midnight = datetime.combine(day, time(), zone)
-    # The two folds give the offsets before and after a change, and the same offset if there is none (PEP 495).
+    # The two values of `fold` give the offsets before and after a change of the offset. Without a change they give the
+    # same offset (PEP 495).
     earlier, later = midnight.utcoffset(), midnight.replace(fold=1).utcoffset()
     assert earlier is not None
     assert later is not None
     days = timedelta(day.toordinal() - _EPOCH_DAY)
     if earlier >= later:
         return (days - earlier) // _MS
-    # Clocks skip midnight: the change is between the two instants that the offsets give. Search for its second.
+    # The clocks skip midnight. The change is between the two instants that the offsets give, so search for its second.
     before, start = days - later, days - earlier
     while (gap := start - before) > timedelta(seconds=1):
         middle = before + timedelta(seconds=gap // timedelta(seconds=2))
@@ -55,5 +59,5 @@ def day_start_ms(day: date, zone: ZoneInfo) -> int:
 
 
 def local_day(at: datetime, zone: ZoneInfo) -> date:
-    """Return the day that calendars in this zone show at an instant."""
+    """Return the date that calendars in the time zone show at an instant."""
     return at.astimezone(zone).date()

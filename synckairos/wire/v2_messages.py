@@ -1,6 +1,7 @@
-"""Messages of the v2 WebSocket dialect, with exactly the names and members that v2 clients know.
+"""Messages of the v2 WebSocket dialect, with exactly the names and JSON members that v2 clients expect.
 
-Each message to a client is a complete WebSocket frame. The state is the stored document, with unchanged bytes.
+Each message to a client is a complete WebSocket frame. The session's state in a message is the stored document, with
+unchanged bytes.
 """
 
 from enum import StrEnum
@@ -13,14 +14,17 @@ from synckairos.wire.websocket_frames import text_frame
 
 
 class V2ClientMessage(StrEnum):
-    """Type of a message from a client: `{"type": …}`. Other members are ignored."""
+    """Type of a message from a client: `{"type": …}`. Other JSON members are ignored."""
 
     PING = "PING"
     RECONNECT = "RECONNECT"
 
 
 def parse_v2_message(text: str | bytes) -> V2ClientMessage:
-    """Parse a client's message. Raises MalformedMessage."""
+    """Parse a message from a client.
+
+    Raises: MalformedMessage if the message is not a JSON object with a known type.
+    """
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -39,12 +43,12 @@ def connected_frame(session_id: str, timestamp_ms: int) -> bytes:
 
 
 def state_sync_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
-    """Return the frame of a full state, as an answer."""
+    """Return the frame of a full state that answers a client."""
     return _state("STATE_SYNC", session_id, timestamp_ms, document)
 
 
 def state_update_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
-    """Return the frame of a newer full state."""
+    """Return the frame of the full state of a newer version."""
     return _state("STATE_UPDATE", session_id, timestamp_ms, document)
 
 

@@ -1,7 +1,8 @@
-"""Sessions of SyncKairos v2 as sessions of this product, from the JSON that v2 keeps in Redis and in its audit.
+"""Conversion of SyncKairos v2 sessions to sessions of this product, from the JSON in v2's Redis and v2's audit.
 
-v2 charges every turn to the participant, whatever the mode; `total_time_ms` of a participant is its remaining time.
-This module maps these facts to the budgets of this product: a creation and the same commands give the same budgets.
+v2 charges every turn to the participant, in every mode, and `total_time_ms` of a participant is the remaining time.
+This module converts these facts to the budgets of this product. The same creation and the same commands result in the
+same budgets.
 """
 
 import hashlib
@@ -28,43 +29,48 @@ from synckairos.wire.field_types import metadata_fault, parse_uuid
 from synckairos.wire.instants import parse_instant
 
 V2_GENERATION = "000000000002"
-"""The generation of the epochs of v2's audit. It is older than every generation of a store, which begins with its
-second of creation, so the projections of Postgres prefer every other epoch."""
+"""The generation in the epochs of sessions from v2's audit.
+
+It sorts before the generation of every store, which begins with the second of the store's creation. So the tables
+derived in Postgres prefer every other epoch.
+"""
 
 IMPORT_COMMAND = "import-v2"
-"""The command of audit rows that come from v2. With `args` they come from v2's Redis and can be replayed. Without, they
-come from v2's audit."""
+"""The command in audit rows that come from v2.
+
+If a row has `args`, it comes from v2's Redis and can be replayed. If a row has no `args`, it comes from v2's audit.
+"""
 
 V2_ACTOR = "v2"
-"""The actor of the rows that come from v2's audit. v2 does not record who caused a change."""
+"""The actor in rows that come from v2's audit. v2 does not record the actor of a change."""
 
 _PAUSE_REASON = "manual"
 _MAX_INTEGER = 2**53 - 1
 
 
 class V2StateMalformed(ValueError):
-    """A state of v2 cannot be a session. The message names the member and the fault."""
+    """A v2 state that cannot be converted to a session. The message names the JSON member and the fault."""
 
 
 def v2_epoch(created_at_ms: int) -> str:
-    """Return the epoch of a session in v2's audit that was created at this instant."""
+    """Return the epoch of a session in v2's audit that was created at `created_at_ms`."""
     digest = hashlib.blake2b(b"%d" % created_at_ms, digest_size=4).hexdigest()
     return V2_GENERATION + digest
 
 
 def is_v2_epoch(epoch: str) -> bool:
-    """Return whether an epoch is one of v2's audit."""
+    """Return whether an epoch belongs to a session from v2's audit."""
     return epoch.startswith(V2_GENERATION)
 
 
 def parse_v2_session(state: Any) -> Session:
-    """Return the session that a state of v2 describes: its clock to the millisecond, under an empty epoch.
+    """Return the session that a v2 state describes, under an empty epoch. Its clock is the same to the millisecond.
 
-    `version` is v2's. `updated_at_ms` is the instant of v2's last transition: the anchor if a clock runs, because every
-    change of v2 that leaves a clock running moves the anchor.
+    `version` is the version in v2. `updated_at_ms` is the instant of the last transition in v2. If a clock runs, this
+    is the anchor, because in v2 every change of a session with a running clock moves the anchor.
 
     Raises:
-        V2StateMalformed: a member is missing or malformed, or this product refuses an id.
+        V2StateMalformed: a JSON member is missing or malformed, or this product refuses an id.
     """
     if not isinstance(state, dict):
         raise V2StateMalformed("the state is not a JSON object")
@@ -72,7 +78,7 @@ def parse_v2_session(state: Any) -> Session:
 
 
 class _Members:
-    """The members of one object of v2, each checked when it is read."""
+    """The JSON members of one v2 object. Each member is checked when it is read."""
 
     def __init__(self, values: Mapping[str, Any], path: str) -> None:
         self._values = values
@@ -97,7 +103,7 @@ class _Members:
 
     def integer(self, name: str, least: int = 0) -> int:
         value = self._values.get(name)
-        # JavaScript has one kind of number: 1e3 and 1000.0 are integers.
+        # JavaScript has one type of number, so 1e3 and 1000.0 are integers.
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX_INTEGER:
@@ -108,7 +114,10 @@ class _Members:
         return None if self._values.get(name) is None else self.integer(name)
 
     def used_ms(self, name: str) -> int:
-        """Return a sum of elapsed times. v2's instances measured them by their own clocks: below 0 is 0."""
+        """Return a sum of elapsed times in ms, 0 if the sum is below 0.
+
+        v2's instances measure elapsed time by their own clocks, so the sum can be below 0.
+        """
         return max(0, self.integer(name, -_MAX_INTEGER))
 
     def flag(self, name: str) -> bool:
@@ -135,7 +144,10 @@ class _Members:
         return [_Members(each, f"{self._path}{name}.{at}.") for at, each in enumerate(values)]
 
     def metadata(self) -> dict[str, Any]:
-        """Return the metadata. v2 accepted it and dropped it; a fork of v2 may keep it."""
+        """Return the metadata, empty if there is none.
+
+        v2 accepts metadata and drops it, but a fork of v2 can store it.
+        """
         value = self._values.get("metadata")
         if value is None:
             return {}
@@ -150,7 +162,7 @@ class _Members:
 
 
 class _StateParser:
-    """One state of v2."""
+    """Parser of one v2 state."""
 
     def __init__(self, state: _Members) -> None:
         self._state = state
@@ -210,10 +222,10 @@ class _StateParser:
             created_at_ms=state.instant_ms("created_at"),
             clock=Fischer(increment_ms) if increment_ms and mode in MODES_WITH_OWN_BUDGETS else SuddenDeath(),
             increment_ms=increment_ms,
-            # v2 requires total_time_ms in every mode: if it alone is given, it is the time of a cycle.
+            # v2 requires total_time_ms in every mode. If no other time is given, total_time_ms is the time of a cycle.
             time_per_cycle_ms=(cycle_ms or state.integer("total_time_ms")) if is_per_cycle else cycle_ms,
             max_time_ms=state.optional_integer("max_time_ms"),
-            # v2 has no limit: as many cycles as a new session may have are still to come.
+            # v2 has no maximum number of cycles. So the session gets as many further cycles as a new session can have.
             max_cycles=self._cycles + MAX_CYCLES if is_per_cycle else None,
         )
 
@@ -224,7 +236,10 @@ class _StateParser:
         return self._state.instant_ms("updated_at") if completed_ms is None else completed_ms
 
     def _updated_at_ms(self, created_ms: int, anchor_ms: int | None, completed_ms: int | None) -> int:
-        """Return the instant of the last transition. `updated_at` comes a few ms later: v2 sets it when it saves."""
+        """Return the instant of the last transition.
+
+        v2 sets `updated_at` when it saves the session, a few ms after the transition.
+        """
         if anchor_ms is not None:
             return max(created_ms, anchor_ms)
         if completed_ms is not None:
@@ -235,7 +250,7 @@ class _StateParser:
     # -- participants -------------------------------------------------------------------------------------------------
 
     def _parse_participants(self) -> list[Participant]:
-        """Return the participants as v2 has them: `remaining_ms` is what v2 charges turns to."""
+        """Return the participants with the values of v2: `remaining_ms` is the budget that v2 charges turns to."""
         members = self._state.objects("participants")
         if len(members) > MAX_PARTICIPANTS:
             raise self._state.fault("participants", f"should be at most {MAX_PARTICIPANTS}")
@@ -254,14 +269,18 @@ class _StateParser:
                 group_id=each.optional_uuid("group_id") or self._own_group(participant_id),
             )
         participants = list(found.values())
-        # v2 rotates in the order of the array and ignores the index; this product rotates in the order of the index.
+        # In v2 the order of turns is the order of the array, and the index is ignored. In this product it is the index
+        # order.
         indexes = [participant.index for participant in participants]
         if indexes == sorted(set(indexes)):
             return participants
         return [replace(participant, index=at) for at, participant in enumerate(participants)]
 
     def _own_group(self, participant_id: str) -> str | None:
-        """Return the group of a participant without one: v2 gives it a budget of its own, also in `per_group`."""
+        """Return the id of the group for a participant without a group, None if the mode needs no group.
+
+        v2 gives such a participant a budget of its own, also in `per_group`.
+        """
         return participant_id if self._mode is SyncMode.PER_GROUP else None
 
     def _own_participants(self) -> tuple[Participant, ...]:
@@ -283,7 +302,7 @@ class _StateParser:
         raise self._state.fault("active_participant_id", "should be one of the participants")
 
     def _groups(self) -> tuple[Group, ...]:
-        """Return the groups in order of their first member, each with the sums of its members."""
+        """Return the groups in the order of their first participants. Each group has the sums of its participants."""
         members: dict[str, list[Participant]] = {}
         for participant in self._participants:
             if participant.group_id is not None:
@@ -299,14 +318,14 @@ class _StateParser:
         )
 
     def _session_remaining_ms(self, rules: Rules) -> int | None:
-        """Return the session's own budget as of the last transition, None if the mode has none."""
+        """Return the session's own budget at the last transition in ms, None if the mode has none."""
         match self._mode:
             case SyncMode.GLOBAL:
                 return max(0, self._state.integer("total_time_ms") - self._used_ms)
             case SyncMode.COUNT_UP:
                 return None if rules.max_time_ms is None else max(0, rules.max_time_ms - self._used_ms)
             case SyncMode.PER_CYCLE:
-                # v2 does not record how much of a paused cycle had passed: the cycle starts again.
+                # v2 does not store the used time of a paused cycle. So the cycle starts again.
                 return rules.time_per_cycle_ms
             case _:
                 return None

@@ -1,7 +1,8 @@
-"""Messages of the WebSocket dialect `synckairos.v3`: models of client messages, and frames of server messages.
+"""Messages of the dialect `synckairos.v3`: models of messages from clients, and frames of messages from the server.
 
-Each message is one JSON object in one text frame. Functions return a complete WebSocket frame. States contain the
-stored bytes of the document. Answers to commands depend only on stored values, so a replay has the same bytes.
+Each message is one JSON object in one text frame. The functions that render messages return complete WebSocket frames.
+States contain the stored bytes of the document. Answers to commands depend only on stored values, so a replay has the
+same bytes.
 """
 
 from collections.abc import Sequence
@@ -28,15 +29,23 @@ SUBPROTOCOL = "synckairos.v3"
 MessageId = Annotated[
     str, Field(pattern=r"^[!-~]{1,255}\z", description="Id of the message: 1 to 255 visible ASCII characters")
 ]
-"""The `id` of a client message. Answers repeat it in `reply_to`. For a COMMAND it is the command id."""
+"""The `id` of a message from a client. The answer repeats it in `reply_to`. For a COMMAND it is the command id."""
 
-Tag = Annotated[str, Field(min_length=1, max_length=64, description="Name of the exact content of this version")]
-"""A failover that loses versions issues their numbers again, with other content. The tag names the content."""
+Tag = Annotated[str, Field(min_length=1, max_length=64, description="Random name of the exact content of this version")]
+"""The tag of a version, which names its exact content.
+
+A failover that loses versions issues their numbers again, with other content. The tag distinguishes these versions.
+"""
 
 ClaimedParticipantId = Annotated[
-    Uuid, Field(description="Participant that this client is, for presence. With authentication: its own id")
+    Uuid,
+    Field(
+        description="Participant that this client represents, for presence. With authentication: the client's own id"
+    ),
 ]
-ReceivedVersion = Annotated[int, Field(ge=0, le=2**53 - 1, description="Version of the last received state")]
+ReceivedVersion = Annotated[
+    int, Field(ge=0, le=2**53 - 1, description="Version of the last state that the client received")
+]
 WantsPresence = Annotated[bool, Field(description="Whether to send PRESENCE messages. Default: true")]
 
 
@@ -54,7 +63,7 @@ class Subscribe(StrictModel):
 
     @property
     def has_position(self) -> bool:
-        """Return whether the message has any part of a position."""
+        """Return whether the message has `epoch`, `version` or `tag`."""
         return (self.epoch, self.version, self.tag) != (None, None, None)
 
 
@@ -67,7 +76,7 @@ class Unsubscribe(StrictModel):
 
 
 class Command(StrictModel):
-    """Executes a command, with the names and arguments of REST. A repeated `id` gets the first answer again."""
+    """Executes a command with the name and arguments of REST. A repeated `id` gets the first answer again."""
 
     type: Literal["COMMAND"]
     id: MessageId
@@ -83,7 +92,7 @@ def _as_given(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 class Ping(StrictModel):
-    """Asks for the server's time. The answer repeats `t0` unchanged."""
+    """Requests the server's time. The answer repeats `t0` unchanged."""
 
     type: Literal["PING"]
     id: Omittable[MessageId] = None
@@ -101,11 +110,11 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
 
 
 def parse_v3_message(text: str) -> ClientMessage:
-    """Parse a client's message.
+    """Parse a message from a client.
 
     Raises:
-        MalformedMessage: the message is not a JSON object of a known type.
-        ValidationFailed: members are wrong; it lists every fault.
+        MalformedMessage: the message is not a JSON object with a known type.
+        ValidationFailed: JSON members are wrong; the error lists every fault.
     """
     try:
         message = decode_json(text.encode()) if text else None
@@ -127,7 +136,10 @@ def parse_v3_message(text: str) -> ClientMessage:
 
 
 def read_message_id(text: str) -> str | None:
-    """Return the id of a message that could not be parsed, so that the error can repeat it. None without an id."""
+    """Return the `id` of a message that could not be parsed, None if it has no valid id.
+
+    The error message repeats this id in `reply_to`.
+    """
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -151,7 +163,8 @@ def state_frame(
 ) -> bytes:
     """Return the frame of a full state.
 
-    An empty `tag` is unknown. `more` may have `reply_to`, `recovered` and `from_version` (the version sent before).
+    An empty `tag` means an unknown tag. `more` can contain `reply_to`, `recovered` and `from_version` (the version sent
+    before).
     """
     head = _envelope(kind, session_id, version, server_time_ms) | _position(epoch, tag) | more
     return text_frame(orjson.dumps(head)[:-1] + b',"state":' + document + b"}")
@@ -169,14 +182,14 @@ def state_delta_frame(
 ) -> bytes:
     """Return the frame of a merge patch (JSON, see `document_merge_patch.py`) between two versions.
 
-    `tag` belongs to the later version and is empty if unknown. `more` may have `reply_to` and `recovered`.
+    `tag` is the tag of the later version, empty if unknown. `more` can contain `reply_to` and `recovered`.
     """
     head = _envelope("STATE_DELTA", session_id, version, server_time_ms) | _position(epoch, tag)
     return _frame(head | {"from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
 def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
-    """Return the frame of an event, which is sent separately from the state."""
+    """Return the frame of an event. The state after the event is sent in a separate frame."""
     snapshot = message.snapshot
     members = _envelope("EVENT", message.session_id, snapshot.version, server_time_ms)
     members |= {"epoch": snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
@@ -201,9 +214,9 @@ def command_ack_frame(
     lag_receipt: LagReceipt | None,
     warnings: Sequence[Fault] = (),
 ) -> bytes:
-    """Return the frame of the answer to an accepted command. `warnings` are the arguments without effect.
+    """Return the frame of the answer to an accepted command. `warnings` lists the arguments without effect.
 
-    A replay must give the same bytes, so the time is `at_ms`, the instant of the version.
+    A replay must have the same bytes, so the time in the frame is `at_ms`, the instant of the version.
     """
     members = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}
     if expired_participant_id is not None:
@@ -223,7 +236,7 @@ def ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
 def error_frame(
     refusal: SyncKairosError, server_time_ms: int, reply_to: str | None = None, session_id: str | None = None
 ) -> bytes:
-    """Return the frame of a refusal."""
+    """Return the frame of a refusal. `reply_to` is the id of the refused message, None if the message had no id."""
     members: dict[str, Any] = {"type": "ERROR"}
     if session_id is not None:
         members["session_id"] = session_id
@@ -239,8 +252,8 @@ def error_frame(
 def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
     """Return the frame of the answer to a PING.
 
-    `received_ms` and `sent_ms` are the time of Redis, which this instance knows to ± `error_ms`. The error is infinite
-    before the first measurement; JSON then has null.
+    `received_ms` and `sent_ms` are instants by the time of Redis. `error_ms` is the maximum error of this instance's
+    estimate of that time. Before the first measurement it is infinite, and the JSON has null.
     """
     members: dict[str, Any] = {"type": "PONG", "server_time_ms": sent_ms}
     if ping.id is not None:
@@ -249,7 +262,7 @@ def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> b
 
 
 def goaway_frame(retry_after_ms: int, server_time_ms: int) -> bytes:
-    """Return the frame that announces the stop of the instance."""
+    """Return the frame that announces the stop of the instance. `retry_after_ms` is the delay before a reconnect."""
     return _frame({"type": "GOAWAY", "server_time_ms": server_time_ms, "retry_after_ms": retry_after_ms})
 
 

@@ -1,6 +1,7 @@
-"""Validation faults of a request: all faults at once, each with the path to the member.
+"""Validation faults of a request: all faults together, each with the path to the JSON member.
 
-Converts the errors of pydantic to faults, and checks free JSON for values that a store or a client cannot handle.
+The module converts the errors of pydantic to faults, and checks free JSON for values that a store or a client cannot
+process.
 """
 
 import math
@@ -13,33 +14,33 @@ from pydantic import ValidationError, ValidationInfo, ValidatorFunctionWrapHandl
 from synckairos.errors import ValidationFailed
 
 MAX_DEPTH = 64
-"""Levels of nesting that a body may have. Metadata has a lower limit (`field_types.MAX_METADATA_DEPTH`)."""
+"""Maximum number of nesting levels in a body. Metadata has a lower maximum (`field_types.MAX_METADATA_DEPTH`)."""
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly."""
 
 MAX_FAULTS = 200
-"""Faults that one refusal lists. A body of 1 MB can have many more."""
+"""Maximum number of faults in one refusal. A body of 1 MB can have many more faults."""
 
 MAX_VALUES = 100_000
-"""Values that a body may hold in all its arrays and objects. The largest useful body, a simulation, has fewer."""
+"""Maximum number of values in all arrays and objects of a body. The largest useful body, a simulation, has fewer."""
 
 MAX_MEMBERS = 5_000
-"""Members that an object may have. Metadata of 32 KiB has fewer."""
+"""Maximum number of members in one JSON object. Metadata of 32 KiB has fewer."""
 
 Fault = dict[str, str]
 Path = tuple[str | int, ...]
 
 
 class FaultLimit:
-    """The number of faults to find before validation stops. It is the context of a pydantic validation."""
+    """The number of faults to find before validation stops. The object is the context of a pydantic validation."""
 
     def __init__(self) -> None:
         self.remaining = MAX_FAULTS
 
     @staticmethod
     def validate_item(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Validate an item of a long list. Return it unchecked if the items before it have enough faults."""
+        """Validate an item of a long array. If enough faults were found before, return the item without validation."""
         limit = info.context
         if not isinstance(limit, FaultLimit):
             return validate(value)
@@ -58,7 +59,10 @@ def fault(path: Iterable[str | int], message: str) -> Fault:
 
 
 def raise_faults(faults: Iterable[Fault]) -> None:
-    """Raise ValidationFailed if there are faults. It lists the first fault of each path, at most MAX_FAULTS."""
+    """Raise ValidationFailed if there are faults.
+
+    The error lists the first fault of each path, at most MAX_FAULTS faults.
+    """
     firsts: dict[str, Fault] = {}
     for each in faults:
         firsts.setdefault(each["path"], each)
@@ -71,8 +75,11 @@ def raise_faults(faults: Iterable[Fault]) -> None:
 
 
 def faults_from_pydantic(error: ValidationError) -> list[Fault]:
-    """Return pydantic's errors as faults, in its order, at most twice MAX_FAULTS, since several can share a path."""
-    # Through JSON: thousands of errors take several times longer as Python objects.
+    """Return the errors of pydantic as faults in the order of pydantic.
+
+    The result has at most twice MAX_FAULTS faults, because several faults can have the same path.
+    """
+    # The errors are read as JSON, because thousands of errors take several times longer as Python objects.
     found = orjson.loads(error.json(include_url=False, include_input=False))
     return [
         fault(each["loc"], _message(each["type"], each["msg"], each.get("ctx", {}))) for each in found[: 2 * MAX_FAULTS]
@@ -106,15 +113,15 @@ def _count(number: int, kind: str) -> str:
 
 
 def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Yield the faults that no JSON value may have at any depth: NUL characters, inexact numbers, deep nesting."""
-    # This runs for every value of every body, so a valid value must cost only one or two comparisons.
+    """Yield the faults that no JSON value can have at any depth: NUL characters, inexact numbers, too deep nesting."""
+    # This code runs for every value of every body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
         if type(name) is str and "\0" in name:
-            yield fault(path, "a name cannot hold the character U+0000")
+            yield fault(path, "a name cannot contain the character U+0000")
         kind = type(item)
         if kind is str:
             if "\0" in item:
-                yield fault((*path, name), "a text cannot hold the character U+0000")
+                yield fault((*path, name), "a text cannot contain the character U+0000")
         elif kind is int:
             if not -MAX_INTEGER <= item <= MAX_INTEGER:
                 yield fault((*path, name), "integers beyond 2^53 − 1 are not exact in every program; send a text")
@@ -129,22 +136,26 @@ def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
 
 
 def excess_value_faults(value: Any) -> Iterator[Fault]:
-    """Yield a fault at the place where a JSON value exceeds MAX_VALUES. The rest is not read."""
-    # Linked places as in `path_to`: in deep nesting, a path for each value would take much longer.
+    """Yield a fault at the path at which the number of values exceeds MAX_VALUES. Later values are not read."""
+    # Each position is a linked pair as in `path_to`, because building a path for each value takes much longer in deep
+    # nesting.
     remaining = MAX_VALUES
     unread: list[tuple[Any, Any]] = [(value, None)] if isinstance(value, dict | list) else []
     while unread:
         each, place = unread.pop()
         remaining -= len(each)
         if remaining < 0:
-            yield fault(path_to(place), f"a body holds at most {MAX_VALUES} values; this body has more up to here")
+            yield fault(path_to(place), f"a body has at most {MAX_VALUES} values; this body exceeds the maximum here")
             return
         items = each.items() if isinstance(each, dict) else enumerate(each)
         unread += [(item, (name, place)) for name, item in items if item and isinstance(item, dict | list)]
 
 
 def path_to(place: Any) -> list[str | int]:
-    """Return the path to a place: a pair of a name and the surrounding place, None for the whole body."""
+    """Return the path to a position in a JSON value.
+
+    `place` is a pair of a name and the surrounding position, None for the whole body.
+    """
     path: list[str | int] = []
     while place is not None:
         name, place = place

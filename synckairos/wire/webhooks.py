@@ -1,4 +1,4 @@
-"""Webhook formats: Pydantic models of requests and responses, and the messages that endpoints receive."""
+"""Webhook formats: Pydantic models of requests and responses, and rendering of the messages to webhook endpoints."""
 
 from typing import Annotated, Any, Literal
 
@@ -23,18 +23,21 @@ def _known_event_type(text: str) -> str:
     return text
 
 
-Url = Annotated[str, Field(min_length=1, max_length=2_000, description="URL with https, on the public internet")]
+Url = Annotated[str, Field(min_length=1, max_length=2_000, description="URL with https:// on the public internet")]
 EventTypeFilter = Annotated[
     list[Annotated[str, AfterValidator(_known_event_type), WithJsonSchema({"type": "string", "enum": [*EVENT_TYPES]})]],
     Field(min_length=1, max_length=len(EVENT_TYPES), description="Event types to send. Default: all"),
 ]
-MetadataFilter = Annotated[Metadata, Field(description="Only sessions whose metadata contains this. Default: all")]
+MetadataFilter = Annotated[
+    Metadata,
+    Field(description="Filter: only events of sessions whose metadata contains these members. Default: all sessions"),
+]
 
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 
 class CreateWebhook(StrictModel):
-    """A new webhook endpoint. `snapshots` adds the session's state after each event."""
+    """A webhook endpoint to create. If `snapshots` is true, messages include the session's state after the event."""
 
     url: Url
     description: ShortText = ""
@@ -44,7 +47,10 @@ class CreateWebhook(StrictModel):
 
 
 class PatchWebhook(StrictModel):
-    """The members to change. Null removes a filter. `enabled: true` also resets the failure state."""
+    """The members of a webhook endpoint to change.
+
+    Null removes a filter. `enabled: true` also resets the failure state.
+    """
 
     url: Omittable[Url] = None
     description: Omittable[ShortText] = None
@@ -55,20 +61,23 @@ class PatchWebhook(StrictModel):
 
 
 class RotateSecret(StrictModel):
-    """Rotates the secret. Old secrets also sign messages for `overlap_s` seconds."""
+    """Replaces the secret of a webhook endpoint. For `overlap_s` seconds, old secrets also sign messages."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=30 * DAY_S, description="Seconds. Default: one day")] = DAY_S
+    overlap_s: Annotated[
+        int,
+        Field(ge=0, le=30 * DAY_S, description="Seconds during which old secrets also sign messages. Default: one day"),
+    ] = DAY_S
 
 
 class EmptyBody(StrictModel):
-    """An empty object, or an empty body."""
+    """An empty JSON object, or an empty body."""
 
 
 DeliveryStatus = Annotated[Literal["pending", "delivered", "failed"], Field(description="Status of the delivery")]
 
 
 class DeliveriesQuery(PageQuery):
-    """List the deliveries to an endpoint, newest first."""
+    """The query for the deliveries to a webhook endpoint, newest first."""
 
     status: Omittable[DeliveryStatus] = None
 
@@ -87,7 +96,9 @@ class WebhookView(BaseModel):
     snapshots: bool
     enabled: bool
     disabled_reason: str | None
-    failing_since: Instant | None = Field(description="Instant of the first failure since the last success")
+    failing_since: Instant | None = Field(
+        description="Instant of the first failed attempt after the last successful attempt"
+    )
     created_at: Instant
     updated_at: Instant
 
@@ -102,7 +113,7 @@ class WebhookList(BaseModel):
 
 
 class SecretView(BaseModel):
-    """The new secret of an endpoint."""
+    """The new secret of a webhook endpoint."""
 
     webhook_id: Id
     secret: str = Field(description="Secret, `whsec_…`. It is returned only in this response")
@@ -123,18 +134,18 @@ class WebhookCreated(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """One attempt to deliver a message."""
+    """One attempt to deliver a message to a webhook endpoint."""
 
     attempt: int = Field(description="Number of the attempt, from 1")
     at: Instant = Field(description="Instant when the attempt began")
-    duration_ms: Annotated[int, Field(description="Duration in ms")]
+    duration_ms: Annotated[int, Field(description="Duration of the attempt in ms")]
     status_code: int | None = Field(description="HTTP status of the answer; null without an answer")
-    error: str | None = Field(description="Why the attempt failed; null if it succeeded")
+    error: str | None = Field(description="Reason why the attempt failed; null if it succeeded")
     next_try_at: Instant | None = Field(description="Instant of the next attempt; null if there is none")
 
 
 class DeliveryView(BaseModel):
-    """A message to an endpoint and its attempts. A test message has no session."""
+    """A delivery: a message to a webhook endpoint, and its attempts. A test message has no session."""
 
     delivery_id: Id = Field(description="Id of the delivery; the header `webhook-id` of its message")
     session_id: Id | None
@@ -144,7 +155,7 @@ class DeliveryView(BaseModel):
     status: DeliveryStatus
     created_at: Instant
     next_try_at: Instant | None = Field(description="Instant of the next attempt; null if there is none")
-    attempts: list[AttemptView] = Field(description="The attempts so far, oldest first")
+    attempts: list[AttemptView] = Field(description="The attempts to deliver the message, oldest first")
 
 
 class DeliveryAnswer(BaseModel):
@@ -159,16 +170,16 @@ class DeliveryPage(BaseModel):
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 TEST_EVENT_TYPE = "webhook_test"
-"""The type of a message that only tests whether the endpoint answers."""
+"""The event type of a message that only tests whether the webhook endpoint answers."""
 
 
 def render_message(session_id: str, event: EventRow) -> bytes:
-    """Render the message for an event: `data` is the event as in the audit trail, with its session id."""
+    """Render the webhook message for an event. `data` is the event as in the audit, with the session id."""
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 
 
 def render_test_message(webhook_id: str, at_ms: int) -> bytes:
-    """Render a message that only tests whether the endpoint answers."""
+    """Render a webhook message that only tests whether the webhook endpoint answers."""
     return _message(TEST_EVENT_TYPE, at_ms, {"webhook_id": webhook_id})
 
 

@@ -1,11 +1,11 @@
 """WebSocket frames from the server as bytes (RFC 6455, section 5.2): unmasked, not fragmented, not compressed.
 
-A frame is built once and written to any number of sockets. `server` parses the frames of clients.
+A frame is built once and written to any number of sockets. The package `server` parses the frames from clients.
 """
 
 
 def ping_frame(payload: bytes) -> bytes:
-    """Build a ping frame; its payload has at most 125 bytes."""
+    """Build a ping frame. The payload has at most 125 bytes."""
     return bytes((0x89, len(payload))) + payload
 
 
@@ -14,7 +14,7 @@ PING_FRAME = ping_frame(b"")
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Build a text frame; the payload is UTF-8."""
+    """Build a text frame. The payload is UTF-8."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -24,11 +24,11 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def text_payload(frame: bytes) -> bytes:
-    """Return the payload of a frame from `text_frame`."""
+    """Return the payload of a frame that `text_frame` built."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """Build a close frame; the reason has at most 123 bytes."""
+    """Build a close frame. The reason has at most 123 bytes of UTF-8."""
     payload = code.to_bytes(2, "big") + reason.encode()
     return bytes((0x88, len(payload))) + payload
