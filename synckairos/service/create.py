@@ -1,4 +1,4 @@
-"""Creates sessions: once for each Idempotency-Key. It makes the random ids, because the clock is pure."""
+"""Creation of sessions, once for each Idempotency-Key. The random ids are made here, because `clock` is pure."""
 
 from collections.abc import Callable
 
@@ -20,11 +20,11 @@ from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import parse_session
 
 KEY_TTL_S = 7 * 24 * 3600
-"""Seconds that a creation's Idempotency-Key is kept."""
+"""Seconds that Redis keeps the Idempotency-Key of a creation."""
 
 
 class SessionCreator:
-    """Creates sessions. It puts each created session into the cache and calls `on_commit` with its partition."""
+    """Creator of sessions. Each created session is put into the cache, and `on_commit` is called with its partition."""
 
     def __init__(
         self,
@@ -43,7 +43,10 @@ class SessionCreator:
         self._on_commit = on_commit
 
     async def create(self, request: CreateRequest) -> Answer:
-        """Create a session. Raises SessionExists, and the errors of `Sessions.execute`."""
+        """Create a session, or replay the answer if the Idempotency-Key was used before.
+
+        Raises: SessionExists, and the errors of `Sessions.execute`.
+        """
         session_id = request.session_id or str(uuid7())
         is_repeated = False
         if request.command_id is not None:
@@ -54,7 +57,7 @@ class SessionCreator:
         return await self._create(request, session_id, is_repeated, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
-        """Return the session id for a creation's key, and whether the key was used before."""
+        """Return the session id for the creation's Idempotency-Key, and whether the key was used before."""
         value = f"{session_id} {request.fingerprint}"
         key = f"create:{request.principal.scope_command_id(command_id)}"
         reserved = await self._store.reserve_command_id(key, value, KEY_TTL_S) or value
@@ -68,7 +71,10 @@ class SessionCreator:
     async def _create(
         self, request: CreateRequest, session_id: str, is_repeated: bool, stored: StoredSession | None, now_ms: int
     ) -> Answer:
-        """Commit a new session. If the key is repeated, the session may exist already."""
+        """Commit a new session.
+
+        If the Idempotency-Key is repeated, the session can exist already; then replay the answer.
+        """
         for _ in range(MAX_ATTEMPTS):
             if stored is None and is_repeated:
                 stored = await self._restorer.restore_unless_deleted(session_id)
@@ -77,7 +83,8 @@ class SessionCreator:
             if stored is not None and not stored.snapshot.deleted:
                 return await self._refuse(request, session_id, stored, now_ms)
             if stored is not None:
-                # A new life begins after the end of the old life, even if the store's clock was set back meanwhile.
+                # If a session with this id existed before, the new session begins after its end. This holds even if the
+                # clock of Redis was set back in the meantime.
                 now_ms = max(now_ms, parse_session(stored.snapshot.document).updated_at_ms + 1)
             generation = await self._generations.current(self._store.keys.partition_of(session_id))
             created = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
@@ -96,7 +103,10 @@ class SessionCreator:
         raise StoreUnavailable("Too many requests create this session at the same time; try again")
 
     async def _refuse(self, request: CreateRequest, session_id: str, stored: StoredSession, now_ms: int) -> Answer:
-        """Store the refusal for the key and raise SessionExists. If the key was decided meanwhile, replay that."""
+        """Store the refusal for the Idempotency-Key and raise SessionExists.
+
+        If another request has stored a decision for the key in the meantime, replay that decision.
+        """
         refusal = SessionExists(session_id)
         outcome = _outcome(request, refusal)
         if outcome is not None:

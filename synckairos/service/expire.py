@@ -1,8 +1,8 @@
-"""Commits the overdue transitions of many sessions in one batch.
+"""Commit of the overdue transitions of many sessions in one batch.
 
-The transitions of each session are calculated separately. All are committed in one round trip. The reason is that
-thousands of sessions can fall due in one second. A task and a round trip for each session were half of the cost of an
-expiry.
+The transitions of each session are calculated separately, and all of them are committed in one round trip to Redis. The
+reason is that thousands of sessions can fall due in one second. One task and one round trip for each session were half
+of the cost of an expiry.
 """
 
 import time
@@ -22,13 +22,13 @@ from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.rendered_session import RenderedSession
 
 CAUSED_BY_TIME = Cause(TIMEKEEPER.actor, "expire")
-"""The cause of overdue transitions."""
+"""The cause of overdue transitions in the audit."""
 
 logger = log.get_logger(__name__)
 
 
 class BatchExpirer:
-    """Expires sessions in batches, if nothing prevents it. `Sessions.expire` handles the others."""
+    """Commits overdue transitions in batches. Sessions for which this is not possible need `Sessions.expire`."""
 
     def __init__(self, store: SessionStore, cache: SessionCache, on_commit: Callable[[int], None]) -> None:
         self._store = store
@@ -36,18 +36,22 @@ class BatchExpirer:
         self._on_commit = on_commit
 
     async def expire(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
-        """Commit the overdue transitions of loaded sessions; tell for each whether it is done. One round trip.
+        """Commit the overdue transitions of loaded sessions in one round trip.
 
-        Each commit is atomic by itself. A session that is not done must be expired alone. It does not exist, another
-        commit came first, nothing was due, or it could not be decided. Or one decision cannot hold all its overdue
-        transitions. Raises StoreUnavailable; some sessions may then be done.
+        Return for each session whether it succeeded.
+
+        Each session's commit is atomic by itself. If the result for a session is False, expire the session alone. The
+        possible reasons are: the session does not exist, another commit came first, nothing was due, deciding failed,
+        or one decision cannot contain all of its overdue transitions.
+
+        Raises: StoreUnavailable. Some of the sessions can then be committed.
         """
         began_s = time.perf_counter()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}
         for session_id, loaded in due:
             try:
                 expiry = self._decide(session_id, loaded)
-            except Exception as error:  # noqa: BLE001 - must not affect the others; expired alone, the session logs it
+            except Exception as error:  # noqa: BLE001 - other sessions must not be affected; `Sessions.expire` logs the error
                 logger.debug("session not expired in the batch", session_id=session_id, cause=repr(error))
                 continue
             if expiry is not None:
@@ -66,7 +70,10 @@ class BatchExpirer:
         return [session_id in done for session_id, _ in due]
 
     def _decide(self, session_id: str, loaded: LoadedSession) -> tuple[PreparedCommit, RenderedSession] | None:
-        """Return the commit of a session's overdue transitions with the session after them, None if not possible."""
+        """Return the commit of a session's overdue transitions and the session after them.
+
+        None if the session must be expired alone.
+        """
         stored = loaded.stored
         if stored is None or stored.snapshot.deleted:
             return None

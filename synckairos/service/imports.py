@@ -1,7 +1,8 @@
-"""Imports of live sessions from SyncKairos v2: each state of v2 becomes one version, exactly once.
+"""Import of unfinished sessions from SyncKairos v2: each v2 state becomes one version, exactly once.
 
-v2 decides about a session until a caller changes it here. Until then a later state of v2 replaces the imported one,
-together with the transitions that fell due here by time. After that, v2's state is refused.
+v2 decides about a session until a caller changes the session in this product. Until that change, a later v2 state
+replaces the imported state, and also the transitions that became due here by time. After that change, each v2 state is
+refused.
 """
 
 from collections.abc import Callable
@@ -32,17 +33,17 @@ MADE_BY_TIME = frozenset(
         EventType.SESSION_EXPIRED,
     }
 )
-"""Events of an imported session that no caller causes: v2 has no timekeeper."""
+"""Event types of an imported session that no caller causes. v2 has no timekeeper and does not cause them either."""
 
 
 class ImportRefused(SyncKairosError):
-    """A session of v2 cannot be imported: a session of the same id was created or changed here."""
+    """A v2 session cannot be imported, because a session with the same id was created or changed in this product."""
 
     code = "IMPORT_REFUSED"
 
 
 class ImportOutcome(StrEnum):
-    """The effect of an import: a new session, a new version of an imported session, or none."""
+    """The effect of an import: a new session, a new version of an imported session, or no change."""
 
     IMPORTED = "imported"
     UPDATED = "updated"
@@ -51,7 +52,7 @@ class ImportOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """A session of v2: its state, the JSON values it comes from, and a digest that identifies them."""
+    """A v2 session: its state, the JSON values from which the state was parsed, and the digest of these values."""
 
     state: Session
     values: dict[str, Any]
@@ -64,7 +65,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """The outcome, and the version of this product that holds the state of v2."""
+    """The effect of an import, and the version in this product that has the v2 state."""
 
     outcome: ImportOutcome
     epoch: str
@@ -72,7 +73,7 @@ class ImportResult:
 
 
 class SessionImporter:
-    """Imports sessions. `on_commit` is called with the partition after each commit."""
+    """Importer of v2 sessions. After each commit it calls `on_commit` with the partition of the session."""
 
     def __init__(
         self,
@@ -87,18 +88,20 @@ class SessionImporter:
         self._on_commit = on_commit
 
     async def take(self, request: ImportRequest) -> ImportResult:
-        """Import one state of v2. The same state again changes nothing.
+        """Import one v2 state. If the same state is imported again, nothing changes.
 
-        Two round trips to Redis, and one to Postgres for a session that Redis does not hold.
+        The import takes two round trips to Redis, and one to Postgres if Redis does not have the session.
 
         Raises:
-            ImportRefused: the session was created or changed here.
-            StoreUnavailable: a store does not answer, or the outbox is full. The outcome is unknown; try again.
+            ImportRefused: the session was created or changed in this product.
+            StoreUnavailable: Redis or Postgres does not answer, or the outbox is full. The outcome is unknown; retry.
         """
         session_id = request.state.session_id
         loaded = await self._store.load(session_id, request.command_id)
         if loaded.stored is None and await self._restore(session_id):
-            loaded = await self._store.load(session_id, request.command_id)  # with the records that came back
+            loaded = await self._store.load(
+                session_id, request.command_id
+            )  # now with the idempotency records that were restored
         if loaded.record is not None:
             return _unchanged(loaded.record)
         stored = loaded.stored
@@ -122,14 +125,14 @@ class SessionImporter:
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     async def find_untouched(self, session_id: str) -> StoredSession | None:
-        """Return an imported session that no caller changed here since. None if there is none in Redis."""
+        """Return an imported session that no caller has changed since its import, None if Redis has no such session."""
         stored = (await self._store.load(session_id)).stored
         if stored is None or stored.snapshot.deleted or not await self._is_untouched(session_id, stored):
             return None
         return stored
 
     async def _restore(self, session_id: str) -> bool:
-        """Restore a session that Redis evicted, and return whether there is one."""
+        """Restore a session that Redis evicted. Return whether there is such a session."""
         try:
             return await self._restorer.restore(session_id) is not None
         except SessionLeftInV2:
@@ -138,7 +141,10 @@ class SessionImporter:
     async def _decide(
         self, request: ImportRequest, stored: StoredSession | None
     ) -> tuple[Transition | None, ImportOutcome]:
-        """Return the transition to commit on top of `stored`; None if the session stays as it is."""
+        """Return the transition to commit on top of `stored` and the effect.
+
+        The transition is None if nothing changes.
+        """
         state = request.state
         if stored is None:
             return await self._begin(state, 0), ImportOutcome.IMPORTED
@@ -146,7 +152,7 @@ class SessionImporter:
         before = parse_session(snapshot.document, snapshot.deleted)
         is_created_later = state.rules.created_at_ms > before.updated_at_ms
         if is_v2_epoch(snapshot.epoch):
-            # An ended session of v2's audit. v2's Redis still has it for an hour, unless v2 created it again.
+            # An ended session from v2's audit. v2's Redis has it for one more hour, unless v2 created it again.
             if state.status.is_final and not is_created_later:
                 return None, ImportOutcome.UNCHANGED
             return await self._begin(state, before.updated_at_ms), ImportOutcome.IMPORTED
@@ -162,12 +168,15 @@ class SessionImporter:
         return next_version, ImportOutcome.UPDATED
 
     async def _begin(self, state: Session, not_before_ms: int) -> Transition:
-        """Begin an epoch at the version after v2's: clients of v2 see versions that only grow."""
+        """Return the transition that begins a new epoch.
+
+        Its version follows the version in v2, so that v2 clients see only growing versions.
+        """
         generation = await self._generations.current(self._store.keys.partition_of(state.session_id))
         return import_session(state, new_epoch(generation), state.version + 1, not_before_ms)
 
     async def _is_untouched(self, session_id: str, stored: StoredSession) -> bool:
-        """Return whether only time has changed the session since its last import."""
+        """Return whether only overdue transitions have changed the session since its last import."""
         for message in await self._store.history(session_id):
             if message.snapshot.epoch != stored.snapshot.epoch:
                 return False
@@ -179,6 +188,6 @@ class SessionImporter:
 
 
 def _unchanged(record: bytes) -> ImportResult:
-    """Return the result of an import that was done before."""
+    """Return the result of an import from the idempotency record of the same import."""
     decided = IdempotencyRecord.parse(record)
     return ImportResult(ImportOutcome.UNCHANGED, decided.epoch, decided.version)

@@ -1,6 +1,7 @@
-"""Past versions of sessions: replays of earlier answers, and sessions as they were at an instant.
+"""Reads of past versions of sessions: replays of earlier answers, and sessions as they were at an instant.
 
-Searches in this order: the version history in Redis, Postgres, and last the outbox, which is scanned entry by entry.
+The reader searches the version history in Redis first, then Postgres. The outbox is last, because it has to be scanned
+entry by entry.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ from synckairos.wire.session_version import Snapshot
 
 
 class PastVersions:
-    """Reads past versions. All methods raise StoreUnavailable if a store that is needed does not answer."""
+    """Reader of past versions.
+
+    All methods raise StoreUnavailable if Redis or Postgres is needed and does not answer.
+    """
 
     def __init__(self, store: SessionStore, outbox: Outbox, history: HistoryReader) -> None:
         self._store = store
@@ -34,12 +38,12 @@ class PastVersions:
         current: Snapshot | None,
         now_ms: int,
     ) -> Answer:
-        """Return the answer of an idempotency record, from the snapshot of the version that it names.
+        """Return the answer of an idempotency record, rendered from the snapshot of the version in the record.
 
-        `current` is the stored snapshot of the session, if it is known.
+        `current` is the stored snapshot of the session, None if the caller does not have it.
 
         Raises:
-            IdempotencyKeyReused: the key was used for another request.
+            IdempotencyKeyReused: the command id was used for another request.
             ReplayedRefusal: the command was refused.
         """
         decision = IdempotencyRecord.parse(record)
@@ -53,7 +57,10 @@ class PastVersions:
         return Answer(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
     async def answer_at(self, session_id: str, at_ms: int) -> Answer:
-        """Return the session at an instant before its last transition. Raises SessionNotFound if it did not exist."""
+        """Return the session as it was at an instant before its last transition.
+
+        Raises: SessionNotFound if the session did not exist at that instant.
+        """
         oldest: FeedMessage | None = None
         for message in await self._store.history(session_id):
             if message.at_ms <= at_ms:
@@ -68,10 +75,10 @@ class PastVersions:
         return await self._audited_at(session_id, at_ms, oldest)
 
     async def out_of_time_id(self, expired: Session) -> str | None:
-        """Return the participant whose turn it was when a session expired, None if it was no participant's turn.
+        """Return the id of the participant that had the turn when a session expired, None if no participant had it.
 
-        The event of the expiry names the participant. If the version history no longer has that event, the version
-        before the expiry shows the turn. The result is None too if no store has that version.
+        The event of the expiry contains the id. If the version history no longer has that event, the version before the
+        expiry shows the turn. The result is also None if no store has that version.
         """
         for message in await self._store.history(expired.session_id):
             if message.event_type is EventType.SESSION_EXPIRED:
@@ -84,9 +91,11 @@ class PastVersions:
         return None
 
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
-        """Return the session at an instant from Postgres; `oldest` is the oldest version known after that instant.
+        """Return the session as it was at an instant, from Postgres.
 
-        Raises StoreUnavailable if Postgres may lack versions between the two.
+        `oldest` is the oldest version found after that instant, None if there is none.
+
+        Raises: StoreUnavailable if versions between that instant and `oldest` can be missing from Postgres.
         """
         audited = await self._history.version_at(session_id, at_ms)
         if oldest is not None:
@@ -96,17 +105,17 @@ class PastVersions:
         return Answer(audited.snapshot, at_ms)
 
     async def _check_audited_before(self, oldest: FeedMessage, at_ms: int) -> None:
-        """Raise StoreUnavailable if the outbox still has versions between an instant and the oldest known version."""
+        """Raise StoreUnavailable if the outbox still has versions between instant `at_ms` and version `oldest`."""
         if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED):
             return
         snapshot = oldest.snapshot
         if at_ms < parse_session(snapshot.document).rules.created_at_ms:
             return
         if await self._history.version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
-            raise StoreUnavailable("The version of that instant is in the outbox; try again shortly")
+            raise StoreUnavailable("Postgres does not have the version of that instant yet; try again shortly")
 
     async def _find(self, session_id: str, position: tuple[str, int], current: Snapshot | None) -> Snapshot:
-        """Return the snapshot of one version (epoch, version) from the first place that has it."""
+        """Return the snapshot of the version at `position` (epoch, version), from the first store that has it."""
         if current is not None and current.position == position:
             return current
         for message in await self._store.history(session_id):
@@ -122,19 +131,23 @@ class PastVersions:
     async def _audited(self, session_id: str, position: tuple[str, int]) -> Snapshot:
         document = await self._history.version_document(session_id, *position)
         if document is None:
-            raise StoreUnavailable("The version of this answer is in the outbox; try again shortly")
+            raise StoreUnavailable("Postgres does not have the version of this answer yet; try again shortly")
         return Snapshot(*position, document)
 
     async def _in_outbox(self, session_id: str) -> Iterator[FeedMessage]:
-        """Return the versions that Postgres may not have yet, newest first.
+        """Return the session's versions in the outbox, which Postgres possibly does not have yet, newest first.
 
-        If Postgres is queried afterwards, no version is missed: a drain meanwhile only moves versions there.
+        If the caller queries Postgres afterwards, no version is missed. A drain in the meantime only moves versions to
+        Postgres.
         """
         return (entry.to_feed_message() for entry in reversed(await self._outbox.session_entries(session_id)))
 
 
 def _answer(message: FeedMessage, at_ms: int) -> Answer:
-    """Return a version as the answer for an instant. Raises SessionNotFound if it is a deletion."""
+    """Return a version as the answer to a read at an instant.
+
+    Raises: SessionNotFound if the version is a deletion.
+    """
     if message.snapshot.deleted:
         raise SessionNotFound(message.session_id)
     return Answer(message.snapshot, at_ms)

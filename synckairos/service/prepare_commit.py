@@ -1,6 +1,6 @@
-"""Prepares commits: makes versions of the clock's transitions, and builds the commit that the store executes.
+"""Preparation of commits: builds versions from the transitions of `clock`, and the commit that the store executes.
 
-Sends no command to a store.
+The module sends no command to a store.
 """
 
 import secrets
@@ -20,13 +20,16 @@ from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_version import Snapshot
 
 MAX_ATTEMPTS = 500
-"""Attempts of one command before it fails with a 503. Each attempt lost a race, so another command succeeded."""
+"""Maximum number of attempts of one command. After that the command fails with a 503.
+
+Each attempt lost a race, which means that another command succeeded.
+"""
 
 TAG_BYTES = 8
 
 
 class CommandOutcome(Struct, frozen=True):
-    """The outcome of a command with a command id, for its idempotency record; `refusal` None if it was accepted."""
+    """The outcome of a command with a command id, for the idempotency record. `refusal` is None if it was accepted."""
 
     command_id: str
     fingerprint: str
@@ -34,21 +37,21 @@ class CommandOutcome(Struct, frozen=True):
     expired_participant_id: str | None = None
 
     def render_record(self, snapshot: Snapshot) -> bytes:
-        """Render the idempotency record. It points to the version that the command was decided on."""
+        """Render the idempotency record. The record points to the version on which the command was decided."""
         if self.refusal is not None:
             return IdempotencyRecord.from_refusal(self.fingerprint, *snapshot.position, self.refusal).render()
         return IdempotencyRecord(self.fingerprint, *snapshot.position, self.expired_participant_id).render()
 
 
 class PreparedCommit(Struct, frozen=True):
-    """A commit, and the session that Redis holds after it."""
+    """A commit, and the session that Redis has after the commit."""
 
     commit: Commit
     stored: StoredSession
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is nothing to write."""
+        """Return whether the commit has nothing to write."""
         return not self.commit.versions and not self.commit.record
 
 
@@ -62,8 +65,8 @@ def prepare(
 ) -> PreparedCommit:
     """Prepare the commit of new versions that lead from `base` to the state `after`.
 
-    `base` None means that Redis holds no session; then there must be a new version. The outcome becomes an idempotency
-    record. `by_time` marks a commit that only has overdue transitions.
+    If `base` is None, Redis has no such session, and there must be a new version. `outcome` is stored as an idempotency
+    record. `by_time` is True if the commit has only overdue transitions.
     """
     due_ms = next_due_ms(after)
     if versions:
@@ -90,9 +93,9 @@ def prepare(
 def build_versions(
     transitions: Iterable[Transition], causes: Iterable[Cause], before: RenderedSession, tag: str
 ) -> tuple[list[NewVersion], RenderedSession]:
-    """Build the new versions of transitions from the session `before`, whose document has this tag.
+    """Build the new versions of consecutive transitions. Return the versions and the session after the last transition.
 
-    Returns them with the session after the last transition.
+    `before` is the session before the first transition, and `tag` is the tag of its document.
     """
     versions: list[NewVersion] = []
     for transition, cause in zip(transitions, causes, strict=True):
@@ -107,8 +110,8 @@ def build_version(
 ) -> NewVersion:
     """Build the new version of one transition, with a new random tag.
 
-    `after` is the session after the transition, if it is rendered already. Its splices apply to the document that
-    `base_tag` names.
+    `after` is the session after the transition, None if it is not rendered yet. The splices of `after` apply to the
+    document with the tag `base_tag`.
     """
     after = after or RenderedSession.render(transition.state)
     change = DocumentChange(base_tag, after.splices, after.patch) if base_tag and after.splices else None
@@ -117,11 +120,11 @@ def build_version(
 
 
 def next_due_ms(state: Session) -> int | None:
-    """Return the instant of the next transition that falls due by time, None if there is none."""
+    """Return the instant of the session's next transition by time, ms since the Unix epoch. None if there is none."""
     due = next_due_event(state)
     return None if due is None else due.at_ms
 
 
 def live_since_ms(state: Session) -> int | None:
-    """Return a session's creation instant, None if the session is final or deleted."""
+    """Return the creation instant of the session, ms since the Unix epoch. None if the session is final or deleted."""
     return None if state.deleted or state.status.is_final else state.rules.created_at_ms

@@ -1,4 +1,4 @@
-"""Requests to the session service and their answers: the same types for REST, sockets and the timekeeper."""
+"""Requests to the session service and answers from it. REST, sockets and the timekeeper use the same types."""
 
 import hashlib
 from typing import Any
@@ -23,29 +23,33 @@ FORMER_ROUTES = {
     "update_metadata": ("PATCH", ""),
     "delete": ("DELETE", ""),
 }
-"""Method and end of the path that `former_fingerprint` digests for a verb; all others are `POST /<verb>`."""
+"""HTTP method and end of the path that `former_fingerprint` uses for a verb. The default is `POST /<verb>`."""
 
 
 def command_fingerprint(verb: str, session_id: str, given: Any) -> str:
-    """Digest a command: its verb, its session and the arguments `given` as JSON values by the caller.
+    """Return the digest of a command: its verb, its session id, and the arguments `given` by the caller as JSON values.
 
-    This is the form of the next release. It is accepted already and not written yet: instances of the previous
-    release, which may serve on the same store during an upgrade, know only `former_fingerprint`.
+    This is the form of the next release. This release accepts this form but does not write it yet. Instances of the
+    previous release can use the same store during an upgrade, and they accept only `former_fingerprint`.
     """
     return _digest(f"{verb} {session_id}", given)
 
 
 def former_fingerprint(verb: str, session_id: str, given: Any) -> str:
-    """Digest a command as the first edition did, by the method and path of its REST route.
+    """Return the digest of a command in the form of the first edition.
 
-    This form is written, so that a retry that reaches an instance of the previous release is a replay there too.
+    The digest includes the method and path of the command's REST route. This form is written, so that instances of the
+    previous release also replay a command that is retried there.
     """
     method, end = FORMER_ROUTES.get(verb, ("POST", f"/{verb}"))
     return rest_fingerprint(method, f"/v1/sessions/{session_id}{end}", given)
 
 
 def rest_fingerprint(method: str, path: str, given: Any) -> str:
-    """Digest a REST request that is no command on a session; `given` are the JSON values of its body."""
+    """Return the digest of a REST request that is not a command on a session.
+
+    `given` has the JSON values of its body.
+    """
     return _digest(f"{method} {path}", given)
 
 
@@ -55,11 +59,12 @@ def _digest(operation: str, given: Any) -> str:
 
 
 class CommandRequest(Struct, frozen=True):
-    """One command on a session, the same for REST, sockets and the timekeeper.
+    """One command on a session, in the same form for REST, sockets and the timekeeper.
 
-    `verb` is its REST name. `args` are its arguments as JSON values, for the audit, with the values that the server
-    adds. `given` are the arguments as the caller sent them; `fingerprint` digests them. A `command_id` that was used
-    with another fingerprint is refused. `meter` counts the request against its rate limits.
+    `verb` is the REST name of the command. `args` are the arguments as JSON values for the audit, including values that
+    the server adds. `given` are the arguments as the caller sent them, and `fingerprint` is their digest. A
+    `command_id` that was used with another fingerprint is refused. `meter` counts the request against its rate limits,
+    None for no rate limit.
     """
 
     principal: Principal
@@ -86,9 +91,10 @@ class CommandRequest(Struct, frozen=True):
         command_id: str | None = None,
         meter: RateMeter | None = None,
     ) -> "CommandRequest":
-        """Build the request of a parsed command; `given` are the JSON values that `body` was parsed from.
+        """Build the request of a parsed command. `given` has the JSON values from which `body` was parsed.
 
-        `etags` are the versions and epochs of `If-Match`; without any, only the body's `expected_version` counts.
+        `etags` are the pairs of version and epoch from `If-Match`. If there are none, only `expected_version` of the
+        body is a precondition.
         """
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
         version = body.expected_version
@@ -107,18 +113,18 @@ class CommandRequest(Struct, frozen=True):
 
     @property
     def cause(self) -> Cause:
-        """Return the cause of the command's own transition."""
+        """Return the cause of the command's own transition, for the audit."""
         return Cause(self.principal.actor, self.verb, self.args)
 
     def matches(self, fingerprint: str) -> bool:
-        """Return whether a stored fingerprint is this request's, in the form that is written or in the next one."""
+        """Return whether a stored fingerprint belongs to this request, in the written form or in the next form."""
         return fingerprint == self.fingerprint or fingerprint == command_fingerprint(
             self.verb, self.session_id, self.given
         )
 
 
 class CreateRequest(Struct, frozen=True):
-    """A session to create. `session_id` None lets the service choose a UUIDv7."""
+    """A request to create a session. If `session_id` is None, the service generates a UUIDv7."""
 
     principal: Principal
     spec: Create
@@ -130,20 +136,21 @@ class CreateRequest(Struct, frozen=True):
 
     @property
     def cause(self) -> Cause:
-        """Return the cause of the creation."""
+        """Return the cause of the creation, for the audit."""
         fingerprint = self.fingerprint if self.command_id is not None else None
         return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
 
     def matches(self, fingerprint: str) -> bool:
-        """Tell whether a stored fingerprint is this request's."""
+        """Return whether a stored fingerprint is the fingerprint of this request."""
         return fingerprint == self.fingerprint
 
 
 class Answer(Struct, frozen=True):
-    """The session after a command or read, and Redis TIME (`now_ms`) at the decision.
+    """The session after a command or at a read, and the time of Redis (`now_ms`) at the decision.
 
-    `audited_version` is the newest version that Postgres was known to have. `expired_participant_id` names the
-    participant whose time ran out before the command. `parsed` is the state, if it is parsed already.
+    `audited_version` is the newest version that Postgres is sure to have. `expired_participant_id` is the participant
+    whose time ran out before the command, None if there is none. `parsed` is the parsed state of the session, None if
+    it is not parsed yet.
     """
 
     snapshot: Snapshot
@@ -172,10 +179,10 @@ class Answer(Struct, frozen=True):
 
     @property
     def session(self) -> Session:
-        """Return the session's state; parse it if it is not parsed yet."""
+        """Return the state of the session. The first access parses the document if `parsed` is None."""
         return self.parsed or parse_session(self.snapshot.document)
 
     @property
     def lag_receipt(self) -> LagReceipt | None:
-        """Return how a switch charged the turn that it ended; None after an expiry or without lag compensation."""
+        """Return the charge of the turn that a switch ended, None after an expiry or without lag compensation."""
         return self.session.lag_receipt if self.expired_participant_id is None else None

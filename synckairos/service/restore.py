@@ -1,4 +1,4 @@
-"""Restores evicted sessions from Postgres, and recovers sessions after data loss."""
+"""Restoring of evicted sessions from Postgres to Redis, and recovery of sessions after data loss."""
 
 from synckairos.clock.model import Session
 from synckairos.clock.recover_lost_session import OutagePolicy, recover
@@ -18,13 +18,16 @@ from synckairos.wire.session_json import parse_session
 from synckairos.wire.v2_session import is_v2_epoch
 
 CAUSED_BY_RECOVERY = Cause("recovery", "recover")
-"""The cause of the first version after data loss."""
+"""The cause of a session's first version after data loss, in the audit."""
 
 logger = log.get_logger(__name__)
 
 
 class SessionRestorer:
-    """Brings sessions from Postgres back to Redis. All methods raise StoreUnavailable if a store does not answer."""
+    """Restores sessions from Postgres to Redis. All methods except `restore_if_reachable` raise StoreUnavailable.
+
+    The reason of StoreUnavailable is that Redis or Postgres does not answer.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class SessionRestorer:
         session_ttl_s: int,
         policy: OutagePolicy,
     ) -> None:
-        """Take the stores, the seconds that a restored session stays in Redis, and the policy for data loss."""
+        """Take the stores, the seconds that a restored session stays in Redis, and the outage policy for data loss."""
         self._store = store
         self._history = history
         self._generations = generations
@@ -43,13 +46,14 @@ class SessionRestorer:
         self._policy = policy
 
     async def restore(self, session_id: str) -> StoredSession | None:
-        """Bring back a session that Redis does not hold; None if it never existed.
+        """Restore or recover a session that Redis does not have. Return None if the session never existed.
 
-        An evicted session is restored as it was, with the same epoch and version. A session of lost data is recovered:
-        it continues at the next version under a new epoch. A deleted session is returned, but not written to Redis.
+        An evicted session is restored unchanged, with the same epoch and version. After data loss, an unfinished
+        session is recovered: it continues at the next version under a new epoch. A deleted session is returned but not
+        written to Redis.
 
         Raises:
-            SessionLeftInV2: the session is live in v2, or was never ended there. v2 decides about its clock.
+            SessionLeftInV2: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
         audited = await self._history.latest_version(session_id)
         if audited is None:
@@ -79,7 +83,10 @@ class SessionRestorer:
         return (await self._store.restore(state.session_id, evicted, audited.records)).stored
 
     async def _recover(self, audited: AuditedVersion, state: Session, epoch: str) -> StoredSession | None:
-        """Continue a session whose newest versions are lost. If another instance was first, its epoch counts."""
+        """Continue a session whose newest versions are lost.
+
+        If another instance recovered it first, return that session.
+        """
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
         prepared = prepare(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
@@ -92,7 +99,7 @@ class SessionRestorer:
         return prepared.stored
 
     async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
-        """Restore a session; None if it never existed, was deleted, or is unfinished in v2 and was not imported."""
+        """Restore or recover a session. Return None if it never existed, was deleted, or is unfinished in v2."""
         try:
             stored = await self.restore(session_id)
         except SessionLeftInV2:
@@ -100,10 +107,11 @@ class SessionRestorer:
         return None if stored is None or stored.snapshot.deleted else stored
 
     async def restore_if_reachable(self, session_id: str) -> StoredSession | None:
-        """Restore the session that has the id of a new session; None if there is none or Postgres does not answer.
+        """Restore or recover the session that has the id of a new session.
 
-        Without Postgres the id counts as free. The rows of the two sessions cannot collide, because the new session has
-        its own epoch.
+        Return None if there is no such session or Postgres does not answer. If Postgres does not answer, the id counts
+        as free. Rows of an old and a new session with the same id cannot collide, because the new session has its own
+        epoch.
         """
         try:
             return await self.restore_unless_deleted(session_id)

@@ -1,7 +1,7 @@
 """The session service: executes commands and reads sessions for REST, sockets and the timekeeper.
 
 A command is executed in three steps: load the session, apply the command, commit the result. After a conflict with
-another commit it is applied again. A session that Redis does not hold is restored first.
+another commit, the command is applied again to the newer session. A session that Redis does not have is restored first.
 """
 
 import asyncio
@@ -38,17 +38,20 @@ T = TypeVar("T")
 
 
 class Retry(NamedTuple):
-    """An attempt did not finish the command. The next attempt starts from this session (None: not in Redis)."""
+    """The result of an attempt that did not finish the command. The next attempt starts from `stored`.
+
+    `stored` is None if Redis does not have the session.
+    """
 
     stored: StoredSession | None
     now_ms: int
 
 
 class Sessions:
-    """All sessions. Refusals are raised as `SyncKairosError`.
+    """Executes commands on sessions and reads sessions. Refusals are raised as `SyncKairosError`.
 
-    After StoreUnavailable the outcome of a command is unknown; a retry with the same command id gets it. The store
-    counts each request that has a meter.
+    After StoreUnavailable the outcome of a command is unknown. A retry with the same command id gets the outcome. A
+    request with a meter is counted against its rate limits.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Sessions:
         generations: Generations,
         on_commit: Callable[[int], None],
     ) -> None:
-        """Take the parts of the service. `on_commit` is called with the partition after each commit.
+        """Take the parts of the service. After each commit `on_commit` is called with the partition of the session.
 
         `on_commit` is synchronous and must not raise.
         """
@@ -75,13 +78,15 @@ class Sessions:
     # -- reads --------------------------------------------------------------------------------------------------------
 
     async def now_ms(self) -> int:
-        """Return Redis TIME in ms since the Unix epoch."""
+        """Return the time of Redis in ms since the Unix epoch."""
         return await self._store.now_ms()
 
     async def read(self, session_id: str, meter: RateMeter | None = None) -> Answer:
-        """Return a session as it is now. Overdue transitions are committed first, so no clock is shown past its zero.
+        """Return the latest state of a session, after the overdue transitions are committed.
 
-        One round trip if nothing is overdue. Raises SessionNotFound, RateLimitExceeded, StoreUnavailable.
+        So no clock is shown past its zero. If no transition is overdue, the read takes one round trip.
+
+        Raises: SessionNotFound, RateLimitExceeded, StoreUnavailable.
         """
         loaded = await self._store.load(session_id, meter=meter, held=self._cache.snapshot(session_id))
         stored = loaded.stored or await self._restorer.restore(session_id)
@@ -92,9 +97,9 @@ class Sessions:
         return Answer.from_stored(stored, loaded.now_ms)
 
     async def read_at(self, session_id: str, at_ms: int, meter: RateMeter | None = None) -> Answer:
-        """Return a session as it was at an instant; an instant in the future counts as now.
+        """Return a session as it was at the instant `at_ms`. For an instant in the future, return the latest state.
 
-        Raises SessionNotFound for instants before its creation and after its deletion.
+        Raises: SessionNotFound if the instant is before the creation or after the deletion, and the errors of `read`.
         """
         with suppress(SessionNotFound):
             current = await self.read(session_id, meter)
@@ -107,35 +112,46 @@ class Sessions:
     async def execute(self, request: CommandRequest, loaded: LoadedSession | None = None) -> Answer:
         """Execute a command, exactly once for one command id.
 
-        Two round trips, and one more for each conflict with another commit. A caller that has the session `loaded`
-        already and sends no command id saves one. Runs in the caller's task: if that is cancelled, the command has
-        committed everything or nothing.
+        The execution takes two round trips, and one more for each conflict with another commit. If the caller passes
+        `loaded` and the command has no command id, the first round trip is saved. The command runs in the task of the
+        caller. If that task is cancelled, the command is committed completely or not at all.
+
+        Raises: the refusal of the command, or StoreUnavailable.
         """
         return await _measure(request.verb, self._execute(request, loaded))
 
     async def execute_shielded(self, request: CommandRequest) -> Answer:
-        """Execute a command as `execute` does, in its own task: a cancelled caller does not stop it."""
+        """Execute a command like `execute`, but in a separate task.
+
+        If the caller is cancelled, the command continues.
+        """
         return await self._shield(self.execute(request))
 
     async def create(self, request: CreateRequest) -> Answer:
-        """Create a session, shielded from cancellation. Raises SessionExists, and the errors of `execute`."""
+        """Create a session. If the caller is cancelled, the creation continues.
+
+        Raises: SessionExists, and the errors of `execute`.
+        """
         return await self._shield(_measure("create", self._creator.create(request)))
 
     async def expire(self, session_id: str) -> Answer:
-        """Commit a session's overdue transitions, each effective at its own deadline. Shielded from cancellation."""
+        """Commit a session's overdue transitions, each with its own deadline as its instant.
+
+        If the caller is cancelled, the commit continues.
+        """
         return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
     async def expire_batch(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
-        """Commit overdue transitions of many sessions in one round trip, see `BatchExpirer.expire`."""
+        """Commit the overdue transitions of many sessions in one round trip (`BatchExpirer.expire`)."""
         return await self._expirer.expire(due)
 
     async def drain(self) -> None:
-        """Wait for all shielded commands."""
+        """Wait until all shielded commands have ended."""
         while self._running:
             await asyncio.wait(self._running)
 
     async def _shield(self, work: Coroutine[Any, Any, T]) -> T:
-        # A cancelled Redis command leaves its outcome unknown. So the work goes on if its caller is cancelled.
+        # The outcome of a cancelled Redis command is unknown. So the work continues if its caller is cancelled.
         task = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -163,7 +179,10 @@ class Sessions:
     async def _attempt(
         self, request: CommandRequest, command: Command, stored: StoredSession, now_ms: int
     ) -> Answer | Retry:
-        """Apply a command to a stored session and commit the result. Raises the refusal of the command."""
+        """Apply a command to a stored session and commit the result.
+
+        Returns Retry if another commit came first or more transitions are overdue. Raises the refusal of the command.
+        """
         before = self._cache.parse(request.session_id, stored.snapshot.document)
         out_of_time_id = None
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
@@ -195,7 +214,7 @@ class Sessions:
 
 
 async def _measure(verb: str, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Await the answer of a command, and count its outcome and its duration in the metrics."""
+    """Await the answer of a command. Count the outcome and observe the duration in the metrics."""
     began_s = time.perf_counter()
     outcome = "failed"
     try:
@@ -217,14 +236,14 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
 
 
 def _causes(decision: Decision, request: CommandRequest) -> list[Cause]:
-    """Return the cause of each transition. Overdue and follow-up transitions are caused by time, not by the caller."""
+    """Return the cause of each transition. The cause of overdue and follow-up transitions is time, not the caller."""
     causes = [
         *(CAUSED_BY_TIME for _ in decision.overdue),
         *(request.cause for _ in decision.own),
         *(CAUSED_BY_TIME for _ in decision.follow_up),
     ]
     if causes and request.command_id is not None and decision.refusal is None and not decision.has_more_overdue:
-        # An accepted command's last row has its command id, so that a replay is possible after an eviction.
+        # The last event row of an accepted command has the command id. So a replay is possible after an eviction.
         at = len(decision.overdue) + len(decision.own) - 1
         causes[at] = replace(
             causes[at],
@@ -236,7 +255,10 @@ def _causes(decision: Decision, request: CommandRequest) -> list[Cause]:
 
 
 def _outcome(decision: Decision, request: CommandRequest) -> CommandOutcome | None:
-    """Return the outcome to record; None without a command id, or if the command must be applied again."""
+    """Return the outcome for the idempotency record.
+
+    None without a command id, or if the command must be applied again.
+    """
     if request.command_id is None or decision.has_more_overdue:
         return None
     return CommandOutcome(request.command_id, request.fingerprint, decision.refusal, decision.expired_participant_id)

@@ -6,7 +6,7 @@ makes the reverse splices. `tests/vectors/document_splices.json` has test vector
     splices  = line LF texts
     line     = length *( SP offset SP removed SP inserted )      decimal numbers, single spaces
     length   = number of bytes of the document before
-    offset   = position in bytes in the document before, at which a splice begins; ascending, no ranges overlap
+    offset   = position in bytes in the document before at which a splice begins; ascending, no overlap
     removed  = number of bytes removed at the offset
     inserted = number of bytes inserted at the offset, taken from `texts` in order
     texts    = the inserted bytes of all splices, without separators
@@ -15,8 +15,8 @@ Readers ignore a space at the end of the line, which the script writes if there 
 
 For example `10 2 1 3\\nabc` replaces the byte at position 2 of a document of 10 bytes by `abc`.
 
-A *body* is either splices or a whole document. A document begins with `{`, splices begin with a digit, so the first byte
-distinguishes them. Feed messages and the version history in Redis contain bodies.
+A *body* is either splices or a whole document. A document begins with `{`, splices begin with a digit, so the first
+byte distinguishes them. Feed messages and the version history in Redis contain bodies.
 """
 
 from collections.abc import Iterator
