@@ -40,7 +40,7 @@ from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.outbox_entry import Cause
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
 

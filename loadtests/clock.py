@@ -14,7 +14,7 @@ from loadtests.report import print_result
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
-from synckairos.wire.rendered_session import RenderedSession
+from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 
 SWITCHES = 5_000

@@ -2,7 +2,7 @@
 
 import time
 
-from synckairos.client.local_clock import MAX_BOOT_STEP_S, LocalClock
+from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, LocalClock
 
 
 class SleepingMachine:

@@ -28,7 +28,7 @@ from synckairos.store.connect import open_store
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.v2_sessions import V2Change, V2Store
-from synckairos.wire.v2_session import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
+from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
 PROGRESS_SESSIONS = 1_000
 """Sessions after which a line reports the progress of a pass."""

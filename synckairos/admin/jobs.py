@@ -26,9 +26,15 @@ _NOT_IN_TABLE = {"checksum", "session_id", "version"}
 
 
 class NoSuchJob(SyncKairosError):
-    """There is no job of this id, or its status does not allow the command."""
+    """The job table has no job with this id."""
 
     code = "NO_SUCH_JOB"
+
+
+class JobNotFailed(SyncKairosError):
+    """The job cannot be retried, because it has not failed."""
+
+    code = "JOB_NOT_FAILED"
 
 
 async def list_jobs(
@@ -70,11 +76,11 @@ async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any])
 
 
 async def retry_job(settings: Settings, job_id: int) -> None:
-    """Queue a failed job again with all its attempts. Raises NoSuchJob."""
+    """Queue a failed job again with all its attempts. Raises NoSuchJob, JobNotFailed."""
     async with _open_jobs(settings) as (job_table, job_queue):
         if await job_queue.retry(job_id) is None:
             job = await _job(job_table, job_id)
-            raise NoSuchJob(f"Job {job_id} is {job.status}: only a failed job can be retried")
+            raise JobNotFailed(f"Job {job_id} is {job.status}: only a failed job can be retried")
 
 
 async def wait_for_end(settings: Settings, job_id: int) -> Job:

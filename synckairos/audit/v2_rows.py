@@ -31,7 +31,7 @@ from synckairos.wire.field_types import metadata_fault
 from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
-from synckairos.wire.v2_session import IMPORT_COMMAND, V2_ACTOR, V2StateMalformed, parse_v2_session, v2_epoch
+from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_ACTOR, V2StateMalformed, parse_v2_session, v2_epoch
 
 _CAUSE = Cause(V2_ACTOR, IMPORT_COMMAND)
 

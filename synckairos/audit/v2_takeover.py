@@ -1,8 +1,8 @@
 """The takeover of a database of SyncKairos v2: its sessions and events become rows of this audit, in one transaction.
 
 v2's tables move to the schema `synckairos_v2` and keep every row. v2 may go on writing: a trigger puts its rows into
-its own tables, and `take_over_later_rows` converts them. Rows of v2 have an epoch of v2 (`wire/v2_session.py`), the
-command `import-v2` and no arguments.
+its own tables, and `take_over_later_rows` converts them. Rows of v2 have an epoch of v2 (`wire/v2_state_parser.py`),
+the command `import-v2` and no arguments.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, cre
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
-from synckairos.wire.v2_session import IMPORT_COMMAND, V2_GENERATION
+from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_GENERATION
 
 V2_SCHEMA = "synckairos_v2"
 """The schema of v2's tables after the takeover."""

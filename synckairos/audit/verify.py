@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import AsyncConnection, IsolationLevel
 
 from synckairos.audit.entry_rows import EventRow
-from synckairos.audit.replay import AuditReplay, ReplayFinding
+from synckairos.audit.replay_check import AuditReplay, ReplayFinding
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_postgres_errors

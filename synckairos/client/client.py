@@ -14,11 +14,11 @@ from websockets.typing import Subprotocol
 from synckairos.backoff import Backoff
 from synckairos.client import errors
 from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.local_clock import LocalClock
 from synckairos.client.pending_commands import Ack, PendingCommands
 from synckairos.client.replica import Message, ReplicaGap
 from synckairos.client.server_url import socket_url
 from synckairos.client.single_connection import Connection
+from synckairos.client.suspend_aware_clock import LocalClock
 from synckairos.client.watched_session import Watch
 from synckairos.clock.model import EventType
 from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from synckairos.client.clock_offset import Sample
-from synckairos.client.local_clock import LocalClock
 from synckairos.client.replica import Message
+from synckairos.client.suspend_aware_clock import LocalClock
 
 INITIAL_PINGS = 4
 """PINGs that a new connection sends without a pause, for a good first sample."""

@@ -74,11 +74,11 @@ class _Countdown:
         """
         return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         """Return the budget after a turn that ended before its flag fell. The turn used `turn_used_ms` in total."""
         return budget
 
-    def finish_flagged_turn(self, budget: BudgetLike) -> BudgetLike:
+    def replenish_after_flag(self, budget: BudgetLike) -> BudgetLike:
         """Return the budget after a turn that ended at or after its zero. A turn that ends so late earns no time."""
         return budget
 
@@ -107,7 +107,7 @@ class Fischer(_Countdown, Struct, frozen=True):
     increment_ms: int
     cap_ms: int | None = None
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         raised_ms = budget.remaining_ms + self.increment_ms
         if self.cap_ms is not None:
             # Time above the cap comes from the initial budget or an adjustment, and is not taken away.
@@ -121,7 +121,7 @@ class Bronstein(_Countdown, Struct, frozen=True):
     name: ClassVar[str] = "bronstein"
     delay_ms: int
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         return Budget(budget.remaining_ms + min(turn_used_ms, self.delay_ms))
 
 
@@ -179,7 +179,7 @@ class Byoyomi(_Countdown, Struct, frozen=True):
         left = min(left, -(-rest_ms // self.period_ms))
         return Budget(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         phase, _ = _phase_and_periods(budget)
         return Budget(self.period_ms, budget.reading) if phase == "overtime" else budget
 
@@ -222,7 +222,7 @@ class Canadian(_Countdown, Struct, frozen=True):
             return self._open_overtime_period(self.period_ms + left_ms)
         return Budget(left_ms, budget.reading)
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         if _is_main_time(budget):
             return budget
         assert budget.reading is not None
@@ -252,10 +252,10 @@ class PerMove(_Countdown, Struct, frozen=True):
     def open_budget(self, budget_ms: int) -> BudgetLike:
         return Budget(self.move_ms)
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         return Budget(self.move_ms)
 
-    def finish_flagged_turn(self, budget: BudgetLike) -> BudgetLike:
+    def replenish_after_flag(self, budget: BudgetLike) -> BudgetLike:
         return Budget(self.move_ms)
 
 
@@ -288,7 +288,7 @@ class Stages(_Countdown, Struct, frozen=True):
     def open_budget(self, budget_ms: int) -> BudgetLike:
         return Budget(budget_ms, ClockReading(stage=0, moves_left=self.stages[0].moves))
 
-    def finish_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
         assert budget.reading is not None
         assert budget.reading.stage is not None
         number, left = budget.reading.stage, budget.reading.moves_left

@@ -189,7 +189,7 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
 
 
 def _finish(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged: bool) -> BudgetLike:
-    return system.finish_flagged_turn(budget) if flagged else system.finish_turn(budget, turn_used_ms)
+    return system.replenish_after_flag(budget) if flagged else system.replenish_after_turn(budget, turn_used_ms)
 
 
 def begin_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:

@@ -23,19 +23,19 @@ from synckairos.history.records import (
     AuditedVersion,
     Bucket,
     ListedSession,
-    OutboxTime,
     Page,
     ParticipantSession,
     TimeSlice,
     TrailEvent,
+    UsedTimeInOutbox,
 )
 from synckairos.history.time_buckets import build_time_buckets
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 from synckairos.wire.time_zones import parse_time_zone
-from synckairos.wire.v2_session import V2_GENERATION
+from synckairos.wire.v2_state_parser import V2_GENERATION
 
 T = TypeVar("T")
 
@@ -299,7 +299,7 @@ class HistoryReader:
         tz: str = "UTC",
         bucket: Bucket = "day",
         metadata_key: str | None = None,
-        in_outbox: Sequence[OutboxTime] = (),
+        in_outbox: Sequence[UsedTimeInOutbox] = (),
     ) -> list[TimeSlice]:
         """Return the time of a participant in [from_ms, to_ms), per session, local day or ISO week, in order.
 
@@ -339,7 +339,7 @@ class HistoryReader:
         )
         return [TimeSlice(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
 
-    async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[OutboxTime]) -> int:
+    async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
         """Return an instant before which the participant used no time; `until_ms` if it used none."""
         values = {"participant_id": _uuid(participant_id), "until": _to_instant(until_ms)}
         rows = await self._queries.run("first_session_created", values)

@@ -4,7 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 Bucket = Literal["session", "day", "week"]
 
@@ -120,7 +120,7 @@ class TimeSlice(Struct, frozen=True):
     key: str | None = None
 
 
-class OutboxTime(Struct, frozen=True):
+class UsedTimeInOutbox(Struct, frozen=True):
     """A participant's time in those versions of a session that are in the outbox.
 
     `first_version` is (instant, number) of the first of them. From it on, only the spans in `running` count: the

@@ -8,7 +8,7 @@ import orjson
 from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
-from synckairos.history.records import Bucket, OutboxTime, TimeSlice
+from synckairos.history.records import Bucket, TimeSlice, UsedTimeInOutbox
 from synckairos.store.outbox import Outbox
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.outbox_entry import OutboxEntry
@@ -54,13 +54,13 @@ class TimeReport:
         )
         return slices, is_redis_unreachable
 
-    async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[OutboxTime]:
+    async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[UsedTimeInOutbox]:
         session_ids = await self._outbox.sessions_of_participant(participant_id)
         found = await asyncio.gather(*(self._outbox.session_entries(each) for each in session_ids))
         return [time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 
 
-def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> OutboxTime:
+def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
     """Return the participant's time in versions of one session. A running turn counts up to now or to its deadline."""
     versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_sort_key)
     event, first = versions[0]
@@ -82,7 +82,7 @@ def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int)
         if until_ms > began_ms:
             running.append((began_ms, until_ms))
     metadata = session["metadata"]
-    return OutboxTime(
+    return UsedTimeInOutbox(
         session_id=first.session_id,
         first_version=(versions[0][0]["occurred_at_ms"], first.version),
         metadata=orjson.dumps(replace_nul(metadata) if NUL_ESCAPE in versions[-1][1].document else metadata).decode(),

@@ -10,7 +10,7 @@ import orjson
 
 from synckairos.config import Settings
 from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
-from synckairos.history.cold.archive_format import Bundle
+from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ArchiveRecord
@@ -85,12 +85,12 @@ class ArchiveRoutes:
         if is_not_modified(request.header(b"if-none-match"), etag):
             response.status = 304
             return response
-        bundle = await self._history.cold_reader.read_bundle(record)
+        archive = await self._history.cold_reader.read_archive(record)
         render = _render_ndjson if media_type == NDJSON else _render_json
-        if len(bundle.events) > _MAX_EVENTS_ON_LOOP:
-            response.body = await asyncio.to_thread(render, record, bundle, scope, snapshots)
+        if len(archive.events) > _MAX_EVENTS_ON_LOOP:
+            response.body = await asyncio.to_thread(render, record, archive, scope, snapshots)
         else:
-            response.body = render(record, bundle, scope, snapshots)
+            response.body = render(record, archive, scope, snapshots)
         return response
 
     async def _newest_record(self, session_id: str) -> ArchiveRecord:
@@ -118,32 +118,32 @@ class ArchiveRoutes:
         return "events" if request.principal.has_role(self._events_role) else "state"
 
 
-def _render_json(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, snapshots: bool) -> bytes:
+def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> bytes:
     document: dict[str, Any] = {
         "session_id": record.session_id,
         "version": record.version,
         "epoch": record.epoch,
         "archived_at": render_instant(record.archived_at_ms),
         "event_count": record.events,
-        "session": orjson.Fragment(bundle.newest.document),
+        "session": orjson.Fragment(archive.newest.document),
     }
     if scope != "state":
-        document["events"] = [event_json(line.to_trail_event(snapshots)) for line in bundle.events]
+        document["events"] = [event_json(line.to_trail_event(snapshots)) for line in archive.events]
     if scope == "all":
         document |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
     return orjson.dumps({"data": document})
 
 
-def _render_ndjson(record: ArchiveRecord, bundle: Bundle, scope: ReadableScope, snapshots: bool) -> bytes:
+def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> bytes:
     """Return JSON lines: the archive's lines, one line for each event, or one line with the final state.
 
     `scope` selects one of these three forms.
     """
     match scope:
         case "all":
-            return bundle.raw
+            return archive.raw
         case "events":
-            lines = [orjson.dumps(event_json(line.to_trail_event(snapshots))) for line in bundle.events]
+            lines = [orjson.dumps(event_json(line.to_trail_event(snapshots))) for line in archive.events]
         case _:
-            lines = [bundle.newest.document]
+            lines = [archive.newest.document]
     return b"".join(line + b"\n" for line in lines)

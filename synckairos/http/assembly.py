@@ -13,7 +13,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.time_report import TimeReport
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
-from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.client_address import CallerIdentity
 from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, LiveTail

@@ -26,7 +26,7 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     return any(f'"{opaque}"' == etag for _, opaque in _ENTITY_TAG.findall(if_none_match))
 
 
-def parse_etags(if_match: str | None) -> list[tuple[int, str]]:
+def parse_if_match(if_match: str | None) -> list[tuple[int, str]]:
     """Return the pairs of version and epoch that the header `If-Match` allows. An empty list allows every version.
 
     `if_match` is None if the request has no such header. Uses strong comparison, so a weak tag matches no session. A

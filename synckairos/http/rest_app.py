@@ -26,7 +26,7 @@ from synckairos.errors import (
     SyncKairosError,
 )
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.client_address import CallerIdentity
 from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from synckairos.errors import PreconditionFailed, SessionNotFound
-from synckairos.http.etag import is_not_modified, parse_etags, render_etag
+from synckairos.http.etag import is_not_modified, parse_if_match, render_etag
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
@@ -127,7 +127,7 @@ class SessionRoutes:
         else:
             answer = await self._sessions.read_at(session_id, query.at, request.meter)
         response, snapshot = _session_response(answer, request.warnings), answer.snapshot
-        tags = parse_etags(request.header(b"if-match"))
+        tags = parse_if_match(request.header(b"if-match"))
         if tags and (snapshot.version, snapshot.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {snapshot.version} of epoch {snapshot.epoch}")
         response.headers.append((b"cache-control", b"no-cache"))
@@ -179,7 +179,7 @@ class SessionRoutes:
 
     async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
         command_id = request.command_id() if request.scope["method"] in ("POST", "PATCH") else None
-        etags = tuple(parse_etags(request.header(b"if-match")))
+        etags = tuple(parse_if_match(request.header(b"if-match")))
         if verb == "switch":
             request.meter.add(switch_quota(session_id, self._switches_per_s))
         # The service completes the command even if the client disconnects in the meantime.

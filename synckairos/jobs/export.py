@@ -13,11 +13,11 @@ from typing import Literal
 import orjson
 from psycopg import AsyncConnection, IsolationLevel, sql
 
-from synckairos.history.cold.archive_format import Bundle
+from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
-from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.jobs.archive_and_retention_sql import archive_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows
@@ -112,7 +112,7 @@ class Exporter:
             async for row in removed:
                 rows = list(
                     _archived_rows(
-                        await self._cold_reader.read_bundle(parse_archive_record(row)), from_at, to_at, snapshots
+                        await self._cold_reader.read_archive(parse_archive_record(row)), from_at, to_at, snapshots
                     )
                 )
                 if form == "csv":
@@ -153,10 +153,12 @@ def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: da
     return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows), texts=texts))
 
 
-def _archived_rows(bundle: Bundle, from_at: datetime, to_at: datetime, snapshots: bool) -> Iterator[dict[str, object]]:
-    for line in bundle.events:
+def _archived_rows(
+    archive: Archive, from_at: datetime, to_at: datetime, snapshots: bool
+) -> Iterator[dict[str, object]]:
+    for line in archive.events:
         if from_at <= datetime.fromisoformat(line.row["occurred_at"]) < to_at:
-            yield {"session_id": bundle.head["session_id"], **event_json(line.to_trail_event(snapshots))}
+            yield {"session_id": archive.head["session_id"], **event_json(line.to_trail_event(snapshots))}
 
 
 def _columns(snapshots: bool) -> tuple[str, ...]:

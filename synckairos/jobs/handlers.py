@@ -9,12 +9,12 @@ import psycopg
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.ended_session import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.kinds import ExportParams, SessionsParams, parse_job_params
-from synckairos.jobs.load_ended_session import SessionNotFinished, SessionRecreated
 from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.runner import PermanentJobFailure
-from synckairos.jobs.session_job_statements import archive_statement
 from synckairos.jobs.table import JobClaim, JobTable
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors

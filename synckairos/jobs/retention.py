@@ -9,13 +9,13 @@ import orjson
 from psycopg import AsyncConnection
 
 from synckairos.errors import SyncKairosError
-from synckairos.history.cold.archive_format import Bundle, BundleLine, find_version_gaps
+from synckairos.history.cold.archive_format import Archive, ArchiveLine, find_version_gaps
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.load_ended_session import SessionNotFinished
-from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.outbox import Outbox
@@ -33,7 +33,7 @@ class SessionRetained(SyncKairosError):
     """The session has to stay for now. Scheduled jobs try it again after an hour."""
 
     code = "STAYS"
-    stored_as = "Stays"  # `session_jobs.sql` looks for it
+    stored_as = "Stays"  # `archive_and_retention.sql` looks for it
 
 
 class SessionRows:
@@ -42,7 +42,7 @@ class SessionRows:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def delete(self, record: ArchiveRecord, bundle: Bundle, after_s: float) -> bool:
+    async def delete(self, record: ArchiveRecord, archive: Archive, after_s: float) -> bool:
         """Delete a session's rows in one transaction if the archive holds all of them with the same hashes.
 
         Returns False, and deletes nothing, if the archive was replaced or Postgres has other rows.
@@ -65,8 +65,8 @@ class SessionRows:
             if (session[0], session[1]) == (record.epoch, record.version):
                 events = await _delete_returning(connection, "delete_events", values)
                 conflicts = await _delete_returning(connection, "delete_conflicts", values)
-                if events <= _hashes(bundle.events) and conflicts <= _hashes(bundle.conflicts):
-                    created_at = bundle.head["created_at"]
+                if events <= _hashes(archive.events) and conflicts <= _hashes(archive.conflicts):
+                    created_at = archive.head["created_at"]
                     await connection.execute(archive_statement("delete_session"), {**values, "created_at": created_at})
                     return True
             transaction.force_rollback = True
@@ -137,31 +137,31 @@ class Retention:
 
     async def _verify_and_delete(self, record: ArchiveRecord, after_s: float) -> bool:
         """Read the archive back, verify that it is complete, and delete the session's rows."""
-        bundle = await self._cold_reader.read_bundle(record, lean=True)
-        if len(bundle.events) != record.events or bundle.newest.version != (record.epoch, record.version):
+        archive = await self._cold_reader.read_archive(record, lean=True)
+        if len(archive.events) != record.events or archive.newest.version != (record.epoch, record.version):
             raise ArchiveDamaged(f"The archive of session {record.session_id} does not match its record")
-        missing = await self._find_missing_version(record, bundle)
+        missing = await self._find_missing_version(record, archive)
         if missing is not None:
             raise ArchiveIncomplete(
                 f"Session {record.session_id} stays: {missing} is missing (see `synckairos audit failed`)"
             )
-        if not await self._rows.delete(record, bundle, after_s):
+        if not await self._rows.delete(record, archive, after_s):
             return False
         # Also if the rows were deleted before: that worker may have died before this line.
-        await self._summary_refresh.remove_session(record.session_id, _participant_ids(bundle))
+        await self._summary_refresh.remove_session(record.session_id, _participant_ids(archive))
         return True
 
-    async def _find_missing_version(self, record: ArchiveRecord, bundle: Bundle) -> str | None:
+    async def _find_missing_version(self, record: ArchiveRecord, archive: Archive) -> str | None:
         """Name a version that is missing; return None if the archive is complete.
 
         A version that was in the outbox when an earlier life of the session left Postgres arrived later. So it is in
         this archive, and the version before it is in the archive of the earlier life.
         """
-        if next(find_version_gaps(bundle.events), None) is None:
+        if next(find_version_gaps(archive.events), None) is None:
             return None
         records = await self._archiver.earlier_removed_records(record)
-        earlier = [await self._cold_reader.read_bundle(each, lean=True) for each in records]
-        return next(find_version_gaps(bundle.events, (line for each in earlier for line in each.events)), None)
+        earlier = [await self._cold_reader.read_archive(each, lean=True) for each in records]
+        return next(find_version_gaps(archive.events, (line for each in earlier for line in each.events)), None)
 
 
 async def _delete_returning(
@@ -171,12 +171,12 @@ async def _delete_returning(
     return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in await cursor.fetchall()}
 
 
-def _participant_ids(bundle: Bundle) -> set[str]:
+def _participant_ids(archive: Archive) -> set[str]:
     """Return the ids of all participants: those at the end, and those that events name, such as removed ones."""
-    ids = {line.row.get("participant_id") for line in bundle.events}
-    ids |= {each["participant_id"] for each in orjson.loads(bundle.newest.document)["participants"]}
+    ids = {line.row.get("participant_id") for line in archive.events}
+    ids |= {each["participant_id"] for each in orjson.loads(archive.newest.document)["participants"]}
     return {each for each in ids if each is not None}
 
 
-def _hashes(lines: tuple[BundleLine, ...]) -> set[tuple[str, int, bytes]]:
+def _hashes(lines: tuple[ArchiveLine, ...]) -> set[tuple[str, int, bytes]]:
     return {(*line.version, line.payload_hash) for line in lines}

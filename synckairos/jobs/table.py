@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.jobs.archive_and_retention_sql import archive_statement
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 

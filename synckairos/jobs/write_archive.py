@@ -14,9 +14,9 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.archive_packer import ArchivePacker, load_event_extent
-from synckairos.jobs.load_ended_session import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
-from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.ended_session import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
+from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_extent
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 
@@ -24,11 +24,13 @@ from synckairos.postgres.pool import PostgresPool
 class Archiver:
     """Archives sessions. Raises StoreUnavailable if cold storage is not reachable, and the errors of psycopg."""
 
-    def __init__(self, pool: PostgresPool, cold_storage: ColdStorage, packer: ArchivePacker | None = None) -> None:
+    def __init__(
+        self, pool: PostgresPool, cold_storage: ColdStorage, packer: SessionArchiveBuilder | None = None
+    ) -> None:
         self._pool = pool
         self._cold_storage = cold_storage
         self._cold_reader = ColdReader(cold_storage)
-        self._packer = packer or ArchivePacker(pool)
+        self._packer = packer or SessionArchiveBuilder(pool)
 
     async def archive(self, session_id: str, *, force: bool = False) -> ArchiveRecord:
         """Archive a session and return the record of its archive.
@@ -63,7 +65,7 @@ class Archiver:
     async def record_failure(self, session_id: str, fault: Exception) -> None:
         """Save the reason of a failure. Scheduled jobs then skip the session for an hour.
 
-        The text begins with the fault's `stored_as`, or with its class name: `session_jobs.sql` compares it.
+        The text begins with the fault's `stored_as`, or with its class name: `archive_and_retention.sql` compares it.
         """
         name = getattr(fault, "stored_as", type(fault).__name__)
         with suppress(psycopg.Error):
@@ -83,7 +85,7 @@ class Archiver:
     async def _write(self, ended: EndedSession, removed: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
         """Write the object and its record. If retention `removed` the session, add the new rows to its archive."""
         await self._run("begin_archive", session_id=ended.session_id, created_at=ended.created_at)
-        earlier = None if removed is None else await self._cold_reader.read_bundle(removed)
+        earlier = None if removed is None else await self._cold_reader.read_archive(removed)
         packed = await self._packer.pack(ended, earlier)
         ended, path = packed.ended, packed.ended.object_path(packed.content)
         written = await self._cold_storage.put(path, packed.content)

@@ -26,7 +26,7 @@ from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.history.time_report import TimeReport
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.client_address import CallerIdentity
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.process.gc_tuning import tune_gc

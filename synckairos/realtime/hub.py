@@ -22,7 +22,7 @@ from synckairos.store.feed import Feed
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 DRAIN_BATCH = 100
 """Number of connections that a draining instance closes together."""
@@ -149,7 +149,7 @@ class Hub:
                 backlog.clear()
                 current = await self.read_current(session_id)
         except Exception:
-            self._feed.request_renewal(session_id)
+            self._feed.request_resync(session_id)
             raise
         return current
 
@@ -255,7 +255,7 @@ class Hub:
         """Notify all watchers of the version in a feed message."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
-    def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Notify all watchers of a state that the feed read from the store because feed messages were lost.
 
         `went_back`: whether the store lost versions. The state can then have a lower version than the watchers have.

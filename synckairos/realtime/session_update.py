@@ -7,7 +7,7 @@ from synckairos.clock.model import EventType
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 EVENTS_SENT = frozenset(
     {

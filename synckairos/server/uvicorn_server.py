@@ -23,9 +23,9 @@ import uvicorn
 from synckairos.config import Settings
 from synckairos.errors import PortTaken
 from synckairos.realtime.hub import Hub
+from synckairos.server.direct_write_websocket import LOGGER_NAME, BoundedWebSocketProtocol
 from synckairos.server.http_protocol import BoundedHttpProtocol
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
-from synckairos.server.websocket_protocol import LOGGER_NAME, BoundedWebSocketProtocol
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import LOOP_LAG
 

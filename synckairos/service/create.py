@@ -16,7 +16,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations, new_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
-from synckairos.wire.rendered_session import RenderedSession
+from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.session_json import parse_session
 
 KEY_TTL_S = 7 * 24 * 3600

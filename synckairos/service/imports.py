@@ -22,7 +22,7 @@ from synckairos.store.stored_session import StoredSession
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.v2_session import IMPORT_COMMAND, is_v2_epoch
+from synckairos.wire.v2_state_parser import IMPORT_COMMAND, is_v2_epoch
 
 MADE_BY_TIME = frozenset(
     {

@@ -15,9 +15,9 @@ from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
+from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import Cause, render_event
-from synckairos.wire.rendered_session import RenderedSession
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 MAX_ATTEMPTS = 500
 """Maximum number of attempts of one command. After that the command fails with a 503.

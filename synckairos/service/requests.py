@@ -15,7 +15,7 @@ from synckairos.store.stored_session import StoredSession
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.request_bodies import CommandBody
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 FORMER_ROUTES = {
     "add_participant": ("POST", "/participants"),

@@ -15,7 +15,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.wire.outbox_entry import Cause
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.v2_session import is_v2_epoch
+from synckairos.wire.v2_state_parser import is_v2_epoch
 
 CAUSED_BY_RECOVERY = Cause("recovery", "recover")
 """The cause of a session's first version after data loss, in the audit."""

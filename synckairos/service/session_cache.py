@@ -4,8 +4,8 @@ With the cache, the next command on a session does not need to load and parse it
 still has the same bytes.
 """
 
-from synckairos.wire.rendered_session import RenderedSession
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.snapshot import Snapshot
 
 MAX_BYTES = 8 << 20
 """Bytes: maximum total size of the documents in the cache. The parsed sessions need several times this memory."""

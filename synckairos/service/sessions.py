@@ -31,8 +31,8 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import LoadedSession, StoredSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
+from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import Cause
-from synckairos.wire.rendered_session import RenderedSession
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from synckairos.store.stored_session import StoredSession, parse_stored_session
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 MAX_HISTORY_BYTES = 1 << 20
 """Bytes of one session's version history if all its versions are large. It then keeps fewer versions than

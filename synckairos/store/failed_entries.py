@@ -33,7 +33,7 @@ class FailedEntries:
         self._pipe = pipe
         self._keys = keys
         self._fail_script = LuaScript("outbox_entry_fail")
-        self._retry_script = LuaScript("failed_entry_retry")
+        self._retry_script = LuaScript("failed_entry_reschedule")
 
     async def add(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None

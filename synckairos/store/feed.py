@@ -26,7 +26,7 @@ from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, MessageWithBody
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 COMPARE_S = 2.0
 """Seconds between two comparisons of the watched versions with the stored versions."""
@@ -60,7 +60,7 @@ class Listener(Protocol):
     def publish(self, message: FeedMessage) -> None:
         """Receive the next version of a watched session."""
 
-    def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Receive the stored version, because the versions before it are missing or the store lost some (`went_back`).
 
         The store can have issued a lost version number again, so the version may be one that was received before.
@@ -73,12 +73,12 @@ class Listener(Protocol):
 class _WatchedSession:
     """A watched session. `at` is the snapshot that all its watchers were offered."""
 
-    __slots__ = ("at", "backlog", "is_rereading", "needs_renewal")
+    __slots__ = ("at", "backlog", "is_rereading", "needs_resync")
 
     def __init__(self) -> None:
         self.at: Snapshot | None = None
         self.is_rereading = False
-        self.needs_renewal = False
+        self.needs_resync = False
         """Whether a watcher joined that could not be offered `at`."""
         self.backlog: list[MessageWithBody] = []
 
@@ -149,11 +149,11 @@ class Feed:
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
-    def request_renewal(self, session_id: str) -> None:
+    def request_resync(self, session_id: str) -> None:
         """Renew a session at the next successful comparison, because a watcher could not be offered its state."""
         watched = self._watched.get(session_id)
         if watched is not None:
-            watched.needs_renewal = True
+            watched.needs_resync = True
 
     async def history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
         """Return the stored versions of a session, from this snapshot back. One round trip.
@@ -258,7 +258,7 @@ class Feed:
     def _catch_up(
         self, session_id: str, watched: _WatchedSession, newest: Snapshot | None, history: Iterator[FeedMessage]
     ) -> None:
-        """Deliver the history after the watchers' version. If it does not reach back so far, renew the session."""
+        """Deliver the history after the watchers' version. If it does not reach back so far, resync the session."""
         at = watched.at
         if newest is None:
             if at is not None:
@@ -274,7 +274,7 @@ class Feed:
         if not watched.is_at(newest):
             went_back = at is not None and at.epoch == newest.epoch and newest.version <= at.version
             watched.at = newest
-            self._running_listener.renew(session_id, newest, went_back)
+            self._running_listener.resync(session_id, newest, went_back)
 
     def _finish_reread(self, watched: _WatchedSession) -> None:
         watched.is_rereading = False
@@ -338,10 +338,10 @@ class Feed:
                 continue
             if not watched.is_at(stored):
                 self._request_reread(session_id, watched)
-            elif watched.needs_renewal:
-                watched.needs_renewal = False
+            elif watched.needs_resync:
+                watched.needs_resync = False
                 if watched.at is not None:
-                    self._running_listener.renew(session_id, watched.at, False)
+                    self._running_listener.resync(session_id, watched.at, False)
 
 
 def _follows(at: Snapshot | None, message: FeedMessage) -> bool:

@@ -24,7 +24,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import parse_stored_session
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
@@ -99,7 +99,7 @@ class ParticipantSessionStore:
         self.keys = keys
         self.max_sessions = max_sessions
         self._page_script = LuaScript("participant_sessions_page")
-        self._find_script = LuaScript("participant_sessions_find_cached")
+        self._find_script = LuaScript("session_list_caches_find")
         self._place_script = LuaScript("participant_sessions_place")
         self._lease_script = LuaScript("participant_sessions_lease")
         self._fill_script = LuaScript("participant_sessions_fill")

@@ -25,7 +25,7 @@ from synckairos.store.stored_session import (
 )
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: for a document of this size it pays to ask Redis whether the caller's copy is still current."""

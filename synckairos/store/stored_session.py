@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.history_walk_back import walk_back
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 SESSION_FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
 """The fields of a session's hash, in the order that `parse_stored_session` takes; `state` holds the document."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from synckairos.clock.model import EventType, Transition
 from synckairos.frozen_replace import replace
 from synckairos.wire.document_splices import apply_body
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 
 class DocumentChange(Struct, frozen=True):

@@ -10,7 +10,7 @@ from itertools import dropwhile
 
 from synckairos.wire.document_splices import apply_body
 from synckairos.wire.feed_message import FeedMessage, MessageWithBody
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 
 def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 
 class Cause(Struct, frozen=True):

@@ -127,12 +127,12 @@ class SwitchBody(V2CommandBody):
     def to_command(self) -> Command:
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
 
-    def with_measured_lag(self, lag_ms: int) -> "MeasuredSwitch":
+    def with_measured_lag(self, lag_ms: int) -> "SwitchWithServerLag":
         """Return this body with the network delay that the server measured, in ms."""
-        return MeasuredSwitch(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
+        return SwitchWithServerLag(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
 
 
-class MeasuredSwitch(SwitchBody):
+class SwitchWithServerLag(SwitchBody):
     """A switch as the audit stores it and as a simulation accepts it. Clients cannot send `measured_lag_ms`."""
 
     measured_lag_ms: Omittable[DurationMs] = None
@@ -231,7 +231,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
 }
 """The model of each command's request body, by the name of the command."""
 
-STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": MeasuredSwitch}
+STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": SwitchWithServerLag}
 """The model of each command's arguments in the audit. These models include members that the server adds."""
 
 

@@ -14,7 +14,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import LoadedSession
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 T0 = 1_800_000_000_000
 

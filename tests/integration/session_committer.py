@@ -15,7 +15,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import Cause, render_event
 from synckairos.wire.session_json import render_session
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
 BOB = "bbbbbbbb-0000-4000-8000-000000000002"

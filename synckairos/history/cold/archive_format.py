@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from synckairos.history.records import TrailEvent
-from synckairos.wire.v2_session import IMPORT_COMMAND
+from synckairos.wire.v2_state_parser import IMPORT_COMMAND
 
 FORMAT = "synckairos-archive/1"
 """Name of the format, in the head of each object."""
@@ -27,12 +27,12 @@ _GZIP_WBITS = 31  # zlib's window bits for the gzip format
 _PIECE_BYTES = 1 << 20
 
 
-class BundleDamaged(ValueError):
-    """The bytes of the object are not an undamaged bundle."""
+class ArchiveBytesDamaged(ValueError):
+    """The bytes of the object are not an undamaged archive."""
 
 
 @dataclass(frozen=True, slots=True)
-class BundleLine:
+class ArchiveLine:
     """One version or conflict: its row, its document, and the raw line without the line end."""
 
     row: Mapping[str, Any]
@@ -75,25 +75,25 @@ class BundleLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class Archive:
     """The parsed archive of a session. `raw` is all of it, decompressed.
 
-    A lean bundle has no `raw`, and only the newest document. So it shows the content of an archive of any size.
+    A lean archive has no `raw`, and only the newest document. So it shows the content of an archive of any size.
     """
 
     head: Mapping[str, Any]
-    events: tuple[BundleLine, ...]
-    conflicts: tuple[BundleLine, ...]
+    events: tuple[ArchiveLine, ...]
+    conflicts: tuple[ArchiveLine, ...]
     raw: bytes
 
     @property
-    def newest(self) -> BundleLine:
+    def newest(self) -> ArchiveLine:
         """Return the line of the session's last version."""
         last = (self.head["epoch"], self.head["version"])
         return next(line for line in reversed(self.events) if line.version == last)
 
 
-class BundleWriter:
+class ArchiveWriter:
     """Writes an object line by line. Only the compressed bytes stay in memory."""
 
     def __init__(self, head: Mapping[str, Any]) -> None:
@@ -102,7 +102,7 @@ class BundleWriter:
         self._pieces = [self._compressor.compress(orjson.dumps({"format": FORMAT, **head}) + b"\n")]
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Add lines that `render_bundle_line` rendered."""
+        """Add lines that `render_archive_line` rendered."""
         self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
     def finish(self) -> bytes:
@@ -111,7 +111,7 @@ class BundleWriter:
         return b"".join(self._pieces)
 
 
-def render_bundle_line(kind: str, row: Mapping[str, Any], document: bytes) -> bytes:
+def render_archive_line(kind: str, row: Mapping[str, Any], document: bytes) -> bytes:
     """Render a row as one line. Members without a value are absent, the hash is hexadecimal, `args` are unchanged.
 
     Raises ValueError if the document does not match its hash or contains a line end.
@@ -136,26 +136,26 @@ def _to_json_value(name: str, value: Any) -> Any:
             return value
 
 
-def parse_bundle(content: bytes, *, lean: bool = False) -> Bundle:
-    """Parse an object and verify each document against its hash. Raises BundleDamaged."""
+def parse_archive(content: bytes, *, lean: bool = False) -> Archive:
+    """Parse an object and verify each document against its hash. Raises ArchiveBytesDamaged."""
     try:
         raw = b"" if lean else zlib.decompress(content, _GZIP_WBITS)
         rest = _decompressed_lines(content) if lean else iter(raw.removesuffix(b"\n").split(b"\n"))
         head = orjson.loads(next(rest, b""))
         if head["format"] != FORMAT:
-            raise BundleDamaged(f"the format is {head['format']!r}, not {FORMAT}")
+            raise ArchiveBytesDamaged(f"the format is {head['format']!r}, not {FORMAT}")
         newest = (head["epoch"], head["version"])
         lines = [_parse_line(line, keeps_document=lambda version: not lean or version == newest) for line in rest]
         events = tuple(line for line in lines if line.row["kind"] == "event")
-        bundle = Bundle(head, events, tuple(line for line in lines if line.row["kind"] == "conflict"), raw)
+        archive = Archive(head, events, tuple(line for line in lines if line.row["kind"] == "conflict"), raw)
         counts = (head["events"], head["conflicts"])
     except (zlib.error, orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as fault:
-        raise BundleDamaged(f"{type(fault).__name__}: {fault}") from fault
-    if counts != (len(bundle.events), len(bundle.conflicts)):
-        raise BundleDamaged(
-            f"the object has {len(bundle.events)} events and {len(bundle.conflicts)} conflicts, not {counts}"
+        raise ArchiveBytesDamaged(f"{type(fault).__name__}: {fault}") from fault
+    if counts != (len(archive.events), len(archive.conflicts)):
+        raise ArchiveBytesDamaged(
+            f"the object has {len(archive.events)} events and {len(archive.conflicts)} conflicts, not {counts}"
         )
-    return bundle
+    return archive
 
 
 def _decompressed_lines(content: bytes) -> Iterator[bytes]:
@@ -165,29 +165,29 @@ def _decompressed_lines(content: bytes) -> Iterator[bytes]:
         piece = decompressor.decompress(content, _PIECE_BYTES)
         content = decompressor.unconsumed_tail
         if not piece and not content and not decompressor.eof:
-            raise BundleDamaged("the object is cut off")
+            raise ArchiveBytesDamaged("the object is cut off")
         *whole, partial = (partial + piece).split(b"\n")
         yield from whole
 
 
-def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -> BundleLine:
+def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -> ArchiveLine:
     row = orjson.loads(raw)
     document = raw[-1 - row["state_bytes"] : -1]
     del row["state"]
-    line = BundleLine(row, document, raw)
+    line = ArchiveLine(row, document, raw)
     if sha256(document).digest() != line.payload_hash:
-        raise BundleDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} does not match its hash")
-    return line if keeps_document(line.version) else BundleLine(row, b"", b"")
+        raise ArchiveBytesDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} does not match its hash")
+    return line if keeps_document(line.version) else ArchiveLine(row, b"", b"")
 
 
-def find_version_gaps(events: Iterable[BundleLine], before: Iterable[BundleLine] = ()) -> Iterator[str]:
+def find_version_gaps(events: Iterable[ArchiveLine], before: Iterable[ArchiveLine] = ()) -> Iterator[str]:
     """Yield a description of each missing version.
 
     An epoch begins with version 1, or it continues an earlier version of another epoch. An epoch that was imported from
     v2 may begin with any version, because v2 may have lost the earlier rows. Lines in `before`, which are not of these
     events, also count as present.
     """
-    epochs: defaultdict[str, dict[int, BundleLine]] = defaultdict(dict)
+    epochs: defaultdict[str, dict[int, ArchiveLine]] = defaultdict(dict)
     for line in chain(before, events):
         epoch, version = line.version
         epochs[epoch][version] = line

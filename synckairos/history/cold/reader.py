@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.history.cold.archive_format import Bundle, BundleDamaged, BundleLine, parse_bundle
+from synckairos.history.cold.archive_format import Archive, ArchiveBytesDamaged, ArchiveLine, parse_archive
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.records import ArchiveRecord, AuditedVersion, TrailEvent
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 COLD_TIMEOUT_S = 10.0
 """Seconds after which the read of one archive fails."""
@@ -31,8 +31,8 @@ class ColdReader:
         self._cold_storage = cold_storage
         self._timeout_s = timeout_s
 
-    async def read_bundle(self, record: ArchiveRecord, *, lean: bool = False) -> Bundle:
-        """Read an archive and verify its checksum and the hash of each document. See `Bundle` for `lean`."""
+    async def read_archive(self, record: ArchiveRecord, *, lean: bool = False) -> Archive:
+        """Read an archive and verify its checksum and the hash of each document. See `Archive` for `lean`."""
         assert record.path is not None
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -42,18 +42,18 @@ class ColdReader:
             return _verified(content, record.checksum, lean)
         except TimeoutError:
             raise StoreUnavailable(f"Cold storage did not answer within {self._timeout_s:.0f} s") from None
-        except (ObjectMissing, BundleDamaged) as fault:
+        except (ObjectMissing, ArchiveBytesDamaged) as fault:
             reason = "the object is missing" if isinstance(fault, ObjectMissing) else fault
             raise ArchiveDamaged(f"The archive of session {record.session_id} cannot be read: {reason}") from fault
 
     async def latest_version(self, records: Sequence[ArchiveRecord]) -> AuditedVersion:
         """Return a session's last version and the records of its newest 100 commands, from the newest archive."""
         record = records[0]
-        bundle = await self.read_bundle(record)
-        newest = bundle.newest
-        deleted = bool(bundle.head["deleted"])
+        archive = await self.read_archive(record)
+        newest = archive.newest
+        deleted = bool(archive.head["deleted"])
         idempotency_records = _render_records(
-            line for line in bundle.events if line.occurred_at_ms >= record.created_at_ms
+            line for line in archive.events if line.occurred_at_ms >= record.created_at_ms
         )
         snapshot = Snapshot(*newest.version, newest.document, deleted=deleted)
         return AuditedVersion(record.session_id, snapshot, idempotency_records)
@@ -61,7 +61,7 @@ class ColdReader:
     async def version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
         """Return the document of one version, None if none of these archives has it."""
         for each in records:
-            for line in (await self.read_bundle(each)).events:
+            for line in (await self.read_archive(each)).events:
                 if line.version == (epoch, version):
                     return line.document
         return None
@@ -69,7 +69,7 @@ class ColdReader:
     async def version_at(self, records: Iterable[ArchiveRecord], at_ms: int) -> AuditedVersion | None:
         """Return the version that was in effect at an instant. The records are ordered from newest to oldest."""
         for each in records:
-            for line in reversed((await self.read_bundle(each)).events):
+            for line in reversed((await self.read_archive(each)).events):
                 if line.occurred_at_ms <= at_ms:
                     deleted = bool(line.row.get("deleted"))
                     snapshot = Snapshot(*line.version, line.document, deleted=deleted)
@@ -80,19 +80,19 @@ class ColdReader:
         self, records: Sequence[ArchiveRecord], after: tuple[int, int, str], limit: int, snapshots: bool
     ) -> list[TrailEvent]:
         """Return up to `limit` events after a position in the trail, oldest first."""
-        bundles = [await self.read_bundle(each) for each in records]
+        archives = [await self.read_archive(each) for each in records]
         # A version that was in the outbox when one life was archived may also be in the archive of the next life.
-        lines = {line.version: line for bundle in bundles for line in bundle.events if line.key > after}
+        lines = {line.version: line for archive in archives for line in archive.events if line.key > after}
         return [line.to_trail_event(snapshots) for line in sorted(lines.values(), key=lambda line: line.key)[:limit]]
 
 
-def _verified(content: bytes, checksum: bytes, lean: bool) -> Bundle:
+def _verified(content: bytes, checksum: bytes, lean: bool) -> Archive:
     if sha256(content).digest() != checksum:
-        raise BundleDamaged("the bytes do not match the checksum")
-    return parse_bundle(content, lean=lean)
+        raise ArchiveBytesDamaged("the bytes do not match the checksum")
+    return parse_archive(content, lean=lean)
 
 
-def _render_records(lines: Iterable[BundleLine]) -> dict[str, bytes]:
+def _render_records(lines: Iterable[ArchiveLine]) -> dict[str, bytes]:
     """Render the idempotency records of the newest command ids, oldest first."""
     found = {}
     for line in [line for line in lines if "command_id" in line.row][-_MAX_RECORDS:]:

@@ -21,7 +21,7 @@ from synckairos.store.participant_sessions import (
     ParticipantSessionStore,
     ReadyRow,
 )
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 
 
 class CachedSession(Struct, frozen=True):

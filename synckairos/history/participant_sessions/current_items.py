@@ -16,8 +16,8 @@ from synckairos.store.participant_sessions import ListKey
 from synckairos.wire.instants import parse_instant
 from synckairos.wire.outbox_entry import OutboxEntry
 from synckairos.wire.participant_session_json import render_pieces, render_row
-from synckairos.wire.session_version import Snapshot
-from synckairos.wire.v2_session import is_v2_epoch
+from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.v2_state_parser import is_v2_epoch
 
 
 class CurrentItemBuilder:

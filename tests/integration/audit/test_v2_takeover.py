@@ -13,7 +13,7 @@ from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverRefused, TakeoverResult, take_over, take_over_later_rows
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import InvalidMigrations, migrate
-from synckairos.wire.v2_session import is_v2_epoch
+from synckairos.wire.v2_state_parser import is_v2_epoch
 from tests.fixtures.v2 import product
 from tests.unit.docs.pages import code_blocks, read_page
 

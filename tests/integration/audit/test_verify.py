@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.replay import ReplayFinding
+from synckairos.audit.replay_check import ReplayFinding
 from synckairos.audit.verify import VerifiedSession, open_verifier
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.service.past_versions import PastVersions

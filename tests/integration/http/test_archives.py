@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.client_address import CallerIdentity
 from synckairos.jobs.retention import Retention, SessionRows
 from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver

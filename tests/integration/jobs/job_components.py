@@ -9,10 +9,10 @@ from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord, TrailEvent
-from synckairos.jobs.archive_packer import ArchivePacker
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.retention import Retention, SessionRows
+from synckairos.jobs.session_archive_builder import SessionArchiveBuilder
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
@@ -32,7 +32,7 @@ class JobComponents:
 
     pool: PostgresPool
     cold_storage: ColdStorage
-    packer: ArchivePacker
+    packer: SessionArchiveBuilder
     archiver: Archiver
     rows: SessionRows
     retention: Retention
@@ -47,7 +47,7 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
     refresh = SummaryRefresh(audit.pipe, audit.keys)
     async with open_job_pool(audit.settings.database_url) as pool:
-        packer, rows, job_table = ArchivePacker(pool), SessionRows(pool), JobTable(pool)
+        packer, rows, job_table = SessionArchiveBuilder(pool), SessionRows(pool), JobTable(pool)
         archiver = Archiver(pool, cold_storage, packer)
         yield JobComponents(
             pool=pool,

@@ -8,7 +8,7 @@ from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, UpdateMetadata
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.history.cold.reader import ArchiveDamaged
-from synckairos.jobs.load_ended_session import SessionNotFinished
+from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import (
@@ -169,7 +169,7 @@ async def test_conflicts_are_removed_with_their_session_and_stay_in_the_archive(
         assert await jobs.retention.remove(life.session_id, 0)
         assert await count_rows(audit) == [0, 0, 0, 0]
         (record,) = await audit.history.archive_records(life.session_id)
-        (conflict,) = (await audit.history.cold_reader.read_bundle(record)).conflicts
+        (conflict,) = (await audit.history.cold_reader.read_archive(record)).conflicts
         assert (conflict.document, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
         # They also stay when a later version is added to the archive.
         await audit.committer.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)

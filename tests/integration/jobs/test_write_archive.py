@@ -11,7 +11,7 @@ import pytest
 
 from synckairos.clock.commands import Start, UpdateMetadata
 from synckairos.errors import StoreUnavailable
-from synckairos.jobs.load_ended_session import SessionNotFinished
+from synckairos.jobs.ended_session import SessionNotFinished
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import (
     T0,
@@ -32,14 +32,14 @@ async def test_an_archive_has_every_row_byte_for_byte(audit: AuditParts, jobs: J
     assert (record.status, record.version, record.events) == ("ready", 703, 703)
     content = object_path(audit, record).read_bytes()
     assert len(content) == record.size_bytes
-    bundle = await audit.history.cold_reader.read_bundle(record)
-    assert {line.version: line.document for line in bundle.events} == {
+    archive = await audit.history.cold_reader.read_archive(record)
+    assert {line.version: line.document for line in archive.events} == {
         (life.state.epoch, version): document for version, document in life.documents.items()
     }
-    assert bundle.newest.document == life.documents[703]
+    assert archive.newest.document == life.documents[703]
     names = "version, event_type, status::text, actor, command, command_id, fingerprint, args::text, payload_hash"
     rows = await audit.rows(f"SELECT {names} FROM sync_events ORDER BY version")
-    for row, line in zip(rows, bundle.events, strict=True):
+    for row, line in zip(rows, archive.events, strict=True):
         get = line.row.get
         values = [get(name) for name in ("version", "event_type", "status", "actor", "command", "command_id")]
         args = orjson.dumps(get("args")).decode() if "args" in line.row else None
@@ -102,7 +102,7 @@ async def test_the_slower_of_two_workers_does_not_replace_the_archive_of_the_fas
 
     monkeypatch.setattr(jobs.cold_storage, "put", put_slowly)
     record = await jobs.archiver.archive(life.session_id, force=True)
-    assert len((await audit.history.cold_reader.read_bundle(record)).conflicts) == 1
+    assert len((await audit.history.cold_reader.read_archive(record)).conflicts) == 1
 
 
 async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_one(
@@ -120,8 +120,8 @@ async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_on
 
     monkeypatch.setattr(jobs.packer, "pack", pack_slowly)
     record = await jobs.archiver.archive(life.session_id)
-    bundle = await audit.history.cold_reader.read_bundle(record)
-    assert bundle.newest.document == life.documents[life.state.version]
+    archive = await audit.history.cold_reader.read_archive(record)
+    assert archive.newest.document == life.documents[life.state.version]
 
 
 async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(

@@ -111,7 +111,7 @@ async def test_a_filled_database_of_an_older_version_keeps_its_rows(
         # Retention runs this query for each session. It must not scan all webhook deliveries.
         values = {"session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
-        statements = load_statements("session_jobs.sql", "synckairos.jobs")
+        statements = load_statements("archive_and_retention.sql", "synckairos.jobs")
         sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statements["lock_session"]
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None

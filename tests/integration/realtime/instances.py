@@ -14,7 +14,7 @@ from synckairos.clock.commands import Command, Create, Delete, NewParticipant, S
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.caller_identity import CallerIdentity
+from synckairos.http.client_address import CallerIdentity
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
-from synckairos.server.websocket_protocol import MAX_FRAGMENTS, BoundedWebSocketProtocol
+from synckairos.server.direct_write_websocket import MAX_FRAGMENTS, BoundedWebSocketProtocol
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.integration.realtime.v3_client import v3_client

@@ -18,10 +18,10 @@ from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import Commit, Committed, Conflict, NewVersion
 from synckairos.store.rate_limits import Quota, RateMeter
 from synckairos.store.stored_session import parse_history
+from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import Cause
-from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 from tests.integration.parts import Parts, open_parts
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0

@@ -13,7 +13,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage, MessageWithBody
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 from tests.vectors import SpliceVector, splice_vectors
 
 EPOCH = "e"

@@ -18,7 +18,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
-from synckairos.wire.session_version import Snapshot
+from synckairos.wire.snapshot import Snapshot
 from tests.waiting import eventually
 
 RECOVERS_WITHIN_S = 5.0
@@ -35,7 +35,7 @@ class RecordingListener:
     def publish(self, message: FeedMessage) -> None:
         self.messages.append(message)
 
-    def renew(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         self.renewed.append((snapshot.version, went_back))
 
     def absent(self, session_id: str) -> None:

@@ -12,7 +12,7 @@ from synckairos.audit.entry_rows import EventRow, build_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
 from synckairos.wire.instants import instant_ms, to_datetime
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.v2_session import v2_epoch
+from synckairos.wire.v2_state_parser import v2_epoch
 from tests.fixtures.v2 import product
 
 T0 = 1_750_000_000_000

@@ -155,20 +155,20 @@ def test_time_to_zero_follows_the_budget(system: ClockSystem, before: Budget, tu
 def test_finished_turn_earns_time_by_the_system(
     system: ClockSystem, before: Budget, turn_used: int, after: Budget
 ) -> None:
-    left = system.finish_turn(before, turn_used)
+    left = system.replenish_after_turn(before, turn_used)
     assert Budget(left.remaining_ms, left.reading) == after
 
 
 @pytest.mark.parametrize("system", [Fischer(2_000), Bronstein(5_000), Delay(5_000), Hourglass(), SuddenDeath()])
 @pytest.mark.parametrize("left", [0, -3_000])
 def test_flagged_turn_earns_no_time(system: ClockSystem, left: int) -> None:
-    assert system.finish_flagged_turn(Budget(left)) == Budget(left)
+    assert system.replenish_after_flag(Budget(left)) == Budget(left)
 
 
 def test_flagged_turn_earns_no_period_move_or_stage() -> None:
     for system, flagged in ((BYOYOMI, period(0, 0)), (CANADIAN, stones(0, 1)), (FIDE, stage(0, 0, 1))):
-        assert system.finish_flagged_turn(flagged) == flagged
-    assert PerMove(30_000).finish_flagged_turn(Budget(-1)) == Budget(30_000), "the next turn has its own time"
+        assert system.replenish_after_flag(flagged) == flagged
+    assert PerMove(30_000).replenish_after_flag(Budget(-1)) == Budget(30_000), "the next turn has its own time"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.http.etag import UNMATCHABLE, is_not_modified, parse_etags, render_etag
+from synckairos.http.etag import UNMATCHABLE, is_not_modified, parse_if_match, render_etag
 
 TAG = '"7-abc"'
 
@@ -38,7 +38,7 @@ def test_if_none_match_without_the_etag_is_modified(header: str | None) -> None:
     ],
 )
 def test_if_match_allows_the_versions_that_it_lists(header: str | None, pairs: list[tuple[int, str]]) -> None:
-    assert parse_etags(header) == pairs
+    assert parse_if_match(header) == pairs
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_if_match_allows_the_versions_that_it_lists(header: str | None, pairs: l
 )
 def test_if_match_that_is_no_list_of_tags_is_refused(header: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        parse_etags(header)
+        parse_if_match(header)
     assert refused.value.details[0]["path"] == "If-Match"

@@ -10,7 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 
-from synckairos.server import http_protocol, websocket_protocol
+from synckairos.server import direct_write_websocket, http_protocol
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
@@ -22,7 +22,7 @@ async def config() -> uvicorn.Config:
     return uvicorn.Config(nothing, log_config=None)
 
 
-@pytest.mark.parametrize("name", websocket_protocol.BORROWED_METHODS)
+@pytest.mark.parametrize("name", direct_write_websocket.BORROWED_METHODS)
 def test_uvicorns_websocket_protocol_has_the_overridden_method(name: str) -> None:
     assert inspect.isfunction(getattr(WebSocketsSansIOProtocol, name))
 
@@ -36,7 +36,7 @@ async def test_uvicorns_protocols_have_the_used_attributes(config: uvicorn.Confi
     config.load()
     loop = asyncio.get_running_loop()
     socket = WebSocketsSansIOProtocol(config, ServerState(), {}, loop)
-    assert [name for name in websocket_protocol.BORROWED_ATTRIBUTES if not hasattr(socket, name)] == []
+    assert [name for name in direct_write_websocket.BORROWED_ATTRIBUTES if not hasattr(socket, name)] == []
     http = HttpToolsProtocol(config, ServerState(), {}, loop)
     assert [name for name in http_protocol.BORROWED_ATTRIBUTES if not hasattr(http, name)] == [
         "url"

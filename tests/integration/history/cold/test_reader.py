@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.commands import UpdateMetadata
-from synckairos.history.cold.archive_format import BundleDamaged, parse_bundle
+from synckairos.history.cold.archive_format import ArchiveBytesDamaged, parse_archive
 from synckairos.history.cold.reader import ArchiveDamaged
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, count_rows, finish_and_drain, object_path
@@ -21,17 +21,17 @@ async def test_a_damaged_or_missing_archive_raises_archive_damaged(audit: AuditP
     for damaged in (content[:-9], content[:50] + b"\0" + content[51:], gzip.compress(b'{"format":"another"}\n')):
         path.write_bytes(damaged)
         with pytest.raises(ArchiveDamaged):
-            await audit.history.cold_reader.read_bundle(record)
-        with pytest.raises(BundleDamaged):
-            parse_bundle(damaged)
+            await audit.history.cold_reader.read_archive(record)
+        with pytest.raises(ArchiveBytesDamaged):
+            parse_archive(damaged)
     before, state, after = gzip.decompress(content).partition(b'"state":{')
     changed = before + state + after.replace(b'"status":"pending"', b'"status":"running"', 1)
-    with pytest.raises(BundleDamaged, match="hash"):
-        parse_bundle(gzip.compress(changed))
+    with pytest.raises(ArchiveBytesDamaged, match="hash"):
+        parse_archive(gzip.compress(changed))
     # Lines that are valid but have another actor: only the checksum of the object shows it.
     actor = f'"actor":"{ACTOR}"'.encode()
     changed = gzip.decompress(content).replace(actor, actor.upper().replace(b"ACTOR", b"actor"), 1)
-    assert parse_bundle(gzip.compress(changed)).newest.document == life.documents[life.state.version]
+    assert parse_archive(gzip.compress(changed)).newest.document == life.documents[life.state.version]
     path.write_bytes(gzip.compress(changed))
     rows_before = await count_rows(audit)
     with pytest.raises(ArchiveDamaged, match="checksum"):
@@ -39,7 +39,7 @@ async def test_a_damaged_or_missing_archive_raises_archive_damaged(audit: AuditP
     assert await count_rows(audit) == rows_before
     path.unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
-        await audit.history.cold_reader.read_bundle(record)
+        await audit.history.cold_reader.read_archive(record)
 
 
 async def test_a_read_during_the_replacement_of_an_archive_uses_the_newer_one(

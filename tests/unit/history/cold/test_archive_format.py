@@ -1,4 +1,4 @@
-"""Archive bundles: lean and whole parsing, and every kind of damage."""
+"""Archive format: lean and whole parsing, and every kind of damage."""
 
 import gzip
 from datetime import UTC, datetime
@@ -7,7 +7,12 @@ from hashlib import sha256
 import orjson
 import pytest
 
-from synckairos.history.cold.archive_format import BundleDamaged, BundleWriter, parse_bundle, render_bundle_line
+from synckairos.history.cold.archive_format import (
+    ArchiveBytesDamaged,
+    ArchiveWriter,
+    parse_archive,
+    render_archive_line,
+)
 
 DOCUMENTS = [orjson.dumps({"filler": f"{number} " * 300_000}) for number in range(3)]
 
@@ -18,14 +23,14 @@ def render_bundle(documents: list[bytes]) -> bytes:
         {"epoch": "e", "version": number + 1, "occurred_at": at, "payload_hash": sha256(document).digest()}
         for number, document in enumerate(documents)
     ]
-    writer = BundleWriter({"epoch": "e", "version": len(rows), "events": len(rows), "conflicts": 0})
-    writer.add(render_bundle_line("event", row, document) for row, document in zip(rows, documents, strict=True))
+    writer = ArchiveWriter({"epoch": "e", "version": len(rows), "events": len(rows), "conflicts": 0})
+    writer.add(render_archive_line("event", row, document) for row, document in zip(rows, documents, strict=True))
     return writer.finish()
 
 
 def test_a_lean_bundle_has_all_rows_and_only_the_newest_document() -> None:
     content = render_bundle(DOCUMENTS)
-    lean, whole = parse_bundle(content, lean=True), parse_bundle(content)
+    lean, whole = parse_archive(content, lean=True), parse_archive(content)
     assert [line.document for line in lean.events] == [b"", b"", DOCUMENTS[2]]
     assert [line.document for line in whole.events] == DOCUMENTS
     assert [line.row for line in lean.events] == [line.row for line in whole.events]
@@ -43,19 +48,19 @@ def test_a_damaged_bundle_is_rejected(damage: str, lean: bool) -> None:
         "changed byte": content[:50] + b"\0" + content[51:],
         "other format": gzip.compress(b'{"format":"another"}\n'),
     }[damage]
-    with pytest.raises(BundleDamaged):
-        parse_bundle(damaged, lean=lean)
+    with pytest.raises(ArchiveBytesDamaged):
+        parse_archive(damaged, lean=lean)
 
 
 @pytest.mark.parametrize("lean", [True, False])
 def test_a_changed_document_is_rejected_by_its_hash(lean: bool) -> None:
     lines = gzip.decompress(render_bundle([b'{"a":1}', b'{"a":2}']))
-    with pytest.raises(BundleDamaged, match="hash"):
-        parse_bundle(gzip.compress(lines.replace(b'{"a":1}', b'{"a":3}')), lean=lean)
+    with pytest.raises(ArchiveBytesDamaged, match="hash"):
+        parse_archive(gzip.compress(lines.replace(b'{"a":1}', b'{"a":3}')), lean=lean)
 
 
 def test_a_document_that_does_not_match_its_hash_is_not_rendered() -> None:
     row = {"epoch": "e", "version": 1, "payload_hash": sha256(b"{}").digest()}
     for document in (b"{ }", b'{"a":\n1}'):
         with pytest.raises(ValueError, match="version 1 of epoch e"):
-            render_bundle_line("event", row, document)
+            render_archive_line("event", row, document)

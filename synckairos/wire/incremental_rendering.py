@@ -79,7 +79,7 @@ class RenderedSession:
         if len(new.participants) != len(old.participants):
             return None
         changed = list(compress(count(), map(ne, old.participants, new.participants)))
-        partial = parse_session(new.select((changed, range(len(new.groups)))).join())
+        partial = parse_session(new.take_positions((changed, range(len(new.groups)))).join())
         if partial.rules != before.rules:
             return None
         participants = list(before.participants)
@@ -122,7 +122,7 @@ class RenderedSession:
         empty_lists = DocumentParts.parse(orjson.dumps(session_json(after, with_lists=False)))
         new = DocumentParts(empty_lists.head, participants, groups, empty_lists.tail)
         splices = make_splices(old, new, positions, len(self.document))
-        patch = document_merge_patch.render_patch(old.select(positions), new.select(positions)) or b""
+        patch = document_merge_patch.render_patch(old.take_positions(positions), new.take_positions(positions)) or b""
         return RenderedSession(after, apply_body(self.document, splices), new, splices, patch)
 
 

@@ -15,7 +15,7 @@ from synckairos.clock.timing import deadline_at_ms
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.session_json import parse_session, render_session
-from synckairos.wire.v2_session import V2_GENERATION, V2StateMalformed, is_v2_epoch, parse_v2_session, v2_epoch
+from synckairos.wire.v2_state_parser import V2_GENERATION, V2StateMalformed, is_v2_epoch, parse_v2_session, v2_epoch
 from tests.fixtures.v2 import product
 
 T0 = 1_750_000_000_000

@@ -12,7 +12,7 @@ from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, S
 from synckairos.clock.model import Session, SyncMode
 from synckairos.wire.document_merge_patch import key_by_id, make_patch
 from synckairos.wire.document_splices import apply_body
-from synckairos.wire.rendered_session import RenderedSession
+from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes
 from tests.unit.clock.script import T0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synckairos.client.local_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP_S, LocalClock
+from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP_S, LocalClock
 
 
 class Clocks:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from synckairos.audit.entry_rows import EventRow, parse_entry
-from synckairos.audit.replay import AuditReplay
+from synckairos.audit.replay_check import AuditReplay
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant
 from synckairos.clock.model import Transition

@@ -9,9 +9,9 @@ from typing import Any
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
-from synckairos.history.cold.archive_format import Bundle, BundleWriter, render_bundle_line
-from synckairos.jobs.load_ended_session import EndedSession, SessionRecreated, load_ended_session
-from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.history.cold.archive_format import Archive, ArchiveWriter, render_archive_line
+from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_ended_session
 from synckairos.postgres.pool import PostgresPool
 
 _FIRST_ROWS = 20  # documents may be large: the size of the first rows decides how many are fetched at once
@@ -20,7 +20,7 @@ _MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class PackedArchive:
+class BuiltArchive:
     """The content of a session's archive as of one instant."""
 
     ended: EndedSession
@@ -30,13 +30,13 @@ class PackedArchive:
     last_at: datetime | None
 
 
-class ArchivePacker:
+class SessionArchiveBuilder:
     """Reads and compresses the rows of sessions. Raises the errors of psycopg."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def pack(self, expected: EndedSession, earlier: Bundle | None) -> PackedArchive:
+    async def pack(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
         """Read a session's rows as of one instant, and compress them. The lines of `earlier` come before new rows.
 
         Raises SessionRecreated if the session is not the expected life any more.
@@ -56,8 +56,8 @@ class ArchivePacker:
                 await connection.set_autocommit(True)
 
     async def _pack_rows(
-        self, connection: AsyncConnection, ended: EndedSession, earlier: Bundle | None
-    ) -> PackedArchive:
+        self, connection: AsyncConnection, ended: EndedSession, earlier: Archive | None
+    ) -> BuiltArchive:
         events, first_at, last_at = await load_event_extent(connection, ended.session_id)
         conflicts = await _load_conflicts(connection, ended.session_id)
         new_rows: list[dict[str, Any]] = []
@@ -70,7 +70,7 @@ class ArchivePacker:
             events = len(known) + len(new_rows)
             first_at = datetime.fromisoformat(earlier.events[0].row["occurred_at"])
         conflict_count = len(conflicts) + (0 if earlier is None else len(earlier.conflicts))
-        writer = BundleWriter(
+        writer = ArchiveWriter(
             {
                 "session_id": ended.session_id,
                 "sync_mode": ended.sync_mode,
@@ -93,7 +93,7 @@ class ArchivePacker:
                 await asyncio.to_thread(_add_rows, writer, "event", batch)
         await asyncio.to_thread(_add_rows, writer, "conflict", conflicts)
         content = await asyncio.to_thread(writer.finish)
-        return PackedArchive(ended, content, events, first_at, last_at)
+        return BuiltArchive(ended, content, events, first_at, last_at)
 
 
 async def load_event_extent(
@@ -131,8 +131,8 @@ async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterato
             yield batch
 
 
-def _add_rows(writer: BundleWriter, kind: str, rows: list[dict[str, Any]]) -> None:
-    writer.add(render_bundle_line(kind, row, row.pop("snapshot")) for row in rows)
+def _add_rows(writer: ArchiveWriter, kind: str, rows: list[dict[str, Any]]) -> None:
+    writer.add(render_archive_line(kind, row, row.pop("snapshot")) for row in rows)
 
 
 def _render_instant(at: datetime) -> str:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from psycopg import AsyncConnection
 
 from synckairos.errors import SyncKairosError
-from synckairos.jobs.session_job_statements import archive_statement
+from synckairos.jobs.archive_and_retention_sql import archive_statement
 
 
 class SessionNotFinished(SyncKairosError):

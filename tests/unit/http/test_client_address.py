@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.http.caller_identity import CallerIdentity, parse_address
+from synckairos.http.client_address import CallerIdentity, parse_address
 
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
 

@@ -25,7 +25,7 @@ from synckairos.wire.instants import instant_ms
 from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.session_json import parse_session, render_session
-from synckairos.wire.v2_session import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
+from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
 FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken", "imported"]
 """Kinds of findings. All are faults, except `taken` and `imported`: the stored state was accepted without a check."""
