@@ -63,7 +63,7 @@ def build_application(
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
-    - `origins` and `caller_identity`: objects that the WebSocket endpoint also uses. None: build them.
+    - `origins` and `caller_identity`: objects shared with the WebSocket endpoint. If None, built from the settings.
     - `websocket_routes`: routes for WebSocket scopes.
     - `is_draining`: if it returns True, `/ready` answers 503 and live tails end.
     - `commit_signals`: wakes a live tail after a commit. Without it, live tails poll every second.

@@ -1,15 +1,16 @@
-// One board: shows one side of the session of a link at an instant, and reports presses.
+// One board: shows the clock of one side (white or black) of a session, and reports presses of this side's button.
 
 import { LOW_MS, eventBetween, formatReading, hasExpired, isFinal, readingMs } from "./reading.js";
 import { Tape } from "./tape.js";
 
-const LIFT_MS = 10_000; // Milliseconds before zero in which the hand lifts the flag.
+const LIFT_MS = 10_000; // Milliseconds before zero at which the hand of the dial begins to lift the flag.
 const SIDES = ["white", "black"];
 
 export class Board {
   /**
-   * `side` is white or black. `onpress` is called for each press and `ongive` to give time; `time` estimates the
-   * server's clock. With `isWall` the board only shows the clock: it has no buttons and no clock of the opponent.
+   * `side` is white or black. `link` is the socket of the session. `time` estimates the server's clock. `onpress` is
+   * called for each press of the clock, and `ongive` for each press of "+15 s". If `isWall`, the board only shows the
+   * clock of its side, without buttons and without the opponent's clock.
    */
   constructor({ side, link, time, isWall, onpress, ongive }) {
     this.side = side;
@@ -52,7 +53,7 @@ export class Board {
     return this.player !== null && this.link.state.active_participant_id === this.player.participant_id;
   }
 
-  /** The condition of this board. It selects the colours and the hint. */
+  /** The name of this board's condition, which selects the colours and the hint: a session status or another word. */
   get mood() {
     const { state, status } = this.link;
     if (status === "missing" || status === "deleted") return "gone";
@@ -63,7 +64,7 @@ export class Board {
     return state.status;
   }
 
-  /** Show everything that changes only with the state or the connection. */
+  /** Update the elements that change only with the session's state or the connection, and not with time. */
   show() {
     const { player, opponent, mood, element } = this;
     element.dataset.mood = mood;
@@ -150,7 +151,7 @@ const setText = (element, text) => {
   if (element.textContent !== text) element.textContent = text;
 };
 
-/** Rotate by degrees, in steps of a quarter degree. A rotation that nearly stays the same then costs no layout. */
+/** Rotate an element by degrees, in steps of a quarter degree. A smaller change then causes no new layout. */
 const rotate = (element, degrees) => {
   const rotation = `${Math.round(degrees * 4) / 4}deg`;
   if (element.style.rotate !== rotation) element.style.rotate = rotation;
@@ -158,7 +159,7 @@ const rotate = (element, degrees) => {
 
 const nameOf = (participant, side) => participant?.display_name ?? side[0].toUpperCase() + side.slice(1);
 
-/** Report a press when it begins, not at the release. Clicks by keys or assistive tools have no pointer; they count. */
+/** Call `onpress` when the pointer goes down on the button, and for clicks by keyboard or assistive tools. */
 function listenForPress(button, onpress) {
   let isDown = false;
   button.addEventListener("pointerdown", (event) => {

@@ -1,6 +1,6 @@
-// Links by which another screen joins the same game, and the QR codes of these links.
+// Links with which another screen joins the same session, and the QR codes of these links.
 
-/** Return the URL of a game for one seat: white, black, wall, or "" for both boards. */
+/** Return the URL of the page for one view of a session: white, black, wall, or "" for both boards. */
 export function seatUrl(sessionId, seat) {
   const url = new URL(location.pathname, location.href);
   url.searchParams.set("session", sessionId);
@@ -8,14 +8,14 @@ export function seatUrl(sessionId, seat) {
   return url.href;
 }
 
-/** Show the QR code of a link in an image. The server draws it; an image that cannot be loaded is hidden. */
+/** Show the QR code of a link, which the server draws, in an image. Hide the image if the code cannot be loaded. */
 export function showQrCode(image, link) {
   image.onload = () => (image.hidden = false);
   image.onerror = () => (image.hidden = true);
   image.src = new URL(`../demo-qr.svg?link=${encodeURIComponent(link)}`, import.meta.url);
 }
 
-/** Connect the join dialog with its button. `currentSessionId` returns the id of the game that is shown. */
+/** Connect the join dialog with its button. `currentSessionId` returns the id of the session that the page shows. */
 export function setUpJoinDialog(currentSessionId) {
   const dialog = document.getElementById("join-dialog");
   const link = document.getElementById("link");

@@ -1,5 +1,5 @@
-// One socket to one session, in the v2 dialect of /ws. It connects, requests the state, detects a silent connection
-// and reconnects. It keeps only the newest state; the boards decide what to show.
+// Socket of one session, in the v2 dialect of /ws. The link connects, requests the state, detects a silent connection
+// and reconnects. It keeps only the newest state of the session.
 
 const PING_INTERVAL_MS = 5_000;
 const REPLY_TIMEOUT_MS = 4_000;
@@ -36,7 +36,7 @@ export class Link extends EventTarget {
     this.#disconnect();
   }
 
-  /** Reconnect now, without the rest of the wait. */
+  /** If the connection is lost, reconnect now instead of after the waiting time. */
   retryNow() {
     if (this.status !== "lost") return;
     this.#disconnect();
@@ -115,7 +115,7 @@ export class Link extends EventTarget {
   #reconnectLater(closeCode) {
     this.#disconnect();
     if (closeCode === POLICY_VIOLATION) return this.#setStatus("missing");
-    // Full jitter: after a restart of the server the clients reconnect at random times, not all at once.
+    // Full jitter: after a restart of the server, the clients reconnect at different random times.
     const waitMs = Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempt);
     this.#attempt += 1;
     this.retryAtMs = performance.now() + waitMs;

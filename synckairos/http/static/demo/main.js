@@ -1,4 +1,4 @@
-// The page: selects the session and the boards, and handles buttons and keys. The frame loop makes the boards paint.
+// The demo page: selects the session and the boards, handles buttons and keys, and paints the boards in a frame loop.
 
 import { Board } from "./board.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
@@ -83,7 +83,8 @@ async function startNewGame(preset) {
   const oldId = game.sessionId;
   openGame(sessionId);
   if (!before) return;
-  // Watchers of the old session find the new one in its metadata and open it. Then the old session is cancelled.
+  // Other pages that watch the old session find the new session's id in its metadata, and open the new session. Then
+  // cancel the old session.
   await mergeMetadata(oldId, { next_session_id: sessionId });
   if (!isFinal(before)) await sendCommand(oldId, "cancel");
 }
@@ -113,7 +114,7 @@ async function sendFrom(board, verb, body) {
   board.tape.addSent(verb, status, performance.now() - sentMs);
 }
 
-/** Run an action. If the server refuses it, show the server's message. Returns the status of the response. */
+/** Run an action. If the server refuses the action, show the server's message. Return the status of the response. */
 async function showRefusalOf(action) {
   try {
     await action();
@@ -134,7 +135,7 @@ function showNote(text) {
 
 const hideNote = () => ($("note").hidden = true);
 
-/** Let screen readers read a text. */
+/** Announce a text to screen readers. */
 const announce = (text) => ($("announcement").textContent = text);
 
 $("note").lastElementChild.onclick = hideNote;
@@ -149,8 +150,8 @@ $("new-dialog").onclose = () => {
 };
 setUpJoinDialog(() => game.sessionId);
 
-// A clicked button loses the focus before its click is handled. Otherwise a dialog would return the focus to it, and
-// the space bar would press that button instead of the clock.
+// A clicked button loses the focus before its click is handled. Otherwise a closing dialog would return the focus to
+// the button, and the space bar would press the button instead of the clock.
 const dropFocus = (event) => event.detail > 0 && event.target.closest("button")?.blur();
 document.addEventListener("click", dropFocus, { capture: true });
 
@@ -158,10 +159,10 @@ addEventListener("keydown", (event) => {
   const isForAnother = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
   if (isForAnother || event.repeat) return;
   const control = event.target.closest?.("button:not(.press), a, input");
-  // A control in a closed dialog can have the focus for a moment. It is not visible and does not get the key.
+  // A control in a closed dialog can have the focus for a moment. Ignore such a control, because it is not visible.
   const isControlVisible = control && control.getClientRects().length > 0;
   if (event.code === "Space" && !isControlVisible) {
-    event.preventDefault(); // Also on a clock's own button: the key presses the clock of the side to move.
+    event.preventDefault(); // Also if a board's button has the focus: the key presses the clock of the side to move.
     const board = game.boards.find((each) => each.canPress());
     if (board && view !== "wall") onpress(board);
   }
@@ -173,7 +174,7 @@ addEventListener("keyup", (event) => {
 
 // -- the frame loop --------------------------------------------------------------------------------------------------
 
-const FORMULA_INTERVAL_MS = 50; // Faster changes cannot be read, and each change costs a layout.
+const FORMULA_INTERVAL_MS = 50; // Faster changes are not readable, and each change costs a layout.
 let formulaPaintedMs = 0;
 
 function paint() {
@@ -216,7 +217,7 @@ async function keepScreenAwake(isWanted) {
     wakeLock.then((lock) => lock?.release());
     wakeLock = null;
   } else {
-    wakeLock = navigator.wakeLock.request("screen").catch(() => null); // Some devices refuse. The page works without.
+    wakeLock = navigator.wakeLock.request("screen").catch(() => null); // Some devices refuse the lock. That is no fault.
   }
 }
 

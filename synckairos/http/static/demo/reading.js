@@ -5,7 +5,7 @@ const FINAL = new Set(["expired", "completed", "cancelled"]);
 /** Return whether the session has ended, so that its clocks cannot change any more. */
 export const isFinal = (state) => FINAL.has(state.status);
 
-/** Return the milliseconds since this participant's clock was started, or 0 if it does not run. */
+/** Return the milliseconds since the start of this participant's clock; 0 if the clock does not run. */
 export function elapsedMs(state, participant, serverNowMs) {
   const runs = state.cycle_started_at !== null && participant.participant_id === state.active_participant_id;
   return runs ? Math.max(0, serverNowMs - Date.parse(state.cycle_started_at)) : 0;
@@ -16,15 +16,15 @@ export function readingMs(state, participant, serverNowMs) {
   return Math.max(0, participant.time_remaining_ms - elapsedMs(state, participant, serverNowMs));
 }
 
-/** Return whether this participant's time has run out. */
+/** Return whether the budget of this participant has expired. */
 export function hasExpired(state, participant) {
   return participant.has_expired || (state.status === "expired" && participant.time_remaining_ms <= 0);
 }
 
-/** Milliseconds below which a reading is low: it shows tenths and has another colour. */
+/** Milliseconds below which a reading is low. A low reading shows tenths of seconds and has another colour. */
 export const LOW_MS = 20_000;
 
-/** Return the text of a reading: rounded down to seconds, with tenths if it is low. */
+/** Return a reading as text: `digits` rounded down to seconds, and `tenths` of seconds if the reading is low. */
 export function formatReading(ms) {
   const seconds = Math.floor(ms / 1000);
   const pad = (number) => String(number).padStart(2, "0");
@@ -38,7 +38,7 @@ const countTurns = (state) => state.participants.reduce((sum, each) => sum + eac
 const countExpired = (state) => state.participants.filter((each) => each.has_expired).length;
 const sumBudgets = (state) => state.participants.reduce((sum, each) => sum + each.total_time_ms, 0);
 
-/** Return the type of the event between two states. This socket sends states only, so it is derived from them. */
+/** Derive the type of the event between two states. The v2 dialect sends states without event types. */
 export function eventBetween(before, after) {
   if (!before) return "state_sync";
   if (before.epoch !== after.epoch) return "session_recovered";

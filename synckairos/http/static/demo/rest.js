@@ -1,9 +1,9 @@
-// Commands over REST. All attempts of one command have the same Idempotency-Key, so that it takes effect only once.
+// Commands over REST. All attempts of one command have the same Idempotency-Key, so that the command is executed once.
 
-const SERVER = new URL("../", import.meta.url); // The server's address, with the sub-path if a proxy serves it under one.
+const SERVER = new URL("../", import.meta.url); // URL of the server, with the sub-path if a proxy adds one.
 const ATTEMPTS = 4;
 const FIRST_WAIT_MS = 400;
-const UNKNOWN_OUTCOME = new Set([502, 503, 504]); // The command may have taken effect or not. Retry with the same key.
+const UNKNOWN_OUTCOME = new Set([502, 503, 504]); // Statuses after which the outcome is unknown. Retry with the same key.
 
 export const PRESETS = {
   "3+2": { budgetMs: 180_000, incrementMs: 2_000 },
@@ -12,7 +12,7 @@ export const PRESETS = {
   "0:10": { budgetMs: 10_000, incrementMs: 0 },
 };
 
-/** A request that the server refused, or that it did not answer. `message` is the text for users, `code` the code. */
+/** A request that the server refused or did not answer. `status` is 0 and `code` is UNREACHABLE without an answer. */
 export class Refusal extends Error {
   constructor(status, code, detail) {
     super(detail);
@@ -21,7 +21,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Return a random UUID. Over plain HTTP browsers have no `crypto.randomUUID`. */
+/** Return a random UUID, also on pages without HTTPS, where browsers have no `crypto.randomUUID`. */
 export function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -31,7 +31,7 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** Create a session of chess with one of the presets and return its state. */
+/** Create a chess session with one of `PRESETS` and return the state of the session. */
 export function createGame(preset) {
   const { budgetMs, incrementMs } = PRESETS[preset];
   const participant = (name) => ({ participant_id: uuid(), display_name: name, total_time_ms: budgetMs });
@@ -46,7 +46,7 @@ export function createGame(preset) {
 /** Send a command of a session: `start`, `switch`, `pause`, `resume`, `adjust` or `cancel`. */
 export const sendCommand = (sessionId, verb, body = {}) => send("POST", `v1/sessions/${sessionId}/${verb}`, body);
 
-/** Merge `metadata` into the metadata of a session. */
+/** Change the metadata of a session with the merge patch `metadata`. */
 export const mergeMetadata = (sessionId, metadata) => send("PATCH", `v1/sessions/${sessionId}`, { metadata });
 
 async function send(method, path, body) {

@@ -1,10 +1,11 @@
-// Estimate of the server's clock. Each request to the server gives one sample of the offset between the two clocks.
-// The error of a sample is at most half of its round-trip time, however this time is divided between the directions.
-// So the sample with the shortest round trip is the best one. Its error grows with its age, because clocks drift.
+// Estimate of the server's clock. Each request to the server gives one sample of the offset between the server's clock
+// and the clock of this device. The error of a sample is at most half of its round-trip time, for any division of this
+// time between the two directions. So the sample with the shortest round trip is the best. The error of a sample grows
+// with the age of the sample, because clocks drift.
 
-const DRIFT = 1e-4; // Ratio: 100 parts per million. The clock of a phone drifts less.
+const DRIFT = 1e-4; // Maximum drift, as a ratio: 100 parts per million. The clock of a phone drifts less.
 const MAX_SAMPLES = 32;
-const MAX_STEP_MS = 500; // Milliseconds that the wall clock may differ between two looks. More counts as sleep.
+const MAX_STEP_MS = 500; // Maximum milliseconds by which both clocks may differ between two checks without a sleep.
 
 export class ServerTime {
   #samples = [];
@@ -14,8 +15,8 @@ export class ServerTime {
   #sleeps = 0;
 
   /**
-   * `monotonic` returns milliseconds of a clock that is never set. It can stand still while the device sleeps. `wall`,
-   * the clock of the device, shows that. Readings never use it.
+   * `monotonic` returns the milliseconds of a clock that is never set, but can stop when the device sleeps. `wall`
+   * returns the milliseconds of the device's wall clock. It is only used to detect a sleep, and never for readings.
    */
   constructor(monotonic = () => performance.now(), wall = () => Date.now()) {
     this.#monotonic = monotonic;
@@ -23,7 +24,7 @@ export class ServerTime {
     this.#differenceMs = wall() - monotonic();
   }
 
-  /** The number of sleeps so far. A change removes all samples: they are wrong after a sleep. */
+  /** The number of detected sleeps of the device. A new sleep removes all samples, because they are wrong after it. */
   get sleeps() {
     const differenceMs = this.#wall() - this.#monotonic();
     if (Math.abs(differenceMs - this.#differenceMs) > MAX_STEP_MS) {
@@ -34,7 +35,7 @@ export class ServerTime {
     return this.#sleeps;
   }
 
-  /** Add a sample: `sentMs` and `receivedMs` are times of this device, `serverMs` is the server's time in between. */
+  /** Add a sample. `sentMs` and `receivedMs` are monotonic instants of this device, `serverMs` is the server's instant. */
   addSample(sentMs, serverMs, receivedMs) {
     const rttMs = receivedMs - sentMs;
     this.#samples.push({ atMs: receivedMs, rttMs, offsetMs: serverMs - (sentMs + receivedMs) / 2 });
@@ -46,20 +47,20 @@ export class ServerTime {
     return this.#samples.length > 0;
   }
 
-  /** The best sample: `offsetMs`, `rttMs`, and `errorMs`, the greatest possible error at this moment. */
+  /** The sample with the smallest error. `errorMs` is its maximum error at this moment; Infinity without a sample. */
   get best() {
     const now = this.#monotonic();
     const rated = this.#samples.map((each) => ({ ...each, errorMs: each.rttMs / 2 + (now - each.atMs) * DRIFT }));
     return rated.reduce((a, b) => (b.errorMs < a.errorMs ? b : a), { offsetMs: 0, rttMs: 0, errorMs: Infinity });
   }
 
-  /** Milliseconds since 1970 by the server's clock; null before the first sample, and after a sleep until the next. */
+  /** The server's time in milliseconds since 1970; null if there is no sample, such as after a sleep of the device. */
   now() {
     return this.isKnown ? this.#monotonic() + this.best.offsetMs : null;
   }
 }
 
-/** Request `GET /v1/time` six times now, then every 15 s, and again when the device wakes up or goes online. */
+/** Request `GET /v1/time` six times now, then twice every 15 s, and five times when the device wakes or goes online. */
 export function keepSynchronized(time) {
   let sleeps = time.sleeps;
 

@@ -1,17 +1,18 @@
-// The list under a board: messages that its socket received and commands that its buttons sent, newest first.
+// The list under a board: the messages that the board's socket received and the commands that its buttons sent. The
+// newest row is first.
 
 const MAX_ROWS = 24;
 
 export class Tape {
   frames = 0;
 
-  /** `list` is the element that gets the rows, `time` the estimate of the server's clock. */
+  /** `list` is the element for the rows. `time` is the estimate of the server's clock. */
   constructor(list, time) {
     this.list = list;
     this.time = time;
   }
 
-  /** Add a received state: its version, its event, and the delay since it took effect or the size of the message. */
+  /** Add a row for a received state: version, event, and delay since the change. A STATE_SYNC has its size instead. */
   addReceived({ state, type, bytes }, event) {
     this.frames += 1;
     const isUpdate = type === "STATE_UPDATE";
@@ -21,7 +22,7 @@ export class Tape {
     this.#add("in", `v${state.version}`, name, size);
   }
 
-  /** Add a command with the status of its response and its duration. */
+  /** Add a row for a sent command, with the HTTP status and the duration of the request. */
   addSent(verb, status, durationMs) {
     this.#add("out", "POST", `${verb} ${status}`, formatMs(durationMs));
   }

@@ -1,9 +1,9 @@
-// The page: REST from /openapi.json and the sockets from /asyncapi.json.
+// The API page: renders REST from /openapi.json and the sockets from /asyncapi.json.
 
 import { Schemas, example, formatJson, make, paragraph, prose } from "./schema.js";
 import { renderSockets } from "./sockets.js";
 
-// The server's address without a slash at the end. It has the sub-path if a proxy serves it under one.
+// URL of the server without a slash at the end, with the sub-path if a proxy adds one.
 const SERVER = new URL("..", import.meta.url).href.slice(0, -1);
 
 const curl = (method, path, body, type) => {

@@ -1,4 +1,5 @@
-// Schemas as tables, examples as text. All content is built as DOM nodes, not as HTML, so no text can run as a script.
+// Rendering of JSON Schemas as tables and of examples as text. All content is built as DOM nodes, so that no text of the
+// descriptions can run as a script.
 
 export const make = (name, attributes = {}, ...children) => {
   const node = document.createElement(name);
@@ -7,14 +8,14 @@ export const make = (name, attributes = {}, ...children) => {
   return node;
 };
 
-/** Return a text with `code` as nodes. */
+/** Return the DOM nodes of a text in which backquotes mark code. */
 export const prose = (text) => text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
 
 export const paragraph = (text) => (text ? make("p", {}, prose(text)) : null);
 
 export const example = (text) => make("pre", { tabindex: "0" }, make("code", {}, text));
 
-/** Return indented JSON. A value that fits on the line is not broken. */
+/** Return a value as indented JSON. An object or list that fits on one line stays on one line. */
 export const formatJson = (value, indent = "", width = 76) => {
   const flat = JSON.stringify(value, null, 1).replace(/\n */g, " ").replace(/([[{]) | ([\]}])/g, "$1$2");
   if (value === null || typeof value !== "object" || flat.length + indent.length <= width) return flat;
@@ -24,7 +25,7 @@ export const formatJson = (value, indent = "", width = 76) => {
   return `${isList ? "[" : "{"}\n${lines.join(",\n")}\n${indent}${isList ? "]" : "}"}`;
 };
 
-/** The schemas of one document, shown as tables. */
+/** The JSON Schemas of one API description, rendered as tables. */
 export class Schemas {
   constructor(document) {
     this.document = document;
@@ -56,7 +57,7 @@ export class Schemas {
     ].filter(Boolean).join(", ");
   }
 
-  /** Return the schema of the object that a schema describes or contains (as items or alternative), or null. */
+  /** Return the schema of the object that `given` describes, or that its items or alternatives describe; else null. */
   objectIn(given) {
     const schema = this.resolve(given);
     if (schema.properties) return schema;
@@ -70,7 +71,7 @@ export class Schemas {
     if (description) cell.append(paragraph(description));
     if (depth < 5 && this.objectIn(schema)) {
       const nested = make("details", { class: "nested" }, make("summary", {}, "members"));
-      // Filled when it is opened: many responses contain the same large schemas.
+      // Render the table when the reader opens it, because many responses contain the same large schemas.
       nested.addEventListener("toggle", () => nested.childElementCount > 1 || nested.append(this.members(schema, depth + 1)), { once: true });
       cell.append(nested);
     }

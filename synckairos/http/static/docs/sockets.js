@@ -1,4 +1,4 @@
-// The sockets from /asyncapi.json: messages in both directions and close codes of each dialect.
+// The part of the API page about sockets: messages in both directions and close codes of each dialect.
 
 import { Schemas, example, formatJson, make, paragraph, prose } from "./schema.js";
 
@@ -52,7 +52,7 @@ const channel = (schemas, dialect, described, operations) => {
   ].flat();
 };
 
-/** Return the nodes of all dialects and the links to them. */
+/** Return the DOM nodes for all dialects, and the links to the dialects for the table of contents. */
 export const renderSockets = (document) => {
   const schemas = new Schemas(document);
   const channels = Object.entries(document.channels);
