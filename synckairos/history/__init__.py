@@ -1,1 +1,1 @@
-"""Reads of past states and events from Postgres, cold storage and the outbox. Changes no session."""
+"""Reads of sessions, events and time reports from Postgres, cold storage and the outbox. Changes no session."""

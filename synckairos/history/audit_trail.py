@@ -1,4 +1,4 @@
-"""A session's audit trail: the versions in Postgres, followed by those in the outbox."""
+"""Audit trail of a session: the versions in Postgres, followed by the versions in the outbox."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "docu
 
 
 class AuditTrail:
-    """Reads audit trails, for `GET /sessions/{id}/events`."""
+    """Reader of audit trails, for `GET /v1/sessions/{id}/events`."""
 
     def __init__(self, history: HistoryReader, outbox: Outbox, read_cache: ReadCache) -> None:
         self._history = history
@@ -26,17 +26,19 @@ class AuditTrail:
     async def page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
-        """Return a page of the trail over all epochs, oldest first; `limit` is 1 to 200.
+        """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        The pages have every committed version once, unless a partition of the outbox has more than 5,000 entries. A
-        page without a `next_cursor` is the last one at this time. An empty first page means that no session has this
-        id.
+        `cursor` is the `next_cursor` of the page before; None for the first page. `limit` is 1 to 200. `snapshots`:
+        whether the events have documents. The pages together contain each committed version one time, if no partition
+        of the outbox has more than 5,000 entries. A page without `next_cursor` is the final page at this moment. If
+        the first page is empty, there is no session with this id.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.
             StoreUnavailable: Redis or Postgres is not reachable.
         """
-        # The outbox is read before Postgres. A version drained in between is then in both, and never in neither.
+        # Read the outbox before Postgres. A version that is drained between the two reads is then in both results. In
+        # the other order it could be missing in both.
         in_outbox = await self._outbox.session_entries(session_id)
         page = await self._page_from_postgres(session_id, cursor, limit, snapshots)
         if page.next_cursor is not None or not in_outbox:
@@ -73,7 +75,7 @@ def _from_list(*values: Any) -> TrailEvent:
 
 
 def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
-    """Build the trail's event of an outbox entry."""
+    """Build the audit trail event of an outbox entry. `snapshots`: whether the event has the document."""
     fields: dict[str, Any] = orjson.loads(entry.event)
     return TrailEvent(
         epoch=entry.epoch,

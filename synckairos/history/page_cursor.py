@@ -1,4 +1,7 @@
-"""Cursors of pages: the key of the last item of a page, opaque to the caller that sends it back."""
+"""Page cursors: opaque texts that contain the list position of the last item of a page.
+
+A caller sends the cursor of a page to get the next page.
+"""
 
 import base64
 import binascii
@@ -11,19 +14,22 @@ from synckairos.errors import ValidationFailed
 from synckairos.store.participant_sessions import ListKey
 
 MAX_TEXT = 200
-"""Characters of a text in a key. The texts of this product are ids and epochs."""
+"""Maximum characters of a text in a cursor. The texts in cursors are ids and epochs."""
 
 MAX_NUMBER = 2**53 - 1
-"""Largest number in a key, and with a minus sign the smallest."""
+"""Largest number in a cursor. The smallest number is `-MAX_NUMBER`."""
 
 
 def render_cursor(*key: int | str) -> str:
-    """Render a key as base64url without padding."""
+    """Return the cursor for the list position `key`, as base64url without padding."""
     return base64.urlsafe_b64encode(orjson.dumps(key)).rstrip(b"=").decode()
 
 
 def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
-    """Parse a cursor whose key has members of these types. Raises ValidationFailed if it is not one."""
+    """Return the list position in a cursor. Its values must have the given types, in order.
+
+    Raises: ValidationFailed if `text` is not such a cursor.
+    """
     try:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
         key = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -35,7 +41,10 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
 
 
 def parse_list_cursor(cursor: str | None) -> ListKey | None:
-    """Parse the cursor of a list that is newest first. None is the beginning of the list. Raises ValidationFailed."""
+    """Return the list position in the cursor of a list of sessions. Return None for None: the begin of the list.
+
+    Raises: ValidationFailed if the cursor is invalid.
+    """
     if cursor is None:
         return None
     at_ms, text = parse_cursor(cursor, int, str)
@@ -53,7 +62,7 @@ def _invalid_cursor() -> ValidationFailed:
 
 
 def _is_allowed(member: int | str) -> bool:
-    """Return whether a store accepts this value of a cursor. The check is needed because callers may invent cursors."""
+    """Return whether Redis and Postgres accept this value of a cursor. A caller can send any text as a cursor."""
     if isinstance(member, str):
         return len(member) <= MAX_TEXT and "\0" not in member
     return -MAX_NUMBER <= member <= MAX_NUMBER

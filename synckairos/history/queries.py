@@ -1,4 +1,4 @@
-"""Runs the queries of `queries.sql` by name, with a time limit."""
+"""Execution of the named queries in `queries.sql`, with a time limit for each query."""
 
 import time
 from collections.abc import Mapping
@@ -11,15 +11,16 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import BoundedQueries, PostgresPool
 
 TIMEOUT_S = 2.0
-"""Seconds after which a query fails, unless its caller sets another limit."""
+"""Seconds after which a query fails, if the call does not set another limit."""
 
-_PAUSE_AFTER_FAULT_S = 0.5  # seconds after a failure in which queries fail at once, without Postgres
+_PAUSE_AFTER_FAULT_S = 0.5
+"""Seconds after an outage was seen in which further queries fail at once, without an attempt to reach Postgres."""
 
 Row = tuple[Any, ...]
 
 
 class HistoryQueries:
-    """Queries of one pool. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
+    """Runner of named queries on one connection pool."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
@@ -27,7 +28,10 @@ class HistoryQueries:
         self._fail_until_s = 0.0
 
     async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
-        """Run one named query and return its rows. It ends within `timeout_s` seconds, whatever Postgres does."""
+        """Run the query `name` with `values` and return its rows. Return or raise within `timeout_s` seconds.
+
+        Raises: StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+        """
         if time.monotonic() < self._fail_until_s:
             raise StoreUnavailable("Postgres is not reachable; try again shortly")
         try:

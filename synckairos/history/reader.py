@@ -1,8 +1,9 @@
-"""Reads of the audit's tables: evicted sessions, audit trails, lists of sessions and time reports.
+"""Reads of the audit tables in Postgres: evicted sessions, audit trails, lists of sessions and time reports.
 
-No live read of a session needs them. Each method takes about two seconds at most (time reports ten seconds) and raises
-StoreUnavailable if Postgres is not reachable. Sessions that retention removed from Postgres are read from cold storage,
-which may take longer. Lists and time reports do not include them.
+Reads and commands of sessions that are in Redis do not use this module. Each method returns or raises within about two
+seconds, time reports within ten seconds. Each method raises StoreUnavailable if Postgres is unreachable. A session that
+retention removed from Postgres is read from cold storage, which can take longer. Lists and time reports do not contain
+such sessions.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,19 +41,22 @@ from synckairos.wire.v2_state_parser import V2_GENERATION
 T = TypeVar("T")
 
 MAX_PAGE = 200
-"""Items of a page."""
+"""Maximum number of items on a page."""
 
 MAX_SLICES = 10_000
-"""Rows of a time report."""
+"""Maximum number of rows of a time report."""
 
 _REPORT_TIMEOUT_S = 10.0
-_LONG_RANGE_MS = 400 * 86_400_000  # above this length, days without a session are left out first
-_FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000  # range of instants that Postgres accepts
+"""Seconds after which the query of a time report fails."""
+_LONG_RANGE_MS = 400 * 86_400_000
+"""Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
+_FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
+"""First and last instant, in milliseconds since the Unix epoch, that queries use. Postgres accepts both."""
 _LAST_ID = "f" * 32
 
 
 def open_history_pool(settings: Settings) -> PostgresPool:
-    """Return the pool of an instance. It connects to the primary, also while the primary is read-only."""
+    """Return the Postgres pool of an instance for history. The pool uses the primary, even if it is read-only."""
     return PostgresPool(
         settings.database_url,
         "archive",
@@ -66,12 +70,12 @@ def open_history_pool(settings: Settings) -> PostgresPool:
 
 
 class HistoryReader:
-    """Reads the audit's tables, and cold storage for sessions that retention removed."""
+    """Reader of the audit tables. Reads sessions that retention removed from cold storage."""
 
     def __init__(
         self, pool: PostgresPool, cold_storage: ColdStorage, *, cold_timeout_s: float = COLD_TIMEOUT_S
     ) -> None:
-        """Set the pool and cold storage. `cold_timeout_s` limits the read of one archive, in seconds."""
+        """Save the pool and cold storage. `cold_timeout_s` is the maximum number of seconds to read one archive."""
         self.cold_reader = ColdReader(cold_storage, cold_timeout_s)
         self._queries = HistoryQueries(pool)
 
@@ -86,10 +90,10 @@ class HistoryReader:
     # -- one session --------------------------------------------------------------------------------------------------
 
     async def latest_version(self, session_id: str) -> AuditedVersion | None:
-        """Return the newest version of a session with the idempotency records of its newest 100 commands.
+        """Return the newest version of a session, with the idempotency records of its newest 100 commands.
 
-        Returns None if the session never existed, and the tombstone of a deleted session. One round trip, and a read of
-        cold storage if the session is only there.
+        Return None if the session never existed. Return the tombstone if the session was deleted. Uses one round trip
+        to Postgres, and reads cold storage if Postgres does not have the session.
         """
         rows = await self._queries.run("latest_version", {"session_id": _uuid(session_id)})
         if not rows:
@@ -105,7 +109,7 @@ class HistoryReader:
         return AuditedVersion(session_id, snapshot, records)
 
     async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
-        """Return the document of one version, None if Postgres does not have it (yet)."""
+        """Return the document of one version; None if neither Postgres nor cold storage has this version."""
         values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
         rows = await self._queries.run("version_document", values)
         if rows:
@@ -116,7 +120,10 @@ class HistoryReader:
         )
 
     async def version_at(self, session_id: str, at_ms: int) -> AuditedVersion | None:
-        """Return the version in effect at an instant, which may be a tombstone; None before the first version."""
+        """Return the version of a session that was in effect at the instant `at_ms`.
+
+        Return None if the instant is before the first version. The version can be a tombstone.
+        """
         rows = await self._queries.run("version_at", {"session_id": _uuid(session_id), "at": _to_instant(at_ms)})
         if not rows:
             return await self._read_cold(session_id, lambda records: self.cold_reader.version_at(records, at_ms))
@@ -127,9 +134,11 @@ class HistoryReader:
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
-        """Return a page of a session's audit trail over all its epochs, oldest first; `limit` is 1 to 200.
+        """Return a page of a session's audit trail over all its epochs, oldest first. `limit` is 1 to 200.
 
-        Versions in the outbox are missing: `AuditTrail` adds them. Raises ValidationFailed for an invalid cursor.
+        The page does not contain versions that are in the outbox; `AuditTrail` adds these versions.
+
+        Raises: ValidationFailed if the cursor or the limit is invalid.
         """
         after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
         rows = await self._queries.run(
@@ -158,9 +167,12 @@ class HistoryReader:
         return build_trail_page(found, limit)
 
     async def _read_cold(self, session_id: str, read: Callable[[Sequence[ArchiveRecord]], Awaitable[T]]) -> T | None:
-        """Read the archives of the lives that retention removed, newest first; return None if there are none.
+        """Call `read` with those archive records of a session whose rows retention removed from Postgres, newest first.
 
-        If an archive is damaged and was replaced meanwhile, read the newer one. Otherwise raise ArchiveDamaged.
+        Return the result of `read`; None if there is no such record. If an archive is damaged, but a newer archive has
+        replaced it, call `read` again with the newer record.
+
+        Raises: ArchiveDamaged if an archive is damaged and was not replaced.
         """
         records = await self.archive_records(session_id, removed_only=True)
         try:
@@ -172,9 +184,10 @@ class HistoryReader:
             return await read(newer)
 
     async def archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
-        """Return the archive records of a session, one for each life, newest first.
+        """Return the archive records of a session, newest first.
 
-        With `removed_only`, return only those of lives whose rows retention removed.
+        A session that was deleted and created again has one record for each creation. `removed_only` returns only
+        records of sessions whose rows retention removed from Postgres.
         """
         rows = await self._queries.run(
             "archive_records", {"session_id": _uuid(session_id), "removed_only": removed_only}
@@ -182,13 +195,16 @@ class HistoryReader:
         return [parse_archive_record(row) for row in rows]
 
     async def paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
-        """Return the total pause of a session between two instants in ms, according to Postgres."""
+        """Return the total pause of a session between two instants, in milliseconds, from the rows in Postgres."""
         values = {"session_id": _uuid(session_id), "since": _to_instant(since_ms), "until": _to_instant(until_ms)}
         paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
         return paused_ms
 
     async def unfinished_sessions(self, *, other_than_generation: str, after: str | None, limit: int) -> list[str]:
-        """Return the ids of sessions that have not ended, in order, without those whose epoch is of this generation."""
+        """Return the ids of sessions that have not ended and whose epoch belongs to another store generation.
+
+        Return at most `limit` ids in ascending order, beginning after the id `after`. None begins at the first id.
+        """
         nil = "00000000-0000-0000-0000-000000000000"
         rows = await self._queries.run(
             "unfinished_sessions",
@@ -211,9 +227,12 @@ class HistoryReader:
         status: str | None = None,
         sync_mode: str | None = None,
     ) -> Page[ListedSession]:
-        """Return a page of the sessions that are not deleted, newest creation first; `limit` is 1 to 200.
+        """Return a page of all sessions that are not deleted, newest creation first. `limit` is 1 to 200.
 
-        The key of the cursor is (created_at_ms, session_id). Raises ValidationFailed for an invalid cursor.
+        `status` and `sync_mode` are filters; None means no filter. The cursor contains `created_at_ms` and
+        `session_id`.
+
+        Raises: ValidationFailed if the cursor or the limit is invalid.
         """
         rows = await self._queries.run(
             "sessions",
@@ -235,8 +254,9 @@ class HistoryReader:
     ) -> Page[ParticipantSession]:
         """Return a page of a participant's sessions that began at `since_ms` or later, newest first.
 
-        The key of the cursor is (began_at_ms, session_id); `limit` is 1 to 200. Raises ValidationFailed for an invalid
-        cursor.
+        `limit` is 1 to 200. The cursor contains `began_at_ms` and `session_id`.
+
+        Raises: ValidationFailed if the cursor or the limit is invalid.
         """
         rows = await self._queries.run(
             "participant_sessions",
@@ -254,7 +274,7 @@ class HistoryReader:
     async def participant_sessions_by_id(
         self, participant_id: str, session_ids: Sequence[str]
     ) -> dict[str, ParticipantSession]:
-        """Return those of these sessions that the participant took part in, by their ids."""
+        """Return the sessions with one of these ids in which the participant takes or took part, by session id."""
         rows = await self._queries.run(
             "participant_sessions",
             {
@@ -270,7 +290,10 @@ class HistoryReader:
     async def participant_session_starts(
         self, participant_id: str, *, since_ms: int, limit: int
     ) -> list[tuple[int, str]]:
-        """Return the start (ms) and the id of a participant's sessions since `since_ms`, newest first."""
+        """Return `began_at_ms` and id of a participant's sessions that began at `since_ms` or later, newest first.
+
+        Return at most `limit` sessions.
+        """
         values = {"participant_id": _uuid(participant_id), "since": _to_instant(since_ms), "limit": limit}
         return [
             (instant_ms(began_at), session_id)
@@ -278,7 +301,7 @@ class HistoryReader:
         ]
 
     async def known_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return the start (ms) of those of these sessions that Postgres lists for the participant."""
+        """Return `began_at_ms` by session id, for the given sessions that Postgres lists for the participant."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
         return {
             session_id: instant_ms(began_at)
@@ -286,7 +309,7 @@ class HistoryReader:
         }
 
     async def now_ms(self) -> int:
-        """Return the instant (ms) by the clock of Postgres, for reads while Redis is not reachable."""
+        """Return the present instant in milliseconds by the clock of Postgres, for reads without Redis."""
         return instant_ms((await self._queries.run("current_time", {}))[0][0])
 
     async def participant_time_slices(
@@ -301,10 +324,17 @@ class HistoryReader:
         metadata_key: str | None = None,
         in_outbox: Sequence[UsedTimeInOutbox] = (),
     ) -> list[TimeSlice]:
-        """Return the time of a participant in [from_ms, to_ms), per session, local day or ISO week, in order.
+        """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
 
-        A turn that runs now counts up to `now_ms`. `in_outbox` is the time of versions that Postgres does not have yet.
-        Returns at most 10,000 rows. `tz` is an IANA name. Raises ValidationFailed if it is unknown.
+        - `now_ms`: the instant until which a running turn counts.
+        - `tz`: IANA name of the time zone for days and weeks.
+        - `bucket`: one row for each session, local day or ISO week.
+        - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
+        - `in_outbox`: used time in versions that Postgres does not have yet.
+
+        Return at most 10,000 rows, in the order of the buckets.
+
+        Raises: ValidationFailed if the time zone is unknown.
         """
         try:
             zone = parse_time_zone(tz)
@@ -340,7 +370,10 @@ class HistoryReader:
         return [TimeSlice(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
 
     async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
-        """Return an instant before which the participant used no time; `until_ms` if it used none."""
+        """Return an instant, in milliseconds, before which the participant used no time.
+
+        Return `until_ms` if the participant used no time before `until_ms`.
+        """
         values = {"participant_id": _uuid(participant_id), "until": _to_instant(until_ms)}
         rows = await self._queries.run("first_session_created", values)
         audited_ms = [instant_ms(created_at) for (created_at,) in rows if created_at is not None]
@@ -348,13 +381,13 @@ class HistoryReader:
 
 
 def parse_archive_record(row: Row) -> ArchiveRecord:
-    """Parse a row of the query `archive_records`."""
+    """Return the archive record in a row of the query `archive_records`."""
     values: Row = tuple(instant_ms(value) if isinstance(value, datetime) else value for value in row)
     return ArchiveRecord(*values)
 
 
 def build_trail_page(events: list[TrailEvent], limit: int) -> Page[TrailEvent]:
-    """Build a page of `limit` events. `events` has at least one more event if there are more."""
+    """Build a page of at most `limit` events. `events` must have more than `limit` events if a next page exists."""
     items = tuple(events[:limit])
     return Page(items, render_cursor(*items[-1].key) if len(events) > limit else None)
 
@@ -378,7 +411,7 @@ def _parse_participant_session(row: Row) -> ParticipantSession:
 
 
 def _position_parameters(cursor: str | None) -> dict[str, Any]:
-    """Return the position before which a page begins, newest first. Without a cursor the page is the first one."""
+    """Return the query parameters for the list position in a cursor. None is the begin of the list."""
     before_ms, before_id = parse_list_cursor(cursor) or (None, _LAST_ID)
     return {"before_at": "infinity" if before_ms is None else _to_instant(before_ms), "before_id": before_id}
 
@@ -390,7 +423,7 @@ def _checked_limit(limit: int) -> int:
 
 
 def _uuid(text: str) -> UUID | None:
-    """Parse an id; return None, which matches no row, for a text that is not a UUID."""
+    """Return `text` as a UUID. Return None, which matches no row, if `text` is not a UUID."""
     try:
         return UUID(text)
     except ValueError:
@@ -398,5 +431,5 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _to_instant(at_ms: int) -> datetime:
-    """Return an instant. Instants outside of the calendar become one before or after all others."""
+    """Return an instant as a datetime. Instants outside of Postgres's range become the first or last instant."""
     return to_datetime(min(max(at_ms, _FIRST_MS), _LAST_MS))

@@ -1,4 +1,4 @@
-"""Records that reads of history return. Instants are milliseconds since the Unix epoch, durations milliseconds."""
+"""Result types of history reads. Instants (`_at_ms`) are milliseconds since the Unix epoch."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """A page of items, and the cursor of the next page; None if there is none."""
+    """A page of items, and the cursor of the next page. The cursor is None on the final page."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None
 
 
 class AuditedVersion(Struct, frozen=True):
-    """One version as Postgres has it.
+    """One version of a session from the audit.
 
-    `records` are the rendered idempotency records of command ids; only `HistoryReader.latest_version` sets them.
+    `records` are rendered idempotency records by command id. Only `HistoryReader.latest_version` fills `records`.
     """
 
     session_id: str
@@ -30,10 +30,14 @@ class AuditedVersion(Struct, frozen=True):
 
 
 class ArchiveRecord(Struct, frozen=True):
-    """The record of a session's archive: the path and the content of its object. Without a `path` there is no object.
+    """Description of a session's archive: where the archive object is, and what it contains.
 
-    `status` is processing, ready or failed and belongs to the newest attempt. `checksum` is the SHA-256 of the object's
-    `size_bytes`. `removed` means that retention removed the session's rows, so the object is the only copy.
+    - `path`: the path of the object in cold storage. None if no object was written.
+    - `status`: the result of the newest attempt to write the archive: `processing`, `ready` or `failed`.
+    - `epoch`, `version` and `session_status`: the newest version in the archive, and its session status.
+    - `checksum` and `size_bytes`: SHA-256 and length of the object.
+    - `events`: the number of versions in the archive.
+    - `removed`: whether retention removed the session's rows from Postgres. If so, the object is the only copy.
     """
 
     session_id: str
@@ -53,7 +57,7 @@ class ArchiveRecord(Struct, frozen=True):
 
 
 class ListedSession(Struct, frozen=True):
-    """The newest version of a session in a list."""
+    """Item of a list of sessions: the newest version of one session."""
 
     session_id: str
     created_at_ms: int
@@ -61,7 +65,7 @@ class ListedSession(Struct, frozen=True):
 
 
 class TrailEvent(Struct, frozen=True):
-    """One version in a session's audit trail. `document` is set only if it was requested."""
+    """One version in a session's audit trail. `document` is None if the reader did not request documents."""
 
     epoch: str
     version: int
@@ -76,16 +80,20 @@ class TrailEvent(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """Return the position in the trail: instant, version, epoch."""
+        """Return the position of this version in the audit trail: instant in milliseconds, version, epoch."""
         return (self.occurred_at_ms, self.version, self.epoch)
 
 
 class ParticipantSession(Struct, frozen=True):
-    """A session in a participant's list, as of one version, which took effect at `at_ms`.
+    """Item of a participant's list: the values of one session at one version.
 
-    `time_used_ms` is the participant's used time at that instant. `paused_ms` is the total pause of the session up to
-    it. `began_at_ms` is the session's start, or its creation before it starts. `metadata` is JSON. Cached pages in
-    Redis contain the names of these members, so the names must not change.
+    - `at_ms`: the instant of the version.
+    - `time_used_ms`: the participant's used time at `at_ms`.
+    - `paused_ms`: the total pause of the session until `at_ms`.
+    - `began_at_ms`: the session's start, or its creation if the session has not started.
+    - `metadata`: the session's metadata as JSON.
+
+    Cached pages in Redis contain the names of these fields, so the names must not change.
     """
 
     session_id: str
@@ -104,14 +112,15 @@ class ParticipantSession(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[int, str]:
-        """Return the position in a list, newest first: start and id."""
+        """Return the position of this session in the list: `began_at_ms` and session id. Lists are newest first."""
         return self.began_at_ms, self.session_id
 
 
 class TimeSlice(Struct, frozen=True):
-    """The used time in one bucket: a session's id, a local day (`2026-01-31`) or an ISO week (`2026-W05`).
+    """Row of a time report: the time that a participant used in one bucket, and the number of sessions.
 
-    `key` is the value of the metadata member that the report groups by; None if it is missing or not requested.
+    `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata
+    member that the report groups by. `key` is None if the sessions lack this member, or if the report has no grouping.
     """
 
     bucket: str
@@ -121,11 +130,13 @@ class TimeSlice(Struct, frozen=True):
 
 
 class UsedTimeInOutbox(Struct, frozen=True):
-    """A participant's time in those versions of a session that are in the outbox.
+    """The time that a participant used in the versions of one session that are in the outbox.
 
-    `first_version` is (instant, number) of the first of them. From it on, only the spans in `running` count: the
-    instants between which the participant's time ran. `metadata` is JSON. `is_deleted` means that the life of the
-    session that Postgres knows was deleted.
+    - `first_version`: instant in milliseconds and number of the first of these versions. Postgres is used only for the
+      time before this version.
+    - `running`: begin and end instants, in milliseconds, of the spans in which the participant's time ran.
+    - `metadata`: the session's metadata as JSON.
+    - `is_deleted`: whether the session was deleted, so that the versions in Postgres do not count.
     """
 
     session_id: str

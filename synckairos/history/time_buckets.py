@@ -1,4 +1,4 @@
-"""Buckets of a time report: local days or ISO weeks in sequence, or one bucket for the whole range."""
+"""Calculation of the buckets of a time report: consecutive local days or ISO weeks, or one bucket for the range."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -11,16 +11,20 @@ from synckairos.wire.time_zones import day_start_ms, local_day
 
 @dataclass(frozen=True, slots=True)
 class TimeBuckets:
-    """The names of buckets, and their bounds in ms since the Unix epoch: one bound more than names, in order."""
+    """Names and bounds of consecutive buckets, in order.
+
+    Bucket `names[i]` lasts from `bounds_ms[i]` to `bounds_ms[i + 1]`, in milliseconds since the Unix epoch.
+    """
 
     names: tuple[str, ...]
     bounds_ms: tuple[int, ...]
 
 
 def build_time_buckets(bucket: Bucket, from_ms: int, until_ms: int, zone: ZoneInfo) -> TimeBuckets:
-    """Return the buckets that contain [from_ms, until_ms). `from_ms` is before `until_ms`.
+    """Return the buckets that cover the range from `from_ms` (included) to `until_ms` (excluded).
 
-    A day is named like `2026-01-31`, a week like `2026-W05`. The one bucket of sessions has no name.
+    `from_ms` must be before `until_ms`. Names of days are like `2026-01-31`, names of weeks like `2026-W05`. For
+    `bucket="session"`, return one bucket with an empty name.
     """
     if bucket == "session":
         return TimeBuckets(("",), (from_ms, until_ms))
@@ -33,8 +37,8 @@ def build_time_buckets(bucket: Bucket, from_ms: int, until_ms: int, zone: ZoneIn
     while start_ms < until_ms:
         following = day + timedelta(days=days)
         end_ms = day_start_ms(following, zone)
-        # Skip a day that the calendar of the zone leaves out. Skip also the day before, if `from_ms` is in an hour that
-        # clocks repeat over midnight: the date is then the old one, but the new day has begun.
+        # Skip a day that does not exist in the time zone's calendar. Also skip the first day if `from_ms` is in an hour
+        # that clocks repeat over midnight. The local date of `from_ms` is then the old day, but the new day has begun.
         if max(start_ms, from_ms) < end_ms:
             names.append(_name(bucket, day))
             bounds_ms.append(start_ms)

@@ -1,4 +1,4 @@
-"""Time reports: the used time of a participant in Postgres and in the outbox, each version counted once."""
+"""Time reports: the time that a participant used, from Postgres and the outbox. Each version counts one time."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ from synckairos.wire.outbox_entry import OutboxEntry
 
 
 class TimeReport:
-    """Reports the time of participants, for `GET /participants/{id}/time`."""
+    """Reader of time reports, for `GET /v1/participants/{id}/time`."""
 
     def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
         self._history = history
@@ -32,13 +32,15 @@ class TimeReport:
         bucket: Bucket,
         metadata_key: str | None,
     ) -> tuple[list[TimeSlice], bool]:
-        """Return time slices as `HistoryReader.participant_time_slices` does, and whether Redis is away.
+        """Return the time slices of a participant, and whether Redis is unreachable.
 
-        If Redis is away, the time of versions in the outbox is missing.
+        See `HistoryReader.participant_time_slices` for the parameters. If Redis is unreachable, the time in versions
+        that are in the outbox is missing.
         """
         is_redis_unreachable = False
         try:
-            # The outbox is read before Postgres. A version drained in between is then in both, and never in neither.
+            # Read the outbox before Postgres. A version that is drained between the two reads is then in both results.
+            # In the other order it could be missing in both.
             in_outbox = await self._times_in_outbox(participant_id, now_ms)
         except StoreUnavailable:
             in_outbox, is_redis_unreachable = [], True
@@ -61,10 +63,13 @@ class TimeReport:
 
 
 def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
-    """Return the participant's time in versions of one session. A running turn counts up to now or to its deadline."""
+    """Return the time that a participant used in the outbox entries of one session.
+
+    A running turn counts until `now_ms`, or until its deadline if the deadline is earlier.
+    """
     versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_sort_key)
     event, first = versions[0]
-    # A deleted life does not count, but the life after it does.
+    # Versions up to a deletion do not count. If the session was created again, the versions after the deletion count.
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
     running: list[tuple[int, int]] = []
     began_ms: int | None = None

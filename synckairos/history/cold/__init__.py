@@ -1,1 +1,1 @@
-"""Cold storage: writes and reads ended sessions as compressed objects."""
+"""Cold storage: archives of ended sessions as compressed objects in a folder or an object store."""

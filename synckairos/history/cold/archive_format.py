@@ -1,7 +1,9 @@
-"""The format of archive objects: a session's rows as compressed lines of JSON. Pure; equal rows give equal bytes.
+"""Format of archive objects: the rows of one session as gzip-compressed lines of JSON. Equal rows give equal bytes.
 
-The first line is the head. One line for each version follows, in the order of the audit trail, and then one line for
-each conflict. Each line ends with `state`, the unchanged bytes of the document, after their number in `state_bytes`.
+The first line is the head. Then comes one line for each version, in the order of the audit trail, and one line for each
+conflict. A conflict is a version that reached the audit a second time with different content. The last member of a
+version or conflict line is `state`, with the unchanged bytes of the document. The member before is `state_bytes`, the
+number of these bytes.
 """
 
 import zlib
@@ -19,21 +21,26 @@ from synckairos.history.records import TrailEvent
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND
 
 FORMAT = "synckairos-archive/1"
-"""Name of the format, in the head of each object."""
+"""Name and version of the format. The head of each object contains this name."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-_GZIP_WBITS = 31  # zlib's window bits for the gzip format
+_GZIP_WBITS = 31  # the value of zlib's parameter `wbits` for the gzip format
 _PIECE_BYTES = 1 << 20
+"""Maximum decompressed bytes of one step of the lean parser."""
 
 
 class ArchiveBytesDamaged(ValueError):
-    """The bytes of the object are not an undamaged archive."""
+    """The bytes of an object are not a complete and unchanged archive."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLine:
-    """One version or conflict: its row, its document, and the raw line without the line end."""
+    """One line of an archive, for a version or a conflict.
+
+    `row` has the members of the line without `state`. `document` is the session document. `raw` is the whole line
+    without the line end.
+    """
 
     row: Mapping[str, Any]
     document: bytes
@@ -41,12 +48,12 @@ class ArchiveLine:
 
     @property
     def version(self) -> tuple[str, int]:
-        """Return the epoch and the version number."""
+        """Return the epoch and the version number of this line."""
         return self.row["epoch"], self.row["version"]
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """Return the position in the trail: instant, version, epoch."""
+        """Return the position of this version in the audit trail: instant in milliseconds, version, epoch."""
         return self.occurred_at_ms, self.row["version"], self.row["epoch"]
 
     @property
@@ -58,7 +65,7 @@ class ArchiveLine:
         return bytes.fromhex(self.row["payload_hash"])
 
     def to_trail_event(self, snapshots: bool) -> TrailEvent:
-        """Return the trail's event of this version, with its document if `snapshots` is set."""
+        """Return this version as an event of the audit trail. `snapshots`: whether the event has the document."""
         get = self.row.get
         return TrailEvent(
             epoch=self.row["epoch"],
@@ -76,9 +83,10 @@ class ArchiveLine:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The parsed archive of a session. `raw` is all of it, decompressed.
+    """A parsed archive of one session. `raw` is the whole decompressed object.
 
-    A lean archive has no `raw`, and only the newest document. So it shows the content of an archive of any size.
+    In a lean archive `raw` is empty, and only the line of the newest version has its document. A lean archive therefore
+    needs little memory for an object of any size.
     """
 
     head: Mapping[str, Any]
@@ -88,21 +96,21 @@ class Archive:
 
     @property
     def newest(self) -> ArchiveLine:
-        """Return the line of the session's last version."""
+        """Return the line of the newest version, which the head names."""
         last = (self.head["epoch"], self.head["version"])
         return next(line for line in reversed(self.events) if line.version == last)
 
 
 class ArchiveWriter:
-    """Writes an object line by line. Only the compressed bytes stay in memory."""
+    """Writer that builds an archive object line by line. Only compressed bytes stay in memory."""
 
     def __init__(self, head: Mapping[str, Any]) -> None:
-        """Write the head: these members after `format`."""
+        """Write the head line, which contains `format` and the members of `head`."""
         self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
         self._pieces = [self._compressor.compress(orjson.dumps({"format": FORMAT, **head}) + b"\n")]
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Add lines that `render_archive_line` rendered."""
+        """Append lines to the object. `lines` are results of `render_archive_line`."""
         self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
     def finish(self) -> bytes:
@@ -112,9 +120,12 @@ class ArchiveWriter:
 
 
 def render_archive_line(kind: str, row: Mapping[str, Any], document: bytes) -> bytes:
-    """Render a row as one line. Members without a value are absent, the hash is hexadecimal, `args` are unchanged.
+    """Return the archive line of a row, without a line end. `kind` is `event` or `conflict`.
 
-    Raises ValueError if the document does not match its hash or contains a line end.
+    Columns with the value null are omitted. `payload_hash` is written in hexadecimal form, and `args` with unchanged
+    bytes.
+
+    Raises: ValueError if the document does not match `payload_hash` or contains a line end.
     """
     if b"\n" in document or sha256(document).digest() != row["payload_hash"]:
         raise ValueError(f"version {row['version']} of epoch {row['epoch']} does not match its hash")
@@ -137,7 +148,10 @@ def _to_json_value(name: str, value: Any) -> Any:
 
 
 def parse_archive(content: bytes, *, lean: bool = False) -> Archive:
-    """Parse an object and verify each document against its hash. Raises ArchiveBytesDamaged."""
+    """Parse the bytes of an archive object and verify the hash of each document. See `Archive` for `lean`.
+
+    Raises: ArchiveBytesDamaged.
+    """
     try:
         raw = b"" if lean else zlib.decompress(content, _GZIP_WBITS)
         rest = _decompressed_lines(content) if lean else iter(raw.removesuffix(b"\n").split(b"\n"))
@@ -159,7 +173,10 @@ def parse_archive(content: bytes, *, lean: bool = False) -> Archive:
 
 
 def _decompressed_lines(content: bytes) -> Iterator[bytes]:
-    """Yield the lines of an object. Only one line and a piece of the next are in memory."""
+    """Yield the decompressed lines of an object. Keep only about `_PIECE_BYTES` and one line in memory.
+
+    Raises: ArchiveBytesDamaged if the object is incomplete.
+    """
     decompressor, partial = zlib.decompressobj(_GZIP_WBITS), b""
     while not decompressor.eof:
         piece = decompressor.decompress(content, _PIECE_BYTES)
@@ -181,11 +198,11 @@ def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -
 
 
 def find_version_gaps(events: Iterable[ArchiveLine], before: Iterable[ArchiveLine] = ()) -> Iterator[str]:
-    """Yield a description of each missing version.
+    """Yield a description of each gap in the version numbers of `events`.
 
     An epoch begins with version 1, or it continues an earlier version of another epoch. An epoch that was imported from
-    v2 may begin with any version, because v2 may have lost the earlier rows. Lines in `before`, which are not of these
-    events, also count as present.
+    v2 can begin with any version, because v2 can have lost earlier rows. Versions in `before` also count as present;
+    these lines come from other sources than `events`.
     """
     epochs: defaultdict[str, dict[int, ArchiveLine]] = defaultdict(dict)
     for line in chain(before, events):

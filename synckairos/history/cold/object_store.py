@@ -1,6 +1,6 @@
-"""The object store for cold storage: a local folder, or S3 and compatible services. Bytes by path; knows no sessions.
+"""Object store for cold storage: bytes by path in a local folder, in S3 or in a compatible service.
 
-Callers delete rows after a write. So the bytes are on disk when `put` or `write` returns.
+Retention deletes rows after it wrote an archive. Therefore the bytes are on disk when `put` or `write` returns.
 """
 
 import asyncio
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 REMOTE_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
-"""Schemes of URLs that name a remote store."""
+"""URL schemes of remote object stores."""
 
-# A caller that reads an archive must not wait for minutes, and a job has its own retries.
+# Time limits of one request. They are short, because a request for an archive must not wait for minutes, and background
+# jobs repeat failed attempts.
 _TIMEOUTS: "ClientConfig" = {"connect_timeout": "3s", "timeout": "60s"}
-# Options in the code hide all options of the environment. So these are read from the environment here.
+# If client options are passed in code, obstore ignores the client options of the environment. This module therefore
+# reads these options from the environment.
 _CLIENT_VARIABLES = (
     "allow_http",
     "allow_invalid_certificates",
@@ -35,42 +37,47 @@ _CLIENT_VARIABLES = (
     "proxy_url",
     "timeout",
 )
-_VARIABLE_PREFIXES = {"s3": "AWS_", "s3a": "AWS_", "gs": "GOOGLE_"}  # other schemes are of Azure
+_VARIABLE_PREFIXES = {"s3": "AWS_", "s3a": "AWS_", "gs": "GOOGLE_"}  # all other schemes belong to Azure
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 _NO_BUCKET_CODES = ("NoSuchBucket", "ContainerNotFound")
 
-_PART_BYTES = 8 << 20  # S3 accepts parts of at least 5 MiB, and 10,000 of them
+_PART_BYTES = 8 << 20
+"""Bytes of one part of a multipart upload. S3 accepts at most 10,000 parts of at least 5 MiB."""
 
 
 class ObjectMissing(LookupError):
-    """There is no object at this path."""
+    """There is no object at the path."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenObject:
-    """A written object: its size in bytes and the SHA-256 of its bytes."""
+    """Size in bytes and SHA-256 of an object that was written."""
 
     size_bytes: int
     checksum: bytes
 
 
 class ColdStorage:
-    """Objects in one folder or under one prefix. Raises StoreUnavailable if the store is not reachable or refuses."""
+    """Object store with all objects in one folder or under one URL prefix.
+
+    All methods raise StoreUnavailable if the store is unreachable or refuses the operation.
+    """
 
     def __init__(self, url: str) -> None:
-        """Set the store: a folder's path, a `file:///` URL, or a URL of REMOTE_SCHEMES. It is opened at its first use.
+        """Save the location of the store, which is opened at its first use.
 
-        Environment variables configure remote stores as in the tools of their vendors: `AWS_ENDPOINT_URL`,
-        `AWS_REGION`, `AWS_ACCESS_KEY_ID` and so on. `AWS_ALLOW_HTTP` allows an endpoint without TLS.
+        `url` is a folder's path, a `file:///` URL, or a URL with one of `REMOTE_SCHEMES`. Environment variables
+        configure remote stores as in the tools of the vendors, such as `AWS_ENDPOINT_URL`, `AWS_REGION` and
+        `AWS_ACCESS_KEY_ID`. `AWS_ALLOW_HTTP` allows an endpoint without TLS.
         """
         self._url = url
         self._folder = local_folder(url)
         self._opened: ObjectStore | None = None
 
     async def put(self, path: str, content: bytes) -> WrittenObject:
-        """Write an object atomically: a concurrent reader gets the old or the new one, never a part."""
+        """Write an object atomically. A concurrent reader gets the whole old object or the whole new object."""
         import obstore
 
         with self._translate_errors(path):
@@ -79,7 +86,7 @@ class ColdStorage:
         return WrittenObject(len(content), hashlib.sha256(content).digest())
 
     async def write(self, path: str, pieces: AsyncIterable[bytes]) -> WrittenObject:
-        """Write an object piece by piece, with a few megabytes in memory. If that fails, there is no object."""
+        """Write an object from pieces, with a few megabytes in memory. If the write fails, no object is created."""
         import obstore
 
         size, digest = 0, hashlib.sha256()
@@ -93,7 +100,7 @@ class ColdStorage:
         return WrittenObject(size, digest.digest())
 
     async def get(self, path: str) -> bytes:
-        """Return an object's bytes. Raises ObjectMissing."""
+        """Return the bytes of an object. Raises: ObjectMissing."""
         import obstore
 
         with self._translate_errors(path):
@@ -105,7 +112,7 @@ class ColdStorage:
                 raise ObjectMissing(path) from None
 
     async def delete(self, path: str) -> None:
-        """Delete an object, or do nothing if there is none."""
+        """Delete an object. Do nothing if there is no object at this path."""
         import obstore
 
         with self._translate_errors(path):
@@ -126,7 +133,7 @@ class ColdStorage:
         return self._opened
 
     async def _sync(self, path: str) -> None:
-        """Flush a local object and its folders to disk. Remote stores do this themselves."""
+        """Flush an object in a local folder, and its folders, to disk. Do nothing for a remote store."""
         if self._folder is not None:
             await asyncio.to_thread(_sync_to_disk, self._folder, path)
 
@@ -136,12 +143,12 @@ class ColdStorage:
 
         try:
             yield
-        except (BaseError, OSError) as fault:  # a missing bucket is a FileNotFoundError
+        except (BaseError, OSError) as fault:  # obstore raises FileNotFoundError, an OSError, for a missing bucket
             raise StoreUnavailable(f"The object store cannot read or write {path}: {_describe(fault)}") from fault
 
 
 def local_folder(url: str) -> Path | None:
-    """Return the local folder that a setting names, None if it names a remote store."""
+    """Return the local folder that the URL or path names; None if `url` names a remote store."""
     parts = urlsplit(url)
     if parts.scheme in REMOTE_SCHEMES:
         return None
@@ -152,16 +159,16 @@ def _client_options(url: str) -> "ClientConfig":
     prefix = _VARIABLE_PREFIXES.get(urlsplit(url).scheme, "AZURE_")
     named = {option: os.environ.get(f"{prefix}{option.upper()}") for option in _CLIENT_VARIABLES}
     options = {option: value for option, value in named.items() if value}
-    return cast("ClientConfig", {**_TIMEOUTS, **options})  # it also accepts texts for its boolean options
+    return cast("ClientConfig", {**_TIMEOUTS, **options})  # obstore also accepts texts for boolean options
 
 
 def _lacks_bucket(fault: FileNotFoundError) -> bool:
-    """Return whether the bucket is missing, which an operator has to repair, and not only the object."""
+    """Return whether the error says that the whole bucket is missing, so that the operator must correct a setting."""
     return (found := _ERROR_CODE.search(str(fault))) is not None and found[1] in _NO_BUCKET_CODES
 
 
 def _describe(fault: Exception) -> str:
-    """Describe an error in one line: the operation, and the error code of the store's XML."""
+    """Return one line that describes an error: the operation, and the error code in the store's XML, if any."""
     text, code = re.split(r"<|\n", str(fault), maxsplit=1)[0].rstrip(": "), _ERROR_CODE.search(str(fault))
     return text if code is None else f"{text} ({code[1]})"
 

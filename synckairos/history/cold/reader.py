@@ -1,4 +1,7 @@
-"""Reads of sessions from cold storage. The results equal those that Postgres gave before the removal."""
+"""Reads of archived sessions from cold storage.
+
+The results are equal to the results that Postgres returned before retention removed the rows.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -14,25 +17,27 @@ from synckairos.wire.snapshot import Snapshot
 COLD_TIMEOUT_S = 10.0
 """Seconds after which the read of one archive fails."""
 
-_LARGE_BYTES = 1 << 16  # from this size on, decompression takes longer than the start of a thread
+_LARGE_BYTES = 1 << 16
+"""Bytes of an object above which decompression runs in a thread, because it takes longer than the start of a thread."""
 _MAX_RECORDS = 100
+"""Maximum number of idempotency records that are returned with a version."""
 
 
 class ArchiveDamaged(SyncKairosError):
-    """The object is missing, cut off or changed. An operator has to restore it."""
+    """An archive object is missing, incomplete or changed. The operator must restore the object."""
 
     code = "ARCHIVE_DAMAGED"
 
 
 class ColdReader:
-    """Reads the archives that archive records point to. Raises StoreUnavailable and ArchiveDamaged."""
+    """Reader of the archive objects that archive records name. Methods raise StoreUnavailable and ArchiveDamaged."""
 
     def __init__(self, cold_storage: ColdStorage, timeout_s: float = COLD_TIMEOUT_S) -> None:
         self._cold_storage = cold_storage
         self._timeout_s = timeout_s
 
     async def read_archive(self, record: ArchiveRecord, *, lean: bool = False) -> Archive:
-        """Read an archive and verify its checksum and the hash of each document. See `Archive` for `lean`."""
+        """Read an archive object, and verify its checksum and the hash of each document. See `Archive` for `lean`."""
         assert record.path is not None
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -47,7 +52,10 @@ class ColdReader:
             raise ArchiveDamaged(f"The archive of session {record.session_id} cannot be read: {reason}") from fault
 
     async def latest_version(self, records: Sequence[ArchiveRecord]) -> AuditedVersion:
-        """Return a session's last version and the records of its newest 100 commands, from the newest archive."""
+        """Return a session's newest version with the idempotency records of its newest 100 commands.
+
+        Reads the first of `records`, which must be the newest archive.
+        """
         record = records[0]
         archive = await self.read_archive(record)
         newest = archive.newest
@@ -59,7 +67,7 @@ class ColdReader:
         return AuditedVersion(record.session_id, snapshot, idempotency_records)
 
     async def version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
-        """Return the document of one version, None if none of these archives has it."""
+        """Return the document of one version; None if no archive of `records` has this version."""
         for each in records:
             for line in (await self.read_archive(each)).events:
                 if line.version == (epoch, version):
@@ -67,7 +75,10 @@ class ColdReader:
         return None
 
     async def version_at(self, records: Iterable[ArchiveRecord], at_ms: int) -> AuditedVersion | None:
-        """Return the version that was in effect at an instant. The records are ordered from newest to oldest."""
+        """Return the version that was in effect at the instant `at_ms`; None if the instant is before all versions.
+
+        `records` must be ordered from the newest to the oldest archive.
+        """
         for each in records:
             for line in reversed((await self.read_archive(each)).events):
                 if line.occurred_at_ms <= at_ms:
@@ -79,9 +90,13 @@ class ColdReader:
     async def events(
         self, records: Sequence[ArchiveRecord], after: tuple[int, int, str], limit: int, snapshots: bool
     ) -> list[TrailEvent]:
-        """Return up to `limit` events after a position in the trail, oldest first."""
+        """Return at most `limit` events after the audit trail position `after`, oldest first.
+
+        `snapshots`: whether the events have documents.
+        """
         archives = [await self.read_archive(each) for each in records]
-        # A version that was in the outbox when one life was archived may also be in the archive of the next life.
+        # If a session was deleted and created again, two archives can contain the same version: it was in the outbox
+        # when the first archive was written.
         lines = {line.version: line for archive in archives for line in archive.events if line.key > after}
         return [line.to_trail_event(snapshots) for line in sorted(lines.values(), key=lambda line: line.key)[:limit]]
 
@@ -93,7 +108,7 @@ def _verified(content: bytes, checksum: bytes, lean: bool) -> Archive:
 
 
 def _render_records(lines: Iterable[ArchiveLine]) -> dict[str, bytes]:
-    """Render the idempotency records of the newest command ids, oldest first."""
+    """Return the rendered idempotency records of the newest commands in `lines`, by command id, oldest first."""
     found = {}
     for line in [line for line in lines if "command_id" in line.row][-_MAX_RECORDS:]:
         row = line.row
