@@ -104,6 +104,19 @@ def key_prefix() -> str:
 @pytest.fixture
 def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path) -> Settings:
     """Return settings on the shared stores, with an unused key prefix and database, and with high rate limits."""
+    return _settings(redis_url, database_url, key_prefix, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_settings(
+    valkey: Valkey, postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """Return settings as `settings` does, for processes that all tests of a module share."""
+    with copied_database(postgres, template_database) as url:
+        yield _settings(valkey.url, url, f"t{uuid4().hex[:12]}", tmp_path_factory.mktemp("module"))
+
+
+def _settings(redis_url: str, database_url: str, key_prefix: str, folder: Path) -> Settings:
     return Settings(
         port=0,
         redis_url=redis_url,
@@ -112,7 +125,7 @@ def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path)
         rate_limit_general=1_000_000,
         rate_limit_switch=1_000_000,
         drain_timeout_s=1,
-        archive_url=str(tmp_path / "archive"),
+        archive_url=str(folder / "archive"),
     )
 
 

@@ -1,131 +1,330 @@
-"""nginx, Caddy and HAProxy in front of an instance, each with its recipe in `deploy/`: only addresses are replaced."""
+"""nginx, Caddy and HAProxy in front of instances, each with its recipes in `deploy/`."""
 
 import asyncio
-import os
-import shutil
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import orjson
 import pytest
 from websockets.asyncio.client import connect
 
+from synckairos.client import Client
+from synckairos.clock.commands import Create, NewParticipant, UpdateMetadata
+from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.embedded.guarded_child import ChildProcess
-from tests.integration.realtime.v3_client import V3
+from synckairos.principal import Principal
+from synckairos.service.requests import CommandRequest
+from tests.integration.parts import open_parts
 from tests.integration.rest_server import chess_body
-from tests.processes import Process
+from tests.processes import Process, spawn_server
+from tests.proxies import FORMS, PROGRAMS, SUB_PATH, Form, ProxyConfig, free_port, run_proxies
 from tests.waiting import eventually
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+EACH = [(name, form) for name in PROGRAMS for form in FORMS]
+GENERAL_LIMIT = 12
+
+_sources = (f"127.0.1.{number}" for number in count(1))
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """How a proxy is started with its recipe. `wrap` makes a whole configuration of the recipe."""
-
-    recipe: str
-    listen: str
-    command: tuple[str, ...]
-    wrap: str = "{recipe}"
+@pytest.fixture(scope="module")
+def stores(module_settings: Settings) -> Settings:
+    """Return settings of instances behind a proxy. Each test uses other addresses, so that limits do not add up."""
+    return module_settings.model_copy(update={"rate_limit_general": GENERAL_LIMIT, "trusted_proxies": ["127.0.0.1"]})
 
 
-PROXIES = {
-    "nginx": Proxy(
-        "nginx/synckairos.conf",
-        "listen 80;",
-        ("nginx", "-e", "stderr", "-p", "{folder}", "-c", "{config}"),
-        "daemon off; pid nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off; client_body_temp_path body;"
-        " proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n{recipe}\n}}\n",
-    ),
-    "caddy": Proxy("caddy/Caddyfile", ":80 {", ("caddy", "run", "--adapter", "caddyfile", "--config", "{config}")),
-    "haproxy": Proxy("haproxy/haproxy.cfg", "bind :80", ("haproxy", "-db", "-f", "{config}")),
-}
+@pytest.fixture(scope="module")
+def servers(stores: Settings) -> Iterator[dict[Form, Process]]:
+    """Start an instance for the root of a host, and one for a sub-path."""
+    with ThreadPoolExecutor(2) as threads:
+        at_root, below = threads.map(spawn_server, (stores, stores.model_copy(update={"root_path": SUB_PATH})))
+    yield {"root": at_root, "passed": below, "removed": below}
+    for server in (at_root, below):
+        server.stop()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(scope="module")
+def proxies(
+    servers: dict[Form, Process], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, Form], ProxyConfig]]:
+    """Run each proxy with each form of its recipe."""
+    folder = tmp_path_factory.mktemp("proxies")
+    configs = {
+        (name, form): ProxyConfig.write(name, form, [target_of(servers[form])], folder / f"{name}-{form}")
+        for name, form in EACH
+    }
+    with run_proxies(*configs.values()):
+        yield configs
+
+
+def target_of(server: Process) -> str:
+    return urlsplit(server.base_url).netloc
 
 
 @asynccontextmanager
-async def proxied(name: str, target: str, folder: Path) -> AsyncIterator[str]:
-    """Run a proxy in front of the server at `target`. Yields its URL without the scheme."""
-    proxy, port = PROXIES[name], free_port()
-    recipe = (DEPLOY / proxy.recipe).read_text()
-    assert proxy.listen in recipe
-    recipe = recipe.replace(proxy.listen, proxy.listen.replace(":80", f"127.0.0.1:{port}").replace(" 80", f" {port}"))
-    recipe = recipe.replace("127.0.0.1:3000", urlsplit(target).netloc).replace("localhost:2019", f"[::1]:{free_port()}")
-    if name == "caddy":
-        recipe = recipe.replace(f"127.0.0.1:{port} {{", f"http://127.0.0.1:{port} {{")
-    config = folder / "proxy.conf"
-    config.write_text(proxy.wrap.format(recipe=recipe) if "{{" in proxy.wrap else recipe)
-    program = shutil.which(proxy.command[0]) or shutil.which(proxy.command[0], path="/usr/sbin")
-    assert program is not None, f"{name} is missing: `make tools` installs it"
-    arguments = [each.format(folder=folder, config=config) for each in proxy.command[1:]]
-    child = ChildProcess([program, *arguments], env={**os.environ, "HOME": str(folder)}, cwd=folder)
-    try:
-        async with httpx.AsyncClient() as client:
-
-            async def is_up() -> bool:
-                assert child.process.poll() is None, f"{name} ended"
-                try:
-                    return (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await eventually(is_up)
-        yield f"127.0.0.1:{port}"
-    finally:
-        await asyncio.to_thread(child.stop)
+async def visitor(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield an HTTP client with an address of its own."""
+    transport = httpx.AsyncHTTPTransport(local_address=next(_sources), verify=False)
+    async with httpx.AsyncClient(transport=transport, base_url=base_url, timeout=10) as client:
+        yield client
 
 
-@pytest.mark.parametrize("name", PROXIES)
-async def test_proxy_passes_sockets_live_tails_and_client_addresses(
-    name: str, start_server: Callable[[Settings], Process], settings: Settings, tmp_path: Path
+@pytest.mark.parametrize(("name", "form"), EACH)
+def test_recipe_passes_the_check_of_its_proxy_without_a_warning(name: str, form: Form, tmp_path: Path) -> None:
+    code, output = ProxyConfig.write(name, form, ["127.0.0.1:3000"], tmp_path).check()
+    assert code == 0, output
+    assert not re.search("warn", output, re.IGNORECASE), output
+
+
+@pytest.mark.parametrize(("name", "form"), EACH)
+async def test_proxy_passes_sockets_and_live_tails_at_once(
+    name: str, form: Form, proxies: dict[tuple[str, Form], ProxyConfig]
 ) -> None:
-    limited = settings.model_copy(update={"rate_limit_general": 12, "trusted_proxies": ["127.0.0.1"]})
-    server = await asyncio.to_thread(start_server, limited)
-    async with (
-        proxied(name, server.base_url, tmp_path) as address,
-        httpx.AsyncClient(base_url=f"http://{address}", timeout=10) as client,
-    ):
-        created = await client.post("/v1/sessions", json=chess_body())
+    base_url = proxies[name, form].base_url
+    sub_path = urlsplit(base_url).path
+    async with visitor(base_url) as client, AsyncExitStack() as stack:
+        created = await client.post("v1/sessions", json=chess_body())
         assert created.status_code == 201, created.text
         session_id = created.json()["data"]["session_id"]
         path = f"/v1/sessions/{session_id}"
-        async with (
-            connect(f"ws://{address}/ws?sessionId={session_id}", proxy=None) as v2,
-            connect(f"ws://{address}/ws", subprotocols=[V3], proxy=None) as v3,
-            client.stream("GET", f"{path}/events", headers={"accept": "text/event-stream"}) as tail,
-            asyncio.timeout(10),
-        ):
-            lines = tail.aiter_lines()
-            assert [orjson.loads(await v2.recv())["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
-            await v3.send(orjson.dumps({"type": "SUBSCRIBE", "session_id": session_id}).decode())
-            assert orjson.loads(await v3.recv())["type"] == "STATE_SYNC"
-            while "session_created" not in await anext(lines):
-                pass
-            # The proxy has delivered all earlier bytes. The next event must come at once, through its buffers.
-            assert (await client.post(f"{path}/start")).status_code == 200
-            while "session_started" not in await anext(lines):
-                pass
-            assert orjson.loads(await v2.recv())["state"]["version"] == 2
-
-        # Each client is limited by its own address. What it claims in the headers that proxies set does not count.
-        forged = [{"X-Forwarded-For": f"203.0.113.{at}", "Forwarded": f"for=203.0.113.{at}"} for at in range(20)]
-        assert 429 in [(await get_from("127.0.0.2", client.base_url.join(path), each)) for each in forged]
-        assert await get_from("127.0.0.3", client.base_url.join(path), {}) == 200
+        assert created.headers["location"] == f"{sub_path}{path}"
+        await stack.enter_async_context(asyncio.timeout(10))
+        ws_url = f"{base_url.replace('http', 'ws', 1)}/ws?sessionId={session_id}"
+        v2 = await stack.enter_async_context(connect(ws_url, proxy=None))
+        v3 = await stack.enter_async_context(Client(base_url))
+        watch = await stack.enter_async_context(v3.watch(session_id))
+        live = {"accept": "text/event-stream"}
+        tail = await stack.enter_async_context(client.stream("GET", f"v1/sessions/{session_id}/events", headers=live))
+        lines = tail.aiter_lines()
+        assert [orjson.loads(await v2.recv())["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
+        while "session_created" not in await anext(lines):
+            pass
+        # The proxy has delivered all earlier bytes. The next event must come at once, through its buffers.
+        ack = await watch.command("start")
+        while "session_started" not in await anext(lines):
+            pass
+        assert (await watch.reach(ack.version)).version == 2
+        assert orjson.loads(await v2.recv())["state"]["version"] == 2
 
 
-async def get_from(source: str, url: httpx.URL, headers: dict[str, str]) -> int:
-    """Send a GET from a local address; return the status."""
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=source)) as client:
-        return (await client.get(url, headers=headers)).status_code
+@pytest.mark.parametrize(("name", "form"), [each for each in EACH if each[1] != "root"])
+async def test_addresses_behind_a_sub_path_lead_back_through_the_proxy(
+    name: str, form: Form, proxies: dict[tuple[str, Form], ProxyConfig]
+) -> None:
+    origin = proxies[name, form].base_url.removesuffix(SUB_PATH)
+    async with visitor(origin) as client:
+        for path in (SUB_PATH, f"{SUB_PATH}/"):
+            moved = await client.get(path)
+            assert (moved.status_code, moved.headers["location"]) == (307, f"{SUB_PATH}/docs")
+        for _ in range(2):
+            created = await client.post(f"{SUB_PATH}/v1/sessions", json=chess_body())
+        assert (await client.get(created.headers["location"])).json() == created.json()
+        page = await client.get(f"{SUB_PATH}/v1/sessions?limit=1")
+        assert (await client.get(page.links["next"]["url"])).json()["data"] != page.json()["data"]
+        # The proxy keeps all other paths for other sites.
+        for outside in ("/v1/time", "/clockwork/v1/time", f"{SUB_PATH}{SUB_PATH}/v1/time", f"{SUB_PATH}/../v1/time"):
+            assert "timestamp_ms" not in (await client.get(outside)).text or form == "removed", outside
+
+
+@pytest.mark.parametrize(("name", "form"), [each for each in EACH if each[1] != "removed"])
+async def test_clients_are_limited_by_their_own_address_whatever_they_claim(
+    name: str, form: Form, proxies: dict[tuple[str, Form], ProxyConfig]
+) -> None:
+    path = f"v1/sessions/{uuid4()}"
+    async with visitor(proxies[name, form].base_url) as forger, visitor(proxies[name, form].base_url) as other:
+        statuses = set()
+        for at in range(GENERAL_LIMIT + 8):
+            forged = {"X-Forwarded-For": f"203.0.113.{at}", "Forwarded": f"for=203.0.113.{at}"}
+            statuses.add((await forger.get(path, headers=forged)).status_code)
+        assert statuses == {404, 429}
+        assert (await other.get(path)).status_code == 404
+
+
+async def test_large_csv_arrives_complete_through_each_proxy(
+    proxies: dict[tuple[str, Form], ProxyConfig], servers: dict[Form, Process], stores: Settings
+) -> None:
+    async with open_parts(stores) as parts:
+        players = tuple(NewParticipant(str(uuid4()), total_time_ms=600_000) for _ in range(2))
+        spec = Create(SyncMode.PER_PARTICIPANT, players, metadata={"notes": "é" * 6_000})
+        session_id = await parts.start_session(spec)
+        for number in range(198):
+            patch = UpdateMetadata({"number": number})
+            await parts.sessions.execute(CommandRequest(Principal(), session_id, patch, "update_metadata"))
+
+    async def read(base_url: str) -> str:
+        path = f"v1/sessions/{session_id}/events?limit=200&snapshots=true"
+        async with visitor(base_url) as client:
+            answer = await client.get(path, headers={"accept": "text/csv"})
+            assert answer.headers["content-type"].startswith("text/csv")
+            return answer.text
+
+    text = await read(servers["root"].base_url)
+    assert len(text) > 1_000_000
+    assert len(text.splitlines()) == 1 + 200
+    for name in PROGRAMS:
+        assert await read(proxies[name, "root"].base_url) == text, name
+
+
+# -- idle connections -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class RelayedConnection:
+    """One connection of a proxy: how many requests it carried, and which side closed it first."""
+
+    requests: int = 0
+    closed_by: Literal["proxy", "server"] | None = None
+
+
+class Relay:
+    """Passes connections of a proxy on to a server and observes them."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.partition(":")
+        self._target = (host, int(port))
+        self._connections: list[RelayedConnection] = []
+
+    @property
+    def used(self) -> list[RelayedConnection]:
+        """The connections with requests of HTTP/1.1. The health checks of HAProxy use HTTP/1.0."""
+        return [each for each in self._connections if each.requests]
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = RelayedConnection()
+        self._connections.append(connection)
+        server_reader, server_writer = await asyncio.open_connection(*self._target)
+
+        async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, is_proxy: bool) -> None:
+            with suppress(ConnectionError):
+                while data := await source.read(65_536):
+                    connection.requests += data.count(b" HTTP/1.1\r\n") if is_proxy else 0
+                    target.write(data)
+            if connection.closed_by is None:
+                connection.closed_by = "proxy" if is_proxy else "server"
+            target.close()
+
+        await asyncio.gather(pass_on(reader, server_writer, True), pass_on(server_reader, writer, False))
+
+
+@asynccontextmanager
+async def relayed(name: str, server: Process, folder: Path, edits: dict[str, str]) -> AsyncIterator[tuple[Relay, str]]:
+    """Run a relay to the server and a proxy in front of it. Yields the relay and the URL of the proxy."""
+    relay = Relay(target_of(server))
+    listener = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
+    async with listener:
+        target = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        config = ProxyConfig.write(name, "root", [target], folder, edits)
+        running = run_proxies(config)
+        await asyncio.to_thread(running.__enter__)
+        try:
+            yield relay, config.base_url
+        finally:
+            await asyncio.to_thread(running.__exit__, None, None, None)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_proxy_reuses_idle_connections_and_closes_them_before_the_server(
+    name: str, servers: dict[Form, Process], tmp_path: Path
+) -> None:
+    idle_time = PROGRAMS[name].idle_time
+    (idle_s,) = re.findall(r"(\d+)s", idle_time)
+    assert int(idle_s) < Settings.model_fields["keep_alive_s"].default
+    soon = {idle_time: idle_time.replace(f"{idle_s}s", "1s")}
+    async with relayed(name, servers["root"], tmp_path, soon) as (relay, base_url), visitor(base_url) as client:
+        for _ in range(3):
+            assert (await client.get("v1/time")).status_code == 200
+
+        async def are_all_closed() -> bool:
+            return all(each.closed_by for each in relay.used)
+
+        await eventually(are_all_closed)
+        assert max(each.requests for each in relay.used) >= 3
+        assert {each.closed_by for each in relay.used} == {"proxy"}
+
+
+async def test_server_with_a_shorter_keep_alive_closes_before_the_proxy(
+    stores: Settings, start_server: Callable[[Settings], Process], tmp_path: Path
+) -> None:
+    server = await asyncio.to_thread(start_server, stores.model_copy(update={"keep_alive_s": 0.5}))
+    async with relayed("nginx", server, tmp_path, {}) as (relay, base_url), visitor(base_url) as client:
+        assert (await client.get("v1/time")).status_code == 200
+
+        async def is_any_closed() -> bool:
+            return any(each.closed_by for each in relay.used)
+
+        await eventually(is_any_closed)
+        assert {each.closed_by for each in relay.used} == {"server"}
+        assert (await client.get("v1/time")).status_code == 200
+
+
+# -- rolling restart --------------------------------------------------------------------------------------------------
+
+
+async def test_rolling_restart_behind_haproxy_loses_no_request_and_no_watcher(
+    module_settings: Settings, tmp_path: Path
+) -> None:
+    drain_s = Settings.model_fields["drain_timeout_s"].default
+    stores = module_settings.model_copy(update={"drain_timeout_s": drain_s, "trusted_proxies": ["127.0.0.1"]})
+    ports = [free_port(), free_port()]
+
+    def start(port: int) -> Process:
+        return Process("serve", "--port", str(port), env=stores.environ()).wait_ready()
+
+    instances = list(await asyncio.gather(*(asyncio.to_thread(start, port) for port in ports)))
+    config = ProxyConfig.write("haproxy", "root", [f"127.0.0.1:{port}" for port in ports], tmp_path)
+    try:
+        with run_proxies(config):
+            async with Client(config.base_url) as watcher:
+                await restart_each(config.base_url, watcher, instances, ports, start)
+    finally:
+        for instance in instances:
+            await asyncio.to_thread(instance.stop)
+
+
+async def restart_each(
+    base_url: str, watcher: Client, instances: list[Process], ports: list[int], start: Callable[[int], Process]
+) -> None:
+    """Restart the instances one after the other while clients send switches, each exactly once."""
+    statuses: list[int] = []
+    is_over = False
+
+    async def press() -> None:
+        # A new connection for each third request, as other clients of a balancer come and go.
+        while not is_over:
+            async with httpx.AsyncClient(base_url=base_url, trust_env=False, verify=False, timeout=30) as client:
+                answers = [await client.post(f"v1/sessions/{session_id}/switch") for _ in range(3)]
+                statuses.extend(answer.status_code for answer in answers)
+
+    async with httpx.AsyncClient(base_url=base_url, trust_env=False, verify=False) as client:
+        session_id = (await client.post("v1/sessions", json=chess_body())).json()["data"]["session_id"]
+        await client.post(f"v1/sessions/{session_id}/start")
+        async with watcher.watch(session_id), asyncio.TaskGroup() as pressing:
+            for _ in range(2):
+                pressing.create_task(press())
+            for at, port in enumerate(ports):
+                instances[at].send(signal.SIGTERM)
+                assert await asyncio.to_thread(instances[at].wait_end) == 0
+                instances[at] = await asyncio.to_thread(start, port)
+                await eventually(partial(serves_switches, instances[at]))
+            is_over = True
+        version = (await client.get(f"v1/sessions/{session_id}")).json()["data"]["version"]
+        assert set(statuses) == {200}
+        assert version == 2 + len(statuses)
+        async with watcher.watch(session_id) as again, asyncio.timeout(10):
+            assert (await again.reach(version)).version == version
+
+
+async def serves_switches(instance: Process) -> bool:
+    """Return whether an instance has answered a switch since its start."""
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        return "/switch" in (await client.get(f"{instance.base_url}/metrics")).text

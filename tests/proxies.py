@@ -1,0 +1,184 @@
+"""nginx, Caddy and HAProxy in front of servers, each with a recipe of `deploy/`.
+
+Of a recipe only addresses are replaced. To remove the sub-path, the line that the recipe shows for it is uncommented.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from synckairos.embedded.guarded_child import ChildProcess
+from tests.waiting import eventually
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+SUB_PATH = "/clock"
+UPSTREAM = "127.0.0.1:3000"
+
+Form = Literal["root", "passed", "removed"]
+"""How a proxy serves: at the root, under a sub-path that it passes on, or under a sub-path that it removes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How a proxy is run. `whole` makes a complete configuration of a recipe, and `removal` removes the sub-path."""
+
+    recipe: str
+    sub_path_recipe: str
+    listen: str
+    removal: str
+    idle_time: str
+    """The setting that closes idle connections to the server."""
+    check: tuple[str, ...]
+    run: tuple[str, ...]
+    whole: str = "{recipe}"
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+PROGRAMS = {
+    "nginx": Program(
+        "nginx/synckairos.conf",
+        "nginx/synckairos-sub-path.conf",
+        "listen 80;",
+        "rewrite ^/clock/?(.*)$ /$1 break;",
+        "keepalive_timeout 60s;",
+        ("nginx", "-t", "-e", "stderr", "-p", "{folder}", "-c", "{config}"),
+        ("nginx", "-e", "stderr", "-p", "{folder}", "-c", "{config}"),
+        "daemon off; pid nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off; client_body_temp_path body;"
+        " proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n{recipe}\n}}\n",
+    ),
+    "caddy": Program(
+        "caddy/Caddyfile",
+        "caddy/Caddyfile.sub-path",
+        ":80 {",
+        "uri strip_prefix /clock",
+        "keepalive 60s",
+        ("caddy", "validate", "--adapter", "caddyfile", "--config", "{config}"),
+        ("caddy", "run", "--adapter", "caddyfile", "--config", "{config}"),
+        stop_signal=signal.SIGQUIT,  # after SIGTERM Caddy waits for idle clients
+    ),
+    "haproxy": Program(
+        "haproxy/haproxy.cfg",
+        "haproxy/haproxy-sub-path.cfg",
+        "bind :80",
+        "http-request replace-path ^/clock/?(.*)$ /\\1",
+        "pool-purge-delay 5s",
+        ("haproxy", "-c", "-f", "{config}"),
+        ("haproxy", "-db", "-f", "{config}"),
+    ),
+}
+
+FORMS: tuple[Form, ...] = ("root", "passed", "removed")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """A configuration file, and how the proxy is reached."""
+
+    name: str
+    form: Form
+    folder: Path
+    port: int
+
+    @classmethod
+    def write(
+        cls, name: str, form: Form, targets: Sequence[str], folder: Path, edits: Mapping[str, str] | None = None
+    ) -> "ProxyConfig":
+        """Write the configuration into `folder`, for a free port of loopback.
+
+        `targets` are the servers, each `host:port`. `edits` replace more texts of the recipe.
+        """
+        program, port = PROGRAMS[name], free_port()
+        listen = program.listen.replace(":80", f"127.0.0.1:{port}").replace(" 80", f" {port}")
+        changes = {program.listen: f"http://{listen}" if name == "caddy" else listen, **(edits or {})}
+        if name == "caddy":
+            changes["localhost:2019"] = f"[::1]:{free_port()}"
+        if form == "removed":
+            changes[f"#{program.removal}"] = program.removal
+        first, *others = targets
+        if others:
+            assert name == "haproxy"
+            server = f"    server instance1 {UPSTREAM}\n"
+            more = (f"    server instance{at} {target}\n" for at, target in enumerate(others, 2))
+            changes[server] = f"    server instance1 {first}\n{''.join(more)}"
+        changes[UPSTREAM] = first
+        recipe = (DEPLOY / (program.recipe if form == "root" else program.sub_path_recipe)).read_text()
+        for old, new in changes.items():
+            assert recipe.count(old) == 1 or old == UPSTREAM, f"{old!r} is {recipe.count(old)} times in the recipe"
+            recipe = recipe.replace(old, new)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "proxy.conf").write_text(program.whole.format(recipe=recipe) if "{{" in program.whole else recipe)
+        return cls(name, form, folder, port)
+
+    @property
+    def base_url(self) -> str:
+        """The public URL of the server, with the sub-path."""
+        return f"http://127.0.0.1:{self.port}{'' if self.form == 'root' else SUB_PATH}"
+
+    def command(self, template: tuple[str, ...]) -> list[str]:
+        program = shutil.which(template[0]) or shutil.which(template[0], path="/usr/sbin")
+        assert program is not None, f"{template[0]} is missing: `make tools` installs it"
+        return [program, *(each.format(folder=self.folder, config=self.folder / "proxy.conf") for each in template[1:])]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "HOME": str(self.folder)}
+
+    def check(self) -> tuple[int, str]:
+        """Let the proxy check the configuration. Returns its exit code and output."""
+        done = subprocess.run(
+            self.command(PROGRAMS[self.name].check),
+            env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=30, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+
+@contextmanager
+def run_proxies(*configs: ProxyConfig) -> Iterator[None]:
+    """Run proxies until the end of the block. It is entered when each of them has answered a request."""
+    children: list[ChildProcess] = []
+    try:
+        for config in configs:
+            program = PROGRAMS[config.name]
+            argv, stop_signal = config.command(program.run), program.stop_signal
+            children.append(ChildProcess(argv, env=config.environment, cwd=config.folder, stop_signal=stop_signal))
+        # In a thread, because this one may have a running event loop.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _wait_for_answers(configs, children)).result()
+        yield
+    finally:
+        for child in children:
+            child.stop()
+
+
+async def _wait_for_answers(configs: Sequence[ProxyConfig], children: Sequence[ChildProcess]) -> None:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+
+        async def is_up(config: ProxyConfig, child: ChildProcess) -> bool:
+            assert child.returncode is None, f"{config.name} ended"
+            try:
+                return (await client.get(f"{config.base_url}/health")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        for config, child in zip(configs, children, strict=True):
+            await eventually(partial(is_up, config, child))
