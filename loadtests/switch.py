@@ -1,7 +1,7 @@
 """A switch by REST, compared with a bare loop of the same two round trips to Redis.
 
 The server runs as in production: its own process, a worker process, the audit and the rate limits on (with high
-limits). The bare loop sends only what one switch sends: TIME, the load and the two counters, then the commit script
+limits). The bare loop sends only what one switch sends: TIME, the load and both token buckets, then the commit script
 with a real payload. It runs in two variants: with the connection pool of redis-py, as a program without this product
 would, and with the shared connection of this product, which is the harder comparison. All three take turns in short
 rounds, so that other load on the machine affects them equally.
@@ -32,7 +32,7 @@ from synckairos.store.commit_script import NewVersion
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.rate_limits import COUNT_SCRIPT
+from synckairos.store.rate_limits import TAKE_SCRIPT, Quota, RateMeter, general_rate, switch_rate
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stored_session import SESSION_FIELDS
 from synckairos.wire.outbox_entry import Cause
@@ -45,6 +45,8 @@ LEGEND = {
     "bare_shared": "the same two round trips in a loop, with the one shared connection of this product",
     "rate_to_*": "rate of REST divided by that of the bare loop; p50_to_*: the same for the median latencies",
 }
+
+GENERAL, PRESSES = Quota(general_rate(1_000_000), "bare"), switch_rate(1_000_000)
 
 SwitchOnce = Callable[[], Awaitable[None]]
 
@@ -112,8 +114,7 @@ class BareSwitch:
         return [
             ("TIME",),
             ("HMGET", self._keys.session(session_id), *SESSION_FIELDS),
-            ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit("general:bare"), 60_000),
-            ("EVALSHA", COUNT_SCRIPT.sha, 1, self._keys.rate_limit(f"switch:{session_id}"), 1_000),
+            *RateMeter.for_press(GENERAL, Quota(PRESSES, session_id)).count_commands(self._keys),
         ]
 
     def commit_command(self, session_id: str, version: int) -> tuple[Any, ...]:
@@ -132,7 +133,7 @@ class BareSwitch:
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 
     def script_load_commands(self) -> list[tuple[Any, ...]]:
-        return [("SCRIPT", "LOAD", self._commit.text), ("SCRIPT", "LOAD", COUNT_SCRIPT.text)]
+        return [("SCRIPT", "LOAD", self._commit.text), ("SCRIPT", "LOAD", TAKE_SCRIPT.text)]
 
 
 CallMany = Callable[[list[tuple[Any, ...]]], Awaitable[list[Any]]]

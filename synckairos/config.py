@@ -227,9 +227,11 @@ class Settings(BaseSettings):
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
     rate_limit_general: int = Field(
-        100, ge=1, description="Maximum number of requests per minute from one client address."
+        6_000, ge=1, description="Maximum number of requests per minute from one client address, except legal presses."
     )
-    rate_limit_switch: int = Field(10, ge=1, description="Maximum number of switch commands per second in one session.")
+    rate_limit_switch: int = Field(
+        30, ge=1, description="Maximum number of presses (switch, pause, resume) per second in one session."
+    )
     partitions: int = Field(
         1,
         ge=1,

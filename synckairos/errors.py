@@ -160,16 +160,21 @@ class UnsupportedMediaType(SyncKairosError):
 
 
 class RateLimitExceeded(SyncKairosError):
-    """Too many requests. `limit` is per window; `reset_s` is the whole seconds until the window ends."""
+    """Too many requests. `limit` describes the limit, and `setting` changes it.
+
+    The next request is allowed in `retry_after_ms`.
+    """
 
     code = "RATE_LIMIT_EXCEEDED"
     status = 429
 
-    def __init__(self, limit: int, reset_s: int) -> None:
-        super().__init__(f"Too many requests: {limit} are allowed; try again in {reset_s} s")
-        self.limit = limit
-        self.reset_s = reset_s
-        self.retry_after_s = max(1, reset_s)
+    def __init__(self, limit: str, setting: str, retry_after_ms: int) -> None:
+        retry_after_s = max(1, -(-retry_after_ms // 1000))
+        super().__init__(
+            f"Too many requests for the {limit}; try again in {retry_after_s} s",
+            {"setting": setting, "retry_after_ms": retry_after_ms},
+        )
+        self.retry_after_s = retry_after_s
 
 
 class TooManySubscriptions(SyncKairosError):

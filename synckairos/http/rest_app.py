@@ -32,7 +32,7 @@ from synckairos.http.problem_responses import rate_limit_headers, render_interna
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import public_path
-from synckairos.store.rate_limits import RateLimits, RateMeter, general_quota
+from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 from synckairos.telemetry.outages import QuietPeriod
@@ -85,7 +85,7 @@ class RestApp:
         self._rate_limits = rate_limits
         self._origins = origins
         self._caller_identity = caller_identity
-        self._general_limit = settings.rate_limit_general
+        self._general_rate = general_rate(settings.rate_limit_general)
         self._dev = settings.dev
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
@@ -148,7 +148,7 @@ class RestApp:
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal = self._caller_identity.principal_for(scope)
-        meter = RateMeter(general_quota(principal.address, self._general_limit)) if is_limited else RateMeter()
+        meter = RateMeter(Quota(self._general_rate, principal.address)) if is_limited else RateMeter()
         request = RestRequest(scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits)
         if not self._origins.trusts_host(headers.get(b"host")):
             outcome = Forbidden(_FOREIGN_HOST)

@@ -14,7 +14,7 @@ from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import switch_quota
+from synckairos.store.rate_limits import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import render_instant
@@ -39,9 +39,9 @@ SESSION_PATH = "/v1/sessions/{session_id}"
 class SessionRoutes:
     """REST operations that create, read, change and delete one session."""
 
-    def __init__(self, sessions: Sessions, switches_per_s: int) -> None:
+    def __init__(self, sessions: Sessions, presses_per_s: int) -> None:
         self._sessions = sessions
-        self._switches_per_s = switches_per_s
+        self._press_rate = switch_rate(presses_per_s)
 
     def operations(self) -> list[Operation]:
         """Return the REST operations of this class, in the order of their use in the life of a session."""
@@ -180,8 +180,8 @@ class SessionRoutes:
     async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
         command_id = request.command_id() if request.scope["method"] in ("POST", "PATCH") else None
         etags = tuple(parse_if_match(request.header(b"if-match")))
-        if verb == "switch":
-            request.meter.add(switch_quota(session_id, self._switches_per_s))
+        if verb in PRESSES:
+            request.meter.count_as_press(Quota(self._press_rate, session_id))
         # The service completes the command even if the client disconnects in the meantime.
         return await self._sessions.execute(
             CommandRequest.for_command(

@@ -4,7 +4,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import Answer, CommandRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import RateMeter, general_quota, switch_quota
+from synckairos.store.rate_limits import PRESSES, Quota, RateMeter, general_rate, switch_rate
 from synckairos.wire import v3_messages
 from synckairos.wire.request_bodies import SwitchBody, parse_command
 
@@ -18,8 +18,8 @@ class CommandHandler:
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:
         self._sessions = sessions
-        self._general_rate = settings.rate_limit_general
-        self._switch_rate = settings.rate_limit_switch
+        self._general_rate = general_rate(settings.rate_limit_general)
+        self._switch_rate = switch_rate(settings.rate_limit_switch)
 
     async def execute(
         self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
@@ -36,9 +36,9 @@ class CommandHandler:
         body = parse_command(message.command, arguments)
         if round_trip_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.with_measured_lag(round_trip_ms)
-        meter = RateMeter(general_quota(principal.address, self._general_rate))
-        if message.command == "switch":
-            meter.add(switch_quota(message.session_id, self._switch_rate))
+        meter = RateMeter(Quota(self._general_rate, principal.address))
+        if message.command in PRESSES:
+            meter.count_as_press(Quota(self._switch_rate, message.session_id))
         request = CommandRequest.for_command(
             principal, message.session_id, message.command, body, arguments, command_id=message.id, meter=meter
         )

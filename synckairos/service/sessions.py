@@ -169,6 +169,7 @@ class Sessions:
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restorer.restore(session_id)
             if stored is None or stored.snapshot.deleted:
+                self._store.charge_press(request.meter)
                 raise SessionNotFound(session_id)
             result = await self._attempt(request, command, stored, now_ms)
             if isinstance(result, Answer):
@@ -188,6 +189,8 @@ class Sessions:
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
             out_of_time_id = await self._past_versions.out_of_time_id(before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
+        if decision.refusal is not None or not (decision.transitions or decision.has_more_overdue):
+            self._store.charge_press(request.meter)
         causes = _causes(decision, request)
         versions, rendered = build_versions(decision.transitions, causes, before, stored.snapshot.tag)
         outcome = _outcome(decision, request)

@@ -46,9 +46,12 @@ class Keys(Struct, frozen=True):
         """Return the string for an Idempotency-Key that does not belong to an existing session."""
         return self._for_text("reserved", command_id)
 
-    def rate_limit(self, scope: str) -> str:
-        """Return the counter of a quota's scope."""
-        return self._for_text("limit", scope)
+    def rate_limit_bucket(self, owner: str) -> str:
+        """Return the string of a rate limit's token bucket: the instant at which it is full again.
+
+        The first edition counted fixed windows in keys of the kind `limit`. Its instances may serve on the same store.
+        """
+        return self._for_text("bucket", owner)
 
     # -- lists of participants ----------------------------------------------------------------------------------------
 

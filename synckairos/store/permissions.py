@@ -13,7 +13,6 @@ from redis.exceptions import NoPermissionError, ResponseError
 from synckairos.store.keys import Keys
 
 _STORE = {
-    "decr": "KEY",
     "decrby": "KEY 1",
     "del": "KEY",
     "eval": "TEXT 1 KEY",

@@ -1,4 +1,8 @@
-"""Rate limits: requests per fixed time window, counted in Redis so that all instances share the counters."""
+"""Rate limits: token buckets in Redis, so that all instances count together.
+
+A request takes one token of the general bucket of its client. A press takes one token of its session's bucket instead.
+It meets the general limit only if it is refused or changes nothing: limits stop abuse, and never a game.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,84 +11,165 @@ from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
+from synckairos.frozen_replace import replace
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, is_missing_script
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
 
-COUNT_SCRIPT = LuaScript("rate_limit_count")
+TAKE_SCRIPT = LuaScript("rate_limit_take")
+
+PRESSES = frozenset({"switch", "pause", "resume"})
+"""Commands that a participant sends while the clock runs. If they wait, a participant loses time."""
+
+
+class Rate(Struct, frozen=True):
+    """A limit: `limit` requests in `period_s` seconds, and `burst` requests at once. `unit` and `setting` name it."""
+
+    name: str
+    limit: int
+    period_s: int
+    burst: int
+    unit: str
+    setting: str
+
+    @property
+    def per_s(self) -> float:
+        """Return the tokens that a bucket gets in a second."""
+        return self.limit / self.period_s
+
+    @property
+    def description(self) -> str:
+        """Return the limit with its value and its setting, for errors."""
+        return f"{self.name} limit of {self.limit:,} {self.unit} ({self.setting})"
+
+
+def general_rate(limit: int) -> Rate:
+    """Return the limit for all requests of one client: `limit` in a minute, as many at once."""
+    return Rate("general", limit, 60, limit, "requests a minute and client", "RATE_LIMIT_GENERAL")
+
+
+def switch_rate(limit: int) -> Rate:
+    """Return the limit for the presses of one session: `limit` in a second, a third more at once.
+
+    With the default, 40 bids can arrive together in the last moment of an auction.
+    """
+    return Rate("switch", limit, 1, limit + limit // 3, "presses a second and session", "RATE_LIMIT_SWITCH")
 
 
 class Quota(Struct, frozen=True):
-    """At most `limit` requests in each window of `window_ms`, for all requests with the same `scope`."""
+    """A limit for one client or one session, its `owner`."""
 
-    scope: str
-    limit: int
-    window_ms: int
+    rate: Rate
+    owner: str
 
-
-def general_quota(address: str, limit: int) -> Quota:
-    """Return the quota for all requests from one address: `limit` per minute."""
-    return Quota(f"general:{address}", limit, 60_000)
-
-
-def switch_quota(session_id: str, limit: int) -> Quota:
-    """Return the additional quota for the switches of one session: `limit` per second."""
-    return Quota(f"switch:{session_id}", limit, 1_000)
+    def take_command(self, keys: Keys, tokens: int) -> RedisCommand:
+        """Return the command that takes tokens; 0 only looks, a negative number gives back."""
+        rate = self.rate
+        key = keys.rate_limit_bucket(f"{rate.name}:{self.owner}")
+        return ("EVALSHA", TAKE_SCRIPT.sha, 1, key, 1_000_000 / rate.per_s, rate.burst, tokens)
 
 
 class RateLimitStatus(Struct, frozen=True):
-    """The status of a quota after a request: `remaining` requests, and `reset_s` whole seconds to the window's end."""
+    """The state of a quota after a request.
+
+    The bucket holds `remaining` tokens of `limit`, and is full in `reset_s` seconds. `exceeded` means that it had no
+    token for the request. Then the next one comes in `wait_ms`.
+    """
 
     limit: int
     remaining: int
     reset_s: int
     exceeded: bool = False
+    wait_ms: int = 0
+    rate: Rate | None = None
+
+    @classmethod
+    def from_reply(cls, rate: Rate, reply: Sequence[int], tokens: int) -> "RateLimitStatus":
+        """Parse the reply of the script to a request for `tokens`. Looking finds a bucket exceeded if it is empty."""
+        taken, remaining, wait_us, debt_us = reply
+        exceeded = not taken or (tokens == 0 and remaining < 1)
+        return cls(
+            rate.burst,
+            max(0, remaining),
+            -(-debt_us // 1_000_000),
+            exceeded,
+            wait_ms=-(-wait_us // 1000) if exceeded else 0,
+            rate=rate,
+        )
 
 
 class RateMeter:
-    """Counts one request against its quotas and keeps their status for the answer.
+    """Counts one request against its quotas and keeps their state for the answer.
 
     The store writes `statuses` when it counts the request. They are empty before that and for a replay, which is free.
     `is_due` is true while the request must still be counted.
     """
 
-    __slots__ = ("is_due", "quotas", "statuses")
+    __slots__ = ("_general", "_general_status", "is_due", "quotas", "statuses")
 
     def __init__(self, *quotas: Quota) -> None:
         """Take the quotas; a request without quotas is not limited."""
         self.quotas = quotas
         self.statuses: tuple[RateLimitStatus, ...] = ()
         self.is_due = bool(quotas)
+        self._general: Quota | None = None
+        """The general quota of a press, which is only looked at."""
+        self._general_status: RateLimitStatus | None = None
 
-    def add(self, quota: Quota) -> None:
-        """Count the request against one more quota."""
-        self.quotas += (quota,)
-        self.is_due = True
+    @classmethod
+    def for_press(cls, general: Quota, press: Quota) -> "RateMeter":
+        """Return the meter of a press: it pays `press`, and `general` only if it is refused or changes nothing."""
+        meter = cls(general)
+        meter.count_as_press(press)
+        return meter
+
+    def count_as_press(self, press: Quota) -> None:
+        """Count the request as a press, see `for_press`. Its only quota so far is the general one."""
+        if self.quotas:
+            self._general = self.quotas[0]
+            self.quotas = (press,)
+            self.is_due = True
 
     def count_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that count the request: one reply for each quota, for `record`."""
+        """Return the Redis commands that count the request, for the replies to `record`."""
         self.is_due = False
-        return [
-            ("EVALSHA", COUNT_SCRIPT.sha, 1, keys.rate_limit(quota.scope), quota.window_ms) for quota in self.quotas
-        ]
+        commands = [quota.take_command(keys, 1) for quota in self.quotas]
+        if self._general is not None:
+            commands.append(self._general.take_command(keys, 0))
+        return commands
 
     def record(self, replies: Sequence[Sequence[int]]) -> None:
-        """Store the status that the replies to `count_commands` report."""
+        """Store the state that the replies to `count_commands` report."""
         self.statuses = tuple(
-            RateLimitStatus(
-                limit=quota.limit,
-                remaining=max(0, quota.limit - count),
-                reset_s=max(0, -(-left_ms // 1000)),
-                exceeded=count > quota.limit,
-            )
-            for quota, (count, left_ms) in zip(self.quotas, replies, strict=True)
+            RateLimitStatus.from_reply(quota.rate, reply, 1)
+            for quota, reply in zip(self.quotas, replies, strict=False)  # the general quota of a press is beyond them
         )
+        if self._general is not None:
+            self._general_status = RateLimitStatus.from_reply(self._general.rate, replies[-1], 0)
+
+    def refund_commands(self, keys: Keys) -> list[RedisCommand]:
+        """Return the Redis commands that undo the count."""
+        return [quota.take_command(keys, -1) for quota in self.quotas]
+
+    def fail_press(self) -> Quota | None:
+        """Return the general quota that a press without an effect must pay; None if it is no press, or has paid.
+
+        Raises RateLimitExceeded if the quota is used up.
+        """
+        quota, status = self._general, self._general_status
+        if quota is None or status is None:
+            return None
+        self._general = None
+        self.statuses += (replace(status, remaining=max(0, status.remaining - 1)),)
+        self.raise_if_exceeded()
+        return quota
 
     def waive(self) -> None:
         """Mark the request as free, for example because it is a replay."""
         self.statuses = ()
         self.is_due = False
+        self._general = None
 
     def reset(self) -> None:
         """Mark the request as not counted yet."""
@@ -94,8 +179,8 @@ class RateMeter:
     def raise_if_exceeded(self) -> None:
         """Raise RateLimitExceeded if a quota is used up."""
         for status in self.statuses:
-            if status.exceeded:
-                raise RateLimitExceeded(status.limit, status.reset_s)
+            if status.exceeded and status.rate is not None:
+                raise RateLimitExceeded(status.rate.description, status.rate.setting, status.wait_ms)
 
 
 class RateLimits:
@@ -127,7 +212,7 @@ async def refund(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
     """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
     if meter.quotas:
         with translated_errors():
-            await pipe.call_many([("DECR", keys.rate_limit(quota.scope)) for quota in meter.quotas])
+            await call_with_scripts(pipe, meter.refund_commands(keys))
     meter.waive()
 
 
@@ -142,6 +227,6 @@ async def call_with_scripts(pipe: RedisPipe, commands: list[RedisCommand], *scri
     except ResponseError as error:
         if not is_missing_script(error):
             raise
-    scripts = (COUNT_SCRIPT, *scripts)
+    scripts = (TAKE_SCRIPT, *scripts)
     replies = await pipe.call_many([*(("SCRIPT", "LOAD", script.text) for script in scripts), *commands])
     return replies[len(scripts) :]

@@ -90,6 +90,14 @@ class SessionStore:
                 await refund(self._pipe, self.keys, meter)
         return LoadedSession(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
+    def charge_press(self, meter: RateMeter | None) -> None:
+        """Charge a press without an effect to the general quota of its client. The command is sent without a wait.
+
+        Does nothing for other requests. Raises RateLimitExceeded if the quota is used up.
+        """
+        if meter is not None and (quota := meter.fail_press()) is not None:
+            self._pipe.send_unawaited(quota.take_command(self.keys, 1))
+
     def _load_command(self, session_id: str, held: Snapshot | None) -> RedisCommand:
         key = self.keys.session(session_id)
         if held is None or not held.tag or len(held.document) < LARGE_DOCUMENT_BYTES:

@@ -78,6 +78,11 @@ class RedisPipe:
                 raise reply
         return replies
 
+    def send_unawaited(self, command: RedisCommand) -> None:
+        """Send one command together with the next ones, and ignore its reply. Without a connection it is dropped."""
+        if self._connection is not None:
+            self._connection.enqueue([_pack(command)])
+
     async def _wait_connected(self) -> "_Connection":
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -166,6 +171,10 @@ class _Connection(asyncio.Protocol):
             raise RedisConnectionError("connection to Redis lost")
         if not commands:
             return []
+        return await self.enqueue(commands)
+
+    def enqueue(self, commands: list[bytes]) -> "asyncio.Future[list[Any]]":
+        """Write packed commands at the end of this turn of the event loop; return the future of their replies."""
         pending = _PendingCommands(len(commands), self._loop.create_future(), self._loop.time() + self._timeout_s)
         if not self._unwritten:
             self._loop.call_soon(self._write)
@@ -173,8 +182,7 @@ class _Connection(asyncio.Protocol):
         self._pending.append(pending)
         if self._timer is None:
             self._timer = self._loop.call_at(pending.deadline_s, self._check_timeout)
-        replies: list[Any] = await pending.done
-        return replies
+        return pending.done
 
     def close(self, reason: Exception) -> None:
         """Close the connection and raise `reason` in all callers that wait for a reply."""

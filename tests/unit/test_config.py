@@ -11,7 +11,7 @@ from synckairos.config import BadSettings, Settings
 def test_settings_without_variables_have_the_documented_defaults() -> None:
     settings = config.load()
     assert (settings.host, settings.port, settings.partitions, settings.auth) == ("127.0.0.1", 3000, 1, "none")
-    assert (settings.rate_limit_general, settings.rate_limit_switch) == (100, 10)
+    assert (settings.rate_limit_general, settings.rate_limit_switch) == (6_000, 30)
     assert (settings.history_length, settings.session_ttl_s, settings.key_prefix) == (32, 3600, "sk")
     assert settings.queue_redis_url == settings.redis_url
     assert settings.allowed_origins == []

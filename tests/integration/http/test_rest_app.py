@@ -1,5 +1,6 @@
 """The REST application: origins, rate limits, unknown routes and methods, failures and request ids."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -117,6 +118,7 @@ async def test_requests_of_one_address_share_the_general_limit(limited: RestServ
         assert refused.json()["error"]["retry_after_seconds"] == int(refused.headers["retry-after"])
         assert refused.headers["ratelimit-remaining"] == "0"
         assert 0 <= int(refused.headers["ratelimit-reset"]) <= 60
+        assert "general limit of 12 requests a minute and client (RATE_LIMIT_GENERAL)" in refused.json()["detail"]
     for free in ("/v1/time", "/health", "/ready", "/metrics", "/openapi.json", "/docs"):
         answer = await client.get(free)
         assert answer.status_code == 200
@@ -124,16 +126,20 @@ async def test_requests_of_one_address_share_the_general_limit(limited: RestServ
 
 
 async def test_switches_of_each_session_have_their_own_limit_and_replays_are_free(settings: Settings) -> None:
-    async with open_rest_server(settings.model_copy(update={"rate_limit_switch": 3})) as server:
+    async with open_rest_server(settings.model_copy(update={"rate_limit_switch": 1})) as server:
         session = await server.create_started()
         other = await server.create_started()
         path = f"/v1/sessions/{session['session_id']}"
         key = {"idempotency-key": "one"}
         answers = [await server.client.post(f"{path}/switch", headers=key)]
-        answers += [await server.client.post(f"{path}/switch") for _ in range(4)]
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-        assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0", "0"]
+        answers += await asyncio.gather(*(server.client.post(f"{path}/{verb}") for verb in ("switch", "pause")))
+        assert [answer.status_code for answer in answers] == [200, 429, 429]
+        assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["0", "0", "0"]
         assert answers[-1].headers["retry-after"] == "1"
+        assert answers[-1].json()["detail"] == (
+            "Too many requests for the switch limit of 1 presses a second and session (RATE_LIMIT_SWITCH); "
+            "try again in 1 s"
+        )
         replayed = await server.client.post(f"{path}/switch", headers=key)
         assert (replayed.status_code, replayed.content) == (200, answers[0].content)
         assert (await server.client.get(path)).status_code == 200

@@ -16,7 +16,7 @@ from synckairos.principal import Principal
 from synckairos.service.prepare_commit import build_version
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import Commit, Committed, Conflict, NewVersion
-from synckairos.store.rate_limits import Quota, RateMeter
+from synckairos.store.rate_limits import Quota, RateMeter, general_rate
 from synckairos.store.stored_session import parse_history
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import Cause
@@ -75,7 +75,7 @@ async def test_load_after_the_store_lost_its_scripts_counts_the_command_once(set
     async with open_parts(settings) as parts:
         session_id = await start_large_session(parts)
         held = await load_snapshot(parts, session_id)
-        meter = RateMeter(Quota(f"test:{session_id}", 10, 60_000))
+        meter = RateMeter(Quota(general_rate(10), session_id))
         for left in (9, 8):
             await parts.pipe.call("SCRIPT", "FLUSH")
             loaded = await parts.store.load(session_id, meter=meter, held=held)

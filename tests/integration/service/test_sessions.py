@@ -39,7 +39,7 @@ from synckairos.frozen_replace import replace
 from synckairos.principal import Principal
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Quota, RateMeter
+from synckairos.store.rate_limits import Quota, RateMeter, general_rate
 from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
@@ -256,7 +256,7 @@ async def test_versions_that_left_the_history_are_found_in_the_outbox(settings: 
 
 async def test_rate_limit_is_counted_before_the_command_and_not_for_replays(sessions: Sessions) -> None:
     session_id = await create_started(sessions)
-    meter = RateMeter(Quota(f"switch:{session_id}", 2, 60_000))
+    meter = RateMeter(Quota(general_rate(2), session_id))
     request = request_of(session_id, Switch(), command_id="k", fingerprint="f", meter=meter)
     await sessions.execute(request)
     assert meter.statuses[0].remaining == 1

@@ -17,7 +17,7 @@ from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import create, prepare_commit
-from synckairos.store import commit_script, participant_sessions
+from synckairos.store import commit_script, participant_sessions, rate_limits
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
     field_types,
@@ -32,6 +32,9 @@ from synckairos.wire.creation_body import CreateSession
 from tests.unit.docs.pages import Row, code_words, read_page, tables
 
 ROWS: dict[str, Row] = {row["limit"]: row for each in tables(read_page("limits.md")) for row in each}
+
+
+DEFAULTS = Settings()
 
 
 def text(bound: float) -> str:
@@ -98,8 +101,10 @@ IN_CODE = {
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
     "rows of a time report": text(reader.MAX_SLICES),
     # rates
-    "REST requests and socket commands": setting("rate_limit_general"),
-    "switches": setting("rate_limit_switch"),
+    "REST requests and socket commands, without legal presses": setting("rate_limit_general"),
+    "the same requests at once": text(rate_limits.general_rate(DEFAULTS.rate_limit_general).burst),
+    "presses: `switch`, `pause` and `resume`": setting("rate_limit_switch"),
+    "presses at once": text(rate_limits.switch_rate(DEFAULTS.rate_limit_switch).burst),
     "socket messages": text(connection.MESSAGES_A_SECOND),
     "socket messages at once": text(connection.MESSAGES_AT_ONCE),
     # a session

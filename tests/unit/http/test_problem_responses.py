@@ -32,8 +32,8 @@ def test_conflict_has_the_current_document() -> None:
 
 def test_refusal_with_a_wait_has_retry_after_of_at_least_one_second() -> None:
     assert (b"retry-after", b"1") in render_problem(StoreUnavailable()).headers
-    assert (b"retry-after", b"42") in render_problem(RateLimitExceeded(100, 42)).headers
-    assert (b"retry-after", b"1") in render_problem(RateLimitExceeded(100, 0)).headers
+    assert (b"retry-after", b"42") in render_problem(RateLimitExceeded("limit", "SETTING", 41_001)).headers
+    assert (b"retry-after", b"1") in render_problem(RateLimitExceeded("limit", "SETTING", 0)).headers
 
 
 def test_internal_error_has_its_stack_only_in_dev_mode() -> None:

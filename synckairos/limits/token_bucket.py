@@ -1,0 +1,50 @@
+"""A token bucket: it limits a rate and allows bursts, with one number as its whole state.
+
+The state is the instant at which the bucket is full again. Each token that is taken moves that instant further into
+the future (the "generic cell rate algorithm" of ATM networks). `store/lua/rate_limit_take.lua` has the same
+arithmetic in Redis.
+"""
+
+
+class TokenBucket:
+    """A bucket of `size` tokens that gets `per_s` tokens in a second. It is full at first.
+
+    All instants are seconds of one monotonic clock, which the caller reads.
+    """
+
+    __slots__ = ("_full_at_s", "per_s", "size")
+
+    def __init__(self, per_s: float, size: float) -> None:
+        self.per_s = per_s
+        self.size = size
+        self._full_at_s = float("-inf")
+
+    def take(self, tokens: float, now_s: float) -> bool:
+        """Take tokens and return True, or return False and leave the bucket as it is if it has too few."""
+        taken = self._missing(now_s) + tokens
+        if taken > self.size:
+            return False
+        self._full_at_s = now_s + taken / self.per_s
+        return True
+
+    def give_back(self, tokens: float, now_s: float) -> None:
+        """Put tokens back. The bucket never holds more than its size."""
+        self._full_at_s = now_s + max(0.0, self._missing(now_s) - tokens) / self.per_s
+
+    def left(self, now_s: float) -> float:
+        """Return the number of tokens in the bucket."""
+        return self.size - self._missing(now_s)
+
+    def wait_s(self, tokens: float, now_s: float) -> float:
+        """Return the seconds until the bucket has this number of tokens; infinite if it never has."""
+        if tokens > self.size:
+            return float("inf")
+        return max(0.0, self._missing(now_s) + tokens - self.size) / self.per_s
+
+    def is_full(self, now_s: float) -> bool:
+        """Return whether the bucket is full, so that a new one could replace it."""
+        return self._full_at_s <= now_s
+
+    def _missing(self, now_s: float) -> float:
+        # A clock that was set back must not close the bucket for longer than it takes to fill it.
+        return min(self.size, max(0.0, (self._full_at_s - now_s) * self.per_s))

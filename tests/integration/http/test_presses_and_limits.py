@@ -1,0 +1,105 @@
+"""Presses and the general limit: legal presses never meet it, presses without an effect do, also over sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from synckairos.config import Settings
+from tests.integration.realtime.instances import serving
+from tests.integration.realtime.v3_client import V3Client, v3_client
+from tests.integration.rest_server import RestServer, open_rest_server
+from tests.integration.round_trips import RoundTrips
+
+LIMITS = {"rate_limit_general": 4, "rate_limit_switch": 1_000}
+
+
+@pytest.fixture
+async def limited(settings: Settings) -> AsyncIterator[RestServer]:
+    async with open_rest_server(settings.model_copy(update=LIMITS)) as opened:
+        yield opened
+
+
+async def statuses(client: httpx.AsyncClient, path: str, count: int) -> list[int]:
+    """Send the same command several times; return the statuses of the answers."""
+    return [(await client.post(path)).status_code for _ in range(count)]
+
+
+async def exhaust(client: httpx.AsyncClient) -> None:
+    """Use up the general limit of the client."""
+    while (await client.get("/v1/nope")).status_code != 429:
+        pass
+
+
+async def test_legal_presses_never_meet_the_general_limit(limited: RestServer) -> None:
+    client, path = limited.client, f"/v1/sessions/{(await limited.create_started())['session_id']}"
+    assert set(await statuses(client, f"{path}/switch", 98)) == {200}
+    assert (await client.get(path)).status_code == 200, "presses have taken nothing of the general limit"
+    await exhaust(client)
+    for verb in ("switch", "pause", "resume", "switch"):
+        answer = await client.post(f"{path}/{verb}")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["ratelimit-limit"] == "1333"
+    assert (await client.post(f"{path}/complete")).status_code == 429
+
+
+async def test_presses_without_an_effect_meet_the_general_limit(limited: RestServer) -> None:
+    client, path = limited.client, f"/v1/sessions/{(await limited.create())['session_id']}"
+    answers = [await client.post(f"{path}/switch") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 429, 429]
+    assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0", "0"]
+    assert "(RATE_LIMIT_GENERAL)" in answers[-1].json()["detail"]
+    unknown = f"/v1/sessions/{uuid4()}/switch"
+    assert await statuses(client, unknown, 2) == [429, 429]
+    assert (await client.get(path)).status_code == 429
+
+
+async def test_press_that_is_limited_saves_nothing_for_its_key(limited: RestServer) -> None:
+    client, path = limited.client, f"/v1/sessions/{(await limited.create())['session_id']}"
+    await exhaust(client)
+    refused = await client.post(f"{path}/switch", headers={"idempotency-key": "early"})
+    assert refused.status_code == 429
+    records = limited.parts.store.keys.idempotency_records(path.rpartition("/")[2])
+    assert await limited.parts.pipe.call("HGETALL", records) in ({}, [])
+
+
+async def test_press_and_refused_press_take_no_more_round_trips_than_without_limits(
+    limited: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = (await limited.create_started())["session_id"]
+    path = f"/v1/sessions/{session_id}"
+    await limited.client.post(f"{path}/switch")  # loads the scripts
+    trips = RoundTrips(monkeypatch, limited.parts.pipe, session_id)
+    assert (await limited.client.post(f"{path}/switch")).status_code == 200
+    assert trips.count == 2, "the load and the commit"
+    assert (await limited.client.post(f"{path}/switch", json={"expected_version": 1})).status_code == 409
+    assert trips.count == 3, "the load; the charge to the general limit is sent without a wait"
+
+
+async def socket_codes(client: V3Client, session_id: str, command: str, count: int) -> list[str]:
+    """Send the same command several times; return the codes of the answers, ACK if it was accepted."""
+    answers = [await client.request("COMMAND", session_id=session_id, command=command) for _ in range(count)]
+    return [answer.get("code", answer["type"]) for answer in answers]
+
+
+async def test_limits_of_sockets_are_those_of_rest(settings: Settings) -> None:
+    async with serving(settings.model_copy(update=LIMITS), principal=None) as instance, v3_client(instance) as client:
+        running, pending = await instance.create(), await instance.create()
+        assert await socket_codes(client, running, "start", 1) == ["ACK"]
+        assert await socket_codes(client, running, "switch", 50) == ["ACK"] * 50
+        codes = await socket_codes(client, pending, "switch", 5)
+        assert codes == ["INVALID_STATE_TRANSITION"] * 3 + ["RATE_LIMIT_EXCEEDED"] * 2
+        refused = await client.request("COMMAND", session_id=pending, command="cancel")
+        assert "general limit of 4 requests a minute and client (RATE_LIMIT_GENERAL)" in refused["message"]
+        assert refused["details"]["setting"] == "RATE_LIMIT_GENERAL"
+        assert 0 < refused["details"]["retry_after_ms"] <= 15_000
+        assert await socket_codes(client, running, "switch", 3) == ["ACK"] * 3
+
+
+async def test_flood_of_parallel_presses_without_an_effect_is_limited(limited: RestServer) -> None:
+    path = f"/v1/sessions/{(await limited.create())['session_id']}/switch"
+    first = await asyncio.gather(*(limited.client.post(path) for _ in range(20)))
+    assert {answer.status_code for answer in first} <= {400, 429}
+    assert await statuses(limited.client, path, 3) == [429, 429, 429]

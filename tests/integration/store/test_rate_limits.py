@@ -1,0 +1,102 @@
+"""Token buckets in Redis: the script has the arithmetic of `TokenBucket`, and keys of the first edition do no harm."""
+
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits.token_bucket import TokenBucket
+from synckairos.store.keys import Keys
+from synckairos.store.rate_limits import Quota, Rate, RateLimits, RateMeter, call_with_scripts, general_rate
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms
+
+SLOW = Rate("slow", 1, 1_000_000, 8, "requests", "NONE")
+"""A bucket that gets no token during a test."""
+
+
+@pytest.fixture
+async def pipe(redis_url: str) -> AsyncIterator[RedisPipe]:
+    async with RedisPipe(redis_url, timeout_s=2) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keys(key_prefix: str) -> Keys:
+    return Keys(key_prefix)
+
+
+async def take(pipe: RedisPipe, keys: Keys, quota: Quota, tokens: int) -> list[int]:
+    """Take tokens; return the reply of the script."""
+    (reply,) = await call_with_scripts(pipe, [quota.take_command(keys, tokens)])
+    assert isinstance(reply, list)
+    return reply
+
+
+async def test_script_and_python_have_the_same_arithmetic(pipe: RedisPipe, keys: Keys) -> None:
+    rng, quota, bucket = random.Random(3), Quota(SLOW, "one"), TokenBucket(SLOW.per_s, SLOW.burst)
+    for _ in range(200):
+        tokens = rng.choice((-2, -1, 0, 1, 1, 2, 3))
+        if tokens < 0:
+            bucket.give_back(-tokens, 0.0)
+            taken = True
+        else:
+            taken = bucket.take(tokens, 0.0)
+        reply = await take(pipe, keys, quota, tokens)
+        left, wait_s = round(bucket.left(0.0)), bucket.wait_s(1, 0.0)
+        # The real bucket has got a small part of a token since the first request.
+        assert (reply[0], reply[1]) == (int(taken), left), tokens
+        assert 0 <= wait_s - reply[2] / 1e6 < 60
+        assert 0 <= (SLOW.burst - left) * SLOW.period_s - reply[3] / 1e6 < 60
+
+
+async def test_bucket_fills_with_the_time_of_redis_and_its_key_expires_when_it_is_full(
+    pipe: RedisPipe, keys: Keys
+) -> None:
+    quota = Quota(general_rate(60), "one")
+    key = keys.rate_limit_bucket("general:one")
+    now_us = 1000 * parse_time_ms(await pipe.call("TIME"))
+    await pipe.call("SET", key, now_us + 20_500_000)  # as after 20.5 tokens were taken at this instant
+    taken, remaining, wait_us, debt_us = await take(pipe, keys, quota, 1)
+    assert (taken, remaining, wait_us) == (1, 38, 0)
+    assert 21_000_000 < debt_us <= 21_500_000
+    assert 21_000 < await pipe.call("PTTL", key) <= 21_500
+    await take(pipe, keys, quota, -30)
+    assert await pipe.call("EXISTS", key) == 0
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "-5", "nan", "1e400"])
+async def test_bucket_with_other_text_is_no_failure(pipe: RedisPipe, keys: Keys, value: str) -> None:
+    quota = Quota(SLOW, "one")
+    await pipe.call("SET", keys.rate_limit_bucket("slow:one"), value)
+    assert (await take(pipe, keys, quota, 1))[0] in (0, 1)
+
+
+async def test_bucket_of_another_type_counts_as_full_and_is_replaced(pipe: RedisPipe, keys: Keys) -> None:
+    quota = Quota(SLOW, "one")
+    await pipe.call("RPUSH", keys.rate_limit_bucket("slow:one"), "x")
+    assert (await take(pipe, keys, quota, 1))[:2] == [1, 7]
+    assert (await take(pipe, keys, quota, 1))[:2] == [1, 6]
+
+
+async def test_counters_of_the_first_edition_are_left_alone(pipe: RedisPipe, keys: Keys) -> None:
+    window = f"{keys.prefix}:{{0}}:limit:general:192.0.2.1"
+    await pipe.call("SET", window, 100, "PX", 60_000)
+    meter = RateMeter(Quota(general_rate(2), "192.0.2.1"))
+    await RateLimits(pipe, keys).count(meter)
+    assert meter.statuses[0].remaining == 1
+    assert await pipe.call("GET", window) == b"100"
+
+
+async def test_refund_makes_a_request_free(pipe: RedisPipe, keys: Keys) -> None:
+    limits = RateLimits(pipe, keys)
+    for _ in range(3):
+        meter = RateMeter(Quota(general_rate(1), "one"))
+        await limits.count(meter)
+        await limits.refund(meter)
+        assert meter.statuses == ()
+    await limits.count(RateMeter(Quota(general_rate(1), "one")))
+    refused = RateMeter(Quota(general_rate(1), "one"))
+    with pytest.raises(RateLimitExceeded):
+        await limits.count(refused)
+    assert 1 <= refused.statuses[0].reset_s <= 60

@@ -1,0 +1,124 @@
+"""The default rate limits: games, classrooms and backends never meet them, and a scraper does."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from synckairos.config import Settings
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits.token_bucket import TokenBucket
+from synckairos.store.keys import Keys
+from synckairos.store.rate_limits import Quota, Rate, RateMeter, general_rate, switch_rate
+
+DEFAULTS = Settings()
+GENERAL, SWITCH = general_rate(DEFAULTS.rate_limit_general), switch_rate(DEFAULTS.rate_limit_switch)
+
+
+def refused(rate: Rate, instants_s: Iterable[float]) -> int:
+    """Return how many of these requests a full bucket refuses."""
+    bucket = TokenBucket(rate.per_s, rate.burst)
+    return sum(not bucket.take(1, at_s) for at_s in sorted(instants_s))
+
+
+def every(interval_s: float, seconds: float, start_s: float = 0.0) -> list[float]:
+    """Return instants in a regular interval."""
+    return [start_s + at * interval_s for at in range(int(seconds / interval_s))]
+
+
+# -- presses: the limit of the session --------------------------------------------------------------------------------
+
+
+def test_presses_every_110_ms_are_never_refused() -> None:
+    assert refused(SWITCH, every(0.11, 600)) == 0
+
+
+def test_two_players_that_press_at_the_same_instants_in_a_scramble_are_never_refused() -> None:
+    assert refused(SWITCH, every(0.1, 60) * 2) == 0
+
+
+def test_forty_bids_in_the_last_second_of_an_auction_are_never_refused() -> None:
+    calm = every(0.5, 60)
+    assert refused(SWITCH, calm + every(1 / 40, 1, start_s=60)) == 0
+    assert refused(SWITCH, [*every(5, 60), *[61.0] * 40]) == 0
+
+
+def test_presses_of_a_machine_get_the_rate_and_no_more() -> None:
+    presses = every(0.001, 10)
+    assert len(presses) - refused(SWITCH, presses) == pytest.approx(SWITCH.burst + 10 * SWITCH.limit, abs=2)
+
+
+# -- all other requests: the limit of the client ----------------------------------------------------------------------
+
+
+def test_classroom_behind_one_address_is_never_refused() -> None:
+    opening = [at for pupil in range(35) for at in [pupil * 0.01] * 20]
+    lesson = [at for pupil in range(35) for at in every(2, 45 * 60, start_s=pupil * 0.05)]
+    assert refused(GENERAL, opening + lesson) == 0
+
+
+def test_backend_that_creates_and_reads_300_boards_is_never_refused() -> None:
+    round_begins = [at for board in range(300) for at in [board * 0.001] * 3]
+    reads = [at for board in range(300) for at in every(5, 600, start_s=board * 0.01)]
+    assert refused(GENERAL, round_begins + reads) == 0
+
+
+def test_scraper_is_refused_and_then_gets_the_rate() -> None:
+    reads = every(0.0025, 300)
+    answered = len(reads) - refused(GENERAL, reads)
+    assert answered == pytest.approx(GENERAL.burst + 300 * GENERAL.per_s, abs=2)
+    assert answered < len(reads) / 3
+
+
+# -- the meter of a press ---------------------------------------------------------------------------------------------
+
+
+def press() -> RateMeter:
+    meter = RateMeter.for_press(Quota(GENERAL, "192.0.2.1"), Quota(SWITCH, "s"))
+    assert [(command[3], command[-1]) for command in meter.count_commands(Keys())] == [
+        ("sk:{0}:bucket:switch:s", 1),
+        ("sk:{0}:bucket:general:192.0.2.1", 0),
+    ]
+    return meter
+
+
+def test_accepted_press_does_not_meet_the_general_limit() -> None:
+    meter = press()
+    meter.record([[1, 39, 0, 33_334], [1, 0, 10_000, 60_000_000]])
+    meter.raise_if_exceeded()
+    assert [(status.limit, status.remaining) for status in meter.statuses] == [(40, 39)]
+
+
+def test_press_without_an_effect_pays_the_general_quota_once() -> None:
+    meter = press()
+    meter.record([[1, 39, 0, 33_334], [1, 5_000, 0, 10_000_000]])
+    assert meter.fail_press() == Quota(GENERAL, "192.0.2.1")
+    assert [(status.limit, status.remaining) for status in meter.statuses] == [(40, 39), (6_000, 4_999)]
+    assert meter.fail_press() is None
+
+
+def test_press_without_an_effect_is_refused_if_the_general_quota_is_used_up() -> None:
+    meter = press()
+    meter.record([[1, 39, 0, 33_334], [1, 0, 4_000, 59_994_000]])
+    with pytest.raises(RateLimitExceeded) as refusal:
+        meter.fail_press()
+    assert refusal.value.message == (
+        "Too many requests for the general limit of 6,000 requests a minute and client (RATE_LIMIT_GENERAL); "
+        "try again in 1 s"
+    )
+    assert refusal.value.details == {"setting": "RATE_LIMIT_GENERAL", "retry_after_ms": 4}
+    general = meter.statuses[-1]
+    assert (general.exceeded, general.remaining, general.reset_s) == (True, 0, 60)
+
+
+def test_press_over_the_limit_of_its_session_names_that_limit() -> None:
+    meter = press()
+    meter.record([[0, 0, 33_333, 1_333_332], [1, 6_000, 0, 0]])
+    with pytest.raises(RateLimitExceeded, match=r"switch limit of 30 presses a second and session \(RATE_LIMIT_SWITCH"):
+        meter.raise_if_exceeded()
+
+
+def test_request_without_a_general_quota_is_not_limited_as_a_press() -> None:
+    meter = RateMeter()
+    meter.count_as_press(Quota(SWITCH, "s"))
+    assert meter.count_commands(Keys()) == []
+    assert meter.fail_press() is None
