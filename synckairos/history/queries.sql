@@ -1,9 +1,9 @@
--- Queries of history. Postgres plans each query for its values, because none is prepared. So an absent filter is null and
--- costs nothing. A test checks the plan of each query.
+-- Queries of history. The queries are not prepared statements, so Postgres plans each query for its values. An absent
+-- filter is null and costs nothing. A test checks the plan of each query.
 
 -- name: latest_version
--- The newest version of a session, and its newest 100 commands since its creation, so that a repeated command is replayed.
--- The projection in sync_sessions says which version is the newest. The snapshot is null if retention removed the rows.
+-- The newest version of a session, with the newest 100 commands after its creation for the replay of repeated commands.
+-- The row in sync_sessions names the newest version. The snapshot is null if retention removed the rows.
 SELECT
     e.epoch, e.version, e.snapshot, e.deleted, e.recorded_at,
     (
@@ -31,7 +31,7 @@ UNION ALL
 );
 
 -- name: archive_records
--- The archive records of a session, one for each life, newest first.
+-- The archive records of a session, one for each creation of the session, newest first.
 SELECT
     session_id::text, created_at, status::text, coalesce(epoch, ''), coalesce(version, 0),
     coalesce(session_status::text, ''), deleted, path, coalesce(size_bytes, 0), coalesce(checksum, ''),
@@ -51,7 +51,7 @@ ORDER BY occurred_at DESC, version DESC, epoch DESC
 LIMIT 1;
 
 -- name: sessions
--- Newest first. The comparison of rows uses the order of the index.
+-- Sessions, newest first. The row comparison of (created_at, id) uses the index.
 SELECT s.session_id::text, s.epoch, s.version, s.created_at, e.snapshot
 FROM sync_sessions AS s
 JOIN sync_events AS e USING (session_id, epoch, version)
@@ -74,7 +74,7 @@ ORDER BY occurred_at, version, epoch
 LIMIT %(limit)s;
 
 -- name: participant_sessions
--- A participant's sessions, newest first. If session ids are given, only these.
+-- A participant's sessions, newest first. If session_ids is not null, only the sessions with these ids.
 WITH page AS (
     SELECT
         s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
@@ -120,7 +120,7 @@ ORDER BY p.began_at DESC, p.session_id DESC
 LIMIT %(limit)s;
 
 -- name: paused_time
--- The total pause of a session between two instants, in ms.
+-- The total pause of a session between two instants, in milliseconds.
 SELECT coalesce(round(1000 * sum(extract(epoch FROM least(n.occurred_at, %(until)s) - e.occurred_at))), 0)::bigint
 FROM sync_events AS e
 LEFT JOIN LATERAL (
@@ -140,10 +140,11 @@ JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.creat
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
 
 -- name: participant_time_slices
--- The time of a participant. A stretch lasts from a version in which the participant's time runs to the next version, or
--- to now. It is cut at the ends of the requested range and at the bounds of the buckets, which come as parameters: the
--- time zones of Postgres are not used. The first bound is at or before the range, the last one at or after it. Versions
--- in the outbox come as parameters too: from the first such version of a session on, only they count.
+-- The time that a participant used, by bucket. A stretch lasts from a version in which the participant's time runs to the
+-- next version, or to now. Stretches are cut at the ends of the requested range and at the bounds of the buckets. The
+-- bounds are parameters, so the time zones of Postgres are not used. The first bound is at or before the begin of the
+-- range, the last bound at or after its end. Versions in the outbox are also parameters. If a session has versions in the
+-- outbox, its rows count only until the first of these versions.
 WITH waiting AS (
     SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_gone
     FROM unnest(
@@ -170,7 +171,7 @@ stretch AS (
         least(n.occurred_at, t.cut_at, %(until)s) AS ended_at
     FROM taken_part AS t
     CROSS JOIN LATERAL (
-        -- Includes the stretch that runs at the beginning of the range.
+        -- Also includes the stretch that runs at the begin of the range.
         SELECT coalesce(max(b.occurred_at), t.created_at) AS at
         FROM sync_events AS b
         WHERE b.running_participant_id = %(participant_id)s AND b.session_id = t.session_id
@@ -198,7 +199,7 @@ piece AS (
         session_id,
         metadata,
         number,
-        -- A subscript outside of the array is null, which least and greatest ignore.
+        -- A subscript outside of the array gives null. The functions least and greatest ignore null.
         least(ended_at, (%(bounds)s::timestamptz[])[number + 1])
         - greatest(began_at, (%(bounds)s::timestamptz[])[number]) AS lasted
     FROM stretch
@@ -220,7 +221,7 @@ ORDER BY 1, 2, 5
 LIMIT %(limit)s;
 
 -- name: first_session_created
--- The creation of the participant's first session: no stretch of `participant_time_slices` begins before it.
+-- The creation of the participant's first session. All stretches of `participant_time_slices` begin after this instant.
 SELECT min(s.created_at)
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
@@ -233,8 +234,8 @@ SELECT 1;
 SELECT now();
 
 -- name: unfinished_sessions
--- Sessions that have not ended and whose epoch is of an earlier life of the store: an epoch begins with the life's id.
--- Sessions of the audit of v2 are not continued here: they are live only if they are imported from v2's Redis.
+-- Sessions that have not ended and whose epoch belongs to an earlier generation of the store. An epoch begins with the id
+-- of its generation. Sessions in the audit of v2 are excluded. They continue only after an import from the Redis of v2.
 SELECT session_id::text
 FROM sync_sessions
 WHERE deleted_at IS NULL

@@ -1,1 +1,1 @@
-"""Webhooks: endpoints, the queue of deliveries, and the dispatcher that sends signed messages."""
+"""Webhooks: registry of endpoints, queue of deliveries, and the dispatcher that sends signed messages."""

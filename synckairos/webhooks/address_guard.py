@@ -1,7 +1,7 @@
-"""Rules for endpoint URLs and for the addresses that webhooks may connect to. Pure: no DNS query, no connection.
+"""Rules for webhook URLs and for the IP addresses that webhooks can connect to. Pure: no DNS query, no connection.
 
-A caller of the API chooses the endpoint, and this process can reach networks that the caller cannot (SSRF). So only
-addresses on the public internet are allowed, unless the operator lists others.
+A caller of the API chooses the URL, and a worker can reach internal networks that the caller cannot reach (SSRF).
+Therefore webhooks connect only to addresses on the public internet and to networks that the operator allows.
 """
 
 import re
@@ -15,7 +15,7 @@ from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 
 MAX_URL = 2_000
-"""Characters of an endpoint's URL, at most."""
+"""Maximum characters of a webhook URL."""
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -24,8 +24,8 @@ _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _VISIBLE = re.compile(r"[!-~]+")
 
-# All public IPv6 addresses are in this network. The networks below are inside it, but are not public hosts: they embed
-# an IPv4 address or are reserved for another purpose.
+# All public IPv6 addresses are in `_PUBLIC_V6`. The IPv6 networks in `_RESERVED` are parts of `_PUBLIC_V6` that are not
+# public: they embed an IPv4 address or have another purpose.
 _PUBLIC_V6 = IPv6Network("2000::/3")
 _RESERVED: tuple[Network, ...] = (
     IPv6Network("2001::/23"),  # Teredo, benchmarking, ORCHID and similar protocols
@@ -39,7 +39,7 @@ _RESERVED: tuple[Network, ...] = (
 
 
 class AddressRefused(SyncKairosError):
-    """Webhooks may not be sent to this URL or address; the message gives the reason."""
+    """Webhooks to this URL or address are not allowed. The message gives the reason."""
 
     code = "ENDPOINT_REFUSED"
     status = 400
@@ -47,19 +47,22 @@ class AddressRefused(SyncKairosError):
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """Allows https to the public internet, any host in `networks`, and plain http if `http` is set."""
+    """Rules for webhook targets: addresses on the public internet, and all addresses in `networks`.
+
+    `http`: whether URLs with the scheme `http` are allowed in addition to `https`.
+    """
 
     networks: tuple[Network, ...] = ()
     http: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build the guard from the operator's settings."""
+        """Build the rules from the operator's settings."""
         networks = tuple(ip_network(each, strict=False) for each in settings.webhook_allowed_networks)
         return cls(networks, settings.webhook_allow_http)
 
     def check_url(self, url: str) -> None:
-        """Check an endpoint's URL without resolving its host name. Raises: AddressRefused."""
+        """Check a webhook URL without a DNS query. Raises: AddressRefused."""
         if len(url) > MAX_URL or _VISIBLE.fullmatch(url) is None or "\\" in url:
             raise AddressRefused(f"should be a URL of visible ASCII characters, at most {MAX_URL}; no backslashes")
         try:
@@ -80,10 +83,10 @@ class AddressGuard:
             raise AddressRefused("should have port 443, port 80 or a port from 1024")
 
     def check_addresses(self, addresses: Iterable[Address]) -> None:
-        """Check all addresses that a host name resolves to.
+        """Check all addresses to which a host name resolves.
 
-        One refused address refuses them all: a DNS answer that mixes public and private addresses is an attack.
-        Raises: AddressRefused, also if there is no address.
+        Raises: AddressRefused if one of the addresses is not allowed, or if there is no address. A DNS answer with
+            public and private addresses together is an attack.
         """
         found = list(addresses)
         if not found:
@@ -104,9 +107,10 @@ class AddressGuard:
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is a host on the public internet.
+    """Return whether an address is an address of a host on the public internet.
 
-    `is_global` alone accepts multicast and site-local addresses, and IPv6 addresses that embed a private IPv4 address.
+    Python's `is_global` is not enough. It is True for multicast and site-local addresses, and for IPv6 addresses that
+    embed a private IPv4 address.
     """
     if isinstance(address, IPv6Address) and address not in _PUBLIC_V6:
         return False
@@ -116,15 +120,15 @@ def is_public(address: Address) -> bool:
 
 
 def _unwrap_mapped(address: Address) -> Address:
-    """Return the IPv4 address inside an IPv4-mapped IPv6 address, or the address itself."""
+    """Return the IPv4 address that an IPv4-mapped IPv6 address contains. Return other addresses unchanged."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
 
 
 def _parse_literal(host: str) -> Address | None:
-    """Parse a host that is an address; return None for a host name.
+    """Return the IP address in the host part of a URL; None for a host name.
 
-    Raises: AddressRefused, also for names that some resolvers read as numbers, such as `0x7f.1`.
+    Raises: AddressRefused if `host` is neither, or if some resolvers read the name as a number, such as `0x7f.1`.
     """
     try:
         address = ip_address(host)

@@ -1,4 +1,4 @@
-"""The queue of webhook deliveries in Postgres, as workers use it: claim, finish, release and prune."""
+"""Queue of webhook deliveries in Postgres, with the operations of workers: claim, finish, release and prune."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -19,9 +19,13 @@ from synckairos.wire.instants import instant_ms
 class DeliveryResult:
     """Result of one attempt: the delivery's new status, and the consequences for its endpoint.
 
-    The SQL statement `finish` takes every field by its name. `next_s` is the number of seconds until the next attempt,
-    None unless `status` is pending. `pause_s` is the number of seconds for which the endpoint gets no message. `gone`
-    disables the endpoint.
+    - `outcome`: label of the attempt counter: `delivered`, `failed`, `gone` or `lapsed`.
+    - `status`: new status of the delivery: `pending`, `delivered` or `failed`.
+    - `next_s`: seconds until the next attempt; None if no further attempt is planned.
+    - `pause_s`: seconds for which the endpoint gets no messages; None for no pause.
+    - `gone`: whether the endpoint must be disabled, because it answered 410.
+
+    The SQL statement `finish` uses each field by its name, so the names must not change.
     """
 
     outcome: str
@@ -36,10 +40,12 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True)
 class QueueMeasurements:
-    """State of the queue: queued deliveries, age of the oldest due delivery in seconds, and attempts by outcome.
+    """Values for the webhook metrics.
 
-    `queued` counts up to 100,000 and leaves out the deliveries of disabled endpoints. `attempts` counts all attempts
-    since the tables were created.
+    - `queued`: number of queued deliveries of enabled endpoints, at most 100,000.
+    - `oldest_s`: seconds since the oldest queued delivery became due; 0 if no delivery is due.
+    - `disabled`: number of disabled endpoints.
+    - `attempts`: number of all attempts after the creation of the tables, by outcome.
     """
 
     queued: int = 0
@@ -49,22 +55,29 @@ class QueueMeasurements:
 
 
 class DeliveryQueue:
-    """Queue of deliveries. Every method except `prune` is one round trip. Every method raises StoreUnavailable."""
+    """Queue of deliveries. Each method except `prune` uses one round trip. Each method can raise StoreUnavailable."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self.pool = pool
 
     async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
-        """Lease up to `limit` due deliveries, at most `per_endpoint` for an endpoint and one for a session."""
+        """Lease at most `limit` due deliveries for `lease_s` seconds, and return them.
+
+        All workers together have at most `per_endpoint` leases for one endpoint, and one lease for one session.
+        """
         rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
         return [_parse_due_delivery(row) for row in rows]
 
     async def release(self, delivery_ids: Sequence[str]) -> None:
-        """End the leases of deliveries that are not finished."""
+        """End the leases of deliveries that were not finished, so that other workers can send them."""
         await self._query("release", {"delivery_ids": list(delivery_ids)})
 
     async def finish(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
-        """Save the result of an attempt; return the reason if the attempt disabled the endpoint, else None."""
+        """Save the result of an attempt and end the lease.
+
+        Return the reason if this attempt disabled the endpoint; None otherwise. `give_up_s` is the number of seconds of
+        failures after which the endpoint is disabled.
+        """
         rows = await self._query(
             "finish",
             {
@@ -78,7 +91,7 @@ class DeliveryQueue:
         return rows[0][0] if rows else None
 
     async def prune(self, days: int) -> None:
-        """Delete deliveries older than `days`, one page at a time."""
+        """Delete deliveries that are older than `days` days, one page at a time. Delete expired secrets and answers."""
         await self._query("prune_secrets_and_answers", {})
         while await self._query("prune", {"days": days}):
             pass
@@ -92,9 +105,10 @@ class DeliveryQueue:
 
 @asynccontextmanager
 async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncIterator[DeliveryQueue]:
-    """Open a worker's connections, without waiting for Postgres to be reachable.
+    """Open the delivery queue of a worker with a pool of at most `connections` connections.
 
-    Commits do not wait for the disk: a `finish` that a crash loses only sends its message a second time.
+    Does not wait until Postgres is reachable. Commits do not wait for the disk. If a crash of Postgres loses the result
+    of an attempt, the message is only sent a second time.
     """
     options = "-c statement_timeout=30s -c synchronous_commit=off"
     async with PostgresPool(database_url, "webhooks", max_connections=connections, options=options) as pool:
@@ -103,7 +117,7 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn every Postgres error into StoreUnavailable, whose text shows no details of the database."""
+    """Convert each Postgres error in the block to StoreUnavailable. Its text contains no details of the database."""
     try:
         yield
     except psycopg.Error as fault:

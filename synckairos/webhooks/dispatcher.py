@@ -1,6 +1,6 @@
-"""The loop of a worker that claims due deliveries and sends them. It never raises: nothing else depends on webhooks.
+"""Dispatcher: the loop of a worker that leases due deliveries, sends them, and saves the results.
 
-A delivery is leased while it is sent. If the worker dies, the lease ends and another worker sends the message again.
+If a worker dies during an attempt, its lease ends. Another worker then sends the message again.
 """
 
 import asyncio
@@ -18,10 +18,16 @@ from synckairos.webhooks.sender import SendResult, WebhookSender
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, render_message, render_test_message
 
 SCHEDULE_S = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
-"""Seconds before each further attempt, as Standard Webhooks recommends; the sum is a little over three days."""
+"""Seconds of delay before the second attempt, the third attempt and so on, as Standard Webhooks recommends.
+
+The sum is a little more than three days.
+"""
 
 JITTER = 0.2
-"""Share by which a delay is extended at most, so that deliveries that failed together are not retried together."""
+"""Maximum random extension of a delay, as a fraction of the delay.
+
+Without this extension, deliveries that failed together would be sent again together.
+"""
 
 GIVE_UP_S = 5 * 86_400.0
 """Seconds of failures without a success after which an endpoint is disabled."""
@@ -30,19 +36,24 @@ POLL_S = 0.5
 """Seconds between two queries for due deliveries."""
 
 MAX_CONCURRENT_PER_ENDPOINT = 8
-"""Messages being sent to one endpoint, by all workers together, at most. For one session the limit is one message."""
+"""Maximum number of concurrent messages from all workers to one endpoint. For each session the maximum is one."""
 
-_MAX_CONCURRENT = 256  # messages that this worker sends at the same time
+_MAX_CONCURRENT = 256
+"""Maximum number of messages that this worker sends at the same time."""
 _LEASE_MARGIN_S = 45.0
+"""Seconds by which a lease lasts longer than the time limit of an attempt."""
 _PRUNE_INTERVAL_S = 60.0
-_RETRY_AFTER_FAULT_S = 2.0  # limit of the longest delay while Postgres is not reachable
-_BUSY = frozenset({429, 502, 503, 504})  # the endpoint accepts no message now
+"""Seconds between two removals of old deliveries."""
+_RETRY_AFTER_FAULT_S = 2.0
+"""Maximum seconds of delay before the next query if Postgres is unreachable."""
+_BUSY = frozenset({429, 502, 503, 504})
+"""HTTP statuses with which a receiver reports that it accepts no message at the moment."""
 
 logger = log.get_logger(__name__)
 
 
 async def run_dispatcher(settings: Settings) -> None:
-    """Send due deliveries until cancelled. Waits for Postgres whenever it is not reachable, also at the start."""
+    """Send due deliveries until cancelled. If Postgres is unreachable, wait until it is reachable again."""
     async with (
         open_delivery_queue(settings.database_url) as queue,
         WebhookSender(AddressGuard.from_settings(settings), timeout_s=settings.webhook_timeout_s) as sender,
@@ -52,7 +63,7 @@ async def run_dispatcher(settings: Settings) -> None:
 
 
 class Dispatcher:
-    """Sends due deliveries. Any number of dispatchers may run at the same time."""
+    """Sender of due deliveries. Any number of dispatchers can use the same queue at the same time."""
 
     def __init__(
         self,
@@ -66,7 +77,15 @@ class Dispatcher:
         per_endpoint: int = MAX_CONCURRENT_PER_ENDPOINT,
         poll_s: float = POLL_S,
     ) -> None:
-        """Take the queue and the sender. `lease_s` must be longer than one `sender.send` can take."""
+        """Create a dispatcher.
+
+        - `lease_s`: seconds of a lease. Must be more than the time limit of `sender.send`.
+        - `log_days`: days for which deliveries stay in the delivery log.
+        - `schedule_s`: see `SCHEDULE_S`.
+        - `give_up_s`: see `GIVE_UP_S`.
+        - `per_endpoint`: see `MAX_CONCURRENT_PER_ENDPOINT`.
+        - `poll_s`: see `POLL_S`.
+        """
         self._queue = queue
         self._sender = sender
         self._lease_s = lease_s
@@ -77,13 +96,16 @@ class Dispatcher:
         self._per_endpoint = per_endpoint
         self._poll_s = poll_s
         self._sending: dict[str, asyncio.Task[None]] = {}
-        """Tasks by delivery id."""
+        """Tasks of the running attempts, by delivery id."""
         self._finished_one = asyncio.Event()
         self._is_interrupted = False
         self._fault_backoff = Backoff(longest_s=_RETRY_AFTER_FAULT_S)
 
     async def run(self) -> None:
-        """Send until cancelled. On cancellation, release unfinished deliveries so that another worker sends them."""
+        """Send due deliveries until cancelled. At cancellation end the leases of unfinished deliveries.
+
+        Other workers can then send these deliveries at once.
+        """
         pruning = asyncio.create_task(self._prune_log(), name="webhook log")
         try:
             while True:
@@ -103,7 +125,7 @@ class Dispatcher:
                     await self._queue.release(unfinished)
 
     async def _claim_and_start(self) -> float:
-        """Start a task for each claimed delivery; return the seconds to wait before the next claim."""
+        """Lease due deliveries and start a task for each. Return the seconds to wait before the next call."""
         free = _MAX_CONCURRENT - len(self._sending)
         if free <= 0:
             return self._poll_s
@@ -138,7 +160,7 @@ class Dispatcher:
             self._finished_one.set()
 
     async def _send(self, due: DueDelivery) -> SendResult | None:
-        """Send the message; return None if the audit no longer has its event."""
+        """Send the message of a delivery. Return None, without a message, if the audit does not have its event."""
         if due.event is not None and due.session_id is not None:
             body = render_message(due.session_id, due.event)
         elif due.event_type == TEST_EVENT_TYPE:
@@ -148,7 +170,10 @@ class Dispatcher:
         return await self._sender.send(due.url, due.secrets, due.delivery_id, body)
 
     def _evaluate(self, due: DueDelivery, sent: SendResult | None) -> DeliveryResult:
-        """Decide the delivery's new status and the time of the next attempt."""
+        """Return the result of an attempt: the delivery's new status and the delay until the next attempt.
+
+        `sent` is the result of `_send`.
+        """
         if sent is None:
             return DeliveryResult("lapsed", "failed", None, "the audit no longer has this event", 0)
         common = (sent.status_code, sent.error, sent.duration_ms)
@@ -166,7 +191,7 @@ class Dispatcher:
         return DeliveryResult("failed", "failed" if is_last else "pending", *common, next_s=delay_s, pause_s=pause_s)
 
     async def _prune_log(self) -> None:
-        """Delete deliveries older than `log_days`, every minute."""
+        """Delete deliveries that are older than `log_days`, every minute until cancelled."""
         while True:
             with suppress(StoreUnavailable):
                 await self._queue.prune(self._log_days)

@@ -1,4 +1,4 @@
-"""Prometheus metrics of webhooks. The values come from Postgres, so every server reports the whole deployment."""
+"""Prometheus metrics of webhooks. The values come from Postgres, so each instance reports the whole deployment."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ DISABLED = Gauge(
 
 
 class _AttemptCounter(Collector):
-    """Exports the attempt counters of Postgres. They survive restarts, so they only increase."""
+    """Collector that exports the attempt counters of Postgres. A restart of a process does not reset these counters."""
 
     def __init__(self) -> None:
         self.attempts: dict[str, int] = {}
@@ -42,13 +42,13 @@ REGISTRY.register(_ATTEMPTS)
 
 
 class WebhookGauges:
-    """Updates the metrics from Postgres."""
+    """Updater of the webhook metrics from Postgres."""
 
     def __init__(self, registry: WebhookRegistry) -> None:
         self._registry = registry
 
     async def refresh(self) -> None:
-        """Measure for the next scrape. If Postgres is unavailable, keep the old values so that the scrape succeeds."""
+        """Update the metrics from Postgres. If Postgres is unavailable, keep the old values."""
         try:
             measured = await self._registry.measure_queue()
         except StoreUnavailable:

@@ -1,6 +1,7 @@
-"""Network backend for httpcore that resolves, checks and connects in one step, so that DNS rebinding is impossible.
+"""Network backend for httpcore that resolves a host name, checks the addresses, and connects to a checked address.
 
-TLS still sends the host name and checks the certificate against it; httpcore does that.
+A second resolution between check and connection could return another address (DNS rebinding). Therefore one step does
+all three. httpcore still uses the host name for TLS, and verifies that the certificate has this name.
 """
 
 import asyncio
@@ -14,13 +15,16 @@ import httpcore
 from synckairos.webhooks.address_guard import Address, AddressGuard, AddressRefused
 
 _RESOLVER_THREADS = 16
-_CONNECT_S = 5.0  # for each address, so that an address that does not answer leaves time for the next one
+"""Number of threads for name resolution."""
+_CONNECT_S = 5.0
+"""Seconds for the attempt to connect to one address. The limit leaves time to try further addresses of the host."""
 
 Resolve = Callable[[str], Awaitable[list[Address]]]
+"""Function that returns all addresses of a host name."""
 
 
 class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Connects only to addresses that the guard allows."""
+    """Network backend that connects only to addresses that the guard allows."""
 
     def __init__(self, guard: AddressGuard, resolve: Resolve) -> None:
         self._guard = guard
@@ -35,7 +39,12 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of a host that answers. Raises: AddressRefused, httpcore.ConnectError."""
+        """Connect to the first address of a host that answers. `timeout` is the maximum of seconds for each address.
+
+        Raises:
+            AddressRefused: The guard refuses an address of the host.
+            httpcore.ConnectError, httpcore.ConnectTimeout: The host has no address, or no address answers.
+        """
         addresses = await self._resolve(host)
         self._guard.check_addresses(addresses)
         first_fault: Exception | None = None
@@ -62,9 +71,9 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
 
 
 class NameResolver:
-    """Resolves host names with the system's resolver, in its own threads. Concurrent queries for a name share a result.
+    """Resolver of host names with the system's resolver, in separate threads.
 
-    So a name server that is slow for one name blocks one thread, however many messages need that name.
+    Concurrent calls for one name share one query. A slow name server therefore blocks only one thread for each name.
     """
 
     def __init__(self) -> None:
@@ -75,7 +84,7 @@ class NameResolver:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str) -> list[Address]:
-        """Return every address of a host name. Raises: httpcore.ConnectError if none is found."""
+        """Return all addresses of a host name. Raises: httpcore.ConnectError if there is no address."""
         query = self._queries.get(host)
         if query is None:
             query = asyncio.get_running_loop().run_in_executor(self._threads, _resolve_in_thread, host)
@@ -89,7 +98,7 @@ class NameResolver:
     def _forget(self, host: str, done: "asyncio.Future[list[Address]]") -> None:
         self._queries.pop(host, None)
         if not done.cancelled():
-            done.exception()  # marks the error as retrieved: all callers may have been cancelled
+            done.exception()  # marks the error as retrieved, because all calls can have been cancelled
 
 
 def _resolve_in_thread(host: str) -> list[Address]:

@@ -1,6 +1,6 @@
-"""Records of webhook endpoints, deliveries and attempts. Instants and durations are whole milliseconds.
+"""Data classes for webhook endpoints, deliveries and attempts.
 
-An instant counts from the Unix epoch.
+Instants (`_at_ms`, `_since_ms`) are whole milliseconds since the Unix epoch. Durations are whole milliseconds.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,13 @@ DeliveryStatus = Literal["pending", "delivered", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """A webhook endpoint. `event_types` and `metadata` are filters, None if the endpoint gets everything.
+    """A webhook endpoint, without its secrets.
 
-    `failing_since_ms` is the first failure after the last success. Only the answer that creates a secret shows it.
+    - `event_types` and `metadata`: filters for events. None means no filter.
+    - `snapshots`: whether messages contain the session's document.
+    - `failing_since_ms`: instant of the first failure after the newest success. None if the newest attempt succeeded.
+
+    Only the answer that creates a secret contains the secret.
     """
 
     endpoint_id: str
@@ -34,10 +38,12 @@ class WebhookEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A delivery leased to be sent now.
+    """A due delivery that a worker has leased and must send now.
 
-    `attempts` counts all attempts before this one, `scheduled_attempts` those since the delivery was last queued.
-    `event` is None for a test message, and for an event that the audit no longer has.
+    - `secrets`: the secrets with which the message is signed.
+    - `attempts`: number of all earlier attempts.
+    - `scheduled_attempts`: number of earlier attempts after the delivery was queued the last time.
+    - `event`: None for a test message, and for an event that the audit does not have any more.
     """
 
     delivery_id: str
@@ -54,7 +60,12 @@ class DueDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One attempt, as the delivery log keeps it. `error` is None if the receiver accepted the message."""
+    """One attempt in the delivery log.
+
+    - `status_code`: HTTP status of the receiver's answer; None without an answer.
+    - `error`: reason of the failure; None if the receiver accepted the message.
+    - `next_attempt_at_ms`: instant of the next attempt; None if no further attempt was planned.
+    """
 
     attempt: int
     at_ms: int
@@ -66,7 +77,11 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True)
 class WebhookDelivery:
-    """One message to one endpoint, with its attempts. A test message has no `session_id`, `epoch` and `version`."""
+    """A delivery with its attempts: one message to one endpoint.
+
+    `sequence` orders the deliveries. `session_id`, `epoch` and `version` are None for a test message. `due_at_ms` is
+    the instant of the next attempt; None if no further attempt is planned.
+    """
 
     delivery_id: str
     sequence: int

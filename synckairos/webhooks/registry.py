@@ -1,4 +1,4 @@
-"""Management of webhook endpoints and their delivery log, for servers and the command line. The dispatcher sends."""
+"""Registry of webhook endpoints and their deliveries in Postgres, for the REST API and the command line."""
 
 import base64
 import secrets
@@ -20,16 +20,21 @@ from synckairos.wire.instants import instant_ms
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
-"""Webhook endpoints, at most: the drain compares every event with each of them."""
+"""Maximum number of webhook endpoints. The limit exists because the drain compares each event with each endpoint."""
 
 _TIMEOUT_S = 5.0
+"""Seconds after which a transaction fails."""
 _MAX_SEQUENCE = 2**62
+"""A number that is larger than the `sequence` of each delivery."""
 
 T = TypeVar("T")
 
 
 class WebhookRegistry:
-    """Runs transactions on the webhook tables. Raises StoreUnavailable if Postgres cannot run one now."""
+    """Runner of transactions on the webhook tables.
+
+    Methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+    """
 
     def __init__(self, pool: PostgresPool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
         self._pool = pool
@@ -39,15 +44,21 @@ class WebhookRegistry:
     async def transact(
         self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S
     ) -> T:
-        """Run `action` in one transaction and return its result. An exception of `action` rolls it back."""
+        """Run `action` in one transaction of at most `timeout_s` seconds, and return the result of `action`.
+
+        An exception of `action` rolls the transaction back.
+        """
         return await self._queries.run(timeout_s, self._run(action))
 
     async def transact_once(
         self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
     ) -> tuple[bytes, bool]:
-        """Run `action` unless it ran under this key before; return its answer, and whether this is a replay.
+        """Run `action` in one transaction and save its answer for a day under the idempotency key `key`.
 
-        Answers are kept for a day. Raises: IdempotencyKeyReused if the key was used with another fingerprint.
+        If an answer is already saved under `key`, do not run `action`. Return the answer, and whether it is a replay of
+        a saved answer.
+
+        Raises: IdempotencyKeyReused if the saved answer belongs to another fingerprint.
         """
 
         async def run_once(transaction: WebhookTransaction) -> tuple[bytes, bool]:
@@ -63,7 +74,7 @@ class WebhookRegistry:
         return await self.transact(run_once)
 
     async def measure_queue(self) -> QueueMeasurements:
-        """Measure the delivery queue for the metrics."""
+        """Return the values for the webhook metrics."""
 
         async def read(transaction: WebhookTransaction) -> QueueMeasurements:
             (row,) = await transaction.query("measure", {})
@@ -78,7 +89,10 @@ class WebhookRegistry:
 
 
 class WebhookTransaction:
-    """Operations inside one transaction. Raises NotFound if the endpoint or the delivery does not exist."""
+    """Operations on endpoints and deliveries inside one transaction.
+
+    Methods raise NotFound if the endpoint or the delivery does not exist.
+    """
 
     def __init__(self, connection: AsyncConnection, max_endpoints: int) -> None:
         self._connection = connection
@@ -87,9 +101,11 @@ class WebhookTransaction:
     # -- endpoints ----------------------------------------------------------------------------------------------------
 
     async def create_endpoint(self, fields: CreateWebhook) -> tuple[WebhookEndpoint, str]:
-        """Create an endpoint; return it and its secret, which is not shown again.
+        """Create an endpoint. Return the endpoint and its secret, which no other method returns.
 
-        The caller must have checked the URL. Raises: TooManyWebhooks.
+        Check the URL with `AddressGuard.check_url` before this call.
+
+        Raises: TooManyWebhooks if the maximum number of endpoints is reached.
         """
         await self.query("lock_endpoint_count", {})
         ((count,),) = await self.query("count_endpoints", {})
@@ -111,7 +127,10 @@ class WebhookTransaction:
         return _parse_endpoint(rows[0])
 
     async def update_endpoint(self, endpoint_id: str, fields: PatchWebhook) -> WebhookEndpoint:
-        """Change the given fields and return the endpoint. The caller must have checked a new URL."""
+        """Change the fields of an endpoint that `fields` sets, and return the endpoint.
+
+        Check a new URL with `AddressGuard.check_url` before this call.
+        """
         values = {
             "endpoint_id": endpoint_id,
             "enabled": fields.enabled,
@@ -123,12 +142,12 @@ class WebhookTransaction:
         return await self.read_endpoint(endpoint_id)
 
     async def delete_endpoint(self, endpoint_id: str) -> None:
-        """Delete an endpoint and its deliveries. Does nothing if there is no such endpoint."""
+        """Delete an endpoint and its deliveries. Do nothing if there is no endpoint with this id."""
         await self.query("delete_endpoint", {"endpoint_id": endpoint_id})
         await self.query("delete_deliveries", {"endpoint_id": endpoint_id})
 
     async def rotate_secret(self, endpoint_id: str, overlap_s: int) -> str:
-        """Create a new secret and return it; the old secrets also sign for `overlap_s` more seconds."""
+        """Create a new secret and return it. For `overlap_s` seconds messages are also signed with the old secrets."""
         await self.read_endpoint(endpoint_id)
         secret = make_secret()
         await self.query("expire_secrets", {"endpoint_id": endpoint_id, "overlap_s": overlap_s})
@@ -140,7 +159,10 @@ class WebhookTransaction:
     async def list_deliveries(
         self, endpoint_id: str, *, cursor: str | None = None, limit: int = 50, status: str | None = None
     ) -> Page[WebhookDelivery]:
-        """Return a page of an endpoint's deliveries with their attempts, newest delivery first."""
+        """Return a page of an endpoint's deliveries with their attempts, newest delivery first.
+
+        `status` is a filter; None means no filter.
+        """
         await self.read_endpoint(endpoint_id)
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
         values = {"endpoint_id": endpoint_id, "delivery_id": None, "before": before, "status": status}
@@ -156,7 +178,7 @@ class WebhookTransaction:
         return _parse_delivery(rows[0])
 
     async def enqueue_test(self, endpoint_id: str) -> WebhookDelivery:
-        """Enqueue a test message and return its delivery. Raises: WebhookDisabled."""
+        """Enqueue a test message and return its delivery. Raises: WebhookDisabled if the endpoint is disabled."""
         await self._require_enabled(endpoint_id)
         ((delivery_id,),) = await self.query(
             "enqueue_test", {"endpoint_id": endpoint_id, "event_type": TEST_EVENT_TYPE}
@@ -164,7 +186,10 @@ class WebhookTransaction:
         return await self.read_delivery(endpoint_id, delivery_id)
 
     async def requeue(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
-        """Enqueue a delivery again, whatever its status. Raises: WebhookDisabled."""
+        """Enqueue a delivery of any status again, and return the delivery.
+
+        Raises: WebhookDisabled if the endpoint is disabled.
+        """
         await self._require_enabled(endpoint_id)
         await self.query("requeue", {"endpoint_id": endpoint_id, "delivery_id": delivery_id})
         return await self.read_delivery(endpoint_id, delivery_id)
@@ -174,14 +199,14 @@ class WebhookTransaction:
             raise WebhookDisabled(endpoint_id)
 
     async def query(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Run one statement of `webhooks.sql` and return its rows."""
+        """Run the statement `name` of `webhooks.sql` with `values`, and return its rows."""
         async with self._connection.cursor(binary=True) as cursor:
             await cursor.execute(load_statements("webhooks.sql", __package__)[name], values)
             return await cursor.fetchall() if cursor.description else []
 
 
 def make_secret() -> str:
-    """Make a signing secret of 32 random bytes, in the format of Standard Webhooks."""
+    """Return a new signing secret of 32 random bytes in the format of Standard Webhooks: `whsec_` and base64."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 

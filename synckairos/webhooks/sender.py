@@ -1,8 +1,8 @@
-"""Sender of one signed message to one URL, safe against SSRF. Knows neither events nor Postgres.
+"""Sender of signed webhook messages, protected against SSRF. Independent of events and Postgres.
 
-The host name is resolved once, every address is checked, and the connection goes to a checked address. Redirects are
-not followed, proxies of the environment are not used. At most the headers and 64 KiB of an answer are read. Only the
-status of the answer is returned, so its body cannot leak to a caller.
+For each message the sender resolves the host name one time, checks all addresses, and connects to a checked address. It
+does not follow redirects and ignores proxy settings of the environment. It reads the headers and at most 64 KiB of an
+answer, and returns only the status. The body of an answer therefore cannot reach a caller of the API.
 """
 
 import asyncio
@@ -24,20 +24,25 @@ from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.pinned_connections import NameResolver, PinnedBackend, Resolve
 
 TIMEOUT_S = 15.0
-"""Seconds that one attempt may take, from the DNS query to the end of the answer."""
+"""Maximum seconds of one attempt, from the DNS query to the end of the answer."""
 
 MAX_ANSWER_BYTES = 64 * 1024
+"""Maximum bytes of an answer's body that are read."""
+
 MAX_ERROR = 500
-"""Characters of an error text, at most."""
+"""Maximum characters of an error text."""
 
 MAX_RETRY_AFTER_S = 86_400
+"""Maximum seconds of a receiver's `Retry-After` that are respected."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """Result of one attempt. `status_code` is the answer's, None if there was no answer; `error` is None on success.
+    """Result of one attempt to send a message.
 
-    `retry_after_s` is the receiver's `Retry-After` in seconds, at most a day.
+    - `status_code`: HTTP status of the answer; None without an answer.
+    - `error`: reason of the failure; None on success.
+    - `retry_after_s`: the receiver's `Retry-After` in seconds, at most a day; None if the answer has no such header.
     """
 
     status_code: int | None
@@ -47,12 +52,12 @@ class SendResult:
 
     @property
     def accepted(self) -> bool:
-        """Return whether the receiver accepted the message: any 2xx status."""
+        """Return whether the receiver accepted the message with a 2xx status."""
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
 class WebhookSender:
-    """Sends signed messages, any number at the same time. Use it as an async context manager."""
+    """Sender of signed messages, any number at the same time. An async context manager that closes its connections."""
 
     def __init__(
         self,
@@ -62,7 +67,13 @@ class WebhookSender:
         resolve: Resolve | None = None,
         trust: ssl.SSLContext | None = None,
     ) -> None:
-        """Take the guard. By default, `resolve` is the system's resolver and `trust` is httpx's TLS context."""
+        """Create a sender.
+
+        - `guard`: the rules for URLs and addresses.
+        - `timeout_s`: maximum seconds of one attempt.
+        - `resolve`: resolver of host names. None uses the system's resolver.
+        - `trust`: TLS context. None uses the default context of httpx.
+        """
         self._guard = guard
         self._timeout_s = timeout_s
         self._resolver = NameResolver()
@@ -84,7 +95,7 @@ class WebhookSender:
         self._resolver.close()
 
     async def send(self, url: str, secrets: Sequence[str], message_id: str, body: bytes) -> SendResult:
-        """Send a message, signed with every secret, and return the result. A receiver cannot make it raise.
+        """Send a message that is signed with each secret, and return the result. Failures are returned, never raised.
 
         A secret is `whsec_` and base64. `body` is JSON in UTF-8 and is sent unchanged.
         """
@@ -113,12 +124,15 @@ class WebhookSender:
             error = f"{type(fault).__name__}: {fault}".removesuffix(": ").replace("\0", "")[:MAX_ERROR]
         duration_ms = round((time.monotonic() - started_s) * 1000)
         if status is not None and 200 <= status < 300:
-            return SendResult(status, duration_ms)  # an error in the rest of the answer does not matter
+            return SendResult(status, duration_ms)  # a success, even if the body of the answer could not be read
         return SendResult(status, duration_ms, error or f"answered {status}", retry_after_s)
 
 
 def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Return the headers of Standard Webhooks: message id, timestamp, and one signature for each secret."""
+    """Return the HTTP headers of Standard Webhooks: message id, timestamp, and one signature for each secret.
+
+    `at` is the instant of the attempt.
+    """
     text = body.decode()
     return {
         "webhook-id": message_id,
@@ -128,7 +142,10 @@ def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> 
 
 
 async def _read_answer(response: httpcore.Response) -> None:
-    """Read an answer to its end, so that the connection can be reused. An answer over 64 KiB loses its connection."""
+    """Read the body of an answer to its end, so that the connection can be reused.
+
+    Stop after 64 KiB. The connection is then closed instead.
+    """
     size = 0
     async for chunk in response.aiter_stream():
         size += len(chunk)
@@ -137,7 +154,7 @@ async def _read_answer(response: httpcore.Response) -> None:
 
 
 def _parse_retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Return the `Retry-After` of an answer in seconds; None if there is none or it is invalid."""
+    """Return the `Retry-After` of an answer in seconds, at most a day; None if it is absent or invalid."""
     for name, value in headers:
         if name.lower() == b"retry-after":
             text = value.decode("latin-1").strip()

@@ -1,9 +1,10 @@
--- Statements of webhooks: the workers' delivery queue, and management. The drain's statements are in audit/batch_writer.sql.
+-- Statements of webhooks, for the workers' delivery queue and for the registry. The statements with which the drain
+-- creates deliveries are in audit/batch_writer.sql.
 
 -- name: claim
--- Lease due deliveries: for each endpoint at most per_endpoint leases of all workers together. For each session only
--- the oldest delivery, and none while another delivery of the session is leased. Skips rows that another worker leased
--- in the meantime.
+-- Lease due deliveries. All workers together have at most per_endpoint leases for an endpoint. For each session only the
+-- oldest delivery is leased, and only if no other delivery of the session is leased. Rows that another worker leased in
+-- the meantime are skipped.
 WITH open AS MATERIALIZED (
     SELECT
         e.endpoint_id,
@@ -66,7 +67,7 @@ LEFT JOIN sync_events AS v
 ORDER BY d.sequence;
 
 -- name: release
--- End the leases of a worker that stops, so that other workers need not wait for their end.
+-- End the leases of a worker that stops, so that other workers can send the deliveries at once.
 UPDATE webhook_deliveries SET leased_until = NULL WHERE delivery_id = ANY(%(delivery_ids)s::uuid[]);
 
 -- name: finish
@@ -118,7 +119,7 @@ WHERE e.endpoint_id = judged.endpoint_id
 RETURNING judged.reason, e.url;
 
 -- name: prune
--- Delete deliveries older than the log, whatever their status, one page at a time. Returns no row if none was left.
+-- Delete one page of deliveries of any status that are older than the log. Returns no row if nothing was deleted.
 WITH page AS (
     DELETE FROM webhook_deliveries
     WHERE delivery_id IN (
@@ -131,7 +132,7 @@ WITH page AS (
 SELECT count(*) FROM page HAVING count(*) > 0;
 
 -- name: prune_secrets_and_answers
--- Delete expired secrets, and saved answers after a day.
+-- Delete expired secrets, and saved answers that are older than a day.
 WITH old AS (DELETE FROM webhook_answers WHERE created_at < now() - interval '1 day')
 DELETE FROM webhook_secrets WHERE expires_at < now();
 
@@ -153,7 +154,7 @@ SELECT
     (SELECT coalesce(jsonb_object_agg(outcome, tries), '{}') FROM webhook_tally);
 
 -- name: lock_endpoint_count
--- Serialise transactions that create endpoints, so that together they do not exceed the maximum.
+-- Serialise the transactions that create endpoints, so that concurrent transactions cannot exceed the maximum number.
 SELECT pg_advisory_xact_lock(hashtext('synckairos webhook endpoints'));
 
 -- name: count_endpoints
@@ -164,7 +165,7 @@ INSERT INTO webhook_endpoints (endpoint_id, url, description, event_types, metad
 VALUES (%(endpoint_id)s, %(url)s, %(description)s, %(event_types)s, %(metadata)s, %(snapshots)s);
 
 -- name: read_endpoints
--- One endpoint, or all endpoints if endpoint_id is null, oldest first.
+-- One endpoint. If endpoint_id is null, all endpoints, oldest first.
 SELECT
     endpoint_id::text, url, description, event_types, metadata, snapshots, enabled, disabled_reason, failing_since,
     created_at, updated_at
@@ -192,7 +193,7 @@ RETURNING endpoint_id;
 INSERT INTO webhook_secrets (endpoint_id, secret) VALUES (%(endpoint_id)s, %(secret)s);
 
 -- name: expire_secrets
--- Let the existing secrets sign for at most overlap_s more seconds.
+-- Let the existing secrets expire after at most overlap_s seconds. Until then messages are also signed with them.
 UPDATE webhook_secrets SET expires_at = least(expires_at, now() + make_interval(secs => %(overlap_s)s))
 WHERE endpoint_id = %(endpoint_id)s;
 
@@ -208,7 +209,7 @@ VALUES (gen_random_uuid(), %(endpoint_id)s, %(event_type)s)
 RETURNING delivery_id::text;
 
 -- name: requeue
--- Make a delivery due now and restart its schedule. Leased deliveries are left unchanged.
+-- Make a delivery due now and restart its schedule of attempts. A leased delivery is not changed.
 UPDATE webhook_deliveries
 SET status = 'pending', tries = 0, due_at = now(), finished_at = NULL
 WHERE endpoint_id = %(endpoint_id)s AND delivery_id = %(delivery_id)s

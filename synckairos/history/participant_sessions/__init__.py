@@ -1,1 +1,1 @@
-"""Lists of one participant's sessions: pages from all stores, current values, the cache and its refresh."""
+"""Lists of the sessions of one participant: pages from all stores, current values, and the cache in Redis."""

@@ -1,4 +1,4 @@
-"""Cache of participants' recent sessions in Redis, filled from Postgres when it has no data of a participant."""
+"""Cache of participants' recent sessions in Redis. If Redis has no data of a participant, Postgres fills the cache."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,11 @@ from synckairos.wire.snapshot import Snapshot
 
 
 class CachedSession(Struct, frozen=True):
-    """The data of one session in a participant's list.
+    """Cached data of one session in a participant's list.
 
-    `row` is set if no value changes by itself, and then it is all. Otherwise `session` is the session as Postgres has
-    it (None if Postgres does not list it), and `live` is its live snapshot.
+    - `row`: the complete JSON of the item, if no clock or pause of the session runs. The other fields are then None.
+    - `session`: the values from Postgres; None if Postgres does not list the session.
+    - `live`: the session's snapshot in Redis; None if Redis does not have the session.
     """
 
     row: ReadyRow = b""
@@ -37,28 +38,37 @@ class CachedSession(Struct, frozen=True):
 
 
 class ParticipantSessionCache:
-    """Reads and fills the cache. Raises StoreUnavailable if Redis, or Postgres when it is needed, is not reachable."""
+    """Reader of the cache in Redis, which fills missing data from Postgres.
+
+    Methods raise StoreUnavailable if Redis is unreachable, or if Postgres is needed and unreachable.
+    """
 
     def __init__(self, store: ParticipantSessionStore, history: HistoryReader) -> None:
         self._store = store
         self._history = history
 
     async def now_ms(self) -> int:
-        """Return Redis TIME (ms). One round trip."""
+        """Return the Redis time in milliseconds, with one round trip."""
         return await self._store.now_ms()
 
     async def page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
-        """Return up to `limit` sessions before a position; None if Redis has no complete set. One round trip."""
+        """Return a page of at most `limit` sessions that are older than the position `before`, with one round trip.
+
+        Return None if Redis has no complete set of the participant's sessions.
+        """
         return await self._store.load_page(participant_id, before, limit)
 
     async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return the start (ms) of those of these sessions that are in the participant's set. One round trip."""
+        """Return `began_at_ms` by session id, for the given sessions that are in the participant's set.
+
+        Uses one round trip.
+        """
         return await self._store.load_start_times(participant_id, session_ids)
 
     async def fill(self, participant_id: str, now_ms: int) -> None:
-        """Fill a participant's set and summaries; do nothing while another reader fills them.
+        """Fill the set and the summaries of a participant from Postgres. Do nothing if another reader fills them now.
 
-        Queries Postgres for up to a thousand sessions, once until the set has not been used for 30 days.
+        Queries Postgres for at most a thousand sessions. The set then stays in Redis until it is unused for 30 days.
         """
         token = 1 + secrets.randbits(31)
         if not await self._store.lease_set(participant_id, token):
@@ -78,10 +88,14 @@ class ParticipantSessionCache:
         lookups: Mapping[str, ReadyRow | CacheLookup],
         live_ids: Sequence[str] = (),
     ) -> dict[str, CachedSession]:
-        """Return the data of listed sessions (`keys`), and only the live snapshots of other sessions (`live_ids`).
+        """Return cached data by session id.
 
-        `lookups` are the results that are known already. No round trip if they are all. Otherwise one round trip per
-        partition, at the same time, and a query of Postgres for summaries that Redis does not have.
+        - `keys`: list positions of sessions for which all data are returned.
+        - `lookups`: results of Redis that the caller already has, by session id.
+        - `live_ids`: ids of further sessions for which only the snapshot in Redis is returned.
+
+        Uses no round trip if `lookups` has all sessions. Otherwise uses one round trip to each partition, in parallel.
+        If Redis lacks summaries, also uses a query of Postgres.
         """
         unknown = [session_id for _, session_id in keys if session_id not in lookups]
         if unknown or live_ids:
@@ -104,7 +118,10 @@ class ParticipantSessionCache:
         return sessions
 
     async def _fill_summaries(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
-        """Query Postgres for sessions without a summary, and store their summaries."""
+        """Read sessions that have no summary from Postgres, store their summaries in Redis, and return the sessions.
+
+        The result is by session id. It lacks sessions that Postgres does not list for the participant.
+        """
         token = 1 + secrets.randbits(31)
         await self._store.lease_summaries(session_ids, token)
         found: dict[str, ParticipantSession] = {}

@@ -1,4 +1,4 @@
-"""Builds the items of a participant's list with current values: from Postgres, the live session and the outbox."""
+"""Builder of list items with current values, from Postgres, the session in Redis, and the outbox."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,19 +21,26 @@ from synckairos.wire.v2_state_parser import is_v2_epoch
 
 
 class CurrentItemBuilder:
-    """Builds items as of now. Raises StoreUnavailable if a store that it needs is not reachable."""
+    """Builder of items of a participant's list with the values of the present instant.
+
+    Methods raise StoreUnavailable if a store that they need is unreachable.
+    """
 
     def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
         self._history = history
         self._outbox = outbox
 
     async def item(self, key: ListKey, cached: CachedSession, participant_id: str, now_ms: int) -> ListItem | None:
-        """Build the item of a listed session; return None if the session was deleted."""
+        """Build the item of a session that Redis or Postgres listed at the position `key`.
+
+        Return None if the session was deleted. `now_ms` is the present instant in milliseconds.
+        """
         session, live = cached.session, cached.live
         if cached.row:
             return ListItem(key, cached.row)
         if session is None:
-            # Postgres has no such session of this participant, but it may have been created again.
+            # Postgres does not list this session for the participant. The session may have been deleted and created
+            # again.
             return await self.unaudited_item(key[1], live, key[0], participant_id, now_ms)
         if live is None:
             return _render_item(_as_of(session, None, now_ms), synced=True)
@@ -49,8 +56,8 @@ class CurrentItemBuilder:
     ) -> ListItem | None:
         """Build the item of a session that Postgres does not list for the participant.
 
-        `began_ms` is the session's position in the list if it is known. Returns None if the session was deleted or the
-        participant is not in it.
+        `live` is the session's snapshot in Redis. `began_ms` is the session's position in the list; None calculates the
+        position from the document. Return None if the session was deleted, or if the participant is not in the session.
         """
         if live is None or live.deleted or not live.document:
             return None
@@ -63,7 +70,7 @@ class CurrentItemBuilder:
         entries = await self._outbox.session_entries(session_id)
         paused_ms, first_ms = _pauses(entries)
         if first_ms is not None and entries[0].version > 1:
-            # For a participant who joined later, the list also shows the pauses before that.
+            # The list also counts pauses from the time before the participant joined.
             paused_ms += await self._history.paused_ms(session_id, parse_instant(document["created_at"]), first_ms)
         current = _as_of(replace(session, paused_ms=paused_ms), document, now_ms, participant_id)
         return _render_item(current, synced=False)
@@ -71,9 +78,9 @@ class CurrentItemBuilder:
     async def _item_of_later_version(
         self, session: ParticipantSession, live: Snapshot, participant_id: str, now_ms: int
     ) -> ListItem:
-        """Build the item of a session whose live version is later than the one in Postgres."""
+        """Build the item of a session whose version in Redis is later than the version in Postgres."""
         document = orjson.loads(live.document)
-        # The document has no values of a removed participant; Postgres has the last ones.
+        # If the participant was removed, the document has no values of the participant. Use the values in Postgres.
         values = _find_participant(document, participant_id)
         values = values or {"time_used_ms": session.time_used_ms, "cycle_count": session.cycle_count}
         current = _from_document(document, values, began_at_ms=session.began_at_ms)
@@ -83,7 +90,7 @@ class CurrentItemBuilder:
             if entry.epoch != session.epoch or entry.version > session.version
         ]
         if not later:
-            # The later versions were drained after the lookup.
+            # The later versions were drained after the look-up.
             session = await self._read_again(session, participant_id)
         paused_ms, first_ms = _pauses(later)
         if first_ms is not None and session.status == "paused":
@@ -95,12 +102,15 @@ class CurrentItemBuilder:
         try:
             found = await self._history.participant_sessions_by_id(participant_id, [session.session_id])
         except StoreUnavailable:
-            return session  # the versions are in the outbox, but beyond its newest entries
+            return session  # the later versions are in the outbox, but among the entries that reads do not cover
         return found.get(session.session_id, session)
 
 
 def build_item_from_postgres(session: ParticipantSession, now_ms: int) -> ListItem:
-    """Build an item from Postgres alone. A running clock does not count up to now, but a running pause does."""
+    """Build an item from Postgres alone, if Redis is unreachable.
+
+    `paused_ms` includes a running pause until `now_ms`. The used time does not include a running turn.
+    """
     return _render_item(_as_of(session, None, now_ms), synced=True)
 
 
@@ -123,7 +133,10 @@ def _find_participant(document: dict[str, Any], participant_id: str) -> dict[str
 
 
 def _from_document(document: dict[str, Any], values: Mapping[str, Any], *, began_at_ms: int) -> ParticipantSession:
-    """Build the session of a live document. `values` are those of the participant. The pauses are not known: 0."""
+    """Build a `ParticipantSession` from a session document. Set `paused_ms` to 0, because the document lacks pauses.
+
+    `values` has the participant's `time_used_ms` and `cycle_count`.
+    """
     return ParticipantSession(
         session_id=document["session_id"],
         epoch=document["epoch"],
@@ -144,9 +157,10 @@ def _from_document(document: dict[str, Any], values: Mapping[str, Any], *, began
 def _as_of(
     session: ParticipantSession, document: dict[str, Any] | None, now_ms: int, participant_id: str = ""
 ) -> ParticipantSession:
-    """Return a session as of now: a running pause and a running clock count up to now, the clock up to its deadline.
+    """Return a session with the values of the instant `now_ms`.
 
-    Nothing runs in a session that was left in v2.
+    Add a running pause to `paused_ms`. If `document` is given and the participant is active, add the running turn to
+    `time_used_ms`, at most until the deadline. A session of v2 that was not imported has no running pause.
     """
     if session.status == "paused" and not is_v2_epoch(session.epoch):
         return replace(session, paused_ms=session.paused_ms + max(0, now_ms - session.at_ms))
@@ -160,7 +174,11 @@ def _as_of(
 
 
 def _pauses(entries: Sequence[OutboxEntry]) -> tuple[int, int | None]:
-    """Return the total pause (ms) between versions in their order, and the instant (ms) of the first version."""
+    """Return the total pause between the versions in `entries`, and the instant of the first version.
+
+    Both values are in milliseconds. `entries` must be in the order of the versions. The instant is None if there are no
+    entries.
+    """
     instants: list[int] = [orjson.loads(entry.event)["occurred_at_ms"] for entry in entries]
     statuses = [orjson.loads(entry.document)["status"] for entry in entries]
     pairs = zip(instants, instants[1:], statuses, strict=False)

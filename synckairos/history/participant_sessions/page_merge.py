@@ -1,7 +1,7 @@
-"""Merges the sources of one page of a participant's sessions. Pure, so that table tests cover every case.
+"""Merge of the three sources of one page of a participant's sessions. Pure functions, so that tests cover every case.
 
-Recent sessions come from a sorted set in Redis that is complete since some instant. Older ones come from Postgres, and
-new ones from the outbox.
+Recent sessions come from a sorted set in Redis, which is complete for all sessions after a certain instant. Older
+sessions come from Postgres. Sessions that Postgres does not have yet come from the outbox.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,21 +14,26 @@ _LOWEST_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class ListItem(Struct, frozen=True):
-    """A session in a participant's list: its position, and its row as JSON."""
+    """Item of a participant's list: the list position (`key`), and the JSON of one session (`row`)."""
 
     key: ListKey
     row: bytes
 
 
 class PageRange(Struct, frozen=True):
-    """The positions of one page: from before `before` to `end`, which is None on the last page, since `since_ms`."""
+    """Range of list positions that one page covers. Lists are newest first.
+
+    - `since_ms`: begin of the oldest session that the list contains.
+    - `before`: the position at which the page before ended; None for the first page.
+    - `end`: the position at which this page ends; None for the final page.
+    """
 
     since_ms: int
     before: ListKey | None
     end: ListKey | None
 
     def contains(self, key: ListKey) -> bool:
-        """Return whether a session at this position that no source listed belongs on the page."""
+        """Return whether `key` is in this range. For sessions that neither Redis nor Postgres listed."""
         return (
             key[0] >= self.since_ms
             and (self.before is None or key < self.before)
@@ -37,14 +42,18 @@ class PageRange(Struct, frozen=True):
 
 
 class OlderQuery(Struct, frozen=True):
-    """The query for sessions that are older than those in Redis: from before a position, up to `limit` of them."""
+    """Query of Postgres for at most `limit` sessions that are older than the position `before`."""
 
     before: ListKey
     limit: int
 
 
 class RecentKeys(Struct, frozen=True):
-    """The sessions of a page that Redis lists. `has_more`: Redis lists more. `older`: the query that Postgres needs."""
+    """List positions of a page from Redis.
+
+    `has_more`: whether Redis lists further sessions after this page. `older`: the query of Postgres that fills the page
+    with older sessions; None if no query is needed.
+    """
 
     keys: tuple[ListKey, ...]
     has_more: bool
@@ -52,7 +61,10 @@ class RecentKeys(Struct, frozen=True):
 
 
 def select_recent(recent: CachedPage, since_ms: int, before: ListKey | None, limit: int) -> RecentKeys:
-    """Select the sessions of the cached page that began at `since_ms` or later, and plan the query for older ones."""
+    """Select the sessions of a cached page that began at `since_ms` or later, and plan the query for older sessions.
+
+    `before` is the position at which the page before ended; None for the first page.
+    """
     keys = tuple(key for key in recent.keys if key[0] >= since_ms)
     has_more = recent.has_more and len(keys) == len(recent.keys)
     if has_more or since_ms >= recent.complete_since_ms:
@@ -65,11 +77,13 @@ def select_recent(recent: CachedPage, since_ms: int, before: ListKey | None, lim
 def merge_page(
     listed: Sequence[ListKey], items: Iterable[ListItem], page_range: PageRange, limit: int
 ) -> tuple[tuple[ListItem, ...], ListKey | None]:
-    """Return the items of a page, newest first, and the position after which the next page begins (None on the last).
+    """Return the items of a page, newest first, and the position at which the page ends; None for the final page.
 
-    `listed` are the positions that Redis and Postgres listed. Their items are on the page, even if a position changed
-    meanwhile. Other items are sessions in the outbox: they are on the page if its range contains them. Listed sessions
-    that were deleted have no item.
+    - `listed`: the positions that Redis and Postgres listed. The items of these sessions are on the page, even if the
+      position of an item changed in the meantime.
+    - `items`: items of listed sessions, and items of sessions in the outbox. An item from the outbox is on the page if
+      the range contains its position. A listed session that was deleted has no item.
+    - `limit`: maximum number of items.
     """
     listed_ids = {session_id for _, session_id in listed}
     merged = sorted(

@@ -1,6 +1,7 @@
-"""Pages of a participant's sessions: recent ones from Redis, older ones from Postgres, new ones from the outbox.
+"""Pages of a participant's sessions: recent sessions from Redis, older ones from Postgres, new ones from the outbox.
 
-Each session is on one page. If one store is not reachable, the other answers as far as it can, and the page names it.
+Each session is on exactly one page. If Redis or Postgres is unreachable, the page has the sessions of the other store,
+and names this store.
 """
 
 import asyncio
@@ -33,14 +34,15 @@ DAY_MS = 86_400_000
 
 _HOUR_MS = 3_600_000
 _NAMES = tuple(field.name for field in fields(ParticipantSession))
-_NEVER_MS = 2**53 - 1  # an instant after all others: a set that is complete since then lists nothing
+_NEVER_MS = 2**53 - 1  # an instant after all others, so that a cached page that is complete since then lists no session
 
 
 @dataclass(frozen=True, slots=True)
 class ParticipantSessionPage:
-    """A page of a participant's sessions. `only_store` is the store that answered alone, if the other is unreachable.
+    """A page of a participant's sessions.
 
-    If Redis answered alone, the page covers sessions that began at `since_ms` or later.
+    `only_store` is the store that answered if the other store is unreachable; None if both stores answered. If only
+    Redis answered, the page has only sessions that began at `since_ms` or later. Otherwise `since_ms` is None.
     """
 
     page: Page[ListItem]
@@ -50,7 +52,11 @@ class ParticipantSessionPage:
 
 @dataclass(frozen=True, slots=True)
 class PageLookup:
-    """The answer of Redis for a page: ids of sessions with versions in the outbox, and the cached page, if any."""
+    """Result of a look-up in Redis for one page.
+
+    `in_outbox` has the ids of the participant's sessions with versions in the outbox. `recent` is the cached page; None
+    if Redis has no complete set of the participant.
+    """
 
     in_outbox: list[str]
     recent: CachedPage | None
@@ -58,7 +64,13 @@ class PageLookup:
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """The sessions of one page by their source. `unready` and `in_outbox` still have no item."""
+    """The sessions of one page by their source.
+
+    - `recent`: the cached page.
+    - `unready`: positions of the cached page whose items must be built.
+    - `older`: sessions from Postgres.
+    - `in_outbox`: ids of sessions that only the outbox listed.
+    """
 
     recent: CachedPage
     page_range: PageRange
@@ -69,7 +81,7 @@ class _Sources:
 
 
 class ParticipantSessions:
-    """Reads the sessions of participants, for `GET /participants/{id}/sessions`."""
+    """Reader of the lists of participants' sessions, for `GET /v1/participants/{id}/sessions`."""
 
     def __init__(
         self, history: HistoryReader, outbox: Outbox, cache: ParticipantSessionCache, read_cache: ReadCache
@@ -81,13 +93,14 @@ class ParticipantSessions:
         self._live_items = CurrentItemBuilder(history, outbox)
 
     async def look_up(self, participant_id: str, *, cursor: str | None, limit: int) -> PageLookup | None:
-        """Read the cached page and the outbox from Redis. One round trip. Returns None if Redis is not reachable.
+        """Read the cached page and the outbox from Redis in one round trip. Return None if Redis is unreachable.
 
-        Raises ValidationFailed for an invalid cursor.
+        Raises: ValidationFailed if the cursor is invalid.
         """
         before = parse_list_cursor(cursor)
         try:
-            # The outbox is read first. A version drained in between is then in both, and never in neither.
+            # Redis runs the read of the outbox first. A version that is drained between the two reads is then in both
+            # results. In the other order it could be missing in both.
             in_outbox, recent = await asyncio.gather(
                 self._outbox.sessions_of_participant(participant_id), self._cache.page(participant_id, before, limit)
             )
@@ -98,11 +111,12 @@ class ParticipantSessions:
     async def page(
         self, participant_id: str, lookup: PageLookup | None, *, days: int, cursor: str | None = None, limit: int = 50
     ) -> ParticipantSessionPage:
-        """Return a page of a participant's sessions of the last `days`, newest first, from the answer of `look_up`.
+        """Return a page of a participant's sessions that began in the last `days` days, newest first.
 
-        Only the last page can be empty; `limit` is 1 to 200. A session of which all versions are in the outbox is
-        included, unless its partition of the outbox has more than 5,000 entries. A recent page that was read before
-        takes one round trip to Redis, if the outbox has no versions of its sessions.
+        `lookup` is the result of `look_up` for the same page. `limit` is 1 to 200. Only the final page can be empty.
+        A session whose versions are all in the outbox is missing only if its partition of the outbox has more than
+        5,000 entries. If the page is cached and the outbox has no versions of its sessions, no further round trip is
+        needed.
 
         Raises:
             ValidationFailed: The cursor is invalid.
@@ -117,14 +131,17 @@ class ParticipantSessions:
             page = await self._build_page(participant_id, lookup, days, cursor, limit)
             if page.page.items or page.page.next_cursor is None:
                 return page
-            # All sessions of this page were deleted meanwhile.
+            # All sessions of this page were deleted in the meantime. Continue with the next page.
             cursor = page.page.next_cursor
             lookup = await self.look_up(participant_id, cursor=cursor, limit=limit)
             if lookup is None:
                 raise StoreUnavailable
 
     async def _fill_cache(self, participant_id: str, lookup: PageLookup, cursor: str | None, limit: int) -> PageLookup:
-        """Fill the cache and read the page again. While another reader fills it, use an empty page."""
+        """Fill the cache of a participant and read the cached page again.
+
+        If another reader fills the cache now, return an empty cached page. Postgres then provides all sessions.
+        """
         now_ms = await self._cache.now_ms()
         await self._cache.fill(participant_id, now_ms)
         recent = await self._cache.page(participant_id, parse_list_cursor(cursor), limit)
@@ -164,7 +181,7 @@ class ParticipantSessions:
         return ParticipantSessionPage(page, "redis", recent.complete_since_ms)
 
     async def _build_items(self, participant_id: str, sources: _Sources) -> list[ListItem]:
-        """Build the current items of sessions that have no ready row."""
+        """Build the items of sessions for which the cache has no complete row."""
         unready, older, in_outbox = sources.unready, sources.older, sources.in_outbox
         if not (unready or older or in_outbox):
             return []
@@ -173,7 +190,8 @@ class ParticipantSessions:
         cached = await self._cache.load_sessions(participant_id, unready, recent.lookups, live_ids)
         if in_outbox:
             begins = await self._load_begins(participant_id, sources)
-            # A listed session is on the page of its position. It was drained after the lookup if that is this page.
+            # A session in the outbox can also have a list position. If the position is in the range of this page, but
+            # the look-up did not list the session, then the session was drained after the look-up.
             drained = [
                 key for each in in_outbox if each in begins and sources.page_range.contains(key := (begins[each], each))
             ]
@@ -192,7 +210,7 @@ class ParticipantSessions:
         return [each for each in built if each is not None]
 
     async def _load_begins(self, participant_id: str, sources: _Sources) -> dict[str, int]:
-        """Return the start (ms) of those sessions in the outbox that Redis or Postgres lists for the participant."""
+        """Return `began_at_ms` by session id, for sessions in the outbox that Redis or Postgres also lists."""
         begins = await self._cache.load_start_times(participant_id, sources.in_outbox)
         if sources.page_range.since_ms < sources.recent.complete_since_ms and sources.is_postgres_reachable:
             unknown = [each for each in sources.in_outbox if each not in begins]
@@ -202,7 +220,10 @@ class ParticipantSessions:
     async def _load_older(
         self, participant_id: str, since_ms: int, query: OlderQuery | None, *, is_required: bool
     ) -> tuple[Page[ParticipantSession], bool]:
-        """Return a page of older sessions, and whether Postgres is reachable. Raises StoreUnavailable if required."""
+        """Return a page of older sessions, and whether Postgres is reachable. `query` None returns an empty page.
+
+        Raises: StoreUnavailable if Postgres is unreachable and `is_required` is True.
+        """
         if query is None:
             return Page(()), True
         try:
@@ -213,8 +234,8 @@ class ParticipantSessions:
             return Page(()), False
 
     async def _read_older(self, participant_id: str, since_ms: int, query: OlderQuery) -> Page[ParticipantSession]:
-        """Return a page of sessions from Postgres, or from the read cache."""
-        hour_ms = since_ms - since_ms % _HOUR_MS  # rounded, so that the cached answer is found for an hour
+        """Return a page of older sessions from the read cache, or from Postgres if the read cache does not have it."""
+        hour_ms = since_ms - since_ms % _HOUR_MS  # rounded down to an hour, so that requests share the cached answer
         cursor = render_cursor(*query.before)
 
         async def run_query() -> bytes:

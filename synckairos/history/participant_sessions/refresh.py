@@ -1,7 +1,7 @@
-"""Refreshes the caches of lists after each COMMIT of the drain, before the entries leave the outbox.
+"""Refresh of the participant list caches in Redis, after the drain commits to Postgres.
 
-Because of this order a reader finds a version in the outbox or in the caches. A worker that dies in between repeats the
-refresh.
+The refresh ends before the drain deletes the entries from the outbox. A reader therefore finds each version in the
+outbox or in the caches. If a worker dies before it deletes the entries, the next drain repeats the refresh.
 """
 
 import asyncio
@@ -19,16 +19,19 @@ from synckairos.wire.instants import instant_ms
 
 
 class SummaryRefresh:
-    """Updates sets, summaries and the read cache to what Postgres has. Raises StoreUnavailable without Redis."""
+    """Updater of participant sets, session summaries and read cache after changes in Postgres.
+
+    All methods raise StoreUnavailable if Redis is unreachable.
+    """
 
     def __init__(self, pipe: RedisPipe, keys: Keys, store: ParticipantSessionStore | None = None) -> None:
         self._store = store or ParticipantSessionStore(pipe, keys)
         self._read_cache = ReadCache(pipe, keys)
 
     async def refresh_committed(self, rows: EntryRows) -> None:
-        """Apply rows that Postgres has now. Applying them twice has the same result.
+        """Apply rows that the drain committed to Postgres. A repeated call with the same rows changes nothing.
 
-        One round trip per partition, or two if Redis has a summary or a set that the rows concern.
+        Uses one round trip to each partition, or two if Redis has a summary or a set for the rows.
         """
         sessions = {str(row.session_id): row for row in rows.sessions}
         participants: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
@@ -58,9 +61,9 @@ class SummaryRefresh:
         )
 
     async def refresh_imported(self, participants: Sequence[ParticipantRow]) -> None:
-        """Drop the caches of sessions that came to Postgres without the drain. Place these sessions in existing sets.
+        """Drop the caches of imported sessions, and add these sessions to the sets of participants that Redis has.
 
-        Two round trips per partition.
+        Imported sessions came to Postgres without the drain. Uses two round trips to each partition.
         """
         session_ids = list(dict.fromkeys(str(row.session_id) for row in participants))
         participant_ids = list(dict.fromkeys(str(row.participant_id) for row in participants))
@@ -78,7 +81,7 @@ class SummaryRefresh:
         )
 
     async def remove_session(self, session_id: str, participant_ids: Iterable[str]) -> None:
-        """Remove a session that Postgres no longer has from the caches and from its participants' lists."""
+        """Remove a session from the caches and from its participants' sets, after Postgres removed the session."""
         ids = list(participant_ids)
         await asyncio.gather(
             self._read_cache.drop([session_id], ids),
@@ -94,7 +97,7 @@ class SummaryRefresh:
         participants: list[ParticipantRow],
         summaries: dict[str, SessionSummary | None],
     ) -> None:
-        """Advance the session's summary, and place the session in the sets of these participants."""
+        """Advance the summary of a session, and set its position in the sets of the given participants."""
         if not participants and session_id not in summaries:
             return
         before = summaries.get(session_id)

@@ -1,7 +1,7 @@
-"""Session summaries: the part of a session that participants' lists show, as Redis caches it. Pure.
+"""Session summaries: the data of one session that the lists of its participants show, in the form cached in Redis.
 
-The facts of a session are the same for all its participants. Each participant's part is two numbers: the used time and
-the cycle count.
+Pure functions. The facts of a summary are the same for all participants of the session. Each participant has a part
+with two numbers: the used time in milliseconds and the number of turns.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,13 @@ from synckairos.wire.instants import instant_ms
 from synckairos.wire.participant_session_json import render_pieces
 
 CHANGING_STATUSES = ("running", "paused")
-"""Statuses in which a clock or a pause runs, so that values change without a command."""
+"""Session statuses in which a clock or a pause runs, so that values of the summary change without a command."""
 
-_DELETED = b"null"  # facts of a deleted session
+_DELETED = b"null"  # value of `SessionSummary.facts` for a deleted session
 
 
 def build_summary(session: ParticipantSession) -> SessionSummary:
-    """Build the summary of a session from the row of one participant."""
+    """Build the summary of a session from the list item of one of its participants."""
     facts = [
         session.sync_mode,
         session.status,
@@ -54,19 +54,22 @@ def _render_summary(session_id: str, position: bytes, facts: list[Any], metadata
 
 
 def render_part(time_used_ms: int, cycle_count: int) -> bytes:
-    """Render a participant's part of a summary."""
+    """Return a participant's part of a summary as bytes."""
     return b"%d %d" % (time_used_ms, cycle_count)
 
 
 def is_deleted(summary: SessionSummary) -> bool:
-    """Return whether the summary is of a deleted session."""
+    """Return whether the summary belongs to a deleted session."""
     return summary.facts == _DELETED
 
 
 def build_participant_session(
     summary: SessionSummary, part: bytes, session_id: str, began_at_ms: int
 ) -> ParticipantSession:
-    """Build a participant's session from its summary, which is not deleted, and the participant's part."""
+    """Build the list item of a participant from the session's summary and the participant's part.
+
+    The summary must not belong to a deleted session.
+    """
     epoch, version = summary.position.split()
     time_used_ms, cycle_count = part.split()
     facts: list[Any] = orjson.loads(summary.facts)
@@ -90,10 +93,13 @@ def build_participant_session(
 def advance_summary(
     before: SessionSummary | None, session: SessionRow, events: Iterable[EventRow]
 ) -> SessionSummary | None:
-    """Return a session's summary after a batch with these events.
+    """Return the summary of a session after the drain committed `events`.
 
-    The events must continue the version of `before`, or begin with version 1. Otherwise the result is None, and the
-    summary has to be read from Postgres. Returns `before` itself if the batch is not newer.
+    - `before`: the summary before the commit; None if Redis has no summary.
+    - `session`: the session's row after the commit.
+
+    Return `before` if it is as new as `session`. Return None if the events do not begin with the version after
+    `before`, or with version 1: then the next reader reads the summary from Postgres.
     """
     known_version, at_ms, status, paused_ms = 0, 0, "", 0
     if before is not None:
@@ -104,7 +110,7 @@ def advance_summary(
                 return before
         if not is_deleted(before):
             if epoch != session.epoch:
-                return None  # only Postgres knows which of the two epochs is the later one
+                return None  # only Postgres has the information which of the two epochs is later
             _, status, _, _, at_ms, paused_ms = orjson.loads(before.facts)
     if session.deleted_at is not None:
         return SessionSummary(_render_position(session.epoch, session.version), _DELETED)
@@ -132,7 +138,7 @@ def advance_summary(
 
 
 def render_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
-    """Render the parts of those participants who are in the session now, by their ids."""
+    """Return the parts of all participants that are in the session now, as bytes by participant id."""
     return {
         str(each.participant_id): render_part(each.time_used_ms, each.cycle_count)
         for each in participants
