@@ -56,11 +56,12 @@ def wait_for_end(pids: set[int]) -> None:
     subprocess.run(["tail", *names, "-s", "0.05", "-f", "/dev/null"], timeout=30, check=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "root_path"), [(signal.SIGINT, ""), (signal.SIGTERM, "/clock")])
 def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
-    number: signal.Signals, start_dev: StartDev
+    number: signal.Signals, root_path: str, start_dev: StartDev
 ) -> None:
-    process = start_dev().wait_ready()
+    process = start_dev(env={"SYNCKAIROS_ROOT_PATH": root_path}).wait_ready()
+    assert urlsplit(process.base_url).path == root_path
     addresses = banner(process)
     with urlopen(addresses["http"] + "/health") as answer:
         assert answer.status == 200
@@ -70,6 +71,8 @@ def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
     assert addresses["ws"] == process.ws_url
     for page in ("demo", "docs", "metrics"):
         assert addresses[page] == f"{process.base_url}/{page}"
+        with urlopen(addresses[page]) as answer:
+            assert answer.status == 200
     assert Path(addresses["data"]).is_dir()
     exported = dict(each.partition("=")[::2] for each in shlex.split(addresses["export"]))
     assert (exported["REDIS_URL"], exported["DATABASE_URL"]) == (addresses["redis"], addresses["postgres"])

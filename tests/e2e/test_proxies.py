@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -26,6 +26,8 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
 from tests.integration.parts import open_parts
+from tests.integration.realtime.instances import serving
+from tests.integration.realtime.raw_client import raw_client
 from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
 from tests.proxies import FORMS, PROGRAMS, SUB_PATH, Form, ProxyConfig, free_port, run_proxies
@@ -136,6 +138,31 @@ async def test_addresses_behind_a_sub_path_lead_back_through_the_proxy(
             assert "timestamp_ms" not in (await client.get(outside)).text or form == "removed", outside
 
 
+async def test_target_that_only_resembles_the_sub_path_leads_nowhere(servers: dict[Form, Process]) -> None:
+    port = urlsplit(servers["passed"].base_url).port or 0
+
+    async def statuses(target: str) -> tuple[int, int]:
+        """Return the statuses of a request and of a handshake. httpx would normalize the target."""
+        async with raw_client(port) as request, raw_client(port) as handshake:
+            await request.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            heads = (await request.head(), await handshake.upgrade(target))
+            assert all(b"\r\nlocation:" not in head for head in heads)
+            return int(heads[0].split()[1]), int(heads[1].split()[1])
+
+    for target in (
+        f"{SUB_PATH}{SUB_PATH}%s", f"{SUB_PATH}/%s", f"/{SUB_PATH}%s", f"/x/..{SUB_PATH}%s", f"{SUB_PATH}/..%s",
+        f"{SUB_PATH}/%%2e%%2e%s", f"{SUB_PATH}/.%s", f"{SUB_PATH}x%s", f"{SUB_PATH};x%s", f"{SUB_PATH.upper()}%s",
+        f"{SUB_PATH}%%252f..%s", f"{SUB_PATH}\\%s",
+    ):  # fmt: skip
+        assert (await statuses(target % "/v1/time"))[0] == 404, target
+        assert (await statuses(target % "/ws"))[1] == 404, target
+    for file in ("..%2f..%2fdocs/docs.js", "%2e%2e/%2e%2e/rest_app.py", "../../../../etc/passwd", "/etc/passwd", "%00"):
+        assert await statuses(f"{SUB_PATH}/demo/{file}") == (404, 404), file
+    # Encoded characters are the characters themselves.
+    assert await statuses("/%63lock/v1/time") == (200, 404)
+    assert await statuses("/%63lock/ws") == (426, 101)
+
+
 @pytest.mark.parametrize(("name", "form"), [each for each in EACH if each[1] != "removed"])
 async def test_clients_are_limited_by_their_own_address_whatever_they_claim(
     name: str, form: Form, proxies: dict[tuple[str, Form], ProxyConfig]
@@ -217,13 +244,13 @@ class Relay:
 
 
 @asynccontextmanager
-async def relayed(name: str, server: Process, folder: Path, edits: dict[str, str]) -> AsyncIterator[tuple[Relay, str]]:
-    """Run a relay to the server and a proxy in front of it. Yields the relay and the URL of the proxy."""
-    relay = Relay(target_of(server))
+async def relayed(name: str, target: str, folder: Path, edits: dict[str, str]) -> AsyncIterator[tuple[Relay, str]]:
+    """Run a relay to the server at `target` and a proxy in front of it. Yields the relay and the URL of the proxy."""
+    relay = Relay(target)
     listener = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
     async with listener:
-        target = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-        config = ProxyConfig.write(name, "root", [target], folder, edits)
+        address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        config = ProxyConfig.write(name, "root", [address], folder, edits)
         running = run_proxies(config)
         await asyncio.to_thread(running.__enter__)
         try:
@@ -240,7 +267,10 @@ async def test_proxy_reuses_idle_connections_and_closes_them_before_the_server(
     (idle_s,) = re.findall(r"(\d+)s", idle_time)
     assert int(idle_s) < Settings.model_fields["keep_alive_s"].default
     soon = {idle_time: idle_time.replace(f"{idle_s}s", "1s")}
-    async with relayed(name, servers["root"], tmp_path, soon) as (relay, base_url), visitor(base_url) as client:
+    async with (
+        relayed(name, target_of(servers["root"]), tmp_path, soon) as (relay, base_url),
+        visitor(base_url) as client,
+    ):
         for _ in range(3):
             assert (await client.get("v1/time")).status_code == 200
 
@@ -253,18 +283,23 @@ async def test_proxy_reuses_idle_connections_and_closes_them_before_the_server(
 
 
 async def test_server_with_a_shorter_keep_alive_closes_before_the_proxy(
-    stores: Settings, start_server: Callable[[Settings], Process], tmp_path: Path
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    server = await asyncio.to_thread(start_server, stores.model_copy(update={"keep_alive_s": 0.5}))
-    async with relayed("nginx", server, tmp_path, {}) as (relay, base_url), visitor(base_url) as client:
-        assert (await client.get("v1/time")).status_code == 200
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
 
-        async def is_any_closed() -> bool:
-            return any(each.closed_by for each in relay.used)
+    async with serving(settings.model_copy(update={"keep_alive_s": 0.2})) as instance:
+        monkeypatch.setattr(instance.server.config, "loaded_app", answer)
+        target = f"127.0.0.1:{instance.server.port}"
+        async with relayed("nginx", target, tmp_path, {}) as (relay, base_url), visitor(base_url) as client:
+            assert (await client.get("v1/time")).status_code == 200
 
-        await eventually(is_any_closed)
-        assert {each.closed_by for each in relay.used} == {"server"}
-        assert (await client.get("v1/time")).status_code == 200
+            async def are_all_closed() -> bool:
+                return all(each.closed_by for each in relay.used)
+
+            await eventually(are_all_closed)
+            assert {each.closed_by for each in relay.used} == {"server"}
 
 
 # -- rolling restart --------------------------------------------------------------------------------------------------
@@ -285,16 +320,16 @@ async def test_rolling_restart_behind_haproxy_loses_no_request_and_no_watcher(
     try:
         with run_proxies(config):
             async with Client(config.base_url) as watcher:
-                await restart_each(config.base_url, watcher, instances, ports, start)
+                await replace_both(config.base_url, watcher, instances, ports, start)
     finally:
         for instance in instances:
             await asyncio.to_thread(instance.stop)
 
 
-async def restart_each(
+async def replace_both(
     base_url: str, watcher: Client, instances: list[Process], ports: list[int], start: Callable[[int], Process]
 ) -> None:
-    """Restart the instances one after the other while clients send switches, each exactly once."""
+    """Restart one instance and then stop the other one, while clients send switches, each exactly once."""
     statuses: list[int] = []
     is_over = False
 
@@ -311,11 +346,12 @@ async def restart_each(
         async with watcher.watch(session_id), asyncio.TaskGroup() as pressing:
             for _ in range(2):
                 pressing.create_task(press())
-            for at, port in enumerate(ports):
-                instances[at].send(signal.SIGTERM)
-                assert await asyncio.to_thread(instances[at].wait_end) == 0
-                instances[at] = await asyncio.to_thread(start, port)
-                await eventually(partial(serves_switches, instances[at]))
+            await stop(instances[0])
+            instances[0] = await asyncio.to_thread(start, ports[0])
+            await eventually(partial(serves_switches, instances[0]))
+            await stop(instances[1])
+            before = len(statuses)
+            await eventually(lambda: has_more(statuses, before + 2))
             is_over = True
         version = (await client.get(f"v1/sessions/{session_id}")).json()["data"]["version"]
         assert set(statuses) == {200}
@@ -328,3 +364,12 @@ async def serves_switches(instance: Process) -> bool:
     """Return whether an instance has answered a switch since its start."""
     async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         return "/switch" in (await client.get(f"{instance.base_url}/metrics")).text
+
+
+async def stop(instance: Process) -> None:
+    instance.send(signal.SIGTERM)
+    assert await asyncio.to_thread(instance.wait_end) == 0
+
+
+async def has_more(statuses: list[int], count: int) -> bool:
+    return len(statuses) > count
