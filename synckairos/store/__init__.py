@@ -1,1 +1,1 @@
-"""All Redis commands of the product. No package above sends Redis commands, except over arq's own connection."""
+"""All Redis commands of the product. Packages above send no Redis commands, except over arq's own connection."""

@@ -1,4 +1,4 @@
-"""The script that commits: new versions of a session and an idempotency record, atomically and in one round trip."""
+"""The commit script: writes new versions of a session and an idempotency record, atomically and in one round trip."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,23 +17,26 @@ from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import Snapshot
 
 MAX_HISTORY_BYTES = 1 << 20
-"""Bytes of one session's version history if all its versions are large. It then keeps fewer versions than
-`history_length`, but two at least."""
+"""Bytes: target size of one session's version history if all of its versions are large.
+
+The history then has fewer versions than `history_length`, but at least two.
+"""
 
 
 class NewVersion(Struct, frozen=True):
-    """One version to commit: its audit event (JSON), and its feed message with the snapshot."""
+    """One version to commit: its audit event as JSON, and its feed message with the snapshot."""
 
     event: bytes
     message: FeedMessage
 
 
 class Commit(Struct, frozen=True):
-    """New versions on top of `base` (None: there is no session), and the record of a command id.
+    """New versions that follow `base`, and the idempotency record of a command id.
 
-    Without new versions only the record is stored. `due_ms` is the instant of the next transition that falls due by
-    time. `live_since_ms` is the creation instant of a session that is not final. A commit `by_time` only has overdue
-    transitions: the limits of the outbox do not apply to it.
+    `base` is the session that must be stored, None if no session may be stored. Without new versions, only the
+    idempotency record is stored. `due_ms` is the instant of the next transition by time. `live_since_ms` is the
+    creation instant of the session, None if the session is final. If `by_time` is True, the commit has only overdue
+    transitions, and the limits of the outbox do not apply to it.
     """
 
     session_id: str
@@ -48,17 +51,20 @@ class Commit(Struct, frozen=True):
 
 
 class Committed(Struct, frozen=True):
-    """The commit was made."""
+    """The commit succeeded."""
 
 
 class AlreadyDecided(Struct, frozen=True):
-    """The command id was decided before; `record` is its idempotency record. Nothing was committed."""
+    """The command id already has the idempotency record `record`. Nothing was committed."""
 
     record: bytes
 
 
 class Conflict(Struct, frozen=True):
-    """The session is not at `base` any more. `stored` is what it is at `now_ms`, so that no reload is needed."""
+    """The stored session is no longer `base`. Nothing was committed.
+
+    `stored` is the session that Redis has at `now_ms`, so that the caller does not need to load it again.
+    """
 
     now_ms: int
     stored: StoredSession | None
@@ -68,7 +74,7 @@ CommitOutcome = Committed | AlreadyDecided | Conflict
 
 
 class CommitKeys(NamedTuple):
-    """The keys of `lua/commit.lua`, in its order."""
+    """The KEYS of `lua/commit.lua`, in the order of the script."""
 
     session_key: str
     history_key: str
@@ -80,7 +86,10 @@ class CommitKeys(NamedTuple):
 
 
 class CommitArguments(NamedTuple):
-    """The first arguments of `lua/commit.lua`, in its order; "" means None. The script's text explains each."""
+    """The first ARGV of `lua/commit.lua`, in the order of the script. "" means None.
+
+    The comments of the script explain each argument.
+    """
 
     session_id: str
     base_epoch: str
@@ -103,7 +112,7 @@ class CommitArguments(NamedTuple):
 
 
 class VersionArguments(NamedTuple):
-    """The arguments of `lua/commit.lua` for each new version, in its order, after the `CommitArguments`."""
+    """The ARGV of `lua/commit.lua` for each new version, in the order of the script, after the `CommitArguments`."""
 
     version: int
     tag: str
@@ -113,7 +122,7 @@ class VersionArguments(NamedTuple):
 
 
 class CommitScript:
-    """Builds the calls of the script, sends them and parses the outcomes."""
+    """Builds the calls of the commit script, sends them and parses the results."""
 
     def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits) -> None:
         """Take the number of versions that a session's version history keeps, and the limits of the outbox."""
@@ -123,11 +132,17 @@ class CommitScript:
         self._script = LuaScript("commit")
 
     async def run(self, pipe: RedisPipe, commit: Commit) -> CommitOutcome:
-        """Make a commit, in one round trip. Raises BacklogFull."""
+        """Send a commit in one round trip, and return its result.
+
+        Raises: BacklogFull if the outbox has reached a limit.
+        """
         return _parse_outcome(await self._script(pipe, *self._build_call(commit)))
 
     async def run_many(self, pipe: RedisPipe, commits: Sequence[Commit]) -> list[CommitOutcome]:
-        """Make several commits in one round trip, each atomic by itself. Raises BacklogFull."""
+        """Send several commits in one round trip, and return their results in order. Each commit is atomic by itself.
+
+        Raises: BacklogFull if the outbox has reached a limit.
+        """
         replies = await self._script.call_many(pipe, [self._build_call(commit) for commit in commits])
         return [_parse_outcome(reply) for reply in replies]
 
@@ -173,7 +188,8 @@ class CommitScript:
         return [*names], args
 
     def _versions_to_keep(self, commit: Commit) -> int:
-        # The history keeps the way back from each version: about as long as its splices, or the whole document before.
+        # For each version the history has a reverse body. Its size is about the size of the splices, or of the whole
+        # document before.
         size, before = 1, commit.base.document if commit.base else b""
         for new in commit.versions:
             size = max(size, len(new.message.body if new.message.change else before))

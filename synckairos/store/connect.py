@@ -1,4 +1,4 @@
-"""Opens connections to Redis and checks that a store is safe to use."""
+"""Connections to Redis, and the check whether a store is safe to use."""
 
 import re
 from typing import Any
@@ -15,15 +15,15 @@ from synckairos.telemetry import log
 from synckairos.urls.redis_url import TlsOptions, parse_redis_url
 
 MAX_CONNECTIONS = 16
-"""Connections of one client of redis-py."""
+"""Maximum number of connections of one redis-py client."""
 
 logger = log.get_logger(__name__)
 
 
 def open_redis(url: str, timeout_s: float) -> Redis:
-    """Create a redis-py client for pub/sub and background work. It pools connections and does not retry.
+    """Return a redis-py client for pub/sub and background work. It pools connections and does not retry commands.
 
-    `timeout_s` limits connecting, waiting for a pooled connection, and each reply.
+    `timeout_s` is the maximum seconds for connecting, for waiting for a pooled connection, and for each reply.
     """
     options = connection_options(url, timeout_s) | {"timeout": timeout_s}  # redis-py declares it as a whole number
     return Redis.from_pool(BlockingConnectionPool(max_connections=MAX_CONNECTIONS, **options))
@@ -32,7 +32,9 @@ def open_redis(url: str, timeout_s: float) -> Redis:
 def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
     """Return the arguments of a redis-py connection pool for a Redis URL.
 
-    `timeout_s` limits connecting and each reply. Raises: ValueError if the URL is not valid.
+    `timeout_s` is the maximum seconds for connecting and for each reply.
+
+    Raises: ValueError if the URL is not valid.
     """
     address = parse_redis_url(url)
     options: dict[str, Any] = {
@@ -42,7 +44,8 @@ def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
         "socket_connect_timeout": timeout_s,
         "socket_timeout": timeout_s,
         "protocol": 2,
-        # Otherwise each connection sends CLIENT SETINFO, which needs a permission and fails before Redis 7.2.
+        # With a library name, each connection sends CLIENT SETINFO. That command needs a permission and fails before
+        # Redis 7.2.
         "lib_name": None,
         "lib_version": None,
     }
@@ -55,7 +58,7 @@ def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
 
 
 class _TlsConnection(SSLConnection):
-    """A connection that reads its TLS options from the URL, in the same way as the shared connection does."""
+    """A redis-py connection that reads its TLS options from the URL, in the same way as the shared connection does."""
 
     def __init__(self, *, tls: TlsOptions, **options: Any) -> None:
         super().__init__(**options)
@@ -72,7 +75,7 @@ class _TlsContext(RedisSSLContext):
 
 
 async def open_store(pipe: RedisPipe, keys: Keys) -> None:
-    """Check that the store is safe to write to, and record the number of partitions in a new store.
+    """Check that the store is safe to write to. If the store is new, store its number of partitions.
 
     Raises:
         StoreMismatch: the server evicts keys, or the store has another number of partitions.
@@ -98,9 +101,10 @@ async def open_store(pipe: RedisPipe, keys: Keys) -> None:
 
 
 async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
-    """Return the eviction policy, None if the server does not show it.
+    """Return the eviction policy of Redis, None if the user is not permitted to read it.
 
-    INFO shows it also where CONFIG is forbidden, as in managed services. A user may lack the permission for INFO too.
+    The policy is in INFO, which managed services also allow if they forbid CONFIG. A user can lack the permission for
+    INFO.
     """
     try:
         reply: bytes = await pipe.call("INFO", "memory")

@@ -1,4 +1,4 @@
-"""Deadlines in Redis: sorted sets of the sessions with transitions that fall due, claimed by leases."""
+"""Deadlines in Redis: sorted sets of the sessions that have transitions due by time, claimed with leases."""
 
 import time
 from collections.abc import AsyncIterator
@@ -14,11 +14,11 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stored_session import SESSION_FIELDS, LoadedSession, parse_stored_session
 
 LISTEN_TIMEOUT_S = 30.0
-"""Seconds that one wait for a wake-up lasts at most."""
+"""Seconds: maximum duration of one wait for a message on the wake-up channel."""
 
 
 class ClaimedSession(NamedTuple):
-    """A claimed session with the instant (ms) at which it fell due."""
+    """A session that this instance has claimed, and the instant at which it fell due, in ms since the Unix epoch."""
 
     session_id: str
     due_ms: int
@@ -26,10 +26,10 @@ class ClaimedSession(NamedTuple):
 
 
 class DueClaims(Struct, frozen=True):
-    """The claimed sessions, and the next deadline (ms) in the set, None if it is empty.
+    """The result of a claim: the claimed sessions, and the next deadline in the sorted set.
 
-    `sent_at_s` and `received_at_s` are readings of this process' monotonic clock. Redis TIME was `now_ms` at an instant
-    between them.
+    `next_due_ms` is None if the sorted set is empty. `sent_at_s` and `received_at_s` are readings of this process'
+    monotonic clock in seconds. The time of Redis was `now_ms` at an instant between these readings.
     """
 
     sent_at_s: float
@@ -40,7 +40,10 @@ class DueClaims(Struct, frozen=True):
 
 
 class Deadlines:
-    """The sorted sets of deadlines. All methods raise StoreUnavailable if Redis does not answer."""
+    """The sorted sets of deadlines, one for each partition.
+
+    All methods raise StoreUnavailable if Redis does not answer.
+    """
 
     def __init__(self, pipe: RedisPipe, redis: Redis, keys: Keys) -> None:
         self._pipe = pipe
@@ -50,7 +53,7 @@ class Deadlines:
         self._realign_script = LuaScript("deadline_set_from_session")
 
     async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
-        """Claim up to `count` due sessions for `lease_ms`, and load them. Atomic, one round trip."""
+        """Claim at most `count` due sessions for `lease_ms`, and load them. Atomic, one round trip."""
         sent_at_s = time.monotonic()
         with translated_errors():
             now, head, *due = await self._claim_script(
@@ -68,15 +71,20 @@ class Deadlines:
         return DueClaims(sent_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)
 
     async def realign(self, session_id: str) -> None:
-        """Set a session's deadline to the one in its state; remove it if there is none. Atomic, one round trip."""
+        """Set the deadline of a session to the deadline in its hash, or remove it if the hash has none.
+
+        Atomic, one round trip.
+        """
         names = [self._keys.deadlines(self._keys.partition_of(session_id)), self._keys.session(session_id)]
         with translated_errors():
             await self._realign_script(self._pipe, names, [session_id])
 
     async def wake_ups(self) -> AsyncIterator[int]:
-        """Yield each new deadline (ms) that is earlier than all others, until the connection fails.
+        """Yield each new deadline that is earlier than all other deadlines, in ms since the Unix epoch.
 
-        Raises StoreUnavailable when it fails. Messages can be lost, so wake-ups are only hints.
+        Messages can be lost, so the deadlines are only hints.
+
+        Raises: StoreUnavailable when the connection fails.
         """
         with translated_errors():
             async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:

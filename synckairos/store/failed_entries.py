@@ -1,7 +1,7 @@
-"""Failed entries: outbox entries that Postgres rejected. They leave the stream, are retried, then set aside.
+"""Failed entries: outbox entries that Postgres rejected. They are moved out of the stream, retried, then set aside.
 
-They are never dropped. Each failed entry is a hash with the fields it had in the stream. A sorted set holds the
-instants of the next attempts.
+A failed entry is never dropped. It is a hash with the fields of the outbox entry. A sorted set has the ids of failed
+entries by the instants of their next attempts.
 """
 
 from typing import Any
@@ -16,7 +16,10 @@ from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 
 
 class FailedEntry(Struct, frozen=True):
-    """An entry outside the stream: its retries so far, its last error, and its next attempt (None: set aside)."""
+    """A failed entry: the outbox entry, the number of retries, the last error, and the instant of the next attempt.
+
+    `next_attempt_at_ms` is None if the entry is set aside.
+    """
 
     partition: int
     entry: StreamEntry
@@ -38,9 +41,9 @@ class FailedEntries:
     async def add(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None
     ) -> None:
-        """Move an entry out of the stream, or record another failure of a failed entry. Atomic, one round trip.
+        """Move an outbox entry out of the stream, or store another failure of a failed entry. Atomic, one round trip.
 
-        `next_attempt_in_ms` None sets the entry aside.
+        `retries` is the number of retries so far. If `next_attempt_in_ms` is None, the entry is set aside.
         """
         names = [
             self._keys.outbox(partition),
@@ -55,7 +58,7 @@ class FailedEntries:
             await self._fail_script(self._pipe, names, args)
 
     async def load_due(self, partition: int, count: int) -> list[FailedEntry]:
-        """Return up to `count` entries whose next attempt is due. Two round trips, one if there are none."""
+        """Return at most `count` failed entries whose next attempt is due. Two round trips, one if no entry is due."""
         name = self._keys.failed_entries(partition)
         with translated_errors():
             time, found = await self._pipe.call_many(
@@ -66,7 +69,7 @@ class FailedEntries:
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 
     async def load_all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
-        """Return a partition's failed entries in the order of their next attempts, in two round trips."""
+        """Return the failed entries of a partition in the order of their next attempts, in two round trips."""
         low = "inf" if set_aside_only else "-inf"
         with translated_errors():
             found: list[bytes] = await self._pipe.call(
@@ -76,18 +79,24 @@ class FailedEntries:
         return await self._load(partition, [(i, None if score == float("inf") else int(score)) for i, score in scores])
 
     async def load_set_aside(self) -> list[FailedEntry]:
-        """Return the entries of all partitions that were set aside, oldest failure first, for the operator."""
+        """Return the set-aside entries of all partitions, in the order of their first failures, for the operator."""
         found = [each for at in range(self._keys.partitions) for each in await self.load_all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
 
     async def retry(self, partition: int, entry_id: str) -> bool:
-        """Make an entry due now, with a new schedule; False if there is no such entry. Atomic, one round trip."""
+        """Make the next attempt of a failed entry due now, and reset its number of retries. Atomic, one round trip.
+
+        Returns False if there is no such entry.
+        """
         names = [self._keys.failed_entries(partition), self._keys.failed_entry(partition, entry_id)]
         with translated_errors():
             return bool(await self._retry_script(self._pipe, names, [entry_id]))
 
     async def retry_set_aside(self, entry_id: str | None = None) -> int:
-        """Make the entries that were set aside, or only this one, due at a worker's next sweep; return their number."""
+        """Make all set-aside entries due at the next sweep of a worker, or only the entry `entry_id`.
+
+        Returns the number of these entries.
+        """
         retried = 0
         for each in await self.load_set_aside():
             if entry_id in (None, each.entry.entry_id):
@@ -95,14 +104,17 @@ class FailedEntries:
         return retried
 
     async def close_gap(self, partition: int, entry: StreamEntry) -> None:
-        """Record that Postgres now has a failed entry, before its session is settled. One round trip."""
+        """Remove the gap of a failed entry that Postgres now has.
+
+        Call this before the session is settled. One round trip.
+        """
         fields = entry.fields
         gap = b" ".join(fields.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
         with translated_errors():
             await self._pipe.call("ZREM", self._keys.outbox_gaps(partition), gap)
 
     async def remove(self, partition: int, entry_id: str) -> None:
-        """Remove an entry that Postgres now has. One round trip."""
+        """Remove a failed entry that Postgres now has. One round trip."""
         with translated_errors():
             await self._pipe.call_many(
                 [

@@ -1,8 +1,9 @@
-"""The feed: receives the versions of the watched sessions that any instance commits, each once and in order.
+"""The feed: receives the committed versions of watched sessions from all instances, each version once and in order.
 
-Pub/sub can lose messages, so versions decide. After a gap or an interrupted subscription the feed reads the session
-again. Every two seconds it compares the watched versions with the stored versions, which finds a lost last message. So
-the feed recovers from any loss within five seconds. It knows nothing of sockets.
+Pub/sub can lose messages, so the version numbers decide what is missing. After a gap or an interrupted subscription,
+the feed reads the session again. Every two seconds it compares the versions of watched sessions with the stored
+versions, which detects a lost newest message. So the feed recovers from any loss within five seconds. The feed does not
+use sockets.
 """
 
 import asyncio
@@ -29,25 +30,25 @@ from synckairos.wire.feed_message import FeedMessage, MessageWithBody
 from synckairos.wire.snapshot import Snapshot
 
 COMPARE_S = 2.0
-"""Seconds between two comparisons of the watched versions with the stored versions."""
+"""Seconds between two comparisons of the versions of watched sessions with the stored versions."""
 
 REREAD_RETRY_S = (0.05, 0.5)
-"""Seconds before sessions are read again after Redis did not answer: limits of the first and of the longest delay."""
+"""Seconds before sessions are read again after Redis did not answer: maximum of the first delay, and of all delays."""
 
 SUBSCRIBE_TIMEOUT_S = 2.0
-"""Seconds that `watch` waits for a confirmation."""
+"""Seconds: maximum duration for which `watch` waits until Redis confirms the subscription."""
 
 TTL_REFRESH_S = 60.0
-"""Seconds between two extensions of the watched sessions' lives in Redis, at most."""
+"""Seconds between two extensions of the TTLs of watched sessions."""
 
 BATCH_SIZE = 250
-"""Sessions in one pipeline."""
+"""Number of sessions in one pipeline."""
 
 BATCH_SIZE_WITH_HISTORY = 16
-"""Sessions in one pipeline that also reads their version histories."""
+"""Number of sessions in one pipeline that also reads version histories."""
 
 MAX_BACKLOG = 256
-"""Messages of one session that are kept while it is read again; further messages cause another read."""
+"""Maximum number of a session's messages that are kept during a reread. Further messages cause another reread."""
 
 logger = log.get_logger(__name__)
 
@@ -55,23 +56,31 @@ _ERRORS = (RedisError, OSError, StoreUnavailable)
 
 
 class Listener(Protocol):
-    """The receiver of the feed's versions. Called synchronously, in order of versions. It must not raise."""
+    """The receiver of versions from the feed. Its methods are called synchronously and in the order of versions.
+
+    The methods must not raise.
+    """
 
     def publish(self, message: FeedMessage) -> None:
         """Receive the next version of a watched session."""
 
     def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
-        """Receive the stored version, because the versions before it are missing or the store lost some (`went_back`).
+        """Receive the stored version of a session, because versions before it are missing or were lost.
 
-        The store can have issued a lost version number again, so the version may be one that was received before.
+        `went_back` is True if the store has lost versions that watchers received. The store can then issue a version
+        number again, so watchers can have a version with the same number.
         """
 
     def absent(self, session_id: str) -> None:
-        """Learn that a session that was known is not in Redis any more."""
+        """Receive the notice that Redis no longer has a watched session."""
 
 
 class _WatchedSession:
-    """A watched session. `at` is the snapshot that all its watchers were offered."""
+    """The feed's data about a watched session.
+
+    `at` is the snapshot that all watchers of the session have received, None before the first snapshot. `backlog` has
+    the messages that arrived during a reread.
+    """
 
     __slots__ = ("at", "backlog", "is_rereading", "needs_resync")
 
@@ -79,11 +88,11 @@ class _WatchedSession:
         self.at: Snapshot | None = None
         self.is_rereading = False
         self.needs_resync = False
-        """Whether a watcher joined that could not be offered `at`."""
+        """Whether a watcher has joined that did not receive `at`."""
         self.backlog: list[MessageWithBody] = []
 
     def is_at(self, snapshot: Snapshot | None) -> bool:
-        """Tell whether the watchers have this snapshot. The tag detects a version number that was issued again."""
+        """Return whether `at` is this snapshot. The tag distinguishes a version number that was issued again."""
         at = self.at
         if at is None or snapshot is None:
             return at is snapshot
@@ -91,12 +100,12 @@ class _WatchedSession:
 
 
 class Feed:
-    """The feed of the watched sessions. Each version is passed on once and in order."""
+    """The feed of watched sessions. Each version is delivered to the listener once and in order."""
 
     def __init__(
         self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int, compare_s: float = COMPARE_S
     ) -> None:
-        """Take a client for pub/sub, a connection for reads, and the life in Redis that watched sessions keep.
+        """Take a client for pub/sub, a connection for reads, and the TTL in seconds of watched sessions in Redis.
 
         `compare_s` is the number of seconds between two comparisons with the stored versions.
         """
@@ -112,7 +121,7 @@ class Feed:
 
     @property
     def server_time(self) -> ServerTime:
-        """Return Redis TIME as the heartbeats estimate it."""
+        """Return the estimate of Redis TIME, which the heartbeats measure."""
         return self.subscriber.server_time
 
     @property
@@ -122,10 +131,12 @@ class Feed:
     # -- watching -----------------------------------------------------------------------------------------------------
 
     async def watch(self, session_id: str) -> None:
-        """Subscribe to a session. A read after this call returns, together with the feed, misses no version.
+        """Subscribe to a session. After this call, a read of the session and the feed together miss no version.
 
-        It also returns if the session is unwatched meanwhile. Raises StoreUnavailable if Redis does not confirm within
-        two seconds; the session stays watched, and the feed subscribes when Redis is back.
+        The call also returns if the session is unwatched during the call.
+
+        Raises: StoreUnavailable if Redis does not confirm within two seconds. The session then stays watched, and the
+        feed subscribes when Redis answers again.
         """
         if session_id not in self._watched:
             self._watched[session_id] = _WatchedSession()
@@ -144,28 +155,31 @@ class Feed:
             self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
     def seed(self, session_id: str, snapshot: Snapshot) -> None:
-        """Set the snapshot that the next message must follow, if no message was received yet."""
+        """Set the snapshot that the next feed message must follow, if the session has no snapshot yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
     def request_resync(self, session_id: str) -> None:
-        """Renew a session at the next successful comparison, because a watcher could not be offered its state."""
+        """Request a `resync` of the session at the next comparison that succeeds.
+
+        The reason is that a watcher has joined and did not receive the session's state.
+        """
         watched = self._watched.get(session_id)
         if watched is not None:
             watched.needs_resync = True
 
     async def history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
-        """Return the stored versions of a session, from this snapshot back. One round trip.
+        """Return the feed messages of a session from the version `snapshot` back, newest first. One round trip.
 
-        Raises StoreUnavailable.
+        Raises: StoreUnavailable if Redis does not answer.
         """
         with translated_errors():
             kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
         return parse_history(snapshot, kept)
 
     async def run(self, listener: Listener) -> None:
-        """Receive until cancelled; continue after each failure of Redis."""
+        """Receive feed messages until cancelled. After each failure of Redis, reconnect and continue."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscriber.run())
@@ -198,7 +212,7 @@ class Feed:
             self._deliver(watched, packed.unpack(at.document if at else b""))
         elif at is None or message.snapshot.epoch != at.epoch or message.snapshot.version > at.version:
             FEED_GAPS.inc()
-            # The read returns a version at least as new as this message, so the message is not kept.
+            # The reread returns a version that is not older than this message, so the message is not kept.
             self._request_reread(message.session_id, watched)
 
     def _deliver(self, watched: _WatchedSession, message: FeedMessage) -> None:
@@ -211,7 +225,7 @@ class Feed:
         return self._listener
 
     def _request_reread(self, session_id: str, watched: _WatchedSession) -> None:
-        """Have a session read again; its messages wait in the backlog meanwhile."""
+        """Request that a session is read again. Until then its messages are kept in the backlog."""
         watched.is_rereading = True
         self._to_reread[session_id] = None
         self._has_to_reread.set()
@@ -239,7 +253,7 @@ class Feed:
         return watched is not None and watched.is_rereading
 
     async def _reread(self, ids: list[str]) -> None:
-        """Pass on the versions that the watchers missed: compare positions, then read the sessions that differ."""
+        """Deliver the versions that watchers have missed: compare versions, then read only the sessions that differ."""
         changed = []
         for session_id, stored in zip(ids, await self._load_positions(ids), strict=True):
             watched = self._watched.get(session_id)
@@ -258,7 +272,10 @@ class Feed:
     def _catch_up(
         self, session_id: str, watched: _WatchedSession, newest: Snapshot | None, history: Iterator[FeedMessage]
     ) -> None:
-        """Deliver the history after the watchers' version. If it does not reach back so far, resync the session."""
+        """Deliver the versions in the history that follow the watchers' version.
+
+        If the history does not reach back to that version, resync the session.
+        """
         at = watched.at
         if newest is None:
             if at is not None:
@@ -283,7 +300,10 @@ class Feed:
             self._take(packed)
 
     async def _load_positions(self, ids: list[str], extend_ttl: bool = False) -> list[Snapshot | None]:
-        """Return the stored snapshots without their documents, None if there is no session; one round trip."""
+        """Return the stored snapshot of each session without its document, None if there is no session. One round trip.
+
+        If `extend_ttl` is True, also extend the TTLs of the sessions.
+        """
         keys = self._keys
         commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
         if extend_ttl:
@@ -299,7 +319,7 @@ class Feed:
         ]
 
     async def _load_with_history(self, ids: list[str]) -> list[tuple[Snapshot | None, Iterator[FeedMessage]]]:
-        """Return the stored snapshots and their version histories, newest first; one round trip."""
+        """Return the stored snapshot and the version history, newest first, of each session. One round trip."""
         commands: list[RedisCommand] = []
         for session_id in ids:
             commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
@@ -316,7 +336,10 @@ class Feed:
     # -- comparison with the store ------------------------------------------------------------------------------------
 
     async def _compare_regularly(self) -> None:
-        """Compare the watchers' versions with the stored versions, and keep watched sessions from expiring."""
+        """Compare the watchers' versions with the stored versions regularly.
+
+        Also extend the TTLs of watched sessions.
+        """
         extended_at = 0.0
         while True:
             await asyncio.sleep(self._compare_s)
@@ -333,7 +356,7 @@ class Feed:
         before = [self._watched[session_id].at for session_id in ids]
         for session_id, was, stored in zip(ids, before, await self._load_positions(ids, extend_ttl), strict=True):
             watched = self._watched.get(session_id)
-            # A session that received a version during the read needs no comparison.
+            # A session that received a version during the read is newer than the read, so it needs no comparison.
             if watched is None or watched.is_rereading or watched.at is not was:
                 continue
             if not watched.is_at(stored):
@@ -345,7 +368,7 @@ class Feed:
 
 
 def _follows(at: Snapshot | None, message: FeedMessage) -> bool:
-    """Tell whether a message is the next version after `at` and can be unpacked with its document."""
+    """Return whether a message is the next version after `at` and its document can be unpacked."""
     snapshot = message.snapshot
     if at is None:
         return message.change is None

@@ -1,4 +1,4 @@
-"""Lua scripts of `store/lua`: each runs atomically in Redis and is called by its hash."""
+"""Lua scripts in `store/lua`. Each script runs atomically in Redis and is called by its hash."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,19 +10,22 @@ from redis.exceptions import ResponseError
 from synckairos.store.shared_connection import Argument, RedisPipe
 
 ScriptCall = tuple[list[str], list[Argument]]
-"""The keys and the arguments of one call."""
+"""The KEYS and the ARGV of one call of a script."""
 
 
 class LuaScript:
-    """A script that is called by its hash. If the server does not have it (any more), its text is sent."""
+    """A script that is called by its hash. If Redis does not have the script, its text is sent."""
 
     def __init__(self, name: str) -> None:
-        """Read `store/lua/<name>.lua`."""
+        """Read the text of the script from `store/lua/<name>.lua`."""
         self.text = resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def call_many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Call the script several times in one round trip. If its text must be sent, the calls run one by one."""
+        """Call the script several times in one round trip, and return the results in order.
+
+        If Redis does not have the script, the calls run one after the other.
+        """
         try:
             return await pipe.call_many([("EVALSHA", self.sha, len(keys), *keys, *args) for keys, args in calls])
         except ResponseError as error:
@@ -31,7 +34,7 @@ class LuaScript:
             return [await self(pipe, *call) for call in calls]
 
     async def __call__(self, pipe: RedisPipe, keys: list[str], args: list[Argument]) -> Any:
-        """Call the script in one round trip, in two if its text must be sent."""
+        """Call the script in one round trip, or in two if its text must be sent."""
         try:
             return await pipe.call("EVALSHA", self.sha, len(keys), *keys, *args)
         except ResponseError as error:
@@ -41,5 +44,5 @@ class LuaScript:
 
 
 def is_missing_script(error: ResponseError) -> bool:
-    """Tell whether the server does not know the hash: it was restarted, replaced or flushed."""
+    """Return whether Redis does not have the script, because it was restarted, replaced or flushed."""
     return str(error).startswith("NOSCRIPT")

@@ -1,7 +1,8 @@
 """The outbox in Redis: streams of the committed versions that Postgres does not have yet.
 
-The outbox is the audit's source of truth until Postgres has a version. Only `lua/commit.lua` writes entries. This
-module reads them and removes them after Postgres has them. The audit decides which rows they become.
+The outbox is the audit's source of truth for a version until Postgres has that version. Only `lua/commit.lua` writes
+outbox entries. This module reads the entries and removes them when Postgres has them. The package `audit` converts them
+to rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,26 +18,29 @@ from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_ti
 from synckairos.wire.outbox_entry import OutboxEntry
 
 MIN_STAY_AFTER_DEADLINE_MS = 3_600_000
-"""Milliseconds that a session stays in Redis after its next deadline, at least."""
+"""Milliseconds: minimum duration that a session stays in Redis after its next deadline."""
 
-_FIRST_PAGE = 16  # entries may be large: the sizes of the first entries show how many fit
+_FIRST_PAGE = 16  # entries can be large, so the sizes of the first entries determine the size of the next page
 _MAX_PAGE = 200
 _MAX_SCANNED_ENTRIES = 5_000
 
 SETTLED_PER_CALL = 1_000
-"""Sessions that one call of the settle script handles, so that other callers do not wait for long."""
+"""Number of sessions in one call of the settle script. The number is bounded so that other callers do not wait long."""
 
 _TALLY_FIELDS = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
 class StreamEntry(Struct, frozen=True):
-    """One entry of the stream: its id there, and its fields as they were written."""
+    """One outbox entry as stored: its id in the stream, and its fields."""
 
     entry_id: str
     fields: Mapping[bytes, bytes]
 
     def parse(self) -> OutboxEntry:
-        """Parse the fields. Raises ValueError if a field is missing or invalid."""
+        """Parse the fields of the entry.
+
+        Raises: ValueError if a field is missing or invalid.
+        """
         fields = self.fields
         try:
             session_id, epoch = fields[b"session_id"].decode(), fields[b"epoch"].decode()
@@ -46,12 +50,12 @@ class StreamEntry(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes of all field values."""
+        """Return the total number of bytes of all field values."""
         return sum(map(len, self.fields.values()))
 
 
 class SettledVersion(Struct, frozen=True):
-    """The newest version of a session, among those of a batch, that Postgres has."""
+    """The newest version of a session that Postgres has, among the versions of a batch."""
 
     session_id: str
     epoch: str
@@ -59,9 +63,9 @@ class SettledVersion(Struct, frozen=True):
 
 
 class DrainTally(Struct, frozen=True):
-    """Totals of all drains since the store was created: versions, conflicts, failed entries, batches, busy time.
+    """Totals of all drains since the store was created: versions, conflicts, failed entries, batches, busy time in µs.
 
-    They are kept in the store, so that every server reports the same totals and a restart loses nothing.
+    The totals are in Redis, so every instance reports the same totals, and a restart loses nothing.
     """
 
     drained: int = 0
@@ -72,10 +76,11 @@ class DrainTally(Struct, frozen=True):
 
 
 class OutboxBacklog(Struct, frozen=True):
-    """The content of the outbox: entries, the age of the oldest entry in ms (0 without entries), and failed entries.
+    """The content of the outbox: number of entries, age of the oldest entry in ms, and numbers of failed entries.
 
-    `retrying` are failed entries with another attempt to come. `set_aside` are those that the operator must handle.
-    `bytes` are the bytes in the entries. `fullness` is the largest share of a limit that a partition uses, 1 is full.
+    The age is 0 if there are no entries. `retrying` is the number of failed entries that have another attempt.
+    `set_aside` is the number of failed entries that the operator must handle. `bytes` is the number of bytes in the
+    entries. `fullness` is the largest used share of a limit in any partition; 1 means full.
     """
 
     entries: int
@@ -109,10 +114,10 @@ class Outbox:
     async def read(
         self, partition: int, max_entries: int, max_bytes: int, after: str | None = None
     ) -> list[StreamEntry]:
-        """Return the oldest entries, or the oldest after the id `after`, in order. They stay in the stream.
+        """Return the oldest entries of the stream, or the oldest entries after the entry id `after`, in order.
 
-        Reading stops at `max_entries`, or at the first entry with which the sum reaches `max_bytes`. So at least one
-        entry is returned, if there is one.
+        The entries stay in the stream. Reading stops at `max_entries` entries, or at the first entry with which the
+        total size reaches `max_bytes`. If there are entries, at least one is returned.
         """
         name = self.keys.outbox(partition)
         found: list[StreamEntry] = []
@@ -145,13 +150,17 @@ class Outbox:
         conflicts: int = 0,
         busy_us: int = 0,
     ) -> int:
-        """Settle the sessions of entries that Postgres has, then remove the entries; return how many were there.
+        """Settle the sessions of entries that Postgres has, then remove the entries.
 
-        A session whose newest version is in Postgres, without a gap, gets the life `ttl_ms` in Redis. It stays at least
-        an hour after its next deadline. For other sessions only the audited version is stored, up to the first failed
-        entry. `size_bytes` are the bytes in the entries; `drained`, `conflicts` and `busy_us` are added to the tally.
+        Return the number of removed entries.
 
-        One round trip for each thousand sessions, so that other commands do not wait for long. Safe to repeat.
+        If the newest version of a session is in Postgres without a gap, the session gets the TTL `ttl_ms` in Redis, but
+        stays at least one hour after its next deadline. For each other session only the audited version is stored. That
+        is the newest version in Postgres before the first gap. `size_bytes` is the number of bytes in the entries.
+        `drained`, `conflicts` and `busy_us` are added to the tally.
+
+        Each thousand sessions take one round trip, so that other commands do not wait long. The call can be repeated
+        safely.
         """
         keys = self.keys
         shared = [
@@ -181,14 +190,15 @@ class Outbox:
         return removed
 
     async def is_empty(self, partition: int) -> bool:
-        """Tell whether a partition's outbox has no entries."""
+        """Return whether the outbox of a partition has no entries."""
         with translated_errors():
             return not await self._pipe.call("XLEN", self.keys.outbox(partition))
 
     async def session_entries(self, session_id: str) -> list[OutboxEntry]:
-        """Return a session's versions in the outbox, oldest first. One round trip.
+        """Return the versions of a session in the outbox, oldest first. One round trip.
 
-        Scans the newest 5,000 entries of the partition, so versions behind a longer backlog are missing.
+        Only the newest 5,000 entries of the partition are scanned. So versions in older entries are missing from the
+        result.
         """
         names = [self.keys.outbox(self.keys.partition_of(session_id)), self.keys.session(session_id)]
         with translated_errors():
@@ -199,18 +209,19 @@ class Outbox:
         ]
 
     async def has_failed_entries(self, session_id: str) -> bool:
-        """Tell whether a session has failed entries, in any epoch. One round trip."""
+        """Return whether a session has failed entries, in any epoch. One round trip."""
         name = self.keys.outbox_gaps(self.keys.partition_of(session_id))
         with translated_errors():
             return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_id} ", f"({session_id}!"))
 
     async def sessions_of_participant(self, participant_id: str) -> list[str]:
-        """Return the ids of sessions with versions in the outbox that name a participant, in no order.
+        """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
 
-        One round trip for all partitions. It is sent before any command that the caller sends after this call. Scans
-        the newest 5,000 entries of each partition, as `session_entries` does.
+        The commands for all partitions are sent together, before any command that the caller sends after this call.
+        Only the newest 5,000 entries of each partition are scanned, as in `session_entries`.
         """
-        # Sent as text, not by its hash: a second attempt with the text would run after later commands of the caller.
+        # The script is sent as text instead of by its hash. If the hash were missing, the second attempt would run
+        # after later commands of the caller.
         commands: list[RedisCommand] = [
             (
                 "EVAL",
@@ -227,7 +238,7 @@ class Outbox:
         return [session_id.decode() for ids in found for session_id in ids]
 
     async def measure_backlog(self) -> OutboxBacklog:
-        """Measure the content of all partitions' outboxes together, in one round trip."""
+        """Return the content of the outboxes of all partitions together, in one round trip."""
         keys = self.keys
         commands: list[RedisCommand] = [("TIME",)]
         for partition in range(keys.partitions):

@@ -1,4 +1,4 @@
-"""Limits of the outbox. Above them, commits are refused; only overdue transitions are still accepted."""
+"""Limits of the outbox. If a limit is reached, commits are refused, except commits of overdue transitions."""
 
 from msgspec import Struct
 
@@ -6,9 +6,9 @@ from synckairos.config import Settings
 
 
 class OutboxLimits(Struct, frozen=True):
-    """Limits of one partition's outbox: entries, bytes in the entries, and the age of the oldest entry in ms.
+    """Limits of one partition's outbox: number of entries, bytes in the entries, and age of the oldest entry in ms.
 
-    None means no limit. The script that commits checks them before it writes.
+    None means no limit. The commit script checks the limits before it writes.
     """
 
     entries: int | None = None
@@ -17,7 +17,10 @@ class OutboxLimits(Struct, frozen=True):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "OutboxLimits":
-        """Divide the limits of the whole outbox evenly among the partitions."""
+        """Return the limits of one partition.
+
+        The limits of the whole outbox are divided evenly among the partitions.
+        """
         return cls(
             entries=max(1, settings.outbox_max_entries // settings.partitions),
             bytes=max(1, settings.outbox_max_bytes // settings.partitions),
@@ -25,11 +28,17 @@ class OutboxLimits(Struct, frozen=True):
         )
 
     def script_arguments(self) -> tuple[int | str, ...]:
-        """Return entries, bytes and age as `lua/commit.lua` expects them: empty if there is no limit."""
+        """Return the limits of entries, bytes and age as `lua/commit.lua` expects them.
+
+        An empty text means no limit.
+        """
         return tuple("" if limit is None else limit for limit in (self.entries, self.bytes, self.age_ms))
 
     def fullness(self, entries: int, size: int, age_ms: int) -> float:
-        """Return the largest share of a limit that is used: 1 is full. `size` is in bytes."""
+        """Return the largest used share of a limit.
+
+        1 means full. `size` is in bytes, `age_ms` is of the oldest entry.
+        """
         pairs = ((entries, self.entries), (size, self.bytes), (age_ms, self.age_ms))
         return max((used / limit for used, limit in pairs if limit is not None), default=0.0)
 

@@ -1,16 +1,16 @@
-"""Lists of participants' recent sessions in Redis: a set for each participant and a summary for each session.
+"""Lists of participants' recent sessions in Redis: a set for each participant, and a summary for each session.
 
-A participant's set holds the ids of the sessions of the last 30 days, at most the newest 1,000. They are sorted by
-the instants at which they began. A session's summary holds the values that lists show, as of the newest version in
-Postgres. It is the same for all participants. Sets and summaries exist only if the participant's list is read.
+The set of a participant has the ids of at most 1,000 sessions of the last 30 days, sorted by the instants at which they
+began. The summary of a session has the values that lists show, for the newest version in Postgres. All participants use
+the same summary. Sets and summaries exist only if a list is read.
 
-Each set and summary is filled from Postgres once, under a lease. A drain that moves newer versions ends the lease. So
-older data that was read before is never kept. This module does not
-read the bytes of a summary; package `history` does.
+Each set and each summary is filled from Postgres once, by the holder of a lease. A drain that moves newer versions to
+Postgres breaks the lease, so that older data is never stored afterwards. This module does not read the bytes of a
+summary; the package `history` does.
 
-If nothing in a session changes by itself, its row in a participant's list is rendered at the first read. These ready
-rows are kept in one hash for each participant. So a page needs one read of that hash, and reads
-sessions only if something may have changed.
+If no value in a session changes by time, its row in a participant's list is rendered at the first read and stored as a
+ready row. The ready rows of a participant are in one hash. So a page needs one read of that hash, and reads only the
+sessions that possibly changed.
 """
 
 import asyncio
@@ -28,37 +28,41 @@ from synckairos.wire.snapshot import Snapshot
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
-"""Milliseconds that a set reaches back, and that a set or summary stays after its last use."""
+"""Milliseconds that a set reaches back. Also the milliseconds that a set or summary stays after its last use."""
 
 MAX_SESSIONS = 1_000
-"""Sessions in a set; a participant with more has a set that reaches back less far."""
+"""Maximum number of sessions in a set. If a participant has more sessions, the set reaches back less far."""
 
 READY_ROWS_TTL_MS = 86_400_000
-"""Milliseconds that a participant's ready rows stay. Summaries outlive the rows that were made of them."""
+"""Milliseconds that the ready rows of a participant stay in Redis. Summaries stay longer than their ready rows."""
 
 MAX_READY_ROW_BYTES = 2_048
-"""Bytes: a longer row is not kept. With MAX_SESSIONS this limits the memory for one participant."""
+"""Bytes: a longer ready row is not stored. With MAX_SESSIONS this limits the memory for one participant."""
 
 LEASE_MS = 60_000
 """Milliseconds that a lease on filling a set or a summary lasts."""
 
 MAX_TIES = 50
-"""Sessions beyond a page that are read because they may have begun in the same millisecond."""
+"""Number of sessions beyond a page that are also read, because they can have begun in the same millisecond."""
 
-_TOUCH_MS = SPAN_MS - 86_400_000  # extending a set's life once a day is enough
+_TOUCH_MS = SPAN_MS - 86_400_000  # it is enough to extend the TTL of a set once a day
 _MAX_IDS_PER_CALL = 5_000
 
 ListKey = tuple[int, str]
-"""The position of a session in a list: the ms at which it began (its creation before its start), and its id."""
+"""The sort key of a session in a list: the ms since the Unix epoch at which it began, and its id.
+
+A session that was never started began when it was created.
+"""
 
 ReadyRow = bytes
-"""A session's row in a participant's list, as JSON, in which nothing changes by itself."""
+"""The JSON of a session's row in a participant's list. It is stored only if no value in it changes by time."""
 
 
 class SessionSummary(Struct, frozen=True):
-    """The part of a session that lists show: its `position` (`<epoch> <version>`), facts and metadata as JSON.
+    """The part of a session that lists show: `position` (`<epoch> <version>`), facts and metadata as JSON.
 
-    `row_template` is the row without the participant's own values; empty if a value changes by itself.
+    `row_template` is the row without the two numbers of a participant. It is empty if a value in the row changes by
+    time.
     """
 
     position: bytes
@@ -68,9 +72,11 @@ class SessionSummary(Struct, frozen=True):
 
 
 class CacheLookup(Struct, frozen=True):
-    """The data of a session for one participant's list: the summary, the participant's part, the live snapshot.
+    """The cached data of a session for one participant's list.
 
-    The snapshot has its document if it is of another version than the summary, or if the session runs.
+    `summary` is None if there is none. `part` has the participant's two numbers, None if there are none. `live` is the
+    snapshot of the session in Redis, None if there is none. The snapshot has a document only if its version differs
+    from the summary or if the session runs.
     """
 
     summary: SessionSummary | None
@@ -79,9 +85,10 @@ class CacheLookup(Struct, frozen=True):
 
 
 class CachedPage(Struct, frozen=True):
-    """One page of a set, newest first. The set is complete since `complete_since_ms`; `has_more` if it goes on.
+    """One page of a participant's set, newest first.
 
-    `lookups` has the data of the page's sessions, except for sessions of other partitions.
+    The set has all sessions that began at or after `complete_since_ms`. `has_more` is True if the set has sessions
+    after the page. `lookups` has the data of the sessions on the page, except sessions of other partitions.
     """
 
     now_ms: int
@@ -92,7 +99,7 @@ class CachedPage(Struct, frozen=True):
 
 
 class ParticipantSessionStore:
-    """Sets, summaries and ready rows. All methods raise StoreUnavailable if Redis does not answer."""
+    """Sets, summaries and ready rows in Redis. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys, max_sessions: int = MAX_SESSIONS) -> None:
         self._pipe = pipe
@@ -108,12 +115,18 @@ class ParticipantSessionStore:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def now_ms(self) -> int:
-        """Return Redis TIME."""
+        """Return the time of Redis in ms since the Unix epoch."""
         with translated_errors():
             return parse_time_ms(await self._pipe.call("TIME"))
 
     async def load_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
-        """Return up to `limit` sessions before a key; None if the set is missing or not complete. One round trip."""
+        """Return at most `limit` sessions after the sort key `before` in a participant's set, newest first.
+
+        One round trip.
+
+        Returns None if the set does not exist or is not filled yet. If `before` is None, the page begins with the
+        newest session.
+        """
         keys, partition = self.keys, self.keys.partition_of(participant_id)
         fixed: list[Any] = [
             *(keys.summary_prefix(partition), keys.session_prefix(partition), keys.ready_rows(participant_id)),
@@ -136,7 +149,7 @@ class ParticipantSessionStore:
             page = found if before is None else [key for key in found if key < before]
             if len(page) > limit or len(found) < count:
                 break
-            count *= 4  # all of them began in the same millisecond
+            count *= 4  # all sessions that were read began in the same millisecond
         if ttl_ms < _TOUCH_MS:
             with translated_errors():
                 await self._pipe.call("PEXPIRE", keys.participant_sessions(participant_id), SPAN_MS)
@@ -149,7 +162,10 @@ class ParticipantSessionStore:
         return CachedPage(parse_time_ms(time), tuple(page[:limit]), len(page) > limit, complete_since_ms, lookups)
 
     async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return the ms at which those of these sessions began that are in a participant's set. One round trip."""
+        """Return the instants at which sessions began, in ms since the Unix epoch, by session id. One round trip.
+
+        Only sessions in the participant's set are in the result.
+        """
         name = self.keys.participant_sessions(participant_id)
         with translated_errors():
             scores = await self._pipe.call_many([("ZSCORE", name, each) for each in session_ids])
@@ -157,7 +173,10 @@ class ParticipantSessionStore:
         return {each: int(float(score)) for each, score in pairs if score is not None}
 
     async def look_up(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ReadyRow | CacheLookup]:
-        """Return the data of sessions for a participant's list: one round trip per partition, all at the same time."""
+        """Return the cached data of sessions for a participant's list, by session id.
+
+        One round trip for each partition, all at the same time.
+        """
         shares = self._shares(session_ids)
         names = (
             [name for each in share for name in (self.keys.summary(each), self.keys.session(each))] for share in shares
@@ -173,26 +192,29 @@ class ParticipantSessionStore:
     # -- filling from Postgres ----------------------------------------------------------------------------------------
 
     async def lease_set(self, participant_id: str, token: int) -> bool:
-        """Take the lease on filling a participant's set; False if the set or another lease exists."""
+        """Take the lease on filling a participant's set. Return False if the set or another lease exists."""
         name = self.keys.participant_sessions(participant_id)
         return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 
     async def fill_set(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
-        """Fill a set that is complete since an instant; False if the lease was broken."""
+        """Fill a participant's set with all sessions that began at or after `complete_since_ms`.
+
+        Returns False if the lease was broken, and then writes nothing.
+        """
         args: list[Any] = [token, SPAN_MS, complete_since_ms]
         for began_ms, session_id in keys:
             args += (began_ms, session_id)
         return bool(await self._run(self._fill_script, [self.keys.participant_sessions(participant_id)], args))
 
     async def lease_summaries(self, session_ids: Sequence[str], token: int) -> None:
-        """Take the leases on those of these summaries that do not exist and have no other lease."""
+        """Take the lease on filling each summary that does not exist and has no other lease."""
         args = ["digest", token, LEASE_MS]
         await asyncio.gather(*(self._run(self._lease_script, [self.keys.summary(each)], args) for each in session_ids))
 
     async def fill_summaries(
         self, token: int, participant_id: str, filled: Mapping[str, tuple[SessionSummary, bytes]]
     ) -> None:
-        """Write summaries with a participant's parts, if their leases hold; only the part if the summary exists."""
+        """Write summaries with the participant's part, if the leases hold. If a summary exists, write only the part."""
         field = f"p:{participant_id}"
         writes = (
             (session_id, [*self._rows_of(session_id), *_fields(summary), field, part])
@@ -210,9 +232,9 @@ class ParticipantSessionStore:
     async def find_cached(
         self, session_ids: Sequence[str], participant_ids: Sequence[str]
     ) -> tuple[dict[str, SessionSummary | None], set[str]]:
-        """Return the existing summaries (None while one is being filled), and the participants that have a set.
+        """Return the existing summaries by session id, and the ids of the participants that have a set.
 
-        One round trip per partition, all at the same time.
+        The summary is None if it is being filled. One round trip for each partition, all at the same time.
         """
         keys = self.keys
         summaries: dict[str, SessionSummary | None] = {}
@@ -236,7 +258,10 @@ class ParticipantSessionStore:
     async def replace_summary(
         self, session_id: str, before: SessionSummary | None, after: SessionSummary | None, parts: Mapping[str, bytes]
     ) -> None:
-        """Write a summary and participants' parts if the stored summary is `before`; None for `after` removes it."""
+        """Replace the summary `before` by `after` with participants' parts, if the stored summary is still `before`.
+
+        If `after` is None, remove the summary.
+        """
         args: list[Any] = ["keep", b"" if before is None else before.position, SPAN_MS, *self._rows_of(session_id)]
         if after is not None:
             args += _fields(after)
@@ -245,19 +270,22 @@ class ParticipantSessionStore:
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
     async def drop_summary(self, session_id: str) -> None:
-        """Remove a session's summary and the ready rows that were made of it, and break a lease on it."""
+        """Remove a session's summary and the ready rows that were rendered from it, and break the lease on it."""
         args: list[Any] = ["drop", "", SPAN_MS, *self._rows_of(session_id)]
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
     async def place(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
-        """Put a session into a participant's set, or remove it (None). Trim the set by age and size."""
+        """Add a session to a participant's set, or remove it if `began_ms` is None. Trim the set by age and size.
+
+        A set that does not exist is not created.
+        """
         args: list[Any] = [session_id, "" if began_ms is None else began_ms, SPAN_MS, self.max_sessions]
         await self._run(self._place_script, [self.keys.participant_sessions(participant_id)], args)
 
     # -- calls to Redis -----------------------------------------------------------------------------------------------
 
     def _shares(self, ids: Sequence[str]) -> list[list[str]]:
-        """Divide ids by their partitions, and by the number that one script call takes."""
+        """Return the ids divided by partition, and each part by the number of ids in one script call."""
         shares: dict[int, list[str]] = {}
         for each in ids:
             shares.setdefault(self.keys.partition_of(each), []).append(each)
@@ -268,7 +296,7 @@ class ParticipantSessionStore:
         ]
 
     def _rows_of(self, session_id: str) -> tuple[str, str]:
-        """Return the arguments by which a script finds the ready rows that were made of a session's summary."""
+        """Return the script arguments for finding the ready rows that were rendered from a session's summary."""
         return session_id, self.keys.ready_rows_prefix(self.keys.partition_of(session_id))
 
     async def _run(self, script: LuaScript, names: list[str], args: list[Any]) -> Any:
@@ -283,7 +311,10 @@ def _fields(summary: SessionSummary) -> tuple[bytes, bytes, bytes, bytes]:
 def _parse_lookups(
     ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]
 ) -> dict[str, ReadyRow | CacheLookup]:
-    """Return the data by session id. `rows` has a line for each session, empty if its data is in `others`."""
+    """Return the cached data by session id.
+
+    `rows` has a line for each session. The line is empty if the data of the session is in `others`.
+    """
     if not ids:
         return {}
     rest = iter(others)
@@ -291,7 +322,7 @@ def _parse_lookups(
 
 
 def _parse_lookup(position: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
-    # Without the tag: lists do not compare documents.
+    # The tag is not read, because lists do not compare documents.
     stored = parse_stored_session((*live, None))
     summary = None if position is None else SessionSummary(position, facts, metadata)
     return CacheLookup(summary, part, None if stored is None else stored.snapshot)

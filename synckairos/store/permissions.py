@@ -1,7 +1,7 @@
-"""The permissions that the product's Redis user needs, and a check which of them a user lacks.
+"""The permissions that the Redis user of the product needs, and a check for permissions that a user lacks.
 
-A test reads the commands of the store from the code of this package and its Lua scripts, and compares them. Another
-test runs all processes as a user with exactly this rule.
+A test compares these permissions with the commands in the code of this package and its Lua scripts. Another test runs
+all processes as a user with exactly these permissions.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ _STORE = {
     "zrevrangebyscore": "KEY 1 0",
     "zscore": "KEY 1",
 }
-"""The commands of the store, each with arguments for the check. Only the check uses MULTI."""
+"""The commands of the store, each with sample arguments for the check. Only the check uses MULTI."""
 
 _QUEUE = {
     "dbsize": "",
@@ -86,18 +86,18 @@ _QUEUE = {
     "zrem": "KEY 1",
     "zscore": "KEY 1",
 }
-"""The commands of arq, each with arguments for the check."""
+"""The commands of arq, each with sample arguments for the check."""
 
 ARQ_KEYS = "arq:*"
-"""Keys of arq that have no prefix of their own."""
+"""Pattern of the keys that arq uses without the prefix of the product."""
 
 
 _UNQUEUED = ("exec", "watch", "multi")
-"""Commands that the check sends before its transaction, MULTI last: they cannot be queued in one."""
+"""Commands that cannot be queued in a transaction. The check sends them before its transaction, MULTI last."""
 
 
 class Permissions:
-    """The permissions for the Redis of the store, of the queue, or of both."""
+    """The permissions that a user needs for the Redis of the store, of the job queue, or of both."""
 
     def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0) -> None:
         self._commands: Mapping[str, str] = {
@@ -110,11 +110,14 @@ class Permissions:
 
     @property
     def commands(self) -> frozenset[str]:
-        """The names of the commands, a subcommand as `script|load`."""
+        """Return the names of the commands. The name of a subcommand is like `script|load`."""
         return frozenset(self._commands)
 
     def render_rule(self, user: str = "synckairos") -> str:
-        """Render the command that gives a user exactly these permissions. `PASSWORD` stands for the password."""
+        """Render the ACL SETUSER command that gives a user exactly these permissions.
+
+        The word `PASSWORD` stands for the password.
+        """
         words = [
             *("ACL", "SETUSER", user, "on", ">PASSWORD"),
             *("resetkeys", *(f"~{pattern}" for pattern in self._key_patterns)),
@@ -124,10 +127,12 @@ class Permissions:
         return " ".join(words)
 
     async def find_missing(self, redis: Redis) -> list[str]:
-        """Return the permissions that the client's user lacks, as words of the rule. Changes nothing.
+        """Return the permissions that the user of the client lacks, as words of the ACL rule. No data is changed.
 
-        The commands are queued in a transaction that is never executed: Redis checks permissions when it queues a
-        command. Raises the errors of redis-py if Redis does not answer.
+        The commands are queued in a transaction that is never executed, because Redis checks permissions when it queues
+        a command.
+
+        Raises: the errors of redis-py if Redis does not answer.
         """
         connection: Any = redis.connection_pool.make_connection()
         missing: dict[str, None] = {}
@@ -137,7 +142,7 @@ class Permissions:
             await connection.connect()
             for command in (*first, *queued):
                 if command in queued and "+multi" in missing:
-                    break  # without a transaction, the command would be executed
+                    break  # without a transaction, Redis would execute the command
                 for key in self._key_patterns if "KEY" in self._commands.get(command, "").split() else ("",):
                     error = await self._send(connection, command, key)
                     if error is not None:
@@ -147,7 +152,7 @@ class Permissions:
         return list(missing)
 
     async def _send(self, connection: Any, command: str, key_pattern: str) -> str | None:
-        """Send a command with sample arguments. Return the text of the refusal if a permission is missing."""
+        """Send a command with sample arguments. Return the error text if a permission is missing, else None."""
         channel = self._channel_patterns[0] if self._channel_patterns else ""
         samples = {"KEY": key_pattern.replace("*", "doctor"), "CHANNEL": channel.replace("*", "doctor")}
         arguments = [samples.get(word, word) for word in self._commands.get(command, "").split()]
@@ -157,7 +162,7 @@ class Permissions:
         except NoPermissionError as error:
             return str(error)
         except ResponseError as error:
-            return str(error) if "NOPERM" in str(error) else None  # EXEC wraps the refusal in an error of its own
+            return str(error) if "NOPERM" in str(error) else None  # EXEC wraps the refusal in another error
         return None
 
     def _missing_word(self, command: str, key_pattern: str, error: str) -> str:

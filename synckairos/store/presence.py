@@ -1,12 +1,13 @@
-"""Presence in Redis: each instance's counts of connected clients, the instances that live, and changes.
+"""Presence in Redis: the counts of each instance's clients, the living instances, and notifications of changed counts.
 
-A session's hash has one field for each instance, which is written when the instance's counts change. A sorted set holds
-each instance once, for all its sessions, by Redis TIME of its last heartbeat. A dead instance counts for nothing, even
-while its fields exist. Fields of watched sessions are removed; the others expire.
+The presence hash of a session has one field for each instance. An instance writes its field when its counts change. A
+sorted set has the name of each instance, by the time of Redis at its last heartbeat. The counts of a dead instance are
+ignored, even if its fields still exist. In watched sessions these fields are removed; in other sessions they expire.
 
-An instance's name is in the sorted set before any field of it is written. A removed name never returns: an instance
-that was removed, or does not trust its fields in Redis, continues under a new name. So if a field was read and its name
-is missing in the set afterwards, its instance is dead for good. Removing the field cannot remove a newer write.
+The name of an instance is in the sorted set before the instance writes a field. A removed name never returns: an
+instance that was removed, or that does not trust its fields in Redis, continues under a new name. So if a field is read
+first and its name is then missing in the sorted set, the instance will never write that field again. Removing the field
+therefore never removes a newer write.
 """
 
 import asyncio
@@ -25,20 +26,20 @@ HEARTBEAT_S = 1.0
 """Seconds between two heartbeats of an instance."""
 
 DEAD_AFTER_S = 5.0
-"""Seconds without a heartbeat after which an instance counts as dead: its clients reconnect to other instances."""
+"""Seconds without a heartbeat after which an instance counts as dead. Its clients reconnect to other instances."""
 
 FIELD_TTL_S = 300
-"""Seconds that a session's presence is kept after its last write."""
+"""Seconds that the presence hash of a session stays after its last write."""
 
 BATCH_SIZE = 250
-"""Sessions in one pipeline and in one message."""
+"""Number of sessions in one pipeline and in one message."""
 
 
 class HeartbeatResult(Struct, frozen=True):
     """The result of a heartbeat.
 
-    `is_new` says that the instance has a new name. `changes` counts all published changes. `living` are the names of
-    the living instances.
+    `is_new` is True if this instance has a new name. `changes` is the number of all messages that were published on the
+    presence channel. `living` has the names of the living instances.
     """
 
     is_new: bool
@@ -47,7 +48,7 @@ class HeartbeatResult(Struct, frozen=True):
 
 
 class PresenceStore:
-    """This instance's presence data. All methods raise StoreUnavailable if Redis does not answer."""
+    """The presence data of this instance. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, subscriber: PubSubConnection, keys: Keys) -> None:
         self.instance = secrets.token_hex(8)
@@ -58,10 +59,10 @@ class PresenceStore:
         self._publish_script = LuaScript("presence_publish_numbered")
 
     async def heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
-        """Report that this instance lives, and remove dead instances if `may_remove_dead`. One round trip.
+        """Send a heartbeat of this instance, and remove dead instances if `may_remove_dead`. One round trip.
 
-        An instance that was removed itself, or that asks for it by `rename`, gets a new name. It then has no fields. A
-        second round trip is needed if it was removed.
+        The instance gets a new name if it was removed, or if `rename` is True. Then it has no fields in Redis. If it
+        was removed, a second round trip is needed.
         """
         if not rename:
             lives, changes, living = await self._send_heartbeat(self.instance, "", may_remove_dead)
@@ -80,7 +81,7 @@ class PresenceStore:
         return bool(lives), changes, frozenset(each.decode() for each in living)
 
     async def write(self, values: dict[str, bytes]) -> None:
-        """Write this instance's counts of some sessions; an empty value removes its field. One round trip."""
+        """Write this instance's counts of sessions by session id. An empty value removes the field. One round trip."""
         commands: list[RedisCommand] = []
         for session_id, value in values.items():
             key = self._keys.presence(session_id)
@@ -92,7 +93,7 @@ class PresenceStore:
             await self._pipe.call_many(commands)
 
     async def publish(self, session_ids: list[str]) -> None:
-        """Publish the sessions that other instances must read again. One round trip."""
+        """Publish the ids of sessions whose counts other instances must read again. One round trip."""
         message = " ".join((self.instance, *session_ids))
         with translated_errors():
             await self._publish_script(
@@ -100,13 +101,15 @@ class PresenceStore:
             )
 
     async def read(self, session_ids: list[str]) -> list[dict[str, bytes]]:
-        """Return each living instance's counts of some sessions, by instance; remove the fields of dead instances.
+        """Return the counts of each living instance for each session, and remove the fields of dead instances.
 
-        One round trip, two if there are fields to remove.
+        The results are in the order of `session_ids`, each with the counts by instance. One round trip, or two if there
+        are fields to remove.
         """
         commands: list[RedisCommand] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
         with translated_errors():
-            # The set is read last: an instance with a field that is missing in the set is dead for good.
+            # The sorted set is read last. So if an instance has a field but is missing in the sorted set, it is dead
+            # for good.
             *hashes, members = await self._pipe.call_many([*commands, ("ZRANGE", self._keys.instances, 0, -1)])
             living = {each.decode() for each in members}
             found = [dict(_pairs(fields)) for fields in hashes]
@@ -121,9 +124,9 @@ class PresenceStore:
         return [{name: value for name, value in fields.items() if name in living} for fields in found]
 
     def listen(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
-        """Pass each published message to `receive`: its number, the sending instance, the sessions to read again.
+        """Call `receive` for each published message, with the message number, the sending instance and the session ids.
 
-        The returned event is set while Redis has confirmed the subscription.
+        The event in the result is set as long as Redis has confirmed the subscription.
         """
 
         def receive_payload(channel: str, payload: bytes) -> None:

@@ -1,8 +1,8 @@
-"""The process' pub/sub connection to Redis: it subscribes to channels and reconnects by itself.
+"""The pub/sub connection of the process: subscribes to channels, delivers messages and reconnects by itself.
 
-redis-py's own PubSub waits for ever if the server is frozen, and forgets a subscription that failed. So this module
-keeps the set of wanted channels. Its own heartbeat distinguishes a dead connection from one without messages. It
-reports each channel that was interrupted. It knows nothing of sessions.
+PubSub of redis-py waits forever if the server is frozen, and loses a subscription that failed. So this module keeps the
+set of wanted channels. It sends its own heartbeats, which distinguish a dead connection from a connection without
+messages. It reports each channel that was interrupted. It does not depend on sessions.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ SILENCE_LIMIT_S = 3 * HEARTBEAT_S
 """Seconds without a heartbeat after which the connection counts as lost."""
 
 RECONNECT_S = (0.05, 1.0)
-"""Seconds between two attempts to connect: limits of the first and of the longest delay."""
+"""Seconds between two attempts to connect: maximum of the first delay, and of all delays."""
 
 CHANNELS_PER_COMMAND = 500
 SLICE_S = 0.005
-"""Seconds that messages may be handled before the event loop runs other tasks."""
+"""Seconds: maximum duration of handling messages before the event loop runs other tasks."""
 
 logger = log.get_logger(__name__)
 
 
 class _ConnectionSilent(Exception):
-    """The connection is open, but no message comes through it."""
+    """The connection is open, but it delivers no message."""
 
 
 Receive = Callable[[str, bytes], None]
-"""Receives a channel's name and a message."""
+"""A function that receives the name of a channel and a message."""
 
 
 class _Channel:
@@ -56,9 +56,10 @@ class _Channel:
 
 
 class PubSubConnection:
-    """Passes messages of the wanted channels to `receive`, and each interrupted channel to `resumed` when it is back.
+    """Delivers the messages of wanted channels, and reports channels whose subscription was interrupted.
 
-    Both are called with the channel's name, synchronously and in order. They must not raise.
+    A message is passed to `receive` with the name of its channel. When an interrupted channel is subscribed again,
+    `resumed` is called with its name. Both are called synchronously and in order, and must not raise.
     """
 
     def __init__(
@@ -78,15 +79,15 @@ class PubSubConnection:
         self._heartbeat_channel = f"{prefix}:heartbeat:{secrets.token_hex(8)}"
         self._channels: dict[str, _Channel] = {}
         self._unsent: dict[str, bool] = {}
-        """Channels to subscribe (True) or unsubscribe (False), for which no command was sent yet."""
+        """Channels to subscribe (True) or to unsubscribe (False). No command was sent for them yet."""
         self._has_unsent = asyncio.Event()
         self._unconfirmed: Counter[str] = Counter()
         self._heartbeat_at = 0.0
 
     def subscribe(self, channel: str, receive: Receive | None = None) -> asyncio.Event:
-        """Subscribe to a channel; the returned event is set while Redis has confirmed the subscription.
+        """Subscribe to a channel. The event in the result is set as long as Redis has confirmed the subscription.
 
-        `receive` gets this channel's messages instead of the connection's own `receive`.
+        `receive` gets the messages of this channel instead of the `receive` of the connection.
         """
         if (found := self._channels.get(channel)) is None:
             found = self._channels[channel] = _Channel(receive or self._receive)
@@ -94,7 +95,7 @@ class PubSubConnection:
         return found.confirmed
 
     def unsubscribe(self, channel: str) -> None:
-        """Unsubscribe from a channel, and release callers that wait for a confirmation, since none may come."""
+        """Unsubscribe from a channel. Callers that wait for its confirmation continue, because none will come."""
         if (removed := self._channels.pop(channel, None)) is not None:
             removed.confirmed.set()
             self._change(channel, False)
@@ -104,7 +105,7 @@ class PubSubConnection:
         self._has_unsent.set()
 
     async def run(self) -> None:
-        """Receive messages until cancelled; reconnect after each failure."""
+        """Receive messages until cancelled. After each failure, reconnect."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_heartbeats())
             group.create_task(self._stay_connected())
@@ -177,7 +178,7 @@ class PubSubConnection:
     def _confirm(self, channel: str) -> None:
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] > 0:
-            return  # unsubscribed and subscribed again meanwhile: only the last confirmation counts
+            return  # the channel was subscribed again in the meantime, so only the last confirmation is valid
         del self._unconfirmed[channel]
         if channel == self._heartbeat_channel:
             self.is_connected = True
@@ -189,7 +190,7 @@ class PubSubConnection:
                 self._resumed(channel)
 
     async def _send_heartbeats(self) -> None:
-        """Publish heartbeats to this connection itself, and sample Redis TIME in the same round trip."""
+        """Publish heartbeats to this connection, and measure the time of Redis in the same round trip."""
         while True:
             sent_s = time.monotonic()
             try:
@@ -203,9 +204,9 @@ class PubSubConnection:
 
 
 async def _run_until_first_ends(*jobs: Coroutine[Any, Any, None]) -> None:
-    """Run jobs until one of them ends, and raise its exception.
+    """Run coroutines concurrently until one of them ends. Cancel the others, and raise the first exception.
 
-    A task group is not used: before Python 3.13 it leaves the current task marked as cancelled.
+    A task group is not used, because before Python 3.13 it leaves the current task marked as cancelled.
     """
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

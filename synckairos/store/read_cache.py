@@ -1,8 +1,9 @@
-"""Read cache: answers of Postgres that are kept in Redis until newer versions reach Postgres.
+"""The read cache: answers of Postgres that are kept in Redis until newer versions reach Postgres.
 
-Each participant or session has one hash with an entry for each query. The drain drops the hash when it moves newer
-versions to Postgres. That also breaks the leases of readers that query Postgres at that moment. So an older answer is
-not kept afterwards. If Redis does not answer, Postgres is queried. The answers are bytes here; the callers know them.
+Each participant or session has one hash with one answer for each query. The drain removes the hash when it moves newer
+versions to Postgres. Removing the hash also breaks the leases of readers that query Postgres at that moment. So an
+older answer is never stored afterwards. If Redis does not answer, Postgres is queried. This module does not read the
+bytes of an answer; its callers do.
 """
 
 import asyncio
@@ -18,25 +19,28 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry.metrics import CACHE_READS
 
 CacheKind = Literal["lists", "events"]
-"""`lists` of a participant, or pages of a session's `events`. Events of a live session that is not final bypass it."""
+"""The kind of cached answers: `lists` of a participant, or pages of a session's `events`.
+
+Events of an unfinished session in Redis are never cached.
+"""
 
 TTL_MS: dict[CacheKind, int] = {"lists": 5 * 60_000, "events": 15 * 60_000}
-"""Milliseconds that an answer stays after it was stored."""
+"""Milliseconds that an answer stays after it was stored, by kind."""
 
 USED_TTL_MS = 30 * 60_000
-"""Milliseconds that answers stay after their last use."""
+"""Milliseconds that the answers about a participant or session stay after their last use."""
 
 MAX_ANSWER_BYTES = 256 << 10
-"""Bytes: a larger answer is not kept."""
+"""Bytes: a larger answer is not stored."""
 
 MAX_ENTRIES = 32
-"""Answers for one participant or session."""
+"""Maximum number of answers and leases for one participant or session."""
 
 _LEASE_MS = 30_000
 
 
 class ReadCache:
-    """The caches. `read` never fails because Redis does not answer."""
+    """The read cache of all participants and sessions. If Redis does not answer, `read` queries Postgres."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -45,7 +49,10 @@ class ReadCache:
         self._put_script = LuaScript("read_cache_put")
 
     async def read(self, kind: CacheKind, id_: str, query: str, run_query: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return the answer to a query about a participant or session; run the query if the answer is not cached."""
+        """Return the answer to a query about a participant or session.
+
+        If the answer is not cached, call `run_query`.
+        """
         names, token = [self._keys.read_cache(kind, id_), self._keys.session(id_)], secrets.token_hex(8)
         try:
             with translated_errors():
@@ -68,7 +75,10 @@ class ReadCache:
         return answer
 
     async def drop(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
-        """Remove all answers about these sessions and participants. One round trip. Raises StoreUnavailable."""
+        """Remove all answers about these sessions and participants. One round trip.
+
+        Raises: StoreUnavailable if Redis does not answer.
+        """
         names: dict[int, list[str]] = {}
         kinds: tuple[tuple[CacheKind, Sequence[str]], ...] = (("events", session_ids), ("lists", participant_ids))
         for kind, ids in kinds:

@@ -1,4 +1,4 @@
-"""Translates errors of the Redis libraries into the product's errors."""
+"""Translation of the errors of the Redis libraries into errors of the product."""
 
 import asyncio
 
@@ -10,16 +10,22 @@ from synckairos.errors import StoreUnavailable
 
 TEMPORARY_ERRORS = (
     *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"),
-    "BUSY ",  # a script runs for too long; BUSYKEY and BUSYGROUP are faults of the caller
+    "BUSY ",  # a script runs too long; BUSYKEY and BUSYGROUP are faults of the caller
 )
-"""The first words of error replies of a server that will accept the command later, or on another node."""
+"""First words of error replies if the server, or another node, will accept the command later."""
 
 _NO_PERMISSION = ("NOPERM", "NOAUTH", "ERR The user executing the script can't", "ERR ACL failure in script")
-"""The first words of error replies to a user that lacks a permission; those to scripts depend on the server."""
+"""First words of error replies to a user that lacks a permission.
+
+The error replies to scripts depend on the server.
+"""
 
 
-class translated_errors:  # noqa: N801  used like a function; a generator would be too slow for the hot path
-    """Raise StoreUnavailable if Redis does not answer or cannot write now. Other errors pass unchanged."""
+class translated_errors:  # noqa: N801  is used like a function; a generator would be too slow for the hot path
+    """Context manager that raises StoreUnavailable if Redis does not answer or temporarily refuses the command.
+
+    Other errors pass unchanged.
+    """
 
     __slots__ = ()
 
@@ -39,10 +45,10 @@ class translated_errors:  # noqa: N801  used like a function; a generator would 
 
 
 def raise_lost_cancellation() -> None:
-    """Raise CancelledError if redis-py swallowed a cancellation of the current task.
+    """Raise CancelledError if redis-py has lost a cancellation of the current task.
 
-    redis-py waits with `asyncio.wait_for`. Before Python 3.12 this prefers a result that arrives together with a
-    cancellation.
+    redis-py waits with `asyncio.wait_for`. Before Python 3.12 this function loses a cancellation if a result arrives at
+    the same time.
     """
     if (task := asyncio.current_task()) is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -1,6 +1,7 @@
-"""Estimates Redis TIME without a round trip, from samples that the feed's heartbeats take.
+"""Estimate of the time of Redis without a round trip, from samples that the heartbeats of the feed measure.
 
-For timestamps that are shown, such as those of frames and PONGs. Decisions use Redis TIME itself.
+The estimate is for instants that are only shown, such as those in frames and PONGs. Decisions use the time of Redis
+itself.
 """
 
 import time
@@ -9,10 +10,10 @@ from collections import deque
 from msgspec import Struct
 
 SAMPLES = 8
-"""Number of the newest samples that are kept."""
+"""Number of samples that are kept, the newest."""
 
 DRIFT = 1e-4
-"""Milliseconds per millisecond that two clocks can drift apart: twice the error of a poor quartz."""
+"""Milliseconds per millisecond by which two clocks can drift apart: twice the error of a poor quartz."""
 
 
 class _Sample(Struct, frozen=True):
@@ -22,22 +23,23 @@ class _Sample(Struct, frozen=True):
 
 
 class ServerTime:
-    """Redis TIME as an offset to this process' monotonic clock, from the sample with the shortest round trip.
+    """Estimate of the time of Redis, as an offset to the monotonic clock of this process.
 
-    The error is at most half of that round trip, plus the drift of the clocks since the sample.
+    The offset is from the sample with the shortest round trip. The error is at most half of that round trip, plus the
+    drift of the clocks since the sample.
     """
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
-        # This machine's clock is the best estimate before the first answer of Redis.
+        # Before the first reply of Redis, the clock of this machine is the best estimate.
         self._offset_ms = (time.time() - time.monotonic()) * 1000
         self._best: _Sample | None = None
 
     @property
     def error_ms(self) -> float:
-        """Return the largest error of the estimate in ms, in both directions; infinite before the first sample.
+        """Return the maximum error of the estimate in ms, in both directions. It is infinite before the first sample.
 
-        `now_ms` then rounds down to whole milliseconds.
+        `now_ms` also rounds down to whole milliseconds.
         """
         best = self._best
         if best is None:
@@ -45,13 +47,13 @@ class ServerTime:
         return best.round_trip_ms / 2 + (time.monotonic() - best.at_s) * 1000 * DRIFT
 
     def now_ms(self) -> int:
-        """Return the estimated Redis TIME in whole ms since the Unix epoch."""
+        """Return the estimated time of Redis in whole ms since the Unix epoch."""
         return int(time.monotonic() * 1000 + self._offset_ms)
 
     def add_sample(self, sent_s: float, received_s: float, server_ms: float) -> None:
-        """Use one answer of Redis: `time.monotonic()` when it was requested and received, and its TIME in ms."""
+        """Add a sample: `time.monotonic()` in seconds at the request and at the reply, and the time of Redis in ms."""
         new = _Sample(received_s, (received_s - sent_s) * 1000, server_ms - (sent_s + received_s) * 500)
-        # A sample that contradicts the older samples means that a clock was stepped. The new sample is right.
+        # If a sample contradicts the older samples, a clock was stepped. Then only the new sample is kept.
         if any(
             abs(new.offset_ms - old.offset_ms) > (new.round_trip_ms + old.round_trip_ms) / 2 + 1
             for old in self._samples

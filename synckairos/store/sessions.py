@@ -1,7 +1,7 @@
-"""Sessions in Redis: load, commit and restore them, and read what is stored about them.
+"""Sessions in Redis: loading, committing and restoring sessions, and listing unfinished sessions.
 
-Loads and commits take one round trip each. This module knows stored bytes and no rules: the clock decides what a
-transition means, and the service decides what to do after a conflict.
+A load and a commit take one round trip each. This module stores bytes and does not apply rules. The package `clock`
+decides what a transition does. The package `service` decides what to do after a conflict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,14 +28,20 @@ from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import Snapshot
 
 LARGE_DOCUMENT_BYTES = 8_192
-"""Bytes: for a document of this size it pays to ask Redis whether the caller's copy is still current."""
+"""Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
 
 MAX_TIES = 500
-"""Sessions beyond a page of live sessions that are read because they may be created in the same millisecond."""
+"""Number of sessions beyond a page of unfinished sessions that are also read.
+
+They can have been created in the same millisecond.
+"""
 
 
 class EvictedSession(Struct, frozen=True):
-    """A session to restore as it was; Redis may evict it again after `ttl_ms`."""
+    """A session to restore unchanged. Redis can evict it again after `ttl_ms`.
+
+    `live_since_ms` is the creation instant of the session, None if the session is final.
+    """
 
     stored: StoredSession
     status: str
@@ -55,7 +61,7 @@ class SessionStore:
         self._restore_script = LuaScript("session_restore")
 
     async def now_ms(self) -> int:
-        """Return Redis TIME in ms since the Unix epoch. It is the only clock that decides anything."""
+        """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only."""
         with translated_errors():
             return parse_time_ms(await self._pipe.call("TIME"))
 
@@ -68,10 +74,12 @@ class SessionStore:
         meter: RateMeter | None = None,
         held: Snapshot | None = None,
     ) -> LoadedSession:
-        """Load a session, Redis TIME and a command's idempotency record, and count the request, in one round trip.
+        """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
 
-        If the document is large and the caller holds it already (`held`), it is not sent again. A request with a record
-        is a replay and free; undoing the count takes a second round trip. Raises RateLimitExceeded.
+        One round trip. If the document is large and equal to the document of `held`, the document is not sent again. A
+        request with an idempotency record is a replay and is not counted; then a second round trip undoes the count.
+
+        Raises: RateLimitExceeded if a quota of `meter` is used up.
         """
         commands: list[RedisCommand] = [("TIME",), self._load_command(session_id, held)]
         if command_id is not None:
@@ -105,7 +113,7 @@ class SessionStore:
         return ("EVALSHA", self._load_script.sha, 1, key, held.tag, held.version, *SESSION_FIELDS)
 
     async def commit(self, commit: Commit) -> CommitOutcome:
-        """Commit all new versions and the record, or nothing. Atomic, one round trip.
+        """Commit all new versions and the idempotency record, or nothing. Atomic, one round trip.
 
         Raises:
             BacklogFull: nothing was committed, because the outbox has reached a limit.
@@ -115,14 +123,14 @@ class SessionStore:
             return await self._commit_script.run(self._pipe, commit)
 
     async def commit_all(self, commits: Sequence[Commit]) -> list[CommitOutcome]:
-        """Make several commits, each atomic by itself, in one round trip. Raises as `commit` does."""
+        """Send several commits in one round trip, each atomic by itself. Raises the errors of `commit`."""
         with translated_errors():
             return await self._commit_script.run_many(self._pipe, commits)
 
     async def restore(self, session_id: str, evicted: EvictedSession, records: dict[str, bytes]) -> LoadedSession:
-        """Restore an evicted session with its idempotency records, unless a session exists; return the session.
+        """Restore an evicted session with its idempotency records, unless Redis already has the session.
 
-        Atomic, one round trip.
+        Returns the session that Redis then has. Atomic, one round trip.
         """
         keys, snapshot = self.keys, evicted.stored.snapshot
         partition = keys.partition_of(session_id)
@@ -151,13 +159,16 @@ class SessionStore:
         return LoadedSession(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
     async def add_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
-        """Add idempotency records to those that exist; existing records stay. One round trip."""
+        """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip."""
         key = self.keys.idempotency_records(session_id)
         with translated_errors():
             await self._pipe.call_many([("HSETNX", key, *pair) for pair in records.items()])
 
     async def history(self, session_id: str) -> Iterator[FeedMessage]:
-        """Return the last versions that Redis holds, newest first, each unpacked when it is read. One round trip."""
+        """Return the versions in the version history of a session, newest first. One round trip.
+
+        Each version is unpacked when the iterator reaches it.
+        """
         with translated_errors():
             fields, kept = await self._pipe.call_many(
                 [
@@ -169,9 +180,9 @@ class SessionStore:
         return parse_history(None if stored is None else stored.snapshot, kept)
 
     async def reserve_command_id(self, command_id: str, value: str, ttl_s: int) -> str | None:
-        """Store a value for a command id that does not belong to an existing session, unless it has a value.
+        """Store `value` for a command id whose session does not exist yet, unless the command id already has a value.
 
-        Returns the earlier value, None if there was none. Atomic, one round trip.
+        Returns the existing value, None if there was none. Atomic, one round trip.
         """
         with translated_errors():
             key = self.keys.reserved_command_id(command_id)
@@ -181,7 +192,7 @@ class SessionStore:
     # -- live sessions ------------------------------------------------------------------------------------------------
 
     async def count_live(self) -> int:
-        """Return the number of sessions that are not final, in one round trip."""
+        """Return the number of unfinished sessions, in one round trip."""
         partitions = range(self.keys.partitions)
         with translated_errors():
             return sum(await self._pipe.call_many([("ZCARD", self.keys.live_sessions(p)) for p in partitions]))
@@ -189,11 +200,11 @@ class SessionStore:
     async def list_live(
         self, limit: int, before: tuple[int, str] | None = None
     ) -> list[tuple[int, str, StoredSession]]:
-        """Return up to `limit` sessions that are not final, newest first: created_at_ms, session id, stored session.
+        """Return at most `limit` unfinished sessions, newest first: created_at_ms, session id, stored session.
 
-        `before` is the key (created_at_ms, session id) of the last session of the page before. Fewer than `limit` are
-        returned only at the end. Two round trips; two more if the page has evicted sessions, which are then removed
-        from the list.
+        `before` is the sort key (created_at_ms, session id) of the last session on the previous page. If fewer than
+        `limit` sessions are returned, there are no more. Two round trips. If the page has evicted sessions, they are
+        removed from the list in two more round trips.
         """
         found: list[tuple[int, str, StoredSession]] = []
         while len(found) < limit and (keys := await self._live_keys(limit - len(found), before)):
@@ -211,7 +222,7 @@ class SessionStore:
         return found
 
     async def _live_keys(self, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
-        """Return up to `limit` keys (created_at_ms, session id) of live sessions, newest first."""
+        """Return at most `limit` sort keys (created_at_ms, session id) of unfinished sessions, newest first."""
         top = "+inf" if before is None else str(before[0])
         options = ("-inf", "WITHSCORES", "LIMIT", 0, limit + MAX_TIES)
         with translated_errors():
@@ -222,7 +233,7 @@ class SessionStore:
         return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
 
     async def _remove_from_live(self, session_ids: Sequence[str]) -> None:
-        """Remove evicted sessions from the list; a restore adds a session again."""
+        """Remove evicted sessions from the list of unfinished sessions. A restore adds a session again."""
         keys = self.keys
         with translated_errors():
             await self._pipe.call_many(

@@ -1,8 +1,9 @@
-"""A connection to Redis that the whole process shares: commands are written together and replies come in order.
+"""A Redis connection that the whole process shares: commands are sent together, and replies come in order.
 
-The two round trips of the hot path use it. Compared with a pool of exclusive connections, it saves the wait for a free
-connection and most system calls. It also avoids the worst fault of pools: a cancelled caller cannot leave a reply that
-the next caller reads. It never repeats a command, because it cannot know whether a lost command was executed.
+The two round trips of the hot path use this connection. Compared with a pool of exclusive connections, it saves the
+wait for a free connection and most system calls. It also avoids the worst fault of pools: after a cancellation, the
+next caller cannot read the reply of the cancelled caller. A command is never repeated, because the connection cannot
+know whether a lost command was executed.
 """
 
 import asyncio
@@ -26,17 +27,17 @@ RedisCommand = tuple[Argument, ...]
 """A Redis command: its name and its arguments."""
 
 RECONNECT_S = (0.02, 0.5)
-"""Seconds between two attempts to connect: limits of the first and of the longest delay."""
+"""Seconds between two attempts to connect: maximum of the first delay, and of all delays."""
 
 
 class RedisPipe:
-    """A pipelined connection that reconnects by itself; open it with `async with`."""
+    """A pipelined Redis connection that reconnects by itself. Open it with `async with`."""
 
     outage: StoreOutage
-    """Receives the failures of this connection. Other users of the same Redis report theirs to it too."""
+    """The recorder of this connection's failures. Other users of the same Redis report their failures to it too."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        """Take the URL of Redis, and the seconds that a reply or a connection may take."""
+        """Take the URL of Redis, and the maximum seconds for a reply and for connecting."""
         self.outage = UnreportedOutage()
         self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
@@ -58,7 +59,7 @@ class RedisPipe:
             self._connection.close(RedisConnectionError("closed"))
 
     async def call(self, *command: Argument) -> Any:
-        """Send one command and return its reply, bytes as bytes.
+        """Send one command and return its reply. Strings in the reply are bytes.
 
         Raises:
             redis.exceptions.ResponseError: the server replied with an error.
@@ -68,7 +69,10 @@ class RedisPipe:
         return reply
 
     async def call_many(self, commands: Iterable[RedisCommand]) -> list[Any]:
-        """Send several commands together and return their replies in order. Raises the first error reply."""
+        """Send several commands together and return their replies in order.
+
+        If a reply is an error, raise the first error.
+        """
         connection = self._connection
         if connection is None:
             connection = await self._wait_connected()
@@ -142,7 +146,7 @@ class RedisPipe:
 
 
 def parse_time_ms(reply: Sequence[Any]) -> int:
-    """Return the reply of TIME (seconds and microseconds) as whole milliseconds."""
+    """Return the reply to TIME (seconds and microseconds) as whole ms since the Unix epoch."""
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
 
 
@@ -152,7 +156,7 @@ def _pack(command: RedisCommand) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One TCP connection, with the commands that have no reply yet, oldest first."""
+    """One connection, with the commands that have no reply yet, oldest first."""
 
     def __init__(self, timeout_s: float) -> None:
         self.lost = asyncio.Event()
@@ -166,7 +170,10 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     async def send(self, commands: list[bytes]) -> list[Any]:
-        """Send packed commands, together with all others of this turn of the event loop; return their replies."""
+        """Send packed commands and return their replies in order.
+
+        All commands of the same turn of the event loop are written together.
+        """
         if self.lost.is_set():
             raise RedisConnectionError("connection to Redis lost")
         if not commands:
@@ -197,7 +204,7 @@ class _Connection(asyncio.Protocol):
         for pending in self._pending:
             if not pending.done.done():
                 pending.done.set_exception(type(reason)(*reason.args))
-                pending.done.exception()  # marks it as read: the caller may be gone, and asyncio would log a warning
+                pending.done.exception()  # marks the exception as read, or asyncio logs a warning
         self._pending.clear()
 
     def _write(self) -> None:
@@ -206,7 +213,7 @@ class _Connection(asyncio.Protocol):
             self._unwritten.clear()
 
     def _check_timeout(self) -> None:
-        """Close the connection if the oldest command waits for too long: the server is gone or frozen."""
+        """Close the connection if the oldest command has no reply in time, because the server is gone or frozen."""
         self._timer = None
         if not self._pending:
             return
@@ -239,7 +246,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _PendingCommands:
-    """Commands that one caller sent together, and the replies that came so far."""
+    """Commands that one caller sent together, and the replies that have arrived."""
 
     __slots__ = ("deadline_s", "done", "expected", "replies")
 

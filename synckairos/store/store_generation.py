@@ -1,9 +1,8 @@
 """Generations of the store: an id in each partition that is lost together with the partition's data.
 
-An epoch begins with the generation in which it was made. So the epoch of a session that is not in Redis shows what
-happened: the session was evicted (same generation) or its data was lost (another generation). A generation begins with
-its start time. So if two epochs continue from the same version, the epoch of the later generation sorts after the
-other.
+An epoch begins with the generation in which it was made. So the epoch of a session that is not in Redis shows whether
+the session was evicted (same generation) or its data was lost (another generation). A generation begins with the second
+in which it was made. So if two epochs continue the same version, the epoch of the later generation sorts last.
 """
 
 import secrets
@@ -16,17 +15,20 @@ _EPOCH_BYTES = 4
 
 
 def new_generation(began_s: int) -> str:
-    """Make a generation: 12 hexadecimal digits. The first eight are its start in seconds since the Unix epoch."""
+    """Return a new generation: 12 hexadecimal digits.
+
+    The first eight are `began_s`, in seconds since the Unix epoch.
+    """
     return f"{began_s:08x}{secrets.token_hex(2)}"
 
 
 def new_epoch(generation: str) -> str:
-    """Make the epoch of a session: the generation and eight random hexadecimal digits."""
+    """Return a new epoch for a session: the generation and eight random hexadecimal digits."""
     return generation + secrets.token_hex(_EPOCH_BYTES)
 
 
 def belongs_to_generation(epoch: str, generation: str) -> bool:
-    """Tell whether an epoch was made in this generation of the store."""
+    """Return whether an epoch was made in this generation of the store."""
     return epoch.startswith(generation)
 
 
@@ -38,7 +40,10 @@ class Generations:
         self._keys = keys
 
     async def current(self, partition: int) -> str:
-        """Return a partition's generation; make one if it has none. One round trip, two for a new generation."""
+        """Return the generation of a partition. If there is none, make a new generation.
+
+        One round trip, or two for a new generation.
+        """
         key = self._keys.generation(partition)
         with translated_errors():
             found, (seconds, _) = await self._pipe.call_many([("GET", key), ("TIME",)])
@@ -48,7 +53,7 @@ class Generations:
         return new if found is None else found.decode()
 
     async def lease_recovery(self, partition: int, holder: str, lease_ms: int) -> bool:
-        """Take or renew the lease on a partition's recovery; False if another holder has it."""
+        """Take or renew the lease on the recovery of a partition. Return False if another holder has the lease."""
         key = self._keys.recovery_lease(partition)
         with translated_errors():
             found = await self._pipe.call("SET", key, holder, "NX", "GET", "PX", lease_ms)

@@ -1,6 +1,6 @@
-"""Sessions as Redis holds them: parses the fields of a session's hash and the list of its version history.
+"""Sessions as Redis stores them: parsing of the fields of a session's hash and of its version history.
 
-Sends no command to Redis.
+This module sends no command to Redis.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,17 @@ from synckairos.wire.history_walk_back import walk_back
 from synckairos.wire.snapshot import Snapshot
 
 SESSION_FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
-"""The fields of a session's hash, in the order that `parse_stored_session` takes; `state` holds the document."""
+"""The fields of a session's hash, in the order in which `parse_stored_session` reads them.
+
+The field `state` has the document.
+"""
 
 
 class StoredSession(Struct, frozen=True):
-    """A session as Redis holds it.
+    """A session as Redis stores it.
 
-    `due_ms` is the instant of the next transition that falls due by time, None if there is none. `audited_version` is
-    the newest version that Postgres is known to have, None if it is not known to have any.
+    `due_ms` is the instant of the next transition by time, None if there is none. `audited_version` is the newest
+    version that Postgres is sure to have, None if there is none.
     """
 
     snapshot: Snapshot
@@ -29,7 +32,10 @@ class StoredSession(Struct, frozen=True):
 
 
 class LoadedSession(Struct, frozen=True):
-    """The result of a load: Redis TIME, the session (None if there is none) and the record of the command id."""
+    """The result of a load: the time of Redis, the session, and the idempotency record of the command id.
+
+    The session or the record is None if Redis does not have it.
+    """
 
     now_ms: int
     stored: StoredSession | None
@@ -44,7 +50,7 @@ class LoadedSession(Struct, frozen=True):
 def parse_stored_session(fields: Sequence[Any], held: Snapshot | None = None) -> StoredSession | None:
     """Parse the fields of a session's hash, None if there is no session.
 
-    A missing document is that of `held`: the server leaves out a document that the caller holds already.
+    If the document is missing, it is the document of `held`, because Redis omits a document that the caller has.
     """
     epoch, version, deleted, due, document, audited, tag = fields
     if epoch is None:
@@ -59,5 +65,5 @@ def parse_stored_session(fields: Sequence[Any], held: Snapshot | None = None) ->
 
 
 def parse_history(snapshot: Snapshot | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
-    """Return the versions that the version history still holds, newest first, from this snapshot back."""
+    """Return the versions in the version history from `snapshot` back, newest first."""
     return iter(()) if snapshot is None else walk_back(snapshot, kept)

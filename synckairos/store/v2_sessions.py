@@ -1,7 +1,7 @@
-"""Sessions in the Redis of SyncKairos v2, read while v2 runs. v2's keys are never changed.
+"""Reader of the sessions in the Redis of SyncKairos v2, also while v2 runs. v2's keys are never changed.
 
-Beside each imported session stands a mark, `synckairos:import-v2:<key of v2>`. It names the state of v2 that was
-imported and the version that it became. It informs the operators of v2; imports do not depend on it.
+For each imported session a mark is written under `synckairos:import-v2:<key of v2>`. The mark has the v2 state that was
+imported and the version that resulted from it. It informs the operators of v2. Imports do not depend on the mark.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from synckairos.store.connect import open_redis
 from synckairos.store.shared_connection import RedisPipe
 
 UPDATES_CHANNEL = "session-updates"
-"""The channel on which v2 publishes each change and each deletion."""
+"""The channel on which v2 publishes each change and each deletion of a session."""
 
 MARK_PREFIX = "synckairos:import-v2:"
 MARK_TTL_S = 24 * 3600
-"""Seconds until a mark disappears. v2 forgets a session an hour after its last change."""
+"""Seconds that a mark stays. v2 removes a session one hour after its last change."""
 
 LEASE_KEY = "synckairos:import-v2-lease"
 LEASE_S = 30
-"""Seconds after which the lease of an import that was killed ends."""
+"""Seconds that the lease of an import stays after its process was killed."""
 
 _PAGE = 200  # keys of one step of SCAN
 _RETRY_S = 0.5  # seconds between two attempts to subscribe
@@ -37,30 +37,33 @@ _GLOB = re.compile(r"([\\*?\[\]])")
 
 
 class ImportRunning(SyncKairosError):
-    """Another import from this Redis is running. Two at the same time could put an older state over a newer one."""
+    """Another import from this Redis runs.
+
+    Two imports at the same time could replace a newer state by an older state.
+    """
 
     code = "IMPORT_RUNNING"
 
 
 class V2Change(Struct, frozen=True):
-    """A message of v2: the session was changed, or was deleted. Without a session id, messages may have been lost."""
+    """A message of v2 that a session was changed or deleted. Without a session id, messages were possibly lost."""
 
     session_id: str | None
     is_deleted: bool = False
 
 
 class V2Store:
-    """v2's Redis. Every method raises StoreUnavailable if it does not answer, or refuses a command."""
+    """The Redis of v2. All methods raise StoreUnavailable if Redis does not answer or refuses a command."""
 
     def __init__(self, pipe: RedisPipe, url: str, timeout_s: float, prefix: str) -> None:
-        """`prefix` is what v2's keys of sessions begin with."""
+        """Take the connection, the URL, the timeout in seconds, and the prefix of v2's session keys."""
         self._pipe = pipe
         self._url = url
         self._timeout_s = timeout_s
         self._prefix = prefix
 
     async def session_ids(self) -> AsyncIterator[list[str]]:
-        """Yield the ids of all sessions, page by page. An id can occur twice."""
+        """Yield the ids of all v2 sessions, page by page. An id can occur twice."""
         async for keys in self._scan(self._prefix):
             yield [key.removeprefix(self._prefix) for key in keys]
 
@@ -70,7 +73,7 @@ class V2Store:
             yield [key.removeprefix(MARK_PREFIX + self._prefix) for key in keys]
 
     async def read(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """Return the states of sessions as v2 keeps them; None for a session that v2 does not have."""
+        """Return the states of sessions as v2 stores them, None for each session that v2 does not have."""
         if not session_ids:
             return []
         with _named_faults():
@@ -84,7 +87,10 @@ class V2Store:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[None]:
-        """Be the only import from this Redis. Raises ImportRunning."""
+        """Hold the lease that allows only one import from this Redis at a time.
+
+        Raises: ImportRunning if another import holds the lease.
+        """
         token = secrets.token_hex(8)
         with _named_faults():
             taken = await self._pipe.call("SET", LEASE_KEY, token, "NX", "EX", LEASE_S)
@@ -109,9 +115,9 @@ class V2Store:
                 await self._pipe.call("EXPIRE", LEASE_KEY, LEASE_S)
 
     async def changes(self, stop: asyncio.Event) -> AsyncIterator[V2Change]:
-        """Yield v2's messages until `stop` is set. A change without an id follows every subscription.
+        """Yield the messages of v2 until `stop` is set. A change without a session id follows each subscription.
 
-        Waits for a Redis that is down, and subscribes again.
+        If Redis does not answer, wait for it and subscribe again.
         """
         while not stop.is_set():
             redis = open_redis(self._url, self._timeout_s)
@@ -142,7 +148,10 @@ class V2Store:
 
 
 def _parse_message(data: Any) -> V2Change | None:
-    """Parse a message of v2. The state in it is ignored: the key has it, perhaps a newer one."""
+    """Parse a message of v2, None if it is not about a session.
+
+    The state in the message is ignored, because the session's key has the same state or a newer state.
+    """
     try:
         message = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -1,11 +1,12 @@
--- Commit new versions of one session and an idempotency record, or only the record.
--- Checks first, then writes, publishes last: an error after the first write would not undo it.
--- User JSON is opaque here. Versions stay strings, so Lua's floating-point numbers cannot change them.
+-- Commit new versions of one session and an idempotency record, or only the idempotency record.
+-- First all checks run, then all writes, and last the messages are published. An error after the first write would not
+-- undo that write.
+-- JSON from users is not parsed here. Versions stay strings, so Lua's floating-point numbers cannot change them.
 --
 -- The tables in `store/commit_script.py` have the same names in the same order.
 --
 -- Returns {'ok'}
---       | {'replay', record}: the command id has a record already
+--       | {'replay', record}: the command id already has an idempotency record
 --       | {'conflict', seconds, microseconds, epoch, version, deleted, due, document, audited, tag}: the stored session
 --       | {'full', limit}: the outbox has reached its limit of entries, bytes or age
 
@@ -27,17 +28,17 @@ local schema = ARGV[7]
 local epoch = ARGV[8] -- of the new versions
 local status = ARGV[9]
 local deleted = ARGV[10] -- 0 or 1
-local due_ms = ARGV[11] -- '' if nothing falls due
+local due_ms = ARGV[11] -- '' if no transition is due by time
 local history_length = ARGV[12] -- number of versions that the version history keeps
 local feed_channel = ARGV[13]
 local wake_up_channel = ARGV[14]
 local live_since_ms = ARGV[15] -- '' if the session is final
-local max_entries = ARGV[16] -- limits of the outbox: '' for entries disables all three
+local max_entries = ARGV[16] -- limits of the outbox: '' for the limit of entries disables all three limits
 local max_bytes = ARGV[17]
 local max_age_ms = ARGV[18] -- '' for no limit
 
--- Then five arguments for each new version. The header and the body together make a feed message. The body is the
--- document, or splices that make it of the document before (`wire/document_splices.py`).
+-- Then five arguments for each new version. The header and the body together are a feed message. The body is the
+-- document, or splices that lead to it from the document before (`wire/document_splices.py`).
 local FIRST, EACH = 19, 5
 local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
 
@@ -45,7 +46,7 @@ local FINAL = {expired = true, completed = true, cancelled = true}
 local has_versions = #ARGV >= FIRST
 local last = #ARGV - EACH + 1
 
--- Return the document that a body makes of the document before, and the body that leads back.
+-- Return the document that results from a body and the document before, and the reverse body.
 local function apply_body(before, body)
   if string.byte(body) == 123 then return body, before end
   local line = string.find(body, '\n', 1, true)
@@ -99,7 +100,7 @@ if has_versions then
     documents[at] = document
     bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + #document
   end
-  -- Count and check in one call. If the limit is reached, the count is undone, and nothing else was written.
+  -- Count and check the bytes in one call. If the limit is reached, the count is undone. Nothing else was written.
   local bytes_before = redis.call('INCRBY', outbox_bytes_key, bytes) - bytes
   if max_entries ~= '' and bytes_before >= tonumber(max_bytes) then
     redis.call('DECRBY', outbox_bytes_key, bytes)
@@ -115,7 +116,7 @@ if has_versions then
   end
   redis.call('LTRIM', history_key, '-' .. history_length, '-1')
   if redis.call('PERSIST', session_key) == 1 then
-    -- The three keys always get a limited life together.
+    -- The three keys always get their TTLs together.
     redis.call('PERSIST', history_key)
     redis.call('PERSIST', records_key)
   end
@@ -137,8 +138,8 @@ if command_id ~= '' then
   redis.call('HSET', records_key, command_id, record)
   local ttl = redis.call('PTTL', session_key)
   if ttl > 0 and FINAL[redis.call('HGET', session_key, 'status')] then
-    -- Only the drain gives sessions a limited life, and this commit may add nothing to the outbox. So the records get
-    -- the session's life here, an hour at least.
+    -- Only the drain gives a session a TTL, and this commit may add no entry to the outbox. So the idempotency
+    -- records get the TTL of the session here, at least one hour.
     redis.call('PEXPIRE', records_key, math.max(ttl, 3600000))
   end
 end

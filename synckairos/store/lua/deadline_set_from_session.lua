@@ -1,4 +1,4 @@
--- Set a session's deadline to the one in its state; remove it if the session has none or does not exist.
+-- Set the deadline of a session to the deadline in its hash. Remove the deadline if the hash has none or is missing.
 --
 -- KEYS  1 deadlines  2 session   ARGV  1 session id
 

@@ -1,10 +1,11 @@
--- Claim due sessions and load them. Their scores grow by a lease, so that another instance claims them only if this one
--- dies. The version check of the commit, not this claim, makes each expiry happen once. The sessions are loaded here
--- because many can fall due in one second. A load for each of them would be one more round trip.
+-- Claim due sessions and load them. The scores of claimed sessions grow by a lease, so that another instance claims
+-- the sessions only if this instance dies. The version check of the commit, not the claim, ensures that each expiry
+-- happens once. The sessions are loaded here because many sessions can fall due in one second. Loading each session
+-- separately would take one more round trip per session.
 --
 -- KEYS  1 deadlines
--- ARGV  1 maximum number of sessions  2 lease in ms  3 the sessions' keys up to the id (same hash tag)
---       4… fields of a session
+-- ARGV  1 maximum number of sessions  2 lease in ms
+--       3 the part of a session's key before the session id (same hash tag)  4… fields of a session
 -- Returns {now ms, next due ms or '', id, due ms, fields, id, due ms, fields, …}
 
 local time = redis.call('TIME')

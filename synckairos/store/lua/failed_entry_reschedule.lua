@@ -1,6 +1,6 @@
--- Make a failed entry due now, with a new schedule.
+-- Make the next attempt of a failed entry due now, and reset its number of retries.
 --
--- KEYS  1 failed entries  2 the entry's hash   ARGV  1 entry id
+-- KEYS  1 failed entries  2 the hash of the failed entry   ARGV  1 entry id
 -- Returns 1, or 0 if there is no such entry.
 
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end

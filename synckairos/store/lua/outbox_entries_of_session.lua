@@ -1,4 +1,4 @@
--- Find a session's entries in the outbox, newest first. Scans the newest entries only.
+-- Find the entries of a session in the outbox, newest first. Only the newest entries of the stream are scanned.
 --
 -- KEYS  1 outbox  2 session   ARGV  1 session id  2 maximum number of entries to scan
 -- Returns {epoch, version, event, document, …}

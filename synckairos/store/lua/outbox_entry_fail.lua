@@ -1,8 +1,8 @@
--- Move an entry that Postgres rejected out of the stream, or record another failure of a failed entry.
+-- Move an outbox entry that Postgres rejected out of the stream, or store another failure of a failed entry.
 --
--- KEYS  1 outbox  2 failed entries (sorted set: id by the instant of its next attempt, +inf if set aside)
---       3 the entry's hash  4 tally  5 bytes in the outbox  6 gaps
--- ARGV  1 entry id  2 ms until the next attempt ('' sets it aside)  3 retries so far  4 error
+-- KEYS  1 outbox  2 failed entries (sorted set: entry id by the instant of its next attempt, +inf if set aside)
+--       3 the hash of the failed entry  4 tally  5 bytes in the outbox  6 gaps
+-- ARGV  1 entry id  2 ms until the next attempt ('' sets the entry aside)  3 retries so far  4 error
 -- Returns 1, or 0 if there is no such entry.
 
 local time = redis.call('TIME')
@@ -13,7 +13,7 @@ if not found and redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
 local next_attempt = 'inf'
 if ARGV[2] ~= '' then next_attempt = string.format('%.0f', now + tonumber(ARGV[2])) end
 if found then
-  -- The entry's own fields are kept as they are. The names of our fields begin with a colon.
+  -- The fields of the outbox entry are stored unchanged. The names of additional fields begin with a colon.
   redis.call('HSET', KEYS[3], unpack(found[2]))
   redis.call('HSET', KEYS[3], ':first_failed_at_ms', string.format('%.0f', now))
   redis.call('XDEL', KEYS[1], ARGV[1])
@@ -23,7 +23,7 @@ if found then
     fields[found[2][at - 1]] = found[2][at]
   end
   if fields.session_id and fields.epoch and fields.version then
-    -- Until Postgres has this version, its session has a gap there.
+    -- Until Postgres has this version, its session has a gap at this version.
     redis.call('ZADD', KEYS[6], 0, fields.session_id .. ' ' .. fields.epoch .. ' ' .. fields.version)
   end
   if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[5]) else redis.call('DECRBY', KEYS[5], bytes) end

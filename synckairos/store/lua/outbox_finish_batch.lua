@@ -1,12 +1,12 @@
--- After Postgres has a batch: settle its sessions, then remove its entries from the outbox.
--- Only this script gives a session a limited life, which never ends earlier than an hour after its next deadline.
+-- After Postgres has a batch: settle the sessions of the batch, then remove its entries from the outbox.
+-- Only this script gives a session a TTL. The session stays at least one hour after its next deadline.
 --
 -- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps
 --       5… three for each session: session, version history, idempotency records
--- ARGV  1 life in ms  2 ms that a session stays after its deadline  3 rows new to Postgres  4 conflicts
---       5 duration in µs  6 number of entries  7 bytes in the entries
---       8… the entries' ids, then two for each session: epoch, newest version in Postgres
--- Returns the number of entries that were still there.
+-- ARGV  1 TTL in ms  2 ms that a session stays after its deadline  3 number of rows new to Postgres
+--       4 number of conflicts  5 duration in µs  6 number of entries  7 bytes in the entries
+--       8… the ids of the entries, then two for each session: epoch, newest version in Postgres
+-- Returns the number of entries that this call removed.
 
 local FINAL = {expired = true, completed = true, cancelled = true}
 
@@ -32,9 +32,10 @@ for key = 5, #KEYS, 3 do
   local epoch, newest = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2
   local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond')
-  -- Another epoch is another life of this session: Postgres' versions of the batch mean nothing for it.
+  -- If Redis has another epoch, the session was created again or recovered. Then the versions of the batch do not
+  -- belong to the stored session.
   if found[1] == epoch then
-    -- Postgres can have versions after a gap. The newest of them is stored until the gap is closed.
+    -- Postgres can have versions after a gap. The newest of these versions is stored until the gap is closed.
     local beyond, beyond_epoch = string.match(found[6] or '', '^(%d+) (.*)$')
     if beyond_epoch == epoch then newest = math.max(newest, tonumber(beyond)) end
     local is_gapped, first_gap = find_gaps(KEYS[key], epoch)
@@ -48,15 +49,15 @@ for key = 5, #KEYS, 3 do
       redis.call('HSET', KEYS[key], 'audited', string.format('%.0f', audited))
     end
     local due = found[3] and found[3] ~= '' and tonumber(found[3])
-    -- A running session without a deadline (in overtime, or counting up without end) stays readable. A session with a
-    -- gap stays, too.
+    -- A running session without a deadline (in overtime, or counting up without a maximum) stays in Redis. A session
+    -- with a gap also stays.
     if not is_gapped and tonumber(found[2]) == newest and (due or found[5] ~= 'running') then
       local ttl = tonumber(ARGV[1])
       if due then ttl = math.max(ttl, due + tonumber(ARGV[2]) - now) end
       redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
       redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))
       if FINAL[found[5]] then
-        -- Idempotency records are kept for as long as the session can change.
+        -- Idempotency records stay as long as the session can change.
         redis.call('PEXPIRE', KEYS[key + 2], string.format('%.0f', ttl))
       end
     end
@@ -71,8 +72,8 @@ end
 if redis.call('XLEN', KEYS[1]) == 0 then
   redis.call('DEL', KEYS[3])
 elseif removed > 0 then
-  -- If another drain removed some entries before, their share of the bytes is an estimate. It is corrected when the
-  -- outbox is empty.
+  -- If another drain has removed some of the entries before, their share of the bytes is an estimate. The estimate is
+  -- corrected when the outbox is empty.
   redis.call('DECRBY', KEYS[3], string.format('%.0f', ARGV[7] * removed / count))
 end
 redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3])

@@ -1,7 +1,7 @@
--- Find the sessions with versions in the outbox that name a participant. Scans the newest entries only.
+-- Find the sessions that have a version in the outbox with a participant. Only the newest entries are scanned.
 --
 -- KEYS  1 outbox   ARGV  1 participant id  2 maximum number of entries to scan
--- Returns {session id, …}, each once
+-- Returns {session id, …} without repetition
 
 local found, known, scanned, from = {}, {}, 0, '+'
 local limit = tonumber(ARGV[2])
@@ -12,8 +12,8 @@ while scanned < limit do
     local fields = {}
     for at = 1, #entry[2], 2 do fields[entry[2][at]] = entry[2][at + 1] end
     local id, document = fields.session_id, fields.state
-    -- The id is searched as text, which is practically unique. The caller parses the JSON and checks whether it is that
-    -- of a participant. A removed participant is only in the event.
+    -- The participant id is searched as text, because it is unlikely to occur elsewhere. The caller parses the JSON and
+    -- checks whether it is the id of a participant. The id of a removed participant is only in the event.
     if id and document and not known[id]
         and (string.find(document, ARGV[1], 1, true) or string.find(fields.event or '', ARGV[1], 1, true)) then
       known[id] = true

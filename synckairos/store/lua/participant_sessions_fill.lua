@@ -1,7 +1,8 @@
--- Fill a participant's set, if the lease still holds.
+-- Fill the set of a participant, if the lease still holds.
 --
 -- KEYS  1 set
--- ARGV  1 token  2 life in ms  3 ms since which the set is complete  4… two for each session: ms at which it began, id
+-- ARGV  1 lease token  2 TTL in ms  3 instant in ms: the set has all sessions that began at or after it
+--       4… two for each session: ms at which it began, session id
 -- Returns 1, or 0 if the lease was broken.
 
 local lease = redis.call('ZSCORE', KEYS[1], '!filling')

@@ -1,29 +1,30 @@
--- Read a page of a participant's set with the data of its sessions, or only the data of other sessions.
+-- Read a page of a participant's set with the data of its sessions, and the data of other sessions.
 --
--- KEYS  1 set, or any other key if no page is read  2… two for each other session: summary, session
--- ARGV  1 participant id  2 maximum number of members of the set (0: no page, and ARGV 3 to 12 are left out)
---       3 the highest score of interest
---       These belong to the set's partition, so that all keys of a call are in one partition:
---       4 the summaries' and 5 the sessions' keys up to the id  6 the participant's ready rows  7 outbox
---       8 failed entries
+-- KEYS  1 set, or any key if no page is read  2… two for each other session: summary, session
+-- ARGV  1 participant id  2 maximum number of sessions on the page (0: no page is read, ARGV 3 to 12 are absent)
+--       3 the highest score to read
+--       All keys of a call are in one partition, so these belong to the partition of the set:
+--       4 the part of a summary's key before the session id  5 the same part of a session's key
+--       6 the participant's ready rows  7 outbox  8 failed entries
 --       9 ms that ready rows stay  10 ms that a summary stays  11 maximum number of ready rows
 --       12 maximum bytes of a ready row
--- Returns {time, ms since which the set is complete (nil: it is missing or being filled), ms that the set stays,
--- `id score …`, rows, others}. `rows` has a line for each session: its row as JSON. The line is empty if a value in the
--- row changes by itself, or if Redis has another version than the summary. For each of these sessions `others` has
--- {position, facts, metadata, part, epoch, version, deleted, due, document, audited}. The document is there if the
--- session runs or its version is another. (One text is written and parsed much faster than a list.)
+-- Returns {time, instant in ms since which the set is complete, TTL of the set in ms, `id score …`, rows, others}.
+-- The instant is nil if the set is missing or being filled. `rows` has a line for each session: its row as JSON. The
+-- line is empty if a value in the row changes by time, or if Redis has another version than the summary. For each
+-- session with an empty line, `others` has {position, facts, metadata, part, epoch, version, deleted, due, document,
+-- audited}. The document is empty unless the session runs or its version differs from the summary. (One text is
+-- written and parsed much faster than a list.)
 --
--- A ready row is made of a summary and the participant's part, and is removed with the summary
--- (`session_summary_write`). It is valid while no version of its session is in the outbox.
+-- A ready row is rendered from a summary and the participant's part, and is removed with the summary
+-- (`session_summary_write`). It is valid as long as no version of its session is in the outbox.
 
-local MAX_SCANNED = 16 -- entries of the outbox; with more entries each session is read
+local MAX_SCANNED = 16 -- maximum number of outbox entries to scan; with more entries, each session is read
 
 local part_field = 'p:' .. ARGV[1]
 
 local others = {}
 
--- Return a session's row as JSON; or add its data to `others` and return ''.
+-- Return the row of a session as JSON. If that is not possible, add the data of the session to `others` and return ''.
 local function read(summary_key, session_key)
   local summary = redis.call('HMGET', summary_key, 'of', 'still', part_field)
   local live = redis.call('HMGET', session_key, 'epoch', 'version')
@@ -45,7 +46,7 @@ local function read(summary_key, session_key)
   return ''
 end
 
--- Return the sessions with versions in the outbox as a set, or nil if there are too many entries to scan.
+-- Return the ids of sessions with versions in the outbox as a set, or nil if there are too many entries to scan.
 local function sessions_in_outbox()
   local length = redis.call('XLEN', ARGV[7])
   if length > MAX_SCANNED or redis.call('EXISTS', ARGV[8]) == 1 then return nil end
@@ -87,8 +88,8 @@ if #page > 0 then
     end
   end
   if in_outbox and #made > 0 then
-    -- By pcall: a Redis that is full or cannot write still answers. The summaries' lives are extended first, because a
-    -- row must not outlive its summary.
+    -- With pcall, a Redis that is full or cannot write still returns the page. The TTLs of the summaries are extended
+    -- first, because a ready row must not stay longer than its summary.
     local extended = true
     for at = 1, #made, 2 do
       local done = redis.pcall('PEXPIRE', ARGV[4] .. made[at], ARGV[10])

@@ -1,14 +1,15 @@
--- Put a session into a participant's set, or remove it. A set that does not exist is not created.
--- Members with scores below zero are no sessions: `!whole` holds the instant since which the set is complete, and
--- `!filling` the lease on filling it.
+-- Add a session to the set of a participant, or remove it. A set that does not exist is not created.
+-- Members with scores below zero are not sessions: `!whole` has the instant since which the set is complete, and
+-- `!filling` is the lease on filling the set.
 --
 -- KEYS  1 set
--- ARGV  1 session id  2 ms at which it began ('' removes it)  3 ms that the set reaches back, and stays
---       4 maximum number of sessions
+-- ARGV  1 session id  2 ms at which the session began ('' removes it)
+--       3 ms that the set reaches back, and that it stays after this call  4 maximum number of sessions
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if not redis.call('ZSCORE', KEYS[1], '!whole') then
-  -- The set is being filled. The reader may have queried Postgres before this session was there, so its lease ends.
+  -- The set is being filled. The holder of the lease can have queried Postgres before this session was in Postgres,
+  -- so the lease is broken.
   return redis.call('DEL', KEYS[1])
 end
 if ARGV[2] == '' then

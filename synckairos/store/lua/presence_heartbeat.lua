@@ -1,11 +1,12 @@
--- Record an instance's heartbeat and return the living instances. Remove dead instances, if the caller may do so.
--- An instance that was silent itself may not: after a stall of the store all instances get time to return.
--- A removed name never returns: its instance continues under another name.
+-- Store the heartbeat of an instance and return the living instances. If the caller requests it, remove dead instances.
+-- An instance that sent no heartbeats for some time must not request it. So after a stall of Redis, all instances have
+-- time to send a heartbeat.
+-- A removed name never returns, because its instance continues under another name.
 --
 -- KEYS  1 instances (sorted set: name by the ms of its last heartbeat)  2 number of changes (same hash tag)
--- ARGV  1 instance  2 ms without a heartbeat after which an instance is dead  3 '1' if dead instances may be removed
---       4 the former name that this new name replaces, '' if the name is not new
--- Returns {1 if the instance is in the set, number of changes, names of the living instances}
+-- ARGV  1 name of the instance  2 ms without a heartbeat after which an instance is dead
+--       3 '1' if dead instances are to be removed  4 the former name that this new name replaces, '' if it is not new
+-- Returns {1 if the instance is in the set, else 0; number of changes; names of the living instances}
 
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

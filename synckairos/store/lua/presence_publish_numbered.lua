@@ -1,4 +1,4 @@
--- Publish a message to all instances under a number that grows by one. A missing number shows that a message was lost.
+-- Publish a message to all instances under a number that grows by 1. So a missing number shows a lost message.
 --
 -- KEYS  1 number of changes
 -- ARGV  1 channel  2 message

@@ -1,8 +1,8 @@
--- Get an answer from the read cache. If it is not there, take the lease on querying Postgres.
+-- Return an answer from the read cache. If the answer is not cached, take the lease on querying Postgres.
 --
--- KEYS  1 cache  2 session, if the cache holds the events of a session
--- ARGV  1 kind  2 query  3 token  4 ms that a lease lasts  5 ms that answers stay after their last use
--- Returns {hit, answer} | {miss, ''} | {bypassed, ''}: bypassed if the session is live and not final.
+-- KEYS  1 hash of the read cache  2 session, if the hash has the events of a session
+-- ARGV  1 kind  2 query  3 lease token  4 ms that a lease lasts  5 ms that answers stay after their last use
+-- Returns {hit, answer} | {miss, ''} | {bypassed, ''}. The cache is bypassed if Redis has the session unfinished.
 
 local FINAL = {expired = true, completed = true, cancelled = true}
 

@@ -1,6 +1,7 @@
--- Store an answer in the read cache, if the reader's lease still holds.
+-- Store an answer in the read cache, if the lease of the reader still holds.
 --
--- KEYS  1 cache   ARGV  1 query  2 token  3 answer  4 life in ms  5 maximum number of answers and leases
+-- KEYS  1 hash of the read cache
+-- ARGV  1 query  2 lease token  3 answer  4 TTL in ms  5 maximum number of answers and leases
 -- Returns 1, or 0 if the answer was not stored.
 
 if redis.call('HGET', KEYS[1], 'lease:' .. ARGV[1]) ~= ARGV[2] then return 0 end

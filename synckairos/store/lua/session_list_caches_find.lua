@@ -1,7 +1,7 @@
 -- Find the summaries and sets that exist.
 --
 -- KEYS  summaries, then sets   ARGV  1 number of summaries
--- Returns for each key that exists {its index from 1}, or {its index, position, facts} for a summary that is filled.
+-- Returns {its index from 1} for each existing key, but {its index, position, facts} for a summary that is filled.
 
 local found = {}
 for at = 1, #KEYS do

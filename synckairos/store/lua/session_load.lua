@@ -1,8 +1,8 @@
--- Load a session's fields. Leave out the document if the caller holds this document already.
+-- Return the fields of a session. Omit the document if the caller already has the same document.
 --
 -- KEYS  1 session
--- ARGV  1 tag and 2 version of the document that the caller holds  3… fields
--- Returns the fields' values, nil for a document that the caller holds.
+-- ARGV  1 tag and 2 version of the document that the caller has  3… names of fields
+-- Returns the values of the fields, nil for a document that the caller has.
 
 local found = redis.call('HMGET', KEYS[1], 'tag', 'version')
 local is_held = found[1] == ARGV[1] and found[2] == ARGV[2]

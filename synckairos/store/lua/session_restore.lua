@@ -1,9 +1,11 @@
--- Restore an evicted session as it was, unless it exists: another instance restored it or created it anew.
+-- Restore an evicted session unchanged, unless Redis has the session. In that case another instance restored it or
+-- created it again.
 --
--- KEYS  1 session  2 idempotency records  3 deadlines  4 live sessions
--- ARGV  1 session id  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('')  8 document
---       9 live since ms ('' if final)  10 life in ms  11… two for each idempotency record: command id, record
--- Returns {seconds, microseconds, epoch, version, deleted, due, document, audited, tag} of the session that now exists.
+-- KEYS  1 session  2 idempotency records  3 deadlines  4 unfinished sessions
+-- ARGV  1 session id  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('' if none)  8 document
+--       9 creation instant in ms ('' if final)  10 TTL in ms
+--       11… two for each idempotency record: command id, idempotency record
+-- Returns {seconds, microseconds, epoch, version, deleted, due, document, audited, tag} of the session in Redis.
 
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'status', ARGV[5],

@@ -1,14 +1,14 @@
--- Write or remove a session's summary, if it was not changed meanwhile. The ready rows that were made of an old summary
--- are removed with it.
+-- Write or remove the summary of a session, if no other call has changed it in the meantime. The ready rows that were
+-- rendered from the old summary are removed with it.
 --
 -- KEYS  1 summary
--- ARGV  1 mode: `keep` replaces the summary of position ARGV[2] ('' for none), also while it is being filled
---               `fill` ends the lease ARGV[2], or adds a part to a summary of the same position
---               `drop` removes the summary, and a lease on it
---       2 see 1  3 life in ms  4 session id  5 the keys of the partition's ready rows up to the participant id
---       6 position  7 facts  8 metadata  9 row template; all four are left out to remove the summary
+-- ARGV  1 mode: `keep` replaces the summary with the position ARGV[2] ('' for none), even if it is being filled
+--               `fill` ends the lease ARGV[2], or adds a part to a summary with the same position
+--               `drop` removes the summary and a lease on it
+--       2 see 1  3 TTL in ms  4 session id  5 the part of the key of ready rows before the participant id
+--       6 position  7 facts  8 metadata  9 row template; 6 to 9 are absent to remove the summary
 --       10… two for each participant's part: field, value
--- Returns 1, or 0 if the summary was changed meanwhile.
+-- Returns 1, or 0 if the summary was changed in the meantime.
 
 local found = redis.call('HMGET', KEYS[1], 'of', 'lease')
 if ARGV[1] == 'fill' and found[1] and found[1] == ARGV[6] then
