@@ -14,10 +14,10 @@ class TokenBucket:
 
     __slots__ = ("_full_at_s", "per_s", "size")
 
-    def __init__(self, per_s: float, size: float) -> None:
+    def __init__(self, per_s: float, size: float, full_at_s: float = float("-inf")) -> None:
         self.per_s = per_s
         self.size = size
-        self._full_at_s = float("-inf")
+        self._full_at_s = full_at_s
 
     def take(self, tokens: float, now_s: float) -> bool:
         """Take tokens and return True, or return False and leave the bucket as it is if it has too few."""

@@ -5,13 +5,14 @@ It meets the general limit only if it is refused or changes nothing: limits stop
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.frozen_replace import replace
+from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, is_missing_script
 from synckairos.store.redis_errors import translated_errors
@@ -32,6 +33,8 @@ class Rate(Struct, frozen=True):
     burst: int
     unit: str
     setting: str
+    script_arguments: tuple[str, str] = ("", "")
+    """µs for one token and the size, as texts: a press must not render numbers again."""
 
     @property
     def per_s(self) -> float:
@@ -44,9 +47,14 @@ class Rate(Struct, frozen=True):
         return f"{self.name} limit of {self.limit:,} {self.unit} ({self.setting})"
 
 
+def make_rate(name: str, limit: int, period_s: int, burst: int, unit: str, setting: str) -> Rate:
+    """Return a limit with the arguments of its script calls."""
+    return Rate(name, limit, period_s, burst, unit, setting, (repr(period_s * 1_000_000 / limit), str(burst)))
+
+
 def general_rate(limit: int) -> Rate:
     """Return the limit for all requests of one client: `limit` in a minute, as many at once."""
-    return Rate("general", limit, 60, limit, "requests a minute and client", "RATE_LIMIT_GENERAL")
+    return make_rate("general", limit, 60, limit, "requests a minute and client", "RATE_LIMIT_GENERAL")
 
 
 def switch_rate(limit: int) -> Rate:
@@ -54,7 +62,7 @@ def switch_rate(limit: int) -> Rate:
 
     With the default, 40 bids can arrive together in the last moment of an auction.
     """
-    return Rate("switch", limit, 1, limit + limit // 3, "presses a second and session", "RATE_LIMIT_SWITCH")
+    return make_rate("switch", limit, 1, limit + limit // 3, "presses a second and session", "RATE_LIMIT_SWITCH")
 
 
 class Quota(Struct, frozen=True):
@@ -63,11 +71,13 @@ class Quota(Struct, frozen=True):
     rate: Rate
     owner: str
 
+    def key(self, keys: Keys) -> str:
+        """Return the key of the bucket."""
+        return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
+
     def take_command(self, keys: Keys, tokens: int) -> RedisCommand:
-        """Return the command that takes tokens; 0 only looks, a negative number gives back."""
-        rate = self.rate
-        key = keys.rate_limit_bucket(f"{rate.name}:{self.owner}")
-        return ("EVALSHA", TAKE_SCRIPT.sha, 1, key, 1_000_000 / rate.per_s, rate.burst, tokens)
+        """Return the command that takes tokens; a negative number gives them back."""
+        return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.key(keys), *self.rate.script_arguments, tokens)
 
 
 class RateLimitStatus(Struct, frozen=True):
@@ -85,18 +95,23 @@ class RateLimitStatus(Struct, frozen=True):
     rate: Rate | None = None
 
     @classmethod
-    def from_reply(cls, rate: Rate, reply: Sequence[int], tokens: int) -> "RateLimitStatus":
-        """Parse the reply of the script to a request for `tokens`. Looking finds a bucket exceeded if it is empty."""
+    def from_reply(cls, rate: Rate, reply: Sequence[int]) -> "RateLimitStatus":
+        """Parse the reply of the script to a request for one token."""
         taken, remaining, wait_us, debt_us = reply
-        exceeded = not taken or (tokens == 0 and remaining < 1)
-        return cls(
-            rate.burst,
-            max(0, remaining),
-            -(-debt_us // 1_000_000),
-            exceeded,
-            wait_ms=-(-wait_us // 1000) if exceeded else 0,
-            rate=rate,
-        )
+        wait_ms = 0 if taken else -(-wait_us // 1000)
+        return cls(rate.burst, remaining, -(-debt_us // 1_000_000), not taken, wait_ms, rate)
+
+    @classmethod
+    def from_ttl(cls, rate: Rate, ttl_ms: int) -> "RateLimitStatus":
+        """Return the state after a request for one token, from the TTL of the bucket's key without it.
+
+        The bucket is full when its key expires. A key without a TTL is not a bucket, so it counts as a full one. The
+        TTL was rounded up to 1 ms.
+        """
+        bucket = TokenBucket(rate.per_s, rate.burst, full_at_s=(ttl_ms - 1) / 1000)
+        wait_s, taken = bucket.wait_s(1, 0.0), bucket.take(1, 0.0)
+        remaining, reset_s = int(bucket.left(0.0)), ceil(bucket.wait_s(rate.burst, 0.0))
+        return cls(rate.burst, remaining, reset_s, not taken, ceil(wait_s * 1000), rate)
 
 
 class RateMeter:
@@ -106,7 +121,7 @@ class RateMeter:
     `is_due` is true while the request must still be counted.
     """
 
-    __slots__ = ("_general", "_general_status", "is_due", "quotas", "statuses")
+    __slots__ = ("_general", "_general_ttl_ms", "is_due", "quotas", "statuses")
 
     def __init__(self, *quotas: Quota) -> None:
         """Take the quotas; a request without quotas is not limited."""
@@ -115,7 +130,8 @@ class RateMeter:
         self.is_due = bool(quotas)
         self._general: Quota | None = None
         """The general quota of a press, which is only looked at."""
-        self._general_status: RateLimitStatus | None = None
+        self._general_ttl_ms: int | None = None
+        """TTL of the general bucket of a press: ms until it is full. Negative: it is full."""
 
     @classmethod
     def for_press(cls, general: Quota, press: Quota) -> "RateMeter":
@@ -136,17 +152,16 @@ class RateMeter:
         self.is_due = False
         commands = [quota.take_command(keys, 1) for quota in self.quotas]
         if self._general is not None:
-            commands.append(self._general.take_command(keys, 0))
+            commands.append(("PTTL", self._general.key(keys)))
         return commands
 
-    def record(self, replies: Sequence[Sequence[int]]) -> None:
+    def record(self, replies: Sequence[Any]) -> None:
         """Store the state that the replies to `count_commands` report."""
-        self.statuses = tuple(
-            RateLimitStatus.from_reply(quota.rate, reply, 1)
-            for quota, reply in zip(self.quotas, replies, strict=False)  # the general quota of a press is beyond them
-        )
         if self._general is not None:
-            self._general_status = RateLimitStatus.from_reply(self._general.rate, replies[-1], 0)
+            *replies, self._general_ttl_ms = replies
+        self.statuses = tuple(
+            RateLimitStatus.from_reply(quota.rate, reply) for quota, reply in zip(self.quotas, replies, strict=True)
+        )
 
     def refund_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that undo the count."""
@@ -157,11 +172,10 @@ class RateMeter:
 
         Raises RateLimitExceeded if the quota is used up.
         """
-        quota, status = self._general, self._general_status
-        if quota is None or status is None:
+        quota, self._general = self._general, None
+        if quota is None or self._general_ttl_ms is None:
             return None
-        self._general = None
-        self.statuses += (replace(status, remaining=max(0, status.remaining - 1)),)
+        self.statuses += (RateLimitStatus.from_ttl(quota.rate, self._general_ttl_ms),)
         self.raise_if_exceeded()
         return quota
 

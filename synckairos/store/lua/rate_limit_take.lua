@@ -1,9 +1,9 @@
--- Take tokens from a bucket that fills at a constant rate, look at it, or give tokens back.
+-- Take tokens from a bucket that fills at a constant rate, or give tokens back.
 --
--- The arithmetic is that of limits/token_bucket.py. The only state is the instant at which the bucket is full again, in µs of
--- TIME. The key expires at that instant. A key of another type or with other text counts as a full bucket.
+-- The arithmetic is that of limits/token_bucket.py. The only state is the instant at which the bucket is full again, in
+-- µs of TIME. The key expires then. A key of another type or with other text counts as a full bucket.
 --
--- KEYS  1 bucket   ARGV  1 µs for one token  2 size in tokens  3 tokens to take: 0 looks only, negative gives back
+-- KEYS  1 bucket   ARGV  1 µs for one token  2 size in tokens  3 tokens to take; negative: to give back
 -- Returns {1 if the tokens were taken, else 0; whole tokens left; µs until a token is there; µs until it is full}
 
 local interval, size, tokens = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -11,16 +11,20 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local room = size * interval
 
+local debt = (tonumber(redis.pcall('GET', KEYS[1])) or 0) - now
+if not (debt > 0) then debt = 0 end
 -- A clock that was set back must not close the bucket for longer than it takes to fill it.
-local debt = math.min(room, math.max(0, (tonumber(redis.pcall('GET', KEYS[1])) or 0) - now))
-local after = math.max(0, debt + tokens * interval)
+if debt > room then debt = room end
+local after = debt + tokens * interval
 local taken = after <= room and 1 or 0
-if taken == 1 and tokens ~= 0 then
-  debt = after
-  if debt > 0 then
+if taken == 1 then
+  if after > 0 then
+    debt = after
     redis.call('SET', KEYS[1], string.format('%.0f', math.floor(now + debt)), 'PX', math.ceil(debt / 1000))
   else
+    debt = 0
     redis.call('DEL', KEYS[1])
   end
 end
-return {taken, math.floor(size - debt / interval), math.ceil(math.max(0, debt + interval - room)), math.ceil(debt)}
+local wait = debt + interval - room
+return {taken, math.floor(size - debt / interval), wait > 0 and math.ceil(wait) or 0, math.ceil(debt)}

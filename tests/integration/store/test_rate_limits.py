@@ -8,10 +8,10 @@ import pytest
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store.keys import Keys
-from synckairos.store.rate_limits import Quota, Rate, RateLimits, RateMeter, call_with_scripts, general_rate
+from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, call_with_scripts, general_rate, make_rate
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 
-SLOW = Rate("slow", 1, 1_000_000, 8, "requests", "NONE")
+SLOW = make_rate("slow", 1, 1_000_000, 8, "requests", "NONE")
 """A bucket that gets no token during a test."""
 
 
