@@ -1,1 +1,1 @@
-"""Load tests. Results are ratios within one run, printed as lines of JSON. They are not part of the tests."""
+"""Load tests. They print ratios of figures from one run as lines of JSON. The test suite does not run them."""

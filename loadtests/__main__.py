@@ -1,4 +1,4 @@
-"""`python -m loadtests NAME [options]`: run the load test in the module of this name."""
+"""Command line of the load tests: `python -m loadtests NAME [options]` runs the module NAME of this package."""
 
 import importlib
 import resource

@@ -1,9 +1,9 @@
-"""Cold storage: the rate of archiving, the time to read an archive, and the cost of an export.
+"""Load test of cold storage: rate of archiving, duration of reads of archives, and cost of an export.
 
-Prints three lines. `archive` archives finished sessions into a local folder; the comparison is a bare loop that selects
-the same documents, compresses them and writes one file each. `read` reads archives from a server, and compares with
-plain reads of the same sessions. `export` writes a large time range, and measures the memory and the longest block of
-the event loop.
+Prints three lines. `archive` writes finished sessions to a local folder. It is compared with a bare loop that selects
+the same documents, compresses them and writes one file for each session. `read` reads archives from a server, compared
+with plain reads of the same sessions. `export` exports a large time range. It measures the memory, and the longest time
+for which the export blocks the event loop.
 """
 
 import argparse
@@ -47,7 +47,7 @@ INTERVAL_S = 0.001
 
 @asynccontextmanager
 async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore, OutboxDrain]]:
-    """Start stores and create a folder for archives. Yields the settings and the components that jobs need."""
+    """Start stores and create a folder for archives. Yield the settings and the components that jobs need."""
     folder = make_data_dir()
     try:
         async with valkey_and_postgres() as (found, _):
@@ -73,7 +73,7 @@ async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, Sess
 
 
 async def play(store: SessionStore, drain: OutboxDrain, sessions: int) -> list[str]:
-    """Store finished sessions of a hundred versions, which ended an hour ago, and drain them. Returns their ids."""
+    """Store finished sessions with a hundred versions that ended an hour ago, and drain them. Return their ids."""
     committer, at_ms = SessionCommitter(store), await store.now_ms() - 3_600_000
     lives = await asyncio.gather(*(finish_session(committer, VERSIONS - 3, at_ms) for _ in range(sessions)))
     assert await drain.drain_partition(0) == sessions * VERSIONS
@@ -170,7 +170,7 @@ async def measure_export(sessions: int) -> dict[str, Any]:
 
 
 async def measure_loop_delays(delays: list[float]) -> None:
-    """Append the delay of the event loop in ms, again and again."""
+    """Append the delay of the event loop in milliseconds to `delays`, repeatedly until cancelled."""
     while True:
         began = time.perf_counter()
         await asyncio.sleep(INTERVAL_S)

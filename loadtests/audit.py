@@ -1,9 +1,9 @@
-"""The audit: the rate of one worker's drain, its delay under load, and the time of reads from Postgres.
+"""Load test of the audit: rate of one worker's drain, delay of the audit under load, and duration of Postgres reads.
 
-Postgres is durable (fsync on): an entry leaves the stream only after its COMMIT is on disk. Prints three lines. `drain`
-drains a full outbox of real entries; the comparison is a bare loop that COPYs the same rows in the same batches into a
-table with the same indexes. `lag` measures the delay while a server handles switches as fast as it can. `reads`
-measures reads from a large history.
+Postgres is durable (fsync is on): an entry leaves the outbox after its COMMIT is on disk. The load test prints three
+lines. `drain` drains a full outbox of real entries. It is compared with a bare loop that uses COPY to write the same
+rows, in the same batches, to a table with the same indexes. `lag` measures the delay of the audit under the maximum
+load of one server. `reads` measures reads from a large history.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
 
 VERSIONS = 100
-"""Versions of each session in the outbox: it was created, started and switched."""
+"""Number of versions of each session in the outbox. The first three create, start and switch the session."""
 
 POLL_S = 0.02
 ROUNDS = 3
@@ -56,7 +56,7 @@ READS = 300
 
 
 async def play(store: SessionStore, versions: int, now_ms: int) -> None:
-    """Commit the versions of one session, one second apart, as the service does."""
+    """Commit the versions of one session to the store, one second apart, as the service does."""
     participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="player") for _ in range(2))
     spec = Create(SyncMode.PER_PARTICIPANT, participants, metadata={"project": "load test"})
     base: Snapshot | None = None
@@ -74,8 +74,8 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
 
 
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
-    """COPY rows into a table like `sync_events`, with one transaction per batch. Returns the rows per second."""
-    # An enum and json are sent as text.
+    """Write rows with COPY to a table like `sync_events`, in one transaction for each batch. Return the rows per s."""
+    # COPY receives values of an enum and of JSON as text.
     columns = [name for name in EventRow._fields if name != "event"]
     at = [EventRow._fields.index(name) for name in columns]
     types = (
@@ -125,7 +125,7 @@ async def measure_drain(entries: int) -> dict[str, Any]:
                 del deliveries
                 bare_rates.append(await bare_copy(postgres, rows))
                 count = len(rows)
-                del rows  # so that the garbage collector has no more objects than in a worker
+                del rows  # the garbage collector must not have more objects than in a worker
                 began = time.perf_counter()
                 moved = await drain.drain_partition(0)
                 rates.append(moved / (time.perf_counter() - began))
@@ -147,7 +147,7 @@ async def measure_drain(entries: int) -> dict[str, Any]:
 
 
 async def switch_until(base_url: str, sessions: list[str], until_s: float) -> int:
-    """Switch sessions in turn on one connection until an instant. Returns the number of switches."""
+    """Switch the sessions in turn on one connection until the instant `until_s`. Return the number of switches."""
     connection = await HttpConnection.open(base_url)
     count = 0
     while time.perf_counter() < until_s:
@@ -207,8 +207,8 @@ async def measure_reads(sessions: int) -> dict[str, Any]:
 
 
 def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return the reads by name. Each call reads a random session or participant."""
-    first_ms = 1_767_225_600_000  # the first instant of `fill`
+    """Return the measured reads by name. Each call of a read uses a random session or participant."""
+    first_ms = 1_767_225_600_000  # the first instant of the rows that `fill` writes
 
     def session_id() -> str:
         return _uuid_from(f"s{random.randint(1, sessions)}")

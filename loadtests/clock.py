@@ -1,8 +1,9 @@
-"""Cost of the pure clock: one switch, and one document, with two participants and with a thousand.
+"""Cost of the pure clock: one switch and one session document, with two participants and with a thousand.
 
-Without store or event loop, it measures `apply` of a switch in `per_participant` with fischer. It also measures
-rendering and parsing of the state, alone and with the version before. The session runs on, so that every state is new.
-Prints one JSON line, in µs of processor time, which other programs on the machine do not change.
+The load test measures `apply` of a switch in `per_participant` with fischer, without store and event loop. It also
+measures rendering and parsing of a session document, alone and with the previous version. Each switch continues the
+same session, so each state is new. Prints one JSON line with microseconds of processor time, which other programs on
+the machine do not change.
 """
 
 import gc
@@ -26,7 +27,7 @@ LIMIT_RATIO = 5.0
 
 
 def running_session(participants: int) -> Session:
-    """Return a session that has just started. Each participant has a day."""
+    """Return a session that has just started. Each participant has a budget of one day."""
     new_participants = tuple(
         NewParticipant(f"01980000-0000-7000-8000-{n:012d}", total_time_ms=86_400_000) for n in range(participants)
     )
@@ -36,7 +37,7 @@ def running_session(participants: int) -> Session:
 
 
 def measure_switches(participants: int) -> float:
-    """Return the µs of one switch, as the mean of many switches of one session."""
+    """Return the microseconds of one switch: the mean of many switches of one session."""
     state, command, now_ms = running_session(participants), Switch(), 1_750_000_000_000
     began = time.process_time()
     for _ in range(SWITCHES):
@@ -46,7 +47,7 @@ def measure_switches(participants: int) -> float:
 
 
 def measure_calls(function: Callable[[], object], times: int) -> float:
-    """Return the µs of one call, as the mean of many calls."""
+    """Return the microseconds of one call of `function`: the mean of many calls."""
     began = time.process_time()
     for _ in range(times):
         function()
@@ -54,7 +55,7 @@ def measure_calls(function: Callable[[], object], times: int) -> float:
 
 
 def measure(participants: int) -> dict[str, float]:
-    """Return the median of the rounds of each figure."""
+    """Return each figure as the median of several rounds."""
     state, times = running_session(participants), DOCUMENTS[participants]
     document = render_session(state)
     known, after = RenderedSession.render(state), engine.apply(state, Switch(), 1_750_000_001_500).own[0].state
@@ -71,7 +72,7 @@ def measure(participants: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print the figures, and print whether they are within the limits."""
+    """Measure and print the figures, and print whether they are within their limits."""
     gc.collect()
     gc.freeze()
     two, thousand = measure(2), measure(1_000)

@@ -1,4 +1,7 @@
-"""The servers that `fanout` compares: each with its process of watchers and a function that makes it send an update."""
+"""Servers that the load test `fanout` compares.
+
+Each compared server has a process of watchers, and a function that makes the server send an update.
+"""
 
 import asyncio
 import os
@@ -23,7 +26,7 @@ UPDATES_IN_FLIGHT = 4
 
 
 class WatcherProcess:
-    """The process `loadtests.watchers`, and the progress that it prints."""
+    """A process that runs `loadtests.watchers`, with the progress that it prints."""
 
     def __init__(self, process: Subprocess) -> None:
         self.version_of_all = 0
@@ -52,7 +55,7 @@ class WatcherProcess:
         self.version_of_all, self.frames = map(int, line.split())
 
     async def wait_for_version(self, version: int) -> None:
-        """Wait until all watchers have a version."""
+        """Wait until all watchers have the version `version`."""
         async with asyncio.timeout(60):
             while self.version_of_all < version:
                 assert not self._ended, "the watchers ended"
@@ -62,7 +65,7 @@ class WatcherProcess:
 
 @asynccontextmanager
 async def run_watchers(link: Link, url: str, count: int, session_id: str = "") -> AsyncIterator[WatcherProcess]:
-    """Run this many watchers in a process on the far side of a link."""
+    """Start a process with `count` watchers on the far side of a link."""
     command = (sys.executable, "-m", "loadtests.watchers", url, str(count), *filter(None, (session_id,)))
     process = await asyncio.create_subprocess_exec(*link.far_side, *command, stdout=PIPE)
     try:
@@ -76,7 +79,7 @@ async def run_watchers(link: Link, url: str, count: int, session_id: str = "") -
 
 
 class ComparedServer:
-    """One compared server: its process, its watchers, and `update`, which makes it send a version."""
+    """One compared server: its process, its watchers, and `update`, which makes the server send a version."""
 
     def __init__(
         self, pid: int, watchers: WatcherProcess, update: Callable[[int], Awaitable[None]], version: int
@@ -91,7 +94,7 @@ class ComparedServer:
         self._cpu_s = 0.0
 
     async def run_round(self, updates: int) -> None:
-        """Measure the latency of single updates, then the rate with several updates in flight."""
+        """Measure the latency of single updates. Then measure the rate of updates with several unconfirmed updates."""
         for _ in range(updates):
             began = time.perf_counter()
             await self._send_update(0)
@@ -105,7 +108,7 @@ class ComparedServer:
         self._cpu_s += _cpu_s(self._pid) - cpu_s
 
     async def _send_update(self, in_flight: int) -> None:
-        """Send the next version. Wait until all watchers have the version `in_flight` before it."""
+        """Send the next version. Then wait until all watchers have the version that is `in_flight` versions older."""
         self._version += 1
         await self._update(self._version)
         await self._watchers.wait_for_version(self._version - in_flight)
@@ -145,7 +148,7 @@ async def run_server(settings: Settings) -> AsyncIterator[Process]:
 async def product_server(
     parts: Parts, server: Process, link: Link, session_id: str, count: int, dialect: str
 ) -> AsyncIterator[tuple[ComparedServer, float]]:
-    """Connect watchers of a session to a server. Yields both, and the server's memory per watcher in KB."""
+    """Connect watchers of a session to the product's server. Yield this server and its memory per watcher in KB."""
 
     async def switch(version: int) -> None:
         await parts.sessions.execute(CommandRequest(ANONYMOUS, session_id, Switch(), "switch"))

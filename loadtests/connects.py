@@ -1,8 +1,9 @@
-"""Many connects at once: thousands of clients within two seconds, to a server that was just started.
+"""Load test of many connects: thousands of clients connect within two seconds to a server that was just started.
 
-Each client connects, upgrades and subscribes to one session. It is successful when it has the state. The first run has
-room for all clients. The second has room for half of them, and the server must answer all others with the time of a
-retry. The result also has the delays of the server's event loop, by its metric. Prints one line for each run.
+Each client connects, upgrades and subscribes to one session. A client succeeds when it has the state. In the first run
+the server accepts all clients. In the second run it accepts half of the clients, and must answer all other clients with
+the delay of a retry. The result also has the delays of the server's event loop, from its metric. Prints one line for
+each run.
 """
 
 import argparse
@@ -30,7 +31,7 @@ LONG_DELAY_S = 0.25
 
 
 class ConnectingClient(asyncio.Protocol):
-    """A client that connects once. `outcome` is its result, and `took_s` the seconds until then."""
+    """A client that connects one time. `outcome` is its result, and `took_s` the seconds until this result."""
 
     def __init__(self, url: str, session_id: str, dialect: str) -> None:
         self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -91,7 +92,7 @@ class ConnectingClient(asyncio.Protocol):
 
 
 async def connect_client(url: str, session_id: str, dialect: str) -> tuple[ConnectingClient | None, str]:
-    """Connect one client. Returns it and its result."""
+    """Connect one client. Return the client and its result."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     try:
         async with asyncio.timeout(3 * GOAL_S):
@@ -99,7 +100,7 @@ async def connect_client(url: str, session_id: str, dialect: str) -> tuple[Conne
                 lambda: ConnectingClient(url, session_id, dialect), parts.hostname or "", parts.port or 80
             )
             return client, await client.outcome
-    except OSError:  # includes TimeoutError
+    except OSError:  # TimeoutError is an OSError
         return None, "unanswered"
 
 
@@ -130,7 +131,7 @@ async def connect_all(server: Process, session_id: str, clients: int, over_s: fl
 
 
 async def loop_delays(server: Process) -> dict[str, float]:
-    """Return the number of event loop delays above 250 ms, and a bound of the longest delay in ms."""
+    """Return the number of event loop delays above 250 ms, and an upper bound of the longest delay in milliseconds."""
     async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
         text = (await client.get("/metrics")).text
     found = re.findall(r'synckairos_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)

@@ -1,8 +1,9 @@
-"""Expiry: the time from each deadline to its commit, for thousands of running sessions without clients or requests.
+"""Load test of expiry: the delay from a deadline to its commit, for thousands of sessions without clients.
 
-The outbox has both times: the id of an entry is Redis TIME at the commit, and the entry has the deadline. The first run
-spreads the deadlines over a minute. In the second run all of them are within one second. With `--instances 3 --kill`,
-one instance after the other is killed by -9 and started again, the first one in the middle of the burst.
+The outbox has both instants: the id of an entry is the Redis time of the commit, and the entry contains the deadline.
+The deadlines of the first run are spread over a minute. The deadlines of the second run are within one second. With
+`--instances 3 --kill` the load test kills each instance with SIGKILL and starts it again, one after the other. The
+first kill is in the middle of the burst.
 """
 
 import argparse
@@ -29,16 +30,16 @@ BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 2000)
 KILL_EVERY_S = 2.0
 PARALLEL_STARTS = 64
 EXPIRED_BEFORE_KILL = 1_000
-"""Sessions of a burst that have expired when the first instance is killed."""
+"""Number of expired sessions of the burst after which the first instance is killed."""
 
 
 async def start_sessions(parts: Parts, count: int, first_ms: int, spread_ms: int) -> None:
-    """Start sessions with random deadlines, from about `first_ms` from now until `spread_ms` later."""
+    """Start sessions with random deadlines, from about `first_ms` after this call until `spread_ms` later."""
     began_ms = await parts.sessions.now_ms()
     offsets_ms = sorted(random.uniform(0, spread_ms) for _ in range(count))
 
     async def start(offset_ms: float) -> None:
-        # The budget sets the deadline, so it depends on the time that the start of the sessions has taken so far.
+        # The budget sets the deadline. Subtract the time that the start of earlier sessions has taken.
         left_ms = began_ms + first_ms + int(offset_ms) - await parts.sessions.now_ms()
         spec = Create(SyncMode.GLOBAL, total_time_ms=max(1_000, left_ms))
         await parts.start_session(spec)
@@ -48,7 +49,7 @@ async def start_sessions(parts: Parts, count: int, first_ms: int, spread_ms: int
 
 
 async def expiry_delays(parts: Parts) -> list[int]:
-    """Return the delay of each expiry in ms, sorted. Fails if a session expired twice."""
+    """Return the delays of all expiries in milliseconds, sorted. Fail if a session expired twice."""
     entries: list[Any] = await parts.pipe.call("XRANGE", parts.store.keys.outbox(0), "-", "+")
     late: dict[str, int] = {}
     for entry_id, fields in entries:
@@ -62,7 +63,7 @@ async def expiry_delays(parts: Parts) -> list[int]:
 
 
 async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill: bool) -> dict[str, Any]:
-    """Run once on a new store. Returns the figures."""
+    """Run one time on a new store. Return the figures."""
     servers: list[Process] = []
     with valkey_only(log_level="error", redis_timeout_s=30) as settings:
         try:
@@ -101,7 +102,7 @@ async def run(sessions: int, first_ms: int, spread_ms: int, instances: int, kill
 
 
 async def _wait_for_expiries(parts: Parts, sessions: int) -> None:
-    """Wait until enough sessions of a burst have expired."""
+    """Wait until `EXPIRED_BEFORE_KILL` sessions of a burst have expired."""
 
     async def have_expired() -> bool:
         live: int = await parts.pipe.call("ZCARD", parts.store.keys.live_sessions(0))
@@ -111,7 +112,7 @@ async def _wait_for_expiries(parts: Parts, sessions: int) -> None:
 
 
 async def _kill_in_turn(servers: list[Process], settings: Settings, may_start: Awaitable[None]) -> None:
-    """Kill one server after the other, and start each again. The first kill waits for `may_start`."""
+    """Kill one server after the other, and start each again. Wait for `may_start` before the first kill."""
     await may_start
     for number in itertools.cycle(range(len(servers))):
         servers[number].kill()
@@ -124,9 +125,9 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--spread-s", type=float, default=60)
     parser.add_argument("--instances", type=int, default=1)
-    parser.add_argument("--kill", action="store_true", help="kill one instance after the other by -9, every 2 s")
+    parser.add_argument("--kill", action="store_true", help="kill one instance after the other with SIGKILL, every 2 s")
     options = parser.parse_args()
-    # The start of all sessions takes time on a small machine. No deadline may be earlier than its end.
+    # The start of all sessions takes time on a small machine. All deadlines must be later than the end of this start.
     first_ms = 5_000 + options.sessions * 2
     for spread_ms in (int(options.spread_s * 1000), 1_000):
         figures = uvloop.run(run(options.sessions, first_ms, spread_ms, options.instances, options.kill))

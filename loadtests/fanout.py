@@ -1,12 +1,13 @@
-"""Fan-out: the time from an update of one session until the last of its many watchers has it.
+"""Load test of fan-out: the time from an update of one session until the last of its many watchers has the update.
 
-The server runs in its own process, as in production. Another instance, this process, commits the updates. The
-comparison is a plain loop of `write()` over as many sockets, with frames of the same size and the same watchers. Both
-take turns in one run. Latencies are of one update at a time, rates of several updates in flight.
+The server runs in a separate process, as in production. Another instance in this process commits the updates. The
+comparison is a plain loop of `write()` over the same number of sockets, with frames of the same size and the same
+watcher program. The servers take turns in one run. Latencies are measured with one update at a time, rates with several
+unconfirmed updates.
 
-With `--dialect v3`, which sends deltas, there is a third server: as many v2 watchers of another session on the same
-server, which receive full states. `sooner_than_full_states` is the ratio of the two latencies. `--link` connects the
-servers and all watchers by a link of this bandwidth instead of loopback, which is faster than any network.
+`--dialect v3`, which sends deltas, adds a third server: the same number of v2 watchers of another session on the same
+server, which receive full states. `sooner_than_full_states` is the ratio of the two latencies. `--link` connects
+servers and watchers by a link with this bandwidth instead of loopback, which is faster than any network.
 """
 
 import argparse
@@ -24,11 +25,11 @@ from synckairos.telemetry import log
 from tests.integration.parts import open_parts
 
 ENVELOPE_BYTES = 110
-"""Bytes that a STATE_UPDATE has around the state."""
+"""Bytes of a STATE_UPDATE message in addition to the state."""
 
 
 async def run(count: int, participants: int, rounds: int, updates: int, dialect: str, link: Link) -> dict[str, Any]:
-    """Measure all servers in turn, so that other load on the machine affects all of them equally."""
+    """Measure all servers in turn, so that other load on the machine affects all servers equally."""
     reachable = {"host": link.host, "insecure": link is not LOOPBACK}
     async with AsyncExitStack() as stack:
         settings = stack.enter_context(valkey_only(ws_max_connections=2 * count + 100, **reachable))
@@ -48,7 +49,7 @@ async def run(count: int, participants: int, rounds: int, updates: int, dialect:
         outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
         for each in servers * (rounds + 1):
             await each.run_round(updates)
-            await parts.pipe.call("DEL", *outbox)  # no worker drains it here
+            await parts.pipe.call("DEL", *outbox)  # no worker drains the outbox here
         product_figures, plain_figures, *full_figures = [each.figures(count, updates) for each in servers]
     figures: dict[str, Any] = {
         "benchmark": "fanout",

@@ -1,8 +1,8 @@
-"""History: the cost of a page of a participant's sessions, compared with a read of one session.
+"""Load test of history: the cost of a page of a participant's sessions, compared with a read of one session.
 
 `recent` alternates two requests to a server: a bare read of one session, and a page of a participant's sessions that
-was read before. The result is the ratio of the two medians. `first` is a page that was not read before, in a database
-with a million events.
+was read before. The result is the ratio of the two medians. `first` reads pages that were not read before, from a
+database with a million events.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ROUNDS = 3
 
 
 async def measure_get(connection: HttpConnection, path: str) -> float:
-    """Send one request. Returns its duration in ms."""
+    """Send one GET request. Return its duration in milliseconds."""
     began = time.perf_counter()
     status, answer = await connection.get(path)
     taken = (time.perf_counter() - began) * 1000
@@ -42,7 +42,7 @@ async def measure_get(connection: HttpConnection, path: str) -> float:
 
 
 async def play(connection: HttpConnection, participant_id: str, is_finished: bool) -> str:
-    """Play a session of a participant, with two turns and a pause. Returns its id."""
+    """Run a session of a participant with two turns and a pause. Return the session id."""
     session_id = await start_session_by_rest(connection, participant_id, metadata={"project": "load test"})
     for verb in ("switch", "pause", "resume", *(("complete",) if is_finished else ())):
         status, answer = await connection.post(f"/v1/sessions/{session_id}/{verb}")
@@ -51,7 +51,7 @@ async def play(connection: HttpConnection, participant_id: str, is_finished: boo
 
 
 async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
-    """Compare a page of this many sessions, one of them running, with a read of the running one."""
+    """Compare a page of `sessions` sessions with a read of one session. One session of the page is running."""
     with server_and_worker(settings) as server:
         connection = await HttpConnection.open(server.base_url)
         participant_id = str(uuid4())
@@ -65,7 +65,7 @@ async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
         assert all(row["synced"] for row in rows)
         ratios, bare_ms, page_ms = [], [], []
         for _ in range(ROUNDS):
-            # In turns, so that other load on the machine affects both equally.
+            # Alternate the two requests, so that other load on the machine affects both equally.
             pairs = [(await measure_get(connection, bare), await measure_get(connection, page)) for _ in range(READS)]
             bare_ms.append(statistics.median(each for each, _ in pairs))
             page_ms.append(statistics.median(each for _, each in pairs))
@@ -80,7 +80,7 @@ async def measure_recent(settings: Settings, sessions: int) -> dict[str, Any]:
 
 
 async def measure_first(settings: Settings, postgres: Postgres, sessions: int) -> dict[str, Any]:
-    """Read pages for the first time, of sessions that are too old for Redis."""
+    """Measure first reads of pages whose sessions are too old for the cache in Redis."""
     insert_sessions(postgres.url, sessions, size=32)
     server = spawn_server(settings)
     try:

@@ -1,8 +1,8 @@
-"""Caches of participants' lists: the cost of pages with fewer caches in Redis (docs/inside/decisions/0009).
+"""Load test of the caches of participants' lists, with fewer caches in Redis (docs/inside/decisions/0009).
 
-Each variant is a server with its own stores. The results are medians, and ratios within one run: a recent page compared
-with a bare read of one session, a recent page right after the drain of a change, and the second read of an older page
-compared with the first one.
+Each variant is a server with separate stores. The results are medians, and ratios within one run. Three costs are
+measured: a recent page compared with a bare read of one session, a recent page directly after the drain of a change,
+and the second read of an older page compared with its first read.
 
 `python -m loadtests.history_caches serve VARIANT` runs the server of one variant.
 """
@@ -38,7 +38,7 @@ OLDER_PAGES = 200
 
 
 def serve(variant: str) -> None:
-    """Run a server without some of the caches."""
+    """Run a server without the caches that the variant excludes."""
     from synckairos.cli import main as run_command
     from synckairos.history.participant_sessions.cache import ParticipantSessionCache
     from synckairos.store import participant_sessions
@@ -46,7 +46,7 @@ def serve(variant: str) -> None:
     from synckairos.store.read_cache import ReadCache
 
     async def do_nothing(*_: Any, **__: Any) -> None:
-        """Replace a read or write that this variant does not make."""
+        """Replace a read or write that this variant does not have."""
 
     async def run_always(
         _: ReadCache, kind: str, id_: str, query: str, run_query: Callable[[], Awaitable[bytes]]
@@ -71,7 +71,7 @@ def serve(variant: str) -> None:
 
 
 async def measure_variant(settings: Settings, variant: str, sessions: int) -> dict[str, Any]:
-    """Measure one variant. The last of the participant's sessions runs, the others have ended."""
+    """Measure one variant. The newest session of the participant runs; all other sessions have ended."""
     environ = settings.environ()
     worker = Process("worker", env=environ)
     server = Process(variant, env=environ, command=(sys.executable, "-m", "loadtests.history_caches", "serve"))
@@ -91,7 +91,7 @@ async def measure_variant(settings: Settings, variant: str, sessions: int) -> di
             assert [row["session_id"] for row in rows] == ids[::-1]
             ratios: list[float] = []
             for _ in range(ROUNDS):
-                # In turn, so that other work on the machine affects both equally.
+                # Alternate the requests, so that other load on the machine affects both equally.
                 pairs = [
                     (await measure_get(connection, bare), await measure_get(connection, page)) for _ in range(READS)
                 ]

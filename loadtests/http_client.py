@@ -1,6 +1,6 @@
-"""A minimal HTTP/1.1 client: one keep-alive connection, one request at a time.
+"""Minimal HTTP/1.1 client: one keep-alive connection, one request at a time.
 
-A complete client would use more processor time than the server that it measures.
+A complete client would use more processor time than the server that is measured.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ LENGTH = b"content-length: "
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection. `post` and `get` return the status and the body."""
+    """One connection. `post` and `get` return the status and the body of the response."""
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -21,7 +21,7 @@ class HttpConnection(asyncio.Protocol):
 
     @classmethod
     async def open(cls, base_url: str) -> Self:
-        """Connect to a server."""
+        """Connect to the server at `base_url`."""
         address = urlsplit(base_url)
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
@@ -52,7 +52,7 @@ class HttpConnection(asyncio.Protocol):
     # -- callbacks of asyncio.Protocol --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from asyncio's
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is no subclass of asyncio.Transport
 
     def data_received(self, data: bytes) -> None:
         received = self._received = self._received + data

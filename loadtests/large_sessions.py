@@ -1,8 +1,8 @@
 """Cost of a switch from load to commit, with two participants and with a thousand.
 
-It measures `Sessions.execute` with a real store, one switch at a time. Two sessions take turns in short rounds, so that
-other load on the machine affects both equally. The figures are the bytes on the connection to Redis in both directions,
-and the processor time of the store and of this process.
+The load test measures `Sessions.execute` with a real store, one switch at a time. Two sessions take turns in short
+rounds, so that other load on the machine affects both equally. The figures are the bytes on the connection to Redis in
+both directions, and the processor time of the store and of this process.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class MeasuredSession:
 
 
 async def _store_figures(parts: Parts) -> tuple[float, float, float]:
-    """Return the store's processor seconds, and the bytes that it received and sent."""
+    """Return the store's processor seconds, and the bytes that the store received and sent."""
     information: bytes = await parts.pipe.call("INFO", "everything")
     fields = dict(line.split(":", 1) for line in information.decode().splitlines() if ":" in line)
     cpu_s = float(fields["used_cpu_user"]) + float(fields["used_cpu_sys"])
@@ -76,14 +76,14 @@ async def _start(parts: Parts, participants: int) -> MeasuredSession:
 
 
 async def run(participants: int, switches: int) -> dict[str, Any]:
-    """Measure both sessions in turn."""
+    """Measure the two sessions in turn."""
     with valkey_only() as settings:
         async with open_parts(settings) as parts:
             outbox = parts.store.keys.outbox(0), parts.store.keys.outbox_bytes(0)
             few, many = await _start(parts, 2), await _start(parts, participants)
             for each in (few, many) * ROUNDS:
                 await each.run_round(parts, switches)
-                await parts.pipe.call("DEL", *outbox)  # no worker drains it here
+                await parts.pipe.call("DEL", *outbox)  # no worker drains the outbox here
     small, large = few.figures(), many.figures()
     return {
         "participants_2": small,

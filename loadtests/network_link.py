@@ -1,7 +1,7 @@
-"""A network link with limited bandwidth between a server and its clients: a shaped veth pair into a network namespace.
+"""Network link with limited bandwidth between a server and its clients: a shaped veth pair into a network namespace.
 
-Loopback moves about 25 Gbit/s, more than the network of most servers. On loopback, a comparison of few bytes with many
-bytes therefore favours the many.
+Loopback transfers about 25 Gbit/s, more than the network of most servers. On loopback, a comparison of a server that
+sends few bytes with a server that sends many bytes therefore favours the second server.
 """
 
 import os
@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 MIN_BURST_BYTES = 256 * 1024
-"""Bytes that may leave at once after a pause. The kernel sends up to 64 KiB in one piece."""
+"""Bytes that the kernel sends at once after a pause. The kernel sends up to 64 KiB in one piece."""
 
 QUEUED_MS = 10_000
-"""Milliseconds that a packet may wait before it is dropped: so long that none is dropped.
+"""Maximum milliseconds that a packet waits before it is dropped. The limit is so high that no packet is dropped.
 
-A thousand connections that fill a short queue at once would lose packets, and TCP would delay some of them by seconds.
-Here bytes cost only their time on the wire."""
+A thousand connections that fill a short queue at the same time would lose packets, and TCP would delay some connections
+by seconds. With a long queue, bytes cost only their time on the link.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The server's address on the link, and the prefix of commands that run on the far side."""
+    """A link: the server's address, and the prefix for commands that run on the far side."""
 
     host: str
     far_side: tuple[str, ...]
@@ -35,9 +36,9 @@ LOOPBACK = Link("127.0.0.1", ())
 
 @contextmanager
 def create_link(gbit_per_s: float) -> Iterator[Link]:
-    """Create a link that limits the bandwidth from the server to the far side. It is removed at the end.
+    """Create a link that limits the bandwidth from the server to the far side. Remove the link at the end.
 
-    The other direction is not limited. The addresses are from the block for benchmarks, 198.18.0.0/15 (RFC 2544).
+    The other direction has no limit. The addresses are from the block for benchmarks, 198.18.0.0/15 (RFC 2544).
 
     Raises: SystemExit without root or iproute2, or if the kernel cannot shape traffic.
     """
@@ -58,7 +59,7 @@ def create_link(gbit_per_s: float) -> Iterator[Link]:
         _run(f"tc qdisc add dev {near} root tbf rate {gbit_per_s * 1000:.0f}mbit burst {burst} latency {QUEUED_MS}ms")
         yield Link(f"{block}.{first + 1}", ("ip", "netns", "exec", namespace))
     finally:
-        _run(f"ip netns del {namespace}")  # this also removes the veth pair
+        _run(f"ip netns del {namespace}")  # deletes the veth pair with the namespace
 
 
 def _run(command: str) -> None:

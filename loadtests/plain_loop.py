@@ -1,7 +1,7 @@
-"""The least work of a server: `python -m loadtests.plain_loop HOST BYTES`, a loop of `write()` over all its sockets.
+"""Plain comparison server: `python -m loadtests.plain_loop HOST BYTES` calls `write()` in a loop over all its sockets.
 
-Prints its port and accepts WebSocket clients. For each line on stdin, a number, it writes one frame of BYTES bytes to
-all of them, with this number as the version.
+The process prints its port and accepts WebSocket clients. For each line on stdin, which is a version number, it sends a
+frame of BYTES bytes with this version to all clients.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class PlainSocket(asyncio.Protocol):
-    """A client's socket, with the shortest possible handshake."""
+    """The socket of one client, with the shortest possible handshake."""
 
     transports: list[asyncio.Transport] = []  # noqa: RUF012 - one server per process
 
@@ -37,7 +37,7 @@ class PlainSocket(asyncio.Protocol):
 
 
 def version_frame(version: int, size: int) -> bytes:
-    """Build a frame with a version, filled up to `size` bytes of payload."""
+    """Return a frame with a version number and `size` bytes of payload."""
     head = b'{"version":%d,"state":"' % version
     return text_frame(head + b"x" * max(0, size - len(head) - 2) + b'"}')
 

@@ -1,9 +1,9 @@
-"""Ten minutes without Postgres: no change is refused, all are audited later, and how fast the worker catches up.
+"""Load test of an outage of Postgres: no change is refused, all changes are audited later, and the worker catches up.
 
-A server and a worker run as processes, and Postgres is durable. Postgres is killed. Then the changes of `--minutes` at
-`--rate` are made as fast as the server accepts them. When Postgres runs again, changes continue at this rate until the
-audit has caught up. Prints the number of acknowledged, audited, missing and refused changes, the size of the outbox,
-and the speed of the worker compared with the rate.
+A server and a worker run as processes, and Postgres is durable. The load test kills Postgres. Then it makes all changes
+that `--rate` gives in `--minutes`, as fast as the server accepts them. When Postgres runs again, changes continue at
+`--rate` until the audit has caught up. The load test prints the numbers of acknowledged, audited, missing and refused
+changes, the size of the outbox, and the speed of the worker compared with the rate of changes.
 """
 
 import argparse
@@ -30,21 +30,21 @@ CATCH_UP_TIMEOUT_S = 300
 
 
 class Load:
-    """Switches sessions. Counts `acknowledged` versions by session, and `refused` requests."""
+    """Load of switches. Counts the acknowledged versions by session, and the refused requests."""
 
     def __init__(self, base_url: str, sessions: list[str]) -> None:
         self._base_url = base_url
         self._sessions = sessions
-        self.acknowledged = Counter(dict.fromkeys(sessions, 2))  # created and started
+        self.acknowledged = Counter(dict.fromkeys(sessions, 2))  # two versions: the session was created and started
         self.refused = 0
 
     async def switch_fast(self, changes: int, concurrency: int) -> None:
-        """Make this many changes as fast as possible, on `concurrency` connections."""
+        """Make `changes` switches as fast as possible, on `concurrency` connections."""
         shares = [self._sessions[first::concurrency] for first in range(concurrency)]
         await asyncio.gather(*(self._switch_share(share, changes // concurrency) for share in shares))
 
     async def switch_at_rate(self, rate: int) -> None:
-        """Make `rate` changes per second until cancelled. The current change is completed."""
+        """Make `rate` switches per second until cancelled. Complete the current switch at the end."""
         connection = await HttpConnection.open(self._base_url)
         began = time.perf_counter()
         for number in count(1):
@@ -86,7 +86,8 @@ async def measure(rate: int, minutes: float, concurrency: int) -> dict[str, Any]
                 await asyncio.to_thread(postgres.start)
                 began = time.perf_counter()
                 switching = asyncio.create_task(load.switch_at_rate(rate))
-                # Changes continue, so the outbox is never empty. Less than one second of changes counts as caught up.
+                # Changes continue, so the outbox is never empty. The audit has caught up if the outbox has less than
+                # one second of changes.
                 await eventually(lambda: has_caught_up(outbox, rate), CATCH_UP_TIMEOUT_S)
                 taken_s = time.perf_counter() - began
                 drained = (await outbox.measure_backlog()).tally.drained - drained

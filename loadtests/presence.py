@@ -1,9 +1,9 @@
-"""Presence of many sessions: two instances, every session watched on both, one instance killed by -9.
+"""Load test of presence with many sessions: two instances, with watchers of each session on both; one is killed.
 
-Prints one line for each phase: all watchers join; no watcher joins or leaves; a message between the instances is lost,
-so that each reads everything again; and the kill. The figures of a phase are the time until every watcher had the right
-number, the commands to Redis (of presence and of all), the processor time of the first server, and the largest delay of
-its event loop by its metric.
+Prints one line for each phase. All watchers join. No watcher joins or leaves. A message between the instances is lost,
+so that each instance reads all counts again. One instance is killed with SIGKILL. The figures of a phase are the time
+until each watcher had the right number, the commands to Redis (of presence and of all components), the processor time
+of the first server, and the largest delay of the server's event loop, from its metric.
 """
 
 import argparse
@@ -35,13 +35,13 @@ V3 = Subprotocol("synckairos.v3")
 SESSIONS_PER_SOCKET = 32
 PARALLEL_SOCKETS = 20
 DEADLINE_S = 60
-# Only presence sends these commands while no session changes.
+# Only presence sends these commands if no session changes.
 _PRESENCE_COMMANDS = ("hset", "hdel", "hgetall", "expire", "publish")
 _TICKS_PER_S = 100
 
 
 class Watchers:
-    """Clients of one instance that together watch every session, and the last number of clients of each session."""
+    """Clients of one instance that together watch all sessions, with the newest client count of each session."""
 
     def __init__(self, server: Process, session_ids: list[str]) -> None:
         self._url = server.ws_url
@@ -59,7 +59,7 @@ class Watchers:
                 group.create_task(self._receive(socket))
 
     async def wait_for_number(self, clients: int) -> None:
-        """Wait until each session has this number of clients."""
+        """Wait until the client count of each session is `clients`."""
 
         async def is_reached() -> bool:
             return sum(count == clients for count in self._clients.values()) == len(self._session_ids)
@@ -79,11 +79,11 @@ class Watchers:
                     presence = orjson.loads(message)
                     self._clients[presence["session_id"]] = presence["clients"]
         except ConnectionClosed:
-            pass  # its instance was killed
+            pass  # the instance of this socket was killed
 
 
 class Meter:
-    """Measures the load of a phase on the store and on the first server."""
+    """Measurement of a phase: the load on the store and on the first server."""
 
     def __init__(self, store: redis.asyncio.Redis, server: Process) -> None:
         self._store = store

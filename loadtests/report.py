@@ -15,13 +15,16 @@ def print_result(load_test: str, figures: Mapping[str, Any]) -> None:
 def run_measurements(
     load_test: str, only: str | None, measurements: Mapping[str, Callable[[], Coroutine[Any, Any, Mapping[str, Any]]]]
 ) -> None:
-    """Run measurements, each in a new event loop, and print their results. `only` selects one by its name."""
+    """Run the measurements, each in a new event loop, and print their results.
+
+    `only` is the name of the only measurement to run. None runs all.
+    """
     for name, measure in measurements.items():
         if only in (None, name):
             print_result(f"{load_test} {name}", uvloop.run(measure()))
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """Return the value below which this percentage of the values lies."""
+    """Return the value below which `percent` percent of the values are."""
     ordered = sorted(values)
     return ordered[int(len(ordered) * percent / 100)]

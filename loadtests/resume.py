@@ -1,7 +1,7 @@
-"""Resume after a killed instance: how many watchers resume by deltas, and the time until all are current.
+"""Load test of resumption after a killed instance: how many watchers resume by deltas, and when all are current.
 
-All watchers use `synckairos.client` through a load balancer. Their instance is killed by -9. While no instance is
-reachable, each session changes several times. Then another instance becomes reachable. The time is measured until each
+All watchers use `synckairos.client` through a load balancer. The load test kills their instance with SIGKILL. Each
+session changes several times before another instance becomes reachable. The load test measures the time until each
 watcher has the newest version of its session.
 """
 
@@ -30,7 +30,7 @@ PARALLEL_CONNECTS = 50
 
 
 class MeasuredWatcher:
-    """A watcher, the instant at which it was current again, and whether it received every missed version."""
+    """A watcher, the instant at which it was current again, and whether it received all missed versions."""
 
     def __init__(self, watch: Watch) -> None:
         self.has_all_versions = True
@@ -38,7 +38,7 @@ class MeasuredWatcher:
         self._watch = watch
 
     async def follow_until(self, version: int) -> None:
-        """Read updates until a version."""
+        """Read updates until the update with the version `version`."""
         before = self._watch.state.version
         async for update in self._watch.updates():
             self.has_all_versions &= not update.has_gap and update.state.version <= before + 1
@@ -49,7 +49,7 @@ class MeasuredWatcher:
 
 
 async def connect_watchers(stack: AsyncExitStack, url: str, sessions: list[str], count: int) -> list[Watch]:
-    """Connect watchers, distributed evenly over the sessions."""
+    """Connect watchers, and distribute them evenly over the sessions."""
 
     async def watch(session_id: str) -> Watch:
         client = await stack.enter_async_context(Client(url))

@@ -1,9 +1,9 @@
-"""Retention with live sessions: its rate, its cost, and the delay of the drain at the same time.
+"""Load test of retention with live sessions: its rate, its cost, and the delay of the drain at the same time.
 
-Postgres has many finished sessions of ten versions. A server handles switches at a constant rate, first while the
-worker only drains, then while it also archives, verifies and removes sessions. The figures are the delay of each
-version, the number of removed sessions, the longest transaction of a job, and the growth of the worker's memory. At the
-end, it measures how long a worker needs to find that nothing is left to archive. A worker checks this every 30 seconds.
+Postgres has many finished sessions of ten versions. A server handles switches at a constant rate. First the worker only
+drains. Then it also archives, verifies and removes sessions. The figures are the delay of each version, the number of
+removed sessions, the longest transaction of a job, and the growth of the worker's memory. At the end, the load test
+measures how long a worker needs to find that there is nothing to archive. A worker makes this check every 30 seconds.
 """
 
 import argparse
@@ -50,7 +50,7 @@ CROSS JOIN LATERAL (
 
 
 def fill(database_url: str, sessions: int) -> None:
-    """Insert this many finished sessions, as the drain writes them."""
+    """Insert `sessions` finished sessions, as the drain writes them."""
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
         cursor.execute(FILL, {"sessions": sessions, "versions": VERSIONS})
         cursor.execute("VACUUM ANALYZE sync_sessions, sync_events")
@@ -58,7 +58,7 @@ def fill(database_url: str, sessions: int) -> None:
 
 
 async def switch_at_rate(base_url: str, sessions: list[str], per_s: float, until: float) -> int:
-    """Switch sessions in turn at a constant rate on one connection. Returns the number of switches."""
+    """Switch the sessions in turn at a constant rate on one connection. Return the number of switches."""
     connection = await HttpConnection.open(base_url)
     count, next_s = 0, time.perf_counter()
     while next_s < until:
@@ -71,7 +71,7 @@ async def switch_at_rate(base_url: str, sessions: list[str], per_s: float, until
 
 
 class WorkerMonitor:
-    """Polls the memory of a worker and the transactions of its jobs."""
+    """Monitor that polls the memory of a worker and the transactions of its jobs."""
 
     def __init__(self, database_url: str, worker: Process) -> None:
         self.longest_s = 0.0
@@ -148,7 +148,7 @@ def _removed_count(database_url: str) -> int:
 
 
 def _delays(database_url: str, seconds: float) -> dict[str, int]:
-    """Return the delays until versions of the last seconds were in Postgres, in ms."""
+    """Return the delays, in milliseconds, until the versions of the last `seconds` seconds were in Postgres."""
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "SELECT percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP"
@@ -161,7 +161,7 @@ def _delays(database_url: str, seconds: float) -> dict[str, int]:
 
 
 async def _measure_empty_check(settings: Settings) -> float:
-    """Mark every session as archived. Returns how many ms the check for unarchived sessions takes then."""
+    """Mark all sessions as archived. Return the milliseconds of the check for unarchived sessions after this."""
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO sync_archives (session_id, created_at, status, epoch, version, path)"

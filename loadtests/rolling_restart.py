@@ -1,9 +1,9 @@
-"""Rolling restart of three instances under load: the duration of commands, second by second.
+"""Load test of a rolling restart of three instances: the duration of commands, second by second.
 
-Clients of `synckairos.client` send switches through a load balancer at a constant rate, without waiting for replies. If
-a client has no connection when a command is due, the measured time still starts then. A restart is a SIGTERM, the end
-of the process, and a new process. The result has, for each restart, the time until the p99 of the commands due in one
-second was again within three times its value before the first restart.
+Clients of `synckairos.client` send switches through a load balancer at a constant rate, without waiting for replies.
+The measured time of a command starts when the command is due, also if its client has no connection. A restart is a
+SIGTERM, the end of the process, and a new process. For each restart the result has a time: until the p99 of the
+commands due in one second was again within three times the p99 before the first restart.
 """
 
 import argparse
@@ -30,16 +30,16 @@ from tests.processes import Process, spawn_server
 INSTANCES = 3
 BEFORE_S = 5.0  # seconds of load before the first restart
 BETWEEN_S = 7.0  # seconds from one restart to the next
-ALLOWED_RATIO = 3.0  # of the p99 to its value before the first restart
+ALLOWED_RATIO = 3.0  # maximum ratio of the p99 to the p99 before the first restart
 STEP_S = 0.5  # seconds between the starts of two overlapping seconds
 
 
 class Load:
-    """Commands at a constant rate, and the duration of each."""
+    """Commands at a constant rate, with the duration of each command."""
 
     def __init__(self, watches: list[Watch], commands_per_s: float) -> None:
         self.durations: list[tuple[float, float]] = []
-        """The instant when each command was due, and the seconds from then until its reply."""
+        """For each command, the instant when it was due, and the seconds from this instant until its reply."""
         self.versions: dict[str, int] = defaultdict(int)
         self._watches = watches
         self._interval_s = len(watches) / commands_per_s
@@ -61,7 +61,7 @@ class Load:
         self.versions[watch.session_id] = max(self.versions[watch.session_id], ack.version)
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Start one task per client, evenly spread over the interval."""
+        """Start one task for each client, evenly spread over the interval between commands."""
         offset_s = self._interval_s / len(self._watches)
         return [
             asyncio.create_task(self._send_commands(watch, number * offset_s))
@@ -69,7 +69,7 @@ class Load:
         ]
 
     async def finish(self) -> None:
-        """Wait for the replies of all commands."""
+        """Wait for the replies to all commands."""
         async with asyncio.timeout(30):
             while self._tasks:
                 await asyncio.wait(tuple(self._tasks))
@@ -82,7 +82,7 @@ class Load:
         return round(max(seconds for due, seconds in self.durations if begin <= due < end) * 1000)
 
     def recovery_s(self, begin: float, end: float, bound_ms: float) -> float:
-        """Return the seconds from `begin` to the end of the last second whose p99 is above a bound."""
+        """Return the seconds from `begin` to the end of the last second whose p99 is above `bound_ms`."""
         starts = [begin + STEP_S * n for n in range(int((end - begin) / STEP_S) - 1)]
         late = [start for start in starts if self.p99_ms(start, start + 1) > bound_ms]
         return round(late[-1] + 1 - begin, 1) if late else 0.0

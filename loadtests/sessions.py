@@ -1,4 +1,4 @@
-"""Running sessions for load tests."""
+"""Start of running sessions for load tests."""
 
 from typing import Any
 from uuid import uuid4
@@ -16,13 +16,16 @@ DAY_MS = 86_400_000
 
 
 async def start_session(parts: Parts, participants: int = 2) -> str:
-    """Start a session whose participants have a day each. Returns its id."""
+    """Start a session whose participants have a budget of one day each. Return the session id."""
     new_participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(participants))
     return await parts.start_session(Create(SyncMode.PER_PARTICIPANT, new_participants))
 
 
 async def start_session_by_rest(connection: HttpConnection, participant_id: str | None = None, **fields: Any) -> str:
-    """Start a session of two participants with a day each. One may be given by its id. Returns the session's id."""
+    """Start a session of two participants with a budget of one day each. Return the session id.
+
+    `participant_id` is the id of one participant; None uses a random id.
+    """
     participants = [
         {"participant_id": each, "total_time_ms": DAY_MS} for each in (participant_id or str(uuid4()), str(uuid4()))
     ]

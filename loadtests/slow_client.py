@@ -1,9 +1,10 @@
-"""A slow client beside others: what it receives when it reads again, what it costs, and when it is closed.
+"""Load test of a slow client: what it receives when it reads again, what it costs, and when it is closed.
 
-The session changes 100 times a second by some kilobytes. One client of synckairos.v3 reads nothing for ten seconds and
-sends twenty PINGs in this time, while cycles of the session end, each an EVENT. Watchers in another process watch the
-same session. The time of an update to the last of them is measured with and without the slow client. Then another slow
-client never reads again, while its kernel acknowledges what fits into its buffer.
+The session changes 100 times a second by some kilobytes. One client of synckairos.v3 reads nothing for ten seconds, and
+sends twenty PINGs in this time. Turns of the session end in this time, and each end is an EVENT. Watchers in another
+process watch the same session. The time of an update to the last of these watchers is measured with and without the
+slow client. Then another slow client stops to read for ever, and its kernel acknowledges only the data that fit into
+its buffer.
 """
 
 import argparse
@@ -43,11 +44,11 @@ RECEIVE_BUFFER_BYTES = 4_096
 CYCLE_MS = 1_000
 CLOSE_WITHIN_S = 30.0
 QUIET_S = 0.5
-"""Seconds without a message after which no further message is expected."""
+"""Seconds without a message after which the load test expects no further message."""
 
 
 class SlowClient:
-    """A client whose socket is read only on request, frame by frame."""
+    """A client that reads frames from its socket only on request."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -76,7 +77,7 @@ class SlowClient:
         self._buffer = self._buffer.partition(b"\r\n\r\n")[2]
 
     async def read_message(self) -> dict[str, Any]:
-        """Return the next message. PING frames of the WebSocket protocol are skipped."""
+        """Return the next message. Skip PING frames of the WebSocket protocol."""
         while True:
             size = self._buffer[1] if len(self._buffer) > 1 else 0
             begin = {126: 4, 127: 10}.get(size, 2)
@@ -99,7 +100,7 @@ class SlowClient:
 
 @asynccontextmanager
 async def connect_slow_client(server: Process, session_id: str) -> AsyncIterator[SlowClient]:
-    """Connect a client with a small receive buffer. It is subscribed and has the current state."""
+    """Connect a client with a small receive buffer. The returned client is subscribed and has the current state."""
     address = urlsplit(server.ws_url)
     with socket.socket() as sock:
         sock.setblocking(False)
@@ -114,7 +115,7 @@ async def connect_slow_client(server: Process, session_id: str) -> AsyncIterator
 
 
 class Author:
-    """Changes a session at a constant rate, and measures how long each change takes to the last watcher."""
+    """Author of changes of a session at a constant rate. Measures the time of each change to the last watcher."""
 
     def __init__(self, parts: Parts, session_id: str, watchers: WatcherProcess, size_bytes: int) -> None:
         self.latencies_ms: dict[bool, list[float]] = {False: [], True: []}
@@ -124,7 +125,7 @@ class Author:
         self._size_bytes = size_bytes
 
     async def change_session(self, seconds: float, *, with_slow_client: bool) -> int:
-        """Make 100 updates a second. Returns the last version."""
+        """Make 100 updates a second for `seconds` seconds. Return the final version."""
         latencies, version = self.latencies_ms[with_slow_client], 0
         began = time.perf_counter()
         for number in range(int(seconds * UPDATES_PER_S)):
@@ -152,7 +153,7 @@ class Author:
 
 
 def queued_bytes(port: int, peer_port: int) -> tuple[int, int] | None:
-    """Return the bytes that the kernel holds to be sent and to be read at one end of a loopback connection."""
+    """Return the unsent bytes and the unread bytes in the kernel, at one end of a loopback connection."""
     ends = f"0100007F:{port:04X} 0100007F:{peer_port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines():
         if ends in line and line.split()[3] == "01":
@@ -162,7 +163,10 @@ def queued_bytes(port: int, peer_port: int) -> tuple[int, int] | None:
 
 
 async def measure_stall(author: Author, server: Process, session_id: str, seconds: float) -> dict[str, Any]:
-    """Let a client read nothing for a time, then all. Returns what it received, and checks that nothing is missing."""
+    """Connect a client that reads nothing for `seconds` seconds, and then reads everything.
+
+    Return figures about the received messages. Check that no message is missing.
+    """
     server_port = urlsplit(server.ws_url).port or 0
     async with connect_slow_client(server, session_id) as slow, connect_slow_client(server, session_id) as other:
         other_messages: list[dict[str, Any]] = []
@@ -216,7 +220,7 @@ async def measure_stall(author: Author, server: Process, session_id: str, second
 
 
 async def measure_close(author: Author, server: Process, session_id: str) -> dict[str, Any]:
-    """Connect a client that never reads. Returns the seconds until the server closed it, and the close code."""
+    """Connect a client that never reads. Return the seconds until the server closed it, and the close code."""
     server_port = urlsplit(server.ws_url).port or 0
     before = await closed_counts(server)
     async with connect_slow_client(server, session_id) as slow:
@@ -240,7 +244,7 @@ async def closed_counts(server: Process) -> dict[str, float]:
 
 
 async def start_cycles(parts: Parts) -> str:
-    """Start a session whose cycles end without commands. Returns its id."""
+    """Start a session whose turns end without commands. Return the session id."""
     participants = tuple(NewParticipant(str(uuid4())) for _ in range(2))
     spec = Create(
         SyncMode.PER_CYCLE, participants, time_per_cycle_ms=CYCLE_MS, max_cycles=1_000, on_timeout=OnTimeout.ADVANCE
@@ -256,7 +260,8 @@ async def run(watchers: int, seconds: float, size_bytes: int) -> dict[str, Any]:
                 session_id = await start_cycles(parts)
                 async with run_watchers(LOOPBACK, server.ws_url, watchers, session_id) as process:
                     author = Author(parts, session_id, process, size_bytes)
-                    # Half before and half after the stall, so that other load on the machine affects both equally.
+                    # Half of the time before and half after the stall, so that other load on the machine affects both
+                    # equally.
                     await author.change_session(seconds / 2, with_slow_client=False)
                     figures = await measure_stall(author, server, session_id, seconds)
                     await author.change_session(seconds / 2, with_slow_client=False)
@@ -271,6 +276,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests slow_client", description=__doc__)
     parser.add_argument("--watchers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--bytes", type=int, default=4_096, help="approximate size of an update")
+    parser.add_argument("--bytes", type=int, default=4_096, help="approximate bytes of an update")
     options = parser.parse_args()
     print_result("slow_client", uvloop.run(run(options.watchers, options.seconds, options.bytes)))

@@ -1,4 +1,4 @@
-"""Temporary stores for one run, and the processes that use them."""
+"""Temporary stores for one run of a load test, and server and worker processes that use these stores."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +15,7 @@ UNREACHABLE_POSTGRES = "postgresql://127.0.0.1:1/unused"
 
 @contextmanager
 def valkey_only(**settings: Any) -> Iterator[Settings]:
-    """Start a Valkey, without Postgres. Yields settings for servers on it; `settings` overrides some of them."""
+    """Start Valkey without Postgres. Yield settings for servers on it. `settings` overrides some of these settings."""
     data = make_data_dir()
     try:
         with Valkey(data / "valkey") as valkey:
@@ -32,7 +32,7 @@ def valkey_only(**settings: Any) -> Iterator[Settings]:
 
 @asynccontextmanager
 async def valkey_and_postgres(*, durable: bool = True) -> AsyncIterator[tuple[Settings, Postgres]]:
-    """Start a Valkey and a migrated Postgres. Yields settings for processes on them, without felt rate limits."""
+    """Start Valkey and a migrated Postgres. Yield settings for processes on them, with very high rate limits."""
     data = make_data_dir()
     try:
         with Valkey(data / "valkey") as valkey, Postgres(data / "postgres", durable=durable) as postgres:
@@ -56,7 +56,7 @@ async def valkey_and_postgres(*, durable: bool = True) -> AsyncIterator[tuple[Se
 
 @contextmanager
 def server_and_worker(settings: Settings) -> Iterator[Process]:
-    """Run a server process and a worker process, as in production. Yields the server."""
+    """Run a server process and a worker process, as in production. Yield the server."""
     with ExitStack() as stack:
         stack.callback(Process("worker", env=settings.environ()).stop)
         server = spawn_server(settings)

@@ -1,10 +1,10 @@
-"""A switch by REST, compared with a bare loop of the same two round trips to Redis.
+"""Load test of a switch by REST, compared with a bare loop of the same two round trips to Redis.
 
-The server runs as in production: its own process, a worker process, the audit and the rate limits on (with high
-limits). The bare loop sends only what one switch sends: TIME, the load and both token buckets, then the commit script
-with a real payload. It runs in two variants: with the connection pool of redis-py, as a program without this product
-would, and with the shared connection of this product, which is the harder comparison. All three take turns in short
-rounds, so that other load on the machine affects them equally.
+The server runs as in production: in a separate process, with a worker process, with the audit, and with (high) rate
+limits. The bare loop sends only the Redis commands of one switch: TIME, the load and two token buckets, then the commit
+script with a real payload. The loop has two variants. One uses the connection pool of redis-py, as a program without
+this product would. The other uses the shared connection of this product, which is the harder comparison. Server and
+variants take turns in short rounds, so that other load on the machine affects them equally.
 """
 
 import argparse
@@ -52,14 +52,14 @@ SwitchOnce = Callable[[], Awaitable[None]]
 
 
 class Latencies:
-    """Latencies of one of the compared variants, over all its rounds."""
+    """Latencies of one of the compared variants in all its rounds."""
 
     def __init__(self) -> None:
         self._elapsed_s = 0.0
         self._latencies_s: list[float] = []
 
     async def run_round(self, functions: list[SwitchOnce], seconds: float) -> None:
-        """Call each function in its own loop for some seconds. All loops run in parallel."""
+        """Call each function repeatedly, in a separate loop, for `seconds` seconds. Run all loops in parallel."""
         began_s = time.perf_counter()
         until_s = began_s + seconds
 
@@ -81,7 +81,7 @@ class Latencies:
 
 
 def switch_by_rest(connection: HttpConnection, share: list[str]) -> SwitchOnce:
-    """Return a function that switches the next session of a share on one connection."""
+    """Return a function that switches the next session of `share` on one connection."""
     count = 0
 
     async def switch() -> None:
@@ -102,7 +102,7 @@ def build_switch() -> NewVersion:
 
 
 class BareSwitch:
-    """The commands to Redis of the two round trips of a switch."""
+    """The Redis commands of the two round trips of a switch."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -140,7 +140,10 @@ CallMany = Callable[[list[tuple[Any, ...]]], Awaitable[list[Any]]]
 
 
 def switch_bare(bare: BareSwitch, call_many: CallMany, share: list[str]) -> SwitchOnce:
-    """Return a function that makes the two round trips for the next session of a share. The first creates it."""
+    """Return a function that makes the two round trips of a switch for the next session of `share`.
+
+    The first call for a session creates the session.
+    """
     count = 0
 
     async def switch() -> None:
@@ -155,7 +158,7 @@ def switch_bare(bare: BareSwitch, call_many: CallMany, share: list[str]) -> Swit
 
 
 def pipeline_caller(redis: Redis) -> CallMany:
-    """Return a function that sends several commands in one round trip by redis-py."""
+    """Return a function that sends several commands in one round trip with redis-py."""
 
     async def call_many(commands: list[tuple[Any, ...]]) -> list[Any]:
         async with redis.pipeline(transaction=False) as batch:
@@ -168,7 +171,7 @@ def pipeline_caller(redis: Redis) -> CallMany:
 
 
 async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int, seconds: float) -> dict[str, Any]:
-    """Measure all three variants in turn. Returns their figures and ratios."""
+    """Measure the three variants in turn. Return their figures and ratios."""
 
     def shares(ids: list[str]) -> list[list[str]]:
         return [ids[first::concurrency] for first in range(concurrency)]
@@ -205,7 +208,7 @@ async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int
 
 
 async def run(sessions: int, seconds: float) -> dict[str, Any]:
-    """Start the stores, the server and the worker, and measure. Returns the figures."""
+    """Start stores, server and worker, and measure. Return the figures."""
     async with valkey_and_postgres(durable=False) as (settings, _):
         with server_and_worker(settings) as server:
             return {

@@ -1,11 +1,11 @@
 """A process with many watchers: `python -m loadtests.watchers URL COUNT [SESSION]`.
 
-With a session id the watchers use synckairos.v3 and subscribe to it. Without one they use v2, and the URL names the
-session.
+With a session id, the watchers use synckairos.v3 and subscribe to this session. Without a session id they use v2, and
+the URL names the session.
 
-Prints `ready` when all watchers have a first message with a version. Then it prints one line for each version that all
-watchers have: the version, and the number of frames that all of them have received so far. The watchers do as little as
-possible, so that the measured time is that of the server.
+The process prints `ready` when all watchers have a first message with a version. Then it prints one line for each
+version that all watchers have: the version, and the number of frames that all watchers together have received. The
+watchers do as little work as possible, so that the measured time is the time of the server.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _VERSION = re.compile(rb'"version":(\d+)')
 PARALLEL_CONNECTS = 64
 PING, PONG = 0x89, 0x8A
 ZERO_MASK = (0, 0, 0, 0)
-"""The mask of a client's frame (RFC 6455). Zeros are enough, because no proxy is between client and server."""
+"""Mask of a client's frame (RFC 6455). Zeros are enough, because there is no proxy between client and server."""
 
 
 class Progress:
@@ -36,7 +36,10 @@ class Progress:
         self._watchers_by_version = Counter({0: watchers})
 
     def advance(self, before: int, version: int) -> None:
-        """Note that a watcher got from one version to another. Print a line if it was the last at its version."""
+        """Count that a watcher changed from version `before` to `version`.
+
+        Print a line if all watchers now have the version.
+        """
         counts = self._watchers_by_version
         counts[before] -= 1
         counts[version] += 1
@@ -47,7 +50,7 @@ class Progress:
 
 
 class Watcher(asyncio.Protocol):
-    """A WebSocket client that reads only the version of each frame, from the first kilobyte of the frame."""
+    """A WebSocket client that reads only the version in each frame, from the first kilobyte of the frame."""
 
     def __init__(self, progress: Progress, url: str, session_id: str) -> None:
         self._progress = progress
