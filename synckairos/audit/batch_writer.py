@@ -4,32 +4,39 @@ Works with rows and does not know the outbox. The drain removes the entries from
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncCursor
+from psycopg.sql import SQL
 
 from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Transaction
 
 STATEMENT_TIMEOUT_S = 60.0
 """Seconds after which Postgres cancels a statement of the drain."""
 
-_OPTIONS = (
-    "-c lock_timeout=30s -c idle_in_transaction_session_timeout=30s -c client_min_messages=warning "
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-)
+_SETTINGS: dict[str, str | SQL] = {
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "30s",
+    "client_min_messages": "warning",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    # The drain removes entries from the stream after COMMIT. By then the rows must be on disk, whatever the default of
+    # the database is. A stricter setting, such as remote_apply, stays.
+    "synchronous_commit": SQL("replace(current_setting('synchronous_commit'), 'off', 'on')"),
+}
 _DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit exceeded: a retry would fail too
 _EVENT_TYPES = (
     "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
 )
-_SESSION_TYPES = "uuid text int8 text text timestamptz timestamptz timestamptz timestamptz timestamptz text"
-_PARTICIPANT_TYPES = "uuid uuid int4 text timestamptz timestamptz int8 int4"
 
 
 class RowsRejected(SyncKairosError):
@@ -76,8 +83,7 @@ class AuditWriter:
             "drain",
             max_connections=max_connections,
             timeout_s=timeout_s,
-            options=f"-c statement_timeout={round(statement_timeout_s * 1000)} {_OPTIONS}",
-            configure=_prepare,
+            settings={"statement_timeout": f"{round(statement_timeout_s * 1000)}ms", **_SETTINGS},
         )
 
     async def open(self) -> None:
@@ -90,44 +96,42 @@ class AuditWriter:
 
     async def check_reachable(self) -> None:
         """Raise StoreUnavailable if Postgres is not reachable."""
-        async with _time_limit(self._batch_timeout_s), self.pool.connection():
-            pass
+        async with _time_limit(self._batch_timeout_s):
+            await self.pool.fetch(b"SELECT")
 
     @asynccontextmanager
     async def lock_partition(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
         """Lock a partition and yield its writer; yield None if another drain holds the lock.
 
-        The lock ends with the connection. A holder whose transaction takes longer than the limit of a batch is
-        disconnected, so the next attempt gets the lock.
+        The lock ends with its transaction, and so with the connection. A holder whose transaction takes longer than the
+        limit of a batch is disconnected, so the next attempt gets the lock.
         """
         lock = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_timeout_s}
-        sql = load_statements("batch_writer.sql", "synckairos.audit")
         with _translate_errors():
-            async with AsyncExitStack() as stack:
+            async with self.pool.transaction() as transaction:
+                transaction.is_rolled_back = True  # what `write` wrote is committed
                 async with _time_limit(self._batch_timeout_s):
-                    connection = await stack.enter_async_context(self.pool.connection())
-                    row = await (await connection.execute(sql["try_lock"], lock)).fetchone()
-                    is_locked = row is not None and row[0]
+                    is_locked = await transaction.fetch(_statement("try_lock"), lock) == [(True,)]
                     if not is_locked:
-                        await connection.execute(sql["disconnect_stuck"], lock)
-                if not is_locked:
-                    yield None
-                    return
+                        await transaction.fetch(_statement("disconnect_stuck"), lock)
                 try:
-                    yield BatchWriter(connection, self._batch_timeout_s)
+                    yield BatchWriter(transaction, lock, self._batch_timeout_s) if is_locked else None
                 except StoreUnavailable:
                     # After a failover this connection may lead to a replica. The next drain opens a new one.
-                    await connection.close()
+                    await transaction.disconnect()
                     raise
-                finally:
-                    await _unlock(connection, lock)
 
 
 class BatchWriter:
-    """Writes one partition while `AuditWriter.lock_partition` lasts. `connection` holds the lock."""
+    """Writes one partition while `AuditWriter.lock_partition` lasts. `transaction` holds the lock.
 
-    def __init__(self, connection: AsyncConnection, batch_timeout_s: float) -> None:
-        self.connection = connection
+    A lock of a transaction ends at COMMIT. So COMMIT and the BEGIN and lock of the next transaction are one round trip.
+    No other drain finds the partition free between two batches.
+    """
+
+    def __init__(self, transaction: Transaction, lock: Mapping[str, Any], batch_timeout_s: float) -> None:
+        self.transaction = transaction
+        self._lock = lock
         self._batch_timeout_s = batch_timeout_s
 
     async def write(self, rows: EntryRows) -> BatchResult:
@@ -148,82 +152,86 @@ class BatchWriter:
         return await self._write(rows, _merge_events)
 
     async def _write(
-        self, rows: EntryRows, write_events: Callable[[AsyncCursor[Any], EntryRows], Awaitable[BatchResult]]
+        self, rows: EntryRows, write_events: Callable[[Transaction, EntryRows], Awaitable[BatchResult]]
     ) -> BatchResult:
-        async with self.connection.transaction(), self.connection.cursor() as cursor:
-            result = await write_events(cursor, rows)
-            await _copy(cursor, "incoming_sessions", SessionRow._fields, _SESSION_TYPES, rows.sessions)
-            await _copy(cursor, "incoming_participants", ParticipantRow._fields, _PARTICIPANT_TYPES, rows.participants)
-            await cursor.execute(load_statements("batch_writer.sql", "synckairos.audit")["update_projections"])
-            await _queue_webhooks(cursor, rows.events)
+        # The current transaction is empty or failed. The new one begins now, because its begin becomes `recorded_at`.
+        await self._begin_next(b"ROLLBACK")
+        result = await write_events(self.transaction, rows)
+        values = _arrays(SessionRow._fields, rows.sessions)
+        values |= _arrays(ParticipantRow._fields, rows.participants, prefix="participant.")
+        await _execute(self.transaction, "update_projections", values)
+        await _queue_webhooks(self.transaction, rows)
+        await self._begin_next(b"COMMIT")
         return result
 
+    async def _begin_next(self, end: bytes) -> None:
+        """End the transaction by `end`, and begin the next one with the same lock."""
+        if await self.transaction.begin_next(end, _statement("try_lock"), self._lock) != [(True,)]:
+            raise StoreUnavailable("Another drain took the partition over")
 
-async def _copy_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
-    """Copy the versions directly into their table, at half the cost: nearly always Postgres has none of them."""
-    await _copy(cursor, "sync_events", EventRow._fields[:-1], _EVENT_TYPES, (row[:-1] for row in rows.events))
+
+async def _copy_events(transaction: Transaction, rows: EntryRows) -> BatchResult:
+    """Copy the versions directly into their table, at two thirds of the cost: nearly always all are new."""
+    statement = f"COPY sync_events ({', '.join(EventRow._fields[:-1])}) FROM STDIN (FORMAT BINARY)"
+    async with transaction.copy(statement.encode()) as copy:
+        copy.set_types(_EVENT_TYPES.split())
+        with _rejecting_values():
+            for row in rows.events:
+                await copy.write_row(row[:-1])
     return BatchResult(len(rows.events), 0)
 
 
-async def _merge_events(cursor: AsyncCursor[Any], rows: EntryRows) -> BatchResult:
+async def _merge_events(transaction: Transaction, rows: EntryRows) -> BatchResult:
     """Insert the versions that Postgres lacks: the batch was written before, or a version was issued twice."""
-    sql = load_statements("batch_writer.sql", "synckairos.audit")
-    await _copy(cursor, "incoming_events", EventRow._fields, f"{_EVENT_TYPES} bytea", rows.events)
-    await cursor.execute(sql["insert_events"])
-    new = cursor.rowcount
-    await cursor.execute(sql["insert_conflicts"])
-    found = await cursor.fetchall()
-    await cursor.execute(sql["flush_after_known"])
+    values = _arrays(EventRow._fields, rows.events)
+    new = (await _execute(transaction, "insert_events", values)).rowcount
+    found = await (await _execute(transaction, "insert_conflicts", values)).fetchall()
+    await _execute(transaction, "flush_after_known", {})
     conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
     disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
     return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
 
 
-async def _queue_webhooks(cursor: AsyncCursor[Any], events: Sequence[EventRow]) -> None:
+async def _queue_webhooks(transaction: Transaction, rows: EntryRows) -> None:
     """Queue the webhook deliveries of a batch, each at most once. Without endpoints this is a single query.
 
     `synckairos.webhooks` sends them, so the drain never waits for a receiver.
     """
-    sql = load_statements("batch_writer.sql", "synckairos.audit")
-    await cursor.execute(sql["has_webhook_endpoints"])
-    if await cursor.fetchone() != (True,):
+    if await transaction.fetch(_statement("has_webhook_endpoints")) != [(True,)]:
         return
-    await cursor.execute(
-        sql["queue_webhooks"],
-        {
-            "session_ids": [each.session_id for each in events],
-            "epochs": [each.epoch for each in events],
-            "versions": [each.version for each in events],
-            "event_types": [each.event_type for each in events],
-        },
-    )
+    values = {
+        "session_ids": [each.session_id for each in rows.events],
+        "epochs": [each.epoch for each in rows.events],
+        "versions": [each.version for each in rows.events],
+        "event_types": [each.event_type for each in rows.events],
+        "changed_ids": [each.session_id for each in rows.sessions],
+        "metadata": [each.metadata for each in rows.sessions],
+    }
+    await _execute(transaction, "queue_webhooks", values)
 
 
-async def _prepare(connection: AsyncConnection) -> None:
-    await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["prepare"])
+def _statement(name: str) -> bytes:
+    return load_statements("batch_writer.sql", "synckairos.audit")[name]
 
 
-async def _unlock(connection: AsyncConnection, lock: dict[str, Any]) -> None:
-    if connection.closed:
-        return
+async def _execute(transaction: Transaction, name: str, values: Mapping[str, Any]) -> AsyncCursor[Any]:
+    with _rejecting_values():
+        return await transaction.execute(_statement(name), values)
+
+
+def _arrays(names: Sequence[str], rows: Sequence[tuple[Any, ...]], *, prefix: str = "") -> dict[str, list[Any]]:
+    """Return the columns of rows by name, each as a list."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return {f"{prefix}{name}": list(column) for name, column in zip(names, columns, strict=True)}
+
+
+@contextmanager
+def _rejecting_values() -> Iterator[None]:
+    """Raise RowsRejected for values that psycopg cannot send."""
     try:
-        await connection.execute(load_statements("batch_writer.sql", "synckairos.audit")["unlock"], lock)
-    except psycopg.Error:
-        # The pool must not give out a connection that still holds the lock.
-        await connection.close()
-
-
-async def _copy(
-    cursor: AsyncCursor[Any], table: str, columns: Sequence[str], types: str, rows: Iterable[tuple[Any, ...]]
-) -> None:
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
-    async with cursor.copy(statement.encode()) as copy:
-        copy.set_types(types.split())
-        for row in rows:
-            try:
-                await copy.write_row(row)
-            except (OverflowError, TypeError, ValueError, AttributeError) as fault:
-                raise RowsRejected(f"{type(fault).__name__}: {fault}") from fault
+        yield
+    except (OverflowError, TypeError, ValueError, AttributeError) as fault:
+        raise RowsRejected(f"{type(fault).__name__}: {fault}") from fault
 
 
 @asynccontextmanager

@@ -1,29 +1,9 @@
--- Statements of the drain. They run on the drain's own connection, in one transaction per batch.
-
--- name: prepare
--- The drain removes entries from the stream after COMMIT. By then the rows must be on disk, whatever the default of the
--- database is. A stricter setting, such as remote_apply, stays.
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
--- COPY writes into these tables. Their rows are deleted at the end of the transaction, after commit and rollback.
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_events (
-    session_id uuid, epoch text, version bigint, occurred_at timestamptz, event_type text, status text,
-    running_participant_id uuid, participant_id uuid, group_id text, time_used_ms bigint, time_remaining_ms bigint,
-    actor text, command text, args text, command_id text, fingerprint text, expired_participant_id text,
-    deleted boolean, payload_hash bytea, snapshot bytea, event bytea
-) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sessions (
-    session_id uuid, epoch text, version bigint, sync_mode text, status text, created_at timestamptz,
-    started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz, metadata text
-) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_participants (
-    session_id uuid, participant_id uuid, participant_index integer, group_id text, began_at timestamptz,
-    left_at timestamptz, time_used_ms bigint, cycle_count integer
-) ON COMMIT DELETE ROWS;
+-- Statements of the drain, in one transaction per batch. Rows arrive by COPY or as arrays, one array for each column:
+-- temporary tables would last only one transaction behind a pooler, and cost more to create than small batches to write.
 
 -- name: try_lock
--- An idle holder loses its connection, and with it the lock, after 30 seconds.
-SELECT CASE WHEN pg_try_advisory_lock(hashtext(%(scope)s), %(partition)s)
-    THEN set_config('idle_session_timeout', '30s', false) END;
+-- The lock ends with the transaction, so a drain that dies releases it.
+SELECT pg_try_advisory_xact_lock(hashtext(%(scope)s), %(partition)s);
 
 -- name: disconnect_stuck
 -- No timeout ends a holder that stops during COPY, because Postgres waits for its data. A running holder reaches its own
@@ -35,9 +15,6 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
     AND classid::bigint = hashtext(%(scope)s)::bigint & 4294967295 AND objid::bigint = %(partition)s
     AND xact_start < clock_timestamp() - make_interval(secs => %(stuck_s)s);
 
--- name: unlock
-SELECT pg_advisory_unlock(hashtext(%(scope)s), %(partition)s), set_config('idle_session_timeout', '0', false);
-
 -- name: insert_events
 INSERT INTO sync_events (
     session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
@@ -48,14 +25,27 @@ SELECT
     session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id, participant_id,
     group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
     expired_participant_id, deleted, payload_hash, snapshot
-FROM incoming_events
+FROM unnest(
+    %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(occurred_at)b::timestamptz[],
+    %(event_type)b::text[], %(status)b::text[], %(running_participant_id)b::uuid[], %(participant_id)b::uuid[],
+    %(group_id)b::text[], %(time_used_ms)b::bigint[], %(time_remaining_ms)b::bigint[], %(actor)b::text[],
+    %(command)b::text[], %(args)b::text[], %(command_id)b::text[], %(fingerprint)b::text[],
+    %(expired_participant_id)b::text[], %(deleted)b::boolean[], %(payload_hash)b::bytea[], %(snapshot)b::bytea[]
+) AS i (
+    session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
+    time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, deleted,
+    payload_hash, snapshot
+)
 ON CONFLICT (session_id, epoch, version) DO NOTHING;
 
 -- name: insert_conflicts
 -- The same version with different content: Redis issued it twice. Both contents are kept.
 WITH disputed AS (
     SELECT DISTINCT ON (session_id, epoch, version, i.payload_hash) i.*
-    FROM incoming_events AS i
+    FROM unnest(
+        %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(payload_hash)b::bytea[], %(event)b::bytea[],
+        %(snapshot)b::bytea[]
+    ) AS i (session_id, epoch, version, payload_hash, event, snapshot)
     JOIN sync_events AS e USING (session_id, epoch, version)
     WHERE e.payload_hash <> i.payload_hash
 ), kept AS (
@@ -87,7 +77,14 @@ WITH moved AS (
     SELECT
         session_id, epoch, version, sync_mode::sync_mode, status::sync_status, created_at, started_at, completed_at,
         updated_at, deleted_at, metadata::jsonb
-    FROM incoming_sessions
+    FROM unnest(
+        %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(sync_mode)b::text[], %(status)b::text[],
+        %(created_at)b::timestamptz[], %(started_at)b::timestamptz[], %(completed_at)b::timestamptz[],
+        %(updated_at)b::timestamptz[], %(deleted_at)b::timestamptz[], %(metadata)b::text[]
+    ) AS i (
+        session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
+        metadata
+    )
     ON CONFLICT (session_id) DO UPDATE SET
         epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode,
         status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
@@ -114,7 +111,12 @@ INSERT INTO sync_participants AS p (
 SELECT
     i.session_id, i.participant_id, i.participant_index, i.group_id, i.began_at, i.left_at, i.time_used_ms,
     coalesce(i.cycle_count, 0)
-FROM incoming_participants AS i
+FROM unnest(
+    %(participant.session_id)b::uuid[], %(participant.participant_id)b::uuid[],
+    %(participant.participant_index)b::integer[], %(participant.group_id)b::text[],
+    %(participant.began_at)b::timestamptz[], %(participant.left_at)b::timestamptz[],
+    %(participant.time_used_ms)b::bigint[], %(participant.cycle_count)b::integer[]
+) AS i (session_id, participant_id, participant_index, group_id, began_at, left_at, time_used_ms, cycle_count)
 JOIN moved USING (session_id)
 ON CONFLICT (session_id, participant_id) DO UPDATE SET
     participant_index = coalesce(excluded.participant_index, p.participant_index),
@@ -144,7 +146,8 @@ CROSS JOIN unnest(%(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::big
 WHERE e.enabled
     AND (e.event_types IS NULL OR i.event_type = ANY(e.event_types))
     AND (e.metadata IS NULL OR EXISTS (
-        SELECT FROM incoming_sessions AS s WHERE s.session_id = i.session_id AND s.metadata::jsonb @> e.metadata
+        SELECT FROM unnest(%(changed_ids)s::uuid[], %(metadata)s::text[]) AS s (session_id, metadata)
+        WHERE s.session_id = i.session_id AND s.metadata::jsonb @> e.metadata
     ))
 ORDER BY i.place
 ON CONFLICT DO NOTHING;

@@ -6,15 +6,13 @@ Reads only, and only Postgres: versions in the outbox are not checked.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from psycopg import AsyncConnection, IsolationLevel
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay_check import AuditReplay, ReplayFinding
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_postgres_errors
+from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
+from synckairos.postgres.transaction import Row, Transaction
 
 _SQL = "verify.sql"
 _IDS_PER_PAGE = 500
@@ -34,26 +32,19 @@ class VerifiedSession:
 
 @asynccontextmanager
 async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["AuditVerifier"]:
-    """Open a read-only connection. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
+    """Open a connection for reading. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
+    pool = PostgresPool(database_url, "verify", max_connections=1, host="any")
+    await pool.check_reachable()
     with translate_postgres_errors():
-        connection = await AsyncConnection.connect(
-            database_url,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            application_name="synckairos verify",
-            options="-c timezone=UTC",
-        )
-        async with connection:
-            await connection.set_read_only(True)
-            # All queries of a session see one snapshot. Otherwise a drain between two queries would look like a gap.
-            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-            yield AuditVerifier(connection, policy)
+        async with pool:
+            yield AuditVerifier(pool, policy)
 
 
 class AuditVerifier:
-    """Verifies sessions one by one, on its own connection."""
+    """Verifies sessions one by one, each in one transaction of its pool."""
 
-    def __init__(self, connection: AsyncConnection, policy: OutagePolicy) -> None:
-        self._connection = connection
+    def __init__(self, pool: PostgresPool, policy: OutagePolicy) -> None:
+        self._pool = pool
         self._policy = policy
 
     async def verify_session(self, session_id: str) -> VerifiedSession | None:
@@ -61,19 +52,20 @@ class AuditVerifier:
         findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
         versions = 0
-        async with self._connection.transaction():
-            archived = await self._fetch("removed_versions", session_id=session_id)
+        # All queries of a session see one snapshot. Otherwise a drain between two queries would look like a gap.
+        async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
+            archived = await _fetch(transaction, "removed_versions", session_id=session_id)
             replay = AuditReplay(self._policy, {row[0]: row[1] for row in archived})
-            async with self._connection.cursor(name="rows", binary=True) as cursor:
+            statement = _statement("rows")
+            async with transaction.stream("rows", statement, {"session_id": session_id}, binary=True) as cursor:
                 cursor.itersize = _ROWS_PER_FETCH
-                await cursor.execute(load_statements(_SQL, "synckairos.audit")["rows"], {"session_id": session_id})
                 async for values in cursor:
                     row = EventRow(*values)
-                    bases = await self._recovery_bases(row) if row.command == "recover" else ()
+                    bases = await _recovery_bases(transaction, row) if row.command == "recover" else ()
                     findings += replay.check_row(row, bases)
                     newest[row.epoch] = row
                     versions += 1
-            findings += [finding async for finding in self._check_other_tables(session_id, newest)]
+            findings += [finding async for finding in _check_other_tables(transaction, session_id, newest)]
         if not versions and not findings:
             return None
         return VerifiedSession(session_id, versions, len(newest), tuple(findings))
@@ -82,8 +74,7 @@ class AuditVerifier:
         """Verify every session, in the order of ids."""
         after = _NIL
         while True:
-            async with self._connection.transaction():
-                page = await self._fetch("session_ids", after=after, limit=_IDS_PER_PAGE)
+            page = await self._pool.fetch(_statement("session_ids"), {"after": after, "limit": _IDS_PER_PAGE})
             for (session_id,) in page:
                 verified = await self.verify_session(session_id)
                 if verified is not None:
@@ -92,26 +83,34 @@ class AuditVerifier:
                 return
             after = page[-1][0]
 
-    async def _recovery_bases(self, row: EventRow) -> list[bytes]:
-        found = await self._fetch("recovery_bases", session_id=row.session_id, version=row.version - 1, epoch=row.epoch)
-        return [document for (document,) in found]
 
-    async def _check_other_tables(self, session_id: str, newest: dict[str, EventRow]) -> AsyncIterator[ReplayFinding]:
-        """Compare `sync_conflicts` and `sync_sessions` with the newest version of each epoch."""
-        for epoch, version in await self._fetch("conflicts", session_id=session_id):
-            yield ReplayFinding(epoch, version, "conflict", "this version arrived a second time with different content")
-        projected = await self._fetch("projections", session_id=session_id)
-        for epoch, version, status, deleted in projected:
-            row = newest.get(epoch)
-            if row is None or row.version < version:
-                yield ReplayFinding(epoch, version, "gap", "this version, and perhaps earlier ones: missing")
-            elif (row.version, row.status, row.deleted) != (version, status, deleted):
-                yield ReplayFinding(epoch, row.version, "projection", "sync_sessions differs")
-        if newest and not projected:
-            epoch, row = next(reversed(newest.items()))
-            yield ReplayFinding(epoch, row.version, "projection", "sync_sessions has no row")
+async def _recovery_bases(transaction: Transaction, row: EventRow) -> list[bytes]:
+    values = {"session_id": row.session_id, "version": row.version - 1, "epoch": row.epoch}
+    found = await _fetch(transaction, "recovery_bases", **values)
+    return [document for (document,) in found]
 
-    async def _fetch(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        async with self._connection.cursor(binary=True) as cursor:
-            await cursor.execute(load_statements(_SQL, "synckairos.audit")[name], values)
-            return await cursor.fetchall()
+
+async def _check_other_tables(
+    transaction: Transaction, session_id: str, newest: dict[str, EventRow]
+) -> AsyncIterator[ReplayFinding]:
+    """Compare `sync_conflicts` and `sync_sessions` with the newest version of each epoch."""
+    for epoch, version in await _fetch(transaction, "conflicts", session_id=session_id):
+        yield ReplayFinding(epoch, version, "conflict", "this version arrived a second time with different content")
+    projected = await _fetch(transaction, "projections", session_id=session_id)
+    for epoch, version, status, deleted in projected:
+        row = newest.get(epoch)
+        if row is None or row.version < version:
+            yield ReplayFinding(epoch, version, "gap", "this version, and perhaps earlier ones: missing")
+        elif (row.version, row.status, row.deleted) != (version, status, deleted):
+            yield ReplayFinding(epoch, row.version, "projection", "sync_sessions differs")
+    if newest and not projected:
+        epoch, row = next(reversed(newest.items()))
+        yield ReplayFinding(epoch, row.version, "projection", "sync_sessions has no row")
+
+
+async def _fetch(transaction: Transaction, name: str, **values: object) -> list[Row]:
+    return await transaction.fetch(_statement(name), values, binary=True)
+
+
+def _statement(name: str) -> bytes:
+    return load_statements(_SQL, "synckairos.audit")[name]

@@ -9,14 +9,13 @@ import psycopg
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import BoundedQueries, PostgresPool
+from synckairos.postgres.transaction import Row
 
 TIMEOUT_S = 2.0
 """Seconds after which a query fails, if the call does not set another limit."""
 
 _PAUSE_AFTER_FAULT_S = 0.5
 """Seconds after an outage was seen in which further queries fail at once, without an attempt to reach Postgres."""
-
-Row = tuple[Any, ...]
 
 
 class HistoryQueries:
@@ -48,7 +47,4 @@ class HistoryQueries:
             raise
 
     async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(load_statements("queries.sql", "synckairos.history")[name], values)
-            rows: list[Row] = await cursor.fetchall()
-            return rows
+        return await self._pool.fetch(load_statements("queries.sql", "synckairos.history")[name], values, binary=True)

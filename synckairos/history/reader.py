@@ -18,7 +18,7 @@ from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
 from synckairos.history.page_cursor import parse_cursor, parse_list_cursor, render_cursor
-from synckairos.history.queries import TIMEOUT_S, HistoryQueries, Row
+from synckairos.history.queries import TIMEOUT_S, HistoryQueries
 from synckairos.history.records import (
     ArchiveRecord,
     AuditedVersion,
@@ -32,6 +32,7 @@ from synckairos.history.records import (
 )
 from synckairos.history.time_buckets import build_time_buckets
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Row
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import instant_ms, to_datetime
 from synckairos.wire.snapshot import Snapshot
@@ -64,8 +65,7 @@ def open_history_pool(settings: Settings) -> PostgresPool:
         min_connections=settings.database_pool_min,
         host="primary",
         timeout_s=TIMEOUT_S,
-        options=f"-c statement_timeout={_REPORT_TIMEOUT_S:.0f}s",
-        prepare_statements=False,
+        settings={"statement_timeout": f"{_REPORT_TIMEOUT_S:.0f}s"},
     )
 
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from psycopg import AsyncConnection
-
 from synckairos.errors import SyncKairosError
 from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.postgres.transaction import Transaction
 
 
 class SessionNotFinished(SyncKairosError):
@@ -39,8 +38,7 @@ class EndedSession:
         return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{name}.ndjson.gz"
 
 
-async def load_ended_session(connection: AsyncConnection, session_id: str) -> EndedSession | None:
+async def load_ended_session(transaction: Transaction, session_id: str) -> EndedSession | None:
     """Return a session that ended; None if it has not ended or Postgres has no row of it."""
-    cursor = await connection.execute(archive_statement("ended_session"), {"session_id": session_id})
-    row = await cursor.fetchone()
-    return None if row is None or row[6] is None else EndedSession(*row)
+    rows = await transaction.fetch(archive_statement("ended_session"), {"session_id": session_id})
+    return EndedSession(*rows[0]) if rows and rows[0][6] is not None else None

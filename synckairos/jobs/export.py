@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import orjson
-from psycopg import AsyncConnection, IsolationLevel, sql
+from psycopg import sql
 
 from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
@@ -19,6 +19,7 @@ from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import archive_statement
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Transaction
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows
 
@@ -93,22 +94,16 @@ class Exporter:
     ) -> AsyncIterator[tuple[int, bytes]]:
         """Yield lines in pieces of about 256 KiB, each with the number of its events."""
         columns = _columns(snapshots)
+        values = {"from": from_at, "to": to_at}
         async with (
-            self._pool.connection() as connection,
-            # The list of archives may be long. So Postgres keeps it, as of the same instant.
-            connection.cursor(name="removed", withhold=True) as removed,
+            self._pool.transaction(isolation="REPEATABLE READ") as transaction,
+            # The list of archives may be long. So Postgres keeps it, as of the same instant. The transaction stays open
+            # while the archives are read: behind a pooler, no cursor survives it.
+            transaction.stream("removed", archive_statement("archives_in_range"), values) as removed,
         ):
             removed.itersize = _RECORDS_PER_FETCH
-            await connection.set_autocommit(False)
-            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-            try:
-                async with connection.transaction():
-                    await removed.execute(archive_statement("archives_in_range"), {"from": from_at, "to": to_at})
-                    async for piece in _copied(connection, from_at, to_at, form, snapshots):
-                        yield piece
-            finally:
-                await connection.set_isolation_level(None)
-                await connection.set_autocommit(True)
+            async for piece in _copied(transaction, from_at, to_at, form, snapshots):
+                yield piece
             async for row in removed:
                 rows = list(
                     _archived_rows(
@@ -122,11 +117,11 @@ class Exporter:
 
 
 async def _copied(
-    connection: AsyncConnection, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
+    transaction: Transaction, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
 ) -> AsyncIterator[tuple[int, bytes]]:
     lines_of_piece: list[bytes] = []
     size, lines = 0, -1 if form == "csv" else 0  # the header is not an event
-    async with connection.cursor() as cursor, cursor.copy(_statement(form, snapshots, from_at, to_at)) as copy:
+    async with transaction.copy(_statement(form, snapshots, from_at, to_at)) as copy:
         async for line in copy:
             lines_of_piece.append(bytes(line))
             size += len(line)

@@ -147,11 +147,8 @@ class JobHandlers:
         """Yield pages of the ids of sessions that ended at least `after_s` seconds ago, earliest end first."""
         position: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
         while True:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(
-                    archive_statement(query), {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
-                )
-                rows = await cursor.fetchall()
+            values = {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
+            rows = await self._pool.fetch(archive_statement(query), values)
             if not rows:
                 return
             position = {"session_id": rows[-1][0], "ended_at": rows[-1][1]}

@@ -6,7 +6,6 @@ A session stays if Redis holds another version of it, or if versions of it are i
 from typing import Any
 
 import orjson
-from psycopg import AsyncConnection
 
 from synckairos.errors import SyncKairosError
 from synckairos.history.cold.archive_format import Archive, ArchiveLine, find_version_gaps
@@ -18,6 +17,7 @@ from synckairos.jobs.archive_and_retention_sql import archive_statement
 from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Transaction
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 
@@ -52,10 +52,10 @@ class SessionRows:
             SessionRetained: Webhook deliveries of the session are pending.
         """
         values: dict[str, Any] = {"session_id": record.session_id, "after_s": after_s, "path": record.path}
-        async with self._pool.connection() as connection, connection.transaction() as transaction:
-            if await (await connection.execute(archive_statement("lock_archive"), values)).fetchone() is None:
+        async with self._pool.transaction() as transaction:
+            if not await transaction.fetch(archive_statement("lock_archive"), values):
                 return False  # the record names another object than the verified one
-            session = await (await connection.execute(archive_statement("lock_session"), values)).fetchone()
+            session = next(iter(await transaction.fetch(archive_statement("lock_session"), values)), None)
             if session is None and record.removed:
                 return True
             if session is None or not session[2]:
@@ -63,13 +63,13 @@ class SessionRows:
             if session[3]:
                 raise SessionRetained("webhook deliveries of it are still pending")
             if (session[0], session[1]) == (record.epoch, record.version):
-                events = await _delete_returning(connection, "delete_events", values)
-                conflicts = await _delete_returning(connection, "delete_conflicts", values)
+                events = await _delete_returning(transaction, "delete_events", values)
+                conflicts = await _delete_returning(transaction, "delete_conflicts", values)
                 if events <= _hashes(archive.events) and conflicts <= _hashes(archive.conflicts):
                     created_at = archive.head["created_at"]
-                    await connection.execute(archive_statement("delete_session"), {**values, "created_at": created_at})
+                    await transaction.execute(archive_statement("delete_session"), {**values, "created_at": created_at})
                     return True
-            transaction.force_rollback = True
+            transaction.is_rolled_back = True
         return False
 
 
@@ -164,11 +164,9 @@ class Retention:
         return next(find_version_gaps(archive.events, (line for each in earlier for line in each.events)), None)
 
 
-async def _delete_returning(
-    connection: AsyncConnection, name: str, values: dict[str, Any]
-) -> set[tuple[str, int, bytes]]:
-    cursor = await connection.execute(archive_statement(name), values)
-    return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in await cursor.fetchall()}
+async def _delete_returning(transaction: Transaction, name: str, values: dict[str, Any]) -> set[tuple[str, int, bytes]]:
+    rows = await transaction.fetch(archive_statement(name), values)
+    return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in rows}
 
 
 def _participant_ids(archive: Archive) -> set[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
 from synckairos.history.cold.archive_format import Archive, ArchiveWriter, render_archive_line
 from synckairos.jobs.archive_and_retention_sql import archive_statement
 from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_ended_session
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Transaction
 
 _FIRST_ROWS = 20  # documents may be large: the size of the first rows decides how many are fetched at once
 _MAX_ROWS = 500
@@ -41,30 +41,21 @@ class SessionArchiveBuilder:
 
         Raises SessionRecreated if the session is not the expected life any more.
         """
-        async with self._pool.connection() as connection:
-            await connection.set_autocommit(False)
-            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-            try:
-                async with connection.transaction():
-                    ended = await load_ended_session(connection, expected.session_id)
-                    if ended is None or ended.created_at != expected.created_at:
-                        # If the next life has ended too, the next archive job finds it.
-                        raise SessionRecreated(f"Session {expected.session_id} was created again, or does not exist")
-                    return await self._pack_rows(connection, ended, earlier)
-            finally:
-                await connection.set_isolation_level(None)
-                await connection.set_autocommit(True)
+        async with self._pool.transaction(isolation="REPEATABLE READ") as transaction:
+            ended = await load_ended_session(transaction, expected.session_id)
+            if ended is None or ended.created_at != expected.created_at:
+                # If the next life has ended too, the next archive job finds it.
+                raise SessionRecreated(f"Session {expected.session_id} was created again, or does not exist")
+            return await self._pack_rows(transaction, ended, earlier)
 
-    async def _pack_rows(
-        self, connection: AsyncConnection, ended: EndedSession, earlier: Archive | None
-    ) -> BuiltArchive:
-        events, first_at, last_at = await load_event_extent(connection, ended.session_id)
-        conflicts = await _load_conflicts(connection, ended.session_id)
+    async def _pack_rows(self, transaction: Transaction, ended: EndedSession, earlier: Archive | None) -> BuiltArchive:
+        events, first_at, last_at = await load_event_extent(transaction, ended.session_id)
+        conflicts = await _load_conflicts(transaction, ended.session_id)
         new_rows: list[dict[str, Any]] = []
         if earlier is not None:
             # Few rows are added to an earlier archive. So they are read before the head, which has their number.
             known = {line.version for line in earlier.events}
-            new_rows = [row async for row in _rows(connection, ended.session_id) if _version(row) not in known]
+            new_rows = [row async for row in _rows(transaction, ended.session_id) if _version(row) not in known]
             known_conflicts = {(*line.version, line.payload_hash) for line in earlier.conflicts}
             conflicts = [row for row in conflicts if (*_version(row), row["payload_hash"]) not in known_conflicts]
             events = len(known) + len(new_rows)
@@ -89,41 +80,41 @@ class SessionArchiveBuilder:
             await asyncio.to_thread(_add_rows, writer, "event", new_rows)
             await asyncio.to_thread(writer.add, [line.raw for line in earlier.conflicts])
         else:
-            async for batch in _batches(connection, ended.session_id):
+            async for batch in _batches(transaction, ended.session_id):
                 await asyncio.to_thread(_add_rows, writer, "event", batch)
         await asyncio.to_thread(_add_rows, writer, "conflict", conflicts)
         content = await asyncio.to_thread(writer.finish)
         return BuiltArchive(ended, content, events, first_at, last_at)
 
 
-async def load_event_extent(
-    connection: AsyncConnection, session_id: str
-) -> tuple[int, datetime | None, datetime | None]:
+async def load_event_extent(transaction: Transaction, session_id: str) -> tuple[int, datetime | None, datetime | None]:
     """Return the number of a session's rows, and the instants of the first and the last one."""
-    row = await (await connection.execute(archive_statement("event_extent"), {"session_id": session_id})).fetchone()
-    return (0, None, None) if row is None else row
+    (row,) = await transaction.fetch(archive_statement("event_extent"), {"session_id": session_id})
+    count, first_at, last_at = row
+    return count, first_at, last_at
 
 
-async def _load_conflicts(connection: AsyncConnection, session_id: str) -> list[dict[str, Any]]:
-    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-        await cursor.execute(archive_statement("conflict_rows"), {"session_id": session_id})
-        return await cursor.fetchall()
+async def _load_conflicts(transaction: Transaction, session_id: str) -> list[dict[str, Any]]:
+    cursor = await transaction.execute(
+        archive_statement("conflict_rows"), {"session_id": session_id}, binary=True, row_factory=dict_row
+    )
+    return await cursor.fetchall()
 
 
 def _version(row: dict[str, Any]) -> tuple[str, int]:
     return row["epoch"], row["version"]
 
 
-async def _rows(connection: AsyncConnection, session_id: str) -> AsyncIterator[dict[str, Any]]:
-    async for batch in _batches(connection, session_id):
+async def _rows(transaction: Transaction, session_id: str) -> AsyncIterator[dict[str, Any]]:
+    async for batch in _batches(transaction, session_id):
         for row in batch:
             yield row
 
 
-async def _batches(connection: AsyncConnection, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
+async def _batches(transaction: Transaction, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
     """Yield a session's rows in batches of about 4 MiB."""
-    async with connection.cursor(name="events", row_factory=dict_row, binary=True) as cursor:
-        await cursor.execute(archive_statement("event_rows"), {"session_id": session_id})
+    statement, values = archive_statement("event_rows"), {"session_id": session_id}
+    async with transaction.stream("events", statement, values, binary=True, row_factory=dict_row) as cursor:
         count = _FIRST_ROWS
         while batch := await cursor.fetchmany(count):
             size = sum(len(row["snapshot"]) for row in batch)

@@ -14,8 +14,7 @@ from psycopg.types.json import Jsonb
 from synckairos.jobs.archive_and_retention_sql import archive_statement
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
-
-Row = tuple[Any, ...]
+from synckairos.postgres.transaction import Row
 
 JobStatus = Literal["queued", "running", "done", "failed"]
 
@@ -110,10 +109,8 @@ class JobTally:
 
 def open_job_pool(database_url: str) -> PostgresPool:
     """Return the pool of a process that runs jobs. It opens when it is entered."""
-    options = "-c lock_timeout=30s -c client_min_messages=warning"
-    return PostgresPool(
-        database_url, "jobs", max_connections=MAX_CONNECTIONS, options=options, prepare_statements=False
-    )
+    settings = {"lock_timeout": "30s", "client_min_messages": "warning"}
+    return PostgresPool(database_url, "jobs", max_connections=MAX_CONNECTIONS, settings=settings)
 
 
 class JobTable:
@@ -172,8 +169,7 @@ class JobTable:
         query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
-            async with self._pool.connection() as connection:
-                return await (await connection.execute(archive_statement(query), values)).fetchone() is not None
+            return bool(await self._pool.fetch(archive_statement(query), values))
 
     async def delete_ended(self, days: int) -> None:
         """Delete the jobs that ended at least `days` days ago."""
@@ -202,6 +198,4 @@ class JobTable:
 
     async def _run(self, name: str, **values: Any) -> list[Row]:
         with translate_postgres_errors():
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(load_statements("jobs.sql", "synckairos.jobs")[name], values)
-                return await cursor.fetchall() if cursor.description else []
+            return await self._pool.fetch(load_statements("jobs.sql", "synckairos.jobs")[name], values)

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
 
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ColdReader
@@ -19,6 +18,7 @@ from synckairos.jobs.ended_session import EndedSession, SessionNotFinished, Sess
 from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_extent
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Row, Transaction
 
 
 class Archiver:
@@ -73,13 +73,13 @@ class Archiver:
 
     async def archive_record(self, session_id: str) -> ArchiveRecord | None:
         """Return the archive record of a session's newest life, None if it has none."""
-        async with self._pool.connection() as connection:
-            return await _load_record(connection, session_id)
+        async with self._pool.transaction() as transaction:
+            return await _load_record(transaction, session_id)
 
     async def earlier_removed_records(self, record: ArchiveRecord) -> list[ArchiveRecord]:
         """Return the records of a session's earlier lives that retention removed from Postgres, newest first."""
-        async with self._pool.connection() as connection:
-            removed = await _load_records(connection, record.session_id, removed_only=True)
+        async with self._pool.transaction() as transaction:
+            removed = await _load_records(transaction, record.session_id, removed_only=True)
         return [each for each in removed if each.created_at_ms < record.created_at_ms]
 
     async def _write(self, ended: EndedSession, removed: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
@@ -115,24 +115,23 @@ class Archiver:
 
     async def _load(self, session_id: str) -> tuple[ArchiveRecord | None, EndedSession | None, int]:
         """Return a session's archive record, the session if it ended, and the number of its rows."""
-        async with self._pool.connection() as connection:
-            count, _, _ = await load_event_extent(connection, session_id)
-            return await _load_record(connection, session_id), await load_ended_session(connection, session_id), count
+        async with self._pool.transaction() as transaction:
+            count, _, _ = await load_event_extent(transaction, session_id)
+            record = await _load_record(transaction, session_id)
+            return record, await load_ended_session(transaction, session_id), count
 
-    async def _run(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(archive_statement(name), values)
-            return await cursor.fetchall() if cursor.description else []
-
-
-async def _load_record(connection: AsyncConnection, session_id: str) -> ArchiveRecord | None:
-    return next(iter(await _load_records(connection, session_id, removed_only=False)), None)
+    async def _run(self, name: str, **values: Any) -> list[Row]:
+        return await self._pool.fetch(archive_statement(name), values)
 
 
-async def _load_records(connection: AsyncConnection, session_id: str, *, removed_only: bool) -> list[ArchiveRecord]:
+async def _load_record(transaction: Transaction, session_id: str) -> ArchiveRecord | None:
+    return next(iter(await _load_records(transaction, session_id, removed_only=False)), None)
+
+
+async def _load_records(transaction: Transaction, session_id: str, *, removed_only: bool) -> list[ArchiveRecord]:
     sql = load_statements("queries.sql", "synckairos.history")["archive_records"]
-    cursor = await connection.execute(sql, {"session_id": session_id, "removed_only": removed_only})
-    return [parse_archive_record(row) for row in await cursor.fetchall()]
+    rows = await transaction.fetch(sql, {"session_id": session_id, "removed_only": removed_only})
+    return [parse_archive_record(row) for row in rows]
 
 
 def _ms(at: datetime) -> int:

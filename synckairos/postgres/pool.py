@@ -4,12 +4,13 @@ A caller that cancels a query never waits long for Postgres, whatever state Post
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, OperationalError, waiting
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import (
     QueryCanceled,
     ReadOnlySqlTransaction,
@@ -17,9 +18,21 @@ from psycopg.errors import (
     UndefinedTable,
 )
 from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool
 
 from synckairos.errors import StoreUnavailable
+from synckairos.postgres.transaction import (
+    HostKind,
+    Isolation,
+    Row,
+    Statement,
+    Transaction,
+    TransactionSettings,
+    Values,
+    fetch_once,
+    run_transaction,
+)
 
 T = TypeVar("T")
 
@@ -58,10 +71,10 @@ class CancellableConnection(AsyncConnection[Any]):
 
 
 class PostgresPool(AsyncConnectionPool[CancellableConnection]):
-    """Connections to the host of the URL that matches `host`: `read-write` accepts writes, `primary` may refuse them.
+    """Connections to Postgres, directly or through a transaction pooler. Packages use `transaction` and `fetch` alone.
 
-    A standby never matches, because it may be behind. The pool checks each connection before it gives it out. Opening
-    the pool does not wait for a connection. Closing waits for a second at most.
+    Both check which kind of server they reached. The pool checks each connection before it gives it out. Opening the
+    pool does not wait for a connection. Closing waits for a second at most.
     """
 
     def __init__(
@@ -71,24 +84,25 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         *,
         max_connections: int,
         min_connections: int = 0,
-        host: Literal["read-write", "primary"] = "read-write",
+        host: HostKind = "read-write",
         timeout_s: float = CONNECT_TIMEOUT_S,
-        options: str = "",
-        prepare_statements: bool = True,
-        configure: Callable[[CancellableConnection], Awaitable[None]] | None = None,
+        settings: Mapping[str, str | SQL] | None = None,
     ) -> None:
         """Set the database and the limits. Postgres shows the connections as `synckairos <name>`.
 
-        `timeout_s` is the maximum wait for a connection, in seconds. `options` are command-line options of the server.
+        `timeout_s` is the maximum wait for a connection, in seconds. `settings` are settings of every transaction, see
+        `TransactionSettings`. Nothing is set when a connection starts, and no statement is prepared: a transaction
+        pooler would refuse the first and mix up the second.
         """
         self._database_url = database_url
+        self._settings = TransactionSettings(settings or {}, host)
+        self._settings_statement = self._settings.statement()
         self._connection_options: dict[str, Any] = {
             "autocommit": True,
-            "prepare_threshold": 5 if prepare_statements else None,
+            "prepare_threshold": None,
             "connect_timeout": max(2, int(timeout_s)),
-            "target_session_attrs": host,
             "application_name": f"synckairos {name}",
-            "options": f"-c timezone=UTC {options}".rstrip(),
+            **_host_options(database_url, host),
             **_KEEPALIVE,
         }
         super().__init__(
@@ -101,18 +115,44 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             timeout=timeout_s,
             reconnect_timeout=1.0,
             check=AsyncConnectionPool.check_connection,
-            configure=configure,
             kwargs=self._connection_options,
         )
 
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "READ COMMITTED", read_only: bool = False
+    ) -> AsyncIterator[Transaction]:
+        """Run one transaction. It begins with its first statement, and is committed unless the block raises.
+
+        Raises PoolTimeout, WrongServer and the other errors of psycopg.
+        """
+        async with self.connection() as connection:
+            transaction = Transaction(
+                connection, self._settings, self._settings_statement, isolation=isolation, read_only=read_only
+            )
+            async with run_transaction(transaction, connection):
+                yield transaction
+
+    async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
+        """Run one statement in a transaction of its own and return its rows, in one round trip.
+
+        Raises what `transaction` raises.
+        """
+        async with self.connection() as connection:
+            return await fetch_once(
+                connection, self._settings, self._settings_statement, statement, values, binary=binary
+            )
+
     async def check_reachable(self) -> None:
-        """Open and close one connection that is not part of the pool.
+        """Use one connection that is not part of the pool.
 
         Raises StoreUnavailable at once, with the reason. The pool itself only says after `timeout_s` that it waited.
         """
         with translate_postgres_errors():
-            async with await CancellableConnection.connect(self._database_url, **self._connection_options):
-                pass
+            async with await CancellableConnection.connect(
+                self._database_url, **self._connection_options
+            ) as connection:
+                await fetch_once(connection, self._settings, self._settings_statement, b"SELECT", None, binary=False)
 
     async def getconn(self, timeout: float | None = None) -> CancellableConnection:  # noqa: ASYNC109 - psycopg's signature
         """Return a connection; raise CancelledError if the task was cancelled while it waited.
@@ -131,6 +171,13 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close all connections. Queries that still run after `timeout` seconds are abandoned."""
         await super().close(timeout=timeout)
+
+
+def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
+    """Let libpq look for a matching host if the URL lists several. With one host there is no choice to make."""
+    hosts = conninfo_to_dict(database_url)
+    several = any("," in str(hosts.get(name) or "") for name in ("host", "hostaddr"))
+    return {"target_session_attrs": host} if several and host != "any" else {}
 
 
 class BoundedQueries:

@@ -98,9 +98,7 @@ class DeliveryQueue:
 
     async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with translate_errors():
-            async with self.pool.connection() as connection:
-                cursor = await connection.execute(load_statements("webhooks.sql", __package__)[name], values)
-                return await cursor.fetchall() if cursor.description else []
+            return await self.pool.fetch(load_statements("webhooks.sql", __package__)[name], values)
 
 
 @asynccontextmanager
@@ -110,8 +108,8 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
     Does not wait until Postgres is reachable. Commits do not wait for the disk. If a crash of Postgres loses the result
     of an attempt, the message is only sent a second time.
     """
-    options = "-c statement_timeout=30s -c synchronous_commit=off"
-    async with PostgresPool(database_url, "webhooks", max_connections=connections, options=options) as pool:
+    settings = {"statement_timeout": "30s", "synchronous_commit": "off"}
+    async with PostgresPool(database_url, "webhooks", max_connections=connections, settings=settings) as pool:
         yield DeliveryQueue(pool)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, WebhookDisabled
@@ -14,6 +13,7 @@ from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import BoundedQueries, PostgresPool
+from synckairos.postgres.transaction import Transaction
 from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from synckairos.wire.instants import instant_ms
@@ -84,8 +84,8 @@ class WebhookRegistry:
 
     async def _run(self, action: "Callable[[WebhookTransaction], Awaitable[T]]") -> T:
         with translate_errors():
-            async with self._pool.connection() as connection, connection.transaction():
-                return await action(WebhookTransaction(connection, self._max_endpoints))
+            async with self._pool.transaction() as transaction:
+                return await action(WebhookTransaction(transaction, self._max_endpoints))
 
 
 class WebhookTransaction:
@@ -94,8 +94,8 @@ class WebhookTransaction:
     Methods raise NotFound if the endpoint or the delivery does not exist.
     """
 
-    def __init__(self, connection: AsyncConnection, max_endpoints: int) -> None:
-        self._connection = connection
+    def __init__(self, transaction: Transaction, max_endpoints: int) -> None:
+        self._transaction = transaction
         self._max_endpoints = max_endpoints
 
     # -- endpoints ----------------------------------------------------------------------------------------------------
@@ -200,9 +200,7 @@ class WebhookTransaction:
 
     async def query(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run the statement `name` of `webhooks.sql` with `values`, and return its rows."""
-        async with self._connection.cursor(binary=True) as cursor:
-            await cursor.execute(load_statements("webhooks.sql", __package__)[name], values)
-            return await cursor.fetchall() if cursor.description else []
+        return await self._transaction.fetch(load_statements("webhooks.sql", __package__)[name], values, binary=True)
 
 
 def make_secret() -> str:

@@ -59,8 +59,7 @@ async def test_a_writer_frozen_during_copy_loses_the_partition(audit: AuditParts
 
         async with (
             locked(audit.writer) as frozen,
-            frozen.connection.cursor() as cursor,
-            cursor.copy("COPY sync_events FROM STDIN"),
+            frozen.transaction.copy(b"COPY sync_events FROM STDIN"),
             audit.writer.lock_partition(0) as patient,
         ):
             assert patient is None
@@ -76,7 +75,8 @@ async def test_a_write_to_a_frozen_postgres_fails_in_time(audit: AuditParts) -> 
 
     async def record_frozen(audit_writer: AuditWriter, frozen: list[int]) -> None:
         async with locked(audit_writer) as writer:
-            frozen.append(writer.connection.info.backend_pid)
+            ((pid,),) = await writer.transaction.fetch(b"SELECT pg_backend_pid()")
+            frozen.append(pid)
             os.kill(frozen[0], signal.SIGSTOP)
             await writer.write(rows)
 

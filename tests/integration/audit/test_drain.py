@@ -416,8 +416,7 @@ async def test_a_drain_on_a_read_only_connection_fails_and_the_next_one_reconnec
     async with audit.writer.lock_partition(0):
         pass
     # A demoted primary makes its open connections read-only.
-    async with audit.writer.pool.connection() as connection:
-        await connection.execute("SET default_transaction_read_only = on")
+    await audit.writer.pool.fetch(b"SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):
         await audit.drain()
     assert await audit.drain() == 6
@@ -434,8 +433,8 @@ async def test_the_drain_commits_synchronously_whatever_the_default_of_the_datab
     await audit.database.execute(f"ALTER DATABASE {name} SET synchronous_commit = {default}".encode())
     async with audit.writer.lock_partition(0) as writer:
         assert writer is not None
-        found = await (await writer.connection.execute("SHOW synchronous_commit")).fetchone()
-    assert found == (drains_by,)
+        found = await writer.transaction.fetch(b"SHOW synchronous_commit")
+    assert found == [(drains_by,)]
 
 
 async def test_reading_the_outbox_is_limited_by_entries_and_bytes(audit: AuditParts) -> None:

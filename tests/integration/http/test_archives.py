@@ -174,14 +174,13 @@ async def test_missing_archive_is_refused_with_the_reason(server: RestServer, wo
     assert await refusal("00000000-0000-4000-8000-000000000000") == (404, "SESSION_NOT_FOUND")
     session_id = (await complete_session(server))["session_id"]
     assert await refusal(session_id) == (404, "NOT_ARCHIVED")
-    async with worker.pool.connection() as connection:
-        await connection.execute(
-            "INSERT INTO sync_archives (session_id, created_at, status)"
-            " SELECT session_id, created_at, 'processing' FROM sync_sessions"
-        )
-        assert await refusal(session_id) == (409, "ARCHIVE_PROCESSING")
-        assert (await read_archive(server.client, session_id)).headers["retry-after"] == "1"
-        await connection.execute("UPDATE sync_archives SET status = 'failed'")
+    await worker.pool.fetch(
+        b"INSERT INTO sync_archives (session_id, created_at, status)"
+        b" SELECT session_id, created_at, 'processing' FROM sync_sessions"
+    )
+    assert await refusal(session_id) == (409, "ARCHIVE_PROCESSING")
+    assert (await read_archive(server.client, session_id)).headers["retry-after"] == "1"
+    await worker.pool.fetch(b"UPDATE sync_archives SET status = 'failed'")
     assert await refusal(session_id) == (404, "NOT_ARCHIVED")
     filed = await worker.archiver.archive(session_id)
     assert (await read_archive(server.client, session_id)).status_code == 200

@@ -3,14 +3,14 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg_pool import PoolTimeout
 
 from synckairos.audit.batch_writer import AuditWriter
 from synckairos.config import Settings
@@ -18,26 +18,29 @@ from synckairos.embedded import Postgres
 from synckairos.history import reader
 from synckairos.jobs import table
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import WrongServer
 from synckairos.webhooks.delivery_queue import open_delivery_queue
 from tests.standby import Standby
 from tests.waiting import eventually
 
 
 async def test_a_connection_works_after_a_cancelled_query(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool, pool.connection() as connection:
-        query = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
-        await until_active(database_url, connection.info.backend_pid)
-        query.cancel()
-        async with asyncio.timeout(20):
-            await asyncio.wait([query])
-        assert query.cancelled()
-        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+        pid = await backend_pid(pool)
+        for run in (pool.fetch, in_two_statements(pool)):
+            query = asyncio.ensure_future(run(b"SELECT pg_sleep(60)"))
+            await until_active(database_url, pid)
+            query.cancel()
+            async with asyncio.timeout(20):
+                await asyncio.wait([query])
+            assert query.cancelled()
+            assert await backend_pid(pool) == pid
 
 
 async def test_a_cancelled_query_of_a_frozen_postgres_ends_in_time_and_closes_the_connection(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool, pool.connection() as connection:
-        pid = connection.info.backend_pid
-        query = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+        pid = await backend_pid(pool)
+        query = asyncio.ensure_future(pool.fetch(b"SELECT pg_sleep(60)"))
         await until_active(database_url, pid)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -45,9 +48,25 @@ async def test_a_cancelled_query_of_a_frozen_postgres_ends_in_time_and_closes_th
             async with asyncio.timeout(4):  # psycopg alone takes five seconds and more
                 await asyncio.wait([query])
             assert query.cancelled()
-            assert connection.closed
+            assert await backend_pid(pool) != pid
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+async def backend_pid(pool: PostgresPool) -> int:
+    ((pid,),) = await pool.fetch(b"SELECT pg_backend_pid()")
+    return int(pid)
+
+
+def in_two_statements(pool: PostgresPool) -> Callable[[bytes], Coroutine[Any, Any, object]]:
+    """Return a function that runs a statement as the second one of a transaction."""
+
+    async def run(statement: bytes) -> object:
+        async with pool.transaction() as transaction:
+            await transaction.execute(b"SELECT")
+            return await transaction.execute(statement)
+
+    return run
 
 
 async def test_a_cancellation_that_arrives_with_the_connection_is_not_lost(database_url: str) -> None:
@@ -94,26 +113,23 @@ async def test_every_pool_connects_to_the_primary_if_the_url_lists_a_standby_fir
             for pool in pools:
                 await pool.open()
             for pool in [*pools, delivery_queue.pool]:
-                async with pool.connection(20) as connection:
-                    found = await connection.execute("SELECT pg_is_in_recovery(), current_setting('TimeZone')")
-                    assert await found.fetchone() == (False, "UTC")
+                found = await pool.fetch(b"SELECT pg_is_in_recovery(), current_setting('TimeZone')")
+                assert found == [(False, "UTC")]
             for pool in pools:
                 await pool.close()
 
 
-@pytest.mark.parametrize(("host", "connects"), [("primary", True), ("read-write", False)])
-async def test_a_pool_for_reading_connects_to_a_read_only_primary_and_one_for_writing_does_not(
-    database_url: str, host: Literal["primary", "read-write"], connects: bool
+@pytest.mark.parametrize(("host", "works"), [("primary", True), ("read-write", False)])
+async def test_a_pool_for_reading_uses_a_read_only_primary_and_one_for_writing_does_not(
+    database_url: str, host: Literal["primary", "read-write"], works: bool
 ) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
         name = database.info.dbname
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
     pool = PostgresPool(database_url, "test", max_connections=1, host=host)
     async with pool:
-        if connects:
-            async with pool.connection(20) as connection:
-                assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+        if works:
+            assert await pool.fetch(b"SELECT 1") == [(1,)]
         else:
-            with pytest.raises(PoolTimeout):
-                async with pool.connection(2):
-                    pass
+            with pytest.raises(WrongServer, match="read-only"):
+                await pool.fetch(b"SELECT 1")

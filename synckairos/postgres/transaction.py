@@ -1,0 +1,233 @@
+"""Transactions: the only way in which packages run statements on a pooled connection.
+
+Session state does not survive behind a transaction pooler such as PgBouncer. So each transaction sets its own settings,
+in the same round trip as its first statement.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, AsyncServerCursor, OperationalError
+from psycopg import Error as PostgresError
+from psycopg.errors import InFailedSqlTransaction, ReadOnlySqlTransaction
+from psycopg.pq import TransactionStatus
+from psycopg.rows import AsyncRowFactory, tuple_row
+from psycopg.sql import SQL, Composed
+from psycopg.sql import Literal as SqlLiteral
+
+Row = tuple[Any, ...]
+Statement = bytes | SQL | Composed
+Values = Mapping[str, Any] | Sequence[Any]
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
+HostKind = Literal["read-write", "primary", "any"]
+
+_ROLLBACK_TIMEOUT_S = 0.5
+
+
+class WrongServer(OperationalError):
+    """The server that runs the transaction is a standby or refuses writes, and the transaction needs another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionSettings:
+    """Settings of every transaction of a pool, and the kind of server that it needs.
+
+    `values` are settings of Postgres by name. A value is text, or an SQL expression. Every transaction has time zone
+    UTC. `host` is `read-write` for a primary that accepts writes, `primary` for one that may refuse them, or `any`.
+    """
+
+    values: Mapping[str, str | SQL] = field(default_factory=dict)
+    host: HostKind = "read-write"
+
+    def statement(self) -> bytes:
+        """Return the statement that applies the settings until the transaction ends, and describes the server."""
+        settings: dict[str, str | SQL] = {"timezone": "UTC", **self.values}
+        applied = [
+            SQL("set_config({}, {}, true)").format(name, value if isinstance(value, SQL) else SqlLiteral(value))
+            for name, value in settings.items()
+        ]
+        server = SQL("pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
+        return SQL("SELECT {}, {}").format(server, SQL(", ").join(applied)).as_string().encode()
+
+    def check(self, server: Row | None) -> None:
+        """Raise WrongServer if the row of `statement` describes a server of another kind.
+
+        The check is part of each transaction, because a pooler can change the server between two of them. libpq's
+        `target_session_attrs` sees the values that the pooler remembers of an earlier server.
+        """
+        is_standby, is_read_only = (True, True) if server is None else server[:2]
+        if self.host != "any" and is_standby:
+            raise WrongServer("the server is a standby, which may be behind")
+        if self.host == "read-write" and is_read_only:
+            raise WrongServer("the server is read-only")
+
+
+class Transaction:
+    """One transaction on a connection in autocommit mode. It begins with the first statement."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        settings: TransactionSettings,
+        settings_statement: bytes,
+        *,
+        isolation: Isolation = "READ COMMITTED",
+        read_only: bool = False,
+    ) -> None:
+        """`settings_statement` is `settings.statement()`, which a pool renders only once."""
+        self._connection = connection
+        self._settings = settings
+        self._settings_statement = settings_statement
+        self._begin = f"BEGIN ISOLATION LEVEL {isolation}{' READ ONLY' if read_only else ''}".encode()
+        self._is_begun = False
+        self.is_rolled_back = False
+        """Set it to roll back at the end of the block, without an error."""
+
+    @property
+    def backend_pid(self) -> int:
+        """Process id of the server that the connection leads to. A pooler returns an id of its own."""
+        return self._connection.info.backend_pid
+
+    async def execute(
+        self,
+        statement: Statement,
+        values: Values | None = None,
+        *,
+        binary: bool = False,
+        row_factory: AsyncRowFactory[Any] = tuple_row,
+    ) -> AsyncCursor[Any]:
+        """Run one statement and return its cursor. `binary` asks for binary results."""
+        if self._is_begun:
+            return await self._execute(statement, values, binary, row_factory)
+        self._is_begun = True
+        async with self._connection.pipeline():
+            server = await self._start()
+            cursor = await self._execute(statement, values, binary, row_factory)
+        await _check(server, self._settings, self._connection)
+        return cursor
+
+    async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
+        """Run one statement and return its rows. The list is empty if the statement has no result."""
+        return await _rows(await self.execute(statement, values, binary=binary))
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        name: str,
+        statement: Statement,
+        values: Values | None = None,
+        *,
+        binary: bool = False,
+        row_factory: AsyncRowFactory[Any] = tuple_row,
+    ) -> AsyncIterator[AsyncServerCursor[Any]]:
+        """Open a server-side cursor, which keeps only some rows in memory. It ends with the transaction."""
+        await self.begin()
+        async with self._connection.cursor(name=name, binary=binary, row_factory=row_factory) as cursor:
+            await cursor.execute(statement, values)
+            yield cursor
+
+    @asynccontextmanager
+    async def copy(self, statement: Statement) -> AsyncIterator[AsyncCopy]:
+        """Run a COPY from or to this process."""
+        await self.begin()
+        async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            yield copy
+
+    async def begin(self) -> None:
+        """Begin the transaction, unless it has begun. Needed only before work that `execute` does not do."""
+        if not self._is_begun:
+            self._is_begun = True
+            async with self._connection.pipeline():
+                server = await self._start()
+            await _check(server, self._settings, self._connection)
+
+    async def disconnect(self) -> None:
+        """Close the connection, which ends the transaction without a commit."""
+        await self._connection.close()
+
+    async def begin_next(self, end: bytes, statement: Statement, values: Values | None = None) -> list[Row]:
+        """End the transaction by `end`, COMMIT or ROLLBACK, and begin the next one with a statement; return its rows.
+
+        All this is one round trip. A lock that the statement takes is free between the two transactions for no longer
+        than Postgres needs for them.
+        """
+        async with self._connection.pipeline():
+            await self._connection.execute(end)
+            server = await self._start()
+            cursor = await self._execute(statement, values, False, tuple_row)
+        await _check(server, self._settings, self._connection)
+        return await _rows(cursor)
+
+    async def _start(self) -> AsyncCursor[Any]:
+        await self._connection.execute(self._begin)
+        return await self._connection.execute(self._settings_statement)
+
+    async def _execute(
+        self, statement: Statement, values: Values | None, binary: bool, row_factory: AsyncRowFactory[Any]
+    ) -> AsyncCursor[Any]:
+        cursor = self._connection.cursor(binary=binary, row_factory=row_factory)
+        return await cursor.execute(statement, values)
+
+
+@asynccontextmanager
+async def run_transaction(transaction: Transaction, connection: AsyncConnection[Any]) -> AsyncIterator[Transaction]:
+    """Commit the transaction at the end of the block; roll it back after an exception."""
+    try:
+        yield transaction
+        status = connection.info.transaction_status
+        if status == TransactionStatus.INERROR and not transaction.is_rolled_back:
+            raise InFailedSqlTransaction("a statement of this transaction failed, so it cannot be committed")
+        if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            await connection.execute(b"ROLLBACK" if transaction.is_rolled_back else b"COMMIT")
+    except ReadOnlySqlTransaction:
+        await connection.close()
+        raise
+    except BaseException:
+        if connection.info.transaction_status in (TransactionStatus.INERROR, TransactionStatus.INTRANS):
+            try:
+                async with asyncio.timeout(_ROLLBACK_TIMEOUT_S):
+                    await connection.execute(b"ROLLBACK")
+            except (PostgresError, TimeoutError):
+                await connection.close()
+        raise
+
+
+async def fetch_once(
+    connection: AsyncConnection[Any],
+    settings: TransactionSettings,
+    settings_statement: bytes,
+    statement: Statement,
+    values: Values | None,
+    *,
+    binary: bool,
+) -> list[Row]:
+    """Run one statement in a transaction of its own, in one round trip, and return its rows.
+
+    Postgres runs all statements of a pipeline up to its end as one transaction. So BEGIN and COMMIT are not needed.
+    """
+    try:
+        async with connection.pipeline():
+            server = await connection.execute(settings_statement)
+            cursor = connection.cursor(binary=binary)
+            await cursor.execute(statement, values)
+        await _check(server, settings, connection)
+    except ReadOnlySqlTransaction:
+        await connection.close()
+        raise
+    return await _rows(cursor)
+
+
+async def _check(server: AsyncCursor[Any], settings: TransactionSettings, connection: AsyncConnection[Any]) -> None:
+    """Raise WrongServer for a server of another kind, and close its connection: the next may lead to another server."""
+    try:
+        settings.check(await server.fetchone())
+    except WrongServer:
+        await connection.close()
+        raise
+
+
+async def _rows(cursor: AsyncCursor[Any]) -> list[Row]:
+    return [] if cursor.description is None else await cursor.fetchall()
