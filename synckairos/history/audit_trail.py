@@ -6,13 +6,15 @@ import orjson
 from msgspec.structs import fields
 
 from synckairos.history.page_cursor import parse_cursor
-from synckairos.history.reader import MAX_PAGE, HistoryReader, build_trail_page
+from synckairos.history.page_size import MAX_PAGE_ITEMS
+from synckairos.history.reader import HistoryReader, build_trail_page
 from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.outbox_entry import OutboxEntry
 
 _NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "document")
+"""Names of the values of an event in the read cache, in this order. The events there have no document."""
 
 
 class AuditTrail:
@@ -28,10 +30,11 @@ class AuditTrail:
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        `cursor` is the `next_cursor` of the page before; None for the first page. `limit` is 1 to 200. `snapshots`:
-        whether the events have documents. The pages together contain each committed version one time, if no partition
-        of the outbox has more than 5,000 entries. A page without `next_cursor` is the final page at this moment. If
-        the first page is empty, there is no session with this id.
+        `cursor` is the `next_cursor` of the page before; None for the first page. `limit` is 1 to 200 events.
+        `snapshots`: whether the events have documents. A page with documents ends at about 4 MiB of documents. The
+        pages together contain each committed version one time, if no partition of the outbox has more than 5,000
+        entries. A page without `next_cursor` is the final page at this moment. If the first page is empty, there is no
+        session with this id.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.
@@ -49,29 +52,31 @@ class AuditTrail:
             build_trail_event(entry, snapshots) for entry in in_outbox if (entry.epoch, entry.version) not in known
         ]
         fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
-        return build_trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE))
+        return build_trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE_ITEMS))
 
     async def _page_from_postgres(
         self, session_id: str, cursor: str | None, limit: int, snapshots: bool
     ) -> Page[TrailEvent]:
+        if snapshots:
+            # Such pages are up to some MiB in size: to render and cache them would cost more than to read them again.
+            return await self._history.events(session_id, cursor=cursor, limit=limit, snapshots=True)
+
         async def query() -> bytes:
-            page = await self._history.events(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+            page = await self._history.events(session_id, cursor=cursor, limit=limit)
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
-        key = f"{cursor or ''} {limit} {snapshots:d}"
+        key = f"{cursor or ''} {limit} 0"
         next_cursor, events = orjson.loads(await self._read_cache.read("events", session_id, key, query))
         return Page(tuple(_from_list(*values) for values in events), next_cursor)
 
 
 def _to_list(event: TrailEvent) -> list[Any]:
-    document = None if event.document is None else event.document.decode()
-    return [*(getattr(event, name) for name in _NAMES), document]
+    # The last value was the document. The previous release reads it.
+    return [*(getattr(event, name) for name in _NAMES), None]
 
 
 def _from_list(*values: Any) -> TrailEvent:
-    *members, document = values
-    event = dict(zip(_NAMES, members, strict=True))
-    return TrailEvent(**event, document=None if document is None else document.encode())
+    return TrailEvent(**dict(zip(_NAMES, values[:-1], strict=True)))
 
 
 def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:

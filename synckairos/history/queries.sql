@@ -51,27 +51,58 @@ ORDER BY occurred_at DESC, version DESC, epoch DESC
 LIMIT 1;
 
 -- name: sessions
--- Sessions, newest first. The row comparison of (created_at, id) uses the index.
-SELECT s.session_id::text, s.epoch, s.version, s.created_at, e.snapshot
-FROM sync_sessions AS s
-JOIN sync_events AS e USING (session_id, epoch, version)
-WHERE s.deleted_at IS NULL
-    AND (%(status)s::sync_status IS NULL OR s.status = %(status)s::sync_status)
-    AND (%(sync_mode)s::sync_mode IS NULL OR s.sync_mode = %(sync_mode)s::sync_mode)
-    AND (s.created_at, s.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
-ORDER BY s.created_at DESC, s.session_id DESC
-LIMIT %(limit)s;
+-- Sessions, newest first. The row comparison of (created_at, id) uses the index. Postgres knows the size of a document
+-- without its content, so it reads only the documents that fit on the page. `found` is the number of sessions before
+-- this cut.
+WITH page AS (
+    SELECT s.session_id, s.epoch, s.version, s.created_at, e.snapshot
+    FROM sync_sessions AS s
+    JOIN sync_events AS e USING (session_id, epoch, version)
+    WHERE s.deleted_at IS NULL
+        AND (%(status)s::sync_status IS NULL OR s.status = %(status)s::sync_status)
+        AND (%(sync_mode)s::sync_mode IS NULL OR s.sync_mode = %(sync_mode)s::sync_mode)
+        AND (s.created_at, s.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
+    ORDER BY s.created_at DESC, s.session_id DESC
+    LIMIT %(limit)s
+),
+measured AS (
+    SELECT
+        *,
+        count(*) OVER () AS found,
+        sum(octet_length(snapshot)) OVER (ORDER BY created_at DESC, session_id DESC) - octet_length(snapshot) AS bytes_before
+    FROM page
+)
+SELECT session_id::text, epoch, version, created_at, snapshot, found
+FROM measured
+WHERE bytes_before < %(max_bytes)s
+ORDER BY created_at DESC, measured.session_id DESC;
 
 -- name: events
--- The audit trail of a session over all its epochs, oldest first.
+-- The audit trail of a session over all its epochs, oldest first. The page is cut as in the query `sessions`.
+WITH page AS (
+    SELECT
+        epoch, version, event_type, participant_id, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
+        CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document
+    FROM sync_events
+    WHERE session_id = %(session_id)s
+        AND (occurred_at, version, epoch)
+            > (%(after_at)s::timestamptz, %(after_version)s::bigint, %(after_epoch)s::text)
+    ORDER BY occurred_at, version, epoch
+    LIMIT %(limit)s
+),
+measured AS (
+    SELECT
+        *,
+        count(*) OVER () AS found,
+        sum(octet_length(document)) OVER (ORDER BY occurred_at, version, epoch) - octet_length(document) AS bytes_before
+    FROM page
+)
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-    CASE WHEN %(snapshots)s::boolean THEN snapshot END
-FROM sync_events
-WHERE session_id = %(session_id)s
-    AND (occurred_at, version, epoch) > (%(after_at)s::timestamptz, %(after_version)s::bigint, %(after_epoch)s::text)
-ORDER BY occurred_at, version, epoch
-LIMIT %(limit)s;
+    document, found
+FROM measured
+WHERE coalesce(bytes_before, 0) < %(max_bytes)s
+ORDER BY occurred_at, version, epoch;
 
 -- name: participant_sessions
 -- A participant's sessions, newest first. If session_ids is not null, only the sessions with these ids.

@@ -18,6 +18,7 @@ from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
 from synckairos.history.page_cursor import parse_cursor, parse_list_cursor, render_cursor
+from synckairos.history.page_size import MAX_PAGE_BYTES, MAX_PAGE_ITEMS, cut_to_page
 from synckairos.history.queries import TIMEOUT_S, HistoryQueries
 from synckairos.history.records import (
     ArchiveRecord,
@@ -40,9 +41,6 @@ from synckairos.wire.time_zones import parse_time_zone
 from synckairos.wire.v2_state_parser import V2_GENERATION
 
 T = TypeVar("T")
-
-MAX_PAGE = 200
-"""Maximum number of items on a page."""
 
 MAX_SLICES = 10_000
 """Maximum number of rows of a time report."""
@@ -134,9 +132,10 @@ class HistoryReader:
     async def events(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
-        """Return a page of a session's audit trail over all its epochs, oldest first. `limit` is 1 to 200.
+        """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        The page does not contain versions that are in the outbox; `AuditTrail` adds these versions.
+        `limit` is 1 to 200 events. A page with documents ends at about 4 MiB of documents. The page does not contain
+        versions that are in the outbox; `AuditTrail` adds these versions.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -150,12 +149,15 @@ class HistoryReader:
                 "after_epoch": epoch,
                 "snapshots": snapshots,
                 "limit": _checked_limit(limit) + 1,
+                "max_bytes": MAX_PAGE_BYTES,
             },
         )
         found = [
             TrailEvent(row[0], row[1], row[2], instant_ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
+        # Events after this one are not read if the documents of the page fill it.
+        end = found[-1].key if rows and rows[0][10] > len(rows) else None
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
         cold = await self._read_cold(
             session_id, lambda records: self.cold_reader.events(records, after, limit + 1, snapshots)
@@ -163,8 +165,8 @@ class HistoryReader:
         if cold:
             known = {(event.epoch, event.version) for event in found}
             found += [event for event in cold if (event.epoch, event.version) not in known]
-            found.sort(key=lambda event: event.key)
-        return build_trail_page(found, limit)
+            found = sorted((event for event in found if end is None or event.key <= end), key=lambda event: event.key)
+        return build_trail_page(found, limit, has_more=end is not None)
 
     async def _read_cold(self, session_id: str, read: Callable[[Sequence[ArchiveRecord]], Awaitable[T]]) -> T | None:
         """Call `read` with those archive records of a session whose rows retention removed from Postgres, newest first.
@@ -227,10 +229,10 @@ class HistoryReader:
         status: str | None = None,
         sync_mode: str | None = None,
     ) -> Page[ListedSession]:
-        """Return a page of all sessions that are not deleted, newest creation first. `limit` is 1 to 200.
+        """Return a page of all sessions that are not deleted, newest creation first.
 
-        `status` and `sync_mode` are filters; None means no filter. The cursor contains `created_at_ms` and
-        `session_id`.
+        `limit` is 1 to 200 sessions. The page ends at about 4 MiB of documents. `status` and `sync_mode` are filters;
+        None means no filter. The cursor contains `created_at_ms` and `session_id`.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -241,12 +243,13 @@ class HistoryReader:
                 "status": status,
                 "sync_mode": sync_mode,
                 "limit": _checked_limit(limit) + 1,
+                "max_bytes": MAX_PAGE_BYTES,
             },
         )
         found = tuple(
             ListedSession(row[0], instant_ms(row[3]), Snapshot(row[1], row[2], row[4])) for row in rows[:limit]
         )
-        more = len(rows) > limit
+        more = bool(rows) and rows[0][5] > len(found)
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
 
     async def participant_sessions(
@@ -386,10 +389,14 @@ def parse_archive_record(row: Row) -> ArchiveRecord:
     return ArchiveRecord(*values)
 
 
-def build_trail_page(events: list[TrailEvent], limit: int) -> Page[TrailEvent]:
-    """Build a page of at most `limit` events. `events` must have more than `limit` events if a next page exists."""
-    items = tuple(events[:limit])
-    return Page(items, render_cursor(*items[-1].key) if len(events) > limit else None)
+def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool = False) -> Page[TrailEvent]:
+    """Build a page of at most `limit` events and about 4 MiB of documents from the first of these events.
+
+    `has_more`: whether the audit trail has events after the last of these events.
+    """
+    items = tuple(cut_to_page(events, limit, lambda event: len(event.document or b"")))
+    has_more = has_more or len(items) < len(events)
+    return Page(items, render_cursor(*items[-1].key) if has_more else None)
 
 
 def _parse_participant_session(row: Row) -> ParticipantSession:
@@ -417,8 +424,8 @@ def _position_parameters(cursor: str | None) -> dict[str, Any]:
 
 
 def _checked_limit(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
-        raise ValidationFailed.at("limit", f"should be from 1 to {MAX_PAGE}")
+    if not 1 <= limit <= MAX_PAGE_ITEMS:
+        raise ValidationFailed.at("limit", f"should be from 1 to {MAX_PAGE_ITEMS}")
     return limit
 
 

@@ -3,7 +3,7 @@
 The caller's role decides which parts of the archive the response contains.
 """
 
-import asyncio
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import orjson
@@ -16,6 +16,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.etag import is_not_modified
+from synckairos.http.large_responses import LARGE_BYTES, stream_pieces
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
@@ -27,8 +28,8 @@ from synckairos.wire.query_parameters import ArchiveQuery
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
-_MAX_EVENTS_ON_LOOP = 100
-"""Maximum number of events that are rendered in the event loop. More events take too long and use a thread."""
+_EVENT_BYTES = 300  # approximate size of a rendered event without its document
+_RAW_PIECE_BYTES = 64 << 10
 
 ReadableScope = Literal["all", "events", "state"]
 """Part of an archive that a caller is allowed to read.
@@ -85,12 +86,16 @@ class ArchiveRoutes:
         if is_not_modified(request.header(b"if-none-match"), etag):
             response.status = 304
             return response
-        archive = await self._history.cold_reader.read_archive(record)
+        is_raw = media_type == NDJSON and scope == "all"
+        has_documents = is_raw or (snapshots and scope != "state")
+        archive = await self._history.cold_reader.read_archive(record, lean=not has_documents)
         render = _render_ndjson if media_type == NDJSON else _render_json
-        if len(archive.events) > _MAX_EVENTS_ON_LOOP:
-            response.body = await asyncio.to_thread(render, record, archive, scope, snapshots)
+        pieces = render(record, archive, scope, snapshots)
+        size = sum(len(line.document) for line in archive.events) + len(archive.events) * _EVENT_BYTES
+        if size > LARGE_BYTES:
+            response.stream = stream_pieces(pieces)
         else:
-            response.body = render(record, archive, scope, snapshots)
+            response.body = b"".join(pieces)
         return response
 
     async def _newest_record(self, session_id: str) -> ArchiveRecord:
@@ -118,8 +123,9 @@ class ArchiveRoutes:
         return "events" if request.principal.has_role(self._events_role) else "state"
 
 
-def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> bytes:
-    document: dict[str, Any] = {
+def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
+    """Yield the pieces of one JSON document. An event is rendered when its piece is requested."""
+    members: dict[str, Any] = {
         "session_id": record.session_id,
         "version": record.version,
         "epoch": record.epoch,
@@ -127,23 +133,30 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
         "event_count": record.events,
         "session": orjson.Fragment(archive.newest.document),
     }
-    if scope != "state":
-        document["events"] = [event_json(line.to_trail_event(snapshots)) for line in archive.events]
     if scope == "all":
-        document |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
-    return orjson.dumps({"data": document})
+        members |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
+    yield b'{"data":' + orjson.dumps(members).removesuffix(b"}")
+    if scope != "state":
+        yield b',"events":['
+        separator = b""
+        for line in archive.events:
+            yield separator + orjson.dumps(event_json(line.to_trail_event(snapshots)))
+            separator = b","
+        yield b"]"
+    yield b"}}"
 
 
-def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> bytes:
-    """Return JSON lines: the archive's lines, one line for each event, or one line with the final state.
+def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
+    """Yield JSON lines: the archive's lines, one line for each event, or one line with the final state.
 
     `scope` selects one of these three forms.
     """
     match scope:
         case "all":
-            return archive.raw
+            for first in range(0, len(archive.raw), _RAW_PIECE_BYTES):
+                yield archive.raw[first : first + _RAW_PIECE_BYTES]
         case "events":
-            lines = [orjson.dumps(event_json(line.to_trail_event(snapshots))) for line in archive.events]
+            for line in archive.events:
+                yield orjson.dumps(event_json(line.to_trail_event(snapshots))) + b"\n"
         case _:
-            lines = [archive.newest.document]
-    return b"".join(line + b"\n" for line in lines)
+            yield archive.newest.document + b"\n"

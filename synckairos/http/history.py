@@ -4,7 +4,6 @@ The request's `Accept` header selects JSON, CSV, JSON lines or Server-Sent Event
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -15,8 +14,10 @@ from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFaile
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessionPage, ParticipantSessions
 from synckairos.history.reader import HistoryReader
+from synckairos.history.records import Page, TrailEvent
 from synckairos.history.time_report import TimeReport
 from synckairos.http.content_negotiation import preferred_media_type
+from synckairos.http.large_responses import render_body
 from synckairos.http.live_tail import LiveTail
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
@@ -36,6 +37,10 @@ PARTICIPANT_SESSION_COLUMNS = (
     "session_id", "sync_mode", "status", "started_at", "completed_at", "time_used_ms", "paused_ms", "cycle_count",
     "metadata", "synced",
 )  # fmt: skip
+_TYPES = {JSON: b"application/json", CSV: b"text/csv; charset=utf-8", NDJSON: b"application/x-ndjson"}
+"""The `Content-Type` of each format that is not a stream."""
+
+_TIME_REPORT_ROW_BYTES = 100  # approximate size of a row
 TIME_REPORT_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
 
 
@@ -115,9 +120,11 @@ class HistoryRoutes:
         if media_type == SSE:
             stream = self._live_tail.stream(session_id, page.items, cursor, query.snapshots)
             return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
-        rows = [event_json(event) for event in page.items]
-        columns = (*EVENT_COLUMNS, "state") if query.snapshots else EVENT_COLUMNS
-        return _page_response(request, media_type, columns, rows, page.next_cursor)
+        response = RestResponse(
+            await _render_events(page, media_type, query.snapshots), content_type=_TYPES[media_type]
+        )
+        response.headers += [*_next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
+        return response
 
     async def list_participant_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ParticipantSessionsQuery)
@@ -134,7 +141,11 @@ class HistoryRoutes:
         )
         rows = [each.row for each in listed.page.items]
         if media_type == CSV:
-            response = _csv_response(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
+            response = _csv_response(
+                await render_body(
+                    sum(map(len, rows)), lambda: render_csv(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
+                )
+            )
         else:
             response = RestResponse(
                 b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(listed.page.next_cursor))
@@ -176,10 +187,11 @@ class HistoryRoutes:
             if query.group_by is not None:
                 row["key"] = each.key
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
+        content_bytes = len(rows) * _TIME_REPORT_ROW_BYTES
         if media_type == CSV:
-            response = _csv_response(TIME_REPORT_COLUMNS, rows)
+            response = _csv_response(await render_body(content_bytes, lambda: render_csv(TIME_REPORT_COLUMNS, rows)))
         else:
-            response = RestResponse(orjson.dumps({"data": rows}))
+            response = RestResponse(await render_body(content_bytes, lambda: orjson.dumps({"data": rows})))
         response.headers += [
             (b"vary", b"Accept"),
             *([(b"synckairos-history", b"postgres")] if is_redis_unavailable else []),
@@ -199,30 +211,27 @@ def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, by
     return [(b"synckairos-history", listed.only_store.encode() + since)]
 
 
-def _page_response(
-    request: RestRequest,
-    media_type: str,
-    columns: Sequence[str],
-    rows: Sequence[dict[str, Any]],
-    next_cursor: str | None,
-) -> RestResponse:
-    """Build the response with a page of rows as `media_type`: CSV, JSON lines, or JSON for other types.
+async def _render_events(page: Page[TrailEvent], media_type: str, snapshots: bool) -> bytes:
+    """Render a page of events as `media_type`: CSV, JSON lines, or JSON for other types.
 
-    Each format has a `Link` header to the next page, if there is a next page. JSON also has `next_cursor`.
+    Only JSON has the cursor of the next page. The `Link` header has it for each format.
     """
-    match media_type:
-        case "text/csv":
-            response = _csv_response(columns, rows)
-        case "application/x-ndjson":
-            response = RestResponse(render_ndjson(rows), content_type=NDJSON.encode())
-        case _:
-            response = RestResponse(orjson.dumps({"data": rows, "next_cursor": next_cursor}))
-    response.headers += [*_next_page_link(request, next_cursor), (b"vary", b"Accept")]
-    return response
+
+    def render() -> bytes:
+        rows = [event_json(event) for event in page.items]
+        match media_type:
+            case "text/csv":
+                return render_csv((*EVENT_COLUMNS, "state") if snapshots else EVENT_COLUMNS, rows)
+            case "application/x-ndjson":
+                return render_ndjson(rows)
+            case _:
+                return orjson.dumps({"data": rows, "next_cursor": page.next_cursor})
+
+    return await render_body(sum(len(event.document or b"") for event in page.items), render)
 
 
-def _csv_response(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> RestResponse:
-    return RestResponse(render_csv(columns, rows), content_type=b"text/csv; charset=utf-8")
+def _csv_response(body: bytes) -> RestResponse:
+    return RestResponse(body, content_type=_TYPES[CSV])
 
 
 def _next_page_link(request: RestRequest, next_cursor: str | None) -> list[tuple[bytes, bytes]]:

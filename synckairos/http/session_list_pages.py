@@ -8,6 +8,7 @@ import orjson
 
 from synckairos.errors import SessionNotFound
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
+from synckairos.history.page_size import MAX_PAGE_BYTES, cut_to_page
 from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import ListKey
@@ -17,6 +18,9 @@ from synckairos.wire.query_parameters import ListQuery
 
 LIVE_BATCH_SIZE = 200
 """Number of live sessions that one read of Redis returns if the list has a filter. A live session has not ended."""
+
+LOAD_BATCH_SIZE = 100
+"""Number of audited sessions whose current state is loaded from Redis at the same time."""
 
 MAX_LIVE_BATCHES = 10
 """Maximum number of such reads for one page. A filter can exclude most of the live sessions."""
@@ -51,6 +55,8 @@ class SessionList:
     async def page(self, query: ListQuery) -> SessionsPage:
         """Return a page of sessions, newest creation first. Only the final page can be empty.
 
+        The page ends earlier than `query.limit`, at about 4 MiB of documents.
+
         Raises: ValidationFailed if the cursor is invalid. StoreUnavailable.
         """
         while True:
@@ -70,24 +76,32 @@ class SessionList:
         )
         found: dict[ListKey, bytes] = dict(live)
         unseen = [item for item in audited.items if (item.created_at_ms, item.session_id) not in found]
-        loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in unseen))
-        for item, current in zip(unseen, loaded, strict=True):
-            document = await self._current_document(
-                item.session_id, current.stored, current.now_ms, item.snapshot.document
-            )
-            if document is not None and _matches(document, query):
-                found[item.created_at_ms, item.session_id] = document
         # A store that was not read to its end can have more sessions after the oldest key read from it. The page
-        # therefore ends at the newer one of these two keys. Older sessions of the other store belong to a later page.
+        # therefore ends at the newest of these keys. Older sessions of the other stores belong to a later page.
         ends = [] if live_end is None else [live_end]
         if audited.next_cursor is not None:
             last = audited.items[-1]
             ends.append((last.created_at_ms, last.session_id))
+        size = 0
+        for first in range(0, len(unseen), LOAD_BATCH_SIZE):
+            if size >= MAX_PAGE_BYTES:
+                ends.append((unseen[first - 1].created_at_ms, unseen[first - 1].session_id))
+                break
+            batch = unseen[first : first + LOAD_BATCH_SIZE]
+            loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in batch))
+            for item, current in zip(batch, loaded, strict=True):
+                document = await self._current_document(
+                    item.session_id, current.stored, current.now_ms, item.snapshot.document
+                )
+                if document is not None and _matches(document, query):
+                    found[item.created_at_ms, item.session_id] = document
+                    size += len(document)
         end = max(ends, default=None)
         keys = sorted((key for key in found if end is None or key >= end), reverse=True)
-        if len(keys) > query.limit:
-            end = keys[query.limit - 1]
-        documents = [found[key] for key in keys[: query.limit]]
+        page_keys = cut_to_page(keys, query.limit, lambda key: len(found[key]))
+        if len(page_keys) < len(keys):
+            end = page_keys[-1]
+        documents = [found[key] for key in page_keys]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
     async def _live_sessions(
@@ -101,9 +115,10 @@ class SessionList:
         found: list[tuple[ListKey, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
+        size = 0
         batch_size = self._live_batch_size if query.status or query.sync_mode else query.limit
         for _ in range(self._max_live_batches):
-            batch = await self._store.list_live(batch_size, before)
+            batch = await self._store.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES)
             if not batch:
                 return found, None
             now_ms = await self._store.now_ms()
@@ -112,7 +127,8 @@ class SessionList:
                 document = await self._current_document(session_id, stored, now_ms, None)
                 if document is not None and _matches(document, query):
                     found.append((before, document))
-                    if len(found) == query.limit:
+                    size += len(document)
+                    if len(found) == query.limit or size >= MAX_PAGE_BYTES:
                         return found, before
         return found, before
 

@@ -30,6 +30,9 @@ from synckairos.wire.snapshot import Snapshot
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
 
+_FIRST_BATCH_SESSIONS = 8
+"""Live sessions that are loaded before their average size is known. A document is up to 1 MiB in size."""
+
 MAX_TIES = 500
 """Number of sessions beyond a page of unfinished sessions that are also read.
 
@@ -198,27 +201,33 @@ class SessionStore:
             return sum(await self._pipe.call_many([("ZCARD", self.keys.live_sessions(p)) for p in partitions]))
 
     async def list_live(
-        self, limit: int, before: tuple[int, str] | None = None
+        self, limit: int, before: tuple[int, str] | None = None, *, max_bytes: int
     ) -> list[tuple[int, str, StoredSession]]:
-        """Return at most `limit` unfinished sessions, newest first: created_at_ms, session id, stored session.
+        """Return unfinished sessions, newest first: created_at_ms, session id, stored session.
 
-        `before` is the sort key (created_at_ms, session id) of the last session on the previous page. If fewer than
-        `limit` sessions are returned, there are no more. Two round trips. If the page has evicted sessions, they are
-        removed from the list in two more round trips.
+        `before` is the sort key (created_at_ms, session id) of the last session on the previous page. The page ends
+        after `limit` sessions, or soon after the documents reach `max_bytes` bytes. If the page is empty, there are no
+        more sessions. Three round trips; more if documents are large. If the page has evicted sessions, they are
+        removed from the list of live sessions in more round trips.
         """
         found: list[tuple[int, str, StoredSession]] = []
-        while len(found) < limit and (keys := await self._live_keys(limit - len(found), before)):
+        size = 0
+        while len(found) < limit and size < max_bytes and (keys := await self._live_keys(limit - len(found), before)):
             before = keys[-1]
-            with translated_errors():
-                rows = await self._pipe.call_many(
-                    [("HMGET", self.keys.session(sid), *SESSION_FIELDS) for _, sid in keys]
-                )
-            stored = [
-                (at_ms, session_id, parse_stored_session(row))
-                for (at_ms, session_id), row in zip(keys, rows, strict=True)
-            ]
-            found += [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
-            await self._remove_from_live([session_id for _, session_id, session in stored if session is None])
+            while keys and size < max_bytes:
+                batch, keys = _split_by_size(keys, size, len(found), max_bytes)
+                with translated_errors():
+                    rows = await self._pipe.call_many(
+                        [("HMGET", self.keys.session(session_id), *SESSION_FIELDS) for _, session_id in batch]
+                    )
+                stored = [
+                    (at_ms, session_id, parse_stored_session(row))
+                    for (at_ms, session_id), row in zip(batch, rows, strict=True)
+                ]
+                loaded = [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
+                size += sum(len(session.snapshot.document) for _, _, session in loaded)
+                found += loaded
+                await self._remove_from_live([session_id for _, session_id, session in stored if session is None])
         return found
 
     async def _live_keys(self, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
@@ -239,3 +248,16 @@ class SessionStore:
             await self._pipe.call_many(
                 [("ZREM", keys.live_sessions(keys.partition_of(each)), each) for each in session_ids]
             )
+
+
+def _split_by_size(
+    keys: list[tuple[int, str]], loaded_bytes: int, loaded: int, max_bytes: int
+) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """Return the keys of the sessions to load next, and the keys after them.
+
+    Expects that the next sessions have the average size of the sessions loaded before.
+    """
+    count = _FIRST_BATCH_SESSIONS
+    if loaded:
+        count = max(1, (max_bytes - loaded_bytes) * loaded // max(loaded_bytes, 1))
+    return keys[:count], keys[count:]

@@ -57,7 +57,7 @@ class ColdReader:
         Reads the first of `records`, which must be the newest archive.
         """
         record = records[0]
-        archive = await self.read_archive(record)
+        archive = await self.read_archive(record, lean=True)
         newest = archive.newest
         deleted = bool(archive.head["deleted"])
         idempotency_records = _render_records(
@@ -94,7 +94,7 @@ class ColdReader:
 
         `snapshots`: whether the events have documents.
         """
-        archives = [await self.read_archive(each) for each in records]
+        archives = [await self.read_archive(each, lean=not snapshots) for each in records]
         # If a session was deleted and created again, two archives can contain the same version: it was in the outbox
         # when the first archive was written.
         lines = {line.version: line for archive in archives for line in archive.events if line.key > after}

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from synckairos.history.page_size import MAX_PAGE_ITEMS
 from synckairos.history.participant_sessions.summary import (
     build_participant_session,
     build_summary,
     is_deleted,
     render_part,
 )
-from synckairos.history.reader import MAX_PAGE, HistoryReader
+from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import (
     SPAN_MS,
@@ -125,8 +126,8 @@ class ParticipantSessionCache:
         token = 1 + secrets.randbits(31)
         await self._store.lease_summaries(session_ids, token)
         found: dict[str, ParticipantSession] = {}
-        for first in range(0, len(session_ids), MAX_PAGE):
-            ids = session_ids[first : first + MAX_PAGE]
+        for first in range(0, len(session_ids), MAX_PAGE_ITEMS):
+            ids = session_ids[first : first + MAX_PAGE_ITEMS]
             found |= await self._history.participant_sessions_by_id(participant_id, ids)
         await self._store.fill_summaries(
             token,

@@ -15,6 +15,7 @@ from msgspec.structs import fields
 from synckairos.errors import StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
+from synckairos.history.page_size import MAX_PAGE_ITEMS
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.current_items import CurrentItemBuilder, build_item_from_postgres
 from synckairos.history.participant_sessions.page_merge import (
@@ -24,7 +25,7 @@ from synckairos.history.participant_sessions.page_merge import (
     merge_page,
     select_recent,
 )
-from synckairos.history.reader import MAX_PAGE, HistoryReader
+from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import CachedPage, ListKey
@@ -122,7 +123,7 @@ class ParticipantSessions:
             ValidationFailed: The cursor is invalid.
             StoreUnavailable: The store that has the page is not reachable.
         """
-        limit = min(limit, MAX_PAGE)
+        limit = min(limit, MAX_PAGE_ITEMS)
         if lookup is None:
             return await self._page_from_postgres(participant_id, days, cursor, limit)
         while True:

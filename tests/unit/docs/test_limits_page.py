@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from synckairos.clock import engine, join_leave, simulation
 from synckairos.config import Settings
-from synckairos.history import reader
+from synckairos.history import page_size, reader
 from synckairos.http import request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
@@ -97,6 +97,7 @@ IN_CODE = {
     "listed faults of one request": text(validation_faults.MAX_FAULTS),
     "`Idempotency-Key`": message_id_bounds(),  # one space with the ids of messages
     "`limit` of a page": bounds(query_parameters.PageQuery, "limit"),
+    "documents on one page of sessions or events": text(page_size.MAX_PAGE_BYTES),
     "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
     "rows of a time report": text(reader.MAX_SLICES),

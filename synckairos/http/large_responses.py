@@ -1,0 +1,34 @@
+"""Rendering of large response bodies without blocking the event loop: in a thread, or in pieces while they are sent."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+
+LARGE_BYTES = 256 << 10
+"""Bytes of content above which a response body is rendered in a thread or sent in pieces."""
+
+_BLOCK_BYTES = 64 << 10
+
+
+async def render_body(content_bytes: int, render: Callable[[], bytes]) -> bytes:
+    """Return the result of `render`, which is called in a thread if the content is large.
+
+    `content_bytes` is the approximate number of bytes that `render` processes.
+    """
+    return await asyncio.to_thread(render) if content_bytes > LARGE_BYTES else render()
+
+
+async def stream_pieces(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the pieces, joined to blocks of at least 64 KiB, except for the last block.
+
+    A piece is rendered only when the client has received most of the pieces before it.
+    """
+    block: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        block.append(piece)
+        size += len(piece)
+        if size >= _BLOCK_BYTES:
+            yield b"".join(block)
+            block, size = [], 0
+    if block:
+        yield b"".join(block)
