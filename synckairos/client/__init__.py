@@ -3,7 +3,7 @@
     async with Client("ws://127.0.0.1:3000/ws") as client, client.watch(session_id) as session:
         print(session.remaining_ms())
 
-The package needs only `websockets` and the pure modules of `clock` and `wire`. It imports no part of the server.
+The package needs only `websockets` and the pure packages `clock` and `wire`. It imports no other part of the server.
 """
 
 from synckairos.client.client import Client

@@ -1,4 +1,7 @@
-"""The client: one connection at a time, with reconnection. Watches and commands continue on the next connection."""
+"""The client of one server: keeps one connection and reconnects.
+
+Watches and commands continue on the next connection.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -26,36 +29,38 @@ from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError
 SUBPROTOCOL = Subprotocol("synckairos.v3")
 
 MAX_SENT_BYTES = 65_536
-"""Bytes of a message that the server accepts."""
+"""Bytes: maximum size of a message that the server accepts."""
 
 MAX_RECEIVED_BYTES = 64 << 20
-"""Bytes of a message that the client accepts."""
+"""Bytes: maximum size of a message that the client accepts."""
 
 OPEN_TIMEOUT_S = 10.0
-"""Seconds for the connection and its handshake.
+"""Seconds: maximum duration of connecting and of the handshake together.
 
-A server that many clients reconnect to at once can need most of it. A port that never answers uses all of it.
+If many clients reconnect to a server at the same time, most of this time can pass. If a port never answers, all of it
+passes.
 """
 
 MAX_PENDING_COMMANDS = 256
-"""Commands that wait for their answers. Further commands wait to be sent. Servers accept twice as many."""
+"""Maximum number of commands that were sent and have no answer. Further commands wait. Servers accept twice as many."""
 
 RESUBSCRIBE_DELAY_S = 0.5
-"""Seconds, plus the back-off, before a subscription that was refused temporarily is sent again."""
+"""Seconds, in addition to the back-off, before a SUBSCRIBE is sent again after a temporary refusal."""
 
 TEMPORARY_CODES = frozenset({"STORE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED"})
-"""Codes of refusals after which the same request can succeed."""
+"""Codes of temporary refusals. The same request can succeed later."""
 
 
 class Client:
-    """A client of one server, used by `async with`.
+    """A client of one server. Use it with `async with`.
 
-    Entering the block does not wait for the connection. If the connection breaks, the client reconnects by itself. The
-    delay has full jitter: at most 0.25 s, doubled after each failure, at most 10 s. A GOAWAY sets the delay instead.
-    All watches and commands then continue.
+    The start of the block does not wait for a connection. If the connection breaks, the client reconnects by itself.
+    The delay before an attempt is random (full jitter). Its maximum is 0.25 s at first, doubles after each failure, and
+    never exceeds 10 s. A GOAWAY from the server sets the delay instead. All watches and commands continue on the next
+    connection.
 
-    A permanent refusal by the server (close code 4500 to 4999, refused handshake) raises an error from all waiting
-    calls: `Unauthorized`, `Forbidden`, `TooManyConnections`, `PayloadTooLarge` or `ConnectionEnded`.
+    If the server refuses this client permanently (close code 4500 to 4999, refused handshake), all waiting calls raise
+    an error: `Unauthorized`, `Forbidden`, `TooManyConnections`, `PayloadTooLarge` or `ConnectionEnded`.
     """
 
     def __init__(
@@ -68,12 +73,13 @@ class Client:
         open_timeout_s: float = OPEN_TIMEOUT_S,
         local_clock: LocalClock | None = None,
     ) -> None:
-        """Make a client for the server at `url`, such as `ws://host:3000/ws` or `https://host/clock`.
+        """Create a client for the server at `url`, such as `ws://host:3000/ws` or `https://host/clock`.
 
-        `participant_id` identifies this client to other watchers; a server with authentication ignores it. `headers`
-        are sent with the handshake. `proxy` is the URL of a proxy. `open_timeout_s` is the time for a connection and
-        its handshake. `local_clock` replaces the clock of this machine in tests. Raises ValueError if `url` is not
-        valid.
+        `participant_id` identifies this client to other watchers. A server with authentication ignores it. `headers`
+        are sent with the handshake. `proxy` is the URL of a proxy, None for no proxy. `open_timeout_s` is the maximum
+        number of seconds for connecting and the handshake. `local_clock` replaces the clock of this machine in tests.
+
+        Raises: ValueError if `url` is not valid.
         """
         self.url = socket_url(url)
         self.clock = ServerClock()
@@ -110,19 +116,20 @@ class Client:
 
     @property
     def is_connected(self) -> bool:
-        """Return whether there is a connection now."""
+        """Return whether the client is connected now."""
         return self._connection is not None
 
     @property
     def is_time_known(self) -> bool:
-        """Return whether the server's time is known: measured, and this machine has not slept since."""
+        """Return whether the server's time is known: it was measured, and this machine has not slept afterwards."""
         self._forget_time_after_sleep()
         return self.clock.is_known
 
     def now_ms(self) -> float:
         """Return the server's time, ms since the Unix epoch.
 
-        Raises ServerTimeUnknown before the server's first answer, and until an answer after this machine has slept.
+        Raises: ServerTimeUnknown before the server's first answer. After this machine has slept, it is raised until the
+        next answer.
         """
         local_ms = self._local_clock.now_ms()
         if not self.is_time_known:
@@ -131,12 +138,15 @@ class Client:
 
     @property
     def error_ms(self) -> float:
-        """Return the largest possible error of `now_ms` in either direction, ms; infinite if the time is not known."""
+        """Return the maximum error of `now_ms` in either direction, ms.
+
+        It is infinite if the server's time is not known.
+        """
         self._forget_time_after_sleep()
         return self.clock.error_ms(self._local_clock.now_ms())
 
     async def measure(self) -> Sample:
-        """Measure the server's time now, in addition to the measurement every 10 seconds."""
+        """Measure the server's time now. The client also measures it every 10 seconds."""
         while True:
             await self._connected.wait()
             if self._failure is not None:
@@ -151,13 +161,13 @@ class Client:
 
     @asynccontextmanager
     async def watch(self, session_id: str) -> AsyncIterator[Watch]:
-        """Watch a session. The block begins when its state and the server's time are known.
+        """Watch a session. The block begins when the session's state and the server's time are known.
 
         Several blocks for the same session share one watch.
 
         Raises:
             SessionNotFound: there is no such session.
-            SubscriptionRefused: the server does not let this client watch it.
+            SubscriptionRefused: the server does not allow this client to watch the session.
             ValueError: `session_id` is not a UUID.
             SyncKairosError: the server ended the connection permanently.
         """
@@ -189,10 +199,11 @@ class Client:
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
-        """Send a command, named by the verb of the REST interface. It takes effect once, even if the connection breaks.
+        """Send a command and wait for its answer. The command takes effect once, even if the connection breaks.
 
-        The call waits until the server answers. After a cancellation the outcome is unknown. Call it again with the
-        same `command_id` to get the result.
+        `verb` is the name of the command in REST. `expected_version` is the version that the session must have, None
+        for any version. After a cancellation of the call the outcome is unknown. Repeat the call with the same
+        `command_id` to get the outcome.
 
         Raises:
             CommandRefused: the server refused the command.
@@ -248,9 +259,9 @@ class Client:
                 await self._work_added.wait()
 
     async def _connect_once(self) -> float | None:
-        """Connect and run until the connection ends.
+        """Connect, and use the connection until it ends.
 
-        Returns the seconds until the next attempt, None if the next attempt should wait for new work.
+        Returns the seconds until the next attempt. None means that the client connects again only for new work.
         """
         try:
             async with connect(
@@ -330,7 +341,10 @@ class Client:
             self._end_watch(watch, errors.SessionDeleted(watch.session_id))
 
     def _receive_refusal(self, watch: Watch, message: Message) -> None:
-        """Handle the refusal of a subscription, which is temporary or permanent."""
+        """Handle the refusal of a SUBSCRIBE.
+
+        After a temporary refusal subscribe again, after a permanent refusal end the watch.
+        """
         code = message["code"]
         if code in TEMPORARY_CODES:
             delay_s = RESUBSCRIBE_DELAY_S + self._backoff.next_s()
@@ -359,7 +373,7 @@ class Client:
             self._fail(errors.ClientClosed())
 
     def _fail(self, failure: SyncKairosError) -> None:
-        """Raise `failure` from all waiting calls."""
+        """Make all waiting calls raise `failure`."""
         self._failure = failure
         for watch in self._watches.values():
             watch.end(failure)

@@ -7,13 +7,14 @@ from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, SyncK
 NO_SUCH_SESSION = 4504
 DELETED = 4510
 SESSION_CLOSE_CODES = frozenset({NO_SUCH_SESSION, DELETED})
-"""Close codes of a connection whose last session does not exist. The client can still watch another session."""
+"""Close codes of a connection whose only session does not exist. The client can still watch another session."""
 
 
 class CommandRefused(SyncKairosError):
-    """The server refused a command, or could not decide it now. `code` and `details` are the server's.
+    """The server refused a command, or could not decide it now. `code` and `details` are from the server.
 
-    After `STORE_UNAVAILABLE` or `RATE_LIMIT_EXCEEDED` the command is not decided. Send the same `command_id` again.
+    After `STORE_UNAVAILABLE` or `RATE_LIMIT_EXCEEDED` the command is not decided. Send the command again with the same
+    `command_id`.
     """
 
     def __init__(self, code: str, message: str, details: Any = None) -> None:
@@ -22,7 +23,7 @@ class CommandRefused(SyncKairosError):
 
 
 class ServerTimeUnknown(SyncKairosError, ValueError):
-    """The server's time is not measured yet, or not measured again since this machine slept."""
+    """The server's time is not measured yet, or not measured again after this machine slept."""
 
     code = "SERVER_TIME_UNKNOWN"
 
@@ -31,7 +32,7 @@ class ServerTimeUnknown(SyncKairosError, ValueError):
 
 
 class SubscriptionRefused(CommandRefused):
-    """The server does not let this client watch an existing session."""
+    """The server does not allow this client to watch an existing session."""
 
 
 class SessionDeleted(SessionNotFound):
@@ -46,7 +47,7 @@ class SessionDeleted(SessionNotFound):
 
 
 class TooManyConnections(SyncKairosError):
-    """The server has no room for another connection."""
+    """The server has reached its maximum number of connections."""
 
     code = "TOO_MANY_CONNECTIONS"
     status = 503
@@ -64,7 +65,7 @@ class ConnectionEnded(SyncKairosError):
 
 
 class ClientClosed(SyncKairosError):
-    """The client was used before or after its `async with` block."""
+    """The client was used outside of its `async with` block."""
 
     code = "CLIENT_CLOSED"
 
@@ -73,7 +74,7 @@ class ClientClosed(SyncKairosError):
 
 
 def error_for_close(code: int, reason: str) -> SyncKairosError | None:
-    """Return the permanent error that a close code means, None if the client should reconnect."""
+    """Return the permanent error for a close code, None if the client should reconnect."""
     match code:
         case 4501:
             return Unauthorized(reason)
@@ -90,7 +91,7 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
 
 
 def error_for_status(status: int) -> SyncKairosError | None:
-    """Return the permanent error that the HTTP status of a refused handshake means, None if the client should retry."""
+    """Return the permanent error for the HTTP status of a refused handshake, None if the client should retry."""
     match status:
         case 401:
             return Unauthorized("The server requires authentication")

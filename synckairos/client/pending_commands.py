@@ -1,4 +1,7 @@
-"""Commands without an answer. Each has one id, and is sent again on each new connection until it is answered."""
+"""Commands without an answer.
+
+Each has one command id, and is sent again on each new connection until it is answered.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,16 +12,17 @@ from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import SyncKairosError
 
 Message = dict[str, Any]
-"""A message of the socket, as JSON values."""
+"""A socket message as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to an accepted command: it made `version` of `epoch`, or an expiry consumed it.
+    """The answer to an accepted command.
 
-    In the second case `expired_participant_id` names the participant whose time ran out. `lag_receipt` is the charge of
-    the turn that a switch ended, if the session compensates lag. `warnings` list the arguments without effect, each
-    with its `path` and a `message`.
+    The command resulted in `version` of `epoch`, or an expiry consumed the command. In the second case
+    `expired_participant_id` is the participant whose time ran out. `lag_receipt` is the charge of the turn that a
+    switch ended, None without lag compensation. `warnings` lists the arguments that have no effect, each with `path`
+    and `message`.
     """
 
     command_id: str
@@ -39,24 +43,27 @@ class PendingCommands:
         return len(self._pending)
 
     def frames(self) -> list[bytes]:
-        """Return the messages that a new connection must send again."""
+        """Return the messages of all pending commands. A new connection must send these messages again."""
         return [frame for frame, _ in self._pending.values()]
 
     def add(self, command_id: str, frame: bytes) -> "asyncio.Future[Ack]":
-        """Add a command; the returned future gets its answer. Raises ValueError if the id is already pending."""
+        """Add a command. The future in the result gets the answer.
+
+        Raises: ValueError if a command with this id is already pending.
+        """
         if command_id in self._pending:
-            raise ValueError(f"command {command_id} is already pending; await that one")
+            raise ValueError(f"command {command_id} is already pending; await that call")
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._pending[command_id] = frame, future
         return future
 
     def remove(self, command_id: str, future: "asyncio.Future[Ack]") -> None:
-        """Remove a command that is no longer awaited. A newer command with the same id stays."""
+        """Remove a command whose caller no longer waits. A newer command with the same id stays."""
         if self._pending.get(command_id, (b"", None))[1] is future:
             del self._pending[command_id]
 
     def resolve(self, message: Message) -> bool:
-        """Resolve the command that an ACK or ERROR answers; return False if no pending command matches."""
+        """Resolve the command that an ACK or ERROR answers. Return False if no pending command has its id."""
         _, future = self._pending.pop(message.get("reply_to", ""), (b"", None))
         if future is None:
             return False
@@ -74,7 +81,7 @@ class PendingCommands:
         return True
 
     def fail_all(self, error: SyncKairosError) -> None:
-        """Raise `error` from all pending commands."""
+        """Make the callers of all pending commands raise `error`."""
         for _, future in self._pending.values():
             if not future.done():
                 future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Readings of a session's clocks at an instant, calculated from its facts by the rules of the engine. Pure."""
+"""Readings of a session's clocks at an instant, calculated from the session's facts by the rules of `clock`. Pure."""
 
 import math
 
@@ -8,9 +8,10 @@ from synckairos.errors import ParticipantNotFound
 
 
 def session_at(state: Session, now_ms: float) -> Session:
-    """Return the session with all time charged until an instant of the server's clock, ms since the Unix epoch.
+    """Return the session with all time charged until `now_ms`, by the server's clock, in ms since the Unix epoch.
 
-    The reading stops at a deadline, because only the server decides its effect. Only overtime reads below zero.
+    The reading stops at a deadline, because only the server decides the effect of the deadline. A reading is below zero
+    only in overtime.
     """
     deadline_ms = deadline_at_ms(state)
     if deadline_ms is not None and state.rules.on_timeout is not OnTimeout.OVERTIME:
@@ -19,9 +20,11 @@ def session_at(state: Session, now_ms: float) -> Session:
 
 
 def remaining_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
-    """Return the reading of the running clock, or of a participant's own clock, ms; None if nothing limits the time.
+    """Return the reading of the running clock in ms, or of a participant's own clock. None if there is no time limit.
 
-    If no clock runs, it is the reading of the clock that would run. Raises ParticipantNotFound.
+    If no clock runs, return the reading of the clock that would run after a start or resume.
+
+    Raises: ParticipantNotFound.
     """
     charged = session_at(state, now_ms)
     mode = charged.rules.sync_mode
@@ -37,22 +40,32 @@ def remaining_ms(state: Session, now_ms: float, participant_id: str | None = Non
 
 
 def participant_remaining_ms(charged: Session, participant: Participant) -> int | None:
-    """Return a participant's own remaining time, ms. Expects the result of `session_at`."""
+    """Return a participant's own remaining time in ms, None if there is no time limit.
+
+    `charged` is the result of `session_at`.
+    """
     if charged.rules.sync_mode is not SyncMode.PER_CYCLE:
         return participant.remaining_ms
-    # Each cycle has the same budget. The active participant sees its rest, the others see the full budget.
+    # Each cycle has the same budget. The active participant has the remaining time; other participants have the full
+    # budget.
     is_turn = participant is charged.active_participant and charged.status is not Status.PENDING
     return charged.remaining_ms if is_turn else charged.rules.time_per_cycle_ms
 
 
 def used_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int:
-    """Return the time that the session or one participant has used, ms. Raises ParticipantNotFound."""
+    """Return the used time of the session, or of one participant, in ms.
+
+    Raises: ParticipantNotFound.
+    """
     charged = session_at(state, now_ms)
     return charged.used_ms if participant_id is None else find_participant(charged, participant_id).used_ms
 
 
 def find_participant(state: Session, participant_id: str) -> Participant:
-    """Return the participant with this id. Raises ParticipantNotFound."""
+    """Return the participant with this id.
+
+    Raises: ParticipantNotFound.
+    """
     for each in state.participants:
         if each.participant_id == participant_id:
             return each

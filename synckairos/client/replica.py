@@ -1,6 +1,7 @@
-"""A client's copy of one session, kept up to date by full states, merge patches and events. Pure.
+"""A client's copy of one session, updated by full states, merge patches and events. Pure.
 
-A patch that does not fit raises ReplicaGap. The owner of the copy then subscribes again from the copy's position.
+A patch that does not apply raises ReplicaGap. The owner of the copy then subscribes again from the position of the
+copy.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from synckairos.wire.instants import parse_instant
 from synckairos.wire.session_json import parse_session_values
 
 Message = dict[str, Any]
-"""A message of the socket, as JSON values."""
+"""A socket message as JSON values."""
 
 
 class ReplicaGap(Exception):
-    """A patch begins at another version than that of the copy."""
+    """A patch applies to another version than the version of the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A newer state, and the events since the state before, oldest first.
+    """A newer state, and the events after the previous state, oldest first.
 
-    `has_gap` means that the server no longer had all versions since the last state. Events can then be missing.
+    If `has_gap` is True, the server no longer had all versions after the previous state, so events can be missing.
     """
 
     state: Session
@@ -48,7 +49,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The watchers of a session: number of clients in total and for each role, and the ids of participants."""
+    """The watchers of a session: the number of clients, the number for each role, and the ids of participants."""
 
     clients: int
     roles: dict[str, int]
@@ -56,12 +57,12 @@ class Present:
 
     @classmethod
     def from_message(cls, message: Message) -> "Present":
-        """Read a PRESENCE message."""
+        """Return the watchers in a PRESENCE message."""
         return cls(message["clients"], message["roles"], frozenset(message["participants"]))
 
 
 class SessionReplica:
-    """The copy of one session: its document, with lists keyed by id as patches need it, and the parsed state."""
+    """The copy of one session: the keyed form of its document, to which patches apply, and the parsed state."""
 
     def __init__(self) -> None:
         self.state: Session | None = None
@@ -71,7 +72,10 @@ class SessionReplica:
         self._tag: str | None = None
 
     def position(self) -> Message:
-        """Return the members of SUBSCRIBE that resume here: `epoch`, `version`, `tag`. Empty before the first state."""
+        """Return the JSON members of a SUBSCRIBE that resumes at this copy: `epoch`, `version`, `tag`.
+
+        Empty before the first state.
+        """
         if self.state is None:
             return {}
         position = {"epoch": self.state.epoch, "version": self.state.version}
@@ -82,11 +86,14 @@ class SessionReplica:
         self._document = document_merge_patch.index_lists(message["state"])
         state = parse_session_values(message["state"])
         if self._last_event is not None and self._last_event[1] > state.version:
-            self._last_event = None  # The store has lost versions. The events of their successors are new events.
+            self._last_event = None  # The store has lost versions. The events of later versions are new events.
         return self._replace_state(message, state, has_gap=message.get("recovered") is False)
 
     def apply_delta(self, message: Message) -> Update | None:
-        """Apply the patch of a STATE_DELTA; return None if it contains nothing new. Raises ReplicaGap."""
+        """Apply the patch of a STATE_DELTA. Return None if the copy already has this version.
+
+        Raises: ReplicaGap.
+        """
         known = self.state
         if known is None or known.epoch != message["epoch"] or known.version < message["from_version"]:
             raise ReplicaGap
@@ -98,7 +105,7 @@ class SessionReplica:
         return self._replace_state(message, parse_session_values(document_merge_patch.restore_lists(self._document)))
 
     def add_event(self, message: Message) -> Happened | None:
-        """Keep the event of an EVENT message for the next update; return None if it is a repetition.
+        """Keep the event of an EVENT message for the next update. Return None if the event was received before.
 
         A server repeats events after a resume.
         """

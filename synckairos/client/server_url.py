@@ -1,4 +1,4 @@
-"""Conversion of a server's HTTP or WebSocket URL to the URL of its WebSocket."""
+"""Conversion of the HTTP or WebSocket URL of a server to the URL of its WebSocket."""
 
 from urllib.parse import urlsplit, urlunsplit
 
@@ -6,9 +6,11 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
 def socket_url(url: str) -> str:
-    """Return the URL of the WebSocket, such as `wss://host/clock/ws` for `https://host/clock`. Raises ValueError.
+    """Return the URL of the server's WebSocket, such as `wss://host/clock/ws` for `https://host/clock`.
 
-    A path that ends with `/ws` is the WebSocket already. Any other path is a sub-path of the server.
+    A path that ends with `/ws` is already the path of the WebSocket. Any other path is a sub-path of the server.
+
+    Raises: ValueError if `url` is not the URL of a server.
     """
     parts = urlsplit(url)
     scheme = _SCHEMES.get(parts.scheme)

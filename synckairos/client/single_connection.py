@@ -1,7 +1,8 @@
 """One WebSocket connection: sends at a limited rate, measures the server's time, and detects a silent server.
 
-The connection knows no sessions. It passes on all messages except PONG and GOAWAY. After this machine has slept, it
-measures at once. A server that does not answer then, as behind a network that is gone, counts as silent after 2 s.
+The connection does not depend on sessions. It passes on all messages except PONG and GOAWAY. After this machine has
+slept, it measures the server's time at once. If the server does not answer within 2 s then, for example because the
+network changed, the server counts as silent.
 """
 
 import asyncio
@@ -19,33 +20,33 @@ from synckairos.client.replica import Message
 from synckairos.client.suspend_aware_clock import LocalClock
 
 INITIAL_PINGS = 4
-"""PINGs that a new connection sends without a pause, for a good first sample."""
+"""Number of PINGs that a new connection sends without a pause, for a good first sample."""
 
 PING_INTERVAL_S = 10.0
-"""Seconds between later PINGs."""
+"""Seconds between two PINGs after the initial PINGs."""
 
 PONG_TIMEOUT_S = 15.0
 """Seconds without a PONG after which the server counts as silent."""
 
 WAKE_PONG_TIMEOUT_S = 2.0
-"""Seconds without a PONG after which the server counts as silent if this machine has just slept."""
+"""Seconds without a PONG after which the server counts as silent, if this machine has just slept."""
 
 SLEEP_CHECK_INTERVAL_S = 1.0
-"""Seconds between two checks whether this machine has slept. Each reading checks it too."""
+"""Seconds between two checks whether this machine has slept. Each reading of a clock also checks it."""
 
 MAX_MESSAGES_PER_S = 150.0
-"""Messages per second. The server allows more and closes connections that exceed its limit."""
+"""Maximum number of messages per second. The server allows more, but closes connections that exceed its own limit."""
 
 MESSAGE_BURST = 300.0
-"""Messages that may be sent at once. The server's limit is higher, see `MAX_MESSAGES_PER_S`."""
+"""Maximum number of messages that can be sent at once. The server's limit is higher, see `MAX_MESSAGES_PER_S`."""
 
 
 class _MachineSlept(Exception):
-    """This machine slept between a PING and its PONG, so they measure nothing."""
+    """This machine slept between a PING and its PONG, so they cannot be used as a measurement."""
 
 
 class Connection:
-    """An open connection. `on_sample` gets each sample of the server's time, `on_message` each other message."""
+    """An open connection. `on_sample` receives each sample of the server's time, `on_message` each other message."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Connection:
         self._outgoing.put_nowait(frame)
 
     async def run(self) -> tuple[int, str]:
-        """Read until the connection ends; return its close code, or 1006 if there was none, and the reason."""
+        """Receive messages until the connection ends. Return its close code (1006 if there was none) and the reason."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = (self._write(), self._measure_time(), self._watch_for_sleep())
@@ -93,7 +94,7 @@ class Connection:
         return self._socket.close_code or 1006, self._socket.close_reason or ""
 
     async def ping(self) -> Sample:
-        """Measure the server's time with one PING, or with another one if this machine sleeps meanwhile.
+        """Measure the server's time with one PING. If this machine sleeps in the meantime, measure again.
 
         Raises:
             TimeoutError: the server did not answer in time.
@@ -117,9 +118,10 @@ class Connection:
             del self._pings[ping_id]
 
     def check_sleep(self) -> int:
-        """If this machine has slept, drop all measurements under way and start new ones. Return the number of sleeps.
+        """Check whether this machine has slept. If so, drop all running measurements and start new measurements.
 
-        It is called often, so that a connection that broke during the sleep is noticed soon.
+        Returns the number of sleeps so far. The method is called often, so that a connection that broke during a sleep
+        is detected soon.
         """
         sleeps = self._local_clock.count_sleeps()
         if sleeps != self._known_sleeps:
@@ -153,7 +155,7 @@ class Connection:
         if self.check_sleep() != sleeps:
             return
         self._patience_s = PONG_TIMEOUT_S
-        # None means that the server itself does not know the time yet.
+        # None means that the server has not measured the time of Redis yet.
         error_ms = message["error_ms"]
         server_error_ms = float("inf") if error_ms is None else error_ms
         sample = Sample.from_ping(sent_ms, message["t1"], message["t2"], received_ms, server_error_ms)
@@ -173,7 +175,7 @@ class Connection:
                     await asyncio.sleep(-allowance / MAX_MESSAGES_PER_S)
                 await self._socket.send(frame, text=True)
         except ConnectionClosed:
-            pass  # The reader sees the end too. Unanswered messages are sent again on the next connection.
+            pass  # `run` also detects the end. Unanswered messages are sent again on the next connection.
 
     async def _measure_time(self) -> None:
         try:
@@ -189,7 +191,7 @@ class Connection:
             pass
 
     async def _wait_for_sleep(self, seconds: float) -> bool:
-        """Wait, but not beyond the end of a sleep of this machine. Return whether it has slept."""
+        """Wait for `seconds`, or until this machine has slept. Return whether it has slept."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._has_slept.wait()
@@ -201,6 +203,6 @@ class Connection:
             self.check_sleep()
 
     async def _close_at(self, at: float) -> None:
-        """Close the connection after a GOAWAY, at the instant for the reconnection. The server may close it before."""
+        """Close the connection after a GOAWAY at the instant of the reconnection. The server can close it before."""
         await asyncio.sleep(at - asyncio.get_running_loop().time())
         await self._socket.close(1001, "going away")

@@ -1,24 +1,30 @@
-"""The local monotonic clock, and the detection of times at which this machine slept.
+"""The local monotonic clock, and detection of times at which this machine slept.
 
-The monotonic clock stands still while a machine sleeps, so the offset of the server's clock changes. Another clock that
-continues during the sleep shows it: `CLOCK_BOOTTIME` on Linux, elsewhere the wall clock. If the wall clock is set, it
-looks like sleep. This costs one measurement, and no reading is wrong.
+The monotonic clock stands still while a machine sleeps, so the offset of the server's clock changes. A second clock
+that continues during sleep shows this: `CLOCK_BOOTTIME` on Linux, the wall clock on other systems. If the wall clock is
+set, the machine seems to have slept. This costs only one measurement, and no reading is wrong.
 """
 
 import time
 from collections.abc import Callable
 
 MAX_WALL_STEP_S = 0.25
-"""Seconds that the wall clock may differ between two looks at it. Time synchronization moves it by less."""
+"""Seconds: maximum difference of the wall clock between two checks without sleep.
+
+Time synchronization moves the wall clock by less.
+"""
 
 MAX_BOOT_STEP_S = 0.001
-"""Seconds that `CLOCK_BOOTTIME` may differ between two looks at it. It has the same source as the monotonic clock."""
+"""Seconds: maximum difference of `CLOCK_BOOTTIME` between two checks without sleep.
+
+It has the same source as the monotonic clock.
+"""
 
 
 class LocalClock:
-    """The local monotonic clock, compared with one that continues during sleep.
+    """The local monotonic clock, compared with a clock that continues during sleep.
 
-    `max_step_s` is the difference between both clocks, s, that does not count as sleep.
+    `max_step_s` is the maximum difference between both clocks, in seconds, that does not count as sleep.
     """
 
     def __init__(
@@ -39,13 +45,13 @@ class LocalClock:
         return cls(time.monotonic, lambda: time.clock_gettime(boot_clock), MAX_BOOT_STEP_S)
 
     def now_ms(self) -> float:
-        """Return the local monotonic clock, ms. Offsets refer to it."""
+        """Return the local monotonic clock in ms. Offsets of the server's clock refer to this clock."""
         return self._monotonic_s() * 1000
 
     def count_sleeps(self) -> int:
-        """Look whether the machine has slept since the last look. Return the number of sleeps so far.
+        """Check whether the machine has slept after the previous check. Return the number of sleeps so far.
 
-        Measurements and offsets from before a change of this number are not valid after it.
+        Measurements and offsets from before a change of this number are no longer valid.
         """
         least_s, most_s = self._measure_lead_s()
         before_least_s, before_most_s = self._lead_s
@@ -55,9 +61,9 @@ class LocalClock:
         return self._sleeps
 
     def _measure_lead_s(self) -> tuple[float, float]:
-        """Return the least and the most by which the other clock can be ahead, s.
+        """Return the minimum and the maximum by which the continuous clock can be ahead of the monotonic clock, s.
 
-        The clocks cannot be read at one instant: this process may be interrupted in between.
+        The clocks cannot be read at one instant, because this process can be interrupted between the two readings.
         """
         before_s = self._monotonic_s()
         continuous_s = self._continuous_s()

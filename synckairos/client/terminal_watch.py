@@ -1,4 +1,4 @@
-"""The command `synckairos session watch`: a live clock in a terminal. Between updates the readings are calculated."""
+"""The command `synckairos session watch`: a live clock in a terminal. Between updates, readings are calculated."""
 
 import asyncio
 import shutil
@@ -12,7 +12,7 @@ from synckairos.client.watched_session import Watch
 from synckairos.errors import SyncKairosError
 
 FIRST_STATE_TIMEOUT_S = 10.0
-"""Seconds to wait for the first state."""
+"""Seconds: maximum wait for the first state."""
 
 REDRAW_INTERVAL_S = 0.1
 """Seconds between two drawings of a running clock."""
@@ -22,7 +22,7 @@ _CLEAR_SCREEN, _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[2J", "\x1b[?25l", "\x1b[?25h"
 
 
 class ServerUnreachable(SyncKairosError):
-    """The server sent no state within the time-out."""
+    """The server sent no state within the timeout."""
 
     code = "SERVER_UNREACHABLE"
     status = 503
@@ -32,9 +32,9 @@ class ServerUnreachable(SyncKairosError):
 
 
 async def show(url: str, session_id: str, out: TextIO) -> None:
-    """Show a session's clocks until the session ends.
+    """Show the clocks of a session until the session ends.
 
-    On a terminal the view is redrawn in place. Otherwise it is written once for each update.
+    On a terminal the view is redrawn in the same lines. Otherwise the view is written once for each update.
 
     Raises:
         ServerUnreachable: no state arrived within 10 seconds.
@@ -98,5 +98,5 @@ def _lines(client: Client, session: Watch) -> list[str]:
         footer = f"server time ± {client.error_ms:.1f} ms"
     if session.present is not None:
         footer = f"{session.present.clients} connected · {footer}"
-    # The last line stays free for the cursor.
+    # The last line of the terminal stays free for the cursor.
     return draw(session.state, now_ms, columns=columns, lines=lines - 1, footer=footer)

@@ -1,4 +1,4 @@
-"""A session as lines of plain text for one screen, drawn for one instant. Pure: reads no clock and writes nothing."""
+"""A session as lines of plain text for one screen at one instant. Pure: reads no clock and writes nothing."""
 
 from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
@@ -12,15 +12,15 @@ TENTHS_BELOW_MS = 20_000
 """Milliseconds below which a clock face shows tenths of a second."""
 
 UNKNOWN_FACE = "-:--"
-"""Clock face while the server's time is not known."""
+"""Clock face if the server's time is not known."""
 
 NAME_COLUMNS = 32
-"""Columns of the name before a clock face."""
+"""Number of columns for the name before a clock face."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One clock: the name of its owner, its face, a note, and whether its owner has the turn."""
+    """One clock: the name of its owner, the clock face, a note, and whether its owner has the turn."""
 
     name: str
     face: str
@@ -31,8 +31,8 @@ class _Row:
 def draw(state: Session, now_ms: float | None, *, columns: int, lines: int, footer: str = "") -> list[str]:
     """Return at most `lines` lines of at most `columns` columns: a header, the clocks, a footer.
 
-    `now_ms` is the server's time, ms since the Unix epoch. If it is None and a clock runs, no time is shown. If not all
-    clocks fit, the lines show those next to the active participant.
+    `now_ms` is the server's time in ms since the Unix epoch. If it is None and a clock runs, no time is shown. If there
+    is no room for all clocks, the lines show the clocks next to the active participant.
     """
     is_known = now_ms is not None or state.anchor_ms is None
     charged = state if now_ms is None else session_at(state, now_ms)
@@ -49,7 +49,7 @@ def draw(state: Session, now_ms: float | None, *, columns: int, lines: int, foot
 
 
 def clock_face(ms: int) -> str:
-    """Return the face of a clock: rounded down, tenths in the last 20 seconds, a minus sign in overtime."""
+    """Return the text of a clock: rounded down, with tenths in the last 20 seconds and a minus sign in overtime."""
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
     seconds, tenths = ms // 1000, f".{ms // 100 % 10}" if ms < TENTHS_BELOW_MS else ""
     hours, minutes = seconds // 3600, seconds // 60 % 60
@@ -58,7 +58,10 @@ def clock_face(ms: int) -> str:
 
 
 def cut_to_columns(text: str, columns: int) -> str:
-    """Return a line cut to a number of columns. Control characters, which a terminal would execute, are replaced."""
+    """Return a line cut to `columns` columns.
+
+    Control characters are replaced, because a terminal would execute them.
+    """
     kept, width = [], 0
     for char in text:
         char = char if char.isprintable() else "�"
@@ -70,7 +73,7 @@ def cut_to_columns(text: str, columns: int) -> str:
 
 
 def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
-    """Return the rows of the session's or the groups' clocks, and the rows of the participants."""
+    """Return the rows of the clocks of the session or its groups, and the rows of the participants."""
     mode, people = charged.rules.sync_mode, charged.participants
     match mode:
         case SyncMode.PER_PARTICIPANT:
@@ -113,7 +116,7 @@ def _group_row(each: Group, is_turn: bool) -> _Row:
 
 
 def _note(reading: ClockReading | None) -> str:
-    """Return the facts that a clock shows next to its time: stage, periods, moves."""
+    """Return the text of the facts next to the time of a clock: stage, periods, moves."""
     if reading is None:
         return ""
     facts = (("periods", reading.periods_left), ("moves", reading.moves_left))
@@ -123,7 +126,7 @@ def _note(reading: ClockReading | None) -> str:
 
 
 def _window(rows: list[_Row], room: int) -> list[str]:
-    """Return at most `room` lines around the row that has the turn, with the numbers of hidden rows."""
+    """Return at most `room` lines around the row that has the turn. Hidden rows are counted above and below."""
     if len(rows) <= room:
         return [_line(row) for row in rows]
     kept = max(1, room - 2)

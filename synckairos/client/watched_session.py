@@ -13,13 +13,16 @@ from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError
 
 MAX_QUEUED_UPDATES = 64
-"""Updates that wait for one reader. If there are more, a newer state replaces the last one, with all events."""
+"""Maximum number of updates that wait for one reader.
+
+A further update replaces the last one, with the events of both.
+"""
 
 SendCommand = Callable[..., Awaitable[Ack]]
 
 
 class _Reader:
-    """One iteration over the updates, with its queue."""
+    """One iteration over the updates, with the queue of its updates."""
 
     def __init__(self) -> None:
         self.queue: deque[Update] = deque()
@@ -34,7 +37,7 @@ class _Reader:
 
 
 class Watch:
-    """A watched session. `Client.watch` makes it and returns it with its first state."""
+    """A watched session. `Client.watch` creates the watch and returns it when it has its first state."""
 
     def __init__(
         self,
@@ -45,11 +48,11 @@ class Watch:
     ) -> None:
         self.session_id = session_id
         self.present: Present | None = None
-        """The connected watchers; None until the server has sent them, soon after the first state."""
+        """The connected watchers, None before the first PRESENCE. It arrives soon after the first state."""
         self.users = 0
         """Number of `async with` blocks that share this watch."""
         self.is_subscribing = False
-        """Whether a SUBSCRIBE is sent and not answered yet."""
+        """Whether a SUBSCRIBE was sent that has no answer yet."""
         self._send_command = send_command
         self._now_ms = now_ms
         self._participant_id = participant_id
@@ -61,41 +64,45 @@ class Watch:
 
     @property
     def state(self) -> Session:
-        """The newest state. `remaining_ms` and `used_ms` read its running clocks."""
+        """Return the newest state. `remaining_ms` and `used_ms` return the readings of its clocks."""
         assert self._replica.state is not None, "Client.watch returns a watch only with its first state"
         return self._replica.state
 
     def remaining_ms(self, participant_id: str | None = None) -> int | None:
-        """Return the current reading of the running clock, or of a participant's own clock, ms.
+        """Return the reading of the running clock now in ms, or of a participant's own clock.
 
-        It is None if nothing limits the time. The client calculates it without a request.
+        None if there is no time limit.
+
+        The client calculates the reading without a request to the server.
 
         Raises:
             ParticipantNotFound: the session has no such participant.
-            ServerTimeUnknown: a clock runs, and the server's time is not measured since this machine slept.
+            ServerTimeUnknown: a clock runs, and the server's time is not measured, or not measured again after a sleep.
         """
         return readings.remaining_ms(self.state, self._reading_at_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
-        """Return the time that the session, or one participant, has used until now, ms.
+        """Return the used time of the session until now in ms, or of one participant.
 
-        Raises ParticipantNotFound and ServerTimeUnknown, as `remaining_ms` does.
+        Raises: ParticipantNotFound and ServerTimeUnknown, as `remaining_ms` does.
         """
         return readings.used_ms(self.state, self._reading_at_ms(), participant_id)
 
     def _reading_at_ms(self) -> float:
-        """Return the instant of a reading. If no clock runs, it is the same at each instant."""
+        """Return the instant for a reading. If no clock runs, any instant gives the same reading."""
         return self.state.updated_at_ms if self.state.anchor_ms is None else self._now_ms()
 
     async def updates(self) -> AsyncGenerator[Update, None]:
-        """Yield the current state, then each newer state with the events before it, in order.
+        """Yield the latest state, then each newer state with the events before it, in order.
 
         A reader that is more than 64 updates behind skips intermediate states, but gets every event. The iteration ends
-        at the end of the watch. Raises SessionDeleted, or the error that ended the connection permanently.
+        when the watch ends.
+
+        Raises: SessionDeleted, or the error that ended the connection permanently.
         """
         reader = _Reader()
         if self._replica.state is not None:
-            # A caller that read `state` before cannot miss a change between that reading and this iteration.
+            # The first update is the latest state. So a caller that read `state` before the iteration misses no change.
             reader.add(Update(self._replica.state))
         self._readers.add(reader)
         try:
@@ -112,9 +119,10 @@ class Watch:
             self._readers.discard(reader)
 
     async def presences(self) -> AsyncGenerator[Present, None]:
-        """Yield the connected watchers now and after each change. Several changes can become one.
+        """Yield the connected watchers now, and again after changes. Several changes can be combined into one.
 
-        While the client is not connected, the last known watchers stay. Ends as `updates` does.
+        If the client loses the connection, the last known watchers stay. The iteration ends as the iteration over
+        `updates` does.
         """
         last: Present | None = None
         while True:
@@ -130,7 +138,7 @@ class Watch:
             await changed.wait()
 
     async def reach(self, version: int) -> Session:
-        """Wait until the state has at least this version, for example that of an `Ack`, and return it."""
+        """Wait until the state has at least this version, for example the version of an `Ack`. Return the state."""
         async with aclosing(self.updates()) as updates:
             async for update in updates:
                 if update.state.version >= version:
@@ -145,7 +153,7 @@ class Watch:
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
-        """Send a command to the session. It takes effect once; see `Client.command`."""
+        """Send a command to the session. The command takes effect once; see `Client.command`."""
         return await self._send_command(
             self.session_id, verb, args, expected_version=expected_version, command_id=command_id
         )
@@ -153,7 +161,7 @@ class Watch:
     # -- for the client -----------------------------------------------------------------------------------------------
 
     def subscription(self) -> Message:
-        """Return the SUBSCRIBE message that resumes at the current position."""
+        """Return the SUBSCRIBE message that resumes at the position of the watch."""
         identity = {} if self._participant_id is None else {"participant_id": self._participant_id}
         return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._replica.position(), **identity}
 
@@ -163,7 +171,10 @@ class Watch:
         return self._replica.state is not None
 
     def receive(self, message: Message) -> None:
-        """Apply a message of the server about this session. Raises ReplicaGap: the client must subscribe again."""
+        """Apply a message of the server about this session.
+
+        Raises: ReplicaGap if the client must subscribe again.
+        """
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
                 self._notify_readers(self._replica.apply_state(message))
@@ -178,7 +189,7 @@ class Watch:
                 self._wake_presences()
 
     def end(self, failure: SyncKairosError | None = None) -> None:
-        """End all iterations after their queued updates; raise `failure` from them, if given."""
+        """End all iterations after their queued updates. If `failure` is given, the iterations then raise it."""
         self._failure, self._is_over = failure, True
         for reader in self._readers:
             reader.changed.set()

@@ -1,1 +1,1 @@
-"""Readers of the URLs of stores. They open no connection."""
+"""Parsers of the URLs of stores. The package opens no connection."""

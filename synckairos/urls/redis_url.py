@@ -1,7 +1,7 @@
-"""The reader of Redis URLs. Every connection to Redis and every check of a Redis URL uses it.
+"""Parser of Redis URLs. Every connection to Redis and every check of a Redis URL uses it.
 
-redis-py has a reader too. It ignores a wrong database number, passes unknown options on to a constructor, and does not
-verify the host name of a TLS server.
+redis-py also has a parser. But that parser ignores a wrong database number, passes unknown options to a constructor,
+and does not verify the host name of a TLS server.
 """
 
 import re
@@ -22,14 +22,14 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """How to verify a server, and the client's own certificate. All files are PEM."""
+    """TLS options: how the server is verified, and the client's certificate. All files are PEM."""
 
     ca_certs: str | None = None
-    """Trusted authorities. None: those of the system."""
+    """File with the trusted authorities. None: the authorities that the system trusts."""
 
     certfile: str | None = None
     keyfile: str | None = None
-    """The client's key. None: it is in `certfile`."""
+    """File with the key of the client's certificate. None: the key is in `certfile`."""
 
     verify_mode: ssl.VerifyMode = ssl.CERT_REQUIRED
     check_hostname: bool = True
@@ -37,9 +37,9 @@ class TlsOptions:
     def build_context(self) -> ssl.SSLContext:
         """Read the files and build a TLS context.
 
-        A connection calls it each time it connects. So renewed certificates need no restart.
+        A connection calls this method each time it connects, so renewed certificates need no restart.
 
-        Raises: OSError, its text names the option and the file.
+        Raises: OSError, whose text names the option and the file.
         """
         for name, path in zip(_FILES, (self.ca_certs, self.certfile, self.keyfile), strict=True):
             if path is not None:
@@ -47,24 +47,25 @@ class TlsOptions:
         try:
             context = ssl.create_default_context(cafile=self.ca_certs)
         except ssl.SSLError:
-            raise OSError(f"ssl_ca_certs: {self.ca_certs} holds no PEM certificate") from None
+            raise OSError(f"ssl_ca_certs: {self.ca_certs} contains no PEM certificate") from None
         context.check_hostname = self.check_hostname
         context.verify_mode = self.verify_mode
         if self.certfile is not None:
             try:
-                # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+                # If no password is given and the key is encrypted, OpenSSL asks for a password on the terminal. An
+                # empty password prevents that.
                 context.load_cert_chain(self.certfile, self.keyfile, password="")
             except ssl.SSLError:
                 key = "the same file" if self.keyfile is None else self.keyfile
                 raise OSError(
-                    f"ssl_certfile: {self.certfile} is no PEM certificate of the unencrypted key in {key}"
+                    f"ssl_certfile: {self.certfile} is not a PEM certificate for the unencrypted key in {key}"
                 ) from None
         return context
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Everything that a connection to Redis needs. `path` is set for a unix socket, `host` and `port` for TCP."""
+    """All data that a connection to Redis needs. `path` is set for a unix socket, `host` and `port` for TCP."""
 
     host: str = "localhost"
     port: int = DEFAULT_PORT
@@ -76,24 +77,25 @@ class RedisAddress:
 
     @property
     def credentials(self) -> tuple[str, ...]:
-        """The arguments of AUTH: none, a password, or a user and its password."""
+        """Return the arguments of AUTH: none, a password, or a user name and a password."""
         if self.username:
             return self.username, self.password or ""
         return (self.password,) if self.password else ()
 
 
 def parse_redis_url(url: str) -> RedisAddress:
-    """Read a Redis URL: `redis://`, `rediss://` (TLS) or `unix://`.
+    """Parse a Redis URL: `redis://`, `rediss://` (TLS) or `unix://`.
 
-    User and password are percent-encoded. A TLS server must have a certificate for its host name by a trusted
-    authority, unless an option says otherwise. Files are not read.
+    User name and password are percent-encoded in the URL. A TLS server must have a certificate for its host name from a
+    trusted authority, unless an option disables the check. Files are not read.
 
-    Raises: ValueError, its text begins with "should". It contains nothing of the user, the password or an option.
+    Raises: ValueError, whose text begins with "should". The text contains no part of the user name, the password or an
+    option's value.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # the text of this error may contain the password
+    except ValueError:  # the text of this error can contain the password
         raise ValueError(f"should have a port between 1 and 65535{_HINT}") from None
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError("should be a URL that begins with redis:// or rediss:// or unix://")
@@ -120,7 +122,10 @@ def parse_redis_url(url: str) -> RedisAddress:
 
 
 def check_redis_url(url: str) -> str:
-    """Return the URL if it is valid and its files are usable. Raises: ValueError, as `parse_redis_url` does."""
+    """Return the URL if it is valid and its files are readable.
+
+    Raises: ValueError, as `parse_redis_url` does.
+    """
     address = parse_redis_url(url)
     if address.tls is not None:
         try:
@@ -137,7 +142,8 @@ def _read_options(parts: SplitResult) -> dict[str, str]:
         if name in _TLS_OPTIONS and name not in known:
             raise ValueError(f"should begin with rediss://, because {name} is an option of TLS")
         if name not in known:
-            # A wrong name can be the end of a password that contains a question mark.
+            # An unknown option name can be a part of a password that contains a question mark. So only a plain name is
+            # shown.
             shown = f" {name}" if re.fullmatch(r"[a-z_]{1,40}", name) else ""
             raise ValueError(f"should not have the option{shown}; the options are {', '.join(known)}{_HINT}")
         if name in options:

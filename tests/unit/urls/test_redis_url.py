@@ -108,16 +108,16 @@ def test_unusable_file_is_described_with_its_option(certificates: Certificates, 
     cases = [
         (TlsOptions(str(missing)), f"ssl_ca_certs: {missing}: No such file"),
         (TlsOptions(str(tmp_path)), f"ssl_ca_certs: {tmp_path}: Is a directory"),
-        (TlsOptions(str(text)), f"ssl_ca_certs: {text} holds no PEM certificate"),
+        (TlsOptions(str(text)), f"ssl_ca_certs: {text} contains no PEM certificate"),
         (TlsOptions(None, str(certificates.client), str(missing)), f"ssl_keyfile: {missing}: No such file"),
-        (TlsOptions(None, str(certificates.client)), f"ssl_certfile: {certificates.client} is no PEM certificate"),
+        (TlsOptions(None, str(certificates.client)), f"ssl_certfile: {certificates.client} is not a PEM certificate"),
         (
             TlsOptions(None, str(certificates.client), str(certificates.server_key)),
-            f"ssl_certfile: {certificates.client} is no PEM certificate of the unencrypted key in",
+            f"ssl_certfile: {certificates.client} is not a PEM certificate for the unencrypted key in",
         ),
         (
             TlsOptions(None, str(certificates.client), str(certificates.encrypted_client_key)),
-            f"ssl_certfile: {certificates.client} is no PEM certificate of the unencrypted key in",
+            f"ssl_certfile: {certificates.client} is not a PEM certificate for the unencrypted key in",
         ),
     ]
     for options, fault in cases:
