@@ -66,7 +66,7 @@ def _is_masked(mask: int, x: int, y: int) -> bool:
 
 
 def _data_positions(version: int) -> Iterator[tuple[int, int]]:
-    """Yield the positions of data modules in reading order: pairs of columns from the right, alternately up and down."""
+    """Yield the positions of data modules in reading order: pairs of columns from the right, up and down in turn."""
     size = 17 + 4 * version
     reserved = _reserved(version, size)
     rows = list(range(size))

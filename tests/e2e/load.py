@@ -35,7 +35,7 @@ class Load:
         await self._post(f"/v1/sessions/{session_id}/start")
 
     async def switch_until_cancelled(self, session_id: str) -> None:
-        """Switch a session repeatedly until cancelled. At cancellation, wait for the response to the current request."""
+        """Switch a session repeatedly until cancelled. At cancellation, wait for the response to the last request."""
         while True:
             request = asyncio.create_task(self._post(f"/v1/sessions/{session_id}/switch"))
             try:

@@ -1,4 +1,4 @@
-"""Presence: counts of watchers over all instances, in few frames, and correct again after losses in Redis."""
+"""Presence: watchers on all instances are counted, with few frames, and correctly after losses in Redis."""
 
 import asyncio
 import time
@@ -151,12 +151,12 @@ async def test_slow_client_gets_only_the_newest_presence_after_the_state(instanc
             await receive_presence(watcher.socket, 4)
             received = await _read_until(slow, ("PRESENCE", 4))
         presences = [count for kind, count in received if kind == "PRESENCE"]
-        assert len(presences) <= 3, received  # those in the kernel's buffer, and the newest
+        assert len(presences) <= 3, received  # the frames in the kernel's buffer, and the newest frame
         assert [version for kind, version in received if kind == "STATE"][-1] >= last
 
 
 async def _read_until(client: RawClient, last: tuple[str, int]) -> list[tuple[str, int]]:
-    """Read messages up to `last`; return the presences and states."""
+    """Read messages until `last`. Return the presences and the states."""
     received: list[tuple[str, int]] = []
     while not received or received[-1] != last:
         frame = await client.frame()
@@ -182,7 +182,7 @@ async def test_lost_change_message_is_detected_and_all_counts_read_again(instanc
     async with v3_client(instance) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(client.socket, 1)
-        # As another instance writes it, but without its change message.
+        # Simulates a write of another instance whose change message was lost.
         await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
         await pipe.call("HSET", keys.presence(session_id), "another", PresenceCounts({"viewer": 4}).render())
         await pipe.call("INCR", keys.presence_changes)
@@ -206,7 +206,7 @@ async def test_counts_are_written_again_after_redis_lost_all_presence_data(
 
 
 async def test_counts_are_written_again_after_a_failover(instance: Instance, other_instance: Instance) -> None:
-    """The replica lacks the last write of the other instance, but has both instances registered."""
+    """The replica lacks the last write of the other instance, but both instances are registered on it."""
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as here, v3_client(other_instance) as there:
@@ -228,7 +228,7 @@ async def test_counts_are_written_again_after_a_failover(instance: Instance, oth
 async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A later message of another instance raises the counter, which then looks as if nothing was lost."""
+    """A later message of another instance raises the counter, so that the counter does not show the loss."""
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     key = keys.presence(session_id)
@@ -260,7 +260,7 @@ async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
 
 
 class FrameWatcher:
-    """A watcher that keeps its frames, and calls `on_frame` at each of them."""
+    """A watcher that keeps its frames, and calls `on_frame` for each frame."""
 
     def __init__(self) -> None:
         self.principal = ANONYMOUS
@@ -312,7 +312,7 @@ async def test_new_watcher_of_a_session_without_watchers_gets_no_frame_before_it
 async def test_instance_taken_for_dead_is_counted_again_although_another_clears_its_old_name(
     settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other instance finds it dead, and removes its field at the moment when the field is written again."""
+    """Another instance finds this instance dead. It removes the field in the moment when the field is written again."""
     session_id, pipe = await instance.create(), instance.parts.pipe
     keys = instance.parts.store.keys
     async with (
@@ -338,7 +338,7 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
 
         monkeypatch.setattr(other.parts.pipe, "call_many", delayed)
         await pipe.call("ZREM", keys.instances, buried)
-        await pipe.call("INCR", keys.presence_changes)  # a lost change message: all instances read again
+        await pipe.call("INCR", keys.presence_changes)  # a lost message: all instances read all counts
         async with asyncio.timeout(10):
             await clearing.wait()
 
@@ -359,7 +359,7 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
 async def test_stopping_instance_removes_its_counts(settings: Settings, instance: Instance) -> None:
     session_id = await instance.create()
     key, pipe = instance.parts.store.keys.presence(session_id), instance.parts.pipe
-    one_round = replace(TIMINGS, presence_round_s=60)  # so that only the shutdown can remove the counts
+    one_round = replace(TIMINGS, presence_round_s=60)  # so long that only the shutdown can remove the counts
     async with serving(settings, realtime_timings=one_round) as other, v3_client(other) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(client.socket, 1)
