@@ -53,10 +53,10 @@ class RecoveryLoop:
             await asyncio.sleep(CHECK_S)
 
     async def _check(self, partition: int) -> None:
-        generation = await self._generations.current(partition)
+        generation = await self._generations.load_or_create(partition)
         if self._known.get(partition) == generation:
             return
-        if await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS):
+        if await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS):
             await self._recover(partition, generation)
             self._known[partition] = generation
 
@@ -72,7 +72,7 @@ class RecoveryLoop:
         ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
             await asyncio.gather(*(self._read(session_id) for session_id in ours))
-            await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS)
+            await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS)
             count += len(ours)
             after = page[-1]
         if count:

@@ -16,7 +16,7 @@ from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.clock_step_detector import ClockStepDetector
 from synckairos.store.deadlines import Deadlines, DueClaims
-from synckairos.store.stored_session import LoadedSession
+from synckairos.store.stored_session import SessionLoadResult
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
 
@@ -59,7 +59,7 @@ class Timekeeper:
         """Wake up the loops of all partitions when an earlier deadline is stored."""
         while True:
             with contextlib.suppress(StoreUnavailable, OSError):
-                async for _ in self._deadlines.wake_ups():
+                async for _ in self._deadlines.listen_for_earlier_deadlines():
                     self._wake_up.set()
                     self._wake_up = asyncio.Event()
             await asyncio.sleep(MAX_SLEEP_S)
@@ -103,7 +103,7 @@ class Timekeeper:
 
     def _report_clock_step(self, claim: DueClaims) -> None:
         """Log and count a step of the Redis clock. The new time is used, but the operator must be notified."""
-        step_ms = self._clock_steps.observe(claim.sent_at_s, claim.received_at_s, claim.now_ms)
+        step_ms = self._clock_steps.detect_step(claim.sent_at_s, claim.received_at_s, claim.now_ms)
         if step_ms:
             direction = "forward" if step_ms > 0 else "back"
             CLOCK_STEPS.labels(direction).inc()
@@ -121,7 +121,7 @@ class Timekeeper:
             async with asyncio.timeout(wait_s):
                 await wake_up.wait()
 
-    async def _expire(self, session_id: str, due_ms: int, loaded: LoadedSession) -> None:
+    async def _expire(self, session_id: str, due_ms: int, loaded: SessionLoadResult) -> None:
         """Commit the overdue transitions of one session.
 
         After an error, the session is claimed again when its lease ends.
@@ -131,10 +131,10 @@ class Timekeeper:
             TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
                 # No transition was due. So set the deadline of the session to the deadline in its hash.
-                await self._deadlines.realign(session_id)
+                await self._deadlines.update_from_state(session_id)
         except SessionNotFound:
             with contextlib.suppress(StoreUnavailable):
-                await self._deadlines.realign(session_id)
+                await self._deadlines.update_from_state(session_id)
         except StoreUnavailable:
             pass
         except Exception:  # one session with a fault must not stop the clocks of other sessions

@@ -66,7 +66,7 @@ class AuditTrail:
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         key = f"{cursor or ''} {limit} 0"
-        next_cursor, events = orjson.loads(await self._read_cache.read("events", session_id, key, query))
+        next_cursor, events = orjson.loads(await self._read_cache.read_through("events", session_id, key, query))
         return Page(tuple(_from_list(*values) for values in events), next_cursor)
 
 

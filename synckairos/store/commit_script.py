@@ -60,7 +60,7 @@ class AlreadyDecided(Struct, frozen=True):
     record: bytes
 
 
-class Conflict(Struct, frozen=True):
+class CommitConflict(Struct, frozen=True):
     """The stored session is no longer `base`. Nothing was committed.
 
     `stored` is the session that Redis has at `now_ms`, so that the caller does not need to load it again.
@@ -70,7 +70,7 @@ class Conflict(Struct, frozen=True):
     stored: StoredSession | None
 
 
-CommitOutcome = Committed | AlreadyDecided | Conflict
+CommitOutcome = Committed | AlreadyDecided | CommitConflict
 
 
 class CommitKeys(NamedTuple):
@@ -210,4 +210,4 @@ def _parse_outcome(reply: list[Any]) -> CommitOutcome:
             BACKLOG_REFUSALS.inc()
             raise BacklogFull(reply[1].decode())
         case _:
-            return Conflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
+            return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))

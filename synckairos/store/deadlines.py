@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
-from synckairos.store.redis_errors import raise_lost_cancellation, translated_errors
+from synckairos.store.redis_errors import reraise_swallowed_cancellation, translated_errors
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.stored_session import SESSION_FIELDS, LoadedSession, parse_stored_session
+from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_stored_session
 
 LISTEN_TIMEOUT_S = 30.0
 """Seconds: maximum duration of one wait for a message on the wake-up channel."""
@@ -22,7 +22,7 @@ class ClaimedSession(NamedTuple):
 
     session_id: str
     due_ms: int
-    loaded: LoadedSession
+    loaded: SessionLoadResult
 
 
 class DueClaims(Struct, frozen=True):
@@ -64,13 +64,13 @@ class Deadlines:
         now_ms = int(now)
         claimed = tuple(
             ClaimedSession(
-                due[at].decode(), int(float(due[at + 1])), LoadedSession(now_ms, parse_stored_session(due[at + 2]))
+                due[at].decode(), int(float(due[at + 1])), SessionLoadResult(now_ms, parse_stored_session(due[at + 2]))
             )
             for at in range(0, len(due), 3)
         )
         return DueClaims(sent_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)
 
-    async def realign(self, session_id: str) -> None:
+    async def update_from_state(self, session_id: str) -> None:
         """Set the deadline of a session to the deadline in its hash, or remove it if the hash has none.
 
         Atomic, one round trip.
@@ -79,7 +79,7 @@ class Deadlines:
         with translated_errors():
             await self._realign_script(self._pipe, names, [session_id])
 
-    async def wake_ups(self) -> AsyncIterator[int]:
+    async def listen_for_earlier_deadlines(self) -> AsyncIterator[int]:
         """Yield each new deadline that is earlier than all other deadlines, in ms since the Unix epoch.
 
         Messages can be lost, so the deadlines are only hints.
@@ -91,6 +91,6 @@ class Deadlines:
                 await pubsub.subscribe(self._keys.wake_up_channel)
                 while True:
                     message = await pubsub.get_message(timeout=LISTEN_TIMEOUT_S)
-                    raise_lost_cancellation()
+                    reraise_swallowed_cancellation()
                     if message is not None:
                         yield int(message["data"])

@@ -40,7 +40,7 @@ _LEASE_MS = 30_000
 
 
 class ReadCache:
-    """The read cache of all participants and sessions. If Redis does not answer, `read` queries Postgres."""
+    """The read cache of all participants and sessions. If Redis does not answer, `read_through` queries Postgres."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -48,7 +48,9 @@ class ReadCache:
         self._get_script = LuaScript("read_cache_get")
         self._put_script = LuaScript("read_cache_put")
 
-    async def read(self, kind: CacheKind, id_: str, query: str, run_query: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def read_through(
+        self, kind: CacheKind, id_: str, query: str, run_query: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
         """Return the answer to a query about a participant or session.
 
         If the answer is not cached, call `run_query`.

@@ -221,7 +221,7 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
         assert admin.acl_log() == []
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
     # A unit test compares the Redis commands of the store with its code. arq sends UNWATCH if a job is queued twice.
-    assert Permissions(Keys(), store=False, queue=True).commands - used <= {"unwatch"}
+    assert Permissions(Keys(), store=False, queue=True).redis_commands - used <= {"unwatch"}
 
 
 @pytest.mark.parametrize("deployment", ["acl"], indirect=True)

@@ -103,7 +103,7 @@ class ParticipantSessions:
             # Redis runs the read of the outbox first. A version that is drained between the two reads is then in both
             # results. In the other order it could be missing in both.
             in_outbox, recent = await asyncio.gather(
-                self._outbox.sessions_of_participant(participant_id), self._cache.page(participant_id, before, limit)
+                self._outbox.participant_session_ids(participant_id), self._cache.page(participant_id, before, limit)
             )
         except StoreUnavailable:
             return None
@@ -245,7 +245,9 @@ class ParticipantSessions:
             )
             return orjson.dumps([page.next_cursor, [_to_dict(session) for session in page.items]])
 
-        answer = await self._read_cache.read("lists", participant_id, f"{hour_ms} {cursor} {query.limit}", run_query)
+        answer = await self._read_cache.read_through(
+            "lists", participant_id, f"{hour_ms} {cursor} {query.limit}", run_query
+        )
         next_cursor, sessions = orjson.loads(answer)
         found = tuple(_from_dict(each) for each in sessions)
         items = tuple(session for session in found if session.began_at_ms >= since_ms)

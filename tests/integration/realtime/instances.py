@@ -26,7 +26,7 @@ from synckairos.server.timings import ServerTimings
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from tests.integration.parts import Parts, open_parts
@@ -113,7 +113,7 @@ async def serving(
     """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
-        redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
+        redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
         hub = Hub(
