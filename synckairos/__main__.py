@@ -1,4 +1,4 @@
-"""Entry point of `python -m synckairos`, which is the same as the command `synckairos`."""
+"""`python -m synckairos`: the same as the `synckairos` command."""
 
 from synckairos.cli import main
 

@@ -13,6 +13,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from synckairos.store.connect import connection_options
+from synckairos.telemetry.invalid_data import report_invalid_data
 from synckairos.telemetry.outages import StoreOutage
 
 DRAIN_JOB = "drain"
@@ -23,6 +24,7 @@ WAKEUP_EXPIRES_S = 60
 _COALESCE_S = 0.2  # seconds within which several wake-ups for a partition become one
 _SUPPRESS_S = 5.0  # seconds for which a queued wake-up suppresses others; after that it counts as lost
 _PAUSE_AFTER_FAULT_S = 1.0
+_NO_TTL = -1  # reply of PTTL for a key that never expires
 
 
 def queue_outage() -> StoreOutage:
@@ -123,5 +125,9 @@ async def send_drain_wakeup(queue: ArqRedis, partition: int) -> None:
     Three round trips, or one if a wake-up is queued. The worker deletes the key when the drain begins. So a wake-up
     that arrives during a drain is queued, and is not lost between the last look of that drain and its end.
     """
-    if await queue.set(wakeup_key(queue, partition), b"1", nx=True, px=int(_SUPPRESS_S * 1000)):
+    key = wakeup_key(queue, partition)
+    if await queue.set(key, b"1", nx=True, px=int(_SUPPRESS_S * 1000)):
         await queue.enqueue_job(DRAIN_JOB, partition, _expires=WAKEUP_EXPIRES_S)
+    elif await queue.pttl(key) == _NO_TTL:
+        report_invalid_data(key, "a key without a life, which would suppress all wake-ups, was dropped")
+        await queue.delete(key)

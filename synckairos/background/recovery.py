@@ -1,17 +1,18 @@
-"""The recovery loop: recovers all unfinished sessions after data loss, without waiting for requests.
+"""The recovery loop: after data loss it recovers all open sessions, without waiting for a request for them.
 
-Every instance checks whether each partition still has the generation of the previous check. After a change, the
-instance that gets the lease reads all sessions that are unfinished in Postgres. A read recovers the session. If a
-caller requests a session before, the request recovers the session in the same way.
+Every instance checks whether each partition still has the generation that it knew. After a change, the instance that
+gets the lease reads all sessions that Postgres knows to be open. A session that is requested earlier is recovered
+earlier, in the same way.
 """
 
 import asyncio
 import secrets
 
-from synckairos.errors import SessionNotFound, StoreUnavailable
+from synckairos.errors import InvalidStoredData, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
+from synckairos.store.session_index import SessionIndex
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
 
@@ -19,31 +20,31 @@ CHECK_S = 1.0
 """Seconds between two checks of the generations."""
 
 LEASE_MS = 10_000
-"""Milliseconds that the lease on the recovery of a partition lasts. The lease is renewed after each page."""
+"""Milliseconds that the lease on a partition's recovery lasts. It is renewed after each page."""
 
 PAGE_SIZE = 200
-"""Number of sessions in one page. They are listed from Postgres together, and then read at the same time.
-
-A page takes much less time than the lease.
-"""
+"""Sessions that are listed by Postgres, and read, at the same time. A page takes much less time than the lease."""
 
 logger = log.get_logger(__name__)
 
 
 class RecoveryLoop:
-    """Finds partitions with data loss and recovers their sessions, as long as `run` runs."""
+    """Finds partitions with data loss and recovers their sessions, while `run` runs."""
 
-    def __init__(self, sessions: Sessions, history: HistoryReader, generations: Generations, keys: Keys) -> None:
+    def __init__(
+        self, sessions: Sessions, history: HistoryReader, generations: Generations, index: SessionIndex, keys: Keys
+    ) -> None:
         self._sessions = sessions
         self._history = history
         self._generations = generations
+        self._index = index
         self._keys = keys
         self._known: dict[int, str] = {}
-        """By partition: the generation that needs no recovery."""
+        """The generations whose partitions need no recovery, by partition."""
         self._lease_holder = secrets.token_hex(8)
 
     async def run(self) -> None:
-        """Check all partitions every second until cancelled. If a store does not answer, check again later."""
+        """Check every second until cancelled. If a store does not answer, check again later."""
         while True:
             for partition in range(self._keys.partitions):
                 try:
@@ -53,18 +54,23 @@ class RecoveryLoop:
             await asyncio.sleep(CHECK_S)
 
     async def _check(self, partition: int) -> None:
-        generation = await self._generations.load_or_create(partition)
+        if await self._index.is_rebuild_due(partition):
+            await self._rebuild_index(partition)
+        generation = await self._generations.current(partition)
         if self._known.get(partition) == generation:
             return
-        if await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS):
+        if await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS):
             await self._recover(partition, generation)
             self._known[partition] = generation
 
-    async def _recover(self, partition: int, generation: str) -> None:
-        """Read each unfinished session of a partition whose epoch is of another generation.
+    async def _rebuild_index(self, partition: int) -> None:
+        """Build the deadlines and the list of live sessions again, after invalid data in one of them was dropped."""
+        if await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS):
+            count = await self._index.rebuild(partition)
+            logger.warning("deadlines and live sessions built again", partition=partition, sessions=count)
 
-        The read recovers the session.
-        """
+    async def _recover(self, partition: int, generation: str) -> None:
+        """Read every open session of a partition that is of another generation. The read recovers it."""
         after: str | None = None
         count = 0
         while page := await self._history.unfinished_sessions(
@@ -72,7 +78,7 @@ class RecoveryLoop:
         ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
             await asyncio.gather(*(self._read(session_id) for session_id in ours))
-            await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS)
+            await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS)
             count += len(ours)
             after = page[-1]
         if count:
@@ -83,3 +89,5 @@ class RecoveryLoop:
             await self._sessions.read(session_id)
         except SessionNotFound:
             logger.info("session deleted before its recovery", session_id=session_id)
+        except InvalidStoredData:
+            logger.warning("session not recovered", session_id=session_id)

@@ -66,8 +66,12 @@ class AuditTrail:
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         key = f"{cursor or ''} {limit} 0"
-        next_cursor, events = orjson.loads(await self._read_cache.read_through("events", session_id, key, query))
-        return Page(tuple(_from_list(*values) for values in events), next_cursor)
+        return await self._read_cache.read("events", session_id, key, query, _parse_page)
+
+
+def _parse_page(answer: bytes) -> Page[TrailEvent]:
+    next_cursor, events = orjson.loads(answer)
+    return Page(tuple(_from_list(*values) for values in events), next_cursor)
 
 
 def _to_list(event: TrailEvent) -> list[Any]:

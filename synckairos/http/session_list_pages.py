@@ -6,15 +6,18 @@ from typing import Any
 
 import orjson
 
-from synckairos.errors import SessionNotFound
+from synckairos.errors import InvalidStoredData, SessionNotFound
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES, cut_to_page
 from synckairos.history.reader import HistoryReader
+from synckairos.history.records import ListedSession
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import ListKey
 from synckairos.store.sessions import SessionStore
-from synckairos.store.stored_session import StoredSession
+from synckairos.store.stored_session import LoadedSession, StoredSession
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.query_parameters import ListQuery
+from synckairos.wire.snapshot import check_document
 
 LIVE_BATCH_SIZE = 200
 """Number of live sessions that one read of Redis returns if the list has a filter. A live session has not ended."""
@@ -88,10 +91,12 @@ class SessionList:
                 ends.append((unseen[first - 1].created_at_ms, unseen[first - 1].session_id))
                 break
             batch = unseen[first : first + LOAD_BATCH_SIZE]
-            loaded = await asyncio.gather(*(self._store.load(item.session_id) for item in batch))
+            loaded = await asyncio.gather(*(self._load(item.session_id) for item in batch))
             for item, current in zip(batch, loaded, strict=True):
+                if current is None or (audited_document := _checked_document(item)) is None:
+                    continue
                 document = await self._current_document(
-                    item.session_id, current.stored, current.now_ms, item.snapshot.document
+                    item.session_id, current.stored, current.now_ms, audited_document
                 )
                 if document is not None and _matches(document, query):
                     found[item.created_at_ms, item.session_id] = document
@@ -103,6 +108,13 @@ class SessionList:
             end = page_keys[-1]
         documents = [found[key] for key in page_keys]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
+
+    async def _load(self, session_id: str) -> LoadedSession | None:
+        """Load a session; None if its stored data is invalid, so that the list leaves it out."""
+        try:
+            return await self._store.load(session_id)
+        except InvalidStoredData:
+            return None
 
     async def _live_sessions(
         self, query: ListQuery, before: ListKey | None
@@ -148,8 +160,18 @@ class SessionList:
             return stored.snapshot.document
         try:
             return (await self._sessions.read(session_id)).snapshot.document
-        except SessionNotFound:
+        except (SessionNotFound, InvalidStoredData):
             return None
+
+
+def _checked_document(item: ListedSession) -> bytes | None:
+    """Return the document of Postgres; None if it is invalid, so that the list leaves the session out."""
+    try:
+        with parsing(f"sync_events {item.session_id}"):
+            check_document(item.session_id, item.snapshot)
+    except InvalidStoredData:
+        return None
+    return item.snapshot.document
 
 
 def _matches(document: bytes, query: ListQuery) -> bool:

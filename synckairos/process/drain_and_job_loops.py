@@ -39,15 +39,18 @@ from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.wakeups import RUN_JOB, JobWakeups
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import open_store
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
+from synckairos.store.redis_errors import is_about_invalid_data
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
-from synckairos.telemetry.outages import StoreOutage
+from synckairos.telemetry.guarded_loop import keep_running
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
+from synckairos.telemetry.outages import QuietPeriod, StoreOutage
 
 SWEEP_INTERVAL_S = 2.0
 """Seconds between two sweeps. A sweep drains all partitions, for outbox entries whose wake-up was lost."""
@@ -110,12 +113,14 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
             max_messages = _MAX_DRAINS + 2 * settings.partitions
             drain_function = _drain_function(drains)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_sweep(drains, outbox, sweep_s), name="sweep")
+                group.create_task(keep_running("sweep", lambda: _sweep(drains, outbox, sweep_s)), name="sweep")
                 group.create_task(
                     _run_arq_loop(drain_function, settings, at_queue, "drain", max_messages, _POLL_S),
                     name="drain wake-ups",
                 )
-                group.create_task(_run_jobs(settings, pipe, outbox, at_queue, sweep_s), name="jobs")
+                group.create_task(
+                    keep_running("jobs", lambda: _run_jobs(settings, pipe, outbox, at_queue, sweep_s)), name="jobs"
+                )
     finally:
         await writer.close()
 
@@ -123,7 +128,7 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
 async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
     while True:
         try:
-            await check_store_settings(pipe, keys)
+            await open_store(pipe, keys)
         except StoreUnavailable as fault:
             pipe.outage.began("start", fault.__cause__ or fault)
             await asyncio.sleep(pause_s)
@@ -141,6 +146,7 @@ class _Drains:
         self._writer = writer
         self._redis_outage = redis_outage
         self._interrupted = False
+        self._failures = QuietPeriod()
 
     async def drain_partition(self, partition: int) -> None:
         """Drain one partition of the outbox. If a store becomes unreachable, log the outage and return."""
@@ -151,6 +157,9 @@ class _Drains:
                 self._redis_outage.began("drain", fault.__cause__ or fault)
             else:
                 self._log_interruption(fault)
+        except Exception:
+            if (more_before := self._failures.next_line()) is not None:
+                logger.exception("drain failed", partition=partition, more_before=more_before)
         else:
             self._redis_outage.ended("drain")
 
@@ -284,11 +293,23 @@ async def _run_arq_loop(
         finally:
             await _close(worker, loop)
         fault = None if loop.cancelled() else loop.exception()
-        if isinstance(fault, RedisError | OSError):
+        if isinstance(fault, PARSE_ERRORS) or (fault is not None and is_about_invalid_data(fault)):
+            await _drop_queue(settings, queue, fault)
+        elif isinstance(fault, RedisError | OSError):
             outage.began(part, fault)
         else:
             logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
         await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))
+
+
+async def _drop_queue(settings: Settings, queue: str, fault: BaseException) -> None:
+    """Drop the messages of a queue, one of which arq cannot read. Sweeps find the work that they announced."""
+    name = arq_queue_name(settings.key_prefix, queue)
+    report_invalid_data(name, fault)
+    client = make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue)
+    with suppress(RedisError, OSError):
+        await client.delete(name)
+    await client.aclose(close_connection_pool=True)
 
 
 async def _close(worker: Worker, loop: asyncio.Task[None]) -> None:

@@ -36,7 +36,7 @@ from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
 from synckairos.service.assembly import build_session_service
-from synckairos.store.connect import check_store_settings, make_redis_client
+from synckairos.store.connect import open_redis, open_store
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
@@ -44,8 +44,10 @@ from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
+from synckairos.store.session_index import SessionIndex
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
+from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
@@ -94,12 +96,12 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
-        await check_store_settings(pipe, keys)
+        await open_store(pipe, keys)
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
         pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
-        redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
+        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
@@ -150,8 +152,15 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             commit_signals=hub.change_event,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
-        recovery = RecoveryLoop(sessions, history, service.generations, keys)
-        yield Server(application, settings, hub, listener), [hub.run(), timekeeper.run(), recovery.run()]
+        recovery = RecoveryLoop(sessions, history, service.generations, SessionIndex(pipe, keys), keys)
+        yield (
+            Server(application, settings, hub, listener),
+            [
+                keep_running("hub", hub.run),
+                keep_running("timekeeper", timekeeper.run),
+                keep_running("recovery", recovery.run),
+            ],
+        )
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
 from synckairos.telemetry import log
+from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import Snapshot
@@ -173,7 +174,7 @@ class Hub:
                     session.ended_epoch = before.epoch
         except SessionNotFound:
             return None
-        self._feed.set_initial_snapshot(session_id, update.snapshot)
+        self._feed.seed(session_id, update.snapshot)
         latest = session.latest
         if latest is None or not update.is_covered_by(latest) or (latest is known and update.shows_loss_of(latest)):
             session.latest = update
@@ -194,7 +195,7 @@ class Hub:
         now_ms = self.now_ms()
         return (
             SessionUpdate.from_message(message, now_ms)
-            for message in await self._feed.read_history(current.session_id, current.snapshot)
+            for message in await self._feed.history(current.session_id, current.snapshot)
         )
 
     def activate(self, subscription: Subscription, current: SessionUpdate | None) -> None:
@@ -251,11 +252,11 @@ class Hub:
 
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
-    def on_feed_message(self, message: FeedMessage) -> None:
+    def publish(self, message: FeedMessage) -> None:
         """Notify all watchers of the version in a feed message."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
-    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Notify all watchers of a state that the feed read from the store because feed messages were lost.
 
         `went_back`: whether the store lost versions. The state can then have a lower version than the watchers have.
@@ -267,7 +268,7 @@ class Hub:
                 subscription.notified = None
         self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
 
-    def on_session_missing(self, session_id: str) -> None:
+    def absent(self, session_id: str) -> None:
         """Read a watched session that Redis does not hold any more. The read restores an evicted session."""
         self.spawn(self._restore(session_id))
 
@@ -305,9 +306,9 @@ class Hub:
     async def run(self) -> None:
         """Run the feed, presence and the connection checks until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed.run(self))
-            group.create_task(self.presence.run())
-            group.create_task(self._check_connections())
+            group.create_task(keep_running("feed", lambda: self._feed.run(self)))
+            group.create_task(keep_running("presence", self.presence.run))
+            group.create_task(keep_running("connection checks", self._check_connections))
 
     async def _check_connections(self) -> None:
         while True:

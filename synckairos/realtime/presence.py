@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from synckairos.errors import Forbidden, StoreUnavailable
+from synckairos.errors import Forbidden, InvalidStoredData, StoreUnavailable
 from synckairos.principal import Principal
 from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, after_heartbeat
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
@@ -22,6 +23,7 @@ from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, PresenceStore
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.telemetry import log
+from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
 from synckairos.wire import v3_messages
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
@@ -157,10 +159,10 @@ class PresenceTracker:
 
     async def run(self) -> None:
         """Send heartbeats and run presence rounds until cancelled."""
-        self._store.listen_for_changes(self._receive)
+        self._store.listen(self._receive)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_heartbeats())
-            group.create_task(self._run_rounds())
+            group.create_task(keep_running("presence heartbeats", self._send_heartbeats))
+            group.create_task(keep_running("presence rounds", self._run_rounds))
 
     async def flush(self) -> None:
         """Run a final round at shutdown, so that the other instances stop to count the watchers of this instance.
@@ -196,9 +198,9 @@ class PresenceTracker:
         registrations = self._sync.registrations
         values = {each: session.local().render() if session.entries else b"" for each, session in sessions.items()}
         try:
-            await self._store.write_counts(values)
+            await self._store.write(values)
             if changed := [each for each, value in values.items() if sessions[each].written != value]:
-                await self._store.publish_changed_sessions(changed)
+                await self._store.publish(changed)
         except StoreUnavailable:
             self._to_write.update(dict.fromkeys(sessions))
             raise
@@ -213,7 +215,7 @@ class PresenceTracker:
 
     async def _read(self, session_ids: list[str]) -> None:
         try:
-            found = await self._store.read_counts(session_ids)
+            found = await self._store.read(session_ids)
         except StoreUnavailable:
             self._to_read.update(dict.fromkeys(session_ids))
             raise
@@ -222,12 +224,25 @@ class PresenceTracker:
             if session is None:
                 continue
             by_instance.pop(self._store.instance, None)  # the counts in memory are newer than the stored counts
-            session.other_instances = tuple(by_instance)
-            total = PresenceCounts.sum((session.local(), *map(PresenceCounts.parse, by_instance.values())))
+            others = await self._parse_counts(session_id, by_instance)
+            session.other_instances = tuple(others)
+            total = PresenceCounts.sum((session.local(), *others.values()))
             if total != session.total:
                 session.total, session.is_changed = total, True
                 session.frame = v3_messages.presence_frame(session_id, self._server_time.now_ms(), total)
             self._to_send[session_id] = None
+
+    async def _parse_counts(self, session_id: str, by_instance: dict[str, bytes]) -> dict[str, PresenceCounts]:
+        """Parse the counts of other instances. Counts that cannot be parsed are removed and count for nothing."""
+        counts: dict[str, PresenceCounts] = {}
+        for instance, text in by_instance.items():
+            try:
+                with self._store.parsing(session_id):
+                    counts[instance] = PresenceCounts.parse(text)
+            except InvalidStoredData:
+                with suppress(StoreUnavailable):
+                    await self._store.remove_field(session_id, instance)
+        return counts
 
     async def _send_frames(self) -> None:
         """Send changed PRESENCE frames to all watchers that want frames, and unchanged frames to new watchers."""
@@ -269,9 +284,7 @@ class PresenceTracker:
             silent_s, covered = now_s - beat_s, self._sync.covered
             needs_new_name = self._sync.suspects_loss or silent_s >= DEAD_AFTER_S
             try:
-                beat = await self._store.send_heartbeat(
-                    may_remove_dead=silent_s < DEAD_AFTER_S / 2, rename=needs_new_name
-                )
+                beat = await self._store.heartbeat(may_remove_dead=silent_s < DEAD_AFTER_S / 2, rename=needs_new_name)
             except StoreUnavailable as fault:
                 logger.debug("no heartbeat", cause=fault.code)
             else:

@@ -13,6 +13,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.session_json import parse_session
@@ -46,7 +47,8 @@ class PastVersions:
             IdempotencyKeyReused: the command id was used for another request.
             ReplayedRefusal: the command was refused.
         """
-        decision = IdempotencyRecord.parse(record)
+        with parsing(self._store.keys.idempotency_records(session_id)):
+            decision = IdempotencyRecord.parse(record)
         if not request.matches(decision.fingerprint):
             raise IdempotencyKeyReused
         snapshot = await self._find(session_id, (decision.epoch, decision.version), current)
@@ -62,7 +64,7 @@ class PastVersions:
         Raises: SessionNotFound if the session did not exist at that instant.
         """
         oldest: FeedMessage | None = None
-        for message in await self._store.read_history(session_id):
+        for message in await self._store.history(session_id):
             if message.at_ms <= at_ms:
                 return _answer(message, at_ms)
             oldest = message
@@ -80,7 +82,7 @@ class PastVersions:
         The event of the expiry contains the id. If the version history no longer has that event, the version before the
         expiry shows the turn. The result is also None if no store has that version.
         """
-        for message in await self._store.read_history(expired.session_id):
+        for message in await self._store.history(expired.session_id):
             if message.event_type is EventType.SESSION_EXPIRED:
                 return message.participant_id
         assert expired.completed_at_ms is not None
@@ -118,7 +120,7 @@ class PastVersions:
         """Return the snapshot of the version at `position` (epoch, version), from the first store that has it."""
         if current is not None and current.position == position:
             return current
-        for message in await self._store.read_history(session_id):
+        for message in await self._store.history(session_id):
             if message.snapshot.position == position:
                 return message.snapshot
         with suppress(StoreUnavailable):

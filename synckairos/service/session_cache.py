@@ -4,8 +4,9 @@ With the cache, the next command on a session does not need to load and parse it
 still has the same bytes.
 """
 
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import Snapshot, check_document
 
 MAX_BYTES = 8 << 20
 """Bytes: maximum total size of the documents in the cache. The parsed sessions need several times this memory."""
@@ -33,6 +34,22 @@ class SessionCache:
         if cached is not None and cached.document == document:
             return cached
         return RenderedSession.parse(document, cached)
+
+    def parse_stored(self, session_id: str, snapshot: Snapshot, key: str) -> RenderedSession:
+        """Return the session of a stored snapshot. Raises InvalidStoredData if the document is not that session's."""
+        with parsing(key):
+            parsed = self.parse(session_id, snapshot.document)
+            session = parsed.session
+            if (session.session_id, session.epoch, session.version) != (session_id, *snapshot.position):
+                raise ValueError("the document is of another session or version")
+            return parsed
+
+    def check(self, session_id: str, snapshot: Snapshot, key: str) -> None:
+        """Raise InvalidStoredData if a document that is read, and not parsed, is not that session's."""
+        _, cached = self._entries.get(session_id) or (None, None)
+        if cached is None or cached.document != snapshot.document:
+            with parsing(key):
+                check_document(session_id, snapshot)
 
     def put(self, session_id: str, snapshot: Snapshot, rendered: RenderedSession) -> None:
         """Put a session into the cache. If the cache is then too large, remove the sessions that were put first."""

@@ -11,6 +11,7 @@ from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import StoredSession, parse_stored_session
+from synckairos.telemetry.invalid_data import parsing, report_dropped_keys
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
@@ -60,7 +61,7 @@ class AlreadyDecided(Struct, frozen=True):
     record: bytes
 
 
-class CommitConflict(Struct, frozen=True):
+class Conflict(Struct, frozen=True):
     """The stored session is no longer `base`. Nothing was committed.
 
     `stored` is the session that Redis has at `now_ms`, so that the caller does not need to load it again.
@@ -70,7 +71,7 @@ class CommitConflict(Struct, frozen=True):
     stored: StoredSession | None
 
 
-CommitOutcome = Committed | AlreadyDecided | CommitConflict
+CommitOutcome = Committed | AlreadyDecided | Conflict
 
 
 class CommitKeys(NamedTuple):
@@ -136,7 +137,7 @@ class CommitScript:
 
         Raises: BacklogFull if the outbox has reached a limit.
         """
-        return _parse_outcome(await self._script(pipe, *self._build_call(commit)))
+        return self._parse_outcome(commit, await self._script(pipe, *self._build_call(commit)))
 
     async def run_many(self, pipe: RedisPipe, commits: Sequence[Commit]) -> list[CommitOutcome]:
         """Send several commits in one round trip, and return their results in order. Each commit is atomic by itself.
@@ -144,7 +145,21 @@ class CommitScript:
         Raises: BacklogFull if the outbox has reached a limit.
         """
         replies = await self._script.call_many(pipe, [self._build_call(commit) for commit in commits])
-        return [_parse_outcome(reply) for reply in replies]
+        return [self._parse_outcome(*pair) for pair in zip(commits, replies, strict=True)]
+
+    def _parse_outcome(self, commit: Commit, reply: list[Any]) -> CommitOutcome:
+        match reply[0]:
+            case b"ok":
+                report_dropped_keys(reply[1:])
+                return Committed()
+            case b"replay":
+                return AlreadyDecided(reply[1])
+            case b"full":
+                BACKLOG_REFUSALS.inc()
+                raise BacklogFull(reply[1].decode())
+            case _:
+                with parsing(self._keys.session(commit.session_id)):
+                    return Conflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
 
     def _build_call(self, commit: Commit) -> ScriptCall:
         keys, session_id, base = self._keys, commit.session_id, commit.base
@@ -198,16 +213,3 @@ class CommitScript:
 
 
 _NO_LIMITS = UNLIMITED.script_arguments()
-
-
-def _parse_outcome(reply: list[Any]) -> CommitOutcome:
-    match reply[0]:
-        case b"ok":
-            return Committed()
-        case b"replay":
-            return AlreadyDecided(reply[1])
-        case b"full":
-            BACKLOG_REFUSALS.inc()
-            raise BacklogFull(reply[1].decode())
-        case _:
-            return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))

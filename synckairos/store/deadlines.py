@@ -7,14 +7,19 @@ from typing import NamedTuple
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from synckairos.errors import InvalidStoredData
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
-from synckairos.store.redis_errors import reraise_swallowed_cancellation, translated_errors
-from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_stored_session
+from synckairos.store.redis_errors import raise_lost_cancellation, translated_errors
+from synckairos.store.shared_connection import RedisPipe, checked
+from synckairos.store.stored_session import SESSION_FIELDS, LoadedSession, parse_session_id, parse_stored_session
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_dropped_keys, report_invalid_data
 
 LISTEN_TIMEOUT_S = 30.0
 """Seconds: maximum duration of one wait for a message on the wake-up channel."""
+
+
+_MAX_SCORE = 2.0**53
 
 
 class ClaimedSession(NamedTuple):
@@ -22,14 +27,15 @@ class ClaimedSession(NamedTuple):
 
     session_id: str
     due_ms: int
-    loaded: SessionLoadResult
+    loaded: LoadedSession
 
 
 class DueClaims(Struct, frozen=True):
     """The result of a claim: the claimed sessions, and the next deadline in the sorted set.
 
-    `next_due_ms` is None if the sorted set is empty. `sent_at_s` and `received_at_s` are readings of this process'
-    monotonic clock in seconds. The time of Redis was `now_ms` at an instant between these readings.
+    `next_due_ms` is None if the sorted set is empty. `invalid` are the ids of claimed sessions whose data is invalid.
+    `sent_at_s` and `received_at_s` are readings of this process' monotonic clock in seconds. The time of Redis was
+    `now_ms` at an instant between these readings.
     """
 
     sent_at_s: float
@@ -37,6 +43,7 @@ class DueClaims(Struct, frozen=True):
     now_ms: int
     next_due_ms: int | None
     due: tuple[ClaimedSession, ...]
+    invalid: tuple[str, ...] = ()
 
 
 class Deadlines:
@@ -51,26 +58,47 @@ class Deadlines:
         self._keys = keys
         self._claim_script = LuaScript("deadlines_claim")
         self._realign_script = LuaScript("deadline_set_from_session")
+        self._postpone_script = LuaScript("deadline_postpone")
 
     async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
         """Claim at most `count` due sessions for `lease_ms`, and load them. Atomic, one round trip."""
         sent_at_s = time.monotonic()
         with translated_errors():
-            now, head, *due = await self._claim_script(
+            now, head, dropped_key, *due = await self._claim_script(
                 self._pipe,
                 [self._keys.deadlines(partition)],
                 [count, lease_ms, self._keys.session_prefix(partition), *SESSION_FIELDS],
             )
-        now_ms = int(now)
-        claimed = tuple(
-            ClaimedSession(
-                due[at].decode(), int(float(due[at + 1])), SessionLoadResult(now_ms, parse_stored_session(due[at + 2]))
-            )
-            for at in range(0, len(due), 3)
-        )
-        return DueClaims(sent_at_s, time.monotonic(), now_ms, int(float(head)) if head else None, claimed)
+        received_at_s, now_ms = time.monotonic(), int(now)
+        if dropped_key:
+            report_dropped_keys([dropped_key])
+        claimed, invalid, damaged = [], [], []
+        for member, score, fields in zip(due[::3], due[1::3], due[2::3], strict=True):
+            try:
+                session_id = parse_session_id(member)
+            except ValueError as error:
+                report_invalid_data(self._keys.deadlines(partition), error)
+                damaged.append(member)
+                continue
+            try:
+                with parsing(self._keys.session(session_id)):
+                    loaded = LoadedSession(now_ms, parse_stored_session(checked(fields)))
+                    claimed.append(ClaimedSession(session_id, _parse_score(score), loaded))
+            except InvalidStoredData:
+                invalid.append(session_id)
+        if damaged:
+            with translated_errors():
+                await self._pipe.call("ZREM", self._keys.deadlines(partition), *damaged)
+        next_due_ms = _parse_score(head) if head else None
+        return DueClaims(sent_at_s, received_at_s, now_ms, next_due_ms, tuple(claimed), tuple(invalid))
 
-    async def update_from_state(self, session_id: str) -> None:
+    async def postpone(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
+        """Claim a session that cannot be expired not before `until_ms`, unless its deadline was written meanwhile."""
+        name = self._keys.deadlines(self._keys.partition_of(session_id))
+        with translated_errors():
+            await self._postpone_script(self._pipe, [name], [session_id, lease_until_ms, until_ms])
+
+    async def realign(self, session_id: str) -> None:
         """Set the deadline of a session to the deadline in its hash, or remove it if the hash has none.
 
         Atomic, one round trip.
@@ -79,7 +107,7 @@ class Deadlines:
         with translated_errors():
             await self._realign_script(self._pipe, names, [session_id])
 
-    async def listen_for_earlier_deadlines(self) -> AsyncIterator[int]:
+    async def wake_ups(self) -> AsyncIterator[int]:
         """Yield each new deadline that is earlier than all other deadlines, in ms since the Unix epoch.
 
         Messages can be lost, so the deadlines are only hints.
@@ -91,6 +119,16 @@ class Deadlines:
                 await pubsub.subscribe(self._keys.wake_up_channel)
                 while True:
                     message = await pubsub.get_message(timeout=LISTEN_TIMEOUT_S)
-                    reraise_swallowed_cancellation()
+                    raise_lost_cancellation()
                     if message is not None:
-                        yield int(message["data"])
+                        try:
+                            due_ms = int(message["data"])
+                        except PARSE_ERRORS as error:
+                            report_invalid_data(self._keys.wake_up_channel, error)
+                            continue
+                        yield due_ms
+
+
+def _parse_score(score: bytes) -> int:
+    """Return a score as whole ms. An infinite score, which no release writes, is as far away as a score can be."""
+    return int(max(-_MAX_SCORE, min(_MAX_SCORE, float(score))))

@@ -12,7 +12,8 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox import StreamEntry
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisPipe, parse_time_ms
+from synckairos.store.shared_connection import RedisPipe, checked, parse_time_ms
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_dropped_keys, report_invalid_data
 
 
 class FailedEntry(Struct, frozen=True):
@@ -38,7 +39,7 @@ class FailedEntries:
         self._fail_script = LuaScript("outbox_entry_fail")
         self._retry_script = LuaScript("failed_entry_reschedule")
 
-    async def record_failure(
+    async def add(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None
     ) -> None:
         """Move an outbox entry out of the stream, or store another failure of a failed entry. Atomic, one round trip.
@@ -51,11 +52,11 @@ class FailedEntries:
             self._keys.failed_entry(partition, entry_id),
             self._keys.drain_tally(partition),
             self._keys.outbox_bytes(partition),
-            self._keys.failed_entry_versions(partition),
+            self._keys.outbox_gaps(partition),
         ]
         args: list[Any] = [entry_id, "" if next_attempt_in_ms is None else next_attempt_in_ms, retries, error]
         with translated_errors():
-            await self._fail_script(self._pipe, names, args)
+            report_dropped_keys(await self._fail_script(self._pipe, names, args))
 
     async def load_due(self, partition: int, count: int) -> list[FailedEntry]:
         """Return at most `count` failed entries whose next attempt is due. Two round trips, one if no entry is due."""
@@ -65,7 +66,10 @@ class FailedEntries:
                 [("TIME",), ("ZRANGE", name, "-inf", "(inf", "BYSCORE", "LIMIT", 0, count, "WITHSCORES")]
             )
         now_ms = parse_time_ms(time)
-        pairs = [(found[at].decode(), int(float(found[at + 1]))) for at in range(0, len(found), 2)]
+        pairs = [
+            (found[at].decode(errors="backslashreplace"), int(max(-(2.0**53), float(found[at + 1]))))
+            for at in range(0, len(found), 2)
+        ]
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 
     async def load_all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
@@ -75,7 +79,10 @@ class FailedEntries:
             found: list[bytes] = await self._pipe.call(
                 "ZRANGE", self._keys.failed_entries(partition), low, "inf", "BYSCORE", "WITHSCORES"
             )
-        scores = [(found[at].decode(), float(found[at + 1])) for at in range(0, len(found), 2)]
+        scores = [
+            (found[at].decode(errors="backslashreplace"), max(-(2.0**53), float(found[at + 1])))
+            for at in range(0, len(found), 2)
+        ]
         return await self._load(partition, [(i, None if score == float("inf") else int(score)) for i, score in scores])
 
     async def load_set_aside(self) -> list[FailedEntry]:
@@ -103,7 +110,7 @@ class FailedEntries:
                 retried += await self.retry(each.partition, each.entry.entry_id)
         return retried
 
-    async def record_written(self, partition: int, entry: StreamEntry) -> None:
+    async def close_gap(self, partition: int, entry: StreamEntry) -> None:
         """Remove the gap of a failed entry that Postgres now has.
 
         Call this before the session is settled. One round trip.
@@ -111,7 +118,7 @@ class FailedEntries:
         fields = entry.fields
         gap = b" ".join(fields.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
         with translated_errors():
-            await self._pipe.call("ZREM", self._keys.failed_entry_versions(partition), gap)
+            await self._pipe.call("ZREM", self._keys.outbox_gaps(partition), gap)
 
     async def remove(self, partition: int, entry_id: str) -> None:
         """Remove a failed entry that Postgres now has. One round trip."""
@@ -127,14 +134,22 @@ class FailedEntries:
         if not wanted:
             return []
         with translated_errors():
-            hashes: list[list[bytes]] = await self._pipe.call_many(
+            hashes = await self._pipe.call_each(
                 [("HGETALL", self._keys.failed_entry(partition, entry_id)) for entry_id, _ in wanted]
             )
-        return [
-            _parse_failed_entry(partition, entry_id, next_ms, found)
-            for (entry_id, next_ms), found in zip(wanted, hashes, strict=True)
-            if found
-        ]
+        entries, damaged = [], []
+        for (entry_id, next_ms), found in zip(wanted, hashes, strict=True):
+            try:
+                if checked(found):
+                    entries.append(_parse_failed_entry(partition, entry_id, next_ms, found))
+            except PARSE_ERRORS as error:
+                report_invalid_data(self._keys.failed_entry(partition, entry_id), error)
+                damaged.append(entry_id)
+        if damaged:
+            # Nothing is left of these entries. Their keys stay, for the operator.
+            with translated_errors():
+                await self._pipe.call("ZREM", self._keys.failed_entries(partition), *damaged)
+        return entries
 
 
 def _parse_failed_entry(partition: int, entry_id: str, next_ms: int | None, flat: list[bytes]) -> FailedEntry:
@@ -143,8 +158,12 @@ def _parse_failed_entry(partition: int, entry_id: str, next_ms: int | None, flat
     return FailedEntry(
         partition=partition,
         entry=StreamEntry(entry_id, fields),
-        retries=int(found[b":tries"]),
-        error=found[b":error"].decode(errors="replace"),
-        first_failed_at_ms=int(found[b":first_failed_at_ms"]),
+        retries=_number(found.get(b":tries")),
+        error=found.get(b":error", b"").decode(errors="replace"),
+        first_failed_at_ms=_number(found.get(b":first_failed_at_ms")),
         next_attempt_at_ms=next_ms,
     )
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value and value.isdigit() and len(value) < 20 else 0

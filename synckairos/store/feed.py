@@ -17,17 +17,20 @@ from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
 from synckairos.clock.model import EventType
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
+from synckairos.frozen_replace import replace
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.redis_time_estimate import ServerTime
-from synckairos.store.shared_connection import RedisCommand, RedisPipe
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, checked
 from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse_stored_session
 from synckairos.telemetry import log
+from synckairos.telemetry.guarded_loop import keep_running
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_invalid_data
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, MessageWithBody
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import Snapshot, check_document
 
 COMPARE_S = 2.0
 """Seconds between two comparisons of the versions of watched sessions with the stored versions."""
@@ -55,23 +58,23 @@ logger = log.get_logger(__name__)
 _ERRORS = (RedisError, OSError, StoreUnavailable)
 
 
-class FeedListener(Protocol):
+class Listener(Protocol):
     """The receiver of versions from the feed. Its methods are called synchronously and in the order of versions.
 
     The methods must not raise.
     """
 
-    def on_feed_message(self, message: FeedMessage) -> None:
+    def publish(self, message: FeedMessage) -> None:
         """Receive the next version of a watched session."""
 
-    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Receive the stored version of a session, because versions before it are missing or were lost.
 
         `went_back` is True if the store has lost versions that watchers received. The store can then issue a version
         number again, so watchers can have a version with the same number.
         """
 
-    def on_session_missing(self, session_id: str) -> None:
+    def absent(self, session_id: str) -> None:
         """Receive the notice that Redis no longer has a watched session."""
 
 
@@ -116,7 +119,7 @@ class Feed:
         self._watched: dict[str, _WatchedSession] = {}
         self._to_reread: dict[str, None] = {}
         self._has_to_reread = asyncio.Event()
-        self._listener: FeedListener | None = None
+        self._listener: Listener | None = None
         self.subscriber = PubSubConnection(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
@@ -154,14 +157,14 @@ class Feed:
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
-    def set_initial_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
+    def seed(self, session_id: str, snapshot: Snapshot) -> None:
         """Set the snapshot that the next feed message must follow, if the session has no snapshot yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
     def request_resync(self, session_id: str) -> None:
-        """Request a call of `on_feed_resync` for the session at the next comparison that succeeds.
+        """Request a `resync` of the session at the next comparison that succeeds.
 
         The reason is that a watcher has joined and did not receive the session's state.
         """
@@ -169,27 +172,32 @@ class Feed:
         if watched is not None:
             watched.needs_resync = True
 
-    async def read_history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
+    async def history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
         """Return the feed messages of a session from the version `snapshot` back, newest first. One round trip.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
         with translated_errors():
             kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
-        return parse_history(snapshot, kept)
+        return parse_history(snapshot, kept, self._keys.history(session_id))
 
-    async def run(self, listener: FeedListener) -> None:
+    async def run(self, listener: Listener) -> None:
         """Receive feed messages until cancelled. After each failure of Redis, reconnect and continue."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscriber.run())
-            group.create_task(self._compare_regularly())
-            group.create_task(self._reread_when_needed())
+            group.create_task(keep_running("feed comparison", self._compare_regularly))
+            group.create_task(keep_running("feed reads", self._reread_when_needed))
 
     # -- versions -----------------------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, payload: bytes) -> None:
         packed = MessageWithBody.parse(payload)
+        message = packed.message
+        if self._keys.feed_channel(message.session_id) != channel:
+            raise ValueError("the message is of another session")
+        if packed.body.startswith(b"{"):
+            check_document(message.session_id, replace(message.snapshot, document=packed.body))
         FEED_MESSAGES.inc()
         FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - packed.message.at_ms) / 1000))
         self._take(packed)
@@ -209,7 +217,13 @@ class Feed:
             if len(watched.backlog) < MAX_BACKLOG:
                 watched.backlog.append(packed)
         elif _follows(at, message):
-            self._deliver(watched, packed.unpack(at.document if at else b""))
+            try:
+                unpacked = packed.unpack(at.document if at else b"")
+            except PARSE_ERRORS as error:
+                report_invalid_data(self._keys.feed_channel(message.session_id), error)
+                self._request_reread(message.session_id, watched)
+            else:
+                self._deliver(watched, unpacked)
         elif at is None or message.snapshot.epoch != at.epoch or message.snapshot.version > at.version:
             FEED_GAPS.inc()
             # The reread returns a version that is not older than this message, so the message is not kept.
@@ -217,10 +231,10 @@ class Feed:
 
     def _deliver(self, watched: _WatchedSession, message: FeedMessage) -> None:
         watched.at = message.snapshot
-        self._running_listener.on_feed_message(message)
+        self._running_listener.publish(message)
 
     @property
-    def _running_listener(self) -> FeedListener:
+    def _running_listener(self) -> Listener:
         assert self._listener is not None, "run() sets the listener"
         return self._listener
 
@@ -258,7 +272,7 @@ class Feed:
         for session_id, stored in zip(ids, await self._load_positions(ids), strict=True):
             watched = self._watched.get(session_id)
             if watched is not None and watched.is_rereading:
-                if watched.is_at(stored):
+                if isinstance(stored, InvalidStoredData) or watched.is_at(stored):
                     self._finish_reread(watched)
                 else:
                     changed.append(session_id)
@@ -266,7 +280,8 @@ class Feed:
             for session_id, (newest, history) in zip(few, await self._load_with_history(few), strict=True):
                 watched = self._watched.get(session_id)
                 if watched is not None and watched.is_rereading:
-                    self._catch_up(session_id, watched, newest, history)
+                    if not isinstance(newest, InvalidStoredData):
+                        self._catch_up(session_id, watched, newest, history)
                     self._finish_reread(watched)
 
     def _catch_up(
@@ -279,7 +294,7 @@ class Feed:
         at = watched.at
         if newest is None:
             if at is not None:
-                self._running_listener.on_session_missing(session_id)
+                self._running_listener.absent(session_id)
             return
         missed: list[FeedMessage] = []
         for message in history:
@@ -291,7 +306,7 @@ class Feed:
         if not watched.is_at(newest):
             went_back = at is not None and at.epoch == newest.epoch and newest.version <= at.version
             watched.at = newest
-            self._running_listener.on_feed_resync(session_id, newest, went_back)
+            self._running_listener.resync(session_id, newest, went_back)
 
     def _finish_reread(self, watched: _WatchedSession) -> None:
         watched.is_rereading = False
@@ -299,10 +314,13 @@ class Feed:
         for packed in backlog:
             self._take(packed)
 
-    async def _load_positions(self, ids: list[str], extend_ttl: bool = False) -> list[Snapshot | None]:
+    async def _load_positions(
+        self, ids: list[str], extend_ttl: bool = False
+    ) -> list[Snapshot | InvalidStoredData | None]:
         """Return the stored snapshot of each session without its document, None if there is no session. One round trip.
 
-        If `extend_ttl` is True, also extend the TTLs of the sessions.
+        A session with invalid data, which is reported, has the error instead. Its watchers keep their version. If
+        `extend_ttl` is True, also extend the TTLs of the sessions.
         """
         keys = self._keys
         commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
@@ -312,25 +330,45 @@ class Feed:
             )
             commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
         with translated_errors():
-            replies = await self._pipe.call_many(commands)
-        return [
-            None if epoch is None else Snapshot(epoch.decode(), int(version), b"", (tag or b"").decode())
-            for epoch, version, tag in replies[: len(ids)]
-        ]
+            replies = await self._pipe.call_each(commands)
+        found: list[Snapshot | InvalidStoredData | None] = []
+        for session_id, reply in zip(ids, replies, strict=False):
+            try:
+                with parsing(keys.session(session_id)):
+                    epoch, version, tag = checked(reply)
+                    is_stored = epoch is not None
+                    found.append(
+                        Snapshot(epoch.decode(), int(version), b"", (tag or b"").decode()) if is_stored else None
+                    )
+            except InvalidStoredData as error:
+                found.append(error)
+        return found
 
-    async def _load_with_history(self, ids: list[str]) -> list[tuple[Snapshot | None, Iterator[FeedMessage]]]:
+    async def _load_with_history(
+        self, ids: list[str]
+    ) -> list[tuple[Snapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
         """Return the stored snapshot and the version history, newest first, of each session. One round trip."""
         commands: list[RedisCommand] = []
         for session_id in ids:
             commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
             commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
         with translated_errors():
-            replies = await self._pipe.call_many(commands)
-        found = []
-        for fields, kept in zip(replies[::2], replies[1::2], strict=True):
-            stored = parse_stored_session(fields)
-            newest = None if stored is None else stored.snapshot
-            found.append((newest, parse_history(newest, kept)))
+            replies = await self._pipe.call_each(commands)
+        found: list[tuple[Snapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
+        for session_id, fields, kept in zip(ids, replies[::2], replies[1::2], strict=True):
+            try:
+                with parsing(self._keys.session(session_id)):
+                    stored = parse_stored_session(checked(fields))
+                    if stored is not None:
+                        check_document(session_id, stored.snapshot)
+            except InvalidStoredData as error:
+                found.append((error, iter(())))
+                continue
+            newest, history_key = None if stored is None else stored.snapshot, self._keys.history(session_id)
+            if isinstance(kept, Exception):
+                report_invalid_data(history_key, kept)
+                kept = []
+            found.append((newest, parse_history(newest, kept, history_key)))
         return found
 
     # -- comparison with the store ------------------------------------------------------------------------------------
@@ -359,12 +397,14 @@ class Feed:
             # A session that received a version during the read is newer than the read, so it needs no comparison.
             if watched is None or watched.is_rereading or watched.at is not was:
                 continue
+            if isinstance(stored, InvalidStoredData):
+                continue
             if not watched.is_at(stored):
                 self._request_reread(session_id, watched)
             elif watched.needs_resync:
                 watched.needs_resync = False
                 if watched.at is not None:
-                    self._running_listener.on_feed_resync(session_id, watched.at, False)
+                    self._running_listener.resync(session_id, watched.at, False)
 
 
 def _follows(at: Snapshot | None, message: FeedMessage) -> bool:

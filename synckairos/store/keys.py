@@ -94,6 +94,10 @@ class Keys(Struct, frozen=True):
         """Return the key of the sorted set of session ids by the instants at which the sessions fall due."""
         return self._for_partition("deadlines", partition)
 
+    def index_rebuild(self, partition: int) -> str:
+        """Return the mark that the deadlines or the live sessions held invalid data and must be built again."""
+        return f"{self.deadlines(partition)}:rebuild"
+
     def live_sessions(self, partition: int) -> str:
         """Return the key of the sorted set of ids of unfinished sessions, by the instants of their creation."""
         return self._for_partition("live", partition)
@@ -120,7 +124,7 @@ class Keys(Struct, frozen=True):
         """
         return f"{self.outbox(partition)}:bytes"
 
-    def failed_entry_versions(self, partition: int) -> str:
+    def outbox_gaps(self, partition: int) -> str:
         """Return the key of the sorted set of gaps: the versions of failed entries.
 
         The members are `<session id> <epoch> <version>`, in alphabetical order.
@@ -142,7 +146,7 @@ class Keys(Struct, frozen=True):
     # -- the whole store ----------------------------------------------------------------------------------------------
 
     @property
-    def fixed_settings(self) -> str:
+    def store_settings(self) -> str:
         """Return the key of the hash with the settings that never change in a store."""
         return f"{self.prefix}:store"
 
@@ -152,12 +156,12 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:wake"
 
     @property
-    def instance_heartbeats(self) -> str:
+    def instances(self) -> str:
         """Return the key of the sorted set of serving instances, by the instants of their last heartbeats."""
         return f"{self.prefix}:{{presence}}:instances"
 
     @property
-    def presence_message_count(self) -> str:
+    def presence_changes(self) -> str:
         """Return the key of the number of messages that were published on `presence_channel`."""
         return f"{self.prefix}:{{presence}}:changes"
 

@@ -1,6 +1,7 @@
 """Lua scripts in `store/lua`. Each script runs atomically in Redis and is called by its hash."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -17,8 +18,12 @@ class LuaScript:
     """A script that is called by its hash. If Redis does not have the script, its text is sent."""
 
     def __init__(self, name: str) -> None:
-        """Read the text of the script from `store/lua/<name>.lua`."""
-        self.text = resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
+        """Read the text of the script from `store/lua/<name>.lua`.
+
+        A line `-- uses <library>` in it puts the text of that file before the script.
+        """
+        text = _read(name)
+        self.text = "\n".join([*map(_read, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE)), text])
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def call_many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:
@@ -41,6 +46,10 @@ class LuaScript:
             if not is_missing_script(error):
                 raise
             return await pipe.call("EVAL", self.text, len(keys), *keys, *args)
+
+
+def _read(name: str) -> str:
+    return resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
 
 
 def is_missing_script(error: ResponseError) -> bool:

@@ -15,6 +15,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_dropped_keys, report_invalid_data
 from synckairos.wire.outbox_entry import OutboxEntry
 
 MIN_STAY_AFTER_DEADLINE_MS = 3_600_000
@@ -54,7 +55,7 @@ class StreamEntry(Struct, frozen=True):
         return sum(map(len, self.fields.values()))
 
 
-class WrittenVersion(Struct, frozen=True):
+class SettledVersion(Struct, frozen=True):
     """The newest version of a session that Postgres has, among the versions of a batch."""
 
     session_id: str
@@ -138,11 +139,11 @@ class Outbox:
             page = min(_MAX_PAGE, max(1, (max_bytes - size) * len(found) // max(size, 1)))
         return found
 
-    async def remove_written(
+    async def settle(
         self,
         partition: int,
         entry_ids: Sequence[str],
-        newest: Iterable[WrittenVersion],
+        newest: Iterable[SettledVersion],
         ttl_ms: int,
         *,
         size_bytes: int,
@@ -167,7 +168,7 @@ class Outbox:
             keys.outbox(partition),
             keys.drain_tally(partition),
             keys.outbox_bytes(partition),
-            keys.failed_entry_versions(partition),
+            keys.outbox_gaps(partition),
         ]
         settled = list(newest)
         entries: Sequence[str] = ()
@@ -186,7 +187,8 @@ class Outbox:
                 names += (keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id))
                 args += (each.epoch, each.version)
             with translated_errors():
-                removed = await self._settle_script(self._pipe, names, args)
+                removed, *dropped = await self._settle_script(self._pipe, names, args)
+            report_dropped_keys(dropped)
         return removed
 
     async def is_empty(self, partition: int) -> bool:
@@ -203,18 +205,25 @@ class Outbox:
         names = [self.keys.outbox(self.keys.partition_of(session_id)), self.keys.session(session_id)]
         with translated_errors():
             reply: list[bytes] = await self._session_script(self._pipe, names, [session_id, _MAX_SCANNED_ENTRIES])
-        return [
-            OutboxEntry(session_id, reply[at].decode(), int(reply[at + 1]), reply[at + 2], reply[at + 3])
-            for at in range(len(reply) - 4, -1, -4)
-        ]
+        found: list[OutboxEntry] = []
+        for at in range(len(reply) - 4, -1, -4):
+            epoch, version, event, document = reply[at : at + 4]
+            try:
+                entry = OutboxEntry(session_id, epoch.decode(), int(version), event, document)
+                entry.check()
+            except PARSE_ERRORS as error:
+                report_invalid_data(names[0], error)
+            else:
+                found.append(entry)
+        return found
 
-    async def session_has_failed_entries(self, session_id: str) -> bool:
+    async def has_failed_entries(self, session_id: str) -> bool:
         """Return whether a session has failed entries, in any epoch. One round trip."""
-        name = self.keys.failed_entry_versions(self.keys.partition_of(session_id))
+        name = self.keys.outbox_gaps(self.keys.partition_of(session_id))
         with translated_errors():
             return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_id} ", f"({session_id}!"))
 
-    async def participant_session_ids(self, participant_id: str) -> list[str]:
+    async def sessions_of_participant(self, participant_id: str) -> list[str]:
         """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
 
         The commands for all partitions are sent together, before any command that the caller sends after this call.
@@ -235,7 +244,7 @@ class Outbox:
         ]
         with translated_errors():
             found: list[list[bytes]] = await self._pipe.call_many(commands)
-        return [session_id.decode() for ids in found for session_id in ids]
+        return [session_id.decode(errors="replace") for ids in found for session_id in ids]
 
     async def measure_backlog(self) -> OutboxBacklog:
         """Return the content of the outboxes of all partitions together, in one round trip."""
@@ -251,17 +260,27 @@ class Outbox:
                 ("GET", keys.outbox_bytes(partition)),
             ]
         with translated_errors():
-            time, *replies = await self._pipe.call_many(commands)
+            time, *replies = await self._pipe.call_each(commands)
+        for (_, name, *_), reply in zip(commands[1:], replies, strict=True):
+            if isinstance(reply, Exception):
+                report_invalid_data(str(name), reply)
+        replies = [None if isinstance(reply, Exception) else reply for reply in replies]
         now_ms = parse_time_ms(time)
         ages = [max(0, now_ms - int(first[0][0].partition(b"-")[0])) if first else 0 for first in replies[1::6]]
-        tallies = [[int(value or 0) for value in tally] for tally in replies[4::6]]
-        sizes = [int(size or 0) for size in replies[5::6]]
+        tallies = [[_count(value) for value in tally or [None] * len(_TALLY_FIELDS)] for tally in replies[4::6]]
+        sizes = [_count(size) for size in replies[5::6]]
+        entries = [length or 0 for length in replies[0::6]]
         return OutboxBacklog(
-            entries=sum(replies[0::6]),
+            entries=sum(entries),
             oldest_age_ms=max(ages),
-            retrying=sum(replies[2::6]),
-            set_aside=sum(replies[3::6]),
+            retrying=sum(count or 0 for count in replies[2::6]),
+            set_aside=sum(count or 0 for count in replies[3::6]),
             tally=DrainTally(*(sum(column) for column in zip(*tallies, strict=True))),
             bytes=sum(sizes),
-            fullness=max(map(self._limits.fullness, replies[0::6], sizes, ages)),
+            fullness=max(map(self._limits.fullness, entries, sizes, ages)),
         )
+
+
+def _count(value: bytes | None) -> int:
+    """Return a counter. Invalid data counts as 0; the next write drops it and reports it."""
+    return int(value) if value and value.isdigit() and len(value) < 20 else 0

@@ -18,12 +18,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import parse_stored_session
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.snapshot import Snapshot
 
 DAYS = 30
@@ -71,7 +73,7 @@ class SessionSummary(Struct, frozen=True):
     row_template: bytes = b""
 
 
-class ListRowParts(Struct, frozen=True):
+class CacheLookup(Struct, frozen=True):
     """The cached data of a session for one participant's list.
 
     `summary` is None if there is none. `part` has the participant's two numbers, None if there are none. `live` is the
@@ -95,7 +97,7 @@ class CachedPage(Struct, frozen=True):
     keys: tuple[ListKey, ...]
     has_more: bool
     complete_since_ms: int
-    lookups: Mapping[str, ReadyRow | ListRowParts]
+    lookups: Mapping[str, ReadyRow | CacheLookup]
 
 
 class ParticipantSessionStore:
@@ -119,7 +121,7 @@ class ParticipantSessionStore:
         with translated_errors():
             return parse_time_ms(await self._pipe.call("TIME"))
 
-    async def load_cached_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
+    async def load_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
         """Return at most `limit` sessions after the sort key `before` in a participant's set, newest first.
 
         One round trip.
@@ -143,9 +145,10 @@ class ParticipantSessionStore:
             if complete is None:
                 return None
             # Instants are whole numbers, which Redis writes without an exponent.
-            pairs = members.decode().split()
-            ids = pairs[::2]
-            found = list(zip(map(int, pairs[1::2]), ids, strict=True))
+            with parsing(keys.participant_sessions(participant_id)):
+                pairs = members.decode().split()
+                ids = pairs[::2]
+                found = list(zip(map(int, pairs[1::2]), ids, strict=True))
             page = found if before is None else [key for key in found if key < before]
             if len(page) > limit or len(found) < count:
                 break
@@ -153,15 +156,17 @@ class ParticipantSessionStore:
         if ttl_ms < _TOUCH_MS:
             with translated_errors():
                 await self._pipe.call("PEXPIRE", keys.participant_sessions(participant_id), SPAN_MS)
-        complete_since_ms = -int(float(complete))
+        with parsing(keys.participant_sessions(participant_id)):
+            complete_since_ms = -int(float(complete))
         if page and page[-1][0] < complete_since_ms:
             page = [key for key in page if key[0] >= complete_since_ms]
-        lookups = _parse_lookups(ids, rows, others)
+        with parsing(keys.ready_rows(participant_id)):
+            lookups = _parse_lookups(ids, rows, others)
         if keys.partitions > 1:
             lookups = {each: lookup for each, lookup in lookups.items() if keys.partition_of(each) == partition}
         return CachedPage(parse_time_ms(time), tuple(page[:limit]), len(page) > limit, complete_since_ms, lookups)
 
-    async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+    async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return the instants at which sessions began, in ms since the Unix epoch, by session id. One round trip.
 
         Only sessions in the participant's set are in the result.
@@ -172,9 +177,7 @@ class ParticipantSessionStore:
         pairs = zip(session_ids, scores, strict=True)
         return {each: int(float(score)) for each, score in pairs if score is not None}
 
-    async def load_list_rows(
-        self, participant_id: str, session_ids: Sequence[str]
-    ) -> dict[str, ReadyRow | ListRowParts]:
+    async def look_up(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ReadyRow | CacheLookup]:
         """Return the cached data of sessions for a participant's list, by session id.
 
         One round trip for each partition, all at the same time.
@@ -186,19 +189,31 @@ class ParticipantSessionStore:
         replies = await asyncio.gather(
             *(self._run(self._page_script, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
         )
-        lookups: dict[str, ReadyRow | ListRowParts] = {}
+        lookups: dict[str, ReadyRow | CacheLookup] = {}
         for share, (*_, rows, others) in zip(shares, replies, strict=True):
-            lookups |= _parse_lookups(share, rows, others)
+            with parsing(self.keys.summary(share[0])):
+                lookups |= _parse_lookups(share, rows, others)
         return lookups
+
+    async def discard(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
+        """Drop the summaries of sessions, and the sets and ready rows of participants, which hold invalid data.
+
+        They are filled from Postgres again. One round trip.
+        """
+        keys = self.keys
+        names = [*map(keys.summary, session_ids), *map(keys.participant_sessions, participant_ids)]
+        names += map(keys.ready_rows, participant_ids)
+        with translated_errors():
+            await self._pipe.call_many([("UNLINK", name) for name in names])
 
     # -- filling from Postgres ----------------------------------------------------------------------------------------
 
-    async def acquire_list_lease(self, participant_id: str, token: int) -> bool:
+    async def lease_set(self, participant_id: str, token: int) -> bool:
         """Take the lease on filling a participant's set. Return False if the set or another lease exists."""
         name = self.keys.participant_sessions(participant_id)
         return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 
-    async def fill_list(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
+    async def fill_set(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
         """Fill a participant's set with all sessions that began at or after `complete_since_ms`.
 
         Returns False if the lease was broken, and then writes nothing.
@@ -208,7 +223,7 @@ class ParticipantSessionStore:
             args += (began_ms, session_id)
         return bool(await self._run(self._fill_script, [self.keys.participant_sessions(participant_id)], args))
 
-    async def acquire_summary_leases(self, session_ids: Sequence[str], token: int) -> None:
+    async def lease_summaries(self, session_ids: Sequence[str], token: int) -> None:
         """Take the lease on filling each summary that does not exist and has no other lease."""
         args = ["digest", token, LEASE_MS]
         await asyncio.gather(*(self._run(self._lease_script, [self.keys.summary(each)], args) for each in session_ids))
@@ -231,7 +246,7 @@ class ParticipantSessionStore:
 
     # -- refreshing after a drain -------------------------------------------------------------------------------------
 
-    async def find_existing_caches(
+    async def find_cached(
         self, session_ids: Sequence[str], participant_ids: Sequence[str]
     ) -> tuple[dict[str, SessionSummary | None], set[str]]:
         """Return the existing summaries by session id, and the ids of the participants that have a set.
@@ -276,7 +291,7 @@ class ParticipantSessionStore:
         args: list[Any] = ["drop", "", SPAN_MS, *self._rows_of(session_id)]
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
-    async def set_list_position(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
+    async def place(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
         """Add a session to a participant's set, or remove it if `began_ms` is None. Trim the set by age and size.
 
         A set that does not exist is not created.
@@ -310,9 +325,16 @@ def _fields(summary: SessionSummary) -> tuple[bytes, bytes, bytes, bytes]:
     return summary.position, summary.facts, summary.metadata, summary.row_template
 
 
+class _Row(Struct, frozen=True):
+    session_id: str
+
+
+_decode_row = Decoder(_Row).decode
+
+
 def _parse_lookups(
     ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]
-) -> dict[str, ReadyRow | ListRowParts]:
+) -> dict[str, ReadyRow | CacheLookup]:
     """Return the cached data by session id.
 
     `rows` has a line for each session. The line is empty if the data of the session is in `others`.
@@ -320,13 +342,16 @@ def _parse_lookups(
     if not ids:
         return {}
     rest = iter(others)
-    return {each: row or _parse_lookup(*next(rest)) for each, row in zip(ids, rows.split(b"\n"), strict=True)}
+    lookups: dict[str, ReadyRow | CacheLookup] = {}
+    for each, row in zip(ids, rows.split(b"\n"), strict=True):
+        if row and _decode_row(row).session_id != each:
+            raise ValueError("a ready row is of another session")
+        lookups[each] = row or _parse_lookup(*next(rest))
+    return lookups
 
 
-def _parse_lookup(
-    position: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any
-) -> ListRowParts:
+def _parse_lookup(position: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
     # The tag is not read, because lists do not compare documents.
     stored = parse_stored_session((*live, None))
     summary = None if position is None else SessionSummary(position, facts, metadata)
-    return ListRowParts(summary, part, None if stored is None else stored.snapshot)
+    return CacheLookup(summary, part, None if stored is None else stored.snapshot)

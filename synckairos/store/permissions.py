@@ -41,6 +41,7 @@ _STORE = {
     "pttl": "KEY",
     "publish": "CHANNEL TEXT",
     "rpush": "KEY 1",
+    "scan": "0",
     "script|load": "TEXT",
     "set": "KEY 1",
     "subscribe": "CHANNEL",
@@ -77,6 +78,7 @@ _QUEUE = {
     "multi": "",
     "ping": "",
     "psetex": "KEY 1 1",
+    "pttl": "KEY",
     "set": "KEY 1",
     "unwatch": "",
     "watch": "KEY",
@@ -109,7 +111,7 @@ class Permissions:
         self._channel_patterns: tuple[str, ...] = (f"{keys.prefix}:*",) if store else ()
 
     @property
-    def redis_commands(self) -> frozenset[str]:
+    def commands(self) -> frozenset[str]:
         """Return the names of the commands. The name of a subcommand is like `script|load`."""
         return frozenset(self._commands)
 
@@ -126,7 +128,7 @@ class Permissions:
         ]
         return " ".join(words)
 
-    async def find_missing_permissions(self, redis: Redis) -> list[str]:
+    async def find_missing(self, redis: Redis) -> list[str]:
         """Return the permissions that the user of the client lacks, as words of the ACL rule. No data is changed.
 
         The commands are queued in a transaction that is never executed, because Redis checks permissions when it queues

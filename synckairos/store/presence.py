@@ -12,7 +12,7 @@ therefore never removes a newer write.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
+from synckairos.telemetry.invalid_data import parsing, report_dropped_keys, report_invalid_data
 
 HEARTBEAT_S = 1.0
 """Seconds between two heartbeats of an instance."""
@@ -58,7 +59,7 @@ class PresenceStore:
         self._heartbeat_script = LuaScript("presence_heartbeat")
         self._publish_script = LuaScript("presence_publish_numbered")
 
-    async def send_heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
+    async def heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
         """Send a heartbeat of this instance, and remove dead instances if `may_remove_dead`. One round trip.
 
         The instance gets a new name if it was removed, or if `rename` is True. Then it has no fields in Redis. If it
@@ -74,13 +75,14 @@ class PresenceStore:
         return HeartbeatResult(True, changes, living)
 
     async def _send_heartbeat(self, name: str, former: str, may_remove_dead: bool) -> tuple[bool, int, frozenset[str]]:
-        keys = [self._keys.instance_heartbeats, self._keys.presence_message_count]
+        keys = [self._keys.instances, self._keys.presence_changes]
         args = (name, int(DEAD_AFTER_S * 1000), int(may_remove_dead), former)
         with translated_errors():
-            lives, changes, living = await self._heartbeat_script(self._pipe, keys, [*args])
-        return bool(lives), changes, frozenset(each.decode() for each in living)
+            lives, changes, living, *dropped = await self._heartbeat_script(self._pipe, keys, [*args])
+        report_dropped_keys(dropped)
+        return bool(lives), changes, frozenset(_decode_name(each) for each in living)
 
-    async def write_counts(self, values: dict[str, bytes]) -> None:
+    async def write(self, values: dict[str, bytes]) -> None:
         """Write this instance's counts of sessions by session id. An empty value removes the field. One round trip."""
         commands: list[RedisCommand] = []
         for session_id, value in values.items():
@@ -90,17 +92,25 @@ class PresenceStore:
             else:
                 commands.append(("HDEL", key, self.instance))
         with translated_errors():
-            await self._pipe.call_many(commands)
+            replies = await self._pipe.call_each(commands)
+            again: list[RedisCommand] = []
+            for command, reply in zip(commands, replies, strict=True):
+                if isinstance(reply, Exception):
+                    report_invalid_data(str(command[1]), reply)
+                    again += [("UNLINK", command[1]), command, ("EXPIRE", command[1], FIELD_TTL_S)]
+            if again:
+                await self._pipe.call_many(again)
 
-    async def publish_changed_sessions(self, session_ids: list[str]) -> None:
+    async def publish(self, session_ids: list[str]) -> None:
         """Publish the ids of sessions whose counts other instances must read again. One round trip."""
         message = " ".join((self.instance, *session_ids))
         with translated_errors():
-            await self._publish_script(
-                self._pipe, [self._keys.presence_message_count], [self._keys.presence_channel, message]
+            dropped = await self._publish_script(
+                self._pipe, [self._keys.presence_changes], [self._keys.presence_channel, message]
             )
+        report_dropped_keys(dropped)
 
-    async def read_counts(self, session_ids: list[str]) -> list[dict[str, bytes]]:
+    async def read(self, session_ids: list[str]) -> list[dict[str, bytes]]:
         """Return the counts of each living instance for each session, and remove the fields of dead instances.
 
         The results are in the order of `session_ids`, each with the counts by instance. One round trip, or two if there
@@ -110,22 +120,34 @@ class PresenceStore:
         with translated_errors():
             # The sorted set is read last. So if an instance has a field but is missing in the sorted set, it is dead
             # for good.
-            *hashes, members = await self._pipe.call_many(
-                [*commands, ("ZRANGE", self._keys.instance_heartbeats, 0, -1)]
-            )
-            living = {each.decode() for each in members}
-            found = [dict(_pairs(fields)) for fields in hashes]
-            dead = [
-                (session_id, name)
-                for session_id, fields in zip(session_ids, found, strict=True)
-                for name in fields
-                if name not in living
-            ]
-            if dead:
-                await self._pipe.call_many([("HDEL", self._keys.presence(each), name) for each, name in dead])
-        return [{name: value for name, value in fields.items() if name in living} for fields in found]
+            *hashes, members = await self._pipe.call_each([*commands, ("ZRANGE", self._keys.instances, 0, -1)])
+            if isinstance(members, Exception):
+                members = []  # the next heartbeat drops the key and reports it
+            living = set(members)
+            found: list[dict[bytes, bytes]] = []
+            removals: list[RedisCommand] = []
+            for session_id, fields in zip(session_ids, hashes, strict=True):
+                key = self._keys.presence(session_id)
+                if isinstance(fields, Exception):
+                    report_invalid_data(key, fields)
+                    removals.append(("UNLINK", key))
+                    fields = []
+                found.append(dict(zip(fields[::2], fields[1::2], strict=True)))
+                removals += [("HDEL", key, name) for name in found[-1] if name not in living and members]
+            if removals:
+                await self._pipe.call_many(removals)
+        return [{_decode_name(name): value for name, value in fields.items() if name in living} for fields in found]
 
-    def listen_for_changes(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
+    def parsing(self, session_id: str) -> parsing:
+        """Return the context in which the counts of a session are parsed."""
+        return parsing(self._keys.presence(session_id))
+
+    async def remove_field(self, session_id: str, instance: str) -> None:
+        """Remove the counts of an instance that cannot be parsed. One round trip."""
+        with translated_errors():
+            await self._pipe.call("HDEL", self._keys.presence(session_id), instance)
+
+    def listen(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
         """Call `receive` for each published message, with the message number, the sending instance and the session ids.
 
         The event in the result is set as long as Redis has confirmed the subscription.
@@ -138,5 +160,5 @@ class PresenceStore:
         return self._subscriber.subscribe(self._keys.presence_channel, receive_payload)
 
 
-def _pairs(fields: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    return ((name.decode(), value) for name, value in zip(fields[::2], fields[1::2], strict=True))
+def _decode_name(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")

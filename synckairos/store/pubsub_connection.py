@@ -16,10 +16,12 @@ from redis.asyncio import Connection, Redis
 from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
-from synckairos.store.redis_errors import reraise_swallowed_cancellation
+from synckairos.errors import InvalidStoredData
+from synckairos.store.redis_errors import raise_lost_cancellation
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.telemetry.metrics import FEED_RECONNECTS
 
 HEARTBEAT_S = 1.0
@@ -59,7 +61,8 @@ class PubSubConnection:
     """Delivers the messages of wanted channels, and reports channels whose subscription was interrupted.
 
     A message is passed to `receive` with the name of its channel. When an interrupted channel is subscribed again,
-    `resumed` is called with its name. Both are called synchronously and in order, and must not raise.
+    `resumed` is called with its name. Both are called synchronously and in order. If `receive` raises an exception, the
+    message is dropped.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class PubSubConnection:
                 self._pipe.outage.began("feed", cause)
             finally:
                 self.is_connected = False
-            reraise_swallowed_cancellation()
+            raise_lost_cancellation()
             await asyncio.sleep(backoff.next_after_run_s(time.monotonic() - began))
 
     async def _run_connection(self) -> None:
@@ -130,7 +133,7 @@ class PubSubConnection:
         try:
             async with asyncio.timeout(SILENCE_LIMIT_S):
                 await connection.connect()
-            reraise_swallowed_cancellation()
+            raise_lost_cancellation()
             for channel in self._channels.values():
                 channel.interrupted |= channel.confirmed.is_set()
                 channel.confirmed.clear()
@@ -153,7 +156,7 @@ class PubSubConnection:
                     few = names[at : at + CHANNELS_PER_COMMAND]
                     self._unconfirmed.update(few if is_wanted else ())
                     await connection.send_command(command, *few)
-                    reraise_swallowed_cancellation()
+                    raise_lost_cancellation()
 
     async def _receive_messages(self, connection: Connection) -> None:
         pause_at = time.monotonic() + SLICE_S
@@ -166,7 +169,7 @@ class PubSubConnection:
                 case [b"message", name, payload]:
                     channel = name.decode()
                     if found := self._channels.get(channel):
-                        found.receive(channel, payload)
+                        self._handle(found, channel, payload)
                     elif channel == self._heartbeat_channel:
                         self._heartbeat_at = time.monotonic()
                 case [b"subscribe", name, _]:
@@ -174,6 +177,15 @@ class PubSubConnection:
             if time.monotonic() > pause_at:
                 await asyncio.sleep(0)
                 pause_at = time.monotonic() + SLICE_S
+
+    def _handle(self, wanted: _Channel, channel: str, payload: bytes) -> None:
+        """Pass a message on. A message that cannot be handled is dropped: it never ends the connection."""
+        try:
+            wanted.receive(channel, payload)
+        except (*PARSE_ERRORS, InvalidStoredData) as error:
+            report_invalid_data(channel, error)
+        except Exception:
+            logger.exception("a message could not be handled", channel=channel)
 
     def _confirm(self, channel: str) -> None:
         self._unconfirmed[channel] -= 1

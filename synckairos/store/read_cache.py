@@ -9,14 +9,18 @@ bytes of an answer; its callers do.
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TypeVar
 
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.telemetry.metrics import CACHE_READS
+
+T = TypeVar("T")
 
 CacheKind = Literal["lists", "events"]
 """The kind of cached answers: `lists` of a participant, or pages of a session's `events`.
@@ -40,7 +44,7 @@ _LEASE_MS = 30_000
 
 
 class ReadCache:
-    """The read cache of all participants and sessions. If Redis does not answer, `read_through` queries Postgres."""
+    """The read cache of all participants and sessions. If Redis does not answer, `read` queries Postgres."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -48,12 +52,18 @@ class ReadCache:
         self._get_script = LuaScript("read_cache_get")
         self._put_script = LuaScript("read_cache_put")
 
-    async def read_through(
-        self, kind: CacheKind, id_: str, query: str, run_query: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
+    async def read(
+        self,
+        kind: CacheKind,
+        id_: str,
+        query: str,
+        run_query: Callable[[], Awaitable[bytes]],
+        parse: Callable[[bytes], T],
+    ) -> T:
         """Return the answer to a query about a participant or session.
 
-        If the answer is not cached, call `run_query`.
+        If the answer is not cached, call `run_query`. `parse` reads the bytes of an answer. A cached answer that it
+        cannot read is dropped.
         """
         names, token = [self._keys.read_cache(kind, id_), self._keys.session(id_)], secrets.token_hex(8)
         try:
@@ -61,12 +71,20 @@ class ReadCache:
                 outcome, cached = await self._get_script(
                     self._pipe, names, [kind, query, token, _LEASE_MS, USED_TTL_MS]
                 )
+        except InvalidStoredData:
+            outcome = b"bypassed"
+            with suppress(StoreUnavailable), translated_errors():
+                await self._pipe.call("UNLINK", names[0])
         except StoreUnavailable:
             outcome = b"bypassed"
         CACHE_READS.labels(kind, outcome.decode()).inc()
         if outcome == b"hit":
-            hit: bytes = cached
-            return hit
+            try:
+                with parsing(names[0]):
+                    return parse(cached)
+            except InvalidStoredData:
+                with suppress(StoreUnavailable):
+                    await self.drop([id_] if kind == "events" else [], [id_] if kind == "lists" else [])
         answer = await run_query()
         if outcome == b"miss" and len(answer) <= MAX_ANSWER_BYTES:
             try:
@@ -74,7 +92,7 @@ class ReadCache:
                     await self._put_script(self._pipe, names[:1], [query, token, answer, TTL_MS[kind], MAX_ENTRIES])
             except StoreUnavailable:
                 pass
-        return answer
+        return parse(answer)
 
     async def drop(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
         """Remove all answers about these sessions and participants. One round trip.

@@ -6,7 +6,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
+from synckairos.telemetry.invalid_data import report_invalid_data
 
 TEMPORARY_ERRORS = (
     *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"),
@@ -21,10 +22,31 @@ The error replies to scripts depend on the server.
 """
 
 
+_INVALID_DATA = ("WRONGTYPE", "not an integer", "not a valid float", "user_script")
+"""Words of error replies about a key's content. A script that runs into an error of its own met such content."""
+
+
+class ErrorReply(ResponseError):
+    """An error reply to a command of the shared connection. `keys` are the keys of the command."""
+
+    keys: tuple[str, ...] = ()
+
+
+def is_about_invalid_data(error: BaseException) -> bool:
+    """Tell whether an error reply is about the content of a key: no retry and no other node changes the reply."""
+    text = str(error)
+    return (
+        isinstance(error, ResponseError)
+        and any(words in text for words in _INVALID_DATA)
+        and not text.startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION))
+    )
+
+
 class translated_errors:  # noqa: N801  is used like a function; a generator would be too slow for the hot path
     """Context manager that raises StoreUnavailable if Redis does not answer or temporarily refuses the command.
 
-    Other errors pass unchanged.
+    If a key holds data that a command cannot use, it reports the key and raises InvalidStoredData. Other errors pass
+    unchanged.
     """
 
     __slots__ = ()
@@ -42,9 +64,12 @@ class translated_errors:  # noqa: N801  is used like a function; a generator wou
                 raise StoreUnavailable(setting="REDIS_URL") from error
             case ResponseError() if str(error).startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION)):
                 raise StoreUnavailable(setting="REDIS_URL") from error
+            case ResponseError() if is_about_invalid_data(error):
+                report_invalid_data(" ".join(getattr(error, "keys", ())), error)
+                raise InvalidStoredData from error
 
 
-def reraise_swallowed_cancellation() -> None:
+def raise_lost_cancellation() -> None:
     """Raise CancelledError if redis-py has lost a cancellation of the current task.
 
     redis-py waits with `asyncio.wait_for`. Before Python 3.12 this function loses a cancellation if a result arrives at

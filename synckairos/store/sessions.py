@@ -9,23 +9,26 @@ from typing import Any
 
 from msgspec import Struct
 
+from synckairos.errors import InvalidStoredData
 from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
-from synckairos.store.rate_limits import RateMeter, refund_with_pipe, run_script_commands
+from synckairos.store.rate_limits import RateMeter, call_with_scripts, refund
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, checked, parse_time_ms
 from synckairos.store.stored_session import (
     SESSION_FIELDS,
-    SessionLoadResult,
+    LoadedSession,
     StoredSession,
     parse_history,
+    parse_session_id,
     parse_stored_session,
 )
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import Snapshot, check_document
 
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
@@ -40,7 +43,7 @@ They can have been created in the same millisecond.
 """
 
 
-class SessionToRestore(Struct, frozen=True):
+class EvictedSession(Struct, frozen=True):
     """A session to restore unchanged. Redis can evict it again after `ttl_ms`.
 
     `live_since_ms` is the creation instant of the session, None if the session is final.
@@ -76,7 +79,7 @@ class SessionStore:
         command_id: str | None = None,
         meter: RateMeter | None = None,
         held: Snapshot | None = None,
-    ) -> SessionLoadResult:
+    ) -> LoadedSession:
         """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
 
         One round trip. If the document is large and equal to the document of `held`, the document is not sent again. A
@@ -89,17 +92,18 @@ class SessionStore:
             commands.append(("HGET", self.keys.idempotency_records(session_id), command_id))
         counts_from = len(commands)
         if meter is not None:
-            commands += meter.build_count_commands(self.keys)
+            commands += meter.count_commands(self.keys)
         with translated_errors():
-            replies = await run_script_commands(self._pipe, commands, self._load_script)
+            replies = await call_with_scripts(self._pipe, commands, self._load_script)
         record = replies[2] if command_id is not None else None
         if meter is not None:
             if record is None:
-                meter.record_replies(replies[counts_from:])
+                meter.record(replies[counts_from:])
                 meter.raise_if_exceeded()
             else:
-                await refund_with_pipe(self._pipe, self.keys, meter)
-        return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
+                await refund(self._pipe, self.keys, meter)
+        with parsing(self.keys.session(session_id)):
+            return LoadedSession(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press(self, meter: RateMeter | None) -> None:
         """Charge a press without an effect to the general quota of its client. The command is sent without a wait.
@@ -130,7 +134,7 @@ class SessionStore:
         with translated_errors():
             return await self._commit_script.run_many(self._pipe, commits)
 
-    async def restore(self, session_id: str, evicted: SessionToRestore, records: dict[str, bytes]) -> SessionLoadResult:
+    async def restore(self, session_id: str, evicted: EvictedSession, records: dict[str, bytes]) -> LoadedSession:
         """Restore an evicted session with its idempotency records, unless Redis already has the session.
 
         Returns the session that Redis then has. Atomic, one round trip.
@@ -159,15 +163,16 @@ class SessionStore:
             args += (command_id, record)
         with translated_errors():
             reply: list[Any] = await self._restore_script(self._pipe, names, args)
-        return SessionLoadResult(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
+        with parsing(keys.session(session_id)):
+            return LoadedSession(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
-    async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
+    async def add_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip."""
         key = self.keys.idempotency_records(session_id)
         with translated_errors():
             await self._pipe.call_many([("HSETNX", key, *pair) for pair in records.items()])
 
-    async def read_history(self, session_id: str) -> Iterator[FeedMessage]:
+    async def history(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions in the version history of a session, newest first. One round trip.
 
         Each version is unpacked when the iterator reaches it.
@@ -179,8 +184,9 @@ class SessionStore:
                     ("LRANGE", self.keys.history(session_id), 0, -1),
                 ]
             )
-        stored = parse_stored_session(fields)
-        return parse_history(None if stored is None else stored.snapshot, kept)
+        with parsing(self.keys.session(session_id)):
+            stored = parse_stored_session(fields)
+        return parse_history(None if stored is None else stored.snapshot, kept, self.keys.history(session_id))
 
     async def reserve_command_id(self, command_id: str, value: str, ttl_s: int) -> str | None:
         """Store `value` for a command id whose session does not exist yet, unless the command id already has a value.
@@ -190,7 +196,8 @@ class SessionStore:
         with translated_errors():
             key = self.keys.reserved_command_id(command_id)
             before: bytes | None = await self._pipe.call("SET", key, value, "NX", "GET", "EX", ttl_s)
-        return None if before is None else before.decode()
+        with parsing(key):
+            return None if before is None else before.decode()
 
     # -- live sessions ------------------------------------------------------------------------------------------------
 
@@ -198,7 +205,8 @@ class SessionStore:
         """Return the number of unfinished sessions, in one round trip."""
         partitions = range(self.keys.partitions)
         with translated_errors():
-            return sum(await self._pipe.call_many([("ZCARD", self.keys.live_sessions(p)) for p in partitions]))
+            counts = await self._pipe.call_each([("ZCARD", self.keys.live_sessions(p)) for p in partitions])
+        return sum(count for count in counts if isinstance(count, int))
 
     async def list_live(
         self, limit: int, before: tuple[int, str] | None = None, *, max_bytes: int
@@ -216,30 +224,68 @@ class SessionStore:
             before = keys[-1]
             while keys and size < max_bytes:
                 batch, keys = _split_by_size(keys, size, len(found), max_bytes)
-                with translated_errors():
-                    rows = await self._pipe.call_many(
-                        [("HMGET", self.keys.session(session_id), *SESSION_FIELDS) for _, session_id in batch]
-                    )
-                stored = [
-                    (at_ms, session_id, parse_stored_session(row))
-                    for (at_ms, session_id), row in zip(batch, rows, strict=True)
-                ]
-                loaded = [(at_ms, session_id, session) for at_ms, session_id, session in stored if session is not None]
-                size += sum(len(session.snapshot.document) for _, _, session in loaded)
-                found += loaded
-                await self._remove_from_live([session_id for _, session_id, session in stored if session is None])
+                loaded, evicted = await self._load_live([session_id for _, session_id in batch])
+                for at_ms, session_id in batch:
+                    if (stored := loaded.get(session_id)) is not None:
+                        found.append((at_ms, session_id, stored))
+                        size += len(stored.snapshot.document)
+                await self._remove_from_live(evicted)
         return found
+
+    async def _load_live(self, session_ids: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
+        """Load sessions of the list, in one round trip. Return them by id, and the ids of evicted sessions.
+
+        Sessions with invalid data, which is reported, are in neither.
+        """
+        with translated_errors():
+            rows = await self._pipe.call_each(
+                [("HMGET", self.keys.session(each), *SESSION_FIELDS) for each in session_ids]
+            )
+        loaded: dict[str, StoredSession] = {}
+        evicted: list[str] = []
+        for session_id, row in zip(session_ids, rows, strict=True):
+            try:
+                with parsing(self.keys.session(session_id)):
+                    stored = parse_stored_session(checked(row))
+                    if stored is not None:
+                        check_document(session_id, stored.snapshot)
+            except InvalidStoredData:
+                continue
+            if stored is None:
+                evicted.append(session_id)
+            else:
+                loaded[session_id] = stored
+        return loaded, evicted
 
     async def _live_keys(self, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
         """Return at most `limit` sort keys (created_at_ms, session id) of unfinished sessions, newest first."""
         top = "+inf" if before is None else str(before[0])
         options = ("-inf", "WITHSCORES", "LIMIT", 0, limit + MAX_TIES)
+        names = [self.keys.live_sessions(partition) for partition in range(self.keys.partitions)]
         with translated_errors():
-            replies: list[list[bytes]] = await self._pipe.call_many(
-                [("ZREVRANGEBYSCORE", self.keys.live_sessions(p), top, *options) for p in range(self.keys.partitions)]
-            )
-        found = [(int(float(reply[at + 1])), reply[at].decode()) for reply in replies for at in range(0, len(reply), 2)]
+            replies = await self._pipe.call_each([("ZREVRANGEBYSCORE", name, top, *options) for name in names])
+        found: list[tuple[int, str]] = []
+        for partition, (name, reply) in enumerate(zip(names, replies, strict=True)):
+            if isinstance(reply, Exception):
+                report_invalid_data(name, reply)
+                await self._drop_live_set(partition)
+                continue
+            for member, score in zip(reply[::2], reply[1::2], strict=True):
+                try:
+                    found.append((int(float(score)), parse_session_id(member)))
+                except PARSE_ERRORS as error:
+                    report_invalid_data(name, error)
+                    with translated_errors():
+                        await self._pipe.call("ZREM", name, member)
         return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
+
+    async def _drop_live_set(self, partition: int) -> None:
+        """Drop the set of live sessions, which holds data of another type; an instance builds it again."""
+        keys = self.keys
+        with translated_errors():
+            await self._pipe.call_many(
+                [("DEL", keys.live_sessions(partition)), ("SET", keys.index_rebuild(partition), "1")]
+            )
 
     async def _remove_from_live(self, session_ids: Sequence[str]) -> None:
         """Remove evicted sessions from the list of unfinished sessions. A restore adds a session again."""

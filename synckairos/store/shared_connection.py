@@ -14,10 +14,11 @@ from typing import Any, Self, cast
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.backoff import Backoff
+from synckairos.store.redis_errors import ErrorReply, is_about_invalid_data
 from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
 from synckairos.urls.redis_url import parse_redis_url
 
@@ -73,14 +74,31 @@ class RedisPipe:
 
         If a reply is an error, raise the first error.
         """
+        commands = commands if isinstance(commands, list | tuple) else list(commands)
+        replies = await self._send(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, ErrorReply):
+                reply.keys = _keys_of(command)
+                raise reply
+        return replies
+
+    async def call_each(self, commands: Sequence[RedisCommand]) -> list[Any]:
+        """Send several commands together and return their replies in order, also error replies about invalid data.
+
+        So one key with invalid data does not affect the others. `checked` raises such a reply. Raises the first error
+        reply of another kind.
+        """
+        replies = await self._send(commands)
+        for reply in replies:
+            if isinstance(reply, ErrorReply) and not is_about_invalid_data(reply):
+                raise reply
+        return replies
+
+    async def _send(self, commands: Sequence[RedisCommand]) -> list[Any]:
         connection = self._connection
         if connection is None:
             connection = await self._wait_connected()
-        replies = await connection.send([_pack(command) for command in commands])
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
-        return replies
+        return await connection.send([_pack(command) for command in commands])
 
     def send_unawaited(self, command: RedisCommand) -> None:
         """Send one command together with the next ones, and ignore its reply. Without a connection it is dropped."""
@@ -145,6 +163,19 @@ class RedisPipe:
                 raise reply
 
 
+def checked(reply: Any) -> Any:
+    """Return a reply of `call_each`; raise ValueError if it is an error reply about invalid data."""
+    if isinstance(reply, ErrorReply):
+        raise ValueError(str(reply))
+    return reply
+
+
+def _keys_of(command: RedisCommand) -> tuple[str, ...]:
+    if command[0] in ("EVAL", "EVALSHA"):
+        return tuple(str(key) for key in command[3 : 3 + int(command[2])])
+    return tuple(str(key) for key in command[1:2])
+
+
 def parse_time_ms(reply: Sequence[Any]) -> int:
     """Return the reply to TIME (seconds and microseconds) as whole ms since the Unix epoch."""
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
@@ -163,7 +194,7 @@ class _Connection(asyncio.Protocol):
         self.reason: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
-        self._reader = hiredis.Reader(replyError=ResponseError)
+        self._reader = hiredis.Reader(replyError=ErrorReply)
         self._transport: asyncio.Transport | None = None
         self._unwritten: list[bytes] = []
         self._pending: deque[_PendingCommands] = deque()

@@ -5,13 +5,19 @@ the session was evicted (same generation) or its data was lost (another generati
 in which it was made. So if two epochs continue the same version, the epoch of the later generation sorts last.
 """
 
+import re
 import secrets
 
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.telemetry.invalid_data import parsing, report_invalid_data
+
+MAX_LEASE_MS = 3_600_000
+"""Milliseconds: no release takes a longer lease on a recovery. A longer one, or one without an end, is invalid."""
 
 _EPOCH_BYTES = 4
+_GENERATION = re.compile(rb"[0-9a-f]{12}")
 
 
 def new_generation(began_s: int) -> str:
@@ -22,7 +28,7 @@ def new_generation(began_s: int) -> str:
     return f"{began_s:08x}{secrets.token_hex(2)}"
 
 
-def make_session_epoch(generation: str) -> str:
+def new_epoch(generation: str) -> str:
     """Return a new epoch for a session: the generation and eight random hexadecimal digits."""
     return generation + secrets.token_hex(_EPOCH_BYTES)
 
@@ -39,24 +45,47 @@ class Generations:
         self._pipe = pipe
         self._keys = keys
 
-    async def load_or_create(self, partition: int) -> str:
+    async def current(self, partition: int) -> str:
         """Return the generation of a partition. If there is none, make a new generation.
 
         One round trip, or two for a new generation.
         """
         key = self._keys.generation(partition)
         with translated_errors():
-            found, (seconds, _) = await self._pipe.call_many([("GET", key), ("TIME",)])
+            found, (seconds, _) = await self._pipe.call_each([("GET", key), ("TIME",)])
             new = new_generation(int(seconds))
+            if found is not None and not _is_generation(found):
+                # Sessions of the generation before count as data loss then, and continue under a new epoch.
+                report_invalid_data(key, "not a generation, so a new one begins")
+                await self._pipe.call("SET", key, new)
+                return new
             if found is None:
                 found = await self._pipe.call("SET", key, new, "NX", "GET")
-        return new if found is None else found.decode()
+        return new if found is None else parse_generation(key, found)
 
-    async def acquire_recovery_lease(self, partition: int, holder: str, lease_ms: int) -> bool:
+    async def lease_recovery(self, partition: int, holder: str, lease_ms: int) -> bool:
         """Take or renew the lease on the recovery of a partition. Return False if another holder has the lease."""
         key = self._keys.recovery_lease(partition)
         with translated_errors():
-            found = await self._pipe.call("SET", key, holder, "NX", "GET", "PX", lease_ms)
-            if found is not None and found.decode() == holder:
+            found, ttl_ms = await self._pipe.call_each(
+                [("SET", key, holder, "NX", "GET", "PX", lease_ms), ("PTTL", key)]
+            )
+            if isinstance(found, Exception) or (found is not None and not 0 <= ttl_ms <= MAX_LEASE_MS):
+                report_invalid_data(key, "not a lease, so it was dropped")
+                await self._pipe.call("DEL", key)
+                return False
+            if found == holder.encode():
                 await self._pipe.call("PEXPIRE", key, lease_ms)
-        return found is None or found.decode() == holder
+        return found is None or found == holder.encode()
+
+
+def _is_generation(found: object) -> bool:
+    return isinstance(found, bytes) and _GENERATION.fullmatch(found) is not None
+
+
+def parse_generation(key: str, found: bytes) -> str:
+    """Parse a generation. Raises InvalidStoredData."""
+    with parsing(key):
+        if not _is_generation(found):
+            raise ValueError("not a generation")
+        return found.decode()

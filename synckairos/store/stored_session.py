@@ -3,11 +3,13 @@
 This module sends no command to Redis.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.history_walk_back import walk_back
 from synckairos.wire.snapshot import Snapshot
@@ -17,6 +19,9 @@ SESSION_FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag
 
 The field `state` has the document.
 """
+
+
+_SESSION_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class StoredSession(Struct, frozen=True):
@@ -31,7 +36,7 @@ class StoredSession(Struct, frozen=True):
     audited_version: int | None = None
 
 
-class SessionLoadResult(Struct, frozen=True):
+class LoadedSession(Struct, frozen=True):
     """The result of a load: the time of Redis, the session, and the idempotency record of the command id.
 
     The session or the record is None if Redis does not have it.
@@ -47,15 +52,28 @@ class SessionLoadResult(Struct, frozen=True):
         return None if self.stored is None else self.stored.snapshot
 
 
+def parse_session_id(member: bytes) -> str:
+    """Parse a session id in a set of sessions. Raises ValueError if it is none."""
+    text = member.decode()
+    if not _SESSION_ID.fullmatch(text):
+        raise ValueError(f"{text!r} is no session id")
+    return text
+
+
 def parse_stored_session(fields: Sequence[Any], held: Snapshot | None = None) -> StoredSession | None:
     """Parse the fields of a session's hash, None if there is no session.
 
-    If the document is missing, it is the document of `held`, because Redis omits a document that the caller has.
+    If the document is missing, it is the document of `held`, because Redis omits a document that the caller has. Raises
+    ValueError, TypeError or AttributeError for invalid fields.
     """
     epoch, version, deleted, due, document, audited, tag = fields
     if epoch is None:
+        if version is not None or document:
+            raise ValueError("the session has no epoch")
         return None
-    if document is None and held is not None:
+    if document is None:
+        if held is None:
+            raise ValueError("the session has no document")
         document = held.document
     return StoredSession(
         Snapshot(epoch.decode(), int(version), document, "" if tag is None else tag.decode(), deleted == b"1"),
@@ -64,6 +82,14 @@ def parse_stored_session(fields: Sequence[Any], held: Snapshot | None = None) ->
     )
 
 
-def parse_history(snapshot: Snapshot | None, kept: Sequence[bytes]) -> Iterator[FeedMessage]:
-    """Return the versions in the version history from `snapshot` back, newest first."""
-    return iter(()) if snapshot is None else walk_back(snapshot, kept)
+def parse_history(snapshot: Snapshot | None, kept: Sequence[bytes], key: str) -> Iterator[FeedMessage]:
+    """Return the versions in the version history from `snapshot` back, newest first.
+
+    Ends before a version that cannot be parsed, as if the history did not reach back so far. `key` is reported then.
+    """
+    if snapshot is None:
+        return
+    try:
+        yield from walk_back(snapshot, kept)
+    except PARSE_ERRORS as error:
+        report_invalid_data(key, error)

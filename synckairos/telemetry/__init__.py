@@ -1,1 +1,1 @@
-"""Logs, metrics and alerts of the process."""
+"""Logs, metrics and operator alerts."""

@@ -1,16 +1,17 @@
 """Queue of webhook deliveries in Postgres, with the operations of workers: claim, finish, release and prune."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.history.records import TrailEvent
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.webhooks.records import DueDelivery
 from synckairos.wire.instants import instant_ms
 
@@ -66,7 +67,11 @@ class DeliveryQueue:
         All workers together have at most `per_endpoint` leases for one endpoint, and one lease for one session.
         """
         rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
-        return [_parse_due_delivery(row) for row in rows]
+        due: list[DueDelivery] = []
+        for row in rows:
+            with suppress(InvalidStoredData), parsing(f"webhook_deliveries {row[0]}"):
+                due.append(_parse_due_delivery(row))
+        return due
 
     async def release(self, delivery_ids: Sequence[str]) -> None:
         """End the leases of deliveries that were not finished, so that other workers can send them."""

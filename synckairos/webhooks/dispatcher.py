@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from synckairos.backoff import Backoff, RetrySchedule
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.telemetry import log
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
 from synckairos.webhooks.records import DueDelivery
@@ -160,9 +161,16 @@ class Dispatcher:
             self._finished_one.set()
 
     async def _send(self, due: DueDelivery) -> SendResult | None:
-        """Send the message of a delivery. Return None, without a message, if the audit does not have its event."""
+        """Send the message of a delivery.
+
+        Returns None, without a message, if the audit does not have its event, or has it with an invalid document.
+        """
         if due.event is not None and due.session_id is not None:
-            body = render_message(due.session_id, due.event)
+            try:
+                with parsing(f"sync_events {due.session_id}"):
+                    body = render_message(due.session_id, due.event)
+            except InvalidStoredData:
+                return None
         elif due.event_type == TEST_EVENT_TYPE:
             body = render_test_message(due.endpoint_id, due.created_at_ms)
         else:

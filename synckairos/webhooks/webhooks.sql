@@ -57,8 +57,12 @@ SELECT
         WHERE s.endpoint_id = e.endpoint_id AND (s.expires_at IS NULL OR s.expires_at > now())
         ORDER BY s.created_at DESC
     ),
-    d.attempts, d.tries, d.event_type, d.created_at, d.session_id::text, d.epoch, d.version,
-    v.participant_id::text, v.group_id, v.actor, v.occurred_at, v.time_used_ms, v.time_remaining_ms,
+    -- Python cannot hold an infinite instant, and one row must not stop the deliveries of all others.
+    d.attempts, d.tries, d.event_type, least(greatest(d.created_at, '0001-01-02'), '9999-12-30'), d.session_id::text,
+    d.epoch, d.version,
+    v.participant_id::text, v.group_id, v.actor,
+    CASE WHEN v.occurred_at IS NOT NULL THEN least(greatest(v.occurred_at, '0001-01-02'), '9999-12-30') END,
+    v.time_used_ms, v.time_remaining_ms,
     CASE WHEN e.snapshots THEN v.snapshot END
 FROM leased AS d
 JOIN webhook_endpoints AS e USING (endpoint_id)

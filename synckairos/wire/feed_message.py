@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.frozen_replace import replace
@@ -81,6 +82,21 @@ class FeedMessage(Struct, frozen=True):
         return b"%b\n%b\n" % (orjson.dumps(header), self.change.patch)
 
 
+class _Header(Struct, frozen=True):
+    session_id: str
+    epoch: str
+    version: int
+    event_type: EventType
+    at_ms: int
+    tag: str = ""
+    participant_id: str | None = None
+    deleted: bool = False
+    base: str | None = None
+
+
+_decode_header = Decoder(_Header).decode
+
+
 class MessageWithBody(Struct, frozen=True):
     """A feed message as it is sent or stored: `message` has an empty document, `body` leads to a document.
 
@@ -95,17 +111,17 @@ class MessageWithBody(Struct, frozen=True):
     def parse(cls, packed: bytes) -> "MessageWithBody":
         """Parse the header. The bytes after the header become the body, which is not parsed."""
         line, _, body = packed.partition(b"\n")
-        header = orjson.loads(line)
-        change, base_tag = None, header.get("base")
-        if base_tag is not None:
+        header = _decode_header(line)
+        change = None
+        if header.base is not None:
             patch, _, body = body.partition(b"\n")
-            change = DocumentChange(base_tag, body, patch)
+            change = DocumentChange(header.base, body, patch)
         message = FeedMessage(
-            header["session_id"],
-            Snapshot(header["epoch"], header["version"], b"", header.get("tag", ""), header.get("deleted", False)),
-            EventType(header["event_type"]),
-            header["at_ms"],
-            header.get("participant_id"),
+            header.session_id,
+            Snapshot(header.epoch, header.version, b"", header.tag, header.deleted),
+            header.event_type,
+            header.at_ms,
+            header.participant_id,
             change,
         )
         return cls(message, body)

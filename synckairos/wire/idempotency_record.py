@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec.json import Decoder
 
 from synckairos.errors import ReplayedRefusal, SyncKairosError
 
@@ -35,9 +36,12 @@ class IdempotencyRecord:
 
     @classmethod
     def parse(cls, record: bytes) -> "IdempotencyRecord":
-        fingerprint, epoch, version, expired, refusal = orjson.loads(record)
-        return cls(fingerprint, epoch, version, expired, None if refusal is None else tuple(refusal))
+        """Parse the result of `render`. Raises MsgspecError for any other text."""
+        return cls(*_decode(record))
 
     def to_error(self) -> ReplayedRefusal | None:
         """Return the refusal as an error to raise, None if the command was accepted."""
         return None if self.refusal is None else ReplayedRefusal(*self.refusal)
+
+
+_decode = Decoder(tuple[str, str, int, str | None, tuple[str, int, str, Any] | None]).decode

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import Snapshot, check_document
 
 
 class Cause(Struct, frozen=True):
@@ -28,6 +29,14 @@ class Cause(Struct, frozen=True):
     expired_participant_id: str | None = None
 
 
+class _Event(Struct, frozen=True):
+    event_type: EventType
+    occurred_at_ms: int
+
+
+_decode_event = Decoder(_Event).decode
+
+
 class OutboxEntry(Struct, frozen=True):
     """One version in the outbox. `event` is JSON from `render_event`; `document` is the session's JSON.
 
@@ -39,6 +48,11 @@ class OutboxEntry(Struct, frozen=True):
     version: int
     event: bytes
     document: bytes
+
+    def check(self) -> None:
+        """Check that both texts are JSON objects of this version. Raises ValueError or MsgspecError."""
+        check_document(self.session_id, Snapshot(self.epoch, self.version, self.document))
+        _decode_event(self.event)
 
     def to_feed_message(self) -> FeedMessage:
         """Return the feed message of this version, without a tag and without a change."""

@@ -3,12 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import orjson
+from msgspec import Meta, Struct
+from msgspec.json import Decoder
 
 MAX_LISTED = 1_000
 """Maximum number of participants in the list, in the order of their ids. A session has no more participants."""
+
+MAX_COUNT = 1 << 32
+"""Clients of one role that an instance can count at most; a larger number is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,14 @@ class PresenceCounts:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Parse the JSON object that `render` returns."""
-        members = orjson.loads(text)
-        return cls(members["roles"], tuple(members["participants"]))
+        """Parse the JSON object that `render` returns. Raises MsgspecError for any other text."""
+        stored = _decode(text)
+        return cls(stored.roles, tuple(stored.participants))
+
+
+class _StoredCounts(Struct, frozen=True):
+    roles: dict[str, Annotated[int, Meta(ge=0, le=MAX_COUNT)]]
+    participants: list[str]
+
+
+_decode = Decoder(_StoredCounts).decode

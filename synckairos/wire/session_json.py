@@ -242,6 +242,14 @@ def extract_updated_at_ms(document: bytes) -> int:
     return parse_instant(document[begin : document.index(b'"', begin)].decode())
 
 
+def extract_created_at_ms(document: bytes) -> int:
+    """Return the instant of a session's creation, ms since the Unix epoch. Raises ValueError if there is none."""
+    created_at = orjson.loads(document).get("created_at")
+    if not isinstance(created_at, str):
+        raise ValueError("the document has no instant of creation")
+    return parse_instant(created_at)
+
+
 # -- parsing -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The snapshot of a session: the document of one version, with the values that identify it."""
 
 from msgspec import Struct
+from msgspec.json import Decoder
 
 
 class Snapshot(Struct, frozen=True):
@@ -21,3 +22,22 @@ class Snapshot(Struct, frozen=True):
     def position(self) -> tuple[str, int]:
         """Return the epoch and the version number."""
         return self.epoch, self.version
+
+
+class _Head(Struct, frozen=True):
+    session_id: str
+    epoch: str
+    version: int
+
+
+_decode_head = Decoder(_Head).decode
+
+
+def check_document(session_id: str, snapshot: Snapshot) -> None:
+    """Check that a stored document is JSON, and the document of this session and version.
+
+    Reads the whole document, but builds no values of it. Raises ValueError or MsgspecError.
+    """
+    head = _decode_head(snapshot.document)
+    if (head.session_id, head.epoch, head.version) != (session_id, snapshot.epoch, snapshot.version):
+        raise ValueError("the document is of another session or version")

@@ -6,13 +6,14 @@ and names this store.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from msgspec.structs import fields
 
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_ITEMS
@@ -30,6 +31,7 @@ from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import CachedPage, ListKey
 from synckairos.store.read_cache import ReadCache
+from synckairos.telemetry.invalid_data import parsing
 
 DAY_MS = 86_400_000
 
@@ -103,8 +105,12 @@ class ParticipantSessions:
             # Redis runs the read of the outbox first. A version that is drained between the two reads is then in both
             # results. In the other order it could be missing in both.
             in_outbox, recent = await asyncio.gather(
-                self._outbox.participant_session_ids(participant_id), self._cache.page(participant_id, before, limit)
+                self._outbox.sessions_of_participant(participant_id), self._cache.page(participant_id, before, limit)
             )
+        except InvalidStoredData:
+            with suppress(StoreUnavailable):
+                await self._cache.discard(participant_id, [])
+            return None
         except StoreUnavailable:
             return None
         return PageLookup(in_outbox, recent)
@@ -129,7 +135,13 @@ class ParticipantSessions:
         while True:
             if lookup.recent is None:
                 lookup = await self._fill_cache(participant_id, lookup, cursor, limit)
-            page = await self._build_page(participant_id, lookup, days, cursor, limit)
+            try:
+                with parsing(f":recent:{participant_id}"):
+                    page = await self._build_page(participant_id, lookup, days, cursor, limit)
+            except InvalidStoredData:
+                with suppress(StoreUnavailable):
+                    await self._cache.discard(participant_id, list(lookup.recent.lookups) if lookup.recent else [])
+                return await self._page_from_postgres(participant_id, days, cursor, limit)
             if page.page.items or page.page.next_cursor is None:
                 return page
             # All sessions of this page were deleted in the meantime. Continue with the next page.
@@ -245,11 +257,8 @@ class ParticipantSessions:
             )
             return orjson.dumps([page.next_cursor, [_to_dict(session) for session in page.items]])
 
-        answer = await self._read_cache.read_through(
-            "lists", participant_id, f"{hour_ms} {cursor} {query.limit}", run_query
-        )
-        next_cursor, sessions = orjson.loads(answer)
-        found = tuple(_from_dict(each) for each in sessions)
+        key = f"{hour_ms} {cursor} {query.limit}"
+        found, next_cursor = await self._read_cache.read("lists", participant_id, key, run_query, _parse_sessions)
         items = tuple(session for session in found if session.began_at_ms >= since_ms)
         return Page(items, next_cursor if len(items) == len(found) else None)
 
@@ -262,6 +271,11 @@ class ParticipantSessions:
         )
         items = tuple(build_item_from_postgres(session, now_ms) for session in page.items)
         return ParticipantSessionPage(Page(items, page.next_cursor), "postgres")
+
+
+def _parse_sessions(answer: bytes) -> tuple[tuple[ParticipantSession, ...], str | None]:
+    next_cursor, sessions = orjson.loads(answer)
+    return tuple(_from_dict(each) for each in sessions), next_cursor
 
 
 def _to_dict(session: ParticipantSession) -> dict[str, Any]:

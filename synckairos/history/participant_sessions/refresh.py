@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
+from synckairos.errors import InvalidStoredData
 from synckairos.history.participant_sessions.summary import advance_summary, is_deleted, render_parts
 from synckairos.store.keys import Keys
 from synckairos.store.participant_sessions import ParticipantSessionStore, SessionSummary
 from synckairos.store.read_cache import ReadCache
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.instants import instant_ms
 
 
@@ -38,9 +40,22 @@ class SummaryRefresh:
         for row in rows.participants:
             participants[row.session_id].append(row)
         participant_ids = list(dict.fromkeys(str(row.participant_id) for row in rows.participants))
+        try:
+            with parsing(f":digest:{next(iter(sessions), '')}"):
+                await self._refresh(rows, sessions, participants, participant_ids)
+        except InvalidStoredData:
+            await self._store.discard(list(sessions), participant_ids)
+
+    async def _refresh(
+        self,
+        rows: EntryRows,
+        sessions: dict[str, SessionRow],
+        participants: defaultdict[UUID, list[ParticipantRow]],
+        participant_ids: list[str],
+    ) -> None:
         _, (summaries, with_set) = await asyncio.gather(
             self._read_cache.drop(list(sessions), participant_ids),
-            self._store.find_existing_caches(list(sessions), participant_ids),
+            self._store.find_cached(list(sessions), participant_ids),
         )
         if not summaries and not with_set:
             return
@@ -69,12 +84,12 @@ class SummaryRefresh:
         participant_ids = list(dict.fromkeys(str(row.participant_id) for row in participants))
         _, (_, with_set) = await asyncio.gather(
             self._read_cache.drop(session_ids, participant_ids),
-            self._store.find_existing_caches(session_ids, participant_ids),
+            self._store.find_cached(session_ids, participant_ids),
         )
         await asyncio.gather(
             *(self._store.drop_summary(each) for each in session_ids),
             *(
-                self._store.set_list_position(str(row.participant_id), str(row.session_id), instant_ms(row.began_at))
+                self._store.place(str(row.participant_id), str(row.session_id), instant_ms(row.began_at))
                 for row in participants
                 if str(row.participant_id) in with_set
             ),
@@ -86,7 +101,7 @@ class SummaryRefresh:
         await asyncio.gather(
             self._read_cache.drop([session_id], ids),
             self._store.drop_summary(session_id),
-            *(self._store.set_list_position(each, session_id, None) for each in ids),
+            *(self._store.place(each, session_id, None) for each in ids),
         )
 
     async def _refresh_session(
@@ -107,9 +122,7 @@ class SummaryRefresh:
         is_gone = after is not None and is_deleted(after)
         await asyncio.gather(
             *(
-                self._store.set_list_position(
-                    str(each.participant_id), session_id, None if is_gone else instant_ms(each.began_at)
-                )
+                self._store.place(str(each.participant_id), session_id, None if is_gone else instant_ms(each.began_at))
                 for each in participants
             )
         )

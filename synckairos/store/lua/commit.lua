@@ -2,10 +2,14 @@
 -- First all checks run, then all writes, and last the messages are published. An error after the first write would not
 -- undo that write.
 -- JSON from users is not parsed here. Versions stay strings, so Lua's floating-point numbers cannot change them.
+-- Invalid data in the session's hash or in its idempotency records is an error before the first write. Invalid data in
+-- any other key is dropped: it is derived data, or no release can read it.
+--
+-- uses write_or_drop
 --
 -- The tables in `store/commit_script.py` have the same names in the same order.
 --
--- Returns {'ok'}
+-- Returns {'ok', dropped key, …}
 --       | {'replay', record}: the command id already has an idempotency record
 --       | {'conflict', seconds, microseconds, epoch, version, deleted, due, document, audited, tag}: the stored session
 --       | {'full', limit}: the outbox has reached its limit of entries, bytes or age
@@ -85,8 +89,8 @@ end
 local is_earliest = false
 if has_versions then
   if max_entries ~= '' then
-    if redis.call('XLEN', outbox_key) >= tonumber(max_entries) then return {'full', 'entries'} end
-    local oldest = max_age_ms ~= '' and redis.call('XRANGE', outbox_key, '-', '+', 'COUNT', 1)[1]
+    if write('XLEN', outbox_key) >= tonumber(max_entries) then return {'full', 'entries'} end
+    local oldest = max_age_ms ~= '' and write('XRANGE', outbox_key, '-', '+', 'COUNT', 1)[1]
     if oldest then
       local time = redis.call('TIME')
       local age_ms = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(oldest[1], '^%d+'))
@@ -101,36 +105,39 @@ if has_versions then
     bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + #document
   end
   -- Count and check the bytes in one call. If the limit is reached, the count is undone. Nothing else was written.
-  local bytes_before = redis.call('INCRBY', outbox_bytes_key, bytes) - bytes
+  local bytes_before = write('INCRBY', outbox_bytes_key, bytes) - bytes
   if max_entries ~= '' and bytes_before >= tonumber(max_bytes) then
-    redis.call('DECRBY', outbox_bytes_key, bytes)
-    return {'full', 'bytes'}
+    if write('XLEN', outbox_key) > 0 then
+      redis.call('DECRBY', outbox_bytes_key, bytes)
+      return {'full', 'bytes'}
+    end
+    redis.call('SET', outbox_bytes_key, bytes) -- the count was wrong: an empty outbox has no bytes
   end
   if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
   redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
     'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document)
   for at = FIRST, #ARGV, EACH do
-    redis.call('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
-    redis.call('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
+    write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
+    write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
       'event', ARGV[at + EVENT], 'state', documents[at])
   end
-  redis.call('LTRIM', history_key, '-' .. history_length, '-1')
+  write('LTRIM', history_key, '-' .. history_length, '-1')
   if redis.call('PERSIST', session_key) == 1 then
     -- The three keys always get their TTLs together.
     redis.call('PERSIST', history_key)
     redis.call('PERSIST', records_key)
   end
   if due_ms == '' then
-    redis.call('ZREM', deadlines_key, session_id)
+    write('ZREM', deadlines_key, session_id)
   else
-    local first = redis.call('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')
+    local first = write('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')
     is_earliest = not first[2] or tonumber(due_ms) < tonumber(first[2])
-    redis.call('ZADD', deadlines_key, due_ms, session_id)
+    write('ZADD', deadlines_key, due_ms, session_id)
   end
   if live_since_ms == '' then
-    redis.call('ZREM', live_key, session_id)
+    write('ZREM', live_key, session_id)
   else
-    redis.call('ZADD', live_key, live_since_ms, session_id)
+    write('ZADD', live_key, live_since_ms, session_id)
   end
 end
 
@@ -148,4 +155,7 @@ for at = FIRST, #ARGV, EACH do
   redis.call('PUBLISH', feed_channel, ARGV[at + HEADER] .. ARGV[at + BODY])
 end
 if is_earliest then redis.call('PUBLISH', wake_up_channel, due_ms) end
-return {'ok'}
+for _, key in ipairs(dropped) do
+  if key == deadlines_key or key == live_key then redis.call('SET', deadlines_key .. ':rebuild', '1') end
+end
+return {'ok', unpack(dropped)}

@@ -1,22 +1,24 @@
 -- Move an outbox entry that Postgres rejected out of the stream, or store another failure of a failed entry.
 --
+-- uses write_or_drop
+--
 -- KEYS  1 outbox  2 failed entries (sorted set: entry id by the instant of its next attempt, +inf if set aside)
 --       3 the hash of the failed entry  4 tally  5 bytes in the outbox  6 gaps
 -- ARGV  1 entry id  2 ms until the next attempt ('' sets the entry aside)  3 retries so far  4 error
--- Returns 1, or 0 if there is no such entry.
+-- Returns {dropped key, …}
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
-if not found and redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
+local found = write('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not found and redis.call('EXISTS', KEYS[3]) == 0 then return {} end
 
 local next_attempt = 'inf'
 if ARGV[2] ~= '' then next_attempt = string.format('%.0f', now + tonumber(ARGV[2])) end
 if found then
   -- The fields of the outbox entry are stored unchanged. The names of additional fields begin with a colon.
-  redis.call('HSET', KEYS[3], unpack(found[2]))
+  for at = 1, #found[2], 2 do write('HSET', KEYS[3], found[2][at], found[2][at + 1]) end
   redis.call('HSET', KEYS[3], ':first_failed_at_ms', string.format('%.0f', now))
-  redis.call('XDEL', KEYS[1], ARGV[1])
+  write('XDEL', KEYS[1], ARGV[1])
   local bytes, fields = 0, {}
   for at = 2, #found[2], 2 do
     bytes = bytes + #found[2][at]
@@ -24,11 +26,11 @@ if found then
   end
   if fields.session_id and fields.epoch and fields.version then
     -- Until Postgres has this version, its session has a gap at this version.
-    redis.call('ZADD', KEYS[6], 0, fields.session_id .. ' ' .. fields.epoch .. ' ' .. fields.version)
+    write('ZADD', KEYS[6], 0, fields.session_id .. ' ' .. fields.epoch .. ' ' .. fields.version)
   end
-  if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[5]) else redis.call('DECRBY', KEYS[5], bytes) end
-  redis.call('HINCRBY', KEYS[4], 'isolated', 1)
+  if write('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[5]) else write('DECRBY', KEYS[5], bytes) end
+  write('HINCRBY', KEYS[4], 'isolated', 1)
 end
-redis.call('HSET', KEYS[3], ':tries', ARGV[3], ':error', ARGV[4])
-redis.call('ZADD', KEYS[2], next_attempt, ARGV[1])
-return 1
+write('HSET', KEYS[3], ':tries', ARGV[3], ':error', ARGV[4])
+write('ZADD', KEYS[2], next_attempt, ARGV[1])
+return dropped

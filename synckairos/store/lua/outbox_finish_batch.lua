@@ -1,12 +1,15 @@
 -- After Postgres has a batch: settle the sessions of the batch, then remove its entries from the outbox.
 -- Only this script gives a session a TTL. The session stays at least one hour after its next deadline.
+-- Invalid data in a session's hash leaves that session as it is: Postgres has its versions.
+--
+-- uses write_or_drop
 --
 -- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps
 --       5… three for each session: session, version history, idempotency records
 -- ARGV  1 TTL in ms  2 ms that a session stays after its deadline  3 number of rows new to Postgres
 --       4 number of conflicts  5 duration in µs  6 number of entries  7 bytes in the entries
 --       8… the ids of the entries, then two for each session: epoch, newest version in Postgres
--- Returns the number of entries that this call removed.
+-- Returns {number of entries that this call removed, dropped key, …}
 
 local FINAL = {expired = true, completed = true, cancelled = true}
 
@@ -19,7 +22,7 @@ local has_gaps = redis.call('EXISTS', KEYS[4]) == 1
 local function find_gaps(session, epoch)
   if not has_gaps then return false end
   local id = string.match(session, '[^:]+$')
-  local found, first = redis.call('ZRANGE', KEYS[4], '[' .. id .. ' ', '(' .. id .. '!', 'BYLEX'), nil
+  local found, first = write('ZRANGE', KEYS[4], '[' .. id .. ' ', '(' .. id .. '!', 'BYLEX'), nil
   for _, gap in ipairs(found) do
     local gap_epoch, version = string.match(gap, ' (%S+) (%d+)$')
     if gap_epoch == epoch then first = math.min(first or tonumber(version), tonumber(version)) end
@@ -31,7 +34,7 @@ local at = 8 + count
 for key = 5, #KEYS, 3 do
   local epoch, newest = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2
-  local found = redis.call('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond')
+  local found = redis.pcall('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond')
   -- If Redis has another epoch, the session was created again or recovered. Then the versions of the batch do not
   -- belong to the stored session.
   if found[1] == epoch then
@@ -45,7 +48,7 @@ for key = 5, #KEYS, 3 do
       redis.call('HDEL', KEYS[key], 'beyond')
     end
     local audited = first_gap and math.min(newest, first_gap - 1) or newest
-    if audited > tonumber(found[4] or 0) then
+    if audited > (tonumber(found[4]) or 0) then
       redis.call('HSET', KEYS[key], 'audited', string.format('%.0f', audited))
     end
     local due = found[3] and found[3] ~= '' and tonumber(found[3])
@@ -64,20 +67,20 @@ for key = 5, #KEYS, 3 do
   end
 end
 
-if count == 0 then return 0 end
+if count == 0 then return {0, unpack(dropped)} end
 local removed = 0
 for first = 8, 7 + count, 1000 do
-  removed = removed + redis.call('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 7 + count)))
+  removed = removed + write('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 7 + count)))
 end
-if redis.call('XLEN', KEYS[1]) == 0 then
+if write('XLEN', KEYS[1]) == 0 then
   redis.call('DEL', KEYS[3])
 elseif removed > 0 then
   -- If another drain has removed some of the entries before, their share of the bytes is an estimate. The estimate is
   -- corrected when the outbox is empty.
-  redis.call('DECRBY', KEYS[3], string.format('%.0f', ARGV[7] * removed / count))
+  write('DECRBY', KEYS[3], string.format('%.0f', ARGV[7] * removed / count))
 end
-redis.call('HINCRBY', KEYS[2], 'drained', ARGV[3])
-redis.call('HINCRBY', KEYS[2], 'conflicts', ARGV[4])
-redis.call('HINCRBY', KEYS[2], 'busy_us', ARGV[5])
-redis.call('HINCRBY', KEYS[2], 'batches', 1)
-return removed
+write('HINCRBY', KEYS[2], 'drained', ARGV[3])
+write('HINCRBY', KEYS[2], 'conflicts', ARGV[4])
+write('HINCRBY', KEYS[2], 'busy_us', ARGV[5])
+write('HINCRBY', KEYS[2], 'batches', 1)
+return {removed, unpack(dropped)}

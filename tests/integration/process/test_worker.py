@@ -1,4 +1,4 @@
-"""The worker process tunes the garbage collector before it starts to drain."""
+"""The worker process tunes the garbage collector before it works."""
 
 import asyncio
 import gc

@@ -12,7 +12,7 @@ from synckairos.clock.model import EventType
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.store.commit_script import Commit, NewVersion
-from synckairos.store.connect import make_redis_client
+from synckairos.store.connect import open_redis
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
@@ -32,13 +32,13 @@ class RecordingListener:
     renewed: list[tuple[int, bool]] = field(default_factory=list)
     absent_ids: list[str] = field(default_factory=list)
 
-    def on_feed_message(self, message: FeedMessage) -> None:
+    def publish(self, message: FeedMessage) -> None:
         self.messages.append(message)
 
-    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         self.renewed.append((snapshot.version, went_back))
 
-    def on_session_missing(self, session_id: str) -> None:
+    def absent(self, session_id: str) -> None:
         self.absent_ids.append(session_id)
 
     @property
@@ -50,10 +50,6 @@ class RecordingListener:
             return self.versions == list(versions)
 
         await eventually(is_true, within_s)
-
-
-def document_of(version: int, by: bytes = b"us") -> bytes:
-    return b'{"by":"%b","version":%d}' % (by, version)
 
 
 class KeysOfAnotherFeed(Keys, frozen=True):
@@ -77,13 +73,17 @@ class WatchedSession:
     version: int = 0
     tag: str = ""
 
+    def document(self, version: int, by: str = "us") -> bytes:
+        text = f'{{"by":"{by}","version":{version},"session_id":"{self.session_id}","epoch":"{self.epoch}"}}'
+        return text.encode()
+
     async def commit(
         self, *, is_lost: bool = False, spliced: bool = False, event: EventType = EventType.METADATA_UPDATED
     ) -> None:
-        before = document_of(self.version)
+        before = self.document(self.version)
         base = Snapshot(self.epoch, self.version, b"{}", self.tag) if self.version else None
         self.version += 1
-        document, tag = document_of(self.version), uuid4().hex
+        document, tag = self.document(self.version), uuid4().hex
         splices = b"%d 20 %d %d\n%b" % (len(before), len(before) - 21, len(document) - 21, document[20:-1])
         change = DocumentChange(self.tag, splices, b"{}") if spliced else None
         message = FeedMessage(
@@ -99,7 +99,7 @@ class WatchedSession:
 @asynccontextmanager
 async def open_watched(url: str, prefix: str) -> AsyncIterator[WatchedSession]:
     keys = Keys(prefix)
-    async with RedisPipe(url, 2) as pipe, make_redis_client(url, 1) as redis:
+    async with RedisPipe(url, 2) as pipe, open_redis(url, 1) as redis:
         feed, listener, session_id = Feed(redis, pipe, keys, session_ttl_s=3600), RecordingListener(), str(uuid4())
         running = asyncio.create_task(feed.run(listener))
         try:
@@ -120,7 +120,7 @@ async def test_committed_versions_come_in_order_and_once(watched: WatchedSession
     for _ in range(20):
         await watched.commit()
     await watched.listener.has(*range(1, 21))
-    assert [message.snapshot.document for message in watched.listener.messages][-1] == document_of(20)
+    assert [message.snapshot.document for message in watched.listener.messages][-1] == watched.document(20)
 
 
 async def test_spliced_versions_arrive_as_whole_documents(watched: WatchedSession) -> None:
@@ -129,7 +129,7 @@ async def test_spliced_versions_arrive_as_whole_documents(watched: WatchedSessio
         await watched.commit(spliced=True)
     await watched.listener.has(*range(1, 13))
     assert [message.snapshot.document for message in watched.listener.messages] == [
-        document_of(each) for each in range(1, 13)
+        watched.document(each) for each in range(1, 13)
     ]
 
 
@@ -139,7 +139,7 @@ async def test_gap_before_spliced_versions_is_filled_from_the_history(watched: W
         await watched.commit(is_lost=is_lost, spliced=True)
     await watched.listener.has(1, 2, 3, 4, 5)
     assert [message.snapshot.document for message in watched.listener.messages] == [
-        document_of(each) for each in range(1, 6)
+        watched.document(each) for each in range(1, 6)
     ]
 
 
@@ -153,7 +153,7 @@ async def test_spliced_version_without_a_known_document_is_read_from_the_store(w
     await eventually(is_true, RECOVERS_WITHIN_S)
     await watched.commit(spliced=True)
     await watched.listener.has(3)
-    assert watched.listener.messages[0].snapshot.document == document_of(3)
+    assert watched.listener.messages[0].snapshot.document == watched.document(3)
 
 
 async def test_splices_for_another_document_of_the_same_version_cause_a_read(watched: WatchedSession) -> None:
@@ -161,13 +161,13 @@ async def test_splices_for_another_document_of_the_same_version_cause_a_read(wat
     await watched.listener.has(1)
     key = watched.keys.session(watched.session_id)
     watched.tag = "other"
-    await watched.pipe.call("HSET", key, "tag", watched.tag, "state", document_of(1, b"it"))
+    await watched.pipe.call("HSET", key, "tag", watched.tag, "state", watched.document(1, "it"))
     await watched.commit(spliced=True)
     await watched.listener.has(1, 2)
     await watched.commit(spliced=True)
     await watched.listener.has(1, 2, 3)
     assert [each.snapshot.document for each in watched.listener.messages[1:]] == [
-        document_of(each, b"it") for each in (2, 3)
+        watched.document(each, "it") for each in (2, 3)
     ]
 
 
@@ -219,7 +219,7 @@ async def test_version_lost_by_the_store_is_renewed_as_going_back(watched: Watch
         await watched.commit()
     await watched.listener.has(1, 2, 3)
     key = watched.keys.session(watched.session_id)
-    await watched.pipe.call("HSET", key, "version", 2, "state", b'{"version":2}')
+    await watched.pipe.call("HSET", key, "version", 2, "state", watched.document(2))
     await watched.pipe.call("DEL", watched.keys.history(watched.session_id))
 
     async def is_true() -> bool:

@@ -1,4 +1,4 @@
-"""Recovery: the next version, a new epoch, and the charge of the outage by the operator's outage policy."""
+"""Recovery: the next version, a new epoch, and the cost of the outage by the operator's policy."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def running(spec: Create) -> Session:
 
 
 def running_budget_ms(state: Session) -> int | None:
-    """Return the remaining time of the running budget in ms, None if no budget runs."""
+    """Return the rest of the running budget, ms."""
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             return state.participants[0].remaining_ms

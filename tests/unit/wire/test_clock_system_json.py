@@ -1,4 +1,4 @@
-"""Rendering and parsing of clock systems as JSON."""
+"""Clock systems as JSON."""
 
 from typing import Any
 

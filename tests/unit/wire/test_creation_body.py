@@ -1,4 +1,4 @@
-"""Request bodies of creations: each fault is listed with its path, and names of v2 are accepted."""
+"""Bodies of creations: each fault is listed with its path, and names of v2 are accepted."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,0 +1,9 @@
+-- Put a session into the partition's sets again: into the deadlines by its state, and into the live sessions.
+--
+-- KEYS  1 deadlines  2 live sessions  3 session   ARGV  1 session id  2 ms at which it was created
+
+local FINAL = {expired = true, completed = true, cancelled = true}
+
+local found = redis.call('HMGET', KEYS[3], 'status', 'deleted', 'due')
+if found[3] and found[3] ~= '' then redis.call('ZADD', KEYS[1], 'NX', found[3], ARGV[1]) end
+if found[1] and not FINAL[found[1]] and found[2] ~= '1' then redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1]) end

@@ -1,0 +1,79 @@
+"""The sets that lead to a partition's sessions, built again from the sessions after one of them held invalid data.
+
+A script that finds invalid data in the deadlines or in the live sessions drops the set and leaves a mark. One instance
+then reads all sessions of the partition and puts each into both sets.
+"""
+
+from synckairos.errors import InvalidStoredData
+from synckairos.store.keys import Keys
+from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.redis_errors import translated_errors
+from synckairos.store.shared_connection import RedisPipe, checked
+from synckairos.store.stored_session import SESSION_FIELDS, parse_session_id, parse_stored_session
+from synckairos.telemetry.invalid_data import parsing
+from synckairos.wire.session_json import extract_created_at_ms
+
+_PAGE = 200  # keys of one step of SCAN
+
+
+class SessionIndex:
+    """Builds the sets of a partition again. All methods raise StoreUnavailable if Redis does not answer."""
+
+    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+        self._pipe = pipe
+        self._keys = keys
+        self._script = LuaScript("session_index")
+
+    async def is_rebuild_due(self, partition: int) -> bool:
+        """Tell whether a set of the partition was dropped. One round trip."""
+        with translated_errors():
+            return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild(partition)))
+
+    async def rebuild(self, partition: int) -> int:
+        """Put all sessions of a partition into its sets, then remove the mark. Returns the number of sessions.
+
+        A set that is dropped again meanwhile gets a new mark, so that the next check finds it.
+        """
+        with translated_errors():
+            await self._pipe.call("DEL", self._keys.index_rebuild(partition))
+        prefix = self._keys.session_prefix(partition)
+        cursor, count = b"0", 0
+        try:
+            while True:
+                with translated_errors():
+                    cursor, found = await self._pipe.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _PAGE)
+                count += await self._index(partition, [key[len(prefix.encode()) :] for key in found])
+                if int(cursor) == 0:
+                    return count
+        except BaseException:
+            with translated_errors():
+                await self._pipe.call("SET", self._keys.index_rebuild(partition), "1")
+            raise
+
+    async def _index(self, partition: int, members: list[bytes]) -> int:
+        """Put sessions into the sets; sessions with invalid data are reported and left out."""
+        ids: list[str] = []
+        for member in members:
+            try:
+                with parsing(self._keys.session_prefix(partition)):
+                    ids.append(parse_session_id(member))
+            except InvalidStoredData:
+                continue
+        with translated_errors():
+            rows = await self._pipe.call_each([("HMGET", self._keys.session(each), *SESSION_FIELDS) for each in ids])
+        count = 0
+        for session_id, row in zip(ids, rows, strict=True):
+            key = self._keys.session(session_id)
+            try:
+                with parsing(key):
+                    stored = parse_stored_session(checked(row))
+                    if stored is None:
+                        continue
+                    created_at_ms = extract_created_at_ms(stored.snapshot.document)
+            except InvalidStoredData:
+                continue
+            names = [self._keys.deadlines(partition), self._keys.live_sessions(partition), key]
+            with translated_errors():
+                await self._script(self._pipe, names, [session_id, created_at_ms])
+            count += 1
+        return count

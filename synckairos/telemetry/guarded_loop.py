@@ -1,0 +1,28 @@
+"""Background loops that an unexpected error never ends: it is logged, and the loop is started again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from synckairos.backoff import Backoff
+from synckairos.telemetry import log
+from synckairos.telemetry.outages import QuietPeriod
+
+LONGEST_PAUSE_S = 5.0
+"""Seconds before a loop is started again: limit of the longest delay."""
+
+logger = log.get_logger(__name__)
+
+
+async def keep_running(
+    name: str, loop: Callable[[], Awaitable[None]], *, longest_pause_s: float = LONGEST_PAUSE_S
+) -> None:
+    """Run a background loop until cancelled. Start it again with back-off when it ends."""
+    backoff, quiet = Backoff(longest_s=longest_pause_s), QuietPeriod()
+    while True:
+        began_s = asyncio.get_running_loop().time()
+        try:
+            await loop()
+        except Exception:
+            if (more_before := quiet.next_line()) is not None:
+                logger.exception("background loop failed and is started again", job=name, more_before=more_before)
+        await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))

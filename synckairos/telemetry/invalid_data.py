@@ -1,0 +1,81 @@
+"""Invalid data in a store: reported with its key, counted, and raised as one error.
+
+Other programs and faults can write anything to a key, a channel or a row. So each part that parses stored bytes does it
+inside `parsing`. Its caller drops the data or refuses one request, and no loop ends.
+"""
+
+import re
+from collections.abc import Iterable
+
+from msgspec import MsgspecError
+
+from synckairos.errors import InvalidStoredData
+from synckairos.telemetry import log
+from synckairos.telemetry.metrics import INVALID_STORED_DATA
+from synckairos.telemetry.outages import QuietPeriod
+
+PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MsgspecError)
+"""The errors that parsing of invalid bytes raises."""
+
+KINDS = frozenset(
+    {
+        *("session", "history", "commands", "feed", "presence", "reserved", "recent", "digest", "rows"),
+        *("aside-lists", "aside-events", "deadlines", "live", "generation", "recovery", "outbox", "store", "wake"),
+        *("instances", "changes", "told", "queue", "sync_events", "jobs", "webhooks", "other"),
+    }
+)
+"""The values of the metric's label `kind`: the part of a key after the partition, or a table."""
+
+MAX_TEXT = 200
+"""Characters of a key or a cause in a log line."""
+
+logger = log.get_logger(__name__)
+
+_KIND = re.compile(r"(?:.*\}:|[^:{]*:)?([a-z_-]+)", re.DOTALL)
+_quiet: dict[str, QuietPeriod] = {}
+
+
+def report_invalid_data(key: str | bytes, cause: object) -> None:
+    """Count invalid data, and log it with its key: at most one line a minute for each kind of key."""
+    text = key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
+    kind = kind_of_key(text)
+    INVALID_STORED_DATA.labels(kind).inc()
+    if (more_before := _quiet.setdefault(kind, QuietPeriod()).next_line()) is not None:
+        reason = f"{type(cause).__name__}: {cause}" if isinstance(cause, Exception) else str(cause)
+        logger.warning("stored data is invalid", key=_shorten(text), cause=_shorten(reason), more_before=more_before)
+
+
+def report_dropped_keys(keys: Iterable[bytes]) -> None:
+    """Report keys that a script dropped, because their data could not be used."""
+    for key in keys:
+        report_invalid_data(key, "the data had another type or format, so the key was dropped")
+
+
+def kind_of_key(key: str) -> str:
+    """Return the kind of a key, `other` if it is unknown: `session` for `sk:{0}:session:<id>`."""
+    found = _KIND.match(key)
+    kind = found[1] if found else "other"
+    if kind.endswith("-queue"):
+        return "queue"
+    return kind if kind in KINDS else "other"
+
+
+class parsing:  # noqa: N801  used like a function; a generator would be too slow for the hot path
+    """Report data that cannot be parsed under its key, and raise InvalidStoredData."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is not None and isinstance(error, PARSE_ERRORS):
+            report_invalid_data(self._key, error)
+            raise InvalidStoredData from error
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
