@@ -1,1 +1,1 @@
-"""Writes every committed version from the outbox to Postgres exactly once, and verifies the result by replay."""
+"""Audit: writes each committed version from the outbox to Postgres exactly once, and verifies the rows by replay."""

@@ -1,7 +1,8 @@
-"""Wake-ups over arq: "drain this partition now". One of the two modules that import arq.
+"""Wake-ups through arq that tell workers to drain a partition now.
 
-A wake-up only shortens the wait for the next sweep. So it is never on a command's path, never raises, and may be lost.
-Background jobs have an arq queue of their own, so that no drain waits behind a job.
+A wake-up only shortens the time until the next sweep. Commands therefore do not wait for wake-ups, and a wake-up can be
+lost. Background jobs use a separate arq queue, so that a long job delays no drain. Besides this module, only
+`process.drain_and_job_loops` imports arq.
 """
 
 import asyncio
@@ -19,25 +20,25 @@ from synckairos.telemetry.outages import StoreOutage
 DRAIN_JOB = "drain"
 
 WAKEUP_EXPIRES_S = 60
-"""Seconds after which arq drops a wake-up that no worker took."""
+"""Seconds after which arq drops a wake-up that no worker received."""
 
-_COALESCE_S = 0.2  # seconds within which several wake-ups for a partition become one
-_SUPPRESS_S = 5.0  # seconds for which a queued wake-up suppresses others; after that it counts as lost
+_COALESCE_S = 0.2  # seconds within which several requests for one partition become one wake-up
+_SUPPRESS_S = 5.0  # seconds for which a queued wake-up suppresses further wake-ups; then it counts as lost
 _PAUSE_AFTER_FAULT_S = 1.0
 _NO_TTL = -1  # reply of PTTL for a key that never expires
 
 
 def queue_outage() -> StoreOutage:
-    """Return the outage of the queue's Redis. Sweeps of the workers find all work without it."""
+    """Return the outage log for the queue's Redis. Without this Redis, sweeps of the workers still start all work."""
     return StoreOutage(
         "queue redis", "QUEUE_REDIS_URL", "drains and jobs start up to two seconds later; nothing else waits"
     )
 
 
 def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
-    """Return a client of an arq queue. It connects when it is first used.
+    """Return a client of the arq queue `name`. The client connects at its first use.
 
-    Messages are JSON. Unpickling, which is arq's default, would execute code that a message contains.
+    Messages are JSON. arq's default is pickle, which would execute code in a message.
     """
     pool: ConnectionPool = ConnectionPool(**connection_options(url, timeout_s))
     return ArqRedis(
@@ -49,24 +50,28 @@ def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "dr
 
 
 def serialize_job(value: dict[str, Any]) -> bytes:
-    """Render an arq job or its result as JSON, an exception as its text."""
+    """Return an arq job or its result as JSON. An exception becomes its text."""
     return orjson.dumps(value, default=repr)
 
 
 def arq_queue_name(key_prefix: str, name: str = "drain") -> str:
-    """Return the Redis key of an arq queue."""
+    """Return the Redis key of the arq queue `name`."""
     return f"{key_prefix}:{name}-queue"
 
 
 def wakeup_key(queue: ArqRedis, partition: int) -> str:
-    """Return the Redis key that exists while a wake-up for a partition is queued and its drain has not begun."""
+    """Return the Redis key that marks a queued wake-up for a partition.
+
+    The key exists from the moment when the wake-up is queued until its drain begins.
+    """
     return f"{queue.default_queue_name}:kicked:{partition}"
 
 
 class DrainWakeups:
-    """Sends wake-ups of one process, at most one per partition at a time.
+    """Sender of the wake-ups of one process.
 
-    The process coalesces its own wake-ups. A key in the queue's Redis coalesces those of all processes.
+    Requests of this process for one partition are combined. A key in the queue's Redis combines the wake-ups of all
+    processes, so that at most one wake-up for a partition is queued.
     """
 
     def __init__(
@@ -79,15 +84,15 @@ class DrainWakeups:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the task that sends."""
+        """Start the task that sends wake-ups."""
         self._task = asyncio.create_task(self._send_all(), name="drain wake-ups")
 
     async def close(self) -> None:
-        """Send the requested wake-ups, for a second at most, and disconnect."""
+        """Send the requested wake-ups for at most one second, then disconnect."""
         if self._task is not None:
             task, self._task = self._task, None
             self._has_requests.set()
-            # Wait instead of cancelling at once: a cancelled enqueue would leak its connection.
+            # Wait before the cancellation, because a cancelled enqueue would leak its connection.
             _, unfinished = await asyncio.wait([task], timeout=1.0)
             for each in unfinished:
                 each.cancel()
@@ -95,7 +100,7 @@ class DrainWakeups:
         await self._queue.aclose(close_connection_pool=True)
 
     def wake_up(self, partition: int) -> None:
-        """Request a drain of a partition soon. Returns at once and never raises."""
+        """Request a wake-up for a partition. Return at once and never raise."""
         self._requested.add(partition)
         self._has_requests.set()
 
@@ -109,7 +114,7 @@ class DrainWakeups:
                 for partition in sorted(requested):
                     await send_drain_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
-                # No retry: before the queue is reachable again, a sweep has drained these partitions.
+                # Do not retry. A sweep drains these partitions before the queue is reachable again.
                 self._outage.began("drain wake-ups", fault)
                 pause_s = _PAUSE_AFTER_FAULT_S
             else:
@@ -120,10 +125,10 @@ class DrainWakeups:
 
 
 async def send_drain_wakeup(queue: ArqRedis, partition: int) -> None:
-    """Queue a wake-up for a partition, unless one is queued whose drain has not begun.
+    """Queue a wake-up for a partition, if no wake-up for this partition is queued.
 
-    Three round trips, or one if a wake-up is queued. The worker deletes the key when the drain begins. So a wake-up
-    that arrives during a drain is queued, and is not lost between the last look of that drain and its end.
+    Uses three round trips, or one if a wake-up is queued. The worker deletes the key when the drain begins. A wake-up
+    that is sent during a drain is therefore queued. It is needed for entries that arrive after the drain's last read.
     """
     key = wakeup_key(queue, partition)
     if await queue.set(key, b"1", nx=True, px=int(_SUPPRESS_S * 1000)):

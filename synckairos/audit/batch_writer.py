@@ -1,6 +1,7 @@
-"""Writer of batches to Postgres: one transaction per batch, each version once, projections only to newer versions.
+"""Writer of batches to Postgres: one transaction for each batch, each version once, projections only to newer versions.
 
-Works with rows and does not know the outbox. The drain removes the entries from the stream after `write` returned.
+The writer works with rows and is independent of the outbox. The drain removes the entries from the stream after `write`
+has returned.
 """
 
 import asyncio
@@ -29,8 +30,8 @@ _SETTINGS: dict[str, str | SQL] = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
-    # The drain removes entries from the stream after COMMIT. By then the rows must be on disk, whatever the default of
-    # the database is. A stricter setting, such as remote_apply, stays.
+    # The drain removes entries from the stream after COMMIT. The rows must then be on disk, also if the database has
+    # another default. A stricter setting of the database, such as remote_apply, is kept.
     "synchronous_commit": SQL("replace(current_setting('synchronous_commit'), 'off', 'on')"),
 }
 _DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit exceeded: a retry would fail too
@@ -40,17 +41,21 @@ _EVENT_TYPES = (
 
 
 class RowsRejected(SyncKairosError):
-    """Postgres rejects the content of these rows. Other rows may be accepted."""
+    """Postgres rejects the content of some of the written rows."""
 
     code = "ROWS_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """Result of one transaction: the number of new rows, of known rows, and the versions with different content.
+    """Result of one transaction.
 
-    A version is (session id, epoch, version). `disputed` are all versions whose content differs from the content in
-    Postgres. `conflicts` are those of them whose content arrived for the first time.
+    A version is a tuple of session id, epoch and version number.
+    - `new`: number of versions that Postgres did not have.
+    - `known`: number of versions that Postgres had with the same content, or with disputed content that had arrived
+      before.
+    - `disputed`: versions whose content differs from the content in Postgres.
+    - `conflicts`: the disputed versions whose different content arrived for the first time.
     """
 
     new: int
@@ -60,7 +65,7 @@ class BatchResult:
 
 
 class AuditWriter:
-    """Writes to the audit's tables. Raises StoreUnavailable if Postgres is not reachable or cannot write now."""
+    """Writer to the audit tables. Methods raise StoreUnavailable if Postgres is unreachable or cannot write now."""
 
     def __init__(
         self,
@@ -71,10 +76,11 @@ class AuditWriter:
         timeout_s: float = 5.0,
         statement_timeout_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
-        """Set the database and the scope, which is a name that all drains of the same store share.
+        """Create a writer. The pool must be opened with `open`.
 
-        The limits are in seconds: `timeout_s` for a connection, `statement_timeout_s` for a statement. A batch has
-        twice the limit of a statement, with its COMMIT.
+        - `scope`: a name that all drains of the same Redis store share, for the locks.
+        - `timeout_s`: maximum seconds to get a connection.
+        - `statement_timeout_s`: maximum seconds of a statement. A batch with its COMMIT has twice this limit.
         """
         self._scope = scope
         self._batch_timeout_s = 2 * statement_timeout_s
@@ -87,7 +93,7 @@ class AuditWriter:
         )
 
     async def open(self) -> None:
-        """Open the pool without waiting for Postgres."""
+        """Open the pool. Do not wait until Postgres is reachable."""
         await self.pool.open()
 
     async def close(self) -> None:
@@ -95,21 +101,21 @@ class AuditWriter:
         await self.pool.close()
 
     async def check_reachable(self) -> None:
-        """Raise StoreUnavailable if Postgres is not reachable."""
+        """Raise StoreUnavailable if Postgres is unreachable."""
         async with _time_limit(self._batch_timeout_s):
             await self.pool.fetch(b"SELECT")
 
     @asynccontextmanager
     async def lock_partition(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
-        """Lock a partition and yield its writer; yield None if another drain holds the lock.
+        """Lock a partition inside the block and yield the partition's writer. Yield None if another drain has the lock.
 
-        The lock ends with its transaction, and so with the connection. A holder whose transaction takes longer than the
-        limit of a batch is disconnected, so the next attempt gets the lock.
+        The lock ends with its transaction, and therefore with its connection. If the transaction of another drain takes
+        longer than the time limit of a batch, disconnect that drain. The next attempt then gets the lock.
         """
         lock = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_timeout_s}
         with _translate_errors():
             async with self.pool.transaction() as transaction:
-                transaction.is_rolled_back = True  # what `write` wrote is committed
+                transaction.is_rolled_back = True  # rows of `write` are committed; only the empty transaction remains
                 async with _time_limit(self._batch_timeout_s):
                     is_locked = await transaction.fetch(_statement("try_lock"), lock) == [(True,)]
                     if not is_locked:
@@ -117,16 +123,16 @@ class AuditWriter:
                 try:
                     yield BatchWriter(transaction, lock, self._batch_timeout_s) if is_locked else None
                 except StoreUnavailable:
-                    # After a failover this connection may lead to a replica. The next drain opens a new one.
+                    # After a failover this connection can lead to a replica. The next drain opens a new connection.
                     await transaction.disconnect()
                     raise
 
 
 class BatchWriter:
-    """Writes one partition while `AuditWriter.lock_partition` lasts. `transaction` holds the lock.
+    """Writer of the batches of one locked partition, inside `AuditWriter.lock_partition`.
 
-    A lock of a transaction ends at COMMIT. So COMMIT and the BEGIN and lock of the next transaction are one round trip.
-    No other drain finds the partition free between two batches.
+    `transaction` holds the lock. A lock of a transaction ends at COMMIT. Therefore one round trip contains COMMIT, the
+    BEGIN of the next transaction, and the next lock. No other drain can lock the partition between two batches.
     """
 
     def __init__(self, transaction: Transaction, lock: Mapping[str, Any], batch_timeout_s: float) -> None:
@@ -135,11 +141,11 @@ class BatchWriter:
         self._batch_timeout_s = batch_timeout_s
 
     async def write(self, rows: EntryRows) -> BatchResult:
-        """Write a batch in one transaction, completely or not at all. Rows that exist are not changed.
+        """Write a batch in one transaction, completely or not at all. Existing rows are not changed.
 
         Raises:
-            RowsRejected: Postgres rejects the content of the rows.
-            StoreUnavailable: The outcome is unknown. Writing the same rows again is safe.
+        - RowsRejected: Postgres rejects the content of a row.
+        - StoreUnavailable: The outcome is unknown. The same rows can be written again.
         """
         async with _time_limit(self._batch_timeout_s):
             try:
@@ -148,13 +154,14 @@ class BatchWriter:
                 return await self.merge(rows)
 
     async def merge(self, rows: EntryRows) -> BatchResult:
-        """Write a batch of which Postgres has some versions. `write` does this itself if it has to."""
+        """Write a batch of which Postgres already has some versions. `write` calls this method if it is necessary."""
         return await self._write(rows, _merge_events)
 
     async def _write(
         self, rows: EntryRows, write_events: Callable[[Transaction, EntryRows], Awaitable[BatchResult]]
     ) -> BatchResult:
-        # The current transaction is empty or failed. The new one begins now, because its begin becomes `recorded_at`.
+        # The current transaction is empty or failed. Begin a new transaction now, because its begin becomes
+        # `recorded_at`.
         await self._begin_next(b"ROLLBACK")
         result = await write_events(self.transaction, rows)
         values = _arrays(SessionRow._fields, rows.sessions)
@@ -165,13 +172,16 @@ class BatchWriter:
         return result
 
     async def _begin_next(self, end: bytes) -> None:
-        """End the transaction by `end`, and begin the next one with the same lock."""
+        """End the transaction with the statement `end`, and begin the next transaction with the same lock."""
         if await self.transaction.begin_next(end, _statement("try_lock"), self._lock) != [(True,)]:
             raise StoreUnavailable("Another drain took the partition over")
 
 
 async def _copy_events(transaction: Transaction, rows: EntryRows) -> BatchResult:
-    """Copy the versions directly into their table, at two thirds of the cost: nearly always all are new."""
+    """Write the event rows with COPY, at two thirds of the cost of INSERT.
+
+    Fails if Postgres has one of the versions.
+    """
     statement = f"COPY sync_events ({', '.join(EventRow._fields[:-1])}) FROM STDIN (FORMAT BINARY)"
     async with transaction.copy(statement.encode()) as copy:
         copy.set_types(_EVENT_TYPES.split())
@@ -182,7 +192,10 @@ async def _copy_events(transaction: Transaction, rows: EntryRows) -> BatchResult
 
 
 async def _merge_events(transaction: Transaction, rows: EntryRows) -> BatchResult:
-    """Insert the versions that Postgres lacks: the batch was written before, or a version was issued twice."""
+    """Insert the event rows that Postgres does not have.
+
+    Postgres has some of the versions if the batch was written before, or if Redis issued a version number twice.
+    """
     values = _arrays(EventRow._fields, rows.events)
     new = (await _execute(transaction, "insert_events", values)).rowcount
     found = await (await _execute(transaction, "insert_conflicts", values)).fetchall()
@@ -193,9 +206,9 @@ async def _merge_events(transaction: Transaction, rows: EntryRows) -> BatchResul
 
 
 async def _queue_webhooks(transaction: Transaction, rows: EntryRows) -> None:
-    """Queue the webhook deliveries of a batch, each at most once. Without endpoints this is a single query.
+    """Queue the webhook deliveries of a batch, each at most once. Uses one query if there are no webhook endpoints.
 
-    `synckairos.webhooks` sends them, so the drain never waits for a receiver.
+    The dispatcher in `synckairos.webhooks` sends the deliveries, so the drain never waits for a receiver.
     """
     if await transaction.fetch(_statement("has_webhook_endpoints")) != [(True,)]:
         return
@@ -220,14 +233,14 @@ async def _execute(transaction: Transaction, name: str, values: Mapping[str, Any
 
 
 def _arrays(names: Sequence[str], rows: Sequence[tuple[Any, ...]], *, prefix: str = "") -> dict[str, list[Any]]:
-    """Return the columns of rows by name, each as a list."""
+    """Return the columns of rows by name, each column as a list."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(names)
     return {f"{prefix}{name}": list(column) for name, column in zip(names, columns, strict=True)}
 
 
 @contextmanager
 def _rejecting_values() -> Iterator[None]:
-    """Raise RowsRejected for values that psycopg cannot send."""
+    """Raise RowsRejected if psycopg cannot send a value in the block."""
     try:
         yield
     except (OverflowError, TypeError, ValueError, AttributeError) as fault:
@@ -236,7 +249,7 @@ def _rejecting_values() -> Iterator[None]:
 
 @asynccontextmanager
 async def _time_limit(timeout_s: float) -> AsyncIterator[None]:
-    """Translate errors, and cancel the current statement after `timeout_s` seconds."""
+    """Cancel the statement in the block after `timeout_s` seconds, and translate errors as `_translate_errors` does."""
     with _translate_errors():
         try:
             async with asyncio.timeout(timeout_s):
@@ -247,7 +260,12 @@ async def _time_limit(timeout_s: float) -> AsyncIterator[None]:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise RowsRejected for rows that Postgres rejects, and StoreUnavailable for every other error of Postgres."""
+    """Translate errors of Postgres in the block.
+
+    Raises:
+    - RowsRejected: Postgres rejects the content of rows.
+    - StoreUnavailable: All other errors of Postgres.
+    """
     try:
         yield
     except psycopg.Error as fault:

@@ -1,13 +1,14 @@
--- Statements of the drain, in one transaction per batch. Rows arrive by COPY or as arrays, one array for each column:
--- temporary tables would last only one transaction behind a pooler, and cost more to create than small batches to write.
+-- Statements of the drain, in one transaction per batch. Rows arrive by COPY or as arrays, one array for each column.
+-- Temporary tables are not used. Behind a pooler they would last only one transaction, and the creation of a temporary
+-- table costs more than the write of a small batch.
 
 -- name: try_lock
 -- The lock ends with the transaction, so a drain that dies releases it.
 SELECT pg_try_advisory_xact_lock(hashtext(%(scope)s), %(partition)s);
 
 -- name: disconnect_stuck
--- No timeout ends a holder that stops during COPY, because Postgres waits for its data. A running holder reaches its own
--- limit before this statement applies.
+-- Disconnect a drain that holds the lock too long. No timeout of Postgres ends a drain that stops during COPY, because
+-- Postgres waits for its data. A drain that works reaches its own time limit before this statement applies.
 SELECT pg_terminate_backend(pid)
 FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND granted AND objsubid = 2
@@ -39,7 +40,8 @@ FROM unnest(
 ON CONFLICT (session_id, epoch, version) DO NOTHING;
 
 -- name: insert_conflicts
--- The same version with different content: Redis issued it twice. Both contents are kept.
+-- Save versions that Postgres has with different content, because Redis issued the version number twice. Both contents
+-- are kept.
 WITH disputed AS (
     SELECT DISTINCT ON (session_id, epoch, version, i.payload_hash) i.*
     FROM unnest(
@@ -59,16 +61,18 @@ FROM disputed AS d
 LEFT JOIN kept AS k USING (session_id, epoch, version, payload_hash);
 
 -- name: flush_after_known
--- Rows that exist may have been committed by a drain that died before they reached the standby. A transaction that
--- writes nothing does not wait for the standby. This record makes it wait, and all earlier records arrive before it.
+-- Write a record to the write-ahead log. Existing rows can be from a drain that died before the rows reached the standby.
+-- A transaction that writes nothing does not wait for the standby. With this record it waits, and all earlier records
+-- reach the standby first.
 SELECT pg_logical_emit_message(true, 'synckairos', '');
 
 -- name: update_projections
--- Projections only move to newer versions. A later creation is newer. In one epoch, a later version is newer. Of two
--- epochs of one creation, the one that began at the later version is newer: a recovered session continues after the
--- version that it is recovered from. So late versions of a lost epoch are older, however high they are. If both epochs
--- began at the same version, the younger life of the store decides (an epoch begins with the start of that life). In one
--- life, a session that was created again is newer than the tombstone.
+-- Update the projections, but only to newer versions. A later creation is newer. In one epoch, a later version is newer.
+-- Of two epochs of one creation, the epoch that began at the later version is newer, because a recovered session
+-- continues after the version from which it was recovered. Versions of a lost epoch that arrive late are therefore older,
+-- even if their numbers are higher. If both epochs began at the same version, the epoch of the younger store generation
+-- is newer. (An epoch begins with the start of its generation.) In one generation, a session that was created again is
+-- newer than the tombstone.
 WITH moved AS (
     INSERT INTO sync_sessions AS s (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
@@ -133,8 +137,8 @@ WHERE (p.time_used_ms, p.cycle_count, p.began_at, p.left_at, p.group_id, p.parti
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
 
 -- name: queue_webhooks
--- Queue the webhook deliveries of a batch. A delivery has the same id each time the batch is written, so a receiver
--- recognises a repeated message. The filter compares the metadata of the session's newest version in the batch.
+-- Queue the webhook deliveries of a batch. If a batch is written again, its deliveries have the same ids, so a receiver
+-- recognises a repeated message. The metadata filter uses the newest version of the session in the batch.
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type)
 SELECT
     encode(substr(sha256(convert_to(concat_ws(' ', e.endpoint_id, i.session_id, i.epoch, i.version), 'UTF8')), 1, 16),

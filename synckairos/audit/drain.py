@@ -22,16 +22,19 @@ RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each retry of an entry that Postgres rejected. After the last retry the entry is set aside."""
 
 BATCH_ENTRIES = 5_000
-"""Entries in a full batch."""
+"""Maximum number of entries in a batch. A batch with this number is full."""
 
 BATCH_BYTES = 8 << 20
-"""Bytes in a full batch."""
+"""Maximum bytes of a batch. A batch with this size is full."""
 
 GATHER_PAUSE_S = 0.2
-"""Seconds of pause in which entries gather before the next batch. Many small transactions would cost the most."""
+"""Seconds between two batches that are not full.
+
+New entries collect in this pause, because many small transactions would cost the most.
+"""
 
 _RETRIED_AT_ONCE = 100
-_PARSED_AT_ONCE = 100  # entries that are parsed without a pause for other tasks
+_PARSED_AT_ONCE = 100  # number of entries that are parsed before other tasks of the event loop can run
 
 logger = log.get_logger(__name__)
 
@@ -39,9 +42,10 @@ _Batch = Sequence[tuple[StreamEntry, ParsedEntry | ValueError]]
 
 
 class _BackgroundTask:
-    """At most one task that runs beside the block. `start` is allowed only after `join`; the block's end joins.
+    """Runner of at most one background task inside a block.
 
-    If the block fails, the task is cancelled.
+    `start` is allowed only if no task runs, such as after `join`. The end of the block waits for the task. If the block
+    fails, the task is cancelled.
     """
 
     def __init__(self) -> None:
@@ -61,7 +65,7 @@ class _BackgroundTask:
         self._task = asyncio.create_task(work)
 
     async def join(self) -> None:
-        """Wait for the task, if there is one. Raises its error."""
+        """Wait until the task ends, if a task runs. Raises: The exception of the task."""
         task, self._task = self._task, None
         if task is not None:
             await task
@@ -69,7 +73,7 @@ class _BackgroundTask:
 
 @dataclass(frozen=True, slots=True)
 class _PartitionLock:
-    """A locked partition, its writer, and the task that settles the batch written last."""
+    """A locked partition, its writer, and the background task that settles the previously written batch."""
 
     partition: int
     writer: BatchWriter
@@ -77,7 +81,10 @@ class _PartitionLock:
 
 
 class OutboxDrain:
-    """Moves partitions of the outbox to Postgres. Any number of drains may run; one at a time works on a partition."""
+    """Drain of the outbox to Postgres.
+
+    Any number of drains can run, but a partition is drained by one drain at a time.
+    """
 
     def __init__(
         self,
@@ -92,9 +99,11 @@ class OutboxDrain:
         max_concurrent: int = 4,
         after_commit: Callable[[EntryRows], Awaitable[None]] | None = None,
     ) -> None:
-        """Set the stores and limits. `max_concurrent` is the number of partitions that this process drains at once.
+        """Create a drain.
 
-        `after_commit` is called for each batch that Postgres has, before its entries leave the outbox.
+        - `session_ttl_s`: seconds for which Redis keeps a session after its newest version is in Postgres.
+        - `max_concurrent`: number of partitions that this process drains at the same time.
+        - `after_commit`: function that is called for each committed batch, before the entries leave the outbox.
         """
         self._outbox = outbox
         self._failed_entries = failed_entries
@@ -109,13 +118,13 @@ class OutboxDrain:
         self._requested_again: set[int] = set()
 
     async def drain_partition(self, partition: int) -> int:
-        """Drain a partition until it is empty; return the number of versions that are new in Postgres.
+        """Drain a partition until it is empty. Return the number of versions that are new in Postgres.
 
-        Returns at once if this process is draining the partition. That run looks again before it ends, so it also
-        moves the entries for which this call was made.
+        If this process already drains the partition, return 0 at once. The running drain reads the partition again
+        before it ends, so it also moves the entries for which this call was made.
 
         Raises:
-            StoreUnavailable: Redis or Postgres is not reachable. Nothing is lost; call again later.
+        - StoreUnavailable: Redis or Postgres is unreachable. No entry is lost, and the call can be repeated.
         """
         if partition in self._running:
             self._requested_again.add(partition)
@@ -131,7 +140,8 @@ class OutboxDrain:
         drained = 0
         while True:
             self._requested_again.discard(partition)
-            # A partition that is never empty releases its slot each time, so the others get their turn.
+            # Release the slot after each round, so that a partition that is never empty does not block other
+            # partitions.
             async with (
                 self._slots,
                 self._writer.lock_partition(partition) as writer,
@@ -142,15 +152,15 @@ class OutboxDrain:
                 lock = _PartitionLock(partition, writer, settling)
                 drained += await self._retry_failed(lock)
                 drained += await self._drain_batches(lock)
-            # The lock is released here. This check sees earlier entries; another drain can take later ones.
+            # The lock is released here. If new entries arrive after this check, another drain moves them.
             if await self._outbox.is_empty(partition) and partition not in self._requested_again:
                 return drained
             await asyncio.sleep(GATHER_PAUSE_S)
 
     async def _drain_batches(self, lock: _PartitionLock) -> int:
-        """Move full batches, then the first one that is not full; return the number of new versions.
+        """Move all full batches and the first batch that is not full. Return the number of new versions.
 
-        While Postgres writes a batch, the preceding batch is settled and the next one is read.
+        While Postgres writes a batch, the previous batch is settled and the next batch is read.
         """
         drained = 0
         batch = await self._read_batch(lock.partition, None)
@@ -168,7 +178,10 @@ class OutboxDrain:
         return len(batch) >= self._batch_entries or sum(each.size_bytes for each, _ in batch) >= self._batch_bytes
 
     async def _move_batch(self, lock: _PartitionLock, batch: _Batch) -> int:
-        """Move one batch to Postgres. Entries that could not be parsed become failed entries."""
+        """Move one batch to Postgres and return the number of new versions.
+
+        Entries that could not be parsed become failed entries.
+        """
         parsed: list[tuple[StreamEntry, ParsedEntry]] = []
         for delivery, result in batch:
             if isinstance(result, ValueError):
@@ -178,16 +191,23 @@ class OutboxDrain:
         return await self._write(lock, parsed)
 
     async def _read_batch(self, partition: int, after: str | None) -> _Batch:
-        """Read a batch after an entry id and parse it. An entry that cannot be parsed comes with its error."""
+        """Read the batch after the entry id `after`, and parse its entries.
+
+        An entry that cannot be parsed comes with the error.
+        """
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
         batch: list[tuple[StreamEntry, ParsedEntry | ValueError]] = []
         for first in range(0, len(deliveries), _PARSED_AT_ONCE):
             batch += [(each, _try_parse(each)) for each in deliveries[first : first + _PARSED_AT_ONCE]]
-            await asyncio.sleep(0)  # the task that writes the preceding batch sends rows to Postgres meanwhile
+            await asyncio.sleep(0)  # meanwhile the task that writes the previous batch can send rows to Postgres
         return batch
 
     async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[StreamEntry, ParsedEntry]]) -> int:
-        """Write entries and settle them. If Postgres rejects them, halve them until the rejected entries are found."""
+        """Write entries to Postgres and settle them. Return the number of new versions.
+
+        If Postgres rejects a row, split the entries into halves until the rejected entries are found. A rejected entry
+        becomes a failed entry.
+        """
         if not parsed:
             return 0
         began = time.monotonic()
@@ -214,7 +234,10 @@ class OutboxDrain:
         result: BatchResult,
         busy_us: int = 0,
     ) -> None:
-        """Finish a written batch: refresh caches, raise alerts, remove its entries from the outbox."""
+        """Finish a written batch.
+
+        Call `after_commit`, raise alerts for conflicts, and remove the entries from the outbox.
+        """
         if self._after_commit is not None:
             await self._after_commit(rows)
         for session_id, epoch, version in result.conflicts:
@@ -223,7 +246,7 @@ class OutboxDrain:
         for _, each in parsed:
             newest[each.session_id] = SettledVersion(each.session_id, each.event.epoch, each.event.version)
         for disputed in result.disputed:
-            # Postgres has different content than Redis, so the session must stay in Redis.
+            # The content in Postgres differs from the content in Redis, so Redis must keep the session.
             if newest.get(disputed[0]) == SettledVersion(*disputed):
                 del newest[disputed[0]]
         await self._outbox.settle(
@@ -238,7 +261,7 @@ class OutboxDrain:
         )
 
     async def _retry_failed(self, lock: _PartitionLock) -> int:
-        """Retry the failed entries that are due, one by one; return the number of new versions."""
+        """Retry each failed entry that is due. Return the number of new versions."""
         drained, partition = 0, lock.partition
         for failed in await self._failed_entries.load_due(partition, _RETRIED_AT_ONCE):
             delivery = failed.entry
@@ -256,7 +279,7 @@ class OutboxDrain:
         return drained
 
     async def _record_failure(self, partition: int, delivery: StreamEntry, retries: int, error: str) -> None:
-        """Move an entry out of the stream until its next retry, or set it aside if no retry is left."""
+        """Move an entry out of the stream until its next retry. If there is no further retry, set the entry aside."""
         next_s = self._retries.delay_s(retries)
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         fields = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}

@@ -1,6 +1,6 @@
-"""Conversion of outbox entries to rows of the audit's tables. Pure, so that table tests cover every invalid entry.
+"""Conversion of outbox entries to rows of the audit tables. Pure functions, so that tests cover every invalid entry.
 
-The column `snapshot` keeps the unchanged bytes of the document. The other columns serve queries only.
+The column `snapshot` keeps the unchanged bytes of the document. The other columns are only for queries.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,14 @@ from synckairos.wire.instants import to_datetime
 from synckairos.wire.outbox_entry import OutboxEntry
 
 NUL_ESCAPE = rb"\u0000"
-"""The escape of U+0000 in JSON. Postgres stores this character neither in text nor in JSON."""
+"""The escape sequence of U+0000 in JSON. Postgres cannot store this character in text or JSON columns."""
 
 
 class EventRow(NamedTuple):
-    """One version. Members are in the order of the COPY columns. `event` is stored only if the version is disputed."""
+    """Row of `sync_events`: one version.
+
+    The fields are in the order of the COPY columns. `event` is stored only if the version is disputed.
+    """
 
     session_id: UUID
     epoch: str
@@ -47,7 +50,7 @@ class EventRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """The newest version of a session in a batch, for `sync_sessions`."""
+    """Row of `sync_sessions`: the newest version of a session in a batch."""
 
     session_id: UUID
     epoch: str
@@ -63,9 +66,9 @@ class SessionRow(NamedTuple):
 
 
 class ParticipantRow(NamedTuple):
-    """A participant's data as of the newest version of the session in a batch, or as of their removal.
+    """Row of `sync_participants`: a participant at the newest version of the session in a batch, or at its removal.
 
-    For a removed participant the index and the cycle count are None: Postgres keeps the values that it has.
+    For a removed participant, `participant_index` and `cycle_count` are None. Postgres then keeps its values.
     """
 
     session_id: UUID
@@ -79,9 +82,10 @@ class ParticipantRow(NamedTuple):
 
 
 class ParsedEntry(NamedTuple):
-    """A parsed outbox entry: its row, and the session's id as text.
+    """A parsed outbox entry: the event row, and the session id as text.
 
-    The parsed document is not kept: thousands of documents at once would cost much time in the garbage collector.
+    The parsed document is not kept, because thousands of parsed documents would cost much time in the garbage
+    collector.
     """
 
     event: EventRow
@@ -89,14 +93,14 @@ class ParsedEntry(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Parse the document again and return it."""
+        """Parse the session document and return it. Each call parses the document again."""
         document: dict[str, Any] = orjson.loads(self.event.snapshot)
         return document
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRows:
-    """Rows that one transaction writes."""
+    """The rows that one transaction writes."""
 
     events: list[EventRow]
     sessions: list[SessionRow]
@@ -104,7 +108,7 @@ class EntryRows:
 
 
 def parse_entry(entry: OutboxEntry) -> ParsedEntry:
-    """Parse the event and the document of an entry. Raises ValueError if no row can be made of them."""
+    """Parse an outbox entry. Raises: ValueError if the entry is invalid."""
     try:
         return _parse(entry)
     except (KeyError, TypeError, AttributeError, OverflowError) as fault:
@@ -114,7 +118,7 @@ def parse_entry(entry: OutboxEntry) -> ParsedEntry:
 def _parse(entry: OutboxEntry) -> ParsedEntry:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.document)
-    args = event.get("args")  # unchanged, because the replay needs them
+    args = event.get("args")  # the unchanged arguments, which the replay needs
     if NUL_ESCAPE in entry.event:
         event = replace_nul(event)
     if document["session_id"] != entry.session_id or document["version"] != entry.version:
@@ -151,8 +155,9 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
 def build_rows(parsed: Iterable[ParsedEntry]) -> EntryRows:
     """Build the rows of one transaction from parsed entries in the order of their commits.
 
-    Each version becomes an event row. Session and participant rows come only from the newest version of each session.
-    Raises ValueError if such a document lacks members.
+    Each entry becomes an event row. The newest version of each session gives the session row and the participant rows.
+
+    Raises: ValueError if such a document is incomplete.
     """
     events: list[EventRow] = []
     newest: dict[UUID, ParsedEntry] = {}
@@ -241,7 +246,7 @@ def _optional_uuid(text: str | None) -> UUID | None:
 
 
 def replace_nul(value: Any) -> Any:
-    """Replace U+0000 by U+FFFD in all texts of a JSON value. The column `snapshot` keeps U+0000."""
+    """Return a JSON value with U+FFFD in place of U+0000 in all texts. The column `snapshot` keeps U+0000."""
     match value:
         case str():
             return value.replace("\0", "\ufffd")

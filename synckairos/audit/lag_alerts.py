@@ -1,20 +1,20 @@
-"""Log messages about the audit's lag and the outbox's size: one for each threshold, and one at the end."""
+"""Log lines about the lag of the audit and the size of the outbox: one at each threshold, and one at the end."""
 
 from synckairos.audit import metrics
 from synckairos.store.outbox import OutboxBacklog
 from synckairos.telemetry import log
 
 LAG_THRESHOLDS_S = (10, 60, 300, 1800)
-"""Seconds: ages of the oldest outbox entry. Each is logged once while the age grows."""
+"""Ages of the oldest outbox entry in seconds at which a line is logged. Each age is logged once per lag."""
 
 FULLNESS_THRESHOLDS = (0.5, 0.8, 1.0)
-"""Shares of the outbox's limit. Each is logged once while the outbox fills. At 1 commands are refused."""
+"""Sizes of the outbox, as fractions of its limit, at which a line is logged. At 1 commands are refused."""
 
 logger = log.get_logger(__name__)
 
 
 class LagAlerts:
-    """Logs when the backlog passes a threshold. Remembers the highest threshold that it logged."""
+    """Logger for the backlog of the outbox. Keeps the highest threshold that was logged."""
 
     def __init__(self) -> None:
         self._lag_thresholds_passed = 0
@@ -22,7 +22,7 @@ class LagAlerts:
         self._set_aside = 0
 
     def observe(self, backlog: OutboxBacklog) -> None:
-        """Publish a measured backlog as metrics, and log a threshold that it passed or the end of a lag."""
+        """Publish a measured backlog as metrics. Log if the backlog passed a threshold, or if a lag ended."""
         metrics.publish_backlog(backlog)
         age_s = backlog.oldest_age_ms / 1000
         passed = sum(age_s >= threshold for threshold in LAG_THRESHOLDS_S)

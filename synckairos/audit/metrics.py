@@ -1,6 +1,6 @@
-"""Prometheus metrics of the audit: the size of the outbox and the counters of all drains, as last measured.
+"""Prometheus metrics of the audit: the latest measured size of the outbox, and the counters of all drains.
 
-Both are kept in Redis. So the `/metrics` of every instance shows them, whichever worker did the work.
+Redis has the size and the counters, so each instance reports the work of all workers.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Failed entries set aside: 
 
 
 class _TallyCollector(Collector):
-    """Exports the counters that the store keeps. They never decrease, over any number of restarts."""
+    """Collector that exports the counters in Redis. A restart of a process does not reset these counters."""
 
     def __init__(self) -> None:
         self.tally = DrainTally()
@@ -43,7 +43,7 @@ REGISTRY.register(_TALLY_COLLECTOR)
 
 
 def publish_backlog(backlog: OutboxBacklog) -> None:
-    """Set the values that the next scrape reads."""
+    """Set the values that the next `/metrics` request returns."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)
     OUTBOX_BYTES.set(backlog.bytes)

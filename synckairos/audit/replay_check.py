@@ -1,7 +1,8 @@
-"""Replay of a session's audit rows through the clock engine, row by row. Pure: `verify.py` reads the rows.
+"""Replay of a session's audit rows through the clock engine, row by row. Pure; `verify.py` reads the rows.
 
-A row names the command, its actor and the instant at which it took effect. The engine computes the resulting version.
-The replay makes a row of it, as the drain does, and compares it with the stored row, column by column and byte by byte.
+A row has the command, its actor and the instant at which the command took effect. The engine calculates the resulting
+version. The replay converts this version to a row, as the drain does, and compares this row with the stored row, column
+by column and byte by byte.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,22 +29,25 @@ from synckairos.wire.session_json import parse_session, render_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
 FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken", "imported"]
-"""Kinds of findings. All are faults, except `taken` and `imported`: the stored state was accepted without a check."""
+"""Kinds of findings.
+
+`taken` and `imported` mean that a stored state was accepted without a check. The other kinds are faults.
+"""
 
 _NO_FAULTS = frozenset({"taken", "imported"})
 _BEGINNINGS = frozenset({"create", "recover", IMPORT_COMMAND})  # commands with which an epoch begins
 
-_INPUTS = frozenset({"args", "event"})  # inputs of the replay: a comparison would always succeed
+_INPUTS = frozenset({"args", "event"})  # inputs of the replay, which a comparison cannot check
 _INVALID_STATE = (LookupError, TypeError, ValueError, AttributeError)  # errors that an invalid document causes
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayFinding:
-    """A finding about one version. All kinds but `taken` and `imported` are faults.
+    """A finding about one version. All kinds except `taken` and `imported` are faults.
 
-    `taken` means that the replay accepted the stored state: it is recovered and no known outage policy leads to it, or
-    it is the first one after the versions that retention removed from Postgres. `imported` means that the epoch comes
-    from the audit of v2, which records neither commands nor actors.
+    `taken` means that the replay accepted the stored state without a check. There are two reasons: the session was
+    recovered and no known outage policy leads to this state, or retention removed all earlier versions from Postgres.
+    `imported` means that the epoch comes from the audit of v2, which records neither commands nor actors.
     """
 
     epoch: str
@@ -57,16 +61,17 @@ class ReplayFinding:
 
 
 class _Unplayable(Exception):
-    """The engine cannot replay a row: its command is invalid, or the engine refuses it."""
+    """The engine cannot replay a row, because the command is invalid or the engine refuses it."""
 
 
 class AuditReplay:
-    """Replays one session. Call `check_row` for its rows in the order of epoch and version."""
+    """Replay of one session. Call `check_row` for each row, in the order of epoch and version."""
 
     def __init__(self, policy: OutagePolicy, archived: Mapping[str, int] | None = None) -> None:
-        """Set the configured outage policy. A recovery that it does not explain is tried with the other policies.
+        """Create a replay.
 
-        `archived` maps an epoch to the last version that is in cold storage and may be missing in Postgres.
+        `policy` is the configured outage policy. If it does not explain a recovery, the other policies are tried.
+        `archived` has, by epoch, the number of the last version that retention removed from Postgres.
         """
         self._archived = archived or {}
         self._policies = dict.fromkeys((policy, OutagePolicy("charge"), OutagePolicy("freeze")))
@@ -77,7 +82,7 @@ class AuditReplay:
     def check_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
         """Replay one row and yield its findings.
 
-        `bases` are the documents from which a session may have been recovered: the preceding version in every other
+        `bases` are the documents from which the session can have been recovered: the previous version in each other
         epoch. After a fault the replay continues from the document of the row.
         """
         if sha256(row.snapshot).digest() != row.payload_hash:
@@ -123,14 +128,17 @@ class AuditReplay:
         return None
 
     def _continue_from(self, row: EventRow) -> None:
-        """Continue from the document of the row, or from no state if it is invalid."""
+        """Continue the replay from the document of the row. If the document is invalid, continue without a state."""
         try:
             self._state = parse_session(row.snapshot, row.deleted)
         except _INVALID_STATE:
             self._state = None
 
     def _replay(self, row: EventRow, bases: Iterable[bytes]) -> Transition | None:
-        """Return the engine's transition for a row; None for a recovery that no known base and policy explain."""
+        """Return the engine's transition for a row. Return None for a recovery that no known base and policy explain.
+
+        Raises: _Unplayable.
+        """
         at_ms = instant_ms(row.occurred_at)
         args = None if row.args is None else orjson.loads(row.args)
         try:
@@ -210,8 +218,8 @@ class AuditReplay:
 def _by_recorded_lag_rule(row: EventRow, by_rule: Callable[[bool], Transition]) -> Transition:
     """Return the transition by the lag rule that leads to the document of the row.
 
-    If neither rule does, return the transition by the present rule, for the comparison. A row does not name its rule:
-    early versions did not count byo-yomi in the lag account, and stored no version of their rules.
+    A row does not contain its lag rule. Early versions did not count byo-yomi in the lag account, and stored no version
+    of their rules. If neither rule leads to the document, return the transition by the present rule.
     """
     transition = by_rule(True)
     if not transition.state.rules.lag_compensation or render_session(transition.state) == row.snapshot:
@@ -225,7 +233,7 @@ def _finding(row: EventRow, kind: FindingKind, text: str) -> ReplayFinding:
 
 
 def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
-    """Yield the columns in which the row differs from the row that the drain would make of this transition."""
+    """Yield a description of each column in which a row differs from the row that the drain would build."""
     args = None if row.args is None else orjson.loads(row.args)
     cause = Cause(row.actor or "", row.command or "", args, row.command_id, row.fingerprint, row.expired_participant_id)
     after = transition.state
@@ -237,12 +245,12 @@ def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
             continue
         if name == "snapshot":
             yield from _differing_members(row.snapshot, document)
-        elif name != "payload_hash":  # it follows from the snapshot, or the hash has a finding already
+        elif name != "payload_hash":  # the hash follows from the snapshot, or already has a finding
             yield f"{name} is {_text(found)}, not {_text(wanted)}"
 
 
 def _differing_members(stored: bytes, expected: bytes) -> Iterator[str]:
-    """Yield the members in which two documents differ."""
+    """Yield a description of each JSON member in which two documents differ."""
     try:
         stored_members: Any = orjson.loads(stored)
     except orjson.JSONDecodeError:

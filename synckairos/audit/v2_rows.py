@@ -1,8 +1,8 @@
-"""Rows of v2's audit as rows of this audit. Pure: `v2_takeover.py` reads and writes Postgres.
+"""Conversion of rows of v2's audit to rows of this audit. Pure; `v2_takeover.py` reads and writes Postgres.
 
-v2 records two event types, `session_created` and `session_updated`, each with the whole state. The states of two
-successive rows show what happened between them. The rows of this audit hold the states as documents of this product;
-they cannot be replayed, because v2 records neither commands nor actors.
+v2 records two event types, `session_created` and `session_updated`, with the whole state of the session. Two successive
+states show which event happened between them. The rows of this audit have the states as documents of this product. They
+cannot be replayed, because v2 records neither commands nor actors.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ _ENDS_A_TURN = frozenset({EventType.CYCLE_SWITCHED, *_EVENTS_AT_THE_END.values()
 
 
 class V2Event(NamedTuple):
-    """One row of v2's `sync_events`; `state` is `state_snapshot` as JSON text."""
+    """One row of v2's `sync_events`. `state` is the column `state_snapshot` as JSON text."""
 
     event_id: str
     event_type: str
@@ -59,7 +59,7 @@ class V2Event(NamedTuple):
 
 
 class V2Session(NamedTuple):
-    """One row of v2's `sync_sessions`; `metadata` is JSON text."""
+    """One row of v2's `sync_sessions`. `metadata` is JSON text."""
 
     sync_mode: str
     time_per_cycle_ms: int | None
@@ -73,7 +73,7 @@ class V2Session(NamedTuple):
 
 
 class V2Participant(NamedTuple):
-    """One row of v2's `sync_participants`. v2 never writes this table; a fork of v2 may."""
+    """One row of v2's `sync_participants`. v2 never writes this table, but a fork of v2 can."""
 
     participant_id: str
     total_time_ms: int
@@ -83,7 +83,7 @@ class V2Participant(NamedTuple):
 
 
 class _Known(Struct, frozen=True):
-    """One event of v2 and its state, None if v2's row has no state that this product can read."""
+    """An event of v2 with its parsed state. The state is None if the row has no state that this product can read."""
 
     event: V2Event
     state: Session | None
@@ -92,10 +92,10 @@ class _Known(Struct, frozen=True):
 def convert_session(
     session_id: str, session: V2Session | None, events: Iterable[V2Event], participants: Sequence[V2Participant] = ()
 ) -> list[ParsedEntry]:
-    """Return the rows of one session in the order of its versions; a session without events has one row.
+    """Return the rows of one session in the order of its versions. A session without events has one row.
 
-    A session that v2 created several times under one id has one epoch for each creation. In each epoch the versions
-    are v2's, unless v2 lost a row or issued a version twice: the versions are counted from 1.
+    If v2 created a session several times under one id, each creation has a separate epoch. In each epoch the versions
+    are counted from 1. They are equal to v2's versions if v2 lost no row and issued no version twice.
     """
     known = sorted((_Known(each, _parse(session_id, each.state)) for each in events), key=_recording_order)
     skeleton = None if session is None else _skeleton(session_id, session, participants)
@@ -108,7 +108,8 @@ def convert_session(
         created_ms = skeleton.rules.created_at_ms
         entries.append(_entry(Transition(_session_event(EventType.SESSION_IMPORTED, skeleton), skeleton), created_ms))
     if entries and not Status(entries[-1].event.status).is_final:
-        # v2's last known state. No clock of it runs here, unless the session is imported from v2's Redis as well.
+        # This is the last state that v2 recorded. No clock of the session runs here, except if the session is also
+        # imported from v2's Redis.
         last = entries[-1]
         entries[-1] = ParsedEntry(last.event._replace(running_participant_id=None), last.session_id)
     return entries
@@ -129,7 +130,10 @@ def _recording_order(known: _Known) -> tuple[datetime, str]:
 
 
 def _lives(known: Sequence[_Known], skeleton: Session | None) -> dict[int, list[_Known]]:
-    """Return the events by the creation of their session. An event without a state belongs to the life before it."""
+    """Return the events by the creation instant of their session, in ms.
+
+    An event without a state belongs to the same creation as the event before.
+    """
     first = next((each.state for each in known if each.state is not None), skeleton)
     if first is None:
         return {}
@@ -145,9 +149,9 @@ def _lives(known: Sequence[_Known], skeleton: Session | None) -> dict[int, list[
 
 
 def _sort_by_version(life: list[_Known]) -> None:
-    """Sort by v2's version, because v2's queue writes rows in any order.
+    """Sort events by v2's version, because v2's queue writes rows in any order.
 
-    An event without a state stays behind the event before it.
+    An event without a state stays after the event that was recorded before it.
     """
     versions: dict[str, int] = {}
     version = 0
@@ -166,7 +170,7 @@ def _convert_life(
     at_ms = created_ms
     for version, each in enumerate(life, start=1):
         state = each.state or before or base
-        assert state is not None  # a life has a state, or there is a skeleton
+        assert state is not None  # at least one event has a state, or there is a skeleton
         effective_ms = instant_ms(each.event.recorded_at) if each.state is None else state.updated_at_ms
         at_ms = max(at_ms, effective_ms)
         after = replace(
@@ -192,7 +196,10 @@ def _event(known: _Known, before: Session | None, after: Session) -> Event:
 
 
 def _event_type(known: _Known, before: Session | None, after: Session) -> EventType:
-    """Return the recorded type; for v2's `session_updated`, the type that the change from `before` shows."""
+    """Return the event type of a recorded event.
+
+    For v2's `session_updated` events, return the type that the change from `before` to `after` shows.
+    """
     if known.event.event_type in tuple(EventType):
         return EventType(known.event.event_type)
     if before is None or known.state is None:
@@ -214,7 +221,7 @@ def _entry(transition: Transition, created_ms: int) -> ParsedEntry:
 
 
 def _skeleton(session_id: str, session: V2Session, participants: Sequence[V2Participant]) -> Session:
-    """Return what v2's `sync_sessions` and `sync_participants` say of a session whose states are missing."""
+    """Build the state of a session whose states are missing, from v2's `sync_sessions` and `sync_participants`."""
     status = Status(session.final_status or Status.PENDING)
     created_ms = instant_ms(session.created_at)
     completed_ms = None if session.completed_at is None else instant_ms(session.completed_at)
@@ -258,6 +265,9 @@ def _skeleton(session_id: str, session: V2Session, participants: Sequence[V2Part
 
 
 def _metadata(text: str | None) -> dict[str, Any]:
-    """Return v2's metadata if this product can keep them. v2 never writes the column; a fork of v2 may."""
+    """Return v2's metadata; an empty object if this product cannot store them.
+
+    v2 never writes this column, but a fork of v2 can.
+    """
     value = None if text is None else orjson.loads(text)
     return value if isinstance(value, dict) and metadata_fault(value) is None else {}

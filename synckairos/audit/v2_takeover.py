@@ -1,8 +1,8 @@
-"""The takeover of a database of SyncKairos v2: its sessions and events become rows of this audit, in one transaction.
+"""Takeover of a database of SyncKairos v2: converts v2's sessions and events to rows of this audit, in one transaction.
 
-v2's tables move to the schema `synckairos_v2` and keep every row. v2 may go on writing: a trigger puts its rows into
-its own tables, and `take_over_later_rows` converts them. Rows of v2 have an epoch of v2 (`wire/v2_state_parser.py`),
-the command `import-v2` and no arguments.
+v2's tables move to the schema `synckairos_v2` and keep all rows. v2 can continue to write: a trigger writes its rows to
+its own tables, and `take_over_later_rows` converts them. Converted rows have an epoch of v2
+(`wire/v2_state_parser.py`), the command `import-v2` and no arguments.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -24,34 +24,36 @@ from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_GENERATION
 
 V2_SCHEMA = "synckairos_v2"
-"""The schema of v2's tables after the takeover."""
+"""Name of the schema that has v2's tables after the takeover."""
 
 PROGRESS_SESSIONS = 1_000
-"""Sessions between two reports of the progress of a takeover."""
+"""Number of converted sessions between two reports of progress."""
 
 _SQL = "v2_takeover.sql"
 _NIL = "00000000-0000-0000-0000-000000000000"
-_PAGE = 100  # sessions
-_ROWS = 500  # rows to fetch at once
+_PAGE = 100  # maximum number of sessions that are converted together
+_ROWS = 500  # number of rows that one fetch returns
 _LOCK_ATTEMPTS = 30
-_LOCK_TIMEOUT_MS = 1_000  # milliseconds in which v2's statements queue behind the lock
+_LOCK_TIMEOUT_MS = 1_000  # milliseconds for which v2's statements can wait because of one attempt to lock
 _EVENT_TYPES = (
     "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
 )
 
 
 class TakeoverRefused(SyncKairosError):
-    """The database of v2 cannot be taken over; nothing was changed."""
+    """The database of v2 cannot be taken over. Nothing was changed."""
 
     code = "TAKEOVER_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
 class TakeoverResult:
-    """Counts of the sessions and rows of v2 that were converted, and ids of the sessions that were not.
+    """Numbers of converted sessions and rows of v2, and ids of sessions that were not converted.
 
-    `unreadable` are sessions of which v2 has rows but nothing that this product can read. `left_out` are sessions that
-    were changed here after the takeover. The rows of both stay in v2's tables.
+    - `unreadable`: sessions whose rows of v2 contain nothing that this product can read.
+    - `left_out`: sessions that were changed in this product after the takeover.
+
+    The rows of these sessions stay in v2's tables.
     """
 
     sessions: int
@@ -61,14 +63,15 @@ class TakeoverResult:
 
 
 async def take_over(database_url: str, on_progress: Callable[[int], None] | None = None) -> TakeoverResult | None:
-    """Take over a database of v2 in one transaction; None if the database is not v2's.
+    """Take over a database of v2 in one transaction. Return None if the database does not belong to v2.
 
-    v2's tables are locked only at the end, for the rows that v2 wrote meanwhile and for the exchange of the tables.
-    `on_progress` is called with the number of converted sessions, once per `PROGRESS_SESSIONS`.
+    v2's tables are locked only at the end. The transaction then converts the rows that v2 wrote in the meantime, and
+    exchanges the tables. `on_progress` is called with the number of converted sessions, after each `PROGRESS_SESSIONS`
+    sessions.
 
     Raises:
-        TakeoverRefused: privileges are missing, or v2's tables stay in use.
-        StoreUnavailable: Postgres is not reachable.
+    - TakeoverRefused: Privileges are missing, or v2's tables stay in use.
+    - StoreUnavailable: Postgres is unreachable.
     """
     async with _transaction(database_url) as connection:
         found = await (await connection.execute(_statement("find"))).fetchone()
@@ -96,13 +99,13 @@ async def take_over(database_url: str, on_progress: Callable[[int], None] | None
 async def take_over_later_rows(
     database_url: str, refresh: Callable[[Sequence[ParticipantRow]], Awaitable[None]], *, last: bool = False
 ) -> TakeoverResult | None:
-    """Convert the rows that v2 wrote after the takeover; None if this database was never v2's.
+    """Convert the rows that v2 wrote after the takeover. Return None if the database never belonged to v2.
 
-    After the commit, `refresh` is called with the participants of the converted sessions, so that caches forget them.
-    If it fails, the rows count as not converted: the next run converts them again. With `last`, v2 has stopped: the
+    After the commit, `refresh` is called with the participants of the converted sessions, so that caches drop these
+    sessions. If `refresh` fails, the next run converts the rows again. `last`: whether v2 has stopped. If so, the
     trigger and v2's columns are removed from the tables of this product.
 
-    Raises what `take_over` and `refresh` raise.
+    Raises: The exceptions of `take_over` and of `refresh`.
     """
     async with _transaction(database_url) as connection:
         found = await (await connection.execute(_statement("is_taken_over"))).fetchone()
@@ -120,7 +123,11 @@ async def take_over_later_rows(
 
 @dataclass(frozen=True, slots=True)
 class _LaterRows:
-    """What `convert_later` converted: the number of sessions, their participants, and the ids of v2's rows."""
+    """Result of `convert_later`.
+
+    `sessions` is the number of converted sessions, `participants` their participants, and `event_ids` the ids of v2's
+    rows.
+    """
 
     sessions: int
     participants: Sequence[ParticipantRow]
@@ -130,7 +137,7 @@ class _LaterRows:
 
 
 class _Converter:
-    """Converts sessions of v2 within one transaction."""
+    """Converter of v2's sessions inside one transaction."""
 
     def __init__(self, connection: AsyncConnection, v2_schema: str) -> None:
         self._connection = connection
@@ -139,7 +146,7 @@ class _Converter:
         self._written: list[ParticipantRow] | None = None
 
     async def convert_all(self, on_progress: Callable[[int], None] | None) -> None:
-        """Convert every session, page by page."""
+        """Convert all sessions, page by page. See `take_over` for `on_progress`."""
         after, count = _NIL, 0
         while page := await self._ids("ids", after=after, limit=_PAGE):
             await self._convert(page)
@@ -148,7 +155,10 @@ class _Converter:
                 on_progress(count)
 
     async def convert_changed(self) -> TakeoverResult:
-        """Convert anew the sessions that v2 has written since `convert_all`, and count all sessions and rows."""
+        """Convert the sessions again that v2 has written after `convert_all`.
+
+        Return the numbers of all sessions and rows.
+        """
         changed = await self._ids("changed")
         await self._run("forget", session_ids=changed, v2_generation=V2_GENERATION)
         for page in _pages(changed):
@@ -157,7 +167,7 @@ class _Converter:
         return TakeoverResult(sessions, events, tuple(self._unreadable))
 
     async def convert_later(self) -> _LaterRows:
-        """Convert anew the sessions of which v2 wrote rows after the takeover."""
+        """Convert the sessions again for which v2 wrote rows after the takeover."""
         self._written = []
         later = await self._ids("not_taken_over")
         values = {"v2_generation": V2_GENERATION, "command": IMPORT_COMMAND}
@@ -170,7 +180,7 @@ class _Converter:
         return _LaterRows(sessions, self._written, event_ids, tuple(self._unreadable), tuple(sorted(left_out)))
 
     async def _convert(self, session_ids: Sequence[str]) -> list[str]:
-        """Convert these sessions, in order of id, and return the ids of v2's rows."""
+        """Convert these sessions in the order of their ids. Return the ids of v2's event rows."""
         sessions = {row[0]: V2Session(*row[1:]) for row in await self._run("sessions", session_ids=session_ids)}
         participants = await self._participants(session_ids)
         found: list[ParsedEntry] = []
@@ -203,7 +213,7 @@ class _Converter:
         return rows
 
     async def _events(self, session_ids: Sequence[str]) -> AsyncIterator[tuple[str, list[V2Event]]]:
-        """Yield the rows of v2 of these sessions, one session at a time."""
+        """Yield the session id and v2's event rows for each of these sessions."""
         async with self._connection.cursor(name="v2_events") as cursor:
             cursor.itersize = _ROWS
             await cursor.execute(self._statement("events"), {"session_ids": session_ids})
@@ -256,14 +266,20 @@ def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
-    """Return a statement of the file; `v2` is a schema name, `place` becomes an SQL literal."""
+    """Return a statement of `v2_takeover.sql`.
+
+    `v2` is the name of the schema with v2's tables. `place` becomes an SQL literal.
+    """
     text = load_statements(_SQL, "synckairos.audit")[name].decode()
     return SQL(text).format(v2=Identifier(v2), place=Literal(place))
 
 
 @asynccontextmanager
 async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
-    """Connect and run one transaction. Any number of processes may do so at once: they wait for one another."""
+    """Connect to the database and run one transaction inside the block.
+
+    If several processes do this at the same time, they wait for each other.
+    """
     try:
         with translate_unreachable():
             async with await AsyncConnection.connect(
@@ -282,7 +298,12 @@ async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def _lock(connection: AsyncConnection, place: str) -> None:
-    """Lock v2's tables. v2's statements queue behind each attempt, so an attempt lasts only a second."""
+    """Lock v2's tables.
+
+    Statements of v2 wait during an attempt to lock. An attempt therefore lasts at most a second.
+
+    Raises: TakeoverRefused if all attempts fail.
+    """
     await connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
     for _ in range(_LOCK_ATTEMPTS):
         try:

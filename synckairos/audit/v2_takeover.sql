@@ -1,9 +1,9 @@
--- What takes over a database of SyncKairos v2. `{v2}` is the schema that holds v2's tables at that time, `{place}` the
--- schema where they were found. All statements of a takeover run in one transaction, whose search_path is the schema in
--- which the tables of this product are built.
+-- Statements that take over a database of SyncKairos v2. `{v2}` is the schema that has v2's tables when the statement
+-- runs. `{place}` is the schema in which v2's tables were found. All statements of a takeover run in one transaction,
+-- whose search_path is the schema in which the tables of this product are created.
 
 -- name: find
--- The schema of v2's tables, if the name sync_sessions leads to v2's table; and the schema in which migrations create.
+-- The schema of v2's tables, if the name sync_sessions means v2's table, and the schema in which migrations create tables.
 SELECT n.nspname, current_schema()
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -23,7 +23,7 @@ SET LOCAL timezone = 'UTC';
 SET LOCAL search_path = synckairos_new;
 
 -- name: ids
--- The sessions of v2, by pages. Its audit has no foreign keys: each table is looked at.
+-- A page of the ids of v2's sessions, from all tables, because v2's audit has no foreign keys.
 SELECT session_id::text
 FROM (
     (SELECT DISTINCT session_id FROM {v2}.sync_events WHERE session_id > %(after)s::uuid
@@ -54,7 +54,8 @@ WHERE session_id = ANY(%(session_ids)s::uuid[])
 ORDER BY session_id, added_at, participant_id;
 
 -- name: changed
--- Sessions that v2 has written since they were converted: each row of v2 gives one row, a session without rows one.
+-- Sessions that v2 has written after their conversion. Each row of v2 was converted to one row, and a session without
+-- rows also to one row, so the numbers of rows differ.
 SELECT session_id::text
 FROM (SELECT session_id, count(*) AS rows FROM {v2}.sync_events GROUP BY session_id) AS theirs
 FULL JOIN {v2}.sync_sessions USING (session_id)
@@ -65,7 +66,8 @@ WHERE ours.rows IS DISTINCT FROM coalesce(theirs.rows, 1);
 LOCK TABLE {v2}.sync_sessions, {v2}.sync_events IN ACCESS EXCLUSIVE MODE;
 
 -- name: move
--- v2's tables and types go to synckairos_v2, ours into their place. Indexes, constraints and owned sequences follow.
+-- Move v2's tables and types to the schema synckairos_v2, and the tables of this product to their previous schema.
+-- Indexes, constraints and owned sequences move with the tables.
 DO $$
 DECLARE
     place name := {place};
@@ -99,14 +101,16 @@ BEGIN
 END
 $$;
 DROP SCHEMA synckairos_new;
--- The rows that are there are taken over; those that v2 still writes are not yet. Neither statement rewrites the table.
+-- Mark the present rows as taken over, and the rows that v2 will write as not taken over. The statements do not rewrite
+-- the table.
 ALTER TABLE synckairos_v2.sync_events ADD COLUMN taken_over boolean NOT NULL DEFAULT true;
 ALTER TABLE synckairos_v2.sync_events ALTER COLUMN taken_over SET DEFAULT false;
 CREATE INDEX sync_events_not_taken_over ON synckairos_v2.sync_events (session_id) WHERE NOT taken_over;
 
 -- name: bridge
--- v2 goes on writing by the names of its tables, which are ours now. A row without an epoch is v2's: a trigger puts it
--- into v2's own table. Our tables get v2's columns, always null, so that v2's statements stay valid.
+-- Let v2 continue to write to its tables, whose names now mean the tables of this product. A row without an epoch comes
+-- from v2, and a trigger writes it to v2's table. The tables of this product get v2's columns, which are always null, so
+-- that v2's statements stay valid.
 DO $$
 DECLARE
     place name := {place};
@@ -133,7 +137,7 @@ BEGIN
             EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', bridged.ours, added.name, added.type);
             EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', bridged.ours, added.name, 'bridge for v2');
         END LOOP;
-        -- A column that v2 does not name is null here, and gets v2's default there.
+        -- A column that v2's statement does not name is null here, and gets its default in v2's table.
         SELECT
             string_agg(quote_ident(t.attname), ', ' ORDER BY t.attnum),
             string_agg(format(
@@ -142,7 +146,7 @@ BEGIN
                     format_type(t.atttypid, t.atttypmod)),
                 pg_get_expr(d.adbin, d.adrelid)
             ), ', ' ORDER BY t.attnum),
-            -- What v2 updates of a session.
+            -- The columns of a session that v2 updates.
             string_agg(
                 CASE WHEN t.attname = 'started_at' THEN 'started_at = coalesce(excluded.started_at, v2.started_at)'
                     ELSE format('%1$I = excluded.%1$I', t.attname)
@@ -183,11 +187,11 @@ $$;
 SELECT to_regclass('synckairos_v2.sync_events') IS NOT NULL;
 
 -- name: not_taken_over
--- Sessions of rows that v2 wrote since.
+-- Sessions for which v2 wrote rows after the takeover.
 SELECT DISTINCT session_id::text FROM synckairos_v2.sync_events WHERE NOT taken_over;
 
 -- name: changed_here
--- Those of these sessions whose rows of v2 have a version of ours behind them.
+-- The sessions of session_ids that this product changed after v2's rows.
 SELECT DISTINCT session_id::text
 FROM sync_events
 WHERE session_id = ANY(%(session_ids)s::uuid[]) AND starts_with(epoch, %(v2_generation)s)
@@ -208,7 +212,8 @@ SELECT count(*) FROM marked;
 SELECT (SELECT count(*) FROM sync_sessions), (SELECT count(*) FROM sync_events);
 
 -- name: keep_session
--- A session that was imported from v2's Redis, or created again, is newer than its rows of v2.
+-- Insert or update the session row of a converted session. A session that was imported from v2's Redis, or created again,
+-- is newer than its rows of v2 and stays.
 INSERT INTO sync_sessions AS s (
     session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at, metadata
 )
@@ -237,7 +242,8 @@ ON CONFLICT (session_id, participant_id) DO UPDATE SET
     left_at = NULL, time_used_ms = excluded.time_used_ms, cycle_count = excluded.cycle_count;
 
 -- name: unbridge
--- v2 no longer writes. Its tables stay in synckairos_v2 until the operator drops the schema.
+-- Remove the trigger and v2's columns, after v2 has stopped. Its tables stay in synckairos_v2 until the operator drops
+-- the schema.
 DO $$
 DECLARE
     bridge record;

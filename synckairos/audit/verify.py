@@ -1,6 +1,6 @@
 """Verification of the audit: reads the rows of sessions from Postgres and replays them through the clock engine.
 
-Reads only, and only Postgres: versions in the outbox are not checked.
+The verification reads only Postgres. It does not check versions in the outbox.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,10 @@ _NIL = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class VerifiedSession:
-    """Result of verifying one session: the number of versions and of epochs, and the findings."""
+    """Result of the verification of one session.
+
+    `versions` and `epochs` are the numbers of checked versions and epochs.
+    """
 
     session_id: str
     versions: int
@@ -32,7 +35,10 @@ class VerifiedSession:
 
 @asynccontextmanager
 async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["AuditVerifier"]:
-    """Open a connection for reading. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
+    """Open a connection and yield a verifier.
+
+    Raises: StoreUnavailable if Postgres is unreachable or not migrated.
+    """
     pool = PostgresPool(database_url, "verify", max_connections=1, host="any")
     await pool.check_reachable()
     with translate_postgres_errors():
@@ -41,18 +47,22 @@ async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterato
 
 
 class AuditVerifier:
-    """Verifies sessions one by one, each in one transaction of its pool."""
+    """Verifier of sessions. Each session is verified in one transaction."""
 
     def __init__(self, pool: PostgresPool, policy: OutagePolicy) -> None:
         self._pool = pool
         self._policy = policy
 
     async def verify_session(self, session_id: str) -> VerifiedSession | None:
-        """Verify one session; return None if Postgres has no row of it. Only some rows are in memory at a time."""
+        """Verify one session. Return None if Postgres has no row of the session.
+
+        Only some rows are in memory at a time.
+        """
         findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
         versions = 0
-        # All queries of a session see one snapshot. Otherwise a drain between two queries would look like a gap.
+        # All queries for a session must use one snapshot of the database. Otherwise a drain between two queries would
+        # look like a gap.
         async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
             archived = await _fetch(transaction, "removed_versions", session_id=session_id)
             replay = AuditReplay(self._policy, {row[0]: row[1] for row in archived})
@@ -71,7 +81,7 @@ class AuditVerifier:
         return VerifiedSession(session_id, versions, len(newest), tuple(findings))
 
     async def verify_all(self) -> AsyncIterator[VerifiedSession]:
-        """Verify every session, in the order of ids."""
+        """Yield the result of each session in the order of session ids."""
         after = _NIL
         while True:
             page = await self._pool.fetch(_statement("session_ids"), {"after": after, "limit": _IDS_PER_PAGE})
@@ -93,7 +103,7 @@ async def _recovery_bases(transaction: Transaction, row: EventRow) -> list[bytes
 async def _check_other_tables(
     transaction: Transaction, session_id: str, newest: dict[str, EventRow]
 ) -> AsyncIterator[ReplayFinding]:
-    """Compare `sync_conflicts` and `sync_sessions` with the newest version of each epoch."""
+    """Compare `sync_conflicts` and `sync_sessions` with the newest version of each epoch. Yield the differences."""
     for epoch, version in await _fetch(transaction, "conflicts", session_id=session_id):
         yield ReplayFinding(epoch, version, "conflict", "this version arrived a second time with different content")
     projected = await _fetch(transaction, "projections", session_id=session_id)

@@ -1,4 +1,4 @@
--- Queries of the verification. Rows come in the order of the primary key, so no session is in memory as a whole.
+-- Queries of the verification. Rows are read in the order of the primary key, so that only some rows are in memory.
 
 -- name: session_ids
 -- A page of the ids of all sessions that have a row in one of the tables.
@@ -12,7 +12,8 @@ ORDER BY session_id
 LIMIT %(limit)s;
 
 -- name: rows
--- The columns are in the order of `EventRow`. Its `event` is empty: only disputed versions have it.
+-- The audit rows of a session. The columns are in the order of `EventRow`. `event` is empty, because Postgres has it only
+-- for disputed versions.
 SELECT
     session_id, epoch, version, occurred_at, event_type, status::text, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
@@ -22,7 +23,7 @@ WHERE session_id = %(session_id)s::uuid
 ORDER BY epoch, version;
 
 -- name: recovery_bases
--- Documents from which a session may have been recovered: the preceding version in every other epoch.
+-- Documents from which a session can have been recovered: the previous version in each other epoch.
 SELECT snapshot
 FROM sync_events
 WHERE session_id = %(session_id)s AND version = %(version)s AND epoch <> %(epoch)s
